@@ -1,0 +1,3 @@
+module github.com/haproxy-template-ic/incumbent/hack/controlplane
+
+go 1.26.0
