@@ -1,0 +1,160 @@
+package leaderelection
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+)
+
+// Callbacks are what an Elector tells its user. Each may be nil.
+type Callbacks struct {
+	// OnStartedLeading is called when the Lease was won. Its context lives as
+	// long as leadership, and carries the Term, the logger and, once cancelled,
+	// the reason as context.Cause. It may do the work, or start it and return:
+	// returning does not end the term. The Lease is not released before it
+	// has returned.
+	OnStartedLeading func(ctx context.Context)
+
+	// OnStoppedLeading is called once for each OnStartedLeading, after its
+	// context was cancelled and it has returned. The Lease is not released
+	// before OnStoppedLeading has returned too. There is one exception, for
+	// those who exit here: when leadership was lost, or StopTimeout has passed,
+	// and the work has not stopped in time, it is called all the same.
+	OnStoppedLeading func()
+
+	// OnNewLeader is called when another leader than the last one was seen,
+	// ourselves included: in order, without repeats, never with "". If it is
+	// slow it is told the newest only. It delays nothing else.
+	OnNewLeader func(identity string)
+}
+
+// An Elector campaigns for one Lease. Make it with New. All its methods may be
+// called from any goroutine at any time.
+type Elector struct {
+	config    Config
+	options   options
+	callbacks Callbacks
+	leases    coordinationclient.LeaseInterface // nil if the election is not enabled
+	limit     *sharedLimit
+	log       *slog.Logger
+	tasks     tasks
+	notifier  notifier
+	trouble   trouble
+
+	trust  atomic.Pointer[trust]  // of the live term; nil when there is none: what IsLeader reads
+	leader atomic.Pointer[leader] // what GetLeader reads
+
+	// mu guards the rest. It is never held across a request or a callback.
+	mu      sync.Mutex
+	running bool
+	work    *work           // of the term that is, or of one that has not returned
+	tenure  *tenure         // our hold on the Lease; nil without one
+	claim   *write          // the claim that is under way
+	view    view            // what was seen
+	open    openWrites      // of ours, unanswered
+	proven  int64           // renewTime of our last write that is known to have been applied, in microseconds
+	last    int64           // the last renewTime given out, in microseconds
+	moment  uint64          // counts what happens, to order reads and answers
+	refused refusal         // the last write that was refused for something written before it
+	named   string          // the leader that the log named last
+	twins   int             // how many records under our name were seen in turn that we did not write
+	rest    rest            // after StepDown
+	giveUp  context.Context // of claims and of everything else that ends with Run
+	ended   error           // why the last term ended
+	changed chan struct{}   // closed and replaced at each change
+}
+
+// A refusal is a write that the server refused because something else was
+// written before it.
+type refusal struct {
+	base   uint64
+	moment uint64
+}
+
+// New makes an Elector. It returns one error that names everything that is
+// wrong with its arguments; the clientset may be nil only if the election is
+// not enabled. A nil logger means slog.Default(). config is copied.
+func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, logger *slog.Logger, opts ...Option) (*Elector, error) {
+	if config == nil {
+		return nil, errors.New("leaderelection: the configuration is nil: give a *Config")
+	}
+	resolved := config.withDefaults()
+	if err := resolved.validate(); err != nil {
+		return nil, err
+	}
+	if isNil(clientset) && resolved.Enabled {
+		return nil, errors.New("leaderelection: the clientset is nil: give a kubernetes.Interface, or set Enabled to false")
+	}
+	e := &Elector{config: resolved, callbacks: callbacks, changed: make(chan struct{})}
+	for _, option := range opts {
+		if option != nil {
+			option(&e.options)
+		}
+	}
+	e.log = newLogger(logger, resolved)
+	e.notifier.call = callbacks.OnNewLeader
+	e.trouble.log = e.log
+	if resolved.Enabled {
+		client := clientset.CoordinationV1()
+		e.leases = client.Leases(resolved.LeaseNamespace)
+		e.limit = limitOf(client.RESTClient())
+		for _, warning := range resolved.warnings() {
+			e.log.Warn("The configuration is unwise", "why", warning)
+		}
+	}
+	return e, nil
+}
+
+// IsLeader reports whether this process leads now: the work's context is live
+// and the clock is before the end of trust. It is right also after the process
+// was frozen, before any timer has fired. It takes no lock and allocates
+// nothing.
+func (e *Elector) IsLeader() bool {
+	t := e.trust.Load()
+	return t != nil && t.remaining(time.Now()) > 0
+}
+
+// ValidFor is for how long from now leadership is certain, if nobody touches
+// the Lease by hand: zero if not leading, the greatest Duration if the election
+// is not enabled.
+func (e *Elector) ValidFor() time.Duration {
+	t := e.trust.Load()
+	if t == nil {
+		return 0
+	}
+	return max(0, t.remaining(time.Now()))
+}
+
+// GetLeader names the holder of the Lease as last seen, "" if there is none or
+// its time has run out.
+func (e *Elector) GetLeader() string {
+	l := e.leader.Load()
+	if l == nil || !l.until.IsZero() && !time.Now().Before(l.until) {
+		return ""
+	}
+	return l.identity
+}
+
+// Term returns the term in which this process leads, and whether it does, as
+// IsLeader says.
+func (e *Elector) Term() (Term, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.IsLeader() {
+		return Term{}, false
+	}
+	return e.work.term, true
+}
+
+// Start is Run, under the name that controller-runtime's Runnable has for it.
+func (e *Elector) Start(ctx context.Context) error { return e.Run(ctx) }
+
+// NeedLeaderElection tells controller-runtime that an Elector runs on every
+// replica.
+func (e *Elector) NeedLeaderElection() bool { return false }

@@ -1,0 +1,308 @@
+package leaderelection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+)
+
+// A lock stands between client-go's LeaderElector and the API server, for one
+// attempt to claim the Lease and for the tenure that comes of it. It sends what
+// its tenure may send, on the version that the tenure holds, and refuses the
+// rest. It is used by the engine's goroutine only.
+type lock struct {
+	elector *Elector
+	basis   *coordinationv1.Lease // what is claimed; nil: nothing is there
+	decided chan bool             // gets one value: whether the claim succeeded
+	claimed bool                  // the one claim was made
+	answer  time.Time             // until when the engine waits for the attempt under way
+}
+
+var _ resourcelock.Interface = (*lock)(nil)
+
+// What the lock answers instead of the API server's errors. None of them
+// satisfies apierrors.IsConflict: client-go would retry a release without end.
+var (
+	errNotReleased = errors.New("the lease could not be released while it was ours: others wait until it runs out")
+	errAttemptOver = errors.New("this attempt is over: the next one starts from a fresh read")
+	errNotHeld     = errors.New("the lease is not held by this term any more: nothing is written")
+	errNotYet      = errors.New("the lease is not released before the work has stopped")
+	errNoAnswer    = errors.New("no answer in time: the request goes on, and the next one overlaps it")
+	errUnproven    = errors.New("what became of the last renewal is not known yet")
+)
+
+// A requestError is an API error without its identity.
+type requestError struct{ err error }
+
+func (e requestError) Error() string { return e.err.Error() }
+
+func (e *Elector) newLock(basis *coordinationv1.Lease) *lock {
+	return &lock{elector: e, basis: basis, decided: make(chan bool, 1)}
+}
+
+// Identity and Describe are asked for by the engine.
+func (l *lock) Identity() string { return l.elector.config.Identity }
+
+// Describe names the Lease in client-go's log lines.
+func (l *lock) Describe() string { return l.elector.config.leaseKey() }
+
+// Get answers with what the lock's next write will be based on. To the engine a
+// Lease that may be claimed is free, whoever it names: the observer has decided
+// that. While the Lease is held it never returns a foreign record, for the engine
+// would take that for its own and acquire the Lease again in the same term.
+func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	e := l.elector
+	e.mu.Lock()
+	t := e.tenure
+	held := t != nil && t.cause == nil
+	yielding := held && t.yielding
+	e.mu.Unlock()
+
+	switch {
+	case t == nil && l.claimed:
+		return nil, nil, errAttemptOver
+	case t == nil:
+		return l.claimable()
+	case !held:
+		return nil, nil, errNotHeld
+	case yielding:
+		return l.ownRecord(t)
+	}
+	// The engine asks only after a renewal has failed.
+	if err := l.readBack(ctx, t); err != nil {
+		return nil, nil, err
+	}
+	return l.ownRecord(t)
+}
+
+func (l *lock) claimable() (*resourcelock.LeaderElectionRecord, []byte, error) {
+	if l.basis == nil {
+		return nil, nil, apierrors.NewNotFound(coordinationv1.Resource("leases"), l.elector.config.LeaseName)
+	}
+	record := resourcelock.LeaseSpecToLeaderElectionRecord(&l.basis.Spec)
+	record.HolderIdentity = ""
+	return record, []byte(l.basis.ResourceVersion), nil
+}
+
+func (l *lock) ownRecord(t *tenure) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	l.elector.mu.Lock()
+	defer l.elector.mu.Unlock()
+	if t.cause != nil {
+		return nil, nil, errNotHeld
+	}
+	record := resourcelock.LeaseSpecToLeaderElectionRecord(&t.lease.Spec)
+	record.HolderIdentity = l.Identity()
+	return record, []byte(t.lease.ResourceVersion), nil
+}
+
+// readBack finds out what became of a write. It waits no longer than the attempt
+// under way may take: after that the engine had better send the next write.
+func (l *lock) readBack(ctx context.Context, t *tenure) error {
+	e := l.elector
+	read := make(chan error, 1)
+	e.tasks.run(func() { read <- e.read(t.requests, e.config.readTimeout()) })
+	timer := time.NewTimer(time.Until(l.answer))
+	defer timer.Stop()
+	select {
+	case err := <-read:
+		return opaque(err)
+	case <-t.lost:
+		return errNotHeld
+	case <-timer.C:
+		return errUnproven
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Create claims a Lease that does not exist. What the record says is the
+// lock's to decide, see draft.
+func (l *lock) Create(context.Context, resourcelock.LeaderElectionRecord) error {
+	e := l.elector
+	e.mu.Lock()
+	over := e.tenure != nil || l.claimed || l.basis != nil
+	e.mu.Unlock()
+	if over {
+		return errAttemptOver
+	}
+	return l.claim(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
+		Name: l.elector.config.LeaseName, Namespace: l.elector.config.LeaseNamespace,
+	}}, true)
+}
+
+// Update claims, renews or releases the Lease.
+func (l *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	e := l.elector
+	e.mu.Lock()
+	t := e.tenure
+	e.mu.Unlock()
+	switch {
+	case t == nil && l.claimed, t == nil && l.basis == nil:
+		return errAttemptOver
+	case t == nil:
+		return l.claim(l.basis, false)
+	case record.HolderIdentity == "":
+		return l.release(ctx, t)
+	default:
+		return l.renew(ctx, t)
+	}
+}
+
+// claim sends the one claim of this attempt, and decides whether it succeeded.
+// A reply that comes later is not lost: the observer knows the record for ours.
+func (l *lock) claim(basis *coordinationv1.Lease, create bool) (err error) {
+	e := l.elector
+	l.claimed = true
+	e.mu.Lock()
+	w := e.nextWriteLocked(claiming, versionOf(basis))
+	e.claim = &w
+	e.mu.Unlock()
+
+	body := e.draft(w, w.sent.at, nextTransitions(l.basis)).apply(basis)
+	r := e.send(e.giveUp, w, body, create, e.config.Window())
+	err = l.await(r, nil, e.config.attemptTimeout(), func() bool { return e.tenure != nil })
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.claim = nil
+	if e.tenure != nil {
+		err = nil
+	}
+	l.decided <- err == nil
+	return err
+}
+
+// renew sends the next renewal when it is due, on the version that is held.
+func (l *lock) renew(ctx context.Context, t *tenure) error {
+	e := l.elector
+	if err := l.awaitDue(ctx, t); err != nil {
+		return err
+	}
+	l.answer = time.Now().Add(e.config.attemptTimeout())
+	if l.unordered(t) {
+		// Without versions a write is never refused: only a look tells that
+		// somebody else has written.
+		if err := l.readBack(ctx, t); err != nil {
+			return err
+		}
+	}
+	e.mu.Lock()
+	if t.cause != nil {
+		e.mu.Unlock()
+		return errNotHeld
+	}
+	w := e.nextWriteLocked(renewing, t.version)
+	before, base := t.write.renewed, t.lease
+	e.mu.Unlock()
+
+	body := e.draft(w, acquiredAt(base, w), transitionsOf(base)).apply(base)
+	r := e.send(t.requests, w, body, false, e.config.Window())
+	return l.await(r, t.lost, time.Until(l.answer), func() bool { return t.write.renewed != before })
+}
+
+// unordered reports whether the server has no resourceVersions.
+func (l *lock) unordered(t *tenure) bool {
+	l.elector.mu.Lock()
+	defer l.elector.mu.Unlock()
+	return t.version == 0
+}
+
+// awaitDue waits until one RetryPeriod after the last proven write was sent. So
+// the second write that the engine asks for right after it has acquired the
+// Lease is its first renewal.
+func (l *lock) awaitDue(ctx context.Context, t *tenure) error {
+	e := l.elector
+	e.mu.Lock()
+	due := t.due(e.config.RetryPeriod)
+	e.mu.Unlock()
+	timer := time.NewTimer(time.Until(due))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-t.lost:
+		return errNotHeld
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// await waits for the answer to r, for at most timeout. It is content earlier if
+// proven, which is called with the elector's mutex held, says that the write has
+// been seen to be applied, or another one like it.
+func (l *lock) await(r *request, lost <-chan struct{}, timeout time.Duration, proven func() bool) error {
+	e := l.elector
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	for {
+		e.mu.Lock()
+		changed, done := e.changed, proven()
+		e.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-r.done:
+			return opaque(r.err)
+		case <-lost:
+			return errNotHeld
+		case <-timer.C:
+			return errNoAnswer
+		case <-changed:
+		}
+	}
+}
+
+// draft is what a claim or a renewal of ours says. The engine's own record has
+// times of its own making; the lock's tell its writes apart.
+func (e *Elector) draft(w write, acquired time.Time, transitions int32) draft {
+	return draft{
+		holder: e.config.Identity, seconds: int32(e.config.LeaseDuration / time.Second),
+		acquired: acquired, renewed: time.UnixMicro(w.renewed), transitions: transitions, labels: e.options.labels,
+	}
+}
+
+func acquiredAt(lease *coordinationv1.Lease, w write) time.Time {
+	if lease.Spec.AcquireTime == nil {
+		return time.UnixMicro(w.renewed)
+	}
+	return lease.Spec.AcquireTime.Time
+}
+
+func transitionsOf(lease *coordinationv1.Lease) int32 {
+	if n := lease.Spec.LeaseTransitions; n != nil && *n >= 0 {
+		return *n
+	}
+	return 0
+}
+
+// RecordEvent records an event on the Lease.
+func (l *lock) RecordEvent(message string) {
+	e := l.elector
+	if e.options.recorder == nil {
+		return
+	}
+	subject := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: e.config.LeaseName, Namespace: e.config.LeaseNamespace}}
+	e.mu.Lock()
+	if e.view.lease != nil {
+		subject.UID, subject.ResourceVersion = e.view.lease.UID, e.view.lease.ResourceVersion
+	}
+	e.mu.Unlock()
+	subject.APIVersion, subject.Kind = coordinationv1.SchemeGroupVersion.String(), "Lease"
+	e.options.recorder.Eventf(subject, corev1.EventTypeNormal, "LeaderElection", "%s", fmt.Sprintf("%s %s", e.config.Identity, message))
+}
+
+// opaque hides what kind of API error err is.
+func opaque(err error) error {
+	if err == nil {
+		return nil
+	}
+	return requestError{err}
+}

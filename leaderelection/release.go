@@ -1,0 +1,81 @@
+package leaderelection
+
+import (
+	"context"
+	"time"
+)
+
+// release gives the Lease back, once the work has returned. It is tried for as
+// long as the Lease is certainly ours: a refusal may pass, and a reply that was
+// lost is proven by reading back.
+func (l *lock) release(ctx context.Context, t *tenure) error {
+	e := l.elector
+	for {
+		r, err := l.sendRelease(t)
+		if err != nil || r == nil {
+			return err
+		}
+		l.answer = time.Now().Add(e.config.attemptTimeout())
+		err = l.await(r, t.lost, e.config.attemptTimeout(), func() bool { return t.released })
+		if err == nil {
+			e.log.Info("Released the Lease")
+			return nil
+		}
+		e.log.Debug("A release did not succeed yet", "err", err)
+		l.answer = time.Now().Add(e.config.attemptTimeout())
+		if l.readBack(ctx, t) == nil && l.moved(t, r.base) {
+			continue // a renewal that was on its way came first
+		}
+		if err := pause(ctx, t.lost, e.config.RetryPeriod/4); err != nil {
+			return err
+		}
+	}
+}
+
+// sendRelease sends one release on the version that is held; nothing if one that
+// was sent before has been applied.
+func (l *lock) sendRelease(t *tenure) (*request, error) {
+	e := l.elector
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case t.released:
+		return nil, nil
+	case t.cause != nil:
+		return nil, errNotHeld
+	case !t.yielding:
+		return nil, errNotYet
+	}
+	remaining := e.trustIn(t).remaining(time.Now())
+	if remaining <= 0 {
+		return nil, errNotReleased
+	}
+	w := e.nextWriteLocked(releasing, t.version)
+	freed := draft{
+		holder: "", seconds: 1, // as client-go writes it
+		acquired: time.UnixMicro(w.renewed), renewed: time.UnixMicro(w.renewed),
+		transitions: transitionsOf(t.lease), labels: e.options.labels,
+	}
+	return e.send(t.requests, w, freed.apply(t.lease), false, remaining), nil
+}
+
+// moved reports whether the tenure is based on another version than base.
+func (l *lock) moved(t *tenure, base uint64) bool {
+	l.elector.mu.Lock()
+	defer l.elector.mu.Unlock()
+	return t.version != base
+}
+
+// pause waits for d, or until ended is closed or ctx done.
+func pause(ctx context.Context, ended <-chan struct{}, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ended:
+		return errNotHeld
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

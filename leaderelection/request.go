@@ -1,0 +1,102 @@
+package leaderelection
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// A request is a write that is on its way. It lives in a context of its own: it
+// may still succeed when nobody waits for it any more.
+type request struct {
+	write
+	done chan struct{} // closed when it was answered
+	err  error         // then: nil if it was applied
+}
+
+// nextWriteLocked stamps a write. Its renewTime is greater than that of each
+// earlier one, so that the write is known again whoever reports it.
+func (e *Elector) nextWriteLocked(kind writeKind, base uint64) write {
+	sent := stampNow()
+	e.last = max(e.last+1, sent.at.UnixMicro())
+	w := write{kind: kind, renewed: e.last, base: base, sent: sent}
+	e.open = e.open.with(w)
+	e.moment++
+	return w
+}
+
+// send lets a write go that was stamped by nextWriteLocked. It is given up when
+// ctx ends, or lifetime after it was stamped. A lease without UID is created.
+func (e *Elector) send(ctx context.Context, w write, lease *coordinationv1.Lease, create bool, lifetime time.Duration) *request {
+	r := &request{write: w, done: make(chan struct{})}
+	e.tasks.run(func() {
+		ctx, cancel := context.WithDeadline(ctx, w.sent.at.Add(lifetime))
+		defer cancel()
+		defer close(r.done)
+		var reply *coordinationv1.Lease
+		if create {
+			reply, r.err = e.leases.Create(ctx, lease, metav1.CreateOptions{})
+		} else {
+			reply, r.err = e.leases.Update(ctx, lease, metav1.UpdateOptions{})
+		}
+		if r.err == nil && reply == nil {
+			r.err = errors.New("leaderelection: the client answered with neither a Lease nor an error")
+		}
+		e.answered(r, reply)
+	})
+	return r
+}
+
+// answered takes in the reply to a write.
+func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
+	if !isClosed(e.giveUp.Done()) {
+		e.trouble.note("writing it ("+r.kind.String()+")", r.err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.moment++
+	switch {
+	case r.err == nil:
+		e.proveLocked(r.write, reply)
+		e.sightLocked(sighting{lease: reply, version: versionOf(reply), at: time.Now()})
+	case isRefusal(r.err):
+		e.open = e.open.without(r.write)
+		if apierrors.IsConflict(r.err) || apierrors.IsAlreadyExists(r.err) {
+			e.refused = refusal{base: r.base, moment: e.moment}
+		}
+	}
+}
+
+// read looks at the Lease, for at most timeout, and takes in what it finds.
+func (e *Elector) read(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	asked := e.tick()
+	lease, err := e.leases.Get(ctx, e.config.LeaseName, metav1.GetOptions{})
+	switch {
+	case isAbsence(err):
+		lease, err = nil, nil
+	case err != nil:
+		e.trouble.note("reading it", err)
+		return err
+	}
+	e.trouble.note("reading it", nil)
+	e.sight(sighting{lease: lease, version: versionOf(lease), at: time.Now(), asked: asked})
+	return nil
+}
+
+// tick returns a moment that is later than all that was taken in before and
+// earlier than all that will be.
+func (e *Elector) tick() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.moment++
+	return e.moment
+}
+
+// readTimeout is how long a follower waits for one answer.
+func (c Config) readTimeout() time.Duration { return max(time.Second, c.RenewDeadline/2) }
