@@ -1,0 +1,180 @@
+package leaderelectiontest
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/uuid"
+)
+
+var (
+	leaseResource = coordinationv1.Resource("leases")
+	leaseKind     = coordinationv1.SchemeGroupVersion.WithKind("Lease").GroupKind()
+)
+
+// author says who writes, for the history.
+type author struct{ client, verb string }
+
+func (s *Server) getLocked(key types.NamespacedName) (*coordinationv1.Lease, error) {
+	if lease := s.leases[key]; lease != nil {
+		return lease, nil
+	}
+	return nil, apierrors.NewNotFound(leaseResource, key.Name)
+}
+
+func (s *Server) createLocked(by author, key types.NamespacedName, lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
+	if s.namespaces != nil && !s.namespaces[key.Namespace] {
+		return nil, apierrors.NewNotFound(namespaceResource, key.Namespace)
+	}
+	lease = lease.DeepCopy()
+	lease.Namespace, lease.Name = key.Namespace, key.Name
+	lease.UID = uuid.NewUUID()
+	lease.CreationTimestamp = metav1.NewTime(time.Now().Truncate(time.Second))
+	lease.DeletionTimestamp, lease.DeletionGracePeriodSeconds = nil, nil
+	lease.Generation = 0
+	dropUngated(lease, nil)
+	if err := validate(lease); err != nil {
+		return nil, err
+	}
+	if s.leases[key] != nil {
+		return nil, apierrors.NewAlreadyExists(leaseResource, key.Name)
+	}
+	return s.commitLocked(by, key, lease), nil
+}
+
+// updateLocked applies a whole object. Created says that there was none: a
+// PUT to a Lease that does not exist creates it, even if the sender names the
+// resourceVersion of one that is gone. Only the UID prevents that.
+func (s *Server) updateLocked(by author, key types.NamespacedName, lease *coordinationv1.Lease) (result *coordinationv1.Lease, created bool, err error) {
+	old := s.leases[key]
+	if err := checkUID(key, lease.UID, old); err != nil {
+		return nil, false, err
+	}
+	if old == nil {
+		result, err = s.createLocked(by, key, lease)
+		return result, true, err
+	}
+	if lease.ResourceVersion == "" || lease.ResourceVersion == "0" {
+		return nil, false, invalidResourceVersion(key.Name)
+	}
+	if lease.ResourceVersion != old.ResourceVersion {
+		return nil, false, apierrors.NewConflict(leaseResource, key.Name,
+			fmt.Errorf("the object has been modified; please apply your changes to the latest version and try again"))
+	}
+	result, err = s.replaceLocked(by, key, lease, old)
+	return result, false, err
+}
+
+// checkUID is the precondition that an update which names a UID carries. It
+// holds for no object that does not exist.
+func checkUID(key types.NamespacedName, wanted types.UID, old *coordinationv1.Lease) error {
+	var uid types.UID
+	if old != nil {
+		uid = old.UID
+	}
+	if wanted == "" || wanted == uid {
+		return nil
+	}
+	return apierrors.NewConflict(leaseResource, key.Name,
+		fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", wanted, uid))
+}
+
+func (s *Server) replaceLocked(by author, key types.NamespacedName, lease, old *coordinationv1.Lease) (*coordinationv1.Lease, error) {
+	lease = lease.DeepCopy()
+	lease.Namespace, lease.Name = key.Namespace, key.Name
+	lease.UID = old.UID
+	lease.CreationTimestamp = old.CreationTimestamp
+	lease.DeletionTimestamp, lease.DeletionGracePeriodSeconds = old.DeletionTimestamp, old.DeletionGracePeriodSeconds
+	lease.Generation = old.Generation
+	lease.ResourceVersion = old.ResourceVersion
+	dropUngated(lease, old)
+	if err := validate(lease); err != nil {
+		return nil, err
+	}
+	if lease.DeletionTimestamp != nil && len(lease.Finalizers) == 0 {
+		return s.removeLocked(by, key, lease), nil
+	}
+	if equality.Semantic.DeepEqual(lease, old) {
+		return old, nil // nothing is written, the resourceVersion stays
+	}
+	return s.commitLocked(by, key, lease), nil
+}
+
+// dropUngated forgets what the gate CoordinatedLeaderElection (off by default)
+// would let in.
+func dropUngated(lease, old *coordinationv1.Lease) {
+	if old == nil || old.Spec.Strategy == nil {
+		lease.Spec.Strategy = nil
+	}
+	if old == nil || old.Spec.PreferredHolder == nil {
+		lease.Spec.PreferredHolder = nil
+	}
+}
+
+func (s *Server) deleteLocked(by author, key types.NamespacedName, options *metav1.DeleteOptions) (*coordinationv1.Lease, error) {
+	old, err := s.getLocked(key)
+	if err != nil {
+		return nil, err
+	}
+	if p := options.Preconditions; p != nil {
+		if p.UID != nil && *p.UID != old.UID {
+			return nil, apierrors.NewConflict(leaseResource, key.Name,
+				fmt.Errorf("the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", *p.UID, old.UID))
+		}
+		if p.ResourceVersion != nil && *p.ResourceVersion != old.ResourceVersion {
+			return nil, apierrors.NewConflict(leaseResource, key.Name,
+				fmt.Errorf("the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", *p.ResourceVersion, old.ResourceVersion))
+		}
+	}
+	if len(old.Finalizers) == 0 {
+		return s.removeLocked(by, key, old), nil
+	}
+	if old.DeletionTimestamp != nil {
+		return old, nil
+	}
+	doomed := old.DeepCopy()
+	now := metav1.NewTime(time.Now().Truncate(time.Second))
+	doomed.DeletionTimestamp, doomed.DeletionGracePeriodSeconds = &now, new(int64)
+	return s.commitLocked(by, key, doomed), nil
+}
+
+// commitLocked stores lease, which it takes over, under the next
+// resourceVersion.
+func (s *Server) commitLocked(by author, key types.NamespacedName, lease *coordinationv1.Lease) *coordinationv1.Lease {
+	s.revision++
+	lease.ResourceVersion = strconv.FormatInt(s.revision, 10)
+	s.recordLocked(by, key, lease, lease)
+	s.leases[key] = lease
+	s.wakeLocked()
+	return lease
+}
+
+// removeLocked deletes for good. Deleting is a write: the DELETED event
+// carries a resourceVersion of its own.
+func (s *Server) removeLocked(by author, key types.NamespacedName, last *coordinationv1.Lease) *coordinationv1.Lease {
+	s.revision++
+	last = last.DeepCopy()
+	last.ResourceVersion = strconv.FormatInt(s.revision, 10)
+	s.recordLocked(by, key, nil, last)
+	delete(s.leases, key)
+	s.wakeLocked()
+	return last
+}
+
+// recordLocked notes a write for the watches and for the history. Current is
+// what is there now, object what the event shows.
+func (s *Server) recordLocked(by author, key types.NamespacedName, current, object *coordinationv1.Lease) {
+	now := time.Now()
+	before := s.leases[key]
+	s.events = append(s.events, event{revision: s.revision, at: now, before: before, after: current, object: object})
+	s.history = append(s.history, Write{
+		Time: now, Client: by.client, Verb: by.verb, Namespace: key.Namespace, Name: key.Name,
+		ResourceVersion: s.revision, Before: before, After: current,
+	})
+}
