@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // What a client's transport reports.
@@ -220,10 +220,8 @@ func (a answer) response(h *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if status, ok := a.object.(apierrors.APIStatus); ok {
-		if details := status.Status().Details; details != nil && details.RetryAfterSeconds > 0 {
-			header.Set("Retry-After", strconv.Itoa(int(details.RetryAfterSeconds)))
-		}
+	if status, ok := a.object.(*metav1.Status); ok && status.Details != nil && status.Details.RetryAfterSeconds > 0 {
+		header.Set("Retry-After", strconv.Itoa(int(status.Details.RetryAfterSeconds)))
 	}
 	response.Body, response.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return response, nil

@@ -10,6 +10,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -39,6 +40,11 @@ func (s *Server) patchLocked(r *Request) (*coordinationv1.Lease, error) {
 	}
 	if lease.Namespace != r.Namespace {
 		return nil, apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+	}
+	if lease.UID != "" && lease.UID != old.UID {
+		return nil, apierrors.NewInvalid(leaseKind, r.Name, field.ErrorList{
+			field.Invalid(field.NewPath("metadata").Child("uid"), lease.UID, validation.FieldImmutableErrorMsg),
+		})
 	}
 	lease.TypeMeta = metav1.TypeMeta{}
 	result, _, err := s.updateLocked(r.by(), r.key(), lease)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
@@ -121,7 +122,7 @@ func (f *fixture) must(err error) {
 func (f *fixture) refused(is func(error) bool, err error) {
 	f.Helper()
 	if !is(err) {
-		f.Fatalf("got error %v (%T), which is of another kind", err, err)
+		f.Fatalf("got error %v (%s), which is of another kind", err, apierrors.ReasonForError(err))
 	}
 }
 

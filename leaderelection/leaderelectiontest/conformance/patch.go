@@ -71,12 +71,12 @@ func jsonPatch(f *fixture) {
 func patchPreconditions(f *fixture) {
 	stale := f.create("a")
 	f.hold(stale, "b")
-	for _, metadata := range []string{
-		fmt.Sprintf(`{"resourceVersion":%q}`, stale.ResourceVersion),
-		`{"uid":"another"}`,
+	for metadata, kind := range map[string]func(error) bool{
+		fmt.Sprintf(`{"resourceVersion":%q}`, stale.ResourceVersion): apierrors.IsConflict,
+		`{"uid":"another"}`: apierrors.IsInvalid, // the UID is a precondition of updates only
 	} {
 		_, err := f.patch(types.MergePatchType, `{"metadata":`+metadata+`,"spec":{"holderIdentity":"c"}}`)
-		f.refused(apierrors.IsConflict, err)
+		f.refused(kind, err)
 	}
 	f.holder(f.get(), "b")
 }
