@@ -1,0 +1,47 @@
+package envtest
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+)
+
+// ownHost returns a loopback address that nobody else uses. A server that is
+// down for a while must find its port free again: on 127.0.0.1 it might meanwhile
+// have become the local port of any outgoing connection.
+func ownHost() string {
+	for range 10 {
+		host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+		if _, err := freePort(host); err == nil {
+			return host
+		}
+	}
+	return "127.0.0.1" // not Linux: only this one is configured
+}
+
+func freePort(host string) (string, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, errors.Join(err, l.Close())
+}
+
+// freePorts returns n different ports that are free on the host.
+func freePorts(host string, n int) ([]string, error) {
+	seen := map[string]bool{}
+	ports := make([]string, 0, n)
+	for len(ports) < n {
+		port, err := freePort(host)
+		if err != nil {
+			return nil, fmt.Errorf("looking for a free port on %s: %w", host, err)
+		}
+		if !seen[port] {
+			seen[port] = true
+			ports = append(ports, port)
+		}
+	}
+	return ports, nil
+}

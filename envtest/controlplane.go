@@ -1,0 +1,216 @@
+package envtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Options says what Start starts. The zero value is one API server over one
+// etcd, with the binaries that AssetsDir finds.
+type Options struct {
+	// APIServers is how many API servers share the etcd. Default 1. Each takes
+	// about 300 MB of memory.
+	APIServers int
+	// Assets is the folder that holds kube-apiserver and etcd. Default: AssetsDir().
+	Assets string
+	// APIServerFlags are added to every API server's own, and win over them.
+	APIServerFlags []string
+	// EtcdFlags are added to etcd's own, and win over them.
+	EtcdFlags []string
+	// Output receives what the processes print, mixed. Default: nowhere; the
+	// error of a process that failed shows the end of its output anyway.
+	Output io.Writer
+	// StartTimeout is how long each process may take to become ready. Default
+	// 60 s; too little makes a loaded machine fail.
+	StartTimeout time.Duration
+	// StopTimeout is how long a process that was asked to stop may take; then it
+	// is killed, and Stop returns an error. Default 30 s.
+	StopTimeout time.Duration
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.APIServers < 0 {
+		return o, fmt.Errorf("envtest: APIServers (%d) must not be negative", o.APIServers)
+	}
+	if o.StartTimeout < 0 || o.StopTimeout < 0 {
+		return o, fmt.Errorf("envtest: StartTimeout (%v) and StopTimeout (%v) must not be negative", o.StartTimeout, o.StopTimeout)
+	}
+	if o.APIServers == 0 {
+		o.APIServers = 1
+	}
+	if o.StartTimeout == 0 {
+		o.StartTimeout = time.Minute
+	}
+	if o.StopTimeout == 0 {
+		o.StopTimeout = 30 * time.Second
+	}
+	if o.Output != nil {
+		o.Output = &lockedWriter{w: o.Output}
+	}
+	var err error
+	if o.Assets == "" {
+		o.Assets, err = AssetsDir()
+	}
+	return o, err
+}
+
+// ControlPlane is one etcd with its API servers. Its methods may be called from
+// any goroutine.
+type ControlPlane struct {
+	dir     string
+	pki     *pki
+	etcd    *Etcd
+	servers []*APIServer
+	admin   *Client
+
+	mu      sync.Mutex
+	clients []*Client
+	backups int
+	stopped bool
+}
+
+// Start starts a control plane and returns when each API server is ready and the
+// namespace "default" is there. Who got no error must call Stop.
+func Start(options Options) (*ControlPlane, error) {
+	options, err := options.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "incumbent-envtest-")
+	if err != nil {
+		return nil, fmt.Errorf("envtest: %w", err)
+	}
+	cp, err := newControlPlane(dir, options)
+	if err == nil {
+		err = cp.start(options.StartTimeout)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("envtest: %w", err), cp.Stop(), os.RemoveAll(dir))
+	}
+	return cp, nil
+}
+
+func newControlPlane(dir string, options Options) (*ControlPlane, error) {
+	host := ownHost()
+	ports, err := freePorts(host, 2+options.APIServers)
+	if err != nil {
+		return nil, err
+	}
+	cp := &ControlPlane{dir: dir}
+	if cp.pki, err = newPKI(dir, host); err != nil {
+		return nil, err
+	}
+	cp.etcd = newEtcd(filepath.Join(dir, "etcd"), host, ports[0], ports[1], options)
+	for i, port := range ports[2:] {
+		cp.servers = append(cp.servers, newAPIServer(i, dir, host, port, cp.etcd.URL(), options))
+	}
+	cp.admin = cp.Client("admin")
+	for _, server := range cp.servers {
+		server.process.ready = server.readiness(cp.pki)
+	}
+	return cp, nil
+}
+
+func (cp *ControlPlane) start(timeout time.Duration) error {
+	if err := cp.etcd.Start(); err != nil {
+		return err
+	}
+	if err := startAll(cp.servers); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return poll(ctx, func(ctx context.Context) error {
+		_, err := cp.admin.Clientset().CoreV1().Namespaces().Get(ctx, metav1.NamespaceDefault, metav1.GetOptions{})
+		return err
+	})
+}
+
+// startAll starts API servers together: each spends most of its start on one
+// thread.
+func startAll(servers []*APIServer) error {
+	failures := make(chan error)
+	for _, server := range servers {
+		go func() { failures <- server.Start() }()
+	}
+	var err error
+	for range servers {
+		err = errors.Join(err, <-failures)
+	}
+	return err
+}
+
+// APIServer returns the API server with that number, counted from 0.
+func (cp *ControlPlane) APIServer(i int) *APIServer { return cp.servers[i] }
+
+// APIServers returns how many API servers there are, running or not.
+func (cp *ControlPlane) APIServers() int { return len(cp.servers) }
+
+// Etcd returns the etcd.
+func (cp *ControlPlane) Etcd() *Etcd { return cp.etcd }
+
+// Admin returns a client with all rights, of API server 0. Everybody uses it, so
+// its network is not to be harmed.
+func (cp *ControlPlane) Admin() *Client { return cp.admin }
+
+// Stop closes every client, kills every process and removes all data. Calling it
+// again does nothing.
+func (cp *ControlPlane) Stop() error {
+	if cp == nil {
+		return nil
+	}
+	cp.mu.Lock()
+	stopped, clients := cp.stopped, cp.clients
+	cp.stopped, cp.clients = true, nil
+	cp.mu.Unlock()
+	if stopped {
+		return nil
+	}
+	for _, client := range clients {
+		client.Close()
+	}
+	var failures []error
+	for _, server := range cp.servers {
+		failures = append(failures, server.Kill())
+	}
+	failures = append(failures, cp.etcd.Kill(), os.RemoveAll(cp.dir))
+	return errors.Join(failures...)
+}
+
+// poll calls f until it succeeds or ctx ends; the error is then f's last.
+func poll(ctx context.Context, f func(context.Context) error) error {
+	for {
+		err := f(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// lockedWriter lets several processes print to one writer.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
+
+func name(prefix string, i int) string { return prefix + "-" + strconv.Itoa(i) }

@@ -1,0 +1,66 @@
+package envtest_test
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+)
+
+// A plane is started when the first test asks for it, and stopped in TestMain.
+type plane struct {
+	options envtest.Options
+	once    sync.Once
+	started *envtest.ControlPlane
+	err     error
+}
+
+var (
+	// shared is for all tests that leave its processes alone. They run in parallel.
+	shared = plane{}
+	// battered is for the tests that stop, kill and restore. They run one by one.
+	battered = plane{options: envtest.Options{APIServers: 2}}
+)
+
+func (p *plane) get(t *testing.T) *envtest.ControlPlane {
+	t.Helper()
+	p.once.Do(func() { p.started, p.err = envtest.Start(p.options) })
+	if p.err != nil {
+		t.Fatal(p.err)
+	}
+	return p.started
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for _, p := range []*plane{&shared, &battered} {
+		if err := p.started.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// limit ends waits for what does not come.
+func limit() <-chan time.Time { return time.After(time.Minute) }
+
+// less compares resourceVersions.
+func less(t *testing.T, a, b string) bool {
+	t.Helper()
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	must(t, err)
+	return order < 0
+}

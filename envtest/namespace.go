@@ -1,0 +1,30 @@
+package envtest
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
+
+// Namespace makes a namespace for this test alone and returns its name. It is not
+// deleted, for there is no controller that would empty it: it goes with the
+// control plane.
+func (cp *ControlPlane) Namespace(tb testing.TB) string {
+	tb.Helper()
+	prefix := notInNames.ReplaceAllString(strings.ToLower(tb.Name()), "-")
+	prefix = strings.Trim(prefix[:min(len(prefix), 50)], "-")
+	ctx, cancel := context.WithTimeout(tb.Context(), awaitLimit)
+	defer cancel()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: prefix + "-"}}
+	namespace, err := cp.admin.Clientset().CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
+	if err != nil {
+		tb.Fatalf("making a namespace: %v", err)
+	}
+	return namespace.Name
+}

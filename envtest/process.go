@@ -1,0 +1,193 @@
+package envtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// process is a program that can be started again with the same arguments.
+type process struct {
+	name         string
+	path         string
+	args         []string
+	output       io.Writer
+	startTimeout time.Duration
+	stopTimeout  time.Duration
+	// ready returns nil once the program does its job.
+	ready func(context.Context) error
+
+	// mu makes start, stop and kill one after the other. It is held
+	// while they wait.
+	mu      sync.Mutex
+	current *incarnation // nil while the program is not running
+}
+
+// incarnation is one run of the program.
+type incarnation struct {
+	cmd    *exec.Cmd
+	said   *tail
+	exited chan struct{}
+	err    error // how it exited; read it after exited is closed
+}
+
+// start starts the program and waits until it is ready. It does nothing if the
+// program runs already.
+func (p *process) start() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.runningLocked() {
+		return nil
+	}
+	now, err := p.spawn()
+	if err != nil {
+		return fmt.Errorf("starting %s: %w", p.name, err)
+	}
+	if err := p.awaitReady(now); err != nil {
+		_ = now.cmd.Process.Kill()
+		<-now.exited
+		return fmt.Errorf("%s did not become ready: %w; the end of its output:\n%s", p.name, err, now.said)
+	}
+	p.current = now
+	return nil
+}
+
+func (p *process) spawn() (*incarnation, error) {
+	now := &incarnation{
+		cmd:    exec.Command(p.path, p.args...),
+		said:   &tail{to: p.output},
+		exited: make(chan struct{}),
+	}
+	now.cmd.Stdout, now.cmd.Stderr = now.said, now.said
+	now.cmd.SysProcAttr = dieWithParent()
+	now.cmd.WaitDelay = time.Second
+	started := make(chan error, 1)
+	go func() {
+		// Linux sends the death signal when the *thread* that forked the child
+		// ends. This goroutine keeps its thread until the child has exited.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := now.cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		now.err = now.cmd.Wait()
+		close(now.exited)
+	}()
+	return now, <-started
+}
+
+func (p *process) awaitReady(now *incarnation) error {
+	ctx, cancel := context.WithTimeout(context.Background(), p.startTimeout)
+	defer cancel()
+	for {
+		attempt, done := context.WithTimeout(ctx, time.Second)
+		err := p.ready(attempt)
+		done()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-now.exited:
+			return fmt.Errorf("it exited: %w", errors.Join(now.err, err))
+		case <-ctx.Done():
+			return fmt.Errorf("waited %v: %w", p.startTimeout, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// stop asks the program to end and waits until it has. One that takes longer
+// than stopTimeout is killed, and that is an error.
+func (p *process) stop() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.runningLocked() {
+		return nil
+	}
+	if err := p.current.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return errors.Join(fmt.Errorf("stopping %s: %w", p.name, err), p.killLocked())
+	}
+	select {
+	case <-p.current.exited:
+		p.current = nil
+		return nil
+	case <-time.After(p.stopTimeout):
+		said := p.current.said
+		return errors.Join(fmt.Errorf("%s had not stopped after %v and was killed; the end of its output:\n%s",
+			p.name, p.stopTimeout, said), p.killLocked())
+	}
+}
+
+// kill ends the program at once, as a crash does.
+func (p *process) kill() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.killLocked()
+}
+
+func (p *process) killLocked() error {
+	if !p.runningLocked() {
+		return nil
+	}
+	if err := p.current.cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("killing %s: %w", p.name, err)
+	}
+	<-p.current.exited
+	p.current = nil
+	return nil
+}
+
+func (p *process) isRunning() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.runningLocked()
+}
+
+func (p *process) runningLocked() bool {
+	if p.current == nil {
+		return false
+	}
+	select {
+	case <-p.current.exited: // by itself
+		p.current = nil
+		return false
+	default:
+		return true
+	}
+}
+
+// tail keeps the end of what is written to it, and passes all of it on.
+type tail struct {
+	to  io.Writer // may be nil
+	mu  sync.Mutex
+	end []byte
+}
+
+const tailSize = 8 << 10
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.end = append(t.end, b...)
+	if over := len(t.end) - tailSize; over > 0 {
+		t.end = append(t.end[:0], t.end[over:]...)
+	}
+	if t.to == nil {
+		return len(b), nil
+	}
+	return t.to.Write(b)
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.end)
+}

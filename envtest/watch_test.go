@@ -1,0 +1,140 @@
+package envtest_test
+
+import (
+	"testing"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+)
+
+// watched is a namespace whose Leases a client watches and the administrator
+// changes.
+type watched struct {
+	t         *testing.T
+	cp        *envtest.ControlPlane
+	client    *envtest.Client
+	namespace string
+}
+
+func newWatched(t *testing.T) *watched {
+	t.Helper()
+	cp := shared.get(t)
+	w := &watched{t: t, cp: cp, client: cp.Client("watcher"), namespace: cp.Namespace(t)}
+	t.Cleanup(w.client.Close)
+	return w
+}
+
+func (w *watched) watch() watch.Interface {
+	w.t.Helper()
+	stream, err := w.client.Clientset().CoordinationV1().Leases(w.namespace).Watch(w.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(stream.Stop)
+	return stream
+}
+
+func (w *watched) create(name string) {
+	w.t.Helper()
+	l := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if _, err := w.cp.Admin().Clientset().CoordinationV1().Leases(w.namespace).Create(w.t.Context(), l, metav1.CreateOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestNetwork_StalledWatchDeliversWhenHealed(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t)
+	stream := w.watch()
+	w.create("a")
+	if got := next(t, stream.ResultChan()); got.Type != watch.Added {
+		t.Fatalf("got %v", got)
+	}
+	fault := w.client.Network().StallWatches()
+	w.create("b")
+	if r := fault.Await(t); r.Verb != "watch" || r.Resource != "leases" {
+		t.Errorf("held %v", r)
+	}
+	select {
+	case event := <-stream.ResultChan():
+		t.Errorf("got %v in spite of the stall", event)
+	default:
+	}
+	if _, err := w.client.Clientset().CoordinationV1().Leases(w.namespace).Get(t.Context(), "b", metav1.GetOptions{}); err != nil {
+		t.Errorf("what is no watch was stalled too: %v", err)
+	}
+	fault.Heal()
+	if got := next(t, stream.ResultChan()).Object.(*coordinationv1.Lease); got.Name != "b" {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestNetwork_StalledWatchCanBeStopped(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t)
+	stream := w.watch()
+	fault := w.client.Network().StallWatches()
+	w.create("a")
+	fault.Await(t)
+	stream.Stop()
+	for range stream.ResultChan() {
+		t.Error("got an event in spite of the stall")
+	}
+}
+
+func TestNetwork_CutThatRefusesEndsWatches(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t)
+	cut, dropped := w.watch(), w.watch()
+	w.client.Network().DropWatches()
+	end(t, dropped)
+	end(t, cut)
+	stream := w.watch()
+	w.client.Network().Cut(envtest.Refuse)
+	end(t, stream)
+}
+
+func TestNetwork_CutThatHangsHoldsEventsAndRequests(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t)
+	other := w.cp.Client("other")
+	defer other.Close()
+	stream := w.watch()
+	cut := w.client.Network().Cut(envtest.Hang)
+	w.create("a")
+	cut.Await(t)
+	if _, err := other.Clientset().CoordinationV1().Leases(w.namespace).Get(t.Context(), "a", metav1.GetOptions{}); err != nil {
+		t.Errorf("another client was harmed too: %v", err)
+	}
+	w.client.Network().Heal()
+	if got := next(t, stream.ResultChan()); got.Type != watch.Added {
+		t.Errorf("got %v", got)
+	}
+}
+
+// end waits for the end of a watch.
+func end(t *testing.T, stream watch.Interface) {
+	t.Helper()
+	for range stream.ResultChan() {
+	}
+}
+
+// next receives from c, but not for ever.
+func next[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v, ok := <-c:
+		if !ok {
+			t.Fatal("the channel was closed")
+		}
+		return v
+	case <-t.Context().Done():
+		t.Fatal("the test ended")
+	case <-limit():
+		t.Fatal("nothing came for a minute")
+	}
+	panic("unreachable")
+}
