@@ -1,0 +1,90 @@
+package envtest_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+)
+
+var cp *envtest.ControlPlane
+
+// One control plane serves all tests of a package.
+func Example() {
+	// func TestMain(m *testing.M)
+	_ = func(m *testing.M) {
+		var err error
+		if cp, err = envtest.Start(envtest.Options{}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		code := m.Run()
+		if err := cp.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		os.Exit(code)
+	}
+
+	// func TestLeader_StopsWhenItIsCutOff(t *testing.T)
+	_ = func(t *testing.T) {
+		t.Parallel()
+		client, namespace := cp.Client("pod-1"), cp.Namespace(t)
+		started := make(chan struct{})
+		go campaign(t.Context(), client, namespace, started)
+		<-started
+		client.Network().Cut(envtest.Hang)
+		// ...
+	}
+}
+
+// The reply to a write travels for as long as the test wants it to.
+func ExampleNetwork_DelayReplies() {
+	_ = func(t *testing.T) {
+		client, namespace := cp.Client("pod-1"), cp.Namespace(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		reply := client.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Claims), envtest.Once())
+		go campaign(ctx, client, namespace, make(chan struct{}))
+		reply.Await(t) // the server has applied the claim, and pod-1 does not know
+		cancel()
+		reply.Heal() // now it does
+	}
+}
+
+// Two API servers over one etcd: clients of the second go on while the first is
+// away.
+func ExampleAPIServer() {
+	_ = func(t *testing.T) {
+		cp, err := envtest.Start(envtest.Options{APIServers: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = cp.Stop() }()
+		if err := cp.APIServer(0).Kill(); err != nil {
+			t.Fatal(err)
+		}
+		client := cp.Client("pod-1", envtest.OnAPIServer(1))
+		if _, err := client.Clientset().CoreV1().Namespaces().Get(t.Context(), "default", metav1.GetOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A Referee fails the test if two worked at once.
+func ExampleReferee() {
+	_ = func(t *testing.T) {
+		referee := envtest.NewReferee(t)
+		// OnStartedLeading:
+		_ = func(ctx context.Context) {
+			shift := referee.Start("pod-1", "term 1")
+			defer shift.Stop()
+			<-ctx.Done()
+		}
+	}
+}
+
+func campaign(context.Context, *envtest.Client, string, chan<- struct{}) {}
