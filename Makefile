@@ -1,0 +1,64 @@
+# Everything below runs with Go, make and a POSIX shell. -race wants a C compiler.
+.DEFAULT_GOAL := help
+
+# The modules with code of ours; the others under hack/ only pin tools.
+CODE := . hack/controlplane
+MODULES = $(shell find . -name go.mod -not -path './.git/*' -exec dirname {} \; | sort)
+LINT := $(CURDIR)/hack/tools/golangci-lint
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: controlplane
+controlplane: ## Make sure of kube-apiserver and etcd, print their folder last (K8S_VERSION=1.37.2)
+	@go run -C hack/controlplane .
+
+# A KUBECONFIG of the environment is not meant for this: only that of the
+# command line sends the demo to a cluster that is not its own.
+ifeq ($(origin KUBECONFIG),command line)
+DEMO_CLUSTER := -kubeconfig '$(KUBECONFIG)'
+else
+DEMO_ASSETS = assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" &&
+endif
+
+.PHONY: demo
+demo: ## Three replicas, stopped, killed and frozen (KUBECONFIG=path: on your cluster; DEMOFLAGS=-v)
+	@$(DEMO_ASSETS) go build -o bin/demo ./hack/demo && exec bin/demo $(DEMO_CLUSTER) $(DEMOFLAGS)
+
+.PHONY: test
+test: ## Control plane, unit and integration tests, all with -race (TESTFLAGS=-v)
+	@cd hack/controlplane && go test -race -shuffle=on $(TESTFLAGS) ./...
+	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
+	go test -race -shuffle=on -p 2 $(TESTFLAGS) ./...
+
+.PHONY: verify
+verify: check-format check-vet check-lint check-tidy check-docs check-imports check-size ## All checks below
+
+.PHONY: check-format
+check-format: ## gofmt has nothing to change
+	@files=$$(gofmt -s -l .) && if [ -n "$$files" ]; then echo "not formatted (gofmt -s -w .):" && echo "$$files" && exit 1; fi
+
+.PHONY: check-vet
+check-vet: ## go vet
+	@for dir in $(CODE); do (cd $$dir && go vet ./...) || exit 1; done
+
+.PHONY: check-lint
+check-lint: ## golangci-lint, at the version that hack/tools/go.mod pins
+	@for dir in $(CODE); do (cd $$dir && $(LINT) run --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
+
+.PHONY: check-tidy
+check-tidy: ## go.mod and go.sum of every module are tidy
+	@for dir in $(MODULES); do (cd $$dir && go mod tidy -diff) || { echo "not tidy: $$dir/go.mod"; exit 1; }; done
+
+.PHONY: check-docs
+check-docs: ## Every package and every exported name is documented
+	@go test ./hack/check -count=1 -run Docs
+
+.PHONY: check-imports
+check-imports: ## Packages depend on what they may depend on
+	@go test ./hack/check -count=1 -run Imports
+
+.PHONY: check-size
+check-size: ## Files, functions and the README are short, the top level is as designed
+	@go test ./hack/check -count=1 -run 'Size|Layout'
