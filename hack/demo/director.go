@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// patience is how long the director waits for anything that should happen.
+const patience = time.Minute
+
+// director runs the replicas and does to them what the scenario says.
+type director struct {
+	cluster   *cluster
+	record    *record
+	timeline  *timeline
+	logs      *logbook
+	abort     context.CancelCauseFunc
+	processes map[string]*process // by identity, those that run
+	born      map[string]int      // processes started so far, by column
+	mayEnd    sync.Map            // identities whose end is no surprise
+	handovers []handover
+	frozen    wakening
+}
+
+// A handover is one line of the table.
+type handover struct {
+	what   string
+	before event     // the old leader's last entry; zero for the first election
+	struck time.Time // when the old leader was told, killed, frozen or cut off
+	after  event     // the new leader's first entry
+}
+
+// A wakening is what a frozen leader did when it was let go.
+type wakening struct {
+	replica       string
+	term          uint64
+	frozen, awake time.Time
+}
+
+func newDirector(c *cluster, out io.Writer, logs *logbook) *director {
+	d := &director{cluster: c, logs: logs, processes: map[string]*process{}, born: map[string]int{}}
+	d.timeline = newTimeline(out, time.Now(), "a", "b", "c")
+	d.record = newRecord(d.timeline.print)
+	return d
+}
+
+// say puts a line of the director's own on the timeline.
+func (d *director) say(format string, args ...any) {
+	d.record.add(event{At: time.Now(), Kind: told, Detail: fmt.Sprintf(format, args...)})
+}
+
+// start starts a new process in the column: a new process has a new identity.
+func (d *director) start(column string) error {
+	d.born[column]++
+	identity := fmt.Sprintf("%s-%d", column, d.born[column])
+	p, err := spawn(identity, []string{
+		"-replica", identity, "-namespace", d.cluster.namespace, "-kubeconfig", d.cluster.kubeconfig,
+	}, d.logs, d.hear)
+	if err != nil {
+		return fmt.Errorf("starting %s: %w", identity, err)
+	}
+	d.processes[identity] = p
+	d.mark(identity, stateWaits)
+	d.say("%s is started, process %d", identity, p.cmd.Process.Pid)
+	return nil
+}
+
+// hear takes the events of the replicas.
+func (d *director) hear(e event) {
+	d.record.add(e)
+	if _, expected := d.mayEnd.Load(e.Replica); e.Kind == exited && !expected {
+		d.abort(fmt.Errorf("%s ended by itself (%s); the end of the logs:\n%s", e.Replica, e.Detail, d.logs))
+	}
+}
+
+// heading prints the title of an act.
+func (d *director) heading(title string) {
+	d.record.mu.Lock()
+	defer d.record.mu.Unlock()
+	d.timeline.act(title)
+}
+
+// mark changes a column of the timeline.
+func (d *director) mark(replica, state string) {
+	d.record.mu.Lock()
+	defer d.record.mu.Unlock()
+	d.timeline.set(replica, state)
+}
+
+// leader is the newest entry in the ledger, and with it who leads.
+func (d *director) leader() event { return lastEntry(d.record.all(), event{}) }
+
+// strike sends the leader a signal, and returns its last entry before that.
+func (d *director) strike(s syscall.Signal, name string) (event, time.Time, error) {
+	old := d.leader()
+	d.say("%s to %s, the leader", name, old.Replica)
+	if s != syscall.SIGSTOP {
+		d.mayEnd.Store(old.Replica, true)
+	}
+	at := time.Now()
+	return old, at, d.processes[old.Replica].signal(s)
+}
+
+// awaitSuccessor waits for the first entry of a later term.
+func (d *director) awaitSuccessor(ctx context.Context, what string, old event, struck time.Time) error {
+	return d.awaitEntry(ctx, what, struck, func(e event) bool { return e.Term > old.Term })
+}
+
+// awaitEntry waits until the ledger takes an entry that matches, and notes who
+// wrote before it, and when.
+func (d *director) awaitEntry(ctx context.Context, what string, struck time.Time, match func(event) bool) error {
+	first, err := d.record.await(ctx, patience, "the next leader's first entry", func(e event) bool {
+		return e.Kind == appended && match(e)
+	})
+	if err != nil {
+		return err
+	}
+	d.handovers = append(d.handovers, handover{what: what, before: lastEntry(d.record.all(), first), struck: struck, after: first})
+	return nil
+}
+
+// awaitGone waits until the process has exited.
+func (d *director) awaitGone(ctx context.Context, identity string) error {
+	p := d.processes[identity]
+	select {
+	case <-p.gone:
+		delete(d.processes, identity)
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(patience):
+		return fmt.Errorf("%s has not exited after %v", identity, patience)
+	}
+}
+
+// watch lets the leader work for a while.
+func (d *director) watch(ctx context.Context, how time.Duration) error {
+	select {
+	case <-time.After(how):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// stopAll asks every replica to stop and waits until they are gone.
+func (d *director) stopAll(ctx context.Context) error {
+	var errs []error
+	for identity, p := range d.processes {
+		d.mayEnd.Store(identity, true)
+		errs = append(errs, p.signal(syscall.SIGTERM))
+	}
+	for identity := range d.processes {
+		errs = append(errs, d.awaitGone(ctx, identity))
+	}
+	return errors.Join(errs...)
+}
+
+// killAll leaves no process behind, whatever happened before.
+func (d *director) killAll() {
+	for identity, p := range d.processes {
+		d.mayEnd.Store(identity, true)
+		p.kill()
+		delete(d.processes, identity)
+	}
+}
