@@ -7,16 +7,6 @@ import "time"
 // that is slewed by NTP stays well within it for the length of a Lease.
 const driftTolerance = 10 * time.Millisecond
 
-// elapsed is how much time passed by monotonic clock and in sleep. wall is what
-// passed by the wall clock in the same time: as long as both agree, the machine
-// did not sleep, and slept is not called.
-func elapsed(mono, wall time.Duration, slept func() time.Duration) time.Duration {
-	if drift := wall - mono; drift >= -driftTolerance && drift <= driftTolerance {
-		return mono
-	}
-	return mono + max(0, slept())
-}
-
 // A stamp is the moment at which a write was sent.
 type stamp struct {
 	at     time.Time     // by wall and monotonic clock
@@ -32,10 +22,23 @@ func stampNow() stamp {
 	return stamp{at: now, wall: now.UnixNano(), asleep: slept}
 }
 
-// age is how long ago the stamp was taken, sleep included.
-func (s stamp) age(now time.Time) time.Duration {
+// age is how long ago the stamp was taken, sleep included. As long as the wall
+// clock and the monotonic one agree on what has passed, the machine did not
+// sleep.
+func (s *stamp) age(now time.Time) time.Duration {
 	mono, wall := now.Sub(s.at), time.Duration(now.UnixNano()-s.wall)
-	return elapsed(mono, wall, s.sleptSince)
+	if !drifted(mono, wall) {
+		return mono
+	}
+	return mono + slept(s.asleep, asleep())
 }
 
-func (s stamp) sleptSince() time.Duration { return asleep() - s.asleep }
+// drifted reports whether two clocks that were read twice, at the same moments,
+// disagree on how much time lay between.
+func drifted(mono, wall time.Duration) bool {
+	drift := wall - mono
+	return drift < -driftTolerance || drift > driftTolerance
+}
+
+// slept is by how much sleep grew between two readings.
+func slept(before, now time.Duration) time.Duration { return max(0, now-before) }

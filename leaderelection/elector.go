@@ -3,6 +3,7 @@ package leaderelection
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -104,6 +105,9 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 		client := clientset.CoordinationV1()
 		e.leases = client.Leases(resolved.LeaseNamespace)
 		e.limit = limitOf(client.RESTClient())
+		if _, err := e.newEngine(e.newLock(nil)); err != nil {
+			return nil, fmt.Errorf("leaderelection: client-go refuses the configuration: %w", err)
+		}
 		for _, warning := range resolved.warnings() {
 			e.log.Warn("The configuration is unwise", "why", warning)
 		}

@@ -32,9 +32,13 @@ func (e *Elector) engineConfig(l *lock) clientleaderelection.LeaderElectionConfi
 	}
 }
 
+func (e *Elector) newEngine(l *lock) (*clientleaderelection.LeaderElector, error) {
+	return clientleaderelection.NewLeaderElector(e.engineConfig(l))
+}
+
 // startEngine lets client-go's elector run on l.
 func (e *Elector) startEngine(l *lock) (*engine, error) {
-	elector, err := clientleaderelection.NewLeaderElector(e.engineConfig(l))
+	elector, err := e.newEngine(l)
 	if err != nil {
 		return nil, err
 	}
