@@ -65,10 +65,18 @@ type Elector struct {
 	refused refusal         // the last write that was refused for something written before it
 	named   string          // the leader that the log named last
 	twins   int             // how many records under our name were seen in turn that we did not write
-	rest    rest            // after StepDown
+	rested  time.Time       // until when an elector that stepped down leaves the Lease to others
 	giveUp  context.Context // of claims and of everything else that ends with Run
 	ended   error           // why the last term ended
-	changed chan struct{}   // closed and replaced at each change
+
+	heard       time.Time     // when the Lease was last heard of
+	look        chan struct{} // asks for a look at it
+	watching    bool          // a watch is open
+	mayNotWatch bool          // that was told
+	hesitation  time.Duration // how much later than the heir we claim what was seen last
+	heirship    heirship      // our attempts to be the heir
+
+	changed chan struct{} // closed and replaced at each change
 }
 
 // A refusal is a write that the server refused because something else was
@@ -92,7 +100,7 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	if isNil(clientset) && resolved.Enabled {
 		return nil, errors.New("leaderelection: the clientset is nil: give a kubernetes.Interface, or set Enabled to false")
 	}
-	e := &Elector{config: resolved, callbacks: callbacks, changed: make(chan struct{})}
+	e := &Elector{config: resolved, callbacks: callbacks, changed: make(chan struct{}), look: make(chan struct{}, 1)}
 	for _, option := range opts {
 		if option != nil {
 			option(&e.options)

@@ -2,24 +2,98 @@ package leaderelection
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
 	clientleaderelection "k8s.io/client-go/tools/leaderelection"
 )
 
-// A follower tells the observer what happens to the Lease, until ctx ends. It
-// only ever calls sight: nothing rests on its being right or in time.
-type follower func(ctx context.Context)
-
-// poll looks at the Lease as often as client-go does: RetryPeriod to 2.2 times
-// RetryPeriod after the last answer. A leader does not poll: its writes tell it.
-func (e *Elector) poll(ctx context.Context) {
-	wait.JitterUntilWithContext(ctx, func(ctx context.Context) {
-		if e.holding() == nil {
-			_ = e.read(ctx, e.config.readTimeout()) // told by trouble, and tried again
+// follow tells the observer what happens to the Lease, until Run ends: a watch,
+// and looks of its own whenever nothing was heard for as long as client-go's
+// electors may take from one look to the next. So a watch that is refused,
+// stalls, ends or talks nonsense costs no more time than polling would.
+func (e *Elector) follow(ctx context.Context) {
+	w := e.options.shared.join(e)
+	if w == nil {
+		w = e.newWatcher()
+		e.tasks.run(func() { w.run(ctx) })
+	} else {
+		defer e.options.shared.leave(e)
+	}
+	for {
+		asked := e.awaitSilence(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case e.holding() != nil && !asked:
+			e.hear() // a leader's writes tell it
+			continue
 		}
-	}, e.config.RetryPeriod, clientleaderelection.JitterFactor, true)
+		news, err := e.read(ctx, e.config.readTimeout())
+		if err == nil && news && !asked {
+			w.again() // it should have told that
+		}
+	}
+}
+
+// hear notes that the Lease was heard of just now, so that the next look has its
+// time.
+func (e *Elector) hear() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.heard = time.Now()
+}
+
+// awaitSilence returns when nothing was heard for too long, or, then with true,
+// when somebody asked for a look.
+func (e *Elector) awaitSilence(ctx context.Context) (asked bool) {
+	patience := e.patience()
+	for {
+		quiet := e.quietFor()
+		if quiet >= patience {
+			return false
+		}
+		timer := time.NewTimer(patience - quiet)
+		select {
+		case <-ctx.Done():
+		case <-e.look:
+			asked = true
+		case <-timer.C:
+		}
+		timer.Stop()
+		if asked || ctx.Err() != nil {
+			return asked
+		}
+	}
+}
+
+// patience is how long nothing may be heard before the elector looks: as long as
+// client-go waits from one look to the next, RetryPeriod to 2.2 times as long;
+// the longest of these while it watches, for then it hears of each renewal.
+func (e *Elector) patience() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	jitter := time.Duration(clientleaderelection.JitterFactor * float64(e.config.RetryPeriod))
+	if e.watching {
+		return e.config.RetryPeriod + jitter
+	}
+	return e.config.RetryPeriod + rand.N(jitter+1)
+}
+
+// quietFor is how long ago anything new was heard of the Lease, or a look was
+// tried.
+func (e *Elector) quietFor() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return time.Since(e.heard)
+}
+
+// lookSoon asks for a look at the Lease.
+func (e *Elector) lookSoon() {
+	select {
+	case e.look <- struct{}{}:
+	default: // one is asked for already
+	}
 }
 
 // holding returns our hold on the Lease, nil if there is none.
@@ -28,6 +102,3 @@ func (e *Elector) holding() *tenure {
 	defer e.mu.Unlock()
 	return e.tenure
 }
-
-// A rest is what an elector that stepped down grants the others.
-type rest struct{ until time.Time }

@@ -134,7 +134,7 @@ func (e *Elector) settleTenure(t *tenure, engine *engine, w *work, stopped bool)
 	}
 	e.mu.Lock()
 	if steppedDown && stopped {
-		e.rest.until = time.Now().Add(e.config.LeaseDuration)
+		e.rested = time.Now().Add(e.config.LeaseDuration)
 	}
 	switch {
 	case t == nil:

@@ -107,7 +107,10 @@ func (l *lock) ownRecord(t *tenure) (*resourcelock.LeaderElectionRecord, []byte,
 func (l *lock) readBack(ctx context.Context, t *tenure) error {
 	e := l.elector
 	read := make(chan error, 1)
-	e.tasks.run(func() { read <- e.read(t.requests, e.config.readTimeout()) })
+	e.tasks.run(func() {
+		_, err := e.read(t.requests, e.config.readTimeout())
+		read <- err
+	})
 	timer := time.NewTimer(time.Until(l.answer))
 	defer timer.Stop()
 	select {
@@ -165,7 +168,7 @@ func (l *lock) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	e.claim = &w
 	e.mu.Unlock()
 
-	body := e.draft(w, w.sent.at, nextTransitions(l.basis)).apply(basis)
+	body := e.draft(w, time.UnixMicro(w.renewed), nextTransitions(l.basis)).apply(basis)
 	r := e.send(e.giveUp, w, body, create, e.config.Window())
 	err = l.await(r, nil, e.config.attemptTimeout(), func() bool { return e.tenure != nil })
 

@@ -13,6 +13,8 @@ type options struct {
 	recorder      resourcelock.EventRecorder
 	labels        map[string]string
 	claimUnmarked bool
+	shared        *SharedWatch
+	priority      int32
 }
 
 // WithEventRecorder makes the Elector record an event on the Lease when it
@@ -35,4 +37,11 @@ func WithLeaseLabels(labels map[string]string) Option {
 // other kind of candidate is on the Lease, or their work stops at once.
 func WithoutPauseAfterForeignRelease() Option {
 	return func(o *options) { o.claimUnmarked = true }
+}
+
+// WithPriority ranks this candidate among the followers: the one with the highest
+// priority, and of these the one whose process started last, is the heir, who
+// claims a released Lease first. It takes no Lease from a leader. Default 0.
+func WithPriority(priority int32) Option {
+	return func(o *options) { o.priority = priority }
 }

@@ -101,12 +101,15 @@ func (d draft) apply(base *coordinationv1.Lease) *coordinationv1.Lease {
 		}
 		maps.Copy(lease.Labels, d.labels)
 	}
+	if lease.Annotations == nil {
+		lease.Annotations = map[string]string{}
+	}
 	delete(lease.Annotations, releasedAnnotation)
 	if d.holder == "" {
-		if lease.Annotations == nil {
-			lease.Annotations = map[string]string{}
-		}
 		lease.Annotations[releasedAnnotation] = strconv.FormatInt(d.renewed.UnixMicro(), 10)
+	}
+	if claim := d.renewed.Equal(d.acquired); claim && d.holder != "" {
+		lease.Annotations[heirAnnotation] = heir{}.inscription(d.acquired.UnixMicro())
 	}
 	return lease
 }

@@ -53,7 +53,8 @@ func (l *lock) sendRelease(t *tenure) (*request, error) {
 	w := e.nextWriteLocked(releasing, t.version)
 	freed := draft{
 		holder: "", seconds: 1, // as client-go writes it
-		acquired: time.UnixMicro(w.renewed), renewed: time.UnixMicro(w.renewed),
+		acquired:    acquiredAt(t.lease, w), // the heir was entered for this term
+		renewed:     time.UnixMicro(w.renewed),
 		transitions: transitionsOf(t.lease), labels: e.options.labels,
 	}
 	return e.send(t.requests, w, freed.apply(t.lease), false, remaining), nil

@@ -71,8 +71,10 @@ func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 	}
 }
 
-// read looks at the Lease, for at most timeout, and takes in what it finds.
-func (e *Elector) read(ctx context.Context, timeout time.Duration) error {
+// read looks at the Lease, for at most timeout, and takes in what it finds. It
+// reports whether that was new.
+func (e *Elector) read(ctx context.Context, timeout time.Duration) (news bool, err error) {
+	defer e.hear()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	asked := e.tick()
@@ -82,11 +84,10 @@ func (e *Elector) read(ctx context.Context, timeout time.Duration) error {
 		lease, err = nil, nil
 	case err != nil:
 		e.trouble.note("reading it", err)
-		return err
+		return false, err
 	}
 	e.trouble.note("reading it", nil)
-	e.sight(sighting{lease: lease, version: versionOf(lease), at: time.Now(), asked: asked})
-	return nil
+	return e.sight(sighting{lease: lease, version: versionOf(lease), at: time.Now(), asked: asked}), nil
 }
 
 // tick returns a moment that is later than all that was taken in before and
@@ -100,3 +101,26 @@ func (e *Elector) tick() uint64 {
 
 // readTimeout is how long a follower waits for one answer.
 func (c Config) readTimeout() time.Duration { return max(time.Second, c.RenewDeadline/2) }
+
+// enterAsHeir writes an annotation into somebody else's Lease: by compare-and-swap
+// on the version that was seen, so that it never undoes what its holder writes.
+func (e *Elector) enterAsHeir(lease *coordinationv1.Lease) {
+	ctx, cancel := context.WithTimeout(e.giveUp, e.config.readTimeout())
+	defer cancel()
+	reply, err := e.leases.Update(ctx, lease, metav1.UpdateOptions{})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.moment++
+	e.heirship.busy = false
+	if err == nil && reply != nil {
+		e.sightLocked(sighting{lease: reply, version: versionOf(reply), at: time.Now()})
+		return
+	}
+	// Whatever it was, a conflict or a missing right: next time will do.
+	e.heirship.until = time.Now().Add(e.config.RetryPeriod)
+	if !apierrors.IsConflict(err) {
+		e.heirship.until = time.Now().Add(e.config.LeaseDuration)
+	}
+	e.log.Debug("Did not become the heir", "err", err)
+	e.signalLocked()
+}

@@ -31,7 +31,7 @@ func (e *Elector) Run(ctx context.Context) error {
 
 	e.log.Info("Campaigning", "leaseDuration", e.config.LeaseDuration, "renewDeadline", e.config.RenewDeadline,
 		"retryPeriod", e.config.RetryPeriod, "trustWindow", e.config.Window())
-	e.tasks.run(func() { e.poll(e.giveUp) })
+	e.tasks.run(func() { e.follow(e.giveUp) })
 	return e.campaign(ctx)
 }
 
@@ -88,6 +88,7 @@ func (e *Elector) awaitClaimable(ctx context.Context) (*coordinationv1.Lease, er
 		e.mu.Lock()
 		basis, twins, changed := e.view.lease, e.twins, e.changed
 		at, known := e.claimableAtLocked()
+		errand := e.inheritLocked()
 		e.mu.Unlock()
 		if twins >= twinLimit {
 			return nil, fmt.Errorf("%w: %q was renewed in Lease %s by somebody else: give each process an identity of its own",
@@ -99,6 +100,9 @@ func (e *Elector) awaitClaimable(ctx context.Context) (*coordinationv1.Lease, er
 		}
 		if !known {
 			delay = e.config.LeaseDuration
+		}
+		if !errand.IsZero() {
+			delay = min(delay, time.Until(errand))
 		}
 		timer := time.NewTimer(delay)
 		select {
@@ -116,8 +120,11 @@ func (e *Elector) claimableAtLocked() (time.Time, bool) {
 		rule.unmarkedPause = 0
 	}
 	at, known := e.view.claimableAt(rule)
-	if e.rest.until.After(at) {
-		at = e.rest.until
+	if h := e.view.heir().identity; h != "" && h != e.config.Identity && !e.wroteLocked(e.view.lease) {
+		at = at.Add(e.hesitation)
+	}
+	if e.rested.After(at) {
+		at = e.rested
 	}
 	return at, known
 }
@@ -150,6 +157,6 @@ func (e *Elector) recover(ctx context.Context) {
 		delay = e.config.RetryPeriod + rand.N(e.config.RetryPeriod/2+1)
 	}
 	if pause(ctx, nil, delay) == nil {
-		_ = e.read(ctx, e.config.readTimeout()) // told by trouble; the next claim fails if it rests on the past
+		_, _ = e.read(ctx, e.config.readTimeout()) // told by trouble; the next claim fails if it rests on the past
 	}
 }

@@ -29,7 +29,7 @@ func (e *Elector) settle() {
 			e.leaveTenure(t, func() { _ = e.newLock(nil).release(e.giveUp, t) })
 			return
 		}
-		_ = e.read(e.giveUp, e.config.attemptTimeout())
+		_, _ = e.read(e.giveUp, e.config.attemptTimeout())
 		_ = pause(e.giveUp, changed, e.config.attemptTimeout())
 	}
 }

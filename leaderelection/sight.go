@@ -12,15 +12,16 @@ type leader struct {
 	until    time.Time // zero: for ever
 }
 
-// sight is where every observation comes in, whoever made it.
-func (e *Elector) sight(s sighting) {
+// sight is where every observation comes in, whoever made it. It reports whether
+// it said anything new.
+func (e *Elector) sight(s sighting) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.moment++
-	e.sightLocked(s)
+	return e.sightLocked(s)
 }
 
-func (e *Elector) sightLocked(s sighting) {
+func (e *Elector) sightLocked(s sighting) bool {
 	if base := e.refused; s.asked > base.moment && s.version != 0 && s.version < base.base {
 		s.rewound = true
 		e.refused = refusal{}
@@ -30,15 +31,17 @@ func (e *Elector) sightLocked(s sighting) {
 	before := e.view
 	next, news := before.after(s, e.moment)
 	if !news {
-		return
+		return false
 	}
-	e.view = next
+	e.view, e.heard = next, s.at
+	defer e.signalLocked()
 	if before.known && sameTenure(before.lease, next.lease) {
-		return
+		return true
 	}
+	e.hesitation = hesitate()
 	e.countTwinsLocked(next.lease)
 	e.nameLeaderLocked(next)
-	e.signalLocked()
+	return true
 }
 
 // judgeLocked lets an observation act on the tenure, or on the claim under way.
@@ -95,7 +98,7 @@ func (e *Elector) nameLeaderLocked(v view) {
 	e.leader.Store(&leader{identity: identity, until: v.heldUntil()})
 	e.notifier.offer(identity)
 	if identity != "" && identity != e.config.Identity {
-		e.rest = rest{}
+		e.rested = time.Time{}
 	}
 	if identity != e.named {
 		e.named = identity

@@ -14,6 +14,11 @@ type State struct {
 	Term    Term
 	// Leader is the holder of the Lease as last seen, "" if there is none.
 	Leader string
+	// Watching is whether the Lease is watched; if not it is polled.
+	Watching bool
+	// Heir is who claims first when the Lease is released, "" if nobody is
+	// entered.
+	Heir string
 	// Ended is why the last term ended, nil if none has.
 	Ended error
 }
@@ -50,7 +55,8 @@ func (e *Elector) Changes(ctx context.Context) iter.Seq[State] {
 func (e *Elector) state() (State, <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	state := State{Running: e.running, Leader: e.view.holder(), Ended: e.ended}
+	state := State{Running: e.running, Leader: e.view.holder(), Ended: e.ended,
+		Watching: e.watching, Heir: e.view.heir().identity}
 	if !e.config.Enabled && e.work != nil {
 		state.Leader = e.config.Identity
 	}

@@ -1,0 +1,136 @@
+package leaderelection
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+)
+
+// heirAnnotation names the follower that claims first when the Lease becomes
+// free. Our leaders write it with each claim, without an heir; the followers
+// enter themselves. Its value is
+//
+//	<acquireTime in microseconds> <priority> <start of the process in milliseconds> <identity>
+//
+// The acquireTime ties it to one term: what was written under another leader, or
+// is left over from before a foreign candidate took the Lease, names nobody.
+const heirAnnotation = "incumbent.haproxy-template-ic.github.io/heir"
+
+// An heir is a follower as the annotation names it. The zero heir is nobody.
+type heir struct {
+	identity string
+	priority int32
+	started  int64 // milliseconds since 1970, by its own clock
+}
+
+// outranks reports whether h should be heir in place of other: the higher
+// priority, then the later start, so that a rolling update hands over to a
+// replica that stays.
+func (h heir) outranks(other heir) bool {
+	switch {
+	case other.identity == "":
+		return true
+	case h.priority != other.priority:
+		return h.priority > other.priority
+	case h.started != other.started:
+		return h.started > other.started
+	default:
+		return h.identity > other.identity
+	}
+}
+
+// inscription is the annotation's value in the term that was acquired at
+// acquired.
+func (h heir) inscription(acquired int64) string {
+	return fmt.Sprintf("%d %d %d %s", acquired, h.priority, h.started, h.identity)
+}
+
+// heirOf reads the annotation. ok reports whether the Lease's leader understands
+// heirs at all; with foreign leaders nobody enters himself.
+func heirOf(lease *coordinationv1.Lease) (h heir, ok bool) {
+	if lease == nil || lease.Spec.AcquireTime == nil {
+		return heir{}, false
+	}
+	fields := strings.SplitN(lease.Annotations[heirAnnotation], " ", 4)
+	if len(fields) != 4 || fields[0] != strconv.FormatInt(lease.Spec.AcquireTime.UnixMicro(), 10) {
+		return heir{}, false
+	}
+	priority, errPriority := strconv.ParseInt(fields[1], 10, 32)
+	started, errStarted := strconv.ParseInt(fields[2], 10, 64)
+	if errPriority != nil || errStarted != nil {
+		return heir{}, false
+	}
+	return heir{identity: fields[3], priority: int32(priority), started: started}, true
+}
+
+// heir is who claims first. A Lease that was deleted leaves its heir behind.
+func (v view) heir() heir {
+	lease := v.lease
+	if lease == nil {
+		lease = v.gone
+	}
+	h, _ := heirOf(lease)
+	return h
+}
+
+// mayInherit reports whether candidate should enter itself as heir.
+func (v view) mayInherit(candidate heir) bool {
+	if v.version == 0 || v.holder() == "" || v.holder() == candidate.identity {
+		return false // without versions a write could undo the leader's
+	}
+	present, ok := heirOf(v.lease)
+	return ok && present.identity != candidate.identity && candidate.outranks(present)
+}
+
+// hesitate is how long those who are not the heir wait while there is one: long
+// enough for it to claim, and each for a time of its own.
+func hesitate() time.Duration {
+	const least, most = 50 * time.Millisecond, 500 * time.Millisecond
+	return least + rand.N(most-least)
+}
+
+// processStart is when this process started, as far as the heir needs it.
+var processStart = time.Now()
+
+// heirship is how a follower goes about becoming the heir.
+type heirship struct {
+	since time.Time     // the sighting that the pause belongs to
+	pause time.Duration // how long after it we enter ourselves: at leisure
+	busy  bool          // a request is under way
+	until time.Time     // it was refused: not before
+}
+
+func (e *Elector) asHeir() heir {
+	return heir{identity: e.config.Identity, priority: e.options.priority, started: processStart.UnixMilli()}
+}
+
+// inheritLocked enters us as heir if we should be it, and returns when to ask
+// again; zero if a change of the Lease will tell.
+//
+// It waits a random part of RetryPeriod after the leader's last renewal: then the
+// next one is far, and of many followers the few that rank highest are left.
+func (e *Elector) inheritLocked() time.Time {
+	h := &e.heirship
+	if h.busy || !e.view.mayInherit(e.asHeir()) {
+		return time.Time{}
+	}
+	if !h.since.Equal(e.view.since) {
+		h.since, h.pause = e.view.since, e.config.RetryPeriod/20+rand.N(e.config.RetryPeriod/2+1)
+	}
+	at := h.since.Add(h.pause)
+	if h.until.After(at) {
+		at = h.until
+	}
+	if time.Now().Before(at) {
+		return at
+	}
+	h.busy = true
+	lease := e.view.lease.DeepCopy()
+	lease.Annotations[heirAnnotation] = e.asHeir().inscription(lease.Spec.AcquireTime.UnixMicro())
+	e.tasks.run(func() { e.enterAsHeir(lease) })
+	return time.Time{}
+}

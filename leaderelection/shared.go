@@ -1,0 +1,126 @@
+package leaderelection
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+)
+
+// A SharedWatch is one watch of all Leases of a namespace, for programs with many
+// electors in one process: give each of them WithSharedWatch. It runs while one
+// of them runs. It needs the right to watch every Lease of the namespace; without
+// it the electors poll.
+type SharedWatch struct {
+	clientset kubernetes.Interface
+	namespace string
+
+	mu       sync.Mutex
+	watcher  *watcher
+	cancel   context.CancelFunc
+	done     chan struct{}
+	open     bool
+	err      error
+	electors map[string]map[*Elector]bool // by the name of their Lease
+}
+
+// NewSharedWatch makes a watch of namespace. It sends nothing before an Elector
+// that has it runs. An Elector of another namespace ignores it.
+func NewSharedWatch(clientset kubernetes.Interface, namespace string) *SharedWatch {
+	return &SharedWatch{clientset: clientset, namespace: namespace, electors: map[string]map[*Elector]bool{}}
+}
+
+// WithSharedWatch makes the Elector follow its Lease by a watch that it shares
+// with others. Default: each has a watch of its own.
+func WithSharedWatch(shared *SharedWatch) Option {
+	return func(o *options) { o.shared = shared }
+}
+
+// join lets e hear what the watch says, and returns the watch; nil if e cannot
+// use it.
+func (s *SharedWatch) join(e *Elector) *watcher {
+	if s == nil || isNil(s.clientset) || s.namespace != e.config.LeaseNamespace {
+		return nil
+	}
+	s.mu.Lock()
+	if s.electors[e.config.LeaseName] == nil {
+		s.electors[e.config.LeaseName] = map[*Elector]bool{}
+	}
+	s.electors[e.config.LeaseName][e] = true
+	if s.watcher == nil {
+		s.startLocked(e.config.readTimeout(), e.config.RetryPeriod/4)
+	}
+	w, open, err := s.watcher, s.open, s.err
+	s.mu.Unlock()
+	e.watchChanged(open, err)
+	return w
+}
+
+func (s *SharedWatch) startLocked(connect, pause time.Duration) {
+	var ctx context.Context
+	ctx, s.cancel = context.WithCancel(context.Background())
+	w := &watcher{
+		leases:  s.clientset.CoordinationV1().Leases(s.namespace),
+		connect: connect, pause: pause, tell: s.tell,
+	}
+	w.changed = func(open bool, err error) { s.changed(w, open, err) }
+	done := make(chan struct{})
+	s.watcher, s.done = w, done
+	var group tasks
+	group.run(func() {
+		defer close(done)
+		w.run(ctx)
+	})
+}
+
+// leave ends it for e, and ends the watch with the last one.
+func (s *SharedWatch) leave(e *Elector) {
+	s.mu.Lock()
+	delete(s.electors[e.config.LeaseName], e)
+	if len(s.electors[e.config.LeaseName]) == 0 {
+		delete(s.electors, e.config.LeaseName)
+	}
+	var done chan struct{}
+	if len(s.electors) == 0 && s.watcher != nil {
+		s.cancel()
+		done, s.watcher, s.open, s.err = s.done, nil, false, nil
+	}
+	s.mu.Unlock()
+	if done != nil {
+		<-done
+	}
+	e.watchChanged(false, nil)
+}
+
+func (s *SharedWatch) tell(event watch.Event) {
+	lease := leaseIn(event)
+	if lease == nil {
+		return
+	}
+	s.mu.Lock()
+	listeners := slices.Collect(maps.Keys(s.electors[lease.Name]))
+	s.mu.Unlock()
+	for _, e := range listeners {
+		e.sightEvent(event)
+	}
+}
+
+// changed passes on that w was opened or has ended, if it is still in use.
+func (s *SharedWatch) changed(w *watcher, open bool, err error) {
+	s.mu.Lock()
+	var listeners []*Elector
+	if s.watcher == w {
+		s.open, s.err = open, err
+		for _, group := range s.electors {
+			listeners = slices.AppendSeq(listeners, maps.Keys(group))
+		}
+	}
+	s.mu.Unlock()
+	for _, e := range listeners {
+		e.watchChanged(open, err)
+	}
+}
