@@ -30,17 +30,16 @@ func (b *build) name() string { return "a build from Go modules" }
 
 func (b *build) fill(ctx context.Context, dir string) error {
 	b.log.say("building kube-apiserver %s and etcd from Go modules, about six minutes on two cores", b.version)
-	if err := b.compile(ctx, b.etcd, "-mod=readonly", etcdPackage, "", filepath.Join(dir, etcdBinary)); err != nil {
-		return err
-	}
 	module, mod := b.apiserver, "-mod=readonly"
 	if b.version.String() != defaultVersion {
-		scratch := filepath.Join(dir, "module")
-		defer removeAll(scratch)
-		if err := deriveModule(ctx, scratch, b.version); err != nil {
+		module, mod = filepath.Join(dir, "module"), "-mod=mod" // writes the go.sum
+		defer removeAll(module)
+		if err := deriveModule(ctx, module, b.version); err != nil {
 			return err
 		}
-		module, mod = scratch, "-mod=mod" // writes the go.sum
+	}
+	if err := b.compile(ctx, b.etcd, "-mod=readonly", etcdPackage, "", filepath.Join(dir, etcdBinary)); err != nil {
+		return err
 	}
 	return b.compile(ctx, module, mod, apiserverPackage, b.stamp(), filepath.Join(dir, apiserverBinary))
 }

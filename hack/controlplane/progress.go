@@ -97,10 +97,10 @@ func (b *buildLog) status() string {
 	if b.downloaded > 0 {
 		s = fmt.Sprintf("%d modules downloaded, %s", b.downloaded, s)
 	}
-	if b.last != "" {
-		s += ", now " + b.last
+	if b.last == "" {
+		return s + ", the rest may be in Go's cache"
 	}
-	return s
+	return s + ", now " + b.last
 }
 
 // end is the last thing the build said, for an error message.
