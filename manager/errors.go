@@ -1,0 +1,34 @@
+package manager
+
+import (
+	"errors"
+	"slices"
+)
+
+var (
+	// ErrLeadershipLost is returned by Start of a Manager made by New when it
+	// lost the Lease. The error also wraps the reason (one of the sentinels of
+	// leaderelection, such as ErrRenewalFailed), and ErrWorkStillRunning if not
+	// everything had stopped when others were about to be allowed to lead. The
+	// process must exit.
+	ErrLeadershipLost = errors.New("manager: leadership was lost")
+
+	// ErrWriteRefused is returned for a write that a write guard did not let
+	// through. The error also wraps the reason.
+	ErrWriteRefused = errors.New("manager: the write was refused: no live term of leadership stands behind it")
+)
+
+var (
+	errAlreadyStarted = errors.New("manager already started")
+	errFailed         = errors.New("manager: a part of the Manager failed, and its error is not known because the Manager has not stopped yet")
+	errGateShut       = errors.New("manager: the Manager is stopping")
+)
+
+// join is errors.Join, but leaves a single error as it is.
+func join(errs ...error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return errors.Join(errs...)
+}

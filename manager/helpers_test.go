@@ -1,0 +1,265 @@
+package manager_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/rest"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+	"github.com/haproxy-template-ic/incumbent/manager"
+)
+
+// The durations of all tests: trust lasts 2.25 s, the margin is 750 ms.
+const (
+	leaseDuration = 3 * time.Second
+	renewDeadline = 2 * time.Second
+	retryPeriod   = 250 * time.Millisecond
+	trustWindow   = renewDeadline + retryPeriod
+	margin        = leaseDuration - trustWindow
+)
+
+const leaseName = "operator"
+
+// newManager is either of the two: the tests show what differs.
+type newManager func(*rest.Config, crmanager.Options) (crmanager.Manager, error)
+
+func ours(more ...manager.Option) newManager {
+	return func(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
+		return manager.New(cfg, opts, more...)
+	}
+}
+
+// theirs is controller-runtime's, set to release.
+func theirs(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
+	opts.LeaderElectionReleaseOnCancel = true
+	return crmanager.New(cfg, opts)
+}
+
+// managerOptions are those of each test.
+func managerOptions(namespace string, log *logs) crmanager.Options {
+	return crmanager.Options{
+		Logger:                  log.logger(),
+		LeaderElection:          true,
+		LeaderElectionID:        leaseName,
+		LeaderElectionNamespace: namespace,
+		LeaseDuration:           new(leaseDuration),
+		RenewDeadline:           new(renewDeadline),
+		RetryPeriod:             new(retryPeriod),
+		Metrics:                 metricsserver.Options{BindAddress: "0"},
+	}
+}
+
+// A process is a Manager that runs, or has run.
+type process struct {
+	crmanager.Manager
+	name   string
+	logs   *logs
+	cancel context.CancelFunc
+	done   chan struct{} // closed when Start has returned
+	err    error         // then: what it returned
+}
+
+// start starts a Manager that was made before. It is stopped with the test.
+func start(t *testing.T, p *process) *process {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	p.cancel, p.done = cancel, make(chan struct{})
+	go func() {
+		defer close(p.done)
+		p.err = p.Start(ctx)
+	}()
+	t.Cleanup(func() { _ = p.stop() })
+	return p
+}
+
+// stop asks the Manager to stop, and waits until Start has returned.
+func (p *process) stop() error {
+	p.cancel()
+	<-p.done
+	return p.err
+}
+
+func (p *process) stopped() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// A worker is a Runnable that tells what becomes of it.
+type worker struct {
+	follows   bool          // it runs on followers as well
+	slow      time.Duration // it takes that long to stop
+	fails     <-chan error  // what it returns before it was told to stop
+	started   chan struct{}
+	cancelled chan struct{} // closed when its context was cancelled
+	returned  chan struct{}
+	cause     error           // of the cancellation
+	ctx       context.Context // once it has started
+}
+
+func newWorker(slow time.Duration) *worker {
+	return &worker{slow: slow, started: make(chan struct{}), cancelled: make(chan struct{}), returned: make(chan struct{})}
+}
+
+func (w *worker) NeedLeaderElection() bool { return !w.follows }
+
+func (w *worker) Start(ctx context.Context) error {
+	w.ctx = ctx
+	close(w.started)
+	defer close(w.returned)
+	select {
+	case <-ctx.Done():
+	case err := <-w.fails:
+		return err
+	}
+	w.cause = context.Cause(ctx)
+	close(w.cancelled)
+	if w.slow > 0 {
+		time.Sleep(w.slow)
+	}
+	return nil
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// logs are the lines of one process.
+type logs struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logs) logger() logr.Logger {
+	return logr.FromSlogHandler(slog.NewTextHandler(io.Writer(l), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// with returns the lines that contain all of these.
+func (l *logs) with(parts ...string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var found []string
+	for line := range strings.Lines(l.buf.String()) {
+		all := true
+		for _, part := range parts {
+			all = all && strings.Contains(line, part)
+		}
+		if all {
+			found = append(found, strings.TrimSpace(line))
+		}
+	}
+	return found
+}
+
+// wantNoErrors fails the test if a line says that something went wrong. The API
+// in memory serves no Events.
+func (l *logs) wantNoErrors(t *testing.T) {
+	t.Helper()
+	for _, line := range l.with("level=ERROR") {
+		if !strings.Contains(line, "Server rejected event") {
+			t.Errorf("an error was logged: %s", line)
+		}
+	}
+}
+
+// A memory is an API server without a cluster, in a bubble of fake time.
+type memory struct {
+	*leaderelectiontest.Server
+	t *testing.T
+}
+
+// inMemory runs f in a bubble. What is left in it when f returns fails the test.
+func inMemory(t *testing.T, f func(t *testing.T, m memory)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		server := leaderelectiontest.NewServer()
+		t.Cleanup(server.Close)
+		f(t, memory{server, t})
+	})
+}
+
+// make makes the Manager of a process that has that name in the Lease.
+func (m memory) make(name string, create newManager, change ...func(*crmanager.Options)) *process {
+	m.t.Helper()
+	p := &process{name: name, logs: &logs{}}
+	opts := managerOptions("default", p.logs)
+	for _, f := range change {
+		f(&opts)
+	}
+	var err error
+	if p.Manager, err = create(m.Client(name).Config(), opts); err != nil {
+		m.t.Fatal(err)
+	}
+	return p
+}
+
+// leader makes a Manager of ours with these Runnables, starts it, and waits until
+// it leads.
+func (m memory) leader(name string, grace time.Duration, runnables ...crmanager.Runnable) *process {
+	m.t.Helper()
+	p := m.make(name, ours(manager.WithIdentity(name)), func(o *crmanager.Options) { o.GracefulShutdownTimeout = &grace })
+	for _, r := range runnables {
+		if err := p.Add(r); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	start(m.t, p)
+	<-p.Elected()
+	return p
+}
+
+// holder is who holds the Lease, "" if nobody does.
+func (m memory) holder() string {
+	m.t.Helper()
+	lease, err := m.Get("default", leaseName)
+	if apierrors.IsNotFound(err) {
+		return ""
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return leaderelectiontest.Holder(lease)
+}
+
+// give writes another holder into the Lease.
+func (m memory) give(holder string) {
+	m.t.Helper()
+	err := m.Edit("default", leaseName, func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = &holder })
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// elector is that of a process with a Manager of ours.
+func (p *process) elector() *leaderelection.Elector { return manager.ElectorOf(p.Manager) }
+
+// hang is how the tests in memory cut a network.
+const hang = leaderelectiontest.Hang

@@ -1,0 +1,299 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/manager"
+)
+
+const forEver = time.Duration(-1)
+
+func TestStart_TheLeaseIsRenewedUntilAllHaveStopped_AndThenReleased(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		w := newWorker(3 * leaseDuration)
+		p := m.leader("a", forEver, w)
+		p.cancel()
+		<-w.cancelled
+		for !closed(w.returned) {
+			if holder := m.holder(); holder != "a" {
+				t.Fatalf("the Lease is held by %q while the work of a runs", holder)
+			}
+			if !p.elector().IsLeader() {
+				t.Fatal("a does not lead any more while its work runs")
+			}
+			time.Sleep(leaseDuration / 4)
+		}
+		<-p.done
+		if p.err != nil || m.holder() != "" {
+			t.Errorf("Start returned %v with the Lease held by %q, want nil and nobody", p.err, m.holder())
+		}
+		p.logs.wantNoErrors(t)
+	})
+}
+
+func TestStart_AGracePeriodThatRunsOutReleasesNothing(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		w := newWorker(time.Minute)
+		p := m.leader("a", 5*time.Second, w)
+		asked := time.Now()
+		err := p.stop()
+		if took := time.Since(asked); took != 5*time.Second {
+			t.Errorf("Start returned after %v, want the grace period", took)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, leaderelection.ErrWorkStillRunning) {
+			t.Errorf("Start returned %v, want DeadlineExceeded and ErrWorkStillRunning", err)
+		}
+		// The process ought to exit. If it does not, others wait for its work.
+		for !closed(w.returned) {
+			time.Sleep(time.Second)
+			if holder := m.holder(); holder != "a" {
+				t.Fatalf("the Lease is held by %q while the work of a runs", holder)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		if holder := m.holder(); holder != "a" {
+			t.Errorf("the Lease is held by %q after the grace period had run out, want a until it expires", holder)
+		}
+	})
+}
+
+func TestStart_WithoutGraceReturnsAtOnceAndReleasesNothing(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		w := newWorker(5 * time.Second)
+		p := m.leader("a", 0, w)
+		asked := time.Now()
+		if err := p.stop(); err != nil || time.Since(asked) != 0 {
+			t.Errorf("Start returned %v after %v, want nil at once", err, time.Since(asked))
+		}
+		<-w.cancelled
+		if time.Since(asked) != 0 {
+			t.Errorf("the work was told after %v, want at once", time.Since(asked))
+		}
+		<-w.returned
+		time.Sleep(10 * time.Second)
+		if holder := m.holder(); holder != "a" {
+			t.Errorf("the Lease is held by %q, want a until it expires", holder)
+		}
+	})
+}
+
+func TestStart_OnLossEveryRunnableIsCancelledAtOnce_AlthoughOneIsSlowToStop(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		w, slow := newWorker(0), newWorker(time.Minute)
+		slow.follows = true
+		p := m.leader("a", forEver, w, slow)
+		m.Client("a").Network().Cut(hang)
+		cut := time.Now()
+		<-w.cancelled
+		lost := time.Now()
+		if took := lost.Sub(cut); took > trustWindow {
+			t.Errorf("the work was told %v after the network was cut, want at most %v", took, trustWindow)
+		}
+		if !errors.Is(w.cause, leaderelection.ErrRenewalFailed) {
+			t.Errorf("the work's context ended for %v, want ErrRenewalFailed", w.cause)
+		}
+		<-p.done
+		if took := time.Since(lost); took >= margin {
+			t.Errorf("Start returned %v after the loss, when others may claim after %v", took, margin)
+		}
+		for _, want := range []error{manager.ErrLeadershipLost, leaderelection.ErrRenewalFailed, leaderelection.ErrWorkStillRunning} {
+			if !errors.Is(p.err, want) {
+				t.Errorf("Start returned %v, want %v", p.err, want)
+			}
+		}
+		<-slow.returned
+	})
+}
+
+func TestStart_OnLossItReturnsAsSoonAsAllHaveStopped(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		w := newWorker(100 * time.Millisecond)
+		p := m.leader("a", forEver, w)
+		m.give("somebody")
+		<-w.cancelled
+		told := time.Now()
+		<-p.done
+		if took := time.Since(told); took != 100*time.Millisecond {
+			t.Errorf("Start returned %v after the loss, want 100ms", took)
+		}
+		if !errors.Is(p.err, manager.ErrLeadershipLost) || !errors.Is(p.err, leaderelection.ErrOvertaken) || errors.Is(p.err, leaderelection.ErrWorkStillRunning) {
+			t.Errorf("Start returned %v, want ErrLeadershipLost for ErrOvertaken alone", p.err)
+		}
+		if holder := m.holder(); holder != "somebody" {
+			t.Errorf("the Lease is held by %q after the loss, want it untouched", holder)
+		}
+	})
+}
+
+func TestStart_ALossDuringAGracefulStopIsNoticed(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		w, slow := newWorker(0), newWorker(time.Minute)
+		slow.follows = true // these are stopped first, and keep the others waiting
+		p := m.leader("a", forEver, w, slow)
+		p.cancel()
+		<-slow.cancelled
+		time.Sleep(10 * time.Second)
+		if closed(w.cancelled) || !p.elector().IsLeader() {
+			t.Fatal("the work was told to stop before its turn")
+		}
+		m.give("somebody")
+		<-w.cancelled
+		if !errors.Is(w.cause, leaderelection.ErrOvertaken) {
+			t.Errorf("the work's context ended for %v, want ErrOvertaken", w.cause)
+		}
+		<-p.done
+		if !errors.Is(p.err, manager.ErrLeadershipLost) || closed(slow.returned) {
+			t.Errorf("Start returned %v, want ErrLeadershipLost while the slow one still runs", p.err)
+		}
+		<-slow.returned
+	})
+}
+
+func TestStart_ARunnablesErrorStopsTheManagerAndIsReturned(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		failure, fails := errors.New("out of order"), make(chan error, 1)
+		w, other := newWorker(0), newWorker(2*leaseDuration)
+		w.fails = fails
+		p := m.leader("a", forEver, w, other)
+		fails <- failure
+		<-other.cancelled
+		time.Sleep(leaseDuration)
+		if m.holder() != "a" {
+			t.Error("the Lease was released while another Runnable had not stopped")
+		}
+		<-p.done
+		if !errors.Is(p.err, failure) || m.holder() != "" {
+			t.Errorf("Start returned %v with the Lease held by %q, want the Runnable's error and nobody", p.err, m.holder())
+		}
+	})
+}
+
+func TestStart_ARunnablesErrorIsReturnedAlsoIfTheGracePeriodRunsOut(t *testing.T) {
+	for _, grace := range []time.Duration{0, time.Second} {
+		inMemory(t, func(t *testing.T, m memory) {
+			failure, fails := errors.New("out of order"), make(chan error, 1)
+			w, other := newWorker(0), newWorker(time.Minute)
+			w.fails = fails
+			p := m.leader("a", grace, w, other)
+			fails <- failure
+			<-p.done
+			if !errors.Is(p.err, failure) || errors.Is(p.err, context.DeadlineExceeded) != (grace > 0) {
+				t.Errorf("grace %v: Start returned %v, want the Runnable's error, and that of the grace period if there is one", grace, p.err)
+			}
+			<-other.returned
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+func TestStart_SteppingDownStopsTheManagerAndReleases(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		w := newWorker(time.Second)
+		p := m.leader("a", forEver, w)
+		if err := p.elector().StepDown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !closed(w.returned) || m.holder() != "" {
+			t.Errorf("stepped down with the Lease held by %q and the work stopped: %v", m.holder(), closed(w.returned))
+		}
+		<-p.done
+		if !errors.Is(p.err, leaderelection.ErrSteppedDown) || errors.Is(p.err, manager.ErrLeadershipLost) {
+			t.Errorf("Start returned %v, want ErrSteppedDown", p.err)
+		}
+	})
+}
+
+func TestStart_AFollowerThatIsStoppedStartsNothing(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		leader := m.leader("a", forEver, newWorker(0))
+		w, slow := newWorker(0), newWorker(2*leaseDuration)
+		slow.follows = true
+		p := m.make("b", ours(manager.WithIdentity("b")))
+		for _, r := range []crmanager.Runnable{w, slow} {
+			if err := p.Add(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		start(t, p)
+		<-slow.started
+		synctest.Wait()
+		p.cancel()
+		<-slow.cancelled
+		// The Lease becomes free while the follower stops.
+		if err := leader.stop(); err != nil {
+			t.Error(err)
+		}
+		<-p.done
+		if p.err != nil || closed(w.started) || closed(p.Elected()) {
+			t.Errorf("Start returned %v; work started: %v, elected: %v", p.err, closed(w.started), closed(p.Elected()))
+		}
+		p.logs.wantNoErrors(t)
+	})
+}
+
+func TestStart_ALateWinStartsNothingAndIsGivenBack(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		m.Client("a").Network().DelayReplies(500 * time.Millisecond)
+		w := newWorker(0)
+		p := m.make("a", ours(manager.WithIdentity("a")))
+		if err := p.Add(w); err != nil {
+			t.Fatal(err)
+		}
+		start(t, p)
+		for m.holder() != "a" {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err := p.stop(); err != nil || closed(w.started) || m.holder() != "" {
+			t.Errorf("Start returned %v; work started: %v, the Lease is held by %q", err, closed(w.started), m.holder())
+		}
+	})
+}
+
+func TestStart_ASecondCallIsRefused(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		w := newWorker(0)
+		p := m.leader("a", forEver, w)
+		if err := p.Start(t.Context()); err == nil {
+			t.Error("the second Start returned nil")
+		}
+		if closed(w.cancelled) || !p.elector().IsLeader() {
+			t.Error("the second Start disturbed the first")
+		}
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+		if err := p.Start(t.Context()); err == nil {
+			t.Error("Start after the end returned nil")
+		}
+	})
+}
+
+func TestStart_AnIdentityInUseStopsTheManager(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		m.leader("a", forEver, newWorker(0))
+		twin := m.make("a", ours(manager.WithIdentity("a")))
+		start(t, twin)
+		<-twin.done
+		if !errors.Is(twin.err, leaderelection.ErrIdentityInUse) {
+			t.Errorf("Start returned %v, want ErrIdentityInUse", twin.err)
+		}
+	})
+}
+
+func TestStart_ReleaseCanBeTurnedOff(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", ours(manager.WithIdentity("a"), manager.WithoutRelease()))
+		start(t, p)
+		<-p.Elected()
+		if err := p.stop(); err != nil || m.holder() != "a" {
+			t.Errorf("Start returned %v with the Lease held by %q, want nil and a", err, m.holder())
+		}
+	})
+}
