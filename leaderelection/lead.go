@@ -112,15 +112,17 @@ func (e *Elector) awaitWork(t *tenure, engine *engine, w *work) bool {
 }
 
 // afterLoss is how long the work may take to stop after the Lease was lost: until
-// others may claim it, one LeaseDuration after the last renewal was sent. Where
-// that is past already, or another holder sits there, it is never more than
-// Margin, and never less than half of it: a process that was frozen needs a
-// moment to see that it is over.
+// shortly before others may claim it, one LeaseDuration after the last renewal
+// was sent; a tenth of Margin is left for the process to exit. Where that is past
+// already, or another holder sits there, it is never more than Margin, and never
+// less than half of it: a process that was frozen needs a moment to see that it
+// is over.
 func (e *Elector) afterLoss(t *tenure) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	left := e.config.LeaseDuration - t.write.sent.age(time.Now())
-	return min(max(left, e.config.Margin()/2), e.config.Margin())
+	margin := e.config.Margin()
+	left := e.config.LeaseDuration - margin/10 - t.write.sent.age(time.Now())
+	return min(max(left, margin/2), margin)
 }
 
 // settleTenure is the end of a term: the Lease is released if the work has

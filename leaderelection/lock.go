@@ -23,6 +23,7 @@ type lock struct {
 	decided chan bool             // gets one value: whether the claim succeeded
 	claimed bool                  // the one claim was made
 	answer  time.Time             // until when the engine waits for the attempt under way
+	told    int64                 // renewTime of the write that the engine was last told to be applied
 }
 
 var _ resourcelock.Interface = (*lock)(nil)
@@ -176,15 +177,20 @@ func (l *lock) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	defer e.mu.Unlock()
 	e.claim = nil
 	if e.tenure != nil {
-		err = nil
+		l.told, err = e.tenure.write.renewed, nil
 	}
 	l.decided <- err == nil
 	return err
 }
 
-// renew sends the next renewal when it is due, on the version that is held.
+// renew sends the next renewal when it is due, on the version that is held. It
+// sends none if an earlier one was proven since the engine last heard of a
+// success, for the engine counts its deadline from there.
 func (l *lock) renew(ctx context.Context, t *tenure) error {
 	e := l.elector
+	if l.news(t) {
+		return nil
+	}
 	if err := l.awaitDue(ctx, t); err != nil {
 		return err
 	}
@@ -202,12 +208,26 @@ func (l *lock) renew(ctx context.Context, t *tenure) error {
 		return errNotHeld
 	}
 	w := e.nextWriteLocked(renewing, t.version)
-	before, base := t.write.renewed, t.lease
+	base := t.lease
 	e.mu.Unlock()
 
 	body := e.draft(w, acquiredAt(base, w), transitionsOf(base)).apply(base)
 	r := e.send(t.requests, w, body, false, e.config.Window())
-	return l.await(r, t.lost, time.Until(l.answer), func() bool { return t.write.renewed != before })
+	err := l.await(r, t.lost, time.Until(l.answer), func() bool { return t.write.renewed != l.told })
+	if l.news(t) {
+		return nil
+	}
+	return err
+}
+
+// news reports whether a write was proven that the engine has not been told of,
+// and notes that it is told now.
+func (l *lock) news(t *tenure) bool {
+	l.elector.mu.Lock()
+	defer l.elector.mu.Unlock()
+	news := t.cause == nil && t.write.renewed != l.told
+	l.told = t.write.renewed
+	return news
 }
 
 // unordered reports whether the server has no resourceVersions.

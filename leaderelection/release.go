@@ -24,7 +24,7 @@ func (l *lock) release(ctx context.Context, t *tenure) error {
 		e.log.Debug("A release did not succeed yet", "err", err)
 		l.answer = time.Now().Add(e.config.attemptTimeout())
 		if l.readBack(ctx, t) == nil && l.moved(t, r.base) {
-			continue // a renewal that was on its way came first
+			continue // it was applied, or a renewal that was on its way came first
 		}
 		if err := pause(ctx, t.lost, e.config.RetryPeriod/4); err != nil {
 			return err
@@ -60,11 +60,11 @@ func (l *lock) sendRelease(t *tenure) (*request, error) {
 	return e.send(t.requests, w, freed.apply(t.lease), false, remaining), nil
 }
 
-// moved reports whether the tenure is based on another version than base.
+// moved reports whether the tenure has got beyond version base.
 func (l *lock) moved(t *tenure, base uint64) bool {
 	l.elector.mu.Lock()
 	defer l.elector.mu.Unlock()
-	return t.version != base
+	return t.released || t.version != base
 }
 
 // pause waits for d, or until ended is closed or ctx done.
