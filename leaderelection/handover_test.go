@@ -1,0 +1,154 @@
+package leaderelection_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+)
+
+func TestElector_HandsOverAtOnceAfterARelease(t *testing.T) {
+	play(t, func(s *stage) {
+		a, b := s.start("a"), s.start("b")
+		time.Sleep(10 * time.Second)
+		leader, follower := a, b
+		if b.IsLeader() {
+			leader, follower = b, a
+		}
+		s.expect(leader)
+		if err := leader.stop(); err != nil {
+			t.Errorf("Run = %v", err)
+		}
+		s.expect(follower) // in the same instant: nothing was waited for
+		s.wantCause(leader, leaderelection.ErrCancelled)
+	})
+}
+
+func TestElector_ReleasesOnlyAfterTheWorkReturned(t *testing.T) {
+	play(t, func(s *stage) {
+		slow := s.start("slow", withWork(func(ctx context.Context) {
+			<-ctx.Done()
+			time.Sleep(time.Minute) // four LeaseDurations
+		}))
+		synctest.Wait()
+		next := s.start("next")
+		time.Sleep(5 * time.Second)
+		slow.cancel()
+		time.Sleep(59 * time.Second)
+		if got := s.workers(); !slices.Equal(got, []string{"slow"}) || s.holder() != "slow" {
+			t.Errorf("%v work and the Lease names %q while slow stops", got, s.holder())
+		}
+		if slow.IsLeader() {
+			t.Error("IsLeader is true though the work's context is cancelled")
+		}
+		time.Sleep(time.Second)
+		s.expect(next)
+	})
+}
+
+func TestElector_AnIdleFollowerSendsNothingBesideItsWatch(t *testing.T) {
+	play(t, func(s *stage) {
+		leader := s.start("leader")
+		synctest.Wait()
+		s.start("follower")
+		time.Sleep(30 * time.Second)
+		gets, puts := s.server.Count("follower", "get"), s.server.Count("follower", "update")
+		renewals := s.server.Count("leader", "update")
+		time.Sleep(10 * time.Minute)
+		if n := s.server.Count("follower", "get") - gets + s.server.Count("follower", "update") - puts; n != 0 {
+			t.Errorf("the follower sent %d requests in ten minutes, want none", n)
+		}
+		if n := s.server.Count("leader", "update") - renewals; n < 299 || n > 301 {
+			t.Errorf("the leader renewed %d times in ten minutes, want one in each RetryPeriod: 300", n)
+		}
+		if n := s.server.Count("leader", "get"); n > 1 {
+			t.Errorf("the leader read the Lease %d times, want at most once, at its start", n)
+		}
+		s.expect(leader)
+	})
+}
+
+func TestElector_DoesNotRenewRightAfterAcquiring(t *testing.T) {
+	play(t, func(s *stage) {
+		s.start("leader")
+		time.Sleep(1999 * time.Millisecond)
+		if n := s.server.Count("leader", "update"); n != 0 {
+			t.Errorf("%d renewals before RetryPeriod had passed, want none", n)
+		}
+		time.Sleep(2 * time.Millisecond)
+		if n := s.server.Count("leader", "update"); n != 1 {
+			t.Errorf("%d renewals after RetryPeriod, want one", n)
+		}
+	})
+}
+
+func TestElector_FollowersOfACrashedLeaderClaimWhenTheRuleAllows(t *testing.T) {
+	play(t, func(s *stage) {
+		leader := s.start("leader")
+		synctest.Wait()
+		follower := s.start("follower")
+		time.Sleep(21 * time.Second) // the last renewal is at 20 s
+		leader.network.Cut(hang)
+		took := s.until(time.Minute, follower.IsLeader)
+		if want := 14 * time.Second; took < want || took > want+2*time.Millisecond {
+			t.Errorf("the follower led %v after the crash, want 15 s after the last renewal: %v", took, want)
+		}
+		leader.stop()
+	})
+}
+
+func TestElector_TheNewestFollowerIsHeir(t *testing.T) {
+	play(t, func(s *stage) {
+		leader := s.start("leader")
+		synctest.Wait()
+		followers := map[string]*replica{}
+		for i, priority := range []int32{1, 5, 3} {
+			name := fmt.Sprint("follower-", i)
+			r := s.candidate(name, []leaderelection.Option{leaderelection.WithPriority(priority)})
+			r.run()
+			followers[name] = r
+		}
+		time.Sleep(10 * time.Second)
+		for state := range leader.Changes(s.Context()) {
+			if state.Heir != "follower-1" {
+				t.Errorf("the heir is %q, want the one with the highest priority", state.Heir)
+			}
+			break
+		}
+		before := len(s.server.History())
+		leader.stop()
+		s.expect(followers["follower-1"])
+		time.Sleep(time.Second)
+		claims := 0
+		for _, w := range s.server.History()[before:] {
+			if w.Client != "leader" && w.Client != "follower-1" {
+				claims++
+			}
+		}
+		if refused := s.server.Count("follower-0", "update") + s.server.Count("follower-2", "update"); claims != 0 && refused > 4 {
+			t.Errorf("the others wrote %d times and tried %d times, want them to leave it to the heir", claims, refused)
+		}
+	})
+}
+
+func TestElector_AnHeirThatIsGoneCostsHalfASecond(t *testing.T) {
+	play(t, func(s *stage) {
+		leader := s.start("leader")
+		synctest.Wait()
+		heir := s.candidate("heir", []leaderelection.Option{leaderelection.WithPriority(7)})
+		heir.run()
+		other := s.start("other")
+		time.Sleep(10 * time.Second)
+		heir.network.Cut(hang)
+		leader.stop()
+		took := s.until(time.Second, other.IsLeader)
+		if took < 50*time.Millisecond || took > 500*time.Millisecond {
+			t.Errorf("the other follower led after %v, want 50 to 500 ms", took)
+		}
+		heir.stop()
+	})
+}

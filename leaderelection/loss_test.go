@@ -1,0 +1,234 @@
+package leaderelection_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+)
+
+// giveTo writes another holder into the Lease, as a person would.
+func giveTo(holder string) func(*coordinationv1.Lease) {
+	return func(l *coordinationv1.Lease) {
+		l.Spec.HolderIdentity = &holder
+		l.Spec.RenewTime = &metav1.MicroTime{Time: time.Now()}
+	}
+}
+
+func TestElector_StopsWhenTrustRunsOutWhateverHangs(t *testing.T) {
+	for name, cut := range map[string]func(*leaderelectiontest.Network){
+		"requests hang":        func(n *leaderelectiontest.Network) { n.Cut(hang) },
+		"requests are refused": func(n *leaderelectiontest.Network) { n.Cut(refuse) },
+		"requests fail":        func(n *leaderelectiontest.Network) { n.Fail(500, 0) },
+		"requests are throttled": func(n *leaderelectiontest.Network) {
+			n.Fail(429, time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, func(s *stage) {
+				leader := s.start("leader")
+				time.Sleep(21 * time.Second) // the last renewal is sent at 20 s
+				cut(leader.network)
+				time.Sleep(11*time.Second - time.Nanosecond)
+				s.expect(leader)
+				if v := leader.ValidFor(); v != time.Nanosecond {
+					t.Errorf("ValidFor = %v one nanosecond before the end of trust", v)
+				}
+				time.Sleep(time.Nanosecond)
+				if leader.IsLeader() {
+					t.Error("IsLeader is true at the end of trust")
+				}
+				s.expect(nil)
+				s.wantCause(leader, leaderelection.ErrRenewalFailed)
+			})
+		})
+	}
+}
+
+// The replies take nine seconds, then the network is cut: client-go's leader
+// counts from the reply.
+func TestElector_TrustCountsFromTheRequestNotFromItsReply(t *testing.T) {
+	play(t, func(s *stage) {
+		leader := s.start("leader")
+		time.Sleep(21 * time.Second)
+		leader.network.DelayReplies(9 * time.Second)
+		leader.network.StallWatches() // or it would know of its write from there
+		time.Sleep(10 * time.Second)  // the renewal sent at 22 s was answered at 31 s
+		s.expect(leader)
+		leader.network.Heal()
+		leader.network.Cut(hang)
+		last := int64(0)
+		for _, w := range s.server.History() {
+			last = max(last, w.After.Spec.RenewTime.UnixMicro())
+		}
+		end := time.UnixMicro(last).Add(12 * time.Second)
+		time.Sleep(time.Until(end))
+		s.expect(nil)
+	})
+}
+
+func TestElector_SurvivesLostRepliesAndASlowServer(t *testing.T) {
+	for name, harm := range map[string]func(*leaderelectiontest.Network){
+		"replies are lost":   func(n *leaderelectiontest.Network) { n.LoseReplies(hang, leaderelectiontest.Verbs("update")) },
+		"replies are broken": func(n *leaderelectiontest.Network) { n.LoseReplies(refuse, leaderelectiontest.Verbs("update")) },
+		"requests take 3 s":  func(n *leaderelectiontest.Network) { n.DelayRequests(3 * time.Second) },
+		"replies take 3 s":   func(n *leaderelectiontest.Network) { n.DelayReplies(3 * time.Second) },
+		"replies lost, no events": func(n *leaderelectiontest.Network) {
+			n.StallWatches()
+			n.LoseReplies(hang, leaderelectiontest.Verbs("update"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, func(s *stage) {
+				leader := s.start("leader")
+				time.Sleep(5 * time.Second)
+				first, _ := leader.Term()
+				harm(leader.network)
+				time.Sleep(5 * time.Minute)
+				s.expect(leader)
+				if term, _ := leader.Term(); term != first {
+					t.Errorf("term %v became term %v", first, term)
+				}
+			})
+		})
+	}
+}
+
+func TestElector_AForeignHolderEndsTheTermAtOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		harm func(*stage)
+		want error
+	}{
+		"given away":       {func(s *stage) { s.edit(giveTo("stranger")) }, leaderelection.ErrOvertaken},
+		"wiped":            {func(s *stage) { s.edit(giveTo("")) }, leaderelection.ErrOvertaken},
+		"our name, not us": {func(s *stage) { s.edit(giveTo("leader")) }, leaderelection.ErrOvertaken},
+		"fields gone":      {func(s *stage) { s.edit(func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} }) }, leaderelection.ErrOvertaken},
+		"deleted":          {func(s *stage) { _ = s.server.Delete("default", "my-app-leader") }, leaderelection.ErrLeaseDeleted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, func(s *stage) {
+				leader := s.start("leader")
+				time.Sleep(5 * time.Second)
+				s.expect(leader)
+				before, _ := leader.Term()
+				tt.harm(s)
+				synctest.Wait()
+				if after, _ := leader.Term(); after == before {
+					t.Errorf("term %v goes on", after)
+				}
+				if name != "deleted" { // the Lease that was deleted was our own: nobody need be waited for
+					s.expect(nil)
+				}
+				s.wantCause(leader, tt.want)
+			})
+		})
+	}
+}
+
+func TestElector_AnEditOfMetadataIsNobodysClaim(t *testing.T) {
+	play(t, func(s *stage) {
+		leader := s.start("leader")
+		for range 20 {
+			time.Sleep(time.Second)
+			s.edit(func(l *coordinationv1.Lease) { l.Labels = map[string]string{"at": time.Now().Format("150405")} })
+		}
+		s.expect(leader)
+		if lease, _ := s.server.Get("default", "my-app-leader"); lease.Labels["at"] == "" {
+			t.Error("a renewal has removed the label")
+		}
+	})
+}
+
+func TestElector_ADeletedLeaseIsNoShortcut(t *testing.T) {
+	play(t, func(s *stage) {
+		stubborn := s.start("stubborn", withWork(func(ctx context.Context) {
+			<-ctx.Done()
+			time.Sleep(2900 * time.Millisecond) // within Margin
+		}))
+		synctest.Wait()
+		follower := s.start("follower")
+		time.Sleep(21 * time.Second)
+		stubborn.network.Cut(hang) // it does not see the deletion: it works on until 32 s
+		_ = s.server.Delete("default", "my-app-leader")
+		took := s.until(time.Minute, follower.IsLeader)
+		if took < 14*time.Second {
+			t.Errorf("the follower led %v after the deletion, want the holder's LeaseDuration to run out first", took)
+		}
+		stubborn.cancel()
+	})
+}
+
+func TestElector_LeadsAgainInANewTermAfterALoss(t *testing.T) {
+	play(t, func(s *stage) {
+		leader := s.start("leader")
+		time.Sleep(5 * time.Second)
+		first, _ := leader.Term()
+		leader.network.Cut(hang)
+		time.Sleep(time.Minute)
+		s.expect(nil)
+		leader.network.Heal()
+		s.until(15*time.Second, leader.IsLeader)
+		second, _ := leader.Term()
+		if second.Token <= first.Token {
+			t.Errorf("token %v after %v, want it to grow", second.Token, first.Token)
+		}
+	})
+}
+
+func TestElector_WorkThatDoesNotStopAfterALossEndsRun(t *testing.T) {
+	play(t, func(s *stage) {
+		let := make(chan struct{})
+		r := s.candidate("stubborn", nil, withWork(func(context.Context) { <-let }))
+		r.run()
+		synctest.Wait()
+		follower := s.start("follower")
+		time.Sleep(21 * time.Second)
+		r.network.Cut(hang)
+		<-r.ran
+		if at := s.clock(); at != 34700*time.Millisecond {
+			t.Errorf("Run returned at %v, want shortly before others may claim, at 35 s", at)
+		}
+		if !errors.Is(r.err, leaderelection.ErrWorkStillRunning) || !errors.Is(r.err, leaderelection.ErrRenewalFailed) {
+			t.Errorf("Run = %v", r.err)
+		}
+		s.mu.Lock()
+		stopped := len(s.log) == 2 && s.log[1] == "stubborn stopped"
+		s.working = map[string]leaderelection.Term{} // it is the process that ends here
+		s.mu.Unlock()
+		if !stopped {
+			t.Errorf("OnStoppedLeading was not called: %q", s.log)
+		}
+		if err := r.Run(s.Context()); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
+			t.Errorf("Run again = %v, want ErrWorkStillRunning", err)
+		}
+		s.until(time.Second, follower.IsLeader)
+		close(let)
+		synctest.Wait()
+		r.network.Heal()
+		r.run()
+		time.Sleep(time.Second)
+		if r.stop() != nil {
+			t.Errorf("Run after the work has returned = %v", r.err)
+		}
+	})
+}
+
+func TestElector_SaysWhenHistoryWasRewoundAndLeadsAgain(t *testing.T) {
+	play(t, func(s *stage) {
+		leader := s.start("leader")
+		time.Sleep(5 * time.Second)
+		backup := s.server.Snapshot()
+		time.Sleep(time.Minute)
+		s.server.Restore(backup)
+		s.until(5*time.Second, func() bool { return !leader.IsLeader() })
+		s.wantCause(leader, leaderelection.ErrHistoryRewound)
+		s.until(time.Minute, leader.IsLeader)
+	})
+}
