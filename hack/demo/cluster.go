@@ -60,7 +60,10 @@ func (c *cluster) ledger() ledger {
 }
 
 func (c *cluster) startOwn() error {
-	own, err := envtest.Start(envtest.Options{})
+	own, err := envtest.Start(envtest.Options{APIServerFlags: []string{
+		// Without it an API server that is asked to stop waits a minute for its watches.
+		"--shutdown-watch-termination-grace-period=2s",
+	}})
 	if err != nil {
 		return err
 	}
