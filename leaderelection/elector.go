@@ -43,7 +43,9 @@ type Elector struct {
 	callbacks Callbacks
 	leases    coordinationclient.LeaseInterface // nil if the election is not enabled
 	limit     *sharedLimit
-	log       *slog.Logger
+	logger    *slog.Logger // the caller's, with the Lease and the identity
+	log       *slog.Logger // the same one, which never blocks: for our own lines
+	scribe    scribe
 	tasks     tasks
 	notifier  notifier
 	trouble   trouble
@@ -106,9 +108,10 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 			option(&e.options)
 		}
 	}
-	e.log = newLogger(logger, resolved)
+	e.logger = newLogger(logger, resolved)
+	e.log = slog.New(patientHandler{e.logger.Handler(), &e.scribe})
 	e.notifier.call = callbacks.OnNewLeader
-	e.trouble.log = e.log
+	e.trouble.log, e.trouble.changed = e.log, e.signal
 	if resolved.Enabled {
 		client := clientset.CoordinationV1()
 		e.leases = client.Leases(resolved.LeaseNamespace)

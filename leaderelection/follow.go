@@ -20,6 +20,7 @@ func (e *Elector) follow(ctx context.Context) {
 	} else {
 		defer e.options.shared.leave(e)
 	}
+	_, _ = e.read(ctx, e.config.readTimeout()) // told by trouble; the next look comes
 	for {
 		asked := e.awaitSilence(ctx)
 		switch {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -54,6 +56,7 @@ type replica struct {
 	work    func(ctx context.Context) // after it was recorded; nil: until ctx is done
 	cause   error                     // of the last term
 	leaders []string                  // what OnNewLeader said
+	quiet   bool                      // its work is not recorded: it is one of many on Leases of their own
 }
 
 type setting func(*replica)
@@ -123,6 +126,10 @@ func (r *replica) stop() error {
 }
 
 func (r *replica) started(ctx context.Context) {
+	if r.quiet {
+		<-ctx.Done()
+		return
+	}
 	s, identity := r.stage, r.config.Identity
 	term, ok := leaderelection.TermFromContext(ctx)
 	s.mu.Lock()
@@ -224,4 +231,34 @@ func (s *stage) wantCause(r *replica, want error) {
 	if !errors.Is(r.cause, want) {
 		s.Errorf("the term of %s ended because %v, want %v", r.config.Identity, r.cause, want)
 	}
+}
+
+// A lineHandler keeps what is logged above debug level.
+type lineHandler struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (h *lineHandler) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(h, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+}
+
+// Write takes one line in slog's text form.
+func (h *lineHandler) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	line := strings.NewReplacer("level=", "", "msg=", "", `"`, "").Replace(strings.TrimSpace(string(p)))
+	h.lines = append(h.lines, line)
+	return len(p), nil
+}
+
+func (h *lineHandler) all() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.lines)
 }

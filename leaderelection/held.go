@@ -16,8 +16,6 @@ const (
 	releasing
 )
 
-func (k writeKind) String() string { return [...]string{"claim", "renewal", "release"}[k] }
-
 // A write is one request of ours that changes the Lease. It is known again by
 // its renewTime, which no two writes of an elector share.
 type write struct {

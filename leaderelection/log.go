@@ -41,6 +41,9 @@ func (h quietHandler) Enabled(ctx context.Context, _ slog.Level) bool {
 }
 
 func (h quietHandler) Handle(ctx context.Context, r slog.Record) error {
+	if !h.Enabled(ctx, r.Level) {
+		return nil // errors come without having asked
+	}
 	r.Level = min(r.Level, slog.LevelDebug)
 	return h.Handler.Handle(ctx, r)
 }
@@ -60,42 +63,64 @@ func withQuietLogger(ctx context.Context, logger *slog.Logger) context.Context {
 }
 
 // trouble tells of requests that fail: the first one at once, then once for each
-// change of kind, and when it is over.
+// change of kind, and when it is over. Reads and writes are told apart: while one
+// fails the other may succeed.
 type trouble struct {
-	log *slog.Logger
+	log     *slog.Logger
+	changed func() // is called after each change
 
-	mu    sync.Mutex
+	mu      sync.Mutex
+	reading ailment
+	writing ailment
+}
+
+// An ailment is what fails now; its kind is "" while nothing does.
+type ailment struct {
 	kind  string
 	err   error
 	since time.Time
 }
 
-// note takes in how a request went. An answer that means something in an
+// read and wrote take in how a request went. An answer that means something in an
 // election, a conflict above all, is no trouble.
-func (t *trouble) note(doing string, err error) {
-	kind := kindOf(err)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if kind == t.kind {
-		return
+func (t *trouble) read(err error)  { t.note(&t.reading, "reading", err) }
+func (t *trouble) wrote(err error) { t.note(&t.writing, "writing", err) }
+
+func (t *trouble) note(a *ailment, doing string, err error) {
+	if t.noteKind(a, doing, kindOf(err), err) {
+		t.changed()
 	}
-	if kind == "" {
-		t.log.Info("The API server answers again", "after", time.Since(t.since).Round(time.Millisecond), "was", t.kind)
-		t.kind, t.err = "", nil
-		return
-	}
-	if t.kind == "" {
-		t.since = time.Now()
-	}
-	t.kind, t.err = kind, err
-	t.log.Warn("Requests for the Lease fail, and go on being tried", "kind", kind, "doing", doing, "err", err)
 }
 
-// last is the error of the present trouble, nil if there is none.
-func (t *trouble) last() error {
+func (t *trouble) noteKind(a *ailment, doing, kind string, err error) (changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.err
+	switch {
+	case kind == a.kind:
+		return false
+	case kind == "":
+		t.log.Info("The Lease can be reached again", "doing", doing, "after", time.Since(a.since).Round(time.Millisecond), "was", a.kind)
+		*a = ailment{}
+	default:
+		if a.kind == "" {
+			a.since = time.Now()
+		}
+		a.kind, a.err = kind, err
+		t.log.Warn("Requests for the Lease fail, and go on being tried", "doing", doing, "kind", kind, "err", err)
+	}
+	return true
+}
+
+// now says what fails now, "" if nothing does.
+func (t *trouble) now() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, a := range []ailment{t.writing, t.reading} {
+		if a.err != nil {
+			return a.err.Error()
+		}
+	}
+	return ""
 }
 
 // kindOf sorts the errors of requests, "" if err is no trouble.

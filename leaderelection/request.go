@@ -54,7 +54,7 @@ func (e *Elector) send(ctx context.Context, w write, lease *coordinationv1.Lease
 // answered takes in the reply to a write.
 func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 	if !isClosed(e.giveUp.Done()) {
-		e.trouble.note("writing it ("+r.kind.String()+")", r.err)
+		e.trouble.wrote(r.err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -83,10 +83,10 @@ func (e *Elector) read(ctx context.Context, timeout time.Duration) (news bool, e
 	case isAbsence(err):
 		lease, err = nil, nil
 	case err != nil:
-		e.trouble.note("reading it", err)
+		e.trouble.read(err)
 		return false, err
 	}
-	e.trouble.note("reading it", nil)
+	e.trouble.read(nil)
 	return e.sight(sighting{lease: lease, version: versionOf(lease), at: time.Now(), asked: asked}), nil
 }
 

@@ -57,6 +57,7 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 func (e *Elector) end(cancel context.CancelFunc) {
 	cancel()
 	e.tasks.wait()
+	e.scribe.flush(time.Second)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.running = false
@@ -153,7 +154,7 @@ func (e *Elector) attempt(ctx context.Context, basis *coordinationv1.Lease) erro
 // and looks at the Lease anew.
 func (e *Elector) recover(ctx context.Context) {
 	delay := e.config.RetryPeriod/40 + rand.N(e.config.RetryPeriod/5+1)
-	if e.trouble.last() != nil {
+	if e.trouble.now() != "" {
 		delay = e.config.RetryPeriod + rand.N(e.config.RetryPeriod/2+1)
 	}
 	if pause(ctx, nil, delay) == nil {

@@ -115,3 +115,9 @@ func (e *Elector) signalLocked() {
 	close(e.changed)
 	e.changed = make(chan struct{})
 }
+
+func (e *Elector) signal() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.signalLocked()
+}

@@ -19,6 +19,8 @@ type State struct {
 	// Heir is who claims first when the Lease is released, "" if nobody is
 	// entered.
 	Heir string
+	// Trouble is why requests for the Lease fail now, "" if they do not.
+	Trouble string
 	// Ended is why the last term ended, nil if none has.
 	Ended error
 }
@@ -56,7 +58,7 @@ func (e *Elector) state() (State, <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	state := State{Running: e.running, Leader: e.view.holder(), Ended: e.ended,
-		Watching: e.watching, Heir: e.view.heir().identity}
+		Watching: e.watching, Heir: e.view.heir().identity, Trouble: e.trouble.now()}
 	if !e.config.Enabled && e.work != nil {
 		state.Leader = e.config.Identity
 	}

@@ -36,7 +36,7 @@ func (e *Elector) startWork(ctx context.Context, term Term, t *tenure) *work {
 		finished: make(chan struct{}), over: make(chan struct{}),
 	}
 	base := context.WithValue(context.WithoutCancel(ctx), termKey{}, w)
-	w.context, w.cancel = context.WithCancelCause(logr.NewContextWithSlogLogger(base, w.log))
+	w.context, w.cancel = context.WithCancelCause(logr.NewContextWithSlogLogger(base, e.logger.With("term", term)))
 
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -1,0 +1,177 @@
+package leaderelection_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+)
+
+func TestElector_OnNewLeaderComesInOrderWithoutRepeats(t *testing.T) {
+	play(t, func(s *stage) {
+		follower := s.candidate("observer", nil)
+		follower.network.Cut(hang, writes) // it only looks on
+		follower.run()
+		for i := range 3 {
+			name := fmt.Sprint("leader-", i)
+			r := s.start(name)
+			s.until(time.Minute, r.IsLeader)
+			time.Sleep(5 * time.Second)
+			r.stop() // the Lease is free in between: that is no leader
+		}
+		synctest.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if want := []string{"leader-0", "leader-1", "leader-2"}; !slices.Equal(follower.leaders, want) {
+			t.Errorf("OnNewLeader was told %q, want %q", follower.leaders, want)
+		}
+	})
+}
+
+func TestElector_ASlowOnNewLeaderDelaysNothing(t *testing.T) {
+	play(t, func(s *stage) {
+		let := make(chan struct{})
+		var told []string
+		client := s.server.Client("a")
+		elector, err := leaderelection.New(config("a"), client.Clientset(), leaderelection.Callbacks{
+			OnNewLeader: func(identity string) {
+				told = append(told, identity)
+				<-let
+			},
+		}, debugLogger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(s.Context())
+		ran := make(chan error)
+		go func() { ran <- elector.Run(ctx) }()
+		s.until(time.Second, elector.IsLeader)
+		s.edit(giveTo("b"))
+		s.until(time.Second, func() bool { return !elector.IsLeader() })
+		s.edit(giveTo("c"))
+		s.edit(giveTo("d"))
+		synctest.Wait()
+		cancel()
+		if err := <-ran; err != nil { // though the callback has not returned
+			t.Errorf("Run = %v", err)
+		}
+		close(let)
+		synctest.Wait()
+		if want := []string{"a", "d"}; !slices.Equal(told, want) {
+			t.Errorf("a slow receiver was told %q, want the first and the newest: %q", told, want)
+		}
+	})
+}
+
+func TestElector_TheWorksContextCarriesTermLoggerAndReason(t *testing.T) {
+	play(t, func(s *stage) {
+		type key struct{}
+		var lines lineHandler
+		got := make(chan error, 1)
+		elector, err := leaderelection.New(config("a"), s.server.Client("a").Clientset(), leaderelection.Callbacks{
+			OnStartedLeading: func(ctx context.Context) {
+				leaderelection.LoggerFromContext(ctx).Info("by slog")
+				logr.FromContextOrDiscard(ctx).Info("by logr")
+				if ctx.Value(key{}) != "mine" {
+					t.Error("the values of Run's context are gone")
+				}
+				<-ctx.Done()
+				got <- context.Cause(ctx)
+			},
+		}, lines.logger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.WithValue(s.Context(), key{}, "mine"))
+		ran := make(chan error)
+		go func() { ran <- elector.Run(ctx) }()
+		s.until(time.Second, elector.IsLeader)
+		term, _ := elector.Term()
+		time.Sleep(time.Minute)
+		cancel()
+		<-ran
+		if err := <-got; err != leaderelection.ErrCancelled { //nolint:errorlint // exactly this one
+			t.Errorf("context.Cause = %v, want ErrCancelled", err)
+		}
+		for _, message := range []string{"by slog", "by logr"} {
+			want := fmt.Sprintf("INFO %s lease=default/my-app-leader identity=a term=%v", message, term.Token)
+			if !slices.Contains(lines.all(), want) {
+				t.Errorf("no line %q in %q", want, lines.all())
+			}
+		}
+	})
+}
+
+func TestElector_SaysEachChangeOnce(t *testing.T) {
+	play(t, func(s *stage) {
+		var lines lineHandler
+		client := s.server.Client("a")
+		elector, err := leaderelection.New(config("a"), client.Clientset(), leaderelection.Callbacks{}, lines.logger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(s.Context())
+		ran := make(chan error)
+		go func() { ran <- elector.Run(ctx) }()
+		s.until(time.Second, elector.IsLeader)
+		client.Network().Fail(503, 0, writes)
+		time.Sleep(8 * time.Second)
+		client.Network().Heal()
+		time.Sleep(time.Minute)
+		cancel()
+		<-ran
+		counts := map[string]int{}
+		for _, message := range []string{"Campaigning", "Leader seen", "Became leader", "Requests for the Lease fail", "The Lease can be reached again", "Released the Lease"} {
+			for _, line := range lines.all() {
+				if len(line) > 5 && slices.Contains([]string{"INFO " + message, "WARN " + message}, line[:min(len(line), 5+len(message))]) {
+					counts[message]++
+				}
+			}
+			if counts[message] != 1 {
+				t.Errorf("%d lines say %q, want one; all: %q", counts[message], message, lines.all())
+			}
+		}
+	})
+}
+
+func TestElector_ChangesGiveTheStateFirstAndThenEachChange(t *testing.T) {
+	play(t, func(s *stage) {
+		a := s.start("a")
+		s.until(time.Second, a.IsLeader)
+		seen := make(chan leaderelection.State)
+		ctx, cancel := context.WithCancel(s.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for state := range a.Changes(ctx) {
+				seen <- state
+			}
+		}()
+		if state := <-seen; !state.Leading || state.Leader != "a" || state.Term.Token == 0 {
+			t.Errorf("a late subscriber is told %+v first", state)
+		}
+		s.edit(giveTo("b"))
+		for state := range seen {
+			if !state.Leading && state.Leader == "b" {
+				if state.Ended == nil {
+					t.Error("the state does not say why the term ended")
+				}
+				break
+			}
+		}
+		cancel()
+		for range 3 {
+			select {
+			case <-seen:
+			case <-done:
+			}
+		}
+		<-done
+	})
+}

@@ -1,0 +1,119 @@
+package leaderelection_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+)
+
+func Example() {
+	clientset, logger := fake.NewClientset(), slog.New(slog.DiscardHandler)
+	ctx, stop := context.WithCancel(context.Background())
+
+	config := &leaderelection.Config{
+		Enabled: true, Identity: "pod-1", LeaseName: "my-app-leader", LeaseNamespace: "default",
+		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
+		ReleaseOnCancel: true,
+	}
+	callbacks := leaderelection.Callbacks{
+		OnStartedLeading: func(ctx context.Context) { // became leader
+			fmt.Println("started")
+			stop() // as SIGTERM does
+			<-ctx.Done()
+			fmt.Println("told to stop:", errors.Is(context.Cause(ctx), leaderelection.ErrCancelled))
+		},
+		OnStoppedLeading: func() { fmt.Println("stopped") }, // lost leadership
+		OnNewLeader:      func(string) {},                   // a new leader was observed
+	}
+	elector, err := leaderelection.New(config, clientset, callbacks, logger)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := elector.Run(ctx); err != nil { // blocks until ctx is cancelled
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("released")
+	// Output:
+	// started
+	// told to stop: true
+	// stopped
+	// released
+}
+
+// A whole main, including the stop.
+func Example_main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+
+	restConfig, err := rest.InClusterConfig()
+	if err != nil {
+		fmt.Println("not in a cluster")
+		return
+	}
+	restConfig.QPS = -1 // the election has a client of its own: nothing may starve it
+	clientset, err := kubernetes.NewForConfig(restConfig)
+	if err != nil {
+		slog.Error("no client", "err", err)
+		os.Exit(1)
+	}
+	elector, err := leaderelection.New(&leaderelection.Config{
+		Enabled: true, Identity: os.Getenv("POD_NAME"), LeaseName: "my-app-leader", LeaseNamespace: os.Getenv("POD_NAMESPACE"),
+		ReleaseOnCancel: true, StopTimeout: 25 * time.Second,
+	}, clientset, leaderelection.Callbacks{OnStartedLeading: work}, nil)
+	if err != nil {
+		slog.Error("bad configuration", "err", err)
+		os.Exit(1)
+	}
+	if err := elector.Run(ctx); err != nil {
+		slog.Error("the work did not stop", "err", err)
+		os.Exit(1) // somebody else may lead by now
+	}
+	// Output: not in a cluster
+}
+
+// work does what only one process may do, until ctx is done.
+func work(ctx context.Context) {
+	for ctx.Err() == nil {
+		term, _ := leaderelection.TermFromContext(ctx)
+		leaderelection.LoggerFromContext(ctx).Info("working", "token", term.Token)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func ExampleElector_Changes() {
+	elector, err := leaderelection.New(&leaderelection.Config{Enabled: false, Identity: "dev"}, nil, leaderelection.Callbacks{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ran := make(chan error)
+	go func() { ran <- elector.Run(ctx) }()
+	for state := range elector.Changes(context.Background()) {
+		if state.Leading {
+			fmt.Println("leader:", state.Leader)
+			break
+		}
+	}
+	stop()
+	fmt.Println(<-ran)
+	// Output:
+	// leader: dev
+	// <nil>
+}
