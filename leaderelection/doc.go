@@ -52,10 +52,10 @@
 // not a hung request, not a release in flight. See [Config.Window] and
 // [Config.Margin].
 //
-//	          sent        renewals fail       trustedUntil      others may claim
-//	            |------------------------------------|------------------|
-//	            0                                  W = 12 s           15 s
-//	            |-- the work may go on --------------|-- it must stop --|
+//	sent        renewals fail       trustedUntil      others may claim
+//	  |------------------------------------|------------------|
+//	  0                                  W = 12 s           15 s
+//	  |-- the work may go on --------------|-- it must stop --|
 //
 // A renewal is sent one RetryPeriod after the last one was. If it is not answered
 // after min(RetryPeriod, (W - RetryPeriod)/4) the next one overlaps it: a hung
