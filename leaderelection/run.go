@@ -46,7 +46,9 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 		return nil, fmt.Errorf("%w: exit the process", ErrWorkStillRunning)
 	}
 	e.running, e.work, e.claim, e.twins = true, nil, nil, 0
-	e.view = view{fallback: e.config.LeaseDuration}
+	if e.view.version == 0 {
+		e.view = view{fallback: e.config.LeaseDuration} // without versions nothing old can be told from what is new
+	}
 	var cancel context.CancelFunc
 	e.giveUp, cancel = context.WithCancel(context.Background())
 	e.signalLocked()
