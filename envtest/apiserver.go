@@ -48,8 +48,10 @@ func newAPIServer(i int, dir, host, port, etcdURL string, options Options) *APIS
 			// An endpoint on loopback would be refused, over and over.
 			"--endpoint-reconciler-type=none",
 			"--shutdown-delay-duration=0s",
-			"--shutdown-send-retry-after=false",
-			"--shutdown-watch-termination-grace-period=0s",
+			// Without these two, watches are not ended, or opened anew meanwhile, and
+			// the server waits a minute for its clients to end them.
+			"--shutdown-watch-termination-grace-period=1s",
+			"--shutdown-send-retry-after=true",
 			"--profiling=false",
 		}, options.APIServerFlags...),
 	}}

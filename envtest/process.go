@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -104,26 +105,29 @@ func (p *process) awaitReady(now *incarnation) error {
 	}
 }
 
-// stop asks the program to end and waits until it has. One that takes longer
-// than stopTimeout is killed, and that is an error.
+// stop asks the program to end and waits until it has. It asks twice, for both
+// kube-apiserver and etcd exit without further ado when they are asked again. One
+// that takes longer than stopTimeout is killed, and that is an error.
 func (p *process) stop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.runningLocked() {
 		return nil
 	}
-	if err := p.current.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return errors.Join(fmt.Errorf("stopping %s: %w", p.name, err), p.killLocked())
+	now := p.current
+	for range 2 {
+		if err := now.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return errors.Join(fmt.Errorf("stopping %s: %w", p.name, err), p.killLocked())
+		}
+		select {
+		case <-now.exited:
+			p.current = nil
+			return nil
+		case <-time.After(p.stopTimeout / 2):
+		}
 	}
-	select {
-	case <-p.current.exited:
-		p.current = nil
-		return nil
-	case <-time.After(p.stopTimeout):
-		said := p.current.said
-		return errors.Join(fmt.Errorf("%s had not stopped after %v and was killed; the end of its output:\n%s",
-			p.name, p.stopTimeout, said), p.killLocked())
-	}
+	return errors.Join(fmt.Errorf("%s had not stopped after %v and was killed; the end of its output:\n%s",
+		p.name, p.stopTimeout, now.said), p.killLocked())
 }
 
 // kill ends the program at once, as a crash does.
@@ -137,7 +141,7 @@ func (p *process) killLocked() error {
 	if !p.runningLocked() {
 		return nil
 	}
-	if err := p.current.cmd.Process.Kill(); err != nil {
+	if err := p.current.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("killing %s: %w", p.name, err)
 	}
 	<-p.current.exited
