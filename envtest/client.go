@@ -26,8 +26,9 @@ type Client struct {
 type ClientOption func(*clientSettings)
 
 type clientSettings struct {
-	user   User
-	server int
+	user    User
+	server  int
+	network *Network
 }
 
 // AsUser makes the client that user. Default: an administrator with all rights.
@@ -40,10 +41,16 @@ func OnAPIServer(i int) ClientOption {
 	return func(s *clientSettings) { s.server = i }
 }
 
+// OnNetwork puts the client behind a Network that there is already, as the
+// clients of one pod are. Default: a new one.
+func OnNetwork(network *Network) ClientOption {
+	return func(s *clientSettings) { s.network = network }
+}
+
 // Client makes a new client. Its name is its user agent. It is closed with the
 // control plane, if not before.
 func (cp *ControlPlane) Client(name string, options ...ClientOption) *Client {
-	settings := clientSettings{user: User{Name: name, Groups: []string{"system:masters"}}}
+	settings := clientSettings{user: User{Name: name, Groups: []string{"system:masters"}}, network: NewNetwork()}
 	for _, option := range options {
 		option(&settings)
 	}
@@ -52,7 +59,7 @@ func (cp *ControlPlane) Client(name string, options ...ClientOption) *Client {
 		panic("bug: " + err.Error())
 	}
 	dialer := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 10 * time.Second}
-	c := &Client{name: name, network: NewNetwork(), connections: connrotation.NewDialer(dialer.DialContext)}
+	c := &Client{name: name, network: settings.network, connections: connrotation.NewDialer(dialer.DialContext)}
 	c.config = c.network.Wrap(&rest.Config{
 		Host:            cp.servers[settings.server].URL(),
 		TLSClientConfig: rest.TLSClientConfig{CAData: cp.pki.caPEM, CertData: cert, KeyData: key},

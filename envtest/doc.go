@@ -33,11 +33,11 @@
 // # Clients and their network
 //
 // [ControlPlane.Client] makes a client with a [Network] of its own. A fault
-// harms that client and no other; it is filtered with [Only], limited with
+// harms that client and no other; it is filtered with [When], limited with
 // [Times], and says when it struck, so that a test need not sleep:
 //
 //	client := cp.Client("pod-1")
-//	reply := client.Network().DelayReplies(envtest.Forever, envtest.Only(envtest.Writes), envtest.Once())
+//	reply := client.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Writes), envtest.Once())
 //	go elector.Run(ctx)
 //	reply.Await(t)              // the server has applied the claim, the client does not know
 //	client.Network().Cut(envtest.Hang)

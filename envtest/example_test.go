@@ -47,7 +47,7 @@ func ExampleNetwork_DelayReplies() {
 	_ = func(t *testing.T) {
 		client, namespace := cp.Client("pod-1"), cp.Namespace(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		reply := client.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Claims), envtest.Once())
+		reply := client.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Claims("pod-1")), envtest.Once())
 		go campaign(ctx, client, namespace, make(chan struct{}))
 		reply.Await(t) // the server has applied the claim, and pod-1 does not know
 		cancel()

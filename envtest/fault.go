@@ -38,8 +38,7 @@ const Forever = time.Duration(math.MaxInt64)
 // FaultOption narrows down what a fault hits.
 type FaultOption func(*Fault)
 
-// When limits a fault to the requests that match, such as [Writes], [Claims] and
-// [Releases] do. The predicate must neither block nor call the Network.
+// When limits a fault to the requests that match, as [Writes] and [Releases] do. The predicate must neither block nor call the Network.
 func When(match func(Request) bool) FaultOption {
 	return func(f *Fault) { f.matches = append(f.matches, match) }
 }

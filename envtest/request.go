@@ -49,17 +49,23 @@ func Writes(r Request) bool {
 	return slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
 }
 
-// Claims is true of writes of a Lease that name a holder: claims and renewals.
-func Claims(r Request) bool { return r.Lease != nil && !free(r.Lease) }
+// Claims is true of writes of a Lease that name this holder: its claims and its
+// renewals.
+func Claims(identity string) func(Request) bool {
+	return func(r Request) bool { return r.Lease != nil && holder(r.Lease) == identity }
+}
 
 // Releases is true of writes of a Lease that name no holder.
-func Releases(r Request) bool { return r.Lease != nil && free(r.Lease) }
+func Releases(r Request) bool { return r.Lease != nil && holder(r.Lease) == "" }
 
 // Any is true.
 func Any(Request) bool { return true }
 
-func free(lease *coordinationv1.Lease) bool {
-	return lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == ""
+func holder(lease *coordinationv1.Lease) string {
+	if lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *lease.Spec.HolderIdentity
 }
 
 func describe(h *http.Request) Request {

@@ -101,8 +101,8 @@ func TestRequest_TellsAClaimFromARelease(t *testing.T) {
 			r := describe(t, contentType, func(ctx context.Context, c kubernetes.Interface) {
 				_, _ = c.CoordinationV1().Leases("ns").Update(ctx, lease("x", holder), metav1.UpdateOptions{})
 			})
-			if envtest.Claims(r) != claims || envtest.Releases(r) == claims {
-				t.Errorf("%s, holder %q: claims %v, releases %v", contentType, holder, envtest.Claims(r), envtest.Releases(r))
+			if envtest.Claims("pod-1")(r) != claims || envtest.Releases(r) == claims {
+				t.Errorf("%s, holder %q: claims %v, releases %v", contentType, holder, envtest.Claims("pod-1")(r), envtest.Releases(r))
 			}
 			if !envtest.Writes(r) || envtest.Reads(r) {
 				t.Errorf("%s: an update counts as a read", contentType)
