@@ -52,7 +52,7 @@ func review(t *testing.T, client kubernetes.Interface, token string) authenticat
 }
 
 func TestControlPlane_APIServersAreOneClusterBeforeAndAfterARestart(t *testing.T) {
-	cp := battered.get(t)
+	cp := battered.alone(t)
 	namespace := cp.Namespace(t)
 	first, second := cp.Client("first"), cp.Client("second", envtest.OnAPIServer(1))
 	robot := token(t, first.Clientset(), namespace)
@@ -82,7 +82,7 @@ func TestControlPlane_APIServersAreOneClusterBeforeAndAfterARestart(t *testing.T
 }
 
 func TestControlPlane_EtcdKeepsItsData(t *testing.T) {
-	cp := battered.get(t)
+	cp := battered.alone(t)
 	namespace := cp.Namespace(t)
 	maps := cp.Admin().Clientset().CoreV1().ConfigMaps(namespace)
 	_, err := maps.Create(t.Context(), configMap("kept"), metav1.CreateOptions{})
@@ -117,7 +117,7 @@ func awaitAnswer(t *testing.T, ask func(context.Context) error) {
 }
 
 func TestControlPlane_RestoredBackupRewindsResourceVersions(t *testing.T) {
-	cp := battered.get(t)
+	cp := battered.alone(t)
 	namespace := cp.Namespace(t)
 	maps := cp.Admin().Clientset().CoreV1().ConfigMaps(namespace)
 	before, err := maps.Create(t.Context(), configMap("before"), metav1.CreateOptions{})

@@ -1,0 +1,112 @@
+package envtest_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+)
+
+// patient gives the leader time to see an API server restart.
+func (s *stage) patient() {
+	s.config.LeaseDuration, s.config.RenewDeadline, s.config.RetryPeriod = 60*time.Second, 50*time.Second, 500*time.Millisecond
+}
+
+func TestElector_LeaderStaysWhileTheAPIServerRestarts(t *testing.T) {
+	cp := battered.alone(t)
+	for name, stop := range map[string]func() error{"stopped": cp.APIServer(0).Stop, "killed": cp.APIServer(0).Kill} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, cp)
+			s.patient()
+			first, second, term := newReign(s, s.candidate)
+			must(t, stop())
+			s.note("", "the API server is "+name)
+			must(t, cp.APIServer(0).Start())
+			s.note("", "the API server is ready again")
+			term.mustGoOn(3)
+			if err := first.stop(); err != nil {
+				t.Errorf("Run returned %v", err)
+			}
+			second.awaitTerm()
+		})
+	}
+}
+
+func TestElector_LeaderWhoseAPIServerIsGoneIsFollowedByAnother(t *testing.T) {
+	cp := battered.alone(t)
+	s := newStage(t, cp)
+	first, second := s.candidate("pod-1"), s.candidate("pod-2", envtest.OnAPIServer(1))
+	term := first.run().awaitTerm()
+	second.run().awaitLeader("pod-1")
+	must(t, cp.APIServer(0).Kill())
+	s.note("", "the API server of pod-1 is killed")
+	if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrRenewalFailed) {
+		t.Errorf("the work was told to stop because %v", err)
+	}
+	successor := second.awaitTerm()
+	must(t, cp.APIServer(0).Start())
+	first.awaitLeader("pod-2")
+	successor.mustGoOn(2)
+}
+
+func TestElector_LeaderStaysWhileEtcdRestarts(t *testing.T) {
+	cp := battered.alone(t)
+	s := newStage(t, cp)
+	s.patient()
+	_, _, term := newReign(s, s.candidate)
+	must(t, cp.Etcd().Kill())
+	s.note("", "etcd is killed")
+	must(t, cp.Etcd().Start())
+	s.note("", "etcd is healthy again")
+	term.mustGoOn(3)
+}
+
+func TestElector_FindsALeaderAfterEtcdWasRestoredFromABackup(t *testing.T) {
+	cp := battered.alone(t)
+	for name, timing := range map[string]leaderelection.Config{
+		"trust ran out meanwhile": timing,
+		"trust is left":           {LeaseDuration: 20 * time.Second, RenewDeadline: 17 * time.Second, RetryPeriod: 500 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, cp)
+			s.config.LeaseDuration, s.config.RenewDeadline, s.config.RetryPeriod = timing.LeaseDuration, timing.RenewDeadline, timing.RetryPeriod
+			s.ledger.rewound = true
+			first, second, term := newReign(s, s.candidate)
+			backup, err := cp.Backup()
+			must(t, err)
+			term = s.awaitLeader(term, first, second)
+			s.fill(200) // more than the API servers write when they start
+			must(t, cp.Restore(backup))
+			s.note("", "etcd was restored from a backup")
+			if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrHistoryRewound) && !errors.Is(err, leaderelection.ErrRenewalFailed) && !errors.Is(err, leaderelection.ErrOvertaken) {
+				t.Errorf("the work was told to stop because %v", err)
+			}
+			t.Logf("the work was told to stop because %v", term.cause())
+			awaitTerm(first, second).mustGoOn(3)
+		})
+	}
+}
+
+// awaitLeader returns the term that is, if the last one has ended meanwhile.
+func (s *stage) awaitLeader(last *reign, candidates ...*candidate) *reign {
+	s.Helper()
+	for last.ctx.Err() != nil {
+		last = awaitTerm(candidates...)
+	}
+	return last
+}
+
+// fill writes n objects.
+func (s *stage) fill(n int) {
+	s.Helper()
+	for i := range n {
+		_, err := s.cp.Admin().Clientset().CoreV1().ConfigMaps(s.namespace).Create(s.Context(),
+			configMap(fmt.Sprintf("fill-%d", i)), metav1.CreateOptions{})
+		must(s.T, err)
+	}
+}

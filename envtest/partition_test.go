@@ -1,0 +1,142 @@
+package envtest_test
+
+import (
+	"errors"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+)
+
+// newReign returns a stage on which pod-1 leads and pod-2 knows it.
+func newReign(s *stage, candidate func(string, ...envtest.ClientOption) *candidate) (first, second *candidate, term *reign) {
+	s.Helper()
+	first, second = candidate("pod-1"), candidate("pod-2")
+	term = first.run().awaitTerm()
+	second.run()
+	if second.elector != nil {
+		second.awaitLeader("pod-1")
+	} else {
+		second.awaitRead()
+	}
+	return first, second, term
+}
+
+// awaitRead waits until the candidate has read the Lease once more. Ours need not
+// read it: they watch.
+func (c *candidate) awaitRead() {
+	c.stage.Helper()
+	probe := c.Network().DelayReplies(0, envtest.When(envtest.Reads), envtest.Resource("leases"), envtest.Times(2))
+	probe.Await(c.stage)
+	probe.Heal()
+}
+
+func TestElector_CrashIsFollowedByAnotherLeader(t *testing.T) {
+	s := newParallelStage(t)
+	first, second, _ := newReign(s, s.candidate)
+	first.crash()
+	expires := expiry(s.getLease())
+	if term := second.awaitTerm(); term.AcquiredAt.Before(expires) {
+		t.Errorf("claimed %v before the Lease ran out", expires.Sub(term.AcquiredAt))
+	}
+}
+
+func TestElector_PartitionedLeaderStopsBeforeAnotherLeads(t *testing.T) {
+	for _, mode := range []envtest.Mode{envtest.Hang, envtest.Refuse} {
+		t.Run(mode.String(), func(t *testing.T) {
+			s := newParallelStage(t)
+			first, second, term := newReign(s, s.candidate)
+			s.note("pod-1", "cut off")
+			first.Network().Cut(mode)
+			if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrRenewalFailed) {
+				t.Errorf("the work was told to stop because %v", err)
+			}
+			if first.elector.IsLeader() {
+				t.Error("the work was told to stop, and IsLeader is true")
+			}
+			successor := second.awaitTerm()
+			first.heal()
+			if got := next(t, first.leaders); got != "pod-1" {
+				t.Errorf("pod-1 saw leader %q first", got)
+			}
+			if got := next(t, first.leaders); got != "pod-2" {
+				t.Errorf("pod-1 saw leader %q next", got)
+			}
+			successor.mustGoOn(2)
+		})
+	}
+}
+
+// lateReplyThenPartition has the first leader get the reply to a renewal late,
+// and nothing after it.
+func lateReplyThenPartition(first *candidate) {
+	const late = 1500 * time.Millisecond
+	s := first.stage
+	reply := first.Network().DelayReplies(late, envtest.When(envtest.Claims("pod-1")), envtest.Verbs("update"), envtest.Once())
+	reply.Await(s)
+	s.note("pod-1", "its renewal is applied, the reply travels, all that follows is cut off")
+	first.Network().StallWatches()
+	first.Network().Cut(envtest.Hang, envtest.Times(math.MaxInt)) // what is under way is spared
+}
+
+func TestElector_LateReplyThenPartitionMakesNoSecondLeader(t *testing.T) {
+	s := newParallelStage(t)
+	first, second, term := newReign(s, s.candidate)
+	lateReplyThenPartition(first)
+	if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrRenewalFailed) {
+		t.Errorf("the work was told to stop because %v", err)
+	}
+	second.awaitTerm()
+}
+
+func TestClientGo_LateReplyThenPartitionMakesTwoLeaders(t *testing.T) {
+	s := newParallelStage(t)
+	s.expectOverlap()
+	first, second, _ := newReign(s, s.bareCandidate)
+	lateReplyThenPartition(first)
+	second.awaitTerm()
+	s.requireOverlap()
+}
+
+func TestElector_LostReplyToARenewalEndsNothing(t *testing.T) {
+	for _, mode := range []envtest.Mode{envtest.Hang, envtest.Refuse} {
+		t.Run(mode.String(), func(t *testing.T) {
+			s := newParallelStage(t)
+			first, _, term := newReign(s, s.candidate)
+			first.Network().LoseReplies(mode, envtest.When(envtest.Claims("pod-1")), envtest.Once()).Await(t)
+			term.mustGoOn(s.renewalsIn(s.config.LeaseDuration))
+		})
+	}
+}
+
+func TestElector_LostReplyToTheClaimIsFoundOut(t *testing.T) {
+	for _, mode := range []envtest.Mode{envtest.Hang, envtest.Refuse} {
+		t.Run(mode.String(), func(t *testing.T) {
+			s := newParallelStage(t)
+			c := s.candidate("pod-1")
+			lost := c.Network().LoseReplies(mode, envtest.When(envtest.Claims("pod-1")), envtest.Once())
+			c.run()
+			lost.Await(t)
+			expires := expiry(s.getLease())
+			if term := c.awaitTerm(); !term.AcquiredAt.Before(expires) {
+				t.Error("waited until its own claim had run out")
+			}
+		})
+	}
+}
+
+func TestElector_RenewalThatArrivesAfterTheSuccessorsClaimChangesNothing(t *testing.T) {
+	s := newParallelStage(t)
+	first, second, _ := newReign(s, s.candidate)
+	late := first.Network().ArriveLate(envtest.Forever, envtest.When(envtest.Claims("pod-1")), envtest.Once())
+	late.Await(t)
+	first.cut()
+	successor := second.awaitTerm()
+	late.Heal()
+	successor.mustGoOn(3)
+	if got := s.holder(); got != "pod-2" {
+		t.Errorf("the Lease names %q", got)
+	}
+}

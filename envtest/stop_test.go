@@ -1,0 +1,134 @@
+package envtest_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+)
+
+// renewalsIn is how many renewals a leader sends in that time.
+func (s *stage) renewalsIn(d time.Duration) int { return int(d / s.config.RetryPeriod) }
+
+func TestElector_ReleasesOnlyAfterTheWorkReturned(t *testing.T) {
+	s := newParallelStage(t)
+	first, second := s.candidate("pod-1"), s.candidate("pod-2")
+	done := make(chan struct{})
+	first.linger = func() { <-done }
+	term := first.run().awaitTerm()
+	second.run()
+	second.awaitLeader("pod-1")
+	first.cancel()
+	if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrCancelled) {
+		t.Errorf("the work was told to stop because %v", err)
+	}
+	if first.elector.IsLeader() {
+		t.Error("the work was told to stop, and IsLeader is true")
+	}
+	first.awaitRenewals(s.renewalsIn(s.config.LeaseDuration) + 2)
+	if got := s.holder(); got != "pod-1" {
+		t.Errorf("the work still runs, and the Lease names %q", got)
+	}
+	select {
+	case <-second.terms:
+		t.Error("pod-2 leads while the work of pod-1 still runs")
+	case <-first.ended:
+		t.Error("Run has returned while the work still runs")
+	default:
+	}
+	close(done)
+	second.awaitTerm()
+}
+
+func TestClientGo_ReleasesWhileTheWorkStillRuns(t *testing.T) {
+	s := newParallelStage(t)
+	s.expectOverlap()
+	first, second := s.bareCandidate("pod-1"), s.bareCandidate("pod-2")
+	done := make(chan struct{})
+	first.linger = func() { <-done }
+	first.run().awaitTerm()
+	second.run()
+	first.cancel()
+	second.awaitTerm()
+	s.requireOverlap()
+	close(done)
+}
+
+func TestElector_WorkBeyondStopTimeoutIsReported(t *testing.T) {
+	s := newParallelStage(t)
+	s.config.StopTimeout = time.Second
+	c := s.candidate("pod-1")
+	done := make(chan struct{})
+	c.linger = func() { <-done }
+	term := c.run().awaitTerm()
+	if err := c.stop(); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
+		t.Errorf("Run returned %v", err)
+	}
+	if got := s.holder(); got != "pod-1" {
+		t.Errorf("the work still runs, and the Lease names %q", got)
+	}
+	if err := c.elector.Run(t.Context()); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
+		t.Errorf("the work still runs, and Run returned %v", err)
+	}
+	close(done)
+	await(t, term.returned, "the work returns")
+	if again := c.run().awaitTerm(); again.Token <= term.Token {
+		t.Errorf("the second token is %v, the first was %v", again.Token, term.Token)
+	}
+}
+
+func TestElector_WorkThatIgnoresItsContextEndsRunBeforeOthersMayLead(t *testing.T) {
+	s := newParallelStage(t)
+	first, second := s.candidate("pod-1"), s.candidate("pod-2")
+	done := make(chan struct{})
+	defer close(done)
+	first.linger = func() { <-done }
+	term := first.run().awaitTerm()
+	second.run()
+	second.awaitLeader("pod-1")
+	first.cut()
+	await(t, first.ended, "Run returns, so that the process can exit")
+	term.shift.Stop() // it has exited
+	if !errors.Is(first.result, leaderelection.ErrWorkStillRunning) {
+		t.Errorf("Run returned %v", first.result)
+	}
+	if err := term.cause(); !errors.Is(err, leaderelection.ErrRenewalFailed) {
+		t.Errorf("the work was told to stop because %v", err)
+	}
+	second.awaitTerm()
+}
+
+func TestElector_CancelledWhileAWinningReplyTravels(t *testing.T) {
+	s := newParallelStage(t)
+	c := s.candidate("pod-1")
+	reply := c.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Claims("pod-1")), envtest.Once())
+	c.run()
+	reply.Await(t)
+	c.cancel()
+	reply.Heal()
+	if err := c.stop(); err != nil {
+		t.Errorf("Run returned %v", err)
+	}
+	select {
+	case <-c.terms:
+		t.Error("a claim that was won after the end of Run's context led to work")
+	default:
+	}
+	if got := s.holder(); got != "" {
+		t.Errorf("Run has returned, and the Lease names %q", got)
+	}
+}
+
+func TestClientGo_CancelledWhileAWinningReplyTravelsKeepsTheLease(t *testing.T) {
+	s := newParallelStage(t)
+	c := s.bareCandidate("pod-1")
+	reply := c.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Claims("pod-1")), envtest.Once())
+	c.run()
+	reply.Await(t)
+	_ = c.stop()
+	if got := s.holder(); got != "pod-1" {
+		t.Errorf("client-go released the Lease it had won: the test of ours shows nothing; the Lease names %q", got)
+	}
+}
