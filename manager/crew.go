@@ -119,7 +119,7 @@ func (c *crew) begin(ctx context.Context) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.term, c.errs = ctx, nil
-	c.failures.began = time.Now()
+	c.failures.begin(time.Now())
 	for m, b := range c.members {
 		c.startLocked(m, b)
 	}
@@ -170,21 +170,26 @@ const (
 
 // failures says when a crew that has failed may be started again.
 type failures struct {
-	began time.Time // when it was started
-	last  time.Time // when it failed
-	wait  time.Duration
+	began  time.Time // when it was started
+	failed bool      // since then
+	last   time.Time // when it failed last
+	wait   time.Duration
 }
 
-// note counts a failure. A crew that worked for as long as the longest delay has
-// recovered.
+// begin notes that the crew is started.
+func (f *failures) begin(now time.Time) { f.began, f.failed = now, false }
+
+// note counts a failure. Several in one term are one, and a crew that has worked
+// for as long as the longest delay had recovered.
 func (f *failures) note(now time.Time) {
 	switch {
+	case f.failed:
 	case f.wait == 0 || now.Sub(f.began) >= lastDelay:
 		f.wait = firstDelay
-	case f.last.Before(f.began): // several failures in one term are one
+	default:
 		f.wait = min(2*f.wait, lastDelay)
 	}
-	f.last = now
+	f.failed, f.last = true, now
 }
 
 // delay is how long to wait from now.

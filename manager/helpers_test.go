@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -263,3 +264,21 @@ func (p *process) elector() *leaderelection.Elector { return manager.ElectorOf(p
 
 // hang is how the tests in memory cut a network.
 const hang = leaderelectiontest.Hang
+
+type roundTripperFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripperFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func okay(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+}
+
+// post is a request that creates something.
+func post(t *testing.T, ctx context.Context) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://cluster/api/v1/namespaces/default/configmaps", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}

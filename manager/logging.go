@@ -13,10 +13,8 @@ const electionName = "leaderelection"
 // stop. What it is meant for, a loss, is told by our Elector.
 const lostMessage = "leader election lost"
 
-// slogOf is l for our Elector.
-func slogOf(l logr.Logger) *slog.Logger {
-	return slog.New(logr.ToSlogHandler(l.WithName(electionName)))
-}
+// slogOf is l for our Elector, whose lines name the Lease.
+func slogOf(l logr.Logger) *slog.Logger { return slog.New(logr.ToSlogHandler(l)) }
 
 // quiet returns l without what is not true of a Manager whose election is ours.
 // It is for controller-runtime's own lines only.
@@ -36,6 +34,12 @@ func (s quietSink) Init(logr.RuntimeInfo) {}
 
 func (s quietSink) Enabled(level int) bool {
 	return !s.election && s.LogSink.Enabled(level)
+}
+
+// Info is not left to the sink inside: each line passes through one frame of ours,
+// which quiet has accounted for.
+func (s quietSink) Info(level int, msg string, keysAndValues ...any) {
+	s.LogSink.Info(level, msg, keysAndValues...)
 }
 
 func (s quietSink) Error(err error, msg string, keysAndValues ...any) {

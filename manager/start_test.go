@@ -17,7 +17,7 @@ const forEver = time.Duration(-1)
 
 func TestStart_TheLeaseIsRenewedUntilAllHaveStopped_AndThenReleased(t *testing.T) {
 	inMemory(t, func(t *testing.T, m memory) {
-		w := newWorker(3 * leaseDuration)
+		w := newWorker(3*leaseDuration + 100*time.Millisecond) // not when it is looked at
 		p := m.leader("a", forEver, w)
 		p.cancel()
 		<-w.cancelled
@@ -241,6 +241,7 @@ func TestStart_AFollowerThatIsStoppedStartsNothing(t *testing.T) {
 func TestStart_ALateWinStartsNothingAndIsGivenBack(t *testing.T) {
 	inMemory(t, func(t *testing.T, m memory) {
 		m.Client("a").Network().DelayReplies(500 * time.Millisecond)
+		m.Client("a").Network().DelayWatches(500 * time.Millisecond)
 		w := newWorker(0)
 		p := m.make("a", ours(manager.WithIdentity("a")))
 		if err := p.Add(w); err != nil {

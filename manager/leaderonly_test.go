@@ -1,0 +1,360 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+	"github.com/haproxy-template-ic/incumbent/manager"
+)
+
+// electorConfig is that of a process with that name.
+func electorConfig(name string) *leaderelection.Config {
+	return &leaderelection.Config{
+		Enabled: true, Identity: name, LeaseName: leaseName, LeaseNamespace: "default",
+		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
+		ReleaseOnCancel: true,
+	}
+}
+
+// withElector makes a plain Manager with an Elector, and starts it with these
+// Runnables.
+func (m memory) withElector(name string, callbacks leaderelection.Callbacks, runnables ...func(*manager.Elector) crmanager.Runnable) (*process, *manager.Elector) {
+	m.t.Helper()
+	p := m.make(name, crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
+	e, err := manager.NewElector(p, electorConfig(name), callbacks)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, make := range runnables {
+		if err := p.Add(make(e)); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	return start(m.t, p), e
+}
+
+// leaderOnly is LeaderOnly for withElector.
+func leaderOnly(f func(context.Context) error, opts ...manager.LeaderOnlyOption) func(*manager.Elector) crmanager.Runnable {
+	return func(e *manager.Elector) crmanager.Runnable {
+		return manager.LeaderOnly(e, crmanager.RunnableFunc(f), opts...)
+	}
+}
+
+// untilDone is work that ends with its context, some time later.
+func untilDone(slow time.Duration) func(context.Context) error {
+	return func(ctx context.Context) error {
+		<-ctx.Done()
+		time.Sleep(slow)
+		return ctx.Err()
+	}
+}
+
+// await waits for a state of an elector, and fails the test if it does not come.
+func await(t *testing.T, e *manager.Elector, want func(leaderelection.State) bool) leaderelection.State {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var state leaderelection.State
+	for state = range e.Changes(ctx) {
+		if want(state) {
+			return state
+		}
+	}
+	t.Fatalf("what was waited for did not come; the elector is in the state %+v", state)
+	return state
+}
+
+func leading(s leaderelection.State) bool { return s.Leading }
+
+func TestLeaderOnly_RunsInEachTermWithoutARestartOfTheProcess(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		var tokens []leaderelection.Token
+		p, a := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
+			term, _ := leaderelection.TermFromContext(ctx)
+			tokens = append(tokens, term.Token)
+			return untilDone(0)(ctx)
+		}))
+		await(t, a, leading)
+		_, b := m.withElector("b", leaderelection.Callbacks{})
+		for range 3 {
+			await(t, a, leading)
+			synctest.Wait()
+			if err := a.StepDown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			await(t, b, leading)
+			if err := b.StepDown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		await(t, a, leading)
+		synctest.Wait()
+		if len(tokens) != 4 || !slices.IsSorted(tokens) || len(slices.Compact(slices.Clone(tokens))) != 4 {
+			t.Errorf("it ran in the terms %v, want four that grow", tokens)
+		}
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestLeaderOnly_AllStartTogetherAndTheLeaseWaitsForAll(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		starts := make(chan time.Time, 2)
+		work := func(slow time.Duration) func(context.Context) error {
+			return func(ctx context.Context) error {
+				starts <- time.Now()
+				return untilDone(slow)(ctx)
+			}
+		}
+		stopped := make(chan struct{})
+		p, e := m.withElector("a", leaderelection.Callbacks{OnStoppedLeading: func() { close(stopped) }},
+			leaderOnly(work(0)), leaderOnly(work(2*leaseDuration)))
+		await(t, e, leading)
+		if first, second := <-starts, <-starts; !first.Equal(second) {
+			t.Errorf("they started at %v and %v, want together", first, second)
+		}
+		late := make(chan struct{})
+		if err := p.Add(leaderOnly(func(ctx context.Context) error { close(late); return untilDone(0)(ctx) })(e)); err != nil {
+			t.Fatal(err)
+		}
+		<-late // one that is added in the midst of a term starts at once
+
+		asked := time.Now()
+		p.cancel()
+		time.Sleep(2*leaseDuration - time.Millisecond)
+		if m.holder() != "a" || closed(stopped) {
+			t.Errorf("the Lease is held by %q, OnStoppedLeading was called: %v, while one still runs", m.holder(), closed(stopped))
+		}
+		<-p.done
+		if took := time.Since(asked); p.err != nil || m.holder() != "" || took != 2*leaseDuration || !closed(stopped) {
+			t.Errorf("the Manager stopped with %v after %v, and the Lease held by %q", p.err, took, m.holder())
+		}
+	})
+}
+
+func TestLeaderOnly_AFailureEndsTheTermAndNotTheProcess(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		fail := make(chan error)
+		var told error
+		p, a := m.withElector("a", leaderelection.Callbacks{},
+			leaderOnly(func(ctx context.Context) error { return <-fail }),
+			leaderOnly(func(ctx context.Context) error { <-ctx.Done(); told = context.Cause(ctx); return nil }))
+		await(t, a, leading)
+		_, b := m.withElector("b", leaderelection.Callbacks{})
+		await(t, b, func(s leaderelection.State) bool { return s.Leader == "a" })
+		failed := time.Now()
+		fail <- errors.New("out of order")
+		await(t, b, leading)
+		if took := time.Since(failed); took > retryPeriod {
+			t.Errorf("the other one led %v after the failure", took)
+		}
+		if !errors.Is(told, leaderelection.ErrSteppedDown) || p.stopped() {
+			t.Errorf("the other Runnable was told %v, the process has stopped: %v", told, p.stopped())
+		}
+		if lines := p.logs.with("out of order"); len(lines) != 1 {
+			t.Errorf("the failure is in the log %d times: %q", len(lines), lines)
+		}
+		close(fail)
+	})
+}
+
+func TestLeaderOnly_WhatFailsAgainAndAgainIsStartedLaterAndLater(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		starts := map[string][]time.Time{} // one works at a time
+		for _, name := range []string{"a", "b"} {
+			m.withElector(name, leaderelection.Callbacks{}, leaderOnly(func(context.Context) error {
+				starts[name] = append(starts[name], time.Now())
+				return errors.New("out of order")
+			}))
+		}
+		time.Sleep(70 * time.Second)
+		for name, times := range starts {
+			if len(times) != 7 {
+				t.Errorf("%s was started %d times in 70 s, want 7", name, len(times))
+			}
+			for i := 1; i < len(times); i++ {
+				if gap, want := times[i].Sub(times[i-1]), time.Second<<(i-1); gap < want {
+					t.Errorf("%s was started for the %d. time after %v, want at least %v", name, i+1, gap, want)
+				}
+			}
+		}
+		if len(starts) != 2 {
+			t.Errorf("%d processes were started", len(starts))
+		}
+	})
+}
+
+func TestLeaderOnly_FailManagerStopsItWithAllErrors(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		first, second := errors.New("out of order"), errors.New("cannot stop well")
+		fail := make(chan struct{})
+		p, e := m.withElector("a", leaderelection.Callbacks{},
+			leaderOnly(func(context.Context) error { <-fail; return first }, manager.FailManager()),
+			leaderOnly(func(ctx context.Context) error { <-ctx.Done(); time.Sleep(time.Second); return second }))
+		await(t, e, leading)
+		close(fail)
+		<-p.done
+		if !errors.Is(p.err, first) || !errors.Is(p.err, second) || m.holder() != "" {
+			t.Errorf("the Manager stopped with %v and the Lease held by %q, want both errors and nobody", p.err, m.holder())
+		}
+	})
+}
+
+func TestLeaderOnly_ReturningNilIsDoneForThisTerm(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		runs := 0
+		_, a := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(context.Context) error { runs++; return nil }))
+		await(t, a, leading)
+		time.Sleep(10 * leaseDuration)
+		if !a.IsLeader() || runs != 1 {
+			t.Errorf("it leads: %v, after %d runs; want one and the term to go on", a.IsLeader(), runs)
+		}
+	})
+}
+
+func TestLeaderOnly_OnLossAllAreCancelledAndTheNextTermWaitsForThem(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		running := 0
+		_, a := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
+			if running++; running > 1 {
+				t.Error("it was started beside itself")
+			}
+			defer func() { running-- }()
+			return untilDone(margin / 2)(ctx)
+		}))
+		first := await(t, a, leading).Term
+		m.Client("a").Network().Cut(leaderelectiontest.Hang)
+		state := await(t, a, func(s leaderelection.State) bool { return !s.Leading })
+		if !errors.Is(state.Ended, leaderelection.ErrRenewalFailed) {
+			t.Errorf("the term ended for %v", state.Ended)
+		}
+		m.Client("a").Network().Heal()
+		if second := await(t, a, leading).Term; second.Token <= first.Token {
+			t.Errorf("the terms %v and %v", first, second)
+		}
+	})
+}
+
+func TestNewElector_SeveralInOneManager(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
+		electors := map[string]*manager.Elector{}
+		for _, name := range []string{"one", "two"} {
+			config := electorConfig("a")
+			config.LeaseName = name
+			e, err := manager.NewElector(p, config, leaderelection.Callbacks{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			electors[name] = e
+		}
+		start(t, p)
+		for name, e := range electors {
+			state := await(t, e, leading)
+			if state.Term.Lease != "default/"+name {
+				t.Errorf("the term is on %s, want %s", state.Term.Lease, name)
+			}
+		}
+		if err := electors["one"].StepDown(t.Context()); err != nil || !electors["two"].IsLeader() {
+			t.Errorf("stepping down from one: %v; it leads two: %v", err, electors["two"].IsLeader())
+		}
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestNewElector_ItsErrorStopsTheManager(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		_, e := m.withElector("a", leaderelection.Callbacks{})
+		await(t, e, leading)
+		twin, _ := m.withElector("a", leaderelection.Callbacks{})
+		<-twin.done
+		if !errors.Is(twin.err, leaderelection.ErrIdentityInUse) {
+			t.Errorf("the Manager stopped with %v, want ErrIdentityInUse", twin.err)
+		}
+	})
+}
+
+func TestNewElector_BadConfigurationIsRefused(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
+		config := electorConfig("a")
+		config.LeaseName = ""
+		for _, c := range []*leaderelection.Config{nil, config} {
+			if e, err := manager.NewElector(p, c, leaderelection.Callbacks{}); err == nil || e != nil {
+				t.Errorf("NewElector returned %v and %v, want an error alone", e, err)
+			}
+		}
+		if _, err := manager.NewElector(nil, electorConfig("a"), leaderelection.Callbacks{}); err == nil {
+			t.Error("NewElector takes no Manager for one")
+		}
+	})
+}
+
+// What is added with mgr.Add need not be made by this package.
+func TestElector_MadeByHandIsAddedStartedAndStopped(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
+		began, ended := make(chan struct{}), make(chan struct{})
+		e, err := leaderelection.New(electorConfig("a"), m.Client("a").Clientset(), leaderelection.Callbacks{
+			OnStartedLeading: func(ctx context.Context) {
+				close(began)
+				<-ctx.Done()
+				time.Sleep(leaseDuration)
+				close(ended)
+			},
+		}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Add(e); err != nil {
+			t.Fatal(err)
+		}
+		start(t, p)
+		<-began
+		if err := p.stop(); err != nil || !closed(ended) || m.holder() != "" {
+			t.Errorf("the Manager stopped with %v; the work has ended: %v; the Lease is held by %q", err, closed(ended), m.holder())
+		}
+	})
+}
+
+// The work of the term that was lost goes on writing while this process leads
+// again: only the term tells the two apart.
+func TestGuardClient_AGoroutineLeftOverFromAnEarlierTermIsRefused(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		terms := make(chan context.Context, 2)
+		_, e := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
+			terms <- context.WithoutCancel(ctx) // as careless code does
+			return untilDone(0)(ctx)
+		}))
+		old := <-terms
+		if err := e.StepDown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		present := <-terms
+		transport := manager.GuardTransport(e, roundTripperFunc(okay))
+		if _, err := transport.RoundTrip(post(t, old)); !errors.Is(err, manager.ErrWriteRefused) {
+			t.Errorf("a write of the earlier term: %v, want ErrWriteRefused", err)
+		}
+		if _, err := transport.RoundTrip(post(t, present)); err != nil {
+			t.Errorf("a write of this term: %v", err)
+		}
+		// Nor is leadership certain once trust has run out.
+		m.Client("a").Network().Cut(leaderelectiontest.Hang)
+		time.Sleep(trustWindow)
+		if _, err := transport.RoundTrip(post(t, present)); !errors.Is(err, manager.ErrWriteRefused) {
+			t.Errorf("a write without certain leadership: %v, want ErrWriteRefused", err)
+		}
+	})
+}

@@ -1,0 +1,46 @@
+package manager_test
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/go-logr/logr"
+	"go.uber.org/goleak"
+	"k8s.io/klog/v2"
+	crlog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+)
+
+// plane is started when the first test asks for it. Each test has a namespace of
+// its own, so that they run in parallel.
+var plane = sync.OnceValues(func() (*envtest.ControlPlane, error) {
+	started = true
+	return envtest.Start(envtest.Options{})
+})
+
+var started bool
+
+func TestMain(m *testing.M) {
+	// client-go and controller-runtime log here what has no logger of its own.
+	klog.SetLogger(logr.Discard())
+	crlog.SetLogger(logr.Discard())
+	code := m.Run()
+	if started {
+		if cp, err := plane(); err == nil {
+			if err := cp.Stop(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				code = 1
+			}
+		}
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}

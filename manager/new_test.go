@@ -1,0 +1,132 @@
+package manager_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/haproxy-template-ic/incumbent/manager"
+)
+
+func TestNew_RefusesWhatItCannotDoAndSaysWhy(t *testing.T) {
+	for want, change := range map[string]func(*crmanager.Options){
+		"LeaderElectionResourceLockInterface cannot be used": func(o *crmanager.Options) {
+			o.LeaderElectionResourceLockInterface = &resourcelock.LeaseLock{}
+		},
+		`LeaderElectionResourceLock ("endpoints")`: func(o *crmanager.Options) { o.LeaderElectionResourceLock = "endpoints" },
+		"LeaderElectionID must be configured":      func(o *crmanager.Options) { o.LeaderElectionID = "" },
+		"RenewDeadline (2s) must be less than LeaseDuration (2s)": func(o *crmanager.Options) {
+			o.LeaseDuration = new(2 * time.Second)
+		},
+	} {
+		opts := managerOptions("default", &logs{})
+		change(&opts)
+		mgr, err := manager.New(&rest.Config{Host: "https://cluster.invalid"}, opts)
+		if err == nil || !strings.Contains(err.Error(), want) || mgr != nil {
+			t.Errorf("New returned %v and %v, want an error alone that says %q", mgr, err, want)
+		}
+	}
+	if _, err := manager.New(nil, managerOptions("default", &logs{})); err == nil || !strings.Contains(err.Error(), "must specify Config") {
+		t.Errorf("without a config New returned %v", err)
+	}
+	if _, err := manager.New(nil, crmanager.Options{}); err == nil {
+		t.Error("without a config and without election New returned nil")
+	}
+}
+
+func TestNew_WithoutLeaderElectionItIsControllerRuntimes(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", ours(manager.WithWriteGuard()), func(o *crmanager.Options) {
+			o.LeaderElection = false
+			o.LeaderElectionID = ""
+			o.LeaderElectionResourceLockInterface = &resourcelock.LeaseLock{} // ignored, as there
+		})
+		w := newWorker(0)
+		if err := p.Add(w); err != nil {
+			t.Fatal(err)
+		}
+		start(t, p)
+		<-w.started
+		<-p.Elected()
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+		if manager.ElectorOf(p.Manager) != nil || m.Count("", "") > 0 {
+			t.Errorf("there is an elector: %v, and %d requests were made", manager.ElectorOf(p.Manager) != nil, m.Count("", ""))
+		}
+	})
+}
+
+func TestNew_TheOptionsOfTheElectionKeepTheirMeaning(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		elsewhere := m.Client("elsewhere")
+		p := m.make("a", ours(manager.WithIdentity("me")), func(o *crmanager.Options) {
+			o.LeaderElectionConfig = elsewhere.Config()
+			o.LeaderElectionLabels = map[string]string{"team": "blue"}
+			o.LeaderElectionResourceLock = "leases"
+			o.LeaseDuration = new(5 * time.Second)
+		})
+		start(t, p)
+		<-p.Elected()
+		lease, err := m.Get("default", leaseName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *lease.Spec.HolderIdentity != "me" || *lease.Spec.LeaseDurationSeconds != 5 || lease.Labels["team"] != "blue" {
+			t.Errorf("the Lease is %v", lease)
+		}
+		if n := m.Count("a", ""); n > 0 {
+			t.Errorf("%d requests were made with the application's client", n)
+		}
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestNew_DurationsDefaultToControllerRuntimes(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", ours(), func(o *crmanager.Options) { o.LeaseDuration, o.RenewDeadline, o.RetryPeriod = nil, nil, nil })
+		start(t, p)
+		<-p.Elected()
+		if left := p.elector().ValidFor(); left != 12*time.Second {
+			t.Errorf("leadership is certain for %v, want 12s", left)
+		}
+		identity := m.holder()
+		if _, suffix, found := strings.Cut(identity, "_"); !found || suffix == "" {
+			t.Errorf("the identity is %q, want a name, _ and a suffix", identity)
+		}
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestNew_ItsLoggerIsTheUsers(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", ours())
+		for name, logger := range map[string]interface{ Info(string, ...any) }{
+			"manager": p.GetLogger().WithName("leaderelection"), "controllers": p.GetControllerOptions().Logger,
+		} {
+			logger.Info("mine", "by", name)
+			if len(p.logs.with("mine", "by="+name)) != 1 {
+				t.Errorf("a line of the %s' logger is lost", name)
+			}
+		}
+		start(t, p)
+		<-p.Elected()
+		_ = p.stop()
+		for _, want := range []string{"Became leader", "Released the Lease"} {
+			if len(p.logs.with(want, "lease=default/operator")) != 1 {
+				t.Errorf("the line %q is missing", want)
+			}
+		}
+		if all, of := p.logs.with("acquire"), p.logs.with("acquire", "level=DEBUG", "by=client-go"); len(all) != len(of) {
+			t.Errorf("lines of the election at the gate are among %q", all)
+		}
+	})
+}
