@@ -27,7 +27,7 @@ var (
 type exchange struct {
 	server  *Server
 	client  *Client
-	ctx     context.Context //nolint:containedctx // it is the request's, as in http.Request
+	ctx     context.Context // of the HTTP request
 	request *Request
 	epoch   int // of the connection
 }

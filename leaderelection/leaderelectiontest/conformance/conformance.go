@@ -29,8 +29,10 @@ type Target struct {
 
 // Test is one fact about the API.
 type Test struct {
+	// Name says it, fit for the name of a subtest.
 	Name string
-	Run  func(testing.TB, Target)
+	// Run fails the test if it is not so.
+	Run func(testing.TB, Target)
 }
 
 // Tests returns the suite. Run each as a subtest of its own; it does not
@@ -46,7 +48,7 @@ const patience = 30 * time.Second
 type fixture struct {
 	testing.TB
 	Target
-	ctx    context.Context //nolint:containedctx // as long as the test
+	ctx    context.Context // as long as the test
 	leases coordinationclient.LeaseInterface
 	name   string
 }

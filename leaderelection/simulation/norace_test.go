@@ -1,0 +1,8 @@
+//go:build !race
+
+package simulation
+
+const (
+	defaultSchedules = 20
+	defaultClientGo  = 8
+)
