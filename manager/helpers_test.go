@@ -282,3 +282,18 @@ func post(t *testing.T, ctx context.Context) *http.Request {
 	}
 	return r
 }
+
+// A task is a goroutine of a test.
+type task struct {
+	done chan struct{}
+	err  error
+}
+
+func begin(f func() error) *task {
+	t := &task{done: make(chan struct{})}
+	go func() {
+		defer close(t.done)
+		t.err = f()
+	}()
+	return t
+}

@@ -1,6 +1,7 @@
 package manager_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"sync"
@@ -27,6 +28,11 @@ func TestMain(m *testing.M) {
 	// client-go and controller-runtime log here what has no logger of its own.
 	klog.SetLogger(logr.Discard())
 	crlog.SetLogger(logr.Discard())
+	flag.Parse()
+	// Most of a test is waiting: for a Lease to run out, for work to stop.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	if started {
 		if cp, err := plane(); err == nil {

@@ -169,15 +169,18 @@ func (m *electedManager) leave() error {
 
 // abandon returns from Start although work is still running. Its contexts are
 // cancelled, and the Elector goes on in the background: others wait for this
-// work if the process does not exit.
+// work if the process does not exit. A Manager whose caches do not sync stops
+// when they do.
 func (m *electedManager) abandon(reason error) error {
 	m.abandoned.Store(true)
 	if isClosed(m.inner.done) {
 		return m.finish(nil)
 	}
-	m.base.end(context.DeadlineExceeded)
 	if isClosed(m.gate.asked) {
+		m.base.end(context.DeadlineExceeded)
 		m.stopInner()
+	} else {
+		begin(func() error { <-m.gate.asked; m.stopInner(); return nil })
 	}
 	if failure := m.failure.Load(); failure != nil && reason != nil {
 		reason = *failure

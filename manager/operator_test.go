@@ -1,0 +1,223 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/manager"
+)
+
+// settle copies what is wanted to what is, and takes a while over it, also when it
+// is told to stop.
+func settle(ctx context.Context, r *replica, configMap *corev1.ConfigMap) error {
+	time.Sleep(20 * time.Millisecond)
+	if ctx.Err() != nil {
+		time.Sleep(300 * time.Millisecond)
+	}
+	if configMap.Data["have"] == configMap.Data["want"] {
+		return nil
+	}
+	configMap.Data["have"] = configMap.Data["want"]
+	err := r.GetClient().Update(ctx, configMap)
+	if errors.Is(err, manager.ErrWriteRefused) && ctx.Err() == nil {
+		r.site.t.Errorf("%s was refused a write while it led: %v", r.name, err)
+	}
+	return err
+}
+
+func TestOperator_RollingReplacementUnderLoad_OneReconcilesAtATime(t *testing.T) {
+	s := onSite(t, false)
+	configMaps := s.configMaps(8)
+	make := func(i int) *replica {
+		name := fmt.Sprintf("pod-%d", i)
+		return s.replica(name, ours(manager.WithIdentity(name), manager.WithWriteGuard()), settle)
+	}
+	pods := []*replica{s.leader(make(0)), s.follower(make(1)), s.follower(make(2))}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	load := begin(func() error { return s.load(ctx, configMaps) })
+	for i := 3; i < 6; i++ {
+		pods = append(pods, s.follower(make(i)))
+		old := pods[0]
+		if err := old.stop(); err != nil {
+			t.Errorf("%s stopped with %v", old.name, err)
+		}
+		pods = pods[1:]
+	}
+	cancel()
+	<-load.done
+	if load.err != nil {
+		t.Fatal(load.err)
+	}
+	s.awaitSettled(configMaps)
+	for _, p := range pods {
+		if err := p.stop(); err != nil {
+			t.Errorf("%s stopped with %v", p.name, err)
+		}
+	}
+	if holder := s.holder(); holder != "" {
+		t.Errorf("the Lease is held by %q in the end", holder)
+	}
+}
+
+// load changes what is wanted of the ConfigMaps, again and again.
+func (s *site) load(ctx context.Context, configMaps []*corev1.ConfigMap) error {
+	for i := 1; ctx.Err() == nil; i++ {
+		configMap := configMaps[i%len(configMaps)]
+		configMap.Data["want"] = strconv.Itoa(i)
+		patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"data":{"want":"%d"}}`, i))
+		if err := s.admin.Patch(ctx, &corev1.ConfigMap{ObjectMeta: configMap.ObjectMeta}, patch); err != nil && ctx.Err() == nil {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond) // the pace of the load
+	}
+	return nil
+}
+
+// awaitSettled waits until what is wanted is.
+func (s *site) awaitSettled(configMaps []*corev1.ConfigMap) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	for _, configMap := range configMaps {
+		watch, err := s.plane.Admin().Clientset().CoreV1().ConfigMaps(s.namespace).Watch(ctx, single(configMap.Name))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		settled := false
+		for event := range watch.ResultChan() {
+			seen, ok := event.Object.(*corev1.ConfigMap)
+			if settled = ok && seen.Data["have"] == seen.Data["want"]; settled {
+				break
+			}
+		}
+		watch.Stop()
+		if !settled {
+			s.t.Fatalf("%s was not reconciled to the end", configMap.Name)
+		}
+	}
+}
+
+// With the default durations client-go's candidates look at the Lease every 2.0 to
+// 4.4 s. A busy machine may take its time, too.
+func TestOperator_TheSuccessorReconcilesAsSoonAsTheLeaseIsReleased(t *testing.T) {
+	s := onSite(t, false)
+	s.configMaps(1)
+	defaults := func(o *crmanager.Options, _ *rest.Config) {
+		o.LeaseDuration, o.RenewDeadline, o.RetryPeriod = nil, nil, nil
+	}
+	a := s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled, defaults))
+	b := s.follower(s.replica("b", ours(manager.WithIdentity("b")), untilCancelled, defaults))
+	if err := a.stop(); err != nil {
+		t.Error(err)
+	}
+	s.await("b reconciles", b.first)
+	took := b.firstAt.Sub(a.last())
+	t.Logf("nobody reconciled for %v", took)
+	if took > time.Second {
+		t.Errorf("nobody reconciled for %v, want less than client-go's candidates wait from one look to the next", took)
+	}
+}
+
+func TestOperator_APartitionEndsTheWorkAndTheProcessBeforeAnotherLeads(t *testing.T) {
+	s := onSite(t, false)
+	s.configMaps(2)
+	slow := newWorker(10 * time.Second)
+	slow.follows = true
+	a := s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled).add(slow))
+	b := s.follower(s.replica("b", ours(manager.WithIdentity("b")), untilCancelled))
+	s.referee.Note("a", "cut off")
+	cut := time.Now()
+	a.network.Cut(envtest.Hang)
+	s.await("a returns from Start", a.done)
+	returned := time.Now()
+	for _, want := range []error{manager.ErrLeadershipLost, leaderelection.ErrRenewalFailed, leaderelection.ErrWorkStillRunning} {
+		if !errors.Is(a.err, want) {
+			t.Errorf("Start returned %v, want %v", a.err, want)
+		}
+	}
+	if cause := context.Cause(a.firstCtx); !errors.Is(cause, leaderelection.ErrRenewalFailed) {
+		t.Errorf("the reconciler was told %v", cause)
+	}
+	s.await("b reconciles", b.first)
+	if !returned.Before(b.firstAt) {
+		t.Errorf("Start returned %v after b had begun", returned.Sub(b.firstAt))
+	}
+	t.Logf("cut off; work ended after %v, Start returned after %v, the other one began after %v",
+		a.last().Sub(cut), returned.Sub(cut), b.firstAt.Sub(cut))
+	<-slow.returned
+}
+
+func TestOperator_ALossDuringAGracefulStopReachesTheReconcilers(t *testing.T) {
+	s := onSite(t, false)
+	s.configMaps(2)
+	slow := newWorker(10 * time.Second) // it keeps the reconcilers from being stopped
+	slow.follows = true
+	a := s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled).add(slow))
+	b := s.follower(s.replica("b", ours(manager.WithIdentity("b")), untilCancelled))
+	a.cancel()
+	s.await("a begins to stop", slow.cancelled)
+	if a.firstCtx.Err() != nil {
+		t.Fatal("the reconcilers were stopped before the loss")
+	}
+	a.network.Cut(envtest.Refuse)
+	s.await("a returns from Start", a.done)
+	if !errors.Is(a.err, manager.ErrLeadershipLost) {
+		t.Errorf("Start returned %v, want ErrLeadershipLost", a.err)
+	}
+	s.await("b reconciles", b.first)
+	if a.busyNow() {
+		t.Error("a still reconciles")
+	}
+	<-slow.returned
+}
+
+func (r *replica) busyNow() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.busy > 0
+}
+
+// The same with both: a reconciler that takes longer to stop than it may.
+func TestBoth_AReconcilerThatOutlastsTheGracePeriodWorksAlone(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		create func(name string) newManager
+		alone  bool
+	}{
+		{"controller-runtime", func(string) newManager { return theirs }, false},
+		{"incumbent", func(name string) newManager { return ours(manager.WithIdentity(name)) }, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := onSite(t, true)
+			s.configMaps(1)
+			grace := func(o *crmanager.Options, _ *rest.Config) { o.GracefulShutdownTimeout = new(500 * time.Millisecond) }
+			a := s.leader(s.replica("a", tc.create("a"), stubborn(5*time.Second), grace))
+			b := s.replica("b", tc.create("b"), untilCancelled).run()
+			if err := a.stop(); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Start returned %v, want that the grace period ran out", err)
+			}
+			s.await("b reconciles", b.first)
+			if err := b.stop(); err != nil {
+				t.Error(err)
+			}
+			for a.busyNow() {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if overlaps := s.referee.Overlaps(); (len(overlaps) == 0) != tc.alone {
+				t.Errorf("they worked at once: %v\n%s", overlaps, s.referee.Timeline())
+			}
+		})
+	}
+}
