@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -43,10 +44,36 @@ func (r *recorder) start() (stop func()) {
 		return func() {}
 	}
 	broadcaster := record.NewBroadcaster(record.WithContext(logr.NewContext(context.Background(), r.logger)))
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: r.client.CoreV1().Events("")})
+	broadcaster.StartRecordingToSink(sink{r.client.CoreV1().Events("")})
 	r.use(broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: r.identity}))
 	return func() {
 		r.target.Store(nil)
 		broadcaster.Shutdown()
 	}
+}
+
+// A sink sends events to the API server. The elector's client has no timeout, for
+// the elector sets one for each request; so does the sink.
+type sink struct{ events typedcorev1.EventInterface }
+
+func limited() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 10*time.Second)
+}
+
+func (s sink) Create(event *corev1.Event) (*corev1.Event, error) {
+	ctx, cancel := limited()
+	defer cancel()
+	return s.events.CreateWithEventNamespaceWithContext(ctx, event)
+}
+
+func (s sink) Update(event *corev1.Event) (*corev1.Event, error) {
+	ctx, cancel := limited()
+	defer cancel()
+	return s.events.UpdateWithEventNamespaceWithContext(ctx, event)
+}
+
+func (s sink) Patch(event *corev1.Event, data []byte) (*corev1.Event, error) {
+	ctx, cancel := limited()
+	defer cancel()
+	return s.events.PatchWithEventNamespaceWithContext(ctx, event, data)
 }

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -241,4 +242,11 @@ func stubborn(d time.Duration) reconciling {
 
 func single(name string) metav1.ListOptions {
 	return metav1.ListOptions{FieldSelector: "metadata.name=" + name}
+}
+
+func messageOf(event watch.Event) string {
+	if e, ok := event.Object.(*corev1.Event); ok {
+		return e.Message
+	}
+	return ""
 }

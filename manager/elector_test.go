@@ -1,0 +1,134 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/manager"
+)
+
+// A tenant is a process with a plain Manager and an Elector in it. It reconciles
+// ConfigMaps with a new controller in each term.
+type tenant struct {
+	*process
+	network *envtest.Network
+	elector *manager.Elector
+	begun   chan context.Context // a reconcile began
+}
+
+func (s *site) tenant(name string) *tenant {
+	s.t.Helper()
+	c := s.plane.Client(name)
+	s.t.Cleanup(c.Close)
+	p := &tenant{process: &process{name: name, logs: &logs{}}, network: c.Network(), begun: make(chan context.Context, 100)}
+	opts := managerOptions(s.namespace, p.logs)
+	opts.LeaderElection = false
+	opts.Cache = cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}}
+	var err error
+	if p.Manager, err = crmanager.New(c.Config(), opts); err != nil {
+		s.t.Fatal(err)
+	}
+	config := electorConfig(name)
+	config.LeaseNamespace, config.LeaseDuration, config.RenewDeadline = s.namespace, 6*time.Second, 4*time.Second
+	if p.elector, err = manager.NewElector(p, config, leaderelection.Callbacks{}); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := p.Add(manager.LeaderOnly(p.elector, crmanager.RunnableFunc(func(ctx context.Context) error { return p.control(ctx, s) }))); err != nil {
+		s.t.Fatal(err)
+	}
+	start(s.t, p.process)
+	return p
+}
+
+// control runs a controller for one term.
+func (p *tenant) control(ctx context.Context, s *site) error {
+	c, err := controller.NewUnmanaged("settings", controller.Options{
+		SkipNameValidation: new(true),
+		Logger:             p.GetLogger(),
+		Reconciler: reconcile.Func(func(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
+			term, _ := leaderelection.TermFromContext(ctx)
+			defer s.referee.Start(p.name, term.Token).Stop()
+			p.begun <- ctx
+			<-ctx.Done()
+			return ctrl.Result{}, nil
+		}),
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.Watch(source.Kind(p.GetCache(), &corev1.ConfigMap{}, &handler.TypedEnqueueRequestForObject[*corev1.ConfigMap]{})); err != nil {
+		return err
+	}
+	return c.Start(ctx)
+}
+
+// works waits until it has begun to reconcile in a term, and returns that.
+func (s *site) works(p *tenant) context.Context {
+	s.t.Helper()
+	select {
+	case ctx := <-p.begun:
+		return ctx
+	case <-time.After(time.Minute):
+		s.t.Fatalf("%s does not reconcile\n%s", p.name, s.referee.Timeline())
+		return nil
+	}
+}
+
+func TestLeaderOnly_ControllersOfAPlainManagerTakeTurns(t *testing.T) {
+	s := onSite(t, false)
+	s.configMaps(1)
+	a := s.tenant("a")
+	first := s.works(a)
+	b := s.tenant("b")
+	await(t, b.elector, func(state leaderelection.State) bool { return state.Heir == "b" })
+
+	s.referee.Note("a", "cut off")
+	a.network.Cut(envtest.Hang)
+	s.works(b)
+	if cause := context.Cause(first); !errors.Is(cause, leaderelection.ErrRenewalFailed) {
+		t.Errorf("a's reconciler was told %v", cause)
+	}
+	a.network.Heal()
+	await(t, a.elector, func(state leaderelection.State) bool { return state.Leader == "b" })
+	s.referee.Note("b", "steps down")
+	if err := b.elector.StepDown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	second := s.works(a)
+	before, _ := leaderelection.TermFromContext(first)
+	after, _ := leaderelection.TermFromContext(second)
+	if a.stopped() || after.Token <= before.Token {
+		t.Errorf("a has stopped: %v; its terms were %v and %v", a.stopped(), before.Token, after.Token)
+	}
+
+	// What is left of the first term may not write, although a leads.
+	guarded := manager.GuardClient(a.elector, a.GetClient())
+	object := func() *corev1.ConfigMap {
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, GenerateName: "written-"}}
+	}
+	if err := guarded.Create(context.WithoutCancel(first), object()); !errors.Is(err, manager.ErrWriteRefused) {
+		t.Errorf("a write of the first term: %v, want ErrWriteRefused", err)
+	}
+	if err := guarded.Create(second, object()); err != nil {
+		t.Errorf("a write of the second term: %v", err)
+	}
+	for _, p := range []*tenant{a, b} {
+		if err := p.stop(); err != nil {
+			t.Errorf("%s stopped with %v", p.name, err)
+		}
+	}
+}
