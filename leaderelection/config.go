@@ -175,9 +175,9 @@ func (c Config) validateDurations(refuse func(string, ...any)) {
 	if c.RenewDeadline >= c.LeaseDuration {
 		refuse("RenewDeadline (%v) must be less than LeaseDuration (%v)", c.RenewDeadline, c.LeaseDuration)
 	}
-	if limit := time.Duration(clientleaderelection.JitterFactor * float64(c.RetryPeriod)); c.RenewDeadline <= limit {
-		refuse("RenewDeadline (%v) must be more than %v times RetryPeriod (%v), that is more than %v",
-			c.RenewDeadline, clientleaderelection.JitterFactor, c.RetryPeriod, limit)
+	if float64(c.RenewDeadline) <= clientleaderelection.JitterFactor*float64(c.RetryPeriod) {
+		refuse("RenewDeadline (%v) must be more than %v times RetryPeriod (%v)",
+			c.RenewDeadline, clientleaderelection.JitterFactor, c.RetryPeriod)
 	}
 }
 

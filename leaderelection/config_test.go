@@ -35,6 +35,7 @@ func TestNew_RefusesEachWrongFieldByNameAndValue(t *testing.T) {
 		{"deadline equals lease", func(c *Config) { c.LeaseDuration = 10 * time.Second }, "RenewDeadline (10s) must be less than LeaseDuration (10s)"},
 		{"deadline above lease", func(c *Config) { c.RenewDeadline = 20 * time.Second }, "RenewDeadline (20s) must be less than LeaseDuration (15s)"},
 		{"period above deadline", func(c *Config) { c.RetryPeriod = 9 * time.Second }, "RenewDeadline (10s) must be more than 1.2 times RetryPeriod (9s)"},
+		{"endless period", func(c *Config) { c.RetryPeriod = 1<<63 - 1 }, "RenewDeadline (10s) must be more than 1.2 times RetryPeriod (2562047h"},
 		{"negative stop timeout", func(c *Config) { c.StopTimeout = -1 }, "StopTimeout (-1ns) must not be negative"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -32,7 +32,7 @@ func (e *Elector) follow(ctx context.Context) {
 		}
 		news, err := e.read(ctx, e.config.readTimeout())
 		if err == nil && news && !asked {
-			w.again() // it should have told that
+			w.again(e.config.longestPoll()) // it should have told that
 		}
 	}
 }
@@ -74,11 +74,16 @@ func (e *Elector) awaitSilence(ctx context.Context) (asked bool) {
 func (e *Elector) patience() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	jitter := time.Duration(clientleaderelection.JitterFactor * float64(e.config.RetryPeriod))
+	longest := e.config.longestPoll()
 	if e.watching {
-		return e.config.RetryPeriod + jitter
+		return longest
 	}
-	return e.config.RetryPeriod + rand.N(jitter+1)
+	return e.config.RetryPeriod + rand.N(longest-e.config.RetryPeriod+1)
+}
+
+// longestPoll is how long client-go waits at most from one look to the next.
+func (c Config) longestPoll() time.Duration {
+	return c.RetryPeriod + time.Duration(clientleaderelection.JitterFactor*float64(c.RetryPeriod))
 }
 
 // quietFor is how long ago anything new was heard of the Lease, or a look was

@@ -19,28 +19,38 @@ const (
 // A write is one request of ours that changes the Lease. It is known again by
 // its renewTime, which no two writes of an elector share.
 type write struct {
-	kind    writeKind
-	renewed int64  // microseconds
-	base    uint64 // the version that it was based on; 0: none
-	sent    stamp  // before it was sent
+	kind     writeKind
+	renewed  int64  // microseconds
+	base     uint64 // the version that it was based on; 0: none
+	sent     stamp  // before it was sent
+	answered uint64 // the moment at which its request ended with an error; 0: it has not
+	refused  bool   // that error says that it was not applied
 }
 
-// maxOpenWrites bounds what is remembered of writes whose fate is unknown. At
-// one attempt in each RetryPeriod the oldest is then far beyond its window.
-const maxOpenWrites = 64
-
-// openWrites are writes that may or may not have been applied, oldest first.
+// openWrites are writes that may or may not have been applied, oldest first. Not
+// even a refusal is proof: client-go itself sends a request again that was
+// answered with Retry-After, and the second answer may be a conflict with the
+// first.
 type openWrites []write
 
-func (o openWrites) with(w write) openWrites {
-	if len(o) == maxOpenWrites {
-		o = o[1:]
-	}
-	return append(slices.Clone(o), w)
+// with adds w and forgets writes that are older than age: trust in them is over.
+func (o openWrites) with(w write, age time.Duration) openWrites {
+	return append(o.without(func(x write) bool { return w.sent.at.Sub(x.sent.at) > age }), w)
 }
 
-func (o openWrites) without(w write) openWrites {
-	return slices.DeleteFunc(slices.Clone(o), func(x write) bool { return x.renewed == w.renewed })
+func (o openWrites) without(drop func(write) bool) openWrites {
+	return slices.DeleteFunc(slices.Clone(o), drop)
+}
+
+// update replaces a write by what is known of it now.
+func (o openWrites) update(w write) openWrites {
+	next := slices.Clone(o)
+	for i := range next {
+		if next[i].renewed == w.renewed {
+			next[i] = w
+		}
+	}
+	return next
 }
 
 // find returns the write that made a record, if it is one of them.

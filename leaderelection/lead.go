@@ -132,7 +132,7 @@ func (e *Elector) settleTenure(t *tenure, engine *engine, w *work, stopped bool)
 	if !stopped {
 		e.log.Error("The work has not stopped in time: nothing is released, the process should exit", "term", w.term)
 		e.callStopped(w)
-		_ = pause(context.Background(), w.finished, e.config.RetryPeriod)
+		_ = pause(context.Background(), w.finished, e.config.Margin()/20) // others may claim soon
 	}
 	e.mu.Lock()
 	if steppedDown && stopped {

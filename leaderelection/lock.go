@@ -165,7 +165,11 @@ func (l *lock) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	e := l.elector
 	l.claimed = true
 	e.mu.Lock()
-	w := e.nextWriteLocked(claiming, versionOf(basis))
+	base := versionOf(basis)
+	if create {
+		base = e.view.version // of the deletion, if one was seen
+	}
+	w := e.nextWriteLocked(claiming, base)
 	e.claim = &w
 	e.mu.Unlock()
 

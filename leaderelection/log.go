@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/url"
 	"sync"
 	"time"
@@ -86,7 +87,11 @@ type ailment struct {
 func (t *trouble) read(err error)  { t.note(&t.reading, "reading", err) }
 func (t *trouble) wrote(err error) { t.note(&t.writing, "writing", err) }
 
+// note leaves out requests that we ourselves have given up: they say nothing.
 func (t *trouble) note(a *ailment, doing string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
 	if t.noteKind(a, doing, kindOf(err), err) {
 		t.changed()
 	}
@@ -127,7 +132,7 @@ func (t *trouble) now() string {
 func kindOf(err error) string {
 	var urlError *url.Error
 	switch {
-	case err == nil, apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), errors.Is(err, context.Canceled):
+	case err == nil, apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
 		return ""
 	case apierrors.IsForbidden(err):
 		return "forbidden"
@@ -150,9 +155,13 @@ func kindOf(err error) string {
 	}
 }
 
-// isRefusal reports whether the server has certainly not applied a write that
-// was answered with err.
+// isRefusal reports whether err says that a write was not applied: by the server,
+// or because it could not be reached at all.
 func isRefusal(err error) bool {
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return true
+	}
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return false

@@ -24,7 +24,7 @@ func (e *Elector) nextWriteLocked(kind writeKind, base uint64) write {
 	sent := stampNow()
 	e.last = max(e.last+1, sent.at.UnixMicro())
 	w := write{kind: kind, renewed: e.last, base: base, sent: sent}
-	e.open = e.open.with(w)
+	e.open = e.open.with(w, e.config.LeaseDuration)
 	e.moment++
 	return w
 }
@@ -53,21 +53,20 @@ func (e *Elector) send(ctx context.Context, w write, lease *coordinationv1.Lease
 
 // answered takes in the reply to a write.
 func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
-	if !isClosed(e.giveUp.Done()) {
-		e.trouble.wrote(r.err)
-	}
+	e.trouble.wrote(r.err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.moment++
-	switch {
-	case r.err == nil:
+	if r.err == nil {
 		e.proveLocked(r.write, reply)
 		e.sightLocked(sighting{lease: reply, version: versionOf(reply), at: time.Now()})
-	case isRefusal(r.err):
-		e.open = e.open.without(r.write)
-		if apierrors.IsConflict(r.err) || apierrors.IsAlreadyExists(r.err) {
-			e.refused = refusal{base: r.base, moment: e.moment}
-		}
+		return
+	}
+	w := r.write
+	w.answered, w.refused = e.moment, isRefusal(r.err)
+	e.open = e.open.update(w)
+	if apierrors.IsConflict(r.err) || apierrors.IsAlreadyExists(r.err) {
+		e.refused = refusal{base: w.base, moment: e.moment}
 	}
 }
 
@@ -87,7 +86,18 @@ func (e *Elector) read(ctx context.Context, timeout time.Duration) (news bool, e
 		return false, err
 	}
 	e.trouble.read(nil)
+	defer e.disprove(asked)
 	return e.sight(sighting{lease: lease, version: versionOf(lease), at: time.Now(), asked: asked}), nil
+}
+
+// disprove forgets writes whose requests had ended before a read was sent: had
+// they been applied, the read has shown it.
+func (e *Elector) disprove(asked uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.open = e.open.without(func(w write) bool {
+		return w.answered != 0 && w.answered < asked && w.renewed != renewedAt(e.view.lease)
+	})
 }
 
 // tick returns a moment that is later than all that was taken in before and

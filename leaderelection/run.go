@@ -46,7 +46,7 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 		return nil, fmt.Errorf("%w: exit the process", ErrWorkStillRunning)
 	}
 	e.running, e.work, e.claim, e.twins = true, nil, nil, 0
-	if e.view.version == 0 {
+	if e.view.version == 0 && e.view.lease != nil || !e.view.known {
 		e.view = view{fallback: e.config.LeaseDuration} // without versions nothing old can be told from what is new
 	}
 	var cancel context.CancelFunc

@@ -41,7 +41,7 @@ func (e *Elector) unsettledLocked() (*write, *coordinationv1.Lease, <-chan struc
 		return &w, e.view.lease, e.changed
 	}
 	for _, w := range e.open {
-		if w.kind == claiming && w.sent.age(time.Now()) < e.config.Window() {
+		if w.kind == claiming && !w.refused && w.sent.age(time.Now()) < e.config.Window() {
 			return &w, nil, e.changed
 		}
 	}

@@ -39,6 +39,10 @@ func (e *Elector) beginTenureLocked(w write, lease *coordinationv1.Lease) {
 	t.requests, t.cancel = context.WithCancel(context.Background())
 	e.claim, e.tenure = nil, t
 	e.holdLocked(w, lease)
+	if v := e.view; v.version > t.version {
+		// Something newer was seen before the reply to the claim came.
+		e.judgeLocked(sighting{lease: v.lease, version: v.version, at: time.Now()})
+	}
 }
 
 // holdLocked bases the tenure on w, which left lease on the server. Writes based
@@ -47,13 +51,7 @@ func (e *Elector) beginTenureLocked(w write, lease *coordinationv1.Lease) {
 func (e *Elector) holdLocked(w write, lease *coordinationv1.Lease) {
 	e.tenure.held = held{identity: e.config.Identity, lease: lease, version: versionOf(lease), write: w, answered: e.moment}
 	e.proven = w.renewed
-	open := openWrites{}
-	for _, o := range e.open {
-		if o.base > w.base {
-			open = append(open, o)
-		}
-	}
-	e.open = open
+	e.open = e.open.without(func(o write) bool { return o.base <= w.base })
 }
 
 // proveLocked takes in that a write of ours was applied and left lease on the
@@ -67,11 +65,11 @@ func (e *Elector) proveLocked(w write, lease *coordinationv1.Lease) {
 	case t == nil:
 		// A claim that was given up as unanswered. The record is known as our
 		// own as long as it stays in e.open, and may be claimed again at once.
+	case w.renewed <= t.write.renewed:
+		// An answer that came after a later one, or of an earlier tenure.
 	case w.kind == releasing:
 		e.proven = w.renewed
 		t.released = true
-	case w.renewed <= t.write.renewed:
-		// An answer that came after a later one.
 	case e.trustIn(t).remaining(time.Now()) <= 0:
 		e.loseLocked(ErrRenewalFailed)
 	default:

@@ -32,6 +32,7 @@ type watcher struct {
 
 	mu      sync.Mutex
 	restart context.CancelFunc // ends the present watch
+	opened  time.Time          // when it was opened; zero while it is not
 }
 
 // run keeps the watch open until ctx is done.
@@ -48,13 +49,22 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// again ends a watch that has been found to keep silent.
-func (w *watcher) again() {
+// again ends a watch that was found to keep silent, if it has been open for
+// patience: a younger one may not have had its say.
+func (w *watcher) again(patience time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.restart != nil {
+	if !w.opened.IsZero() && time.Since(w.opened) >= patience {
+		w.opened = time.Time{}
 		w.restart()
 	}
+}
+
+// began notes that a watch is opened, or was at opened; stop ends it.
+func (w *watcher) began(stop context.CancelFunc, opened time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.restart, w.opened = stop, opened
 }
 
 var errWatchEnded = errors.New("the watch has ended")
@@ -64,10 +74,7 @@ var errWatchEnded = errors.New("the watch has ended")
 func (w *watcher) once(ctx context.Context) (told bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w.mu.Lock()
-	w.restart = cancel
-	w.mu.Unlock()
-
+	w.began(cancel, time.Time{})
 	hung := time.AfterFunc(w.connect, cancel)
 	stream, err := w.leases.Watch(ctx, w.options)
 	if err != nil {
@@ -75,6 +82,7 @@ func (w *watcher) once(ctx context.Context) (told bool, err error) {
 	}
 	hung.Stop()
 	defer stream.Stop()
+	w.began(cancel, time.Now())
 	w.changed(true, nil)
 	for {
 		select {

@@ -22,7 +22,7 @@ type work struct {
 	finished chan struct{} // closed when OnStoppedLeading has returned too
 	over     chan struct{} // closed when the term is over, released or not
 	err      error         // then: ErrWorkStillRunning, or nil
-	stopping bool          // OnStoppedLeading was called; only the elector's goroutine uses it
+	stopping chan struct{} // closed when OnStoppedLeading is called; only the elector's goroutine does that
 }
 
 // startWork begins the work of a term, unless its trust has already run out:
@@ -33,7 +33,7 @@ func (e *Elector) startWork(ctx context.Context, term Term, t *tenure) *work {
 	w := &work{
 		term: term, log: e.log.With("term", term),
 		asked: make(chan struct{}), returned: make(chan struct{}),
-		finished: make(chan struct{}), over: make(chan struct{}),
+		finished: make(chan struct{}), over: make(chan struct{}), stopping: make(chan struct{}),
 	}
 	base := context.WithValue(context.WithoutCancel(ctx), termKey{}, w)
 	w.context, w.cancel = context.WithCancelCause(logr.NewContextWithSlogLogger(base, e.logger.With("term", term)))
@@ -88,10 +88,10 @@ func (e *Elector) endWorkLocked(cause error) {
 
 // callStopped calls OnStoppedLeading, once.
 func (e *Elector) callStopped(w *work) {
-	if w.stopping {
+	if isClosed(w.stopping) {
 		return
 	}
-	w.stopping = true
+	close(w.stopping)
 	e.tasks.detach(func() {
 		defer close(w.finished)
 		if e.callbacks.OnStoppedLeading != nil {
@@ -120,7 +120,8 @@ func isClosed(c <-chan struct{}) bool {
 // undone: ctx bounds only how long StepDown waits for it.
 //
 // Called with the work's own context, or one derived from it, it does not wait,
-// for the work could not return while it did.
+// for the work could not return while it did; nor does it once OnStoppedLeading
+// has been called, for that may be the caller.
 //
 // It returns ErrNotLeading if there is no term to end, ErrWorkStillRunning if
 // the work did not stop in time, and the cause of ctx if that ended first.
@@ -132,7 +133,7 @@ func (e *Elector) StepDown(ctx context.Context) error {
 		return ErrNotLeading
 	}
 	w.ask.Do(func() { close(w.asked) })
-	if ctx.Value(termKey{}) == w {
+	if ctx.Value(termKey{}) == w || isClosed(w.stopping) {
 		return nil
 	}
 	select {

@@ -1,0 +1,365 @@
+package leaderelection_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+)
+
+// Each test here shows a bug that was found and mended. It stays, so that the bug
+// does not come back.
+
+// etcd restored to a backup in which the Lease exists, after its deletion was seen.
+func TestElector_LeadsAfterARestoreThatBringsADeletedLeaseBack(t *testing.T) {
+	play(t, func(s *stage) {
+		gone := s.start("gone")
+		time.Sleep(5 * time.Second)
+		follower := s.start("follower")
+		time.Sleep(5 * time.Second)
+		backup := s.server.Snapshot()
+		gone.network.Cut(hang)
+		gone.cancel()
+		time.Sleep(5 * time.Second)
+		_ = s.server.Delete("default", "my-app-leader")
+		synctest.Wait() // the follower has seen the DELETED event
+		s.server.Restore(backup)
+		time.Sleep(10 * time.Minute)
+		s.expect(follower)
+	})
+}
+
+// Run returns at once, before others may claim, though OnStoppedLeading blocks.
+func TestElector_RunReturnsBeforeOthersMayClaimThoughOnStoppedLeadingBlocks(t *testing.T) {
+	for _, early := range []bool{false, true} {
+		play(t, func(s *stage) {
+			let := make(chan struct{})
+			client := s.server.Client("stubborn")
+			elector, err := leaderelection.New(config("stubborn"), client.Clientset(), leaderelection.Callbacks{
+				OnStartedLeading: func(context.Context) {
+					if !early {
+						<-let
+					}
+				},
+				OnStoppedLeading: func() { <-let }, // waits for the components to stop
+			}, debugLogger)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ran := make(chan error, 1)
+			go func() { ran <- elector.Run(s.Context()) }()
+			time.Sleep(21 * time.Second)
+			follower := s.start("follower")
+			client.Network().Cut(hang)
+			err = <-ran
+			if at := s.clock(); at > 35*time.Second {
+				t.Errorf("early=%v: Run returned %v at %v, others may claim from 35 s; follower leads: %v", early, err, at, follower.IsLeader())
+			}
+			close(let)
+		})
+	}
+}
+
+// A foreign holder that was seen before the reply to our claim came.
+func TestElector_AForeignHolderSeenBeforeTheReplyToTheClaimEndsTheTerm(t *testing.T) {
+	play(t, func(s *stage) {
+		r := s.candidate("late", nil)
+		r.network.Fail(403, 0, watches)
+		r.network.DelayReplies(1500*time.Millisecond, writes)
+		r.run()
+		time.Sleep(50 * time.Millisecond)
+		s.edit(giveTo("stranger"))
+		r.network.Heal() // the watch is opened anew and tells of the stranger
+		time.Sleep(1300 * time.Millisecond)
+		if r.GetLeader() != "stranger" {
+			t.Fatalf("GetLeader = %q", r.GetLeader())
+		}
+		time.Sleep(200 * time.Millisecond)
+		synctest.Wait()
+		if r.IsLeader() || len(s.workers()) != 0 {
+			t.Errorf("at %v: IsLeader %v, %v work, GetLeader %q", s.clock(), r.IsLeader(), s.workers(), r.GetLeader())
+		}
+	})
+}
+
+func TestElector_RunAgainRemembersWhoHeldTheDeletedLease(t *testing.T) {
+	play(t, func(s *stage) {
+		holder := s.start("holder")
+		synctest.Wait()
+		follower := s.start("follower")
+		time.Sleep(21 * time.Second)
+		holder.network.Cut(hang)
+		_ = s.server.Delete("default", "my-app-leader")
+		time.Sleep(6 * time.Second) // a look has found nothing: that has no version
+		_ = follower.stop()
+		follower.run()
+		time.Sleep(2 * time.Second) // the harness fails if two work
+		if follower.IsLeader() {
+			t.Errorf("it created the Lease within %v of the deletion", 6*time.Second)
+		}
+	})
+}
+
+type tripper struct {
+	http.RoundTripper
+	f func(*http.Request, func(*http.Request) (*http.Response, error)) (*http.Response, error)
+}
+
+func (t tripper) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.f(r, t.RoundTripper.RoundTrip)
+}
+
+// A write that was applied, answered by 500 and Retry-After (as the API server does when etcd answers too late), and sent
+// again by client-go itself: the 409 does not say that it was not applied.
+func TestElector_AConflictAfterClientGosOwnRetryIsNoLoss(t *testing.T) {
+	play(t, func(s *stage) {
+		client := s.server.Client("a")
+		client.Deny("watch")
+		cfg := client.Config()
+		puts := 0
+		cfg.Transport = tripper{cfg.Transport, func(r *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+			if r.Method != http.MethodPut {
+				return next(r)
+			}
+			puts++
+			resp, err := next(r)
+			if puts == 3 && err == nil {
+				resp.StatusCode, resp.Status = 500, "500 Internal Server Error"
+				resp.Header.Set("Retry-After", "1")
+			}
+			return resp, err
+		}}
+		clientset, err := kubernetes.NewForConfig(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines lineHandler
+		elector, err := leaderelection.New(config("a"), clientset, leaderelection.Callbacks{}, lines.logger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(s.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- elector.Run(ctx) }()
+		s.until(time.Second, elector.IsLeader)
+		first, _ := elector.Term()
+		time.Sleep(20 * time.Second)
+		if term, ok := elector.Term(); term != first {
+			t.Errorf("term %v became %v (%v), puts=%d\n%s", first, term, ok, puts, strings.Join(lines.all(), "\n"))
+		}
+		cancel()
+		<-ran
+	})
+}
+
+// StepDown from OnStoppedLeading.
+func TestElector_StepDownFromOnStoppedLeadingDoesNotWait(t *testing.T) {
+	play(t, func(s *stage) {
+		var elector *leaderelection.Elector
+		ctx, cancel := context.WithCancel(s.Context())
+		give, giveUp := context.WithCancel(s.Context())
+		elector, err := leaderelection.New(config("a"), s.server.Client("a").Clientset(), leaderelection.Callbacks{
+			OnStoppedLeading: func() { _ = elector.StepDown(give) },
+		}, debugLogger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ran := make(chan error, 1)
+		go func() { ran <- elector.Run(ctx) }()
+		s.until(time.Second, elector.IsLeader)
+		follower := s.start("follower")
+		time.Sleep(time.Second)
+		cancel()
+		time.Sleep(10 * time.Minute)
+		if !follower.IsLeader() {
+			t.Errorf("ten minutes later nobody leads, and %s goes on being renewed", s.holder())
+		}
+		giveUp()
+		<-ran
+	})
+}
+
+// The end of a term during an outage is no sign that the server answers again.
+func TestElector_TheEndOfATermIsNoSignThatTheServerAnswers(t *testing.T) {
+	play(t, func(s *stage) {
+		var lines lineHandler
+		client := s.server.Client("a")
+		elector, err := leaderelection.New(config("a"), client.Clientset(), leaderelection.Callbacks{}, lines.logger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(s.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- elector.Run(ctx) }()
+		s.until(time.Second, elector.IsLeader)
+		client.Network().Cut(hang)
+		time.Sleep(5 * time.Minute)
+		cancel()
+		<-ran
+		for _, line := range lines.all() {
+			if strings.Contains(line, "reached again") {
+				t.Errorf("in an outage that never ended: %s", line)
+			}
+		}
+	})
+}
+
+// More than 64 overlapping renewals.
+func TestElector_HundredsOfOverlappingRenewalsLoseNothing(t *testing.T) {
+	play(t, func(s *stage) {
+		r := s.start("a", withConfig(func(c *leaderelection.Config) {
+			c.LeaseDuration, c.RenewDeadline = 1200*time.Second, 1000*time.Second
+		}))
+		time.Sleep(5 * time.Second)
+		first, _ := r.Term()
+		r.network.DelayRequests(300*time.Second, writes)
+		r.network.DelayReplies(100*time.Millisecond, writes)
+		r.network.DelayRequests(900*time.Second, leaderelectiontest.Verbs("get"))
+		time.Sleep(5000 * time.Second)
+		if term, _ := r.Term(); term != first {
+			t.Errorf("term %v became %v: %v; log %v", first, term, r.cause, s.log)
+		}
+	})
+}
+
+// A shared watch that takes a moment to connect.
+func TestSharedWatch_ComesUpThoughItTakesAMomentToConnect(t *testing.T) {
+	play(t, func(s *stage) {
+		leaders := s.server.Client("leaders")
+		followers := s.server.Client("followers")
+		shared := leaderelection.NewSharedWatch(followers.Clientset(), "default")
+		sharedL := leaderelection.NewSharedWatch(leaders.Clientset(), "default")
+		ctx, cancel := context.WithCancel(s.Context())
+		var wg sync.WaitGroup
+		run := func(client *leaderelectiontest.Client, id, name string, sh *leaderelection.SharedWatch) *leaderelection.Elector {
+			c := config(id)
+			c.LeaseName = name
+			e, err := leaderelection.New(c, client.Clientset(), leaderelection.Callbacks{}, debugLogger, leaderelection.WithSharedWatch(sh))
+			if err != nil {
+				t.Fatal(err)
+			}
+			wg.Go(func() { _ = e.Run(ctx) })
+			return e
+		}
+		const n = 8
+		var es []*leaderelection.Elector
+		for i := range n {
+			run(leaders, "l", "lease-"+string(rune('a'+i%26))+string(rune('a'+i/26)), sharedL)
+		}
+		time.Sleep(time.Second)
+		outage := followers.Network().Fail(503, 0, watches)
+		followers.Network().DelayReplies(500*time.Millisecond, watches)
+		for i := range n {
+			es = append(es, run(followers, "f", "lease-"+string(rune('a'+i%26))+string(rune('a'+i/26)), shared))
+		}
+		time.Sleep(time.Minute)
+		outage.Heal()
+		time.Sleep(30 * time.Second)
+		before := s.server.Count("followers", "watch")
+		up := 0
+		for range 300 {
+			time.Sleep(time.Second)
+			for st := range es[0].Changes(s.Context()) {
+				if st.Watching {
+					up++
+				}
+				break
+			}
+		}
+		if up < 290 {
+			t.Errorf("the watch was up for %d of 300 s; %d watches, %d gets", up, s.server.Count("followers", "watch")-before, s.server.Count("followers", "get"))
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
+// Run again looks at once.
+func TestElector_RunAgainLooksAtOnce(t *testing.T) {
+	play(t, func(s *stage) {
+		r := s.candidate("a", nil)
+		r.network.Fail(403, 0, watches)
+		r.run()
+		s.until(time.Second, r.IsLeader)
+		time.Sleep(5 * time.Second)
+		_ = r.stop()
+		r.run()
+		if took := s.until(time.Minute, r.IsLeader); took > 100*time.Millisecond {
+			t.Errorf("it led after %v, though the Lease is free", took)
+		}
+	})
+}
+
+// Claims that could not even be sent need not be waited for.
+func TestElector_StopsSoonThoughItsClaimsCouldNotBeSent(t *testing.T) {
+	play(t, func(s *stage) {
+		leader := s.start("leader")
+		synctest.Wait()
+		r := s.start("follower")
+		time.Sleep(5 * time.Second)
+		leader.network.Cut(hang)
+		r.network.Cut(refuse, writes)
+		time.Sleep(30 * time.Second)
+		before := time.Now()
+		_ = r.stop()
+		if time.Since(before) > 4*time.Second {
+			t.Errorf("Run took %v to return", time.Since(before))
+		}
+	})
+}
+
+// The reply to a release of an earlier term (a transport that is slow to notice the end of its context).
+func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
+	play(t, func(s *stage) {
+		client := s.server.Client("a")
+		cfg := client.Config()
+		cfg.Transport = tripper{cfg.Transport, func(r *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+			release := false
+			if r.Method == http.MethodPut {
+				body, _ := r.GetBody()
+				buf := make([]byte, 4096)
+				n, _ := body.Read(buf)
+				release = strings.Contains(string(buf[:n]), `"holderIdentity":""`)
+			}
+			resp, err := next(r)
+			if release {
+				time.Sleep(20 * time.Second)
+			}
+			return resp, err
+		}}
+		clientset, err := kubernetes.NewForConfig(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		elector, err := leaderelection.New(config("a"), clientset, leaderelection.Callbacks{}, debugLogger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(s.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- elector.Run(ctx) }()
+		s.until(time.Second, elector.IsLeader)
+		time.Sleep(5 * time.Second)
+		_ = elector.StepDown(s.Context())
+		s.until(time.Minute, elector.IsLeader)
+		time.Sleep(10 * time.Second) // the late reply has come
+		if !elector.IsLeader() {
+			t.Error("does not lead")
+		}
+		s.edit(giveTo("stranger"))
+		synctest.Wait()
+		if elector.IsLeader() {
+			t.Error("a foreign holder is overlooked")
+		}
+		cancel()
+		<-ran
+	})
+}
