@@ -1,0 +1,93 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/manager"
+)
+
+// A complete operator: its main.go, with one line changed.
+func Example() {
+	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, nil)))
+	if err := run(ctrl.SetupSignalHandler()); err != nil {
+		ctrl.Log.Error(err, "the operator stopped", "leadershipLost", errors.Is(err, manager.ErrLeadershipLost))
+		os.Exit(1) // also after a loss: controllers cannot be started twice
+	}
+}
+
+func run(ctx context.Context) error {
+	mgr, err := manager.New(ctrl.GetConfigOrDie(), ctrl.Options{ // was: ctrl.NewManager
+		LeaderElection:         true,
+		LeaderElectionID:       "configmap-operator",
+		HealthProbeBindAddress: ":8081",
+	}, manager.WithWriteGuard())
+	if err != nil {
+		return err
+	}
+	// Ready is who can take over, not who leads.
+	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+	err = ctrl.NewControllerManagedBy(mgr).For(&corev1.ConfigMap{}).Complete(&reconciler{mgr.GetClient()})
+	if err != nil {
+		return err
+	}
+	return mgr.Start(ctx) // until SIGTERM, an error, or the loss of leadership
+}
+
+type reconciler struct{ client.Client }
+
+func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var configMap corev1.ConfigMap
+	if err := r.Get(ctx, req.NamespacedName, &configMap); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if configMap.Labels["seen"] == "true" {
+		return ctrl.Result{}, nil
+	}
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"seen":"true"}}}`))
+	return ctrl.Result{}, r.Patch(ctx, &configMap, patch) // refused if this process does not lead any more
+}
+
+// A Manager that elects a leader for a part of its work: the report is written by
+// one replica, the rest is done by all.
+func ExampleLeaderOnly() {
+	mgr, err := ctrl.NewManager(ctrl.GetConfigOrDie(), ctrl.Options{})
+	if err != nil {
+		panic(err)
+	}
+	config := &leaderelection.Config{Enabled: true, LeaseName: "reporter", ReleaseOnCancel: true}
+	elector, err := manager.NewElector(mgr, config, leaderelection.Callbacks{})
+	if err != nil {
+		panic(err)
+	}
+	reporter := crmanager.RunnableFunc(func(ctx context.Context) error {
+		log := leaderelection.LoggerFromContext(ctx)
+		for {
+			select {
+			case <-ctx.Done(): // the term is over; it is started again in the next one
+				return nil
+			case <-time.After(time.Minute):
+				log.Info("Still leading", "for", elector.ValidFor())
+			}
+		}
+	})
+	if err := mgr.Add(manager.LeaderOnly(elector, reporter)); err != nil {
+		panic(err)
+	}
+	if err := mgr.Start(ctrl.SetupSignalHandler()); err != nil {
+		panic(err)
+	}
+}

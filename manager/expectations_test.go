@@ -1,0 +1,116 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/client-go/rest"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/haproxy-template-ic/incumbent/manager"
+)
+
+// What controller-runtime's own tests of its Manager expect, and the other tests
+// of this package do not show, holds for ours.
+
+func TestExpectations_ARunnableThatIsAddedToALeaderStartsAtOnce(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		p := m.leader("a", forEver, newWorker(0))
+		w, everywhere := newWorker(0), newWorker(0)
+		everywhere.follows = true
+		for _, late := range []*worker{w, everywhere} {
+			if err := p.Add(late); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if !closed(w.started) || !closed(everywhere.started) {
+			t.Errorf("started: %v and %v", closed(w.started), closed(everywhere.started))
+		}
+	})
+}
+
+func TestExpectations_NothingCanBeAddedOnceItStops(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		p := m.leader("a", forEver, newWorker(time.Second))
+		p.cancel()
+		synctest.Wait()
+		if err := p.Add(newWorker(0)); err == nil {
+			t.Error("a Runnable could be added")
+		}
+		<-p.done
+	})
+}
+
+func TestExpectations_ACancelledRunnablesErrorIsNone(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		p := m.leader("a", forEver, crmanager.RunnableFunc(func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}))
+		if err := p.stop(); err != nil {
+			t.Errorf("Start returned %v", err)
+		}
+		p.logs.wantNoErrors(t)
+	})
+}
+
+func TestExpectations_AWarmupThatFailsStopsTheManager(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		failure := errors.New("too cold")
+		p := m.make("a", ours())
+		if err := p.Add(coldRunnable{newWorker(0), failure}); err != nil {
+			t.Fatal(err)
+		}
+		start(t, p)
+		<-p.done
+		if !errors.Is(p.err, failure) || m.holder() != "" {
+			t.Errorf("Start returned %v with the Lease held by %q", p.err, m.holder())
+		}
+	})
+}
+
+type coldRunnable struct {
+	crmanager.Runnable
+	failure error
+}
+
+func (r coldRunnable) Warmup(context.Context) error { return r.failure }
+
+func TestExpectations_BaseContextsAreTheUsers(t *testing.T) {
+	type key struct{}
+	inMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", ours(), func(o *crmanager.Options) {
+			o.BaseContext = func() context.Context { return context.WithValue(context.Background(), key{}, "mine") }
+		})
+		w := newWorker(0)
+		if err := p.Add(w); err != nil {
+			t.Fatal(err)
+		}
+		start(t, p)
+		<-w.started
+		if value := w.ctx.Value(key{}); value != "mine" {
+			t.Errorf("the value is %v", value)
+		}
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestExpectations_AnAddressInUseIsAnErrorOfNew(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	opts := managerOptions("default", &logs{})
+	opts.HealthProbeBindAddress = taken.Addr().String()
+	if mgr, err := manager.New(&rest.Config{Host: "https://cluster.invalid"}, opts); err == nil || mgr != nil {
+		t.Errorf("New returned %v and %v, want an error alone", mgr, err)
+	}
+}
