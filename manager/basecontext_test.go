@@ -42,8 +42,8 @@ type userKey struct{}
 func TestBaseContext_CarriesTheUsersValuesAndTheTermOnceThereIsOne(t *testing.T) {
 	g := newGate("a", "default/x")
 	base := &baseContexts{gate: g}
-	make := base.wrap(func() context.Context { return context.WithValue(context.Background(), userKey{}, "mine") })
-	ctx, cancel := context.WithCancel(make()) // as a group does
+	derive := base.wrap(func() context.Context { return context.WithValue(context.Background(), userKey{}, "mine") })
+	ctx, cancel := context.WithCancel(derive()) // as a group does
 	defer cancel()
 	if _, ok := leaderelection.TermFromContext(ctx); ok {
 		t.Error("there is a term before there is one")

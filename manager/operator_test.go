@@ -39,16 +39,16 @@ func settle(ctx context.Context, r *replica, configMap *corev1.ConfigMap) error 
 func TestOperator_RollingReplacementUnderLoad_OneReconcilesAtATime(t *testing.T) {
 	s := onSite(t, false)
 	configMaps := s.configMaps(8)
-	make := func(i int) *replica {
+	pod := func(i int) *replica {
 		name := fmt.Sprintf("pod-%d", i)
 		return s.replica(name, ours(manager.WithIdentity(name), manager.WithWriteGuard()), settle)
 	}
-	pods := []*replica{s.leader(make(0)), s.follower(make(1)), s.follower(make(2))}
+	pods := []*replica{s.leader(pod(0)), s.follower(pod(1)), s.follower(pod(2))}
 
 	ctx, cancel := context.WithCancel(t.Context())
 	load := begin(func() error { return s.load(ctx, configMaps) })
 	for i := 3; i < 6; i++ {
-		pods = append(pods, s.follower(make(i)))
+		pods = append(pods, s.follower(pod(i)))
 		old := pods[0]
 		if err := old.stop(); err != nil {
 			t.Errorf("%s stopped with %v", old.name, err)
