@@ -96,7 +96,7 @@ func TestElector_TheWorksContextCarriesTermLoggerAndReason(t *testing.T) {
 		time.Sleep(time.Minute)
 		cancel()
 		<-ran
-		if err := <-got; err != leaderelection.ErrCancelled { //nolint:errorlint // exactly this one
+		if err := <-got; err != leaderelection.ErrCancelled { // exactly this one
 			t.Errorf("context.Cause = %v, want ErrCancelled", err)
 		}
 		for _, message := range []string{"by slog", "by logr"} {

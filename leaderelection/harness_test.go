@@ -3,7 +3,6 @@ package leaderelection_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -18,7 +17,13 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-var debugLogger = slog.New(slog.NewTextHandler(io.Discard, nil))
+// debugLogger formats each line, and throws it away: nowhere is not io.Discard, for
+// which slog would skip the work.
+var debugLogger = slog.New(slog.NewTextHandler(nowhere{}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+
+type nowhere struct{}
+
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
 
 const hang, refuse = leaderelectiontest.Hang, leaderelectiontest.Refuse
 

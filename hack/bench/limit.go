@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -75,8 +76,17 @@ func (l *limit) awaitHolder(ctx context.Context, holder string) error {
 }
 
 // handOver releases the Lease and claims it for the heir, and returns how long
-// that took. Then the leader has it again.
+// that took. Before that the leader renews, for a connection that has been idle for
+// longer than those of the others would be slower.
 func (l *limit) handOver(ctx context.Context) (time.Duration, error) {
+	renewed := l.held.DeepCopy()
+	renewed.Spec = specOf("leader")
+	if _, err := l.giving.Update(ctx, renewed, metav1.UpdateOptions{}); err != nil {
+		return 0, err
+	}
+	if err := errors.Join(l.awaitHolder(ctx, "leader"), pause(ctx, settle+rand.N(settle))); err != nil {
+		return 0, err
+	}
 	freed := l.held.DeepCopy()
 	freed.Spec = specOf("")
 	asked := time.Now()
@@ -88,14 +98,11 @@ func (l *limit) handOver(ctx context.Context) (time.Duration, error) {
 	}
 	claimed := l.held.DeepCopy()
 	claimed.Spec = specOf("heir")
-	claimed, err := l.taking.Update(ctx, claimed, metav1.UpdateOptions{})
-	took := time.Since(asked)
-	if err != nil {
+	if _, err := l.taking.Update(ctx, claimed, metav1.UpdateOptions{}); err != nil {
 		return 0, err
 	}
-	claimed.Spec = specOf("leader")
-	_, err = l.giving.Update(ctx, claimed, metav1.UpdateOptions{})
-	return took, errors.Join(err, l.awaitHolder(ctx, "leader"))
+	took := time.Since(asked)
+	return took, l.awaitHolder(ctx, "heir")
 }
 
 func (l *limit) close() {
