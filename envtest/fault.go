@@ -58,11 +58,12 @@ func Named(name string) FaultOption {
 	return When(func(r Request) bool { return r.Name == name })
 }
 
-// Once limits a fault to the first request that it matches.
+// Once limits a fault to the first request that it meets, see Times.
 func Once() FaultOption { return Times(1) }
 
-// Times limits a fault to the first n requests that it matches and that are made
-// from now on. Without it a fault also hits what is under way.
+// Times limits a fault to the first n requests that it meets, of those that it
+// matches and that are made from now on. Without it a fault also hits what is
+// under way.
 func Times(n int) FaultOption {
 	return func(f *Fault) { f.left, f.limited = n, true }
 }
@@ -158,14 +159,4 @@ func (f *Fault) hit(r Request) {
 
 func (f *Fault) match(r Request) bool {
 	return !slices.ContainsFunc(f.matches, func(match func(Request) bool) bool { return !match(r) })
-}
-
-// takeLocked says whether a limited fault has this request among its own, and
-// counts it.
-func (f *Fault) takeLocked(r Request) bool {
-	if f.left <= 0 || !f.match(r) {
-		return false
-	}
-	f.left--
-	return true
 }

@@ -60,18 +60,18 @@ type flight struct {
 	network *Network
 	ctx     context.Context
 	request Request
-	mine    []*Fault // the limited ones that have counted this request
-	met     []*Fault // that have done what they do to this request
+	mine    []*Fault // the limited ones that were there when it was made, and match it
+	met     []*Fault // that have hit it
 }
 
-// enter counts the request, and has the limited faults take it.
+// enter counts the request, and notes which limited faults may hit it.
 func (f *flight) enter() error {
 	n := f.network
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.made = append(n.made, f.request)
 	for _, fault := range n.faults {
-		if fault.limited && fault.takeLocked(f.request) {
+		if fault.limited && fault.match(f.request) {
 			f.mine = append(f.mine, fault)
 		}
 	}
@@ -123,8 +123,7 @@ func (f *flight) obstacles(kinds ...faultKind) func(yield func(*Fault) bool) {
 		f.network.mu.Lock()
 		defer f.network.mu.Unlock()
 		for _, fault := range f.network.faults {
-			if slices.Contains(kinds, fault.kind) && !slices.Contains(f.met, fault) && f.concerns(fault) {
-				f.met = append(f.met, fault)
+			if slices.Contains(kinds, fault.kind) && !slices.Contains(f.met, fault) && f.meetLocked(fault) {
 				return fault
 			}
 		}
@@ -137,11 +136,20 @@ func (f *flight) obstacles(kinds ...faultKind) func(yield func(*Fault) bool) {
 	}
 }
 
-func (f *flight) concerns(fault *Fault) bool {
-	if fault.limited {
-		return slices.Contains(f.mine, fault)
+// meetLocked says whether the fault hits the request, and counts it. Only what is
+// hit is counted: another fault may have been first.
+func (f *flight) meetLocked(fault *Fault) bool {
+	switch {
+	case slices.Contains(f.met, fault):
+		return true
+	case !fault.limited && !fault.match(f.request):
+		return false
+	case fault.limited && (fault.left <= 0 || !slices.Contains(f.mine, fault)):
+		return false
 	}
-	return fault.match(f.request)
+	fault.left--
+	f.met = append(f.met, fault)
+	return true
 }
 
 // wait waits as long as the fault has it, and returns an error if the sender gave

@@ -240,3 +240,17 @@ func TestNetwork_CloseFailsWhatIsHeld(t *testing.T) {
 		t.Errorf("after Close: got %v", err)
 	}
 }
+
+func TestNetwork_LimitedFaultsCountOnlyWhatTheyHit(t *testing.T) {
+	server, client, network := newCounter(t)
+	network.Fail(http.StatusServiceUnavailable, 0, envtest.Once())
+	reply := network.DelayReplies(0, envtest.Once())
+	for range 2 {
+		if _, err := put(t.Context(), client, server.url); err != nil {
+			t.Error(err)
+		}
+	}
+	if reply.Hits() != 1 {
+		t.Error("a request that another fault had answered used the fault up")
+	}
+}

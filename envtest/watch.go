@@ -2,6 +2,7 @@ package envtest
 
 import (
 	"io"
+	"net/http"
 	"sync"
 )
 
@@ -12,7 +13,7 @@ type watchBody struct {
 
 	closed chan struct{}
 	once   sync.Once
-	err    error // why it was closed, nil if by its reader; read it after closed is
+	err    error // why it was closed; read it after closed is
 }
 
 func (f *flight) openWatch(inner io.ReadCloser) io.ReadCloser {
@@ -53,7 +54,6 @@ func (b *watchBody) hold() error {
 		select {
 		case <-changed:
 		case <-b.closed:
-			return b.err
 		case <-b.flight.ctx.Done():
 			return b.flight.ctx.Err()
 		}
@@ -69,7 +69,7 @@ func (b *watchBody) obstacle() (*Fault, <-chan struct{}) {
 	defer n.mu.Unlock()
 	for _, fault := range n.faults {
 		holds := fault.kind == stallWatches || fault.kind == cut && fault.mode == Hang && !fault.limited
-		if holds && b.flight.concerns(fault) {
+		if holds && b.flight.meetLocked(fault) {
 			return fault, n.changed
 		}
 	}
@@ -78,7 +78,7 @@ func (b *watchBody) obstacle() (*Fault, <-chan struct{}) {
 
 // Close ends the watch, also while a Read is held.
 func (b *watchBody) Close() error {
-	b.fail(nil)
+	b.fail(http.ErrBodyReadAfterClose)
 	return nil
 }
 
