@@ -116,6 +116,16 @@ func (c *candidate) stop() error {
 	return c.result
 }
 
+// lingers has the candidate's work not return, once it is told to stop, before
+// the function that is returned is called.
+func (c *candidate) lingers() (release func()) {
+	done := make(chan struct{})
+	c.linger = func() { <-done }
+	release = sync.OnceFunc(func() { close(done) })
+	c.stage.Cleanup(release)
+	return release
+}
+
 // quit ends a candidate that the test leaves behind, however it was harmed.
 func (c *candidate) quit() {
 	if c.cancel != nil {
@@ -178,7 +188,7 @@ func (c *candidate) work(r *reign) {
 		}
 		select {
 		case <-r.ctx.Done():
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(200 * time.Millisecond):
 		}
 	}
 	c.stage.note(c.Name(), fmt.Sprintf("told to stop: %v", r.cause()))
@@ -201,7 +211,7 @@ func (c *candidate) awaitTerm() *reign {
 	case r := <-c.terms:
 		return r
 	case <-limit():
-		c.stage.Fatalf("%s did not lead for a minute", c.Name())
+		c.stage.Fatalf("%s did not lead", c.Name())
 		return nil
 	}
 }
@@ -229,7 +239,7 @@ func awaitTerm(candidates ...*candidate) *reign {
 	case r := <-merged:
 		return r
 	case <-limit():
-		s.Fatal("nobody led for a minute")
+		s.Fatal("nobody led")
 		return nil
 	}
 }

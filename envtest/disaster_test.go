@@ -12,17 +12,11 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// patient gives the leader time to see an API server restart.
-func (s *stage) patient() {
-	s.config.LeaseDuration, s.config.RenewDeadline, s.config.RetryPeriod = 60*time.Second, 50*time.Second, 500*time.Millisecond
-}
-
 func TestElector_LeaderStaysWhileTheAPIServerRestarts(t *testing.T) {
 	cp := battered.alone(t)
 	for name, stop := range map[string]func() error{"stopped": cp.APIServer(0).Stop, "killed": cp.APIServer(0).Kill} {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t, cp)
-			s.patient()
+			s := newStage(t, cp, patient)
 			first, second, term := newReign(s, s.candidate)
 			must(t, stop())
 			s.note("", "the API server is "+name)
@@ -39,7 +33,7 @@ func TestElector_LeaderStaysWhileTheAPIServerRestarts(t *testing.T) {
 
 func TestElector_LeaderWhoseAPIServerIsGoneIsFollowedByAnother(t *testing.T) {
 	cp := battered.alone(t)
-	s := newStage(t, cp)
+	s := newStage(t, cp, brisk)
 	first, second := s.candidate("pod-1"), s.candidate("pod-2", envtest.OnAPIServer(1))
 	term := first.run().awaitTerm()
 	second.run().awaitLeader("pod-1")
@@ -56,8 +50,7 @@ func TestElector_LeaderWhoseAPIServerIsGoneIsFollowedByAnother(t *testing.T) {
 
 func TestElector_LeaderStaysWhileEtcdRestarts(t *testing.T) {
 	cp := battered.alone(t)
-	s := newStage(t, cp)
-	s.patient()
+	s := newStage(t, cp, patient)
 	_, _, term := newReign(s, s.candidate)
 	must(t, cp.Etcd().Kill())
 	s.note("", "etcd is killed")
@@ -69,12 +62,11 @@ func TestElector_LeaderStaysWhileEtcdRestarts(t *testing.T) {
 func TestElector_FindsALeaderAfterEtcdWasRestoredFromABackup(t *testing.T) {
 	cp := battered.alone(t)
 	for name, timing := range map[string]leaderelection.Config{
-		"trust ran out meanwhile": timing,
-		"trust is left":           {LeaseDuration: 20 * time.Second, RenewDeadline: 17 * time.Second, RetryPeriod: 500 * time.Millisecond},
+		"trust ran out meanwhile": brisk,
+		"trust is left":           timing(20*time.Second, 17*time.Second),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t, cp)
-			s.config.LeaseDuration, s.config.RenewDeadline, s.config.RetryPeriod = timing.LeaseDuration, timing.RenewDeadline, timing.RetryPeriod
+			s := newStage(t, cp, timing)
 			s.ledger.rewound = true
 			first, second, term := newReign(s, s.candidate)
 			backup, err := cp.Backup()

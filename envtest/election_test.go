@@ -12,7 +12,7 @@ import (
 )
 
 func TestElector_FirstCandidateLeads(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1").run()
 	term := c.awaitTerm()
 	if !c.elector.IsLeader() || c.elector.ValidFor() <= 0 {
@@ -49,7 +49,7 @@ func TestElector_FirstCandidateLeads(t *testing.T) {
 }
 
 func TestElector_HandsOverToOneOfTheFollowers(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	candidates := []*candidate{s.candidate("pod-1").run(), s.candidate("pod-2").run(), s.candidate("pod-3").run()}
 	var last leaderelection.Token
 	for range 2 {
@@ -82,7 +82,7 @@ func without(candidates []*candidate, gone *candidate) []*candidate {
 }
 
 func TestElector_RunTwiceAtOnceIsRefused(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1").run()
 	term := c.awaitTerm()
 	if err := c.elector.Run(t.Context()); !errors.Is(err, leaderelection.ErrAlreadyRunning) {
@@ -92,7 +92,7 @@ func TestElector_RunTwiceAtOnceIsRefused(t *testing.T) {
 }
 
 func TestElector_RunsAgainAfterItReturned(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1").run()
 	first := c.awaitTerm()
 	if err := c.stop(); err != nil {
@@ -105,7 +105,7 @@ func TestElector_RunsAgainAfterItReturned(t *testing.T) {
 }
 
 func TestElector_WithoutReleaseOnCancelTheLeaseRunsOut(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	s.config.ReleaseOnCancel = false
 	first, second := s.candidate("pod-1").run(), s.candidate("pod-2")
 	first.awaitTerm()
@@ -122,7 +122,7 @@ func TestElector_WithoutReleaseOnCancelTheLeaseRunsOut(t *testing.T) {
 }
 
 func TestElector_NotEnabledLeadsWithoutARequest(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	client := s.cp.Client("pod-1")
 	defer client.Close()
 	leading := make(chan context.Context, 1)
@@ -152,7 +152,7 @@ func TestElector_NotEnabledLeadsWithoutARequest(t *testing.T) {
 }
 
 func TestElector_StepDownHandsOver(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	first, second := s.candidate("pod-1").run(), s.candidate("pod-2")
 	before := first.awaitTerm()
 	second.run()
@@ -177,7 +177,7 @@ func TestElector_StepDownHandsOver(t *testing.T) {
 }
 
 func TestElector_StepDownReleasesWithoutReleaseOnCancel(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	s.config.ReleaseOnCancel = false
 	c := s.candidate("pod-1").run()
 	c.awaitTerm()
@@ -190,7 +190,7 @@ func TestElector_StepDownReleasesWithoutReleaseOnCancel(t *testing.T) {
 }
 
 func TestElector_WhoSteppedDownLeadsAgainIfNobodyElseDoes(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	c := s.candidate("pod-1").run()
 	c.awaitTerm()
 	asked := time.Now()
@@ -203,7 +203,7 @@ func TestElector_WhoSteppedDownLeadsAgainIfNobodyElseDoes(t *testing.T) {
 }
 
 func TestElector_StepDownFromWithinTheWorkDoesNotWait(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1")
 	asked := make(chan error, 1)
 	c.atStart = func(ctx context.Context) { asked <- c.elector.StepDown(ctx) }

@@ -15,14 +15,15 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// giveAway names another holder, who renews now.
+// giveAway names another holder, who renews now, for two seconds.
 func giveAway(lease *coordinationv1.Lease) {
 	now := metav1.NowMicro()
+	lease.Spec.LeaseDurationSeconds = new(int32(2))
 	lease.Spec.HolderIdentity, lease.Spec.AcquireTime, lease.Spec.RenewTime = new("somebody"), &now, &now
 }
 
 func TestElector_StopsWhenTheLeaseIsGivenAway(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1").run()
 	term := c.awaitTerm()
 	given := s.editLease("given away", giveAway)
@@ -42,7 +43,7 @@ func TestElector_StopsWhenTheLeaseIsGivenAway(t *testing.T) {
 }
 
 func TestClientGo_WorksOnWhenTheLeaseIsGivenAway(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	c := s.bareCandidate("pod-1").run()
 	term := c.awaitTerm()
 	s.editLease("given away", giveAway)
@@ -54,7 +55,7 @@ func TestClientGo_WorksOnWhenTheLeaseIsGivenAway(t *testing.T) {
 }
 
 func TestElector_StopsWhenTheLeaseIsDeleted(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1").run()
 	term := c.awaitTerm()
 	s.deleteLease()
@@ -67,7 +68,7 @@ func TestElector_StopsWhenTheLeaseIsDeleted(t *testing.T) {
 }
 
 func TestElector_DeletedLeaseIsNoShortcut(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	first, second, _ := newReign(s, s.candidate)
 	first.cut()
 	expires := expiry(s.getLease())
@@ -78,7 +79,7 @@ func TestElector_DeletedLeaseIsNoShortcut(t *testing.T) {
 }
 
 func TestClientGo_DeletedLeaseIsClaimedAtOnce(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	s.expectOverlap()
 	first, second, _ := newReign(s, s.bareCandidate)
 	first.cut()
@@ -88,6 +89,7 @@ func TestClientGo_DeletedLeaseIsClaimedAtOnce(t *testing.T) {
 }
 
 func TestElector_LeaseEditedIntoNonsenseEndsTheTermAndIsClaimedAgain(t *testing.T) {
+	t.Parallel()
 	long := metav1.NewMicroTime(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
 	old := metav1.NewMicroTime(time.Time{}.Add(time.Hour))
 	for what, edit := range map[string]func(*coordinationv1.Lease){
@@ -103,7 +105,7 @@ func TestElector_LeaseEditedIntoNonsenseEndsTheTermAndIsClaimedAgain(t *testing.
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := newParallelStage(t)
+			s := newParallelStage(t, calm)
 			c := s.candidate("pod-1").run()
 			term := c.awaitTerm()
 			s.editLease(what, edit)
@@ -119,7 +121,7 @@ func TestElector_LeaseEditedIntoNonsenseEndsTheTermAndIsClaimedAgain(t *testing.
 
 func TestElector_OwnLeaseEditedIsNotOwnAnyMore(t *testing.T) {
 	long := metav1.NewMicroTime(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	c := s.candidate("pod-1").run()
 	term := c.awaitTerm()
 	s.editLease("renewed in the far future, and nothing else", func(l *coordinationv1.Lease) { l.Spec.RenewTime = &long })
@@ -130,7 +132,7 @@ func TestElector_OwnLeaseEditedIsNotOwnAnyMore(t *testing.T) {
 }
 
 func TestElector_HugeDurationHoldsUntilItIsEditedAgain(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	c := s.candidate("pod-1").run()
 	term := c.awaitTerm()
 	s.editLease("held for 68 years", func(l *coordinationv1.Lease) {
@@ -151,7 +153,7 @@ func TestElector_HugeDurationHoldsUntilItIsEditedAgain(t *testing.T) {
 }
 
 func TestElector_MetadataEditedUnderADeadLeaderDelaysNobody(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	first, second, _ := newReign(s, s.candidate)
 	first.crash()
 	ctx, cancel := context.WithCancel(t.Context())

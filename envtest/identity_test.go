@@ -8,7 +8,7 @@ import (
 )
 
 func TestElector_SecondProcessUnderOneIdentityIsTurnedAway(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	first := s.candidate("pod-1").run()
 	term := first.awaitTerm()
 	second := s.candidate("pod-1").run()
@@ -25,7 +25,7 @@ func TestElector_SecondProcessUnderOneIdentityIsTurnedAway(t *testing.T) {
 }
 
 func TestElector_RestartUnderTheSameIdentityWaitsForTheOldProcess(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	first := s.candidate("pod-1").run()
 	first.awaitTerm()
 	first.cut() // its machine is cut off, and its pod was deleted by force
@@ -37,7 +37,7 @@ func TestElector_RestartUnderTheSameIdentityWaitsForTheOldProcess(t *testing.T) 
 }
 
 func TestClientGo_RestartUnderTheSameIdentityTakesOverAtOnce(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	s.expectOverlap()
 	first := s.bareCandidate("pod-1").run()
 	first.awaitTerm()
@@ -47,7 +47,7 @@ func TestClientGo_RestartUnderTheSameIdentityTakesOverAtOnce(t *testing.T) {
 }
 
 func TestElector_OldProcessThatHealsUnderTheSameIdentityStops(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	first := s.candidate("pod-1").run()
 	old := first.awaitTerm()
 	first.cut()

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/retry"
 )
 
 // getLease returns the Lease as it is on the API server.
@@ -35,17 +35,15 @@ func (s *stage) editLease(what string, edit func(*coordinationv1.Lease)) *coordi
 	ctx, cancel := within()
 	defer cancel()
 	leases := s.cp.Admin().Clientset().CoordinationV1().Leases(s.namespace)
-	var edited *coordinationv1.Lease
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		lease := s.getLease()
+	lease := s.getLease()
+	edit(lease)
+	edited, err := leases.Update(ctx, lease, metav1.UpdateOptions{})
+	for apierrors.IsConflict(err) && ctx.Err() == nil { // its holder renews it
+		lease = s.getLease()
 		edit(lease)
-		var err error
 		edited, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
-		return err
-	})
-	if err != nil {
-		s.Fatal(err)
 	}
+	must(s.T, err)
 	s.note("", "the Lease is edited: "+what)
 	return edited
 }

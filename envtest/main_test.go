@@ -77,7 +77,7 @@ func TestMain(m *testing.M) {
 }
 
 // limit ends waits for what does not come.
-func limit() <-chan time.Time { return time.After(time.Minute) }
+func limit() <-chan time.Time { return time.After(2 * time.Minute) }
 
 // less compares resourceVersions.
 func less(t *testing.T, a, b string) bool {

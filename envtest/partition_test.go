@@ -34,7 +34,7 @@ func (c *candidate) awaitRead() {
 }
 
 func TestElector_CrashIsFollowedByAnotherLeader(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	first, second, _ := newReign(s, s.candidate)
 	first.crash()
 	expires := expiry(s.getLease())
@@ -44,9 +44,10 @@ func TestElector_CrashIsFollowedByAnotherLeader(t *testing.T) {
 }
 
 func TestElector_PartitionedLeaderStopsBeforeAnotherLeads(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []envtest.Mode{envtest.Hang, envtest.Refuse} {
 		t.Run(mode.String(), func(t *testing.T) {
-			s := newParallelStage(t)
+			s := newParallelStage(t, brisk)
 			first, second, term := newReign(s, s.candidate)
 			s.note("pod-1", "cut off")
 			first.Network().Cut(mode)
@@ -72,7 +73,7 @@ func TestElector_PartitionedLeaderStopsBeforeAnotherLeads(t *testing.T) {
 // lateReplyThenPartition has the first leader get the reply to a renewal late,
 // and nothing after it.
 func lateReplyThenPartition(first *candidate) {
-	const late = 1500 * time.Millisecond
+	const late = 2500 * time.Millisecond
 	s := first.stage
 	reply := first.Network().DelayReplies(late, envtest.When(envtest.Claims("pod-1")), envtest.Verbs("update"), envtest.Once())
 	reply.Await(s)
@@ -82,7 +83,7 @@ func lateReplyThenPartition(first *candidate) {
 }
 
 func TestElector_LateReplyThenPartitionMakesNoSecondLeader(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	first, second, term := newReign(s, s.candidate)
 	lateReplyThenPartition(first)
 	if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrRenewalFailed) {
@@ -92,7 +93,7 @@ func TestElector_LateReplyThenPartitionMakesNoSecondLeader(t *testing.T) {
 }
 
 func TestClientGo_LateReplyThenPartitionMakesTwoLeaders(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	s.expectOverlap()
 	first, second, _ := newReign(s, s.bareCandidate)
 	lateReplyThenPartition(first)
@@ -101,20 +102,22 @@ func TestClientGo_LateReplyThenPartitionMakesTwoLeaders(t *testing.T) {
 }
 
 func TestElector_LostReplyToARenewalEndsNothing(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []envtest.Mode{envtest.Hang, envtest.Refuse} {
 		t.Run(mode.String(), func(t *testing.T) {
-			s := newParallelStage(t)
+			s := newParallelStage(t, calm)
 			first, _, term := newReign(s, s.candidate)
 			first.Network().LoseReplies(mode, envtest.When(envtest.Claims("pod-1")), envtest.Once()).Await(t)
-			term.mustGoOn(s.renewalsIn(s.config.LeaseDuration))
+			term.mustGoOn(s.renewalsIn(s.config.Window()) + 2)
 		})
 	}
 }
 
 func TestElector_LostReplyToTheClaimIsFoundOut(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []envtest.Mode{envtest.Hang, envtest.Refuse} {
 		t.Run(mode.String(), func(t *testing.T) {
-			s := newParallelStage(t)
+			s := newParallelStage(t, calm)
 			c := s.candidate("pod-1")
 			lost := c.Network().LoseReplies(mode, envtest.When(envtest.Claims("pod-1")), envtest.Once())
 			c.run()
@@ -128,7 +131,7 @@ func TestElector_LostReplyToTheClaimIsFoundOut(t *testing.T) {
 }
 
 func TestElector_RenewalThatArrivesAfterTheSuccessorsClaimChangesNothing(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	first, second, _ := newReign(s, s.candidate)
 	late := first.Network().ArriveLate(envtest.Forever, envtest.When(envtest.Claims("pod-1")), envtest.Once())
 	late.Await(t)

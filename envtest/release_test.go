@@ -16,7 +16,7 @@ func healsAsItReleases(first, second *candidate) {
 }
 
 func TestElector_StaleLeaderThatHealsLeavesTheSuccessorAlone(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	first, second, _ := newReign(s, s.candidate)
 	healsAsItReleases(first, second)
 	first.awaitLeader("pod-2")
@@ -30,9 +30,9 @@ func TestElector_StaleLeaderThatHealsLeavesTheSuccessorAlone(t *testing.T) {
 }
 
 func TestClientGo_StaleLeaderThatHealsWipesTheSuccessorsLease(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	s.expectOverlap()
-	s.config.RenewDeadline = 3500 * time.Millisecond // its release may hang that long
+	s.config.RenewDeadline = 5500 * time.Millisecond // its release may hang that long
 	first, second, _ := newReign(s, s.bareCandidate)
 	holders := s.watchHolders()
 	healsAsItReleases(first, second)
@@ -44,7 +44,7 @@ func TestClientGo_StaleLeaderThatHealsWipesTheSuccessorsLease(t *testing.T) {
 }
 
 func TestElector_RetriesARelease(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1").run()
 	c.awaitTerm()
 	refusal := c.Network().Fail(503, 0, envtest.When(envtest.Releases), envtest.Times(3))
@@ -60,7 +60,7 @@ func TestElector_RetriesARelease(t *testing.T) {
 }
 
 func TestClientGo_GivesUpAReleaseThatWasRefusedOnce(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	c := s.bareCandidate("pod-1").run()
 	c.awaitTerm()
 	refusal := c.Network().Fail(503, 0, envtest.When(envtest.Releases), envtest.Once())
@@ -71,9 +71,10 @@ func TestClientGo_GivesUpAReleaseThatWasRefusedOnce(t *testing.T) {
 }
 
 func TestElector_ReleasesThoughTheReplyWasLost(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []envtest.Mode{envtest.Hang, envtest.Refuse} {
 		t.Run(mode.String(), func(t *testing.T) {
-			s := newParallelStage(t)
+			s := newParallelStage(t, calm)
 			first, second := s.candidate("pod-1").run(), s.candidate("pod-2")
 			first.awaitTerm()
 			second.run()

@@ -54,13 +54,14 @@ func withoutVerb(rules []rbacv1.PolicyRule, resource, verb string) []rbacv1.Poli
 }
 
 func TestElector_NeedsNoMoreThanItsRole(t *testing.T) {
+	t.Parallel()
 	for name, rules := range map[string][]rbacv1.PolicyRule{
 		"as the README has it": role(t),
 		"without watch":        withoutVerb(role(t), "leases", "watch"),
 		"without events":       withoutVerb(withoutVerb(role(t), "events", "create"), "events", "patch"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newParallelStage(t)
+			s := newParallelStage(t, calm)
 			first := s.candidate("pod-1", envtest.AsUser(s.cp.User(t, "first", s.namespace, rules...)))
 			second := s.candidate("pod-2", envtest.AsUser(s.cp.User(t, "second", s.namespace, rules...)))
 			first.run().awaitTerm()
@@ -74,7 +75,7 @@ func TestElector_NeedsNoMoreThanItsRole(t *testing.T) {
 }
 
 func TestElector_WithoutRightsWaitsForThem(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1", envtest.AsUser(envtest.User{Name: "late"})).run()
 	for range 3 {
 		c.awaitRead() // which is refused
@@ -90,7 +91,7 @@ func TestElector_WithoutRightsWaitsForThem(t *testing.T) {
 }
 
 func TestElector_WithoutRightsEndsWithItsContext(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1", envtest.AsUser(s.cp.User(t, "nobody", s.namespace))).run()
 	c.awaitRead()
 	if err := c.stop(); err != nil {
@@ -99,7 +100,7 @@ func TestElector_WithoutRightsEndsWithItsContext(t *testing.T) {
 }
 
 func TestElector_NamespaceThatDoesNotExistIsWaitedFor(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	s.config.LeaseNamespace = s.namespace + "-later"
 	c := s.candidate("pod-1")
 	claim := c.Network().DelayReplies(0, envtest.When(envtest.Claims("pod-1")))
@@ -114,7 +115,7 @@ func TestElector_NamespaceThatDoesNotExistIsWaitedFor(t *testing.T) {
 func TestElector_RecordsEvents(t *testing.T) {
 	broadcaster := record.NewBroadcaster()
 	t.Cleanup(broadcaster.Shutdown) // after the candidate has ended
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	user := s.cp.User(t, "first", s.namespace, role(t)...)
 	c := s.newCandidate("pod-1", envtest.AsUser(user))
 	sink := s.cp.Client("pod-1-events", envtest.AsUser(user))

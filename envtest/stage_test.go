@@ -13,12 +13,21 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// timing leaves work 1.25 s to stop, W being 2.75 s: enough for a machine that
-// runs many of these tests at once.
-var timing = leaderelection.Config{
-	LeaseDuration: 4 * time.Second,
-	RenewDeadline: 2500 * time.Millisecond,
-	RetryPeriod:   250 * time.Millisecond,
+var (
+	// brisk is for tests that wait for a Lease to run out. Work has 1.5 s to stop.
+	brisk = timing(6*time.Second, 4*time.Second)
+	// calm is for tests in which nothing runs out: a leader that gets no answer
+	// for 9.5 s, W, would be lost on the busiest machine only.
+	calm = timing(12*time.Second, 9*time.Second)
+	// patient lets a leader see an API server restart.
+	patient = timing(60*time.Second, 50*time.Second)
+)
+
+func timing(leaseDuration, renewDeadline time.Duration) leaderelection.Config {
+	return leaderelection.Config{
+		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: 500 * time.Millisecond,
+		Enabled: true, ReleaseOnCancel: true, LeaseName: leaseName,
+	}
 }
 
 // leaseName is the same everywhere: each stage has a namespace of its own.
@@ -42,22 +51,21 @@ type stage struct {
 
 // newStage returns a stage on which, at the end of the test, nobody has worked
 // beside another.
-func newStage(t *testing.T, cp *envtest.ControlPlane) *stage {
+func newStage(t *testing.T, cp *envtest.ControlPlane, timing leaderelection.Config) *stage {
 	t.Helper()
 	s := &stage{T: t, cp: cp, referee: &envtest.Referee{}, config: timing, logs: &logs{}}
 	s.namespace = cp.Namespace(t)
-	s.config.Enabled, s.config.ReleaseOnCancel = true, true
-	s.config.LeaseName, s.config.LeaseNamespace = leaseName, s.namespace
+	s.config.LeaseNamespace = s.namespace
 	s.ledger = ledger{client: cp.Admin().Clientset(), namespace: s.namespace}
 	t.Cleanup(s.end)
 	return s
 }
 
 // newParallelStage is a stage on the shared control plane.
-func newParallelStage(t *testing.T) *stage {
+func newParallelStage(t *testing.T, timing leaderelection.Config) *stage {
 	t.Helper()
 	t.Parallel()
-	return newStage(t, shared.get(t))
+	return newStage(t, shared.get(t), timing)
 }
 
 // expectOverlap takes back what newStage promises, for those of whom it is known
@@ -66,6 +74,11 @@ func (s *stage) expectOverlap() { s.unjudged = true }
 
 // end stops who is left, and judges.
 func (s *stage) end() {
+	defer func() {
+		if s.Failed() {
+			s.Logf("who worked when:\n%slogs:\n%s", s.referee.Timeline(), s.logs)
+		}
+	}()
 	for _, c := range s.candidates {
 		c.quit()
 	}
@@ -75,9 +88,6 @@ func (s *stage) end() {
 	if !s.unjudged {
 		s.referee.Check(s)
 		s.ledger.check(s)
-	}
-	if s.Failed() {
-		s.Logf("who worked when:\n%slogs:\n%s", s.referee.Timeline(), s.logs)
 	}
 }
 
@@ -133,7 +143,7 @@ func await(t testing.TB, done <-chan struct{}, what string) {
 	select {
 	case <-done:
 	case <-limit():
-		t.Fatalf("waited a minute for: %s", what)
+		t.Fatalf("waited too long for: %s", what)
 	}
 }
 

@@ -13,10 +13,9 @@ import (
 func (s *stage) renewalsIn(d time.Duration) int { return int(d / s.config.RetryPeriod) }
 
 func TestElector_ReleasesOnlyAfterTheWorkReturned(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	first, second := s.candidate("pod-1"), s.candidate("pod-2")
-	done := make(chan struct{})
-	first.linger = func() { <-done }
+	release := first.lingers()
 	term := first.run().awaitTerm()
 	second.run()
 	second.awaitLeader("pod-1")
@@ -38,30 +37,28 @@ func TestElector_ReleasesOnlyAfterTheWorkReturned(t *testing.T) {
 		t.Error("Run has returned while the work still runs")
 	default:
 	}
-	close(done)
+	release()
 	second.awaitTerm()
 }
 
 func TestClientGo_ReleasesWhileTheWorkStillRuns(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	s.expectOverlap()
 	first, second := s.bareCandidate("pod-1"), s.bareCandidate("pod-2")
-	done := make(chan struct{})
-	first.linger = func() { <-done }
+	release := first.lingers()
 	first.run().awaitTerm()
 	second.run()
 	first.cancel()
 	second.awaitTerm()
 	s.requireOverlap()
-	close(done)
+	release()
 }
 
 func TestElector_WorkBeyondStopTimeoutIsReported(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	s.config.StopTimeout = time.Second
 	c := s.candidate("pod-1")
-	done := make(chan struct{})
-	c.linger = func() { <-done }
+	release := c.lingers()
 	term := c.run().awaitTerm()
 	if err := c.stop(); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
 		t.Errorf("Run returned %v", err)
@@ -72,7 +69,7 @@ func TestElector_WorkBeyondStopTimeoutIsReported(t *testing.T) {
 	if err := c.elector.Run(t.Context()); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
 		t.Errorf("the work still runs, and Run returned %v", err)
 	}
-	close(done)
+	release()
 	await(t, term.returned, "the work returns")
 	if again := c.run().awaitTerm(); again.Token <= term.Token {
 		t.Errorf("the second token is %v, the first was %v", again.Token, term.Token)
@@ -80,11 +77,9 @@ func TestElector_WorkBeyondStopTimeoutIsReported(t *testing.T) {
 }
 
 func TestElector_WorkThatIgnoresItsContextEndsRunBeforeOthersMayLead(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, brisk)
 	first, second := s.candidate("pod-1"), s.candidate("pod-2")
-	done := make(chan struct{})
-	defer close(done)
-	first.linger = func() { <-done }
+	first.lingers()
 	term := first.run().awaitTerm()
 	second.run()
 	second.awaitLeader("pod-1")
@@ -101,13 +96,15 @@ func TestElector_WorkThatIgnoresItsContextEndsRunBeforeOthersMayLead(t *testing.
 }
 
 func TestElector_CancelledWhileAWinningReplyTravels(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1")
-	reply := c.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Claims("pod-1")), envtest.Once())
+	c.Network().StallWatches() // or it knows without the reply
+	reply := c.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Claims("pod-1")))
 	c.run()
 	reply.Await(t)
+	c.Network().Cut(envtest.Hang)
 	c.cancel()
-	reply.Heal()
+	c.heal()
 	if err := c.stop(); err != nil {
 		t.Errorf("Run returned %v", err)
 	}
@@ -122,7 +119,7 @@ func TestElector_CancelledWhileAWinningReplyTravels(t *testing.T) {
 }
 
 func TestClientGo_CancelledWhileAWinningReplyTravelsKeepsTheLease(t *testing.T) {
-	s := newParallelStage(t)
+	s := newParallelStage(t, calm)
 	c := s.bareCandidate("pod-1")
 	reply := c.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Claims("pod-1")), envtest.Once())
 	c.run()
