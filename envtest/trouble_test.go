@@ -1,0 +1,103 @@
+package envtest_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+)
+
+func TestElector_OutlastsErrorsOfEveryKind(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{
+		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict,
+		http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+	} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			s := newParallelStage(t, calm)
+			c := s.candidate("pod-1")
+			before := c.Network().Fail(status, 0, envtest.Resource("leases"), envtest.Times(5))
+			term := c.run().awaitTerm()
+			if before.Hits() != 5 {
+				t.Errorf("led after %d of 5 refusals", before.Hits())
+			}
+			if status == http.StatusNotFound {
+				return // to a leader it says that the Lease was deleted
+			}
+			during := c.Network().Fail(status, 0, envtest.Resource("leases"), envtest.Times(3))
+			during.Await(t)
+			term.mustGoOn(s.renewalsIn(s.config.Window()) + 2)
+		})
+	}
+}
+
+func TestElector_ReplyThatSaysAnErrorAfterTheWriteWasAppliedEndsNothing(t *testing.T) {
+	s := newParallelStage(t, calm)
+	c := s.candidate("pod-1")
+	claim := c.Network().FailReplies(http.StatusGatewayTimeout, envtest.When(envtest.Claims("pod-1")), envtest.Once())
+	c.run()
+	claim.Await(t)
+	expires := expiry(s.getLease())
+	term := c.awaitTerm()
+	if !term.AcquiredAt.Before(expires) {
+		t.Error("waited until its own claim had run out")
+	}
+	c.Network().FailReplies(http.StatusInternalServerError, envtest.When(envtest.Claims("pod-1")), envtest.Times(2)).Await(t)
+	term.mustGoOn(s.renewalsIn(s.config.Window()) + 2)
+}
+
+func TestElector_SlowRepliesDoNotKeepItFromLeading(t *testing.T) {
+	s := newParallelStage(t, calm)
+	c := s.candidate("pod-1")
+	c.Network().DelayReplies(2*s.config.RetryPeriod, envtest.Resource("leases"))
+	c.run().awaitTerm().mustGoOn(5)
+}
+
+func TestElector_OneHungRequestCostsNothing(t *testing.T) {
+	s := newParallelStage(t, calm)
+	_, _, term := newReign(s, s.candidate)
+	hung := term.candidate.Network().Cut(envtest.Hang, envtest.When(envtest.Claims("pod-1")), envtest.Times(3))
+	hung.Await(t)
+	term.mustGoOn(s.renewalsIn(s.config.Window()) + 2)
+	if hung.Hits() != 3 {
+		t.Errorf("%d requests hung, want 3", hung.Hits())
+	}
+}
+
+func TestElector_FollowsThoughItsWatchStandsStill(t *testing.T) {
+	s := newParallelStage(t, brisk)
+	first, second, _ := newReign(s, s.candidate)
+	second.Network().StallWatches()
+	expires := expiry(s.getLease())
+	if err := first.stop(); err != nil {
+		t.Errorf("Run returned %v", err)
+	}
+	if term := second.awaitTerm(); term.AcquiredAt.After(expires.Add(s.config.LeaseDuration)) {
+		t.Errorf("claimed %v after the Lease had run out", term.AcquiredAt.Sub(expires))
+	}
+}
+
+func TestElector_LeaderWhoseWatchStandsStillGoesOn(t *testing.T) {
+	s := newParallelStage(t, calm)
+	first, _, term := newReign(s, s.candidate)
+	first.Network().StallWatches()
+	term.mustGoOn(s.renewalsIn(s.config.Window()) + 2)
+	first.Network().Heal() // what it hears now is long past
+	first.Network().DropWatches()
+	term.mustGoOn(2)
+}
+
+func TestElector_SaysOnceThatTheAPIServerIsAway(t *testing.T) {
+	s := newParallelStage(t, calm)
+	c := s.candidate("pod-1")
+	away := c.Network().Cut(envtest.Refuse, envtest.Times(10))
+	c.run().awaitTerm()
+	if away.Hits() < 10 {
+		t.Errorf("led after %d of 10 refusals", away.Hits())
+	}
+	if got := strings.Count(s.logs.String(), "level=WARN") + strings.Count(s.logs.String(), "level=ERROR"); got != 1 {
+		t.Errorf("%d warnings, want 1:\n%s", got, s.logs)
+	}
+}
