@@ -59,7 +59,9 @@ const (
 // FaultOption narrows down what a fault hits.
 type FaultOption func(*Fault)
 
-// When limits a fault to the requests that match.
+// When limits a fault to the requests that match. The function is asked by the
+// goroutine that sends, so by several if several send; and for an open watch
+// whenever it has something to deliver.
 func When(match func(Request) bool) FaultOption {
 	return func(f *Fault) { f.matches = append(f.matches, match) }
 }

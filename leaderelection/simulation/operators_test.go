@@ -9,36 +9,39 @@ import (
 
 // operators lets people edit the Lease by hand.
 func (s *schedule) operators(rng *rand.Rand) {
-	edit := func(tampers bool, change func(*coordinationv1.Lease)) func(*world) {
-		return func(w *world) {
-			if tampers {
-				w.referee.tamper()
-			}
-			_ = w.server.Edit(w.config.LeaseNamespace, w.config.LeaseName, change) // there may be none
-		}
+	name := func(holder string) func(*coordinationv1.Lease) {
+		return func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = &holder }
 	}
 	for _, at := range times(rng, 45*time.Second) {
-		seconds, stranger := int32(1+rng.IntN(30)), "stranger"
+		seconds := int32(1 + rng.IntN(30))
 		switch rng.IntN(7) {
 		case 0:
 			s.add(at, "somebody deletes the Lease", func(w *world) {
-				w.referee.tamper()
+				w.referee.tamper("deletion")
 				_ = w.server.Delete(w.config.LeaseNamespace, w.config.LeaseName) // there may be none
 			})
 		case 1:
-			s.add(at, "somebody gives the Lease away", edit(true, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = &stranger }))
+			s.edit(at, "gift", name("stranger"))
 		case 2:
-			s.add(at, "somebody frees the Lease", edit(true, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = nil }))
+			s.edit(at, "liberation", name(""))
 		case 3:
-			s.add(at, "somebody empties the Lease", edit(true, func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} }))
+			s.edit(at, "emptying", func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} })
 		case 4:
-			s.add(at, "somebody edits the duration", edit(true, func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = &seconds }))
+			s.edit(at, "change of duration", func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = &seconds })
 		default:
-			s.add(at, "somebody edits metadata", edit(false, func(l *coordinationv1.Lease) {
-				l.Annotations = map[string]string{"example.com/edited": at.String()}
-			}))
+			s.edit(at, "", func(l *coordinationv1.Lease) { l.Labels = map[string]string{"example.com/edited": at.String()} })
 		}
 	}
+}
+
+// edit changes the Lease by hand. A change that can be to blame has a name.
+func (s *schedule) edit(at time.Duration, how string, change func(*coordinationv1.Lease)) {
+	s.add(at, "somebody edits the Lease: "+how, func(w *world) {
+		if how != "" {
+			w.referee.tamper(how)
+		}
+		_ = w.server.Edit(w.config.LeaseNamespace, w.config.LeaseName, change) // there may be none
+	})
 }
 
 // rewinds restores the server from backups.
@@ -48,6 +51,7 @@ func (s *schedule) rewinds(rng *rand.Rand) {
 		if rng.IntN(3) == 0 {
 			s.add(at, "a backup is restored", func(w *world) {
 				w.rewound = true
+				w.referee.tamper("restored backup")
 				w.server.Restore(w.backup)
 			})
 			continue

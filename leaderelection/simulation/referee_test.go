@@ -22,7 +22,8 @@ type referee struct {
 	lastToken  leaderelection.Token
 	tampered   time.Time // when somebody last touched the Lease by hand
 	violations []violation
-	excused    int // overlaps for which tampering is to blame
+	how        string          // how that was done
+	excused    map[string]bool // what is to blame for overlaps
 
 	covered   time.Duration // with somebody at work, as long as the faults last
 	changedAt time.Time
@@ -49,7 +50,7 @@ type span struct {
 }
 
 func newReferee(w *world) *referee {
-	return &referee{world: w, since: map[*member]time.Time{}, changedAt: time.Now(), faults: true}
+	return &referee{world: w, since: map[*member]time.Time{}, excused: map[string]bool{}, changedAt: time.Now(), faults: true}
 }
 
 func (r *referee) violatedLocked(format string, args ...any) {
@@ -63,7 +64,7 @@ func (r *referee) violatedLocked(format string, args ...any) {
 // that an old claim may fit a new record.
 func (r *referee) overlapLocked(older time.Time, format string, args ...any) {
 	if !r.tampered.Before(older) || r.world.rewound {
-		r.excused++
+		r.excused[r.how] = true
 		r.world.trace.addf("REFEREE", "excused: "+format, args...)
 		return
 	}
@@ -176,10 +177,10 @@ func (r *referee) complain(m *member, format string, args ...any) {
 }
 
 // tamper notes that somebody touches the Lease by hand.
-func (r *referee) tamper() {
+func (r *referee) tamper(how string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tampered = time.Now()
+	r.tampered, r.how = time.Now(), how
 }
 
 // look is called while everything stands still.

@@ -47,15 +47,14 @@ func (tr *trace) around(at time.Time, writes []leaderelectiontest.Write) string 
 	lines := slices.Clone(tr.lines)
 	tr.mu.Unlock()
 	for _, w := range writes {
-		text := fmt.Sprintf("%-10s WRITES %s", w.Client, w)
-		if w.Before != nil && w.After != nil && equality.Semantic.DeepEqual(w.Before.Spec, w.After.Spec) {
-			text += " (metadata only)"
-		}
-		lines = append(lines, line{w.Time, text})
+		lines = append(lines, line{w.Time, fmt.Sprintf("%-10s %s", w.Client, wrote(w))})
 	}
 	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
 	var out []string
-	for _, l := range lines {
+	for i, l := range lines {
+		if i > 0 && i < len(lines)-1 && l.isRenewal() && lines[i-1].text == l.text && lines[i+1].text == l.text {
+			continue // the first and the last of a row are enough
+		}
 		if l.at.After(at.Add(-before)) && !l.at.After(at.Add(after)) {
 			text := l.text
 			if len(text) > maxLine {
@@ -66,6 +65,24 @@ func (tr *trace) around(at time.Time, writes []leaderelectiontest.Write) string 
 	}
 	return strings.Join(out, "\n")
 }
+
+const renews = "RENEWS"
+
+// wrote says what a write did. Renewals of one holder are all alike.
+func wrote(w leaderelectiontest.Write) string {
+	holder := leaderelectiontest.Holder(w.After)
+	sameSpec := w.Before != nil && w.After != nil && equality.Semantic.DeepEqual(w.Before.Spec, w.After.Spec)
+	switch {
+	case sameSpec:
+		return "WRITES metadata " + w.String()
+	case holder != "" && holder == leaderelectiontest.Holder(w.Before):
+		return renews
+	default:
+		return "WRITES " + w.String()
+	}
+}
+
+func (l line) isRenewal() bool { return strings.HasSuffix(l.text, renews) }
 
 // logger returns a logger whose lines land in the trace.
 func (tr *trace) logger(who string) *slog.Logger { return slog.New(&traceHandler{trace: tr, who: who}) }
