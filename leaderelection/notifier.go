@@ -39,6 +39,11 @@ func (n *notifier) startLocked() {
 func (n *notifier) tell() {
 	n.mu.Lock()
 	identity := n.next
+	if identity == n.told { // somebody else led for a moment in between
+		n.next, n.busy = "", false
+		n.mu.Unlock()
+		return
+	}
 	n.next, n.told = "", identity
 	n.mu.Unlock()
 

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -358,6 +360,83 @@ func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
 		synctest.Wait()
 		if elector.IsLeader() {
 			t.Error("a foreign holder is overlooked")
+		}
+		cancel()
+		<-ran
+	})
+}
+
+func TestElector_AClaimWhoseReplyIsLostIsProvenByReadingItBack(t *testing.T) {
+	noWatch := func(n *leaderelectiontest.Network) { n.Fail(403, 0, watches) }
+	for name, harm := range map[string]func(*leaderelectiontest.Network){
+		"broken, slow watch": func(n *leaderelectiontest.Network) {
+			n.LoseReplies(refuse, writes)
+			n.DelayWatches(50 * time.Millisecond)
+		},
+		"broken, no watch":   func(n *leaderelectiontest.Network) { n.LoseReplies(refuse, writes); noWatch(n) },
+		"lost, no watch":     func(n *leaderelectiontest.Network) { n.LoseReplies(hang, writes); noWatch(n) },
+		"504 after applying": func(n *leaderelectiontest.Network) { n.FailReplies(504, writes); noWatch(n) },
+		"3 s late, no watch": func(n *leaderelectiontest.Network) { n.DelayReplies(3*time.Second, writes); noWatch(n) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, func(s *stage) {
+				r := s.candidate("a", nil)
+				harm(r.network)
+				r.run()
+				time.Sleep(time.Minute)
+				if !r.IsLeader() {
+					t.Errorf("%q holds the Lease and does not lead", s.holder())
+				}
+				r.network.Heal()
+			})
+		})
+	}
+}
+
+// A renewal whose connection was reset may still be applied, after the read-back
+// that did not find it.
+func TestElector_ARenewalAppliedAfterItsReadBackIsKnownForItsOwn(t *testing.T) {
+	play(t, func(s *stage) {
+		var puts atomic.Int32
+		client := s.server.Client("a")
+		cfg := client.Config()
+		cfg.Transport = tripper{cfg.Transport, func(r *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+			if r.Method != http.MethodPut {
+				return next(r)
+			}
+			switch puts.Add(1) {
+			case 3: // arrives late
+				go func() {
+					time.Sleep(100 * time.Millisecond)
+					late := r.Clone(context.WithoutCancel(r.Context()))
+					late.Body, _ = r.GetBody()
+					if resp, err := next(late); err == nil {
+						_ = resp.Body.Close()
+					}
+				}()
+				return nil, syscall.ECONNRESET
+			case 4: // never arrives
+				return nil, syscall.ECONNRESET
+			default:
+				return next(r)
+			}
+		}}
+		clientset, err := kubernetes.NewForConfig(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		elector, err := leaderelection.New(config("a"), clientset, leaderelection.Callbacks{}, debugLogger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(s.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- elector.Run(ctx) }()
+		s.until(time.Second, elector.IsLeader)
+		first, _ := elector.Term()
+		time.Sleep(20 * time.Second)
+		if term, _ := elector.Term(); term != first {
+			t.Errorf("term %v became %v", first, term)
 		}
 		cancel()
 		<-ran

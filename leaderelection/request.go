@@ -30,7 +30,7 @@ func (e *Elector) nextWriteLocked(kind writeKind, base uint64) write {
 }
 
 // send lets a write go that was stamped by nextWriteLocked. It is given up when
-// ctx ends, or lifetime after it was stamped. A lease without UID is created.
+// ctx ends, or lifetime after it was stamped.
 func (e *Elector) send(ctx context.Context, w write, lease *coordinationv1.Lease, create bool, lifetime time.Duration) *request {
 	r := &request{write: w, done: make(chan struct{})}
 	e.tasks.run(func() {
@@ -90,13 +90,14 @@ func (e *Elector) read(ctx context.Context, timeout time.Duration) (news bool, e
 	return e.sight(sighting{lease: lease, version: versionOf(lease), at: time.Now(), asked: asked}), nil
 }
 
-// disprove forgets writes whose requests had ended before a read was sent: had
-// they been applied, the read has shown it.
+// disprove forgets writes that were refused before a read was sent: had they been
+// applied all the same, the read has shown it. One whose request ended otherwise,
+// in a reset or a time-out, may still be applied.
 func (e *Elector) disprove(asked uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.open = e.open.without(func(w write) bool {
-		return w.answered != 0 && w.answered < asked && w.renewed != renewedAt(e.view.lease)
+		return w.refused && w.answered < asked && w.renewed != renewedAt(e.view.lease)
 	})
 }
 

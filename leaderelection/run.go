@@ -59,7 +59,7 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 func (e *Elector) end(cancel context.CancelFunc) {
 	cancel()
 	e.tasks.wait()
-	e.scribe.flush(time.Second)
+	e.scribe.flush(e.config.Margin() / 40)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.running = false

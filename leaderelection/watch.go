@@ -76,6 +76,7 @@ func (w *watcher) once(ctx context.Context) (told bool, err error) {
 	defer cancel()
 	w.began(cancel, time.Time{})
 	hung := time.AfterFunc(w.connect, cancel)
+	defer hung.Stop()
 	stream, err := w.leases.Watch(ctx, w.options)
 	if err != nil {
 		return false, err

@@ -121,7 +121,8 @@ func isClosed(c <-chan struct{}) bool {
 //
 // Called with the work's own context, or one derived from it, it does not wait,
 // for the work could not return while it did; nor does it once OnStoppedLeading
-// has been called, for that may be the caller.
+// has been called, for that may be the caller. Called by OnStartedLeading with any
+// other context it waits for itself.
 //
 // It returns ErrNotLeading if there is no term to end, ErrWorkStillRunning if
 // the work did not stop in time, and the cause of ctx if that ended first.
