@@ -214,5 +214,6 @@ func TestOperator_ThatIsStoppedWhileItsCachesCannotSyncReturnsAfterTheGracePerio
 	if !apierrors.IsNotFound(err) {
 		t.Errorf("there is a Lease, or %v", err)
 	}
-	cold.Heal() // what is left of it then stops
+	cold.Heal()
+	s.await("what is left of it stops", manager.InnerStopped(a.Manager))
 }
