@@ -8,7 +8,9 @@ import (
 	"time"
 )
 
-// measureHandover stops the leader of each contender in turn, round by round.
+// measureHandover stops the leader of each contender in turn, round by round, and
+// in another order in each: so leaders are stopped at any moment between two looks
+// of followers that poll.
 func (b *bench) measureHandover(ctx context.Context) (f figures, err error) {
 	bare, err := newLimit(ctx, b.cluster, "limit")
 	defer bare.close()
@@ -32,8 +34,8 @@ func (b *bench) measureHandover(ctx context.Context) (f figures, err error) {
 			return nil, fmt.Errorf("the limit: %w", err)
 		}
 		samples[limitName] = append(samples[limitName], milliseconds(took))
-		for i := range troupes {
-			t := troupes[(i+round)%len(troupes)] // each one follows each other one
+		for _, i := range rand.Perm(len(troupes)) {
+			t := troupes[i]
 			took, line, err := t.handOver(ctx)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", t.contender.name, err)
@@ -49,8 +51,7 @@ func (b *bench) measureHandover(ctx context.Context) (f figures, err error) {
 }
 
 // settle lets connections open and followers settle after a candidate was
-// replaced. client-go's rounds take seconds besides, so that its followers poll at
-// no moment more than at another.
+// replaced.
 const settle = 300 * time.Millisecond
 
 // handOver stops the leader and replaces it, and then leaves everybody alone for a

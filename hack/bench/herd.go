@@ -28,7 +28,6 @@ func (b *bench) measureHerd(ctx context.Context) (f figures, err error) {
 	}
 	var samples, refused []float64
 	for round := range herdRounds {
-		b.progress("herd: round %d of %d", round+1, herdRounds)
 		before := t.traffic()
 		h, err := t.stopLeader(ctx)
 		if err != nil {
@@ -39,6 +38,7 @@ func (b *bench) measureHerd(ctx context.Context) (f figures, err error) {
 		}
 		samples = append(samples, milliseconds(h.took()))
 		refused = append(refused, float64(t.traffic().minus(before).refused))
+		b.progress("herd: round %d of %d: %.1f ms, %.0f refused writes", round+1, herdRounds, samples[round], refused[round])
 		if err := t.replace(h.from); err != nil {
 			return nil, err
 		}
@@ -69,9 +69,6 @@ func (b *bench) watchedLimit(ctx context.Context, actors []*actor) (samples []fl
 		go drain(stream)
 	}
 	for range herdRounds {
-		if err := pause(ctx, time.Second/2); err != nil {
-			return nil, err
-		}
 		took, err := l.handOver(ctx)
 		if err != nil {
 			return nil, err

@@ -20,7 +20,7 @@ func (r *report) write(dir string) error {
 	if len(r.Samples) > 0 {
 		rounds := len(r.Samples[limitName])
 		files["handover.svg"], err = handoverPlot(r.Samples,
-			fmt.Sprintf("From the end of a leader's work to the start of its successor's: %d handovers of each kind", rounds))
+			fmt.Sprintf("From telling a leader to stop to the start of its successor's work: %d handovers of each kind", rounds))
 		if err != nil {
 			return err
 		}
