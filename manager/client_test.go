@@ -156,6 +156,26 @@ func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 	}
 }
 
+func TestClient_ItsConnectionsEndWithTheManager(t *testing.T) {
+	s := onSite(t, false)
+	conns := &connections{}
+	t.Cleanup(conns.close)
+	a := s.replica("a", ours(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, cfg *rest.Config) {
+		o.LeaderElectionConfig = rest.CopyConfig(cfg)
+		o.LeaderElectionConfig.Dial = conns.dial
+	}).run()
+	s.await("a is elected", a.Elected())
+	if err := a.stop(); err != nil {
+		t.Error(err)
+	}
+	if len(conns.all) == 0 {
+		t.Error("the elector had no connection of its own")
+	}
+	for _, conn := range conns.all {
+		s.await("a connection is closed", conn.closed)
+	}
+}
+
 func TestEvents_TellWhoLedAndWhoStopped(t *testing.T) {
 	s := onSite(t, false)
 	s.configMaps(1)

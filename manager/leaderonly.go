@@ -27,7 +27,9 @@ func FailManager() LeaderOnlyOption {
 // Runnables are started later and later, up to a minute after the last failure. A
 // Runnable that returns nil has done its work for this term.
 //
-// A controller cannot be started twice: make a new one in each term.
+// A controller cannot be started twice: make a new one in each term. It leaves its
+// event handlers and their goroutines behind on the cache that it watched; if terms
+// are many, give it a cache of the term's own.
 //
 //	mgr.Add(manager.LeaderOnly(elector, crmanager.RunnableFunc(func(ctx context.Context) error {
 //		c, err := controller.NewUnmanaged("sync", controller.Options{SkipNameValidation: new(true), ...})

@@ -34,8 +34,8 @@ func (m memory) withElector(name string, callbacks leaderelection.Callbacks, run
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	for _, make := range runnables {
-		if err := p.Add(make(e)); err != nil {
+	for _, runnable := range runnables {
+		if err := p.Add(runnable(e)); err != nil {
 			m.t.Fatal(err)
 		}
 	}
@@ -206,6 +206,27 @@ func TestLeaderOnly_FailManagerStopsItWithAllErrors(t *testing.T) {
 		<-p.done
 		if !errors.Is(p.err, first) || !errors.Is(p.err, second) || m.holder() != "" {
 			t.Errorf("the Manager stopped with %v and the Lease held by %q, want both errors and nobody", p.err, m.holder())
+		}
+	})
+}
+
+func TestLeaderOnly_OneThatIsStoppedAloneLeavesTheTermToTheOthers(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		_, e := m.withElector("a", leaderelection.Callbacks{})
+		await(t, e, leading)
+		began, ended := make(chan struct{}), make(chan struct{})
+		one := leaderOnly(func(ctx context.Context) error {
+			close(began)
+			defer close(ended)
+			return untilDone(time.Second)(ctx)
+		})(e)
+		ctx, cancel := context.WithCancel(t.Context())
+		run := begin(func() error { return one.Start(ctx) })
+		<-began
+		cancel()
+		<-run.done
+		if run.err != nil || !closed(ended) || !e.IsLeader() {
+			t.Errorf("its Start returned %v; it has stopped: %v; the elector leads: %v", run.err, closed(ended), e.IsLeader())
 		}
 	})
 }
