@@ -52,7 +52,7 @@ func TestElector_OldProcessThatHealsUnderTheSameIdentityStops(t *testing.T) {
 	old := first.awaitTerm()
 	first.cut()
 	second := s.candidate("pod-1").run()
-	term := second.awaitTerm()
+	second.awaitTerm()
 	first.heal()
 	if err := old.awaitStop(); !errors.Is(err, leaderelection.ErrRenewalFailed) {
 		t.Errorf("the old process's work was told to stop because %v", err)
@@ -61,5 +61,5 @@ func TestElector_OldProcessThatHealsUnderTheSameIdentityStops(t *testing.T) {
 	if !errors.Is(first.result, leaderelection.ErrIdentityInUse) {
 		t.Errorf("the old process's Run returned %v", first.result)
 	}
-	term.mustGoOn(2)
+	second.awaitRenewals(2)
 }

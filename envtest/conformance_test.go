@@ -1,0 +1,23 @@
+package envtest_test
+
+import (
+	"testing"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest/conformance"
+)
+
+// The in-memory server passes the same suite.
+func TestConformance_OfARealAPIServer(t *testing.T) {
+	t.Parallel()
+	cp := shared.get(t)
+	for _, test := range conformance.Tests() {
+		t.Run(test.Name, func(t *testing.T) {
+			t.Parallel()
+			test.Run(t, conformance.Target{
+				Clientset:        cp.Client("conformance").Clientset(),
+				Namespace:        cp.Namespace(t),
+				MissingNamespace: "missing",
+			})
+		})
+	}
+}
