@@ -89,6 +89,32 @@ func (s *Server) Delete(namespace, name string) error {
 	return err
 }
 
+// Recreate deletes a Lease and makes it anew, in one go: nobody can write in
+// between. The new one has another UID.
+func (s *Server) Recreate(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
+	lease, err := onTheWire(lease)
+	if err != nil {
+		return nil, err
+	}
+	key := types.NamespacedName{Namespace: lease.Namespace, Name: lease.Name}
+	lease.ResourceVersion = ""
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, err := s.getLocked(key)
+	if err != nil {
+		return nil, err
+	}
+	if err := validate(lease); err != nil {
+		return nil, err
+	}
+	s.removeLocked(author{verb: "delete"}, key, old)
+	result, err := s.createLocked(author{verb: "create"}, key, lease)
+	if err != nil {
+		return nil, err
+	}
+	return result.DeepCopy(), nil
+}
+
 // onTheWire is the Lease as it arrives on a server: times have microseconds.
 func onTheWire(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	document, err := json.Marshal(lease)
