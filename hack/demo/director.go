@@ -58,7 +58,7 @@ func (d *director) say(format string, args ...any) {
 func (d *director) start(column string) error {
 	d.born[column]++
 	identity := fmt.Sprintf("%s-%d", column, d.born[column])
-	p, err := spawn(identity, []string{
+	p, err := startReplica(identity, []string{
 		"-replica", identity, "-namespace", d.cluster.namespace, "-kubeconfig", d.cluster.kubeconfig,
 	}, d.logs, d.hear)
 	if err != nil {
@@ -66,7 +66,7 @@ func (d *director) start(column string) error {
 	}
 	d.processes[identity] = p
 	d.mark(identity, stateWaits)
-	d.say("%s is started, process %d", identity, p.cmd.Process.Pid)
+	d.say("%s is started, process %d", identity, p.ID())
 	return nil
 }
 
@@ -128,7 +128,7 @@ func (d *director) awaitEntry(ctx context.Context, what string, struck time.Time
 func (d *director) awaitGone(ctx context.Context, identity string) error {
 	p := d.processes[identity]
 	select {
-	case <-p.gone:
+	case <-p.Gone():
 		delete(d.processes, identity)
 		return nil
 	case <-ctx.Done():
@@ -165,7 +165,7 @@ func (d *director) stopAll(ctx context.Context) error {
 func (d *director) killAll() {
 	for identity, p := range d.processes {
 		d.mayEnd.Store(identity, true)
-		p.kill()
+		p.Kill()
 		delete(d.processes, identity)
 	}
 }

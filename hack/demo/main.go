@@ -1,8 +1,9 @@
 // Command demo shows leader election at work, and at being disturbed: three
-// replicas, each a process of its own, campaign for one Lease, and whoever leads
-// appends to a ledger. The leader is then stopped, killed and frozen, and the
-// API server is restarted. At the end the ledger is judged: it must not have an
-// entry of an earlier term after one of a later term.
+// replicas, each a process of its own with a Manager made by manager.New in it,
+// campaign for one Lease, and whoever leads appends to a ledger. The leader is then
+// stopped, killed and frozen, and the API server is restarted. At the end the
+// ledger is judged: it must not have an entry of an earlier term after one of a
+// later term.
 //
 // It starts a control plane of its own, or uses the cluster that -kubeconfig
 // names, in a namespace that it creates and deletes. It exits with 1 if two

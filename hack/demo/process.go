@@ -1,71 +1,38 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/haproxy-template-ic/incumbent/hack/spawn"
 )
 
 // process is one replica as an operating-system process.
 type process struct {
+	*spawn.Process
 	identity string
-	cmd      *exec.Cmd
-	gone     chan struct{}
-	err      error // how it ended; read it after gone is closed
 }
 
-// spawn starts a replica of this very program. Events go to hear, in order; the
-// last one, when the process is gone, says so.
-func spawn(identity string, args []string, logs io.Writer, hear func(event)) (*process, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	p := &process{identity: identity, cmd: exec.Command(program, args...), gone: make(chan struct{})}
-	p.cmd.Stderr, p.cmd.SysProcAttr = logs, ownGroup()
-	stdout, err := p.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	// Nothing is written to it: it ends when we do, and then so does the replica.
-	if _, err := p.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	started := make(chan error)
-	go func() {
-		// Linux kills the child when the thread that started it ends.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err != nil {
-			return
-		}
-		defer close(p.gone)
-		err = readEvents(stdout, hear)
-		p.err = errors.Join(err, p.cmd.Wait())
-		hear(event{At: time.Now(), Replica: identity, Kind: exited, Detail: p.cmd.ProcessState.String()})
-	}()
-	return p, <-started
+// startReplica starts a replica of this very program. Events go to hear, in order;
+// the last one, when the process is gone, says so.
+func startReplica(identity string, args []string, logs io.Writer, hear func(event)) (*process, error) {
+	p, err := spawn.Start(spawn.Spec{
+		Args:  args,
+		Logs:  logs,
+		Read:  func(stdout io.Reader) error { return readEvents(stdout, hear) },
+		Ended: func(state string) { hear(event{At: time.Now(), Replica: identity, Kind: exited, Detail: state}) },
+	})
+	return &process{Process: p, identity: identity}, err
 }
 
 func (p *process) signal(s syscall.Signal) error {
-	if err := p.cmd.Process.Signal(s); err != nil {
-		return fmt.Errorf("%v to %s: %w", s, p.identity, err)
+	if err := p.Signal(s); err != nil {
+		return fmt.Errorf("%s: %w", p.identity, err)
 	}
 	return nil
-}
-
-// kill ends the process and waits until it is gone, frozen or not.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.gone
 }
 
 // logbook receives what the replicas log, and keeps the end of it for the

@@ -3,17 +3,20 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/haproxy-template-ic/incumbent/hack/spawn"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
 // timing is what most programs have: what is seen here is what users get.
@@ -25,23 +28,18 @@ var timing = leaderelection.Config{
 
 const leaseName = "demo"
 
-// runReplica is one replica: a program as a user of the library writes it. It
-// prints events and runs until it is asked to stop, or the director is gone.
+// runReplica is one replica: an operator as a user of the library writes it. It
+// prints events and runs until it is asked to stop, the director is gone, or its
+// leadership was lost: then its process ends, as that of an operator must.
 func runReplica(identity, namespace, kubeconfig string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	ctx, stop := spawn.Context()
 	defer stop()
-	ctx, orphaned := context.WithCancel(ctx)
-	defer orphaned()
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // ends when the director does
-		orphaned()
-	}()
-
 	config, err := loadConfig(kubeconfig)
 	if err != nil {
 		return err
 	}
 	config.UserAgent = "incumbent-demo/" + identity
+	log.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, nil)))
 	r, err := newReplica(identity, namespace, config, &reporter{replica: identity, out: os.Stdout})
 	if err != nil {
 		return err
@@ -49,41 +47,40 @@ func runReplica(identity, namespace, kubeconfig string) error {
 	return r.run(ctx)
 }
 
-// replica is an elector with its work.
+// replica is a Manager whose leader has work to do.
 type replica struct {
+	manager crmanager.Manager
 	elector *leaderelection.Elector
 	events  *reporter
 }
 
-// newReplica gives the election a client of its own: a busy worker must not
-// use up the rate limit that renewals need.
+// newReplica makes a Manager with a worker, which needs leader election as each
+// Runnable does that does not say otherwise.
 func newReplica(identity, namespace string, config *rest.Config, events *reporter) (*replica, error) {
-	electing, err := kubernetes.NewForConfig(rest.CopyConfig(config))
+	mgr, err := manager.New(config, crmanager.Options{
+		LeaderElection: true, LeaderElectionID: leaseName, LeaderElectionNamespace: namespace,
+		LeaseDuration: &timing.LeaseDuration, RenewDeadline: &timing.RenewDeadline, RetryPeriod: &timing.RetryPeriod,
+		Metrics: metricsserver.Options{BindAddress: "0"}, // all replicas are on one machine
+	}, manager.WithIdentity(identity))
 	if err != nil {
 		return nil, err
 	}
-	working, err := kubernetes.NewForConfig(rest.CopyConfig(config))
+	working, err := kubernetes.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{events: events}
+	r := &replica{manager: mgr, elector: manager.ElectorOf(mgr), events: events}
 	w := &worker{
 		replica:  identity,
 		ledger:   ledger{working.CoreV1().ConfigMaps(namespace)},
-		isLeader: func() bool { return r.elector.IsLeader() },
+		isLeader: r.elector.IsLeader,
 		events:   events,
 	}
-	electorConfig := timing
-	electorConfig.Enabled = true
-	electorConfig.Identity = identity
-	electorConfig.LeaseName, electorConfig.LeaseNamespace = leaseName, namespace
-	electorConfig.ReleaseOnCancel = true
-	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	r.elector, err = leaderelection.New(&electorConfig, electing, leaderelection.Callbacks{OnStartedLeading: w.run}, logger)
-	return r, err
+	return r, mgr.Add(crmanager.RunnableFunc(w.run))
 }
 
-// run campaigns until ctx ends, and meanwhile asks IsLeader all the time.
+// run runs the Manager until ctx ends or it stops by itself, and meanwhile asks
+// IsLeader all the time.
 func (r *replica) run(ctx context.Context) error {
 	asking, stop := context.WithCancel(context.Background())
 	asked := make(chan struct{})
@@ -91,11 +88,11 @@ func (r *replica) run(ctx context.Context) error {
 		defer close(asked)
 		ask(asking, r.elector.IsLeader, r.events)
 	}()
-	err := r.elector.Run(ctx)
+	err := r.manager.Start(ctx)
 	stop()
 	<-asked
 	if err != nil {
-		return fmt.Errorf("the elector: %w", err)
+		return fmt.Errorf("the manager: %w", err)
 	}
 	return nil
 }
@@ -108,22 +105,27 @@ const (
 
 // ask reports when isLeader begins to answer true and when it did so for the
 // last time. The times are from before the question, so that a process that is
-// frozen while it asks does not claim to have led until it woke.
+// frozen while it asks does not claim to have led until it woke. It asks once
+// more when ctx has ended: the process may have been frozen until then.
 func ask(ctx context.Context, isLeader func() bool, events *reporter) {
 	ticker := time.NewTicker(askPeriod)
 	defer ticker.Stop()
 	leading, last, lastTrue := false, time.Now(), time.Time{}
-	for {
+	for done := false; ; {
 		now := time.Now()
 		answer := isLeader()
 		if slept := now.Sub(last); slept > nap {
 			events.report(event{At: now, Kind: woke, Detail: fmt.Sprintf("noticed a gap of %.1f s, IsLeader() = %t", slept.Seconds(), answer)})
 		}
+		answer = answer && !done
 		switch {
 		case answer && !leading:
 			events.report(event{At: now, Kind: leads})
 		case !answer && leading:
 			events.report(event{At: lastTrue, Kind: led})
+		}
+		if done {
+			return
 		}
 		if answer {
 			lastTrue = now
@@ -131,10 +133,7 @@ func ask(ctx context.Context, isLeader func() bool, events *reporter) {
 		leading, last = answer, now
 		select {
 		case <-ctx.Done():
-			if leading {
-				events.report(event{At: lastTrue, Kind: led})
-			}
-			return
+			done = true
 		case <-ticker.C:
 		}
 	}

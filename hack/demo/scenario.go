@@ -101,6 +101,7 @@ func (d *director) freeze(ctx context.Context) error {
 		return err
 	}
 	d.say("SIGCONT to %s, which was frozen for %.1f s", old.Replica, time.Since(at).Seconds())
+	d.mayEnd.Store(old.Replica, true) // a manager that lost its Lease ends, for its controllers cannot be started twice
 	d.frozen = wakening{replica: old.Replica, term: old.Term, frozen: at, awake: time.Now()}
 	if err := d.processes[old.Replica].signal(syscall.SIGCONT); err != nil {
 		return err
@@ -108,7 +109,13 @@ func (d *director) freeze(ctx context.Context) error {
 	_, err = d.record.await(ctx, patience, old.Replica+" to stop its work", func(e event) bool {
 		return e.Kind == ended && e.Term == old.Term
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	if err := d.awaitGone(ctx, old.Replica); err != nil {
+		return err
+	}
+	return d.start(column(old.Replica))
 }
 
 func (d *director) restartAPIServer(ctx context.Context) error {

@@ -27,8 +27,9 @@ type worker struct {
 	failing  bool
 }
 
-// run works until ctx ends, and returns when nothing of it goes on.
-func (w *worker) run(ctx context.Context) {
+// run works until ctx ends, and returns when nothing of it goes on. It is the
+// Start of a Runnable.
+func (w *worker) run(ctx context.Context) error {
 	term, ok := leaderelection.TermFromContext(ctx)
 	if !ok {
 		panic("bug: the work's context has no term")
@@ -43,11 +44,21 @@ func (w *worker) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			w.events.report(event{Kind: ended, Term: token, Detail: context.Cause(ctx).Error()})
-			return
+			w.events.report(event{Kind: ended, Term: token, Detail: why(ctx)})
+			return nil
 		case <-ticker.C:
 		}
 	}
+}
+
+// why says why ctx ended. A Manager that is asked to stop gives its Runnables no
+// cause.
+func why(ctx context.Context) string {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.Canceled) {
+		return "the manager was asked to stop"
+	}
+	return cause.Error()
 }
 
 // append reads the ledger, asks whether we still lead, and writes: in this

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
 // newWorker gives a worker on an empty ledger; heard collects its events.
@@ -149,6 +151,38 @@ func TestAsk_FrozenReplicaSaysWhenItLedLast(t *testing.T) {
 			t.Errorf("it led last at %v, want at the last question that was answered with yes, %v", last, 9*askPeriod)
 		}
 	})
+}
+
+// A manager that was frozen and has lost its Lease is done in a millisecond.
+func TestAsk_TellsOfTheGapAlsoIfTheProcessEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		heard, asked := &bytes.Buffer{}, 0
+		isLeader := func() bool {
+			if asked++; asked == 3 {
+				cancel()
+				time.Sleep(20 * time.Second)
+			}
+			return true
+		}
+		ask(ctx, isLeader, &reporter{replica: "a-1", out: heard})
+		if got, want := kinds(t, heard), []kind{leads, woke, led}; !slices.Equal(got, want) {
+			t.Errorf("events = %q, want %q", got, want)
+		}
+	})
+}
+
+func TestWhy_NamesTheReasonThatTheElectorGave(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(leaderelection.ErrOvertaken)
+	if got := why(ctx); got != leaderelection.ErrOvertaken.Error() {
+		t.Errorf("why() = %q", got)
+	}
+	plain, stop := context.WithCancel(t.Context())
+	stop()
+	if got, want := why(plain), "the manager was asked to stop"; got != want {
+		t.Errorf("why() = %q, want %q", got, want)
+	}
 }
 
 func TestRecord_AwaitFindsOldAndNewEvents(t *testing.T) {
