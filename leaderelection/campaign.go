@@ -25,6 +25,7 @@ func (l *lock) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	if create {
 		base = e.view.version // of the deletion, if one was seen
 	}
+	e.vacancy = e.view.vacancy(e.wroteLocked(basis))
 	w := e.nextWriteLocked(claiming, base)
 	e.claim = &w
 	e.mu.Unlock()

@@ -49,9 +49,14 @@ type Elector struct {
 	tasks     tasks
 	notifier  notifier
 	trouble   trouble
+	teller    teller
+	turning   pulse // of the campaign
+	looking   pulse // of the observer
 
 	trust  atomic.Pointer[trust]  // of the live term; nil when there is none: what IsLeader reads
 	leader atomic.Pointer[leader] // what GetLeader reads
+
+	contact atomic.Pointer[time.Time] // when the API server last told something of the Lease
 
 	// mu guards the rest. It is never held across a request or a callback.
 	mu      sync.Mutex
@@ -75,6 +80,7 @@ type Elector struct {
 	look        chan struct{} // asks for a look at it
 	watching    bool          // a watch is open
 	mayNotWatch bool          // that was told
+	vacancy     vacancy       // what the claim under way found
 	hesitation  time.Duration // how much later than the heir we claim what was seen last
 	heirship    heirship      // our attempts to be the heir
 
@@ -123,6 +129,7 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 			e.log.Warn("The configuration is unwise", "why", warning)
 		}
 	}
+	e.teller.made(e)
 	return e, nil
 }
 

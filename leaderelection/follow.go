@@ -54,6 +54,7 @@ func (e *Elector) awaitSilence(ctx context.Context) (asked bool) {
 		if quiet >= patience {
 			return false
 		}
+		e.looking.within(patience - quiet + e.config.readTimeout())
 		timer := time.NewTimer(patience - quiet)
 		select {
 		case <-ctx.Done():

@@ -33,6 +33,7 @@ func (e *Elector) lead(ctx context.Context, t *tenure, engine *engine) error {
 	if stopped {
 		e.work = nil
 	}
+	e.endedTerm(t, w, stopped)
 	close(w.over)
 	e.signalLocked()
 	return w.err
@@ -155,7 +156,9 @@ func (e *Elector) settleTenure(t *tenure, engine *engine, w *work, stopped bool)
 
 // leaveTenure ends a tenure: release is what releases the Lease if it yields.
 func (e *Elector) leaveTenure(t *tenure, release func()) {
+	e.turning.within(e.config.Window())
 	release()
+	_, _ = e.newEngine(e.newLock(nil)) // client-go's metric says from now on that we do not lead
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if t.yielding && !t.released {
@@ -170,7 +173,9 @@ func (e *Elector) leaveTenure(t *tenure, release func()) {
 // would with a Lease that nobody else wants.
 func (e *Elector) leadWithoutLease(ctx context.Context) error {
 	e.log.Warn("The election is not enabled: this process leads without a Lease, whoever else does")
+	e.looking.rest() // nothing is looked at
 	for ctx.Err() == nil {
+		e.turning.rest() // what is waited for has no limit
 		e.leader.Store(&leader{identity: e.config.Identity})
 		e.notifier.offer(e.config.Identity)
 		err := e.lead(ctx, nil, nil)
@@ -178,6 +183,7 @@ func (e *Elector) leadWithoutLease(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		e.turning.within(e.config.LeaseDuration)
 		_ = pause(ctx, nil, e.config.LeaseDuration)
 	}
 	return nil

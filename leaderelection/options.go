@@ -15,6 +15,7 @@ type options struct {
 	claimUnmarked bool
 	shared        *SharedWatch
 	priority      int32
+	traces        []Trace
 }
 
 // WithEventRecorder makes the Elector record an event on the Lease when it

@@ -54,6 +54,7 @@ func (e *Elector) send(ctx context.Context, w write, lease *coordinationv1.Lease
 // answered takes in the reply to a write.
 func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 	e.trouble.wrote(r.err)
+	e.requested(r.kind.String(), r.sent.at, r.err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.moment++
@@ -76,12 +77,13 @@ func (e *Elector) read(ctx context.Context, timeout time.Duration) (news bool, e
 	defer e.hear()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	asked := e.tick()
+	asked, sent := e.tick(), time.Now()
 	lease, err := e.leases.Get(ctx, e.config.LeaseName, metav1.GetOptions{})
-	switch {
-	case isAbsence(err):
+	if isAbsence(err) {
 		lease, err = nil, nil
-	case err != nil:
+	}
+	e.requested(RequestRead, sent, err)
+	if err != nil {
 		e.trouble.read(err)
 		return false, err
 	}
@@ -118,7 +120,9 @@ func (c Config) readTimeout() time.Duration { return max(time.Second, c.RenewDea
 func (e *Elector) enterAsHeir(lease *coordinationv1.Lease) {
 	ctx, cancel := context.WithTimeout(e.giveUp, e.config.readTimeout())
 	defer cancel()
+	sent := time.Now()
 	reply, err := e.leases.Update(ctx, lease, metav1.UpdateOptions{})
+	e.requested(RequestHeir, sent, err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.moment++

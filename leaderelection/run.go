@@ -46,6 +46,8 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 		return nil, fmt.Errorf("%w: exit the process", ErrWorkStillRunning)
 	}
 	e.running, e.work, e.claim, e.twins = true, nil, nil, 0
+	e.turning.within(0)
+	e.looking.within(0)
 	if e.view.version == 0 && e.view.lease != nil || !e.view.known {
 		e.view = view{fallback: e.config.LeaseDuration} // without versions nothing old can be told from what is new
 	}
@@ -57,9 +59,13 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 
 // end leaves nothing running but work that refused to stop.
 func (e *Elector) end(cancel context.CancelFunc) {
+	e.turning.within(0)
 	cancel()
 	e.tasks.wait()
+	e.turning.rest()
+	e.looking.rest()
 	e.scribe.flush(e.config.Margin() / 40)
+	e.teller.flush(e.config.Margin() / 80)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.running = false
@@ -107,6 +113,7 @@ func (e *Elector) awaitClaimable(ctx context.Context) (*coordinationv1.Lease, er
 		if !errand.IsZero() {
 			delay = min(delay, time.Until(errand))
 		}
+		e.turning.within(delay)
 		timer := time.NewTimer(delay)
 		select {
 		case <-ctx.Done():
@@ -135,6 +142,7 @@ func (e *Elector) claimableAtLocked() (time.Time, bool) {
 // attempt tries once to claim the Lease, and leads if that succeeds. What is
 // under way when ctx ends is awaited: a claim that is won then is released.
 func (e *Elector) attempt(ctx context.Context, basis *coordinationv1.Lease) error {
+	e.turning.within(e.config.Window())
 	l := e.newLock(basis)
 	engine, err := e.startEngine(l)
 	if err != nil {

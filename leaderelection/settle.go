@@ -13,6 +13,7 @@ func (e *Elector) settle() {
 	if !e.config.ReleaseOnCancel {
 		return
 	}
+	e.turning.within(e.config.Window())
 	for {
 		e.mu.Lock()
 		w, lease, changed := e.unsettledLocked()

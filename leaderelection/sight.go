@@ -102,6 +102,7 @@ func (e *Elector) nameLeaderLocked(v view) {
 	}
 	if identity != e.named {
 		e.named = identity
+		e.seen(identity)
 		if identity == "" {
 			e.log.Info("The Lease is free")
 		} else {

@@ -115,7 +115,10 @@ func (e *Elector) checkTrust(t *tenure) time.Duration {
 	remaining := e.trustIn(t).remaining(time.Now())
 	if remaining <= 0 {
 		e.loseLocked(ErrRenewalFailed)
+		e.turning.within(e.config.LeaseDuration)
 		return e.config.LeaseDuration
 	}
-	return min(remaining, e.config.Margin()/2)
+	remaining = min(remaining, e.config.Margin()/2)
+	e.turning.within(remaining)
+	return remaining
 }

@@ -122,6 +122,7 @@ func (e *Elector) sightEvent(event watch.Event) {
 		return
 	}
 	s := sighting{lease: lease, version: versionOf(lease), at: time.Now()}
+	e.contacted(s.at)
 	if s.version == 0 {
 		e.lookSoon()
 		return
@@ -149,6 +150,7 @@ func (e *Elector) newWatcher() *watcher {
 func (e *Elector) watchChanged(open bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.watched(open, err)
 	if e.watching != open {
 		e.watching = open
 		e.signalLocked()

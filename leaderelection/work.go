@@ -22,6 +22,7 @@ type work struct {
 	finished chan struct{} // closed when OnStoppedLeading has returned too
 	over     chan struct{} // closed when the term is over, released or not
 	err      error         // then: ErrWorkStillRunning, or nil
+	told     Ending        // once context is cancelled
 	stopping chan struct{} // closed when OnStoppedLeading is called; only the elector's goroutine does that
 }
 
@@ -54,6 +55,7 @@ func (e *Elector) startWork(ctx context.Context, term Term, t *tenure) *work {
 	e.trust.Store(trust)
 	e.signalLocked()
 	w.log.Info("Became leader")
+	e.began(term, e.vacancy)
 	e.tasks.detach(func() {
 		defer close(w.returned)
 		if e.callbacks.OnStartedLeading != nil {
@@ -78,6 +80,7 @@ func (e *Elector) endWorkLocked(cause error) {
 	e.trust.Store(nil)
 	w.cancel(cause)
 	e.ended = cause
+	e.ending(w, cause)
 	e.signalLocked()
 	if isLoss(cause) {
 		w.log.Warn("Leadership is lost: the work is asked to stop", "why", cause)

@@ -1,0 +1,263 @@
+package leaderelection_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+)
+
+// A record is what a Trace was told.
+type record struct {
+	mu       sync.Mutex
+	elector  *leaderelection.Elector
+	lines    []string
+	requests map[string]int // by purpose and failure
+	began    []leaderelection.Beginning
+	ended    []leaderelection.End
+}
+
+func (r *record) note(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f()
+}
+
+func (r *record) trace() leaderelection.Trace {
+	r.requests = map[string]int{}
+	return leaderelection.Trace{
+		Made:    func(e *leaderelection.Elector) { r.elector = e },
+		Request: func(q leaderelection.Request) { r.note(func() { r.requests[q.For+":"+q.Failure]++ }) },
+		LeaderSeen: func(identity string, _ time.Time) {
+			r.note(func() { r.lines = append(r.lines, "leader "+identity) })
+		},
+		Began: func(b leaderelection.Beginning) {
+			r.elector.IsLeader() // it may ask anything
+			_ = r.elector.State()
+			r.note(func() { r.lines, r.began = append(r.lines, "began"), append(r.began, b) })
+		},
+		Ending: func(leaderelection.Ending) { r.note(func() { r.lines = append(r.lines, "ending") }) },
+		Ended: func(end leaderelection.End) {
+			r.note(func() { r.lines, r.ended = append(r.lines, "ended"), append(r.ended, end) })
+		},
+	}
+}
+
+func TestTrace_TellsOfATermInOrder(t *testing.T) {
+	play(t, func(s *stage) {
+		var r record
+		a := s.candidate("a", []leaderelection.Option{leaderelection.WithTrace(r.trace())}, withWork(func(ctx context.Context) {
+			<-ctx.Done()
+			time.Sleep(time.Second)
+		}))
+		if r.elector != a.Elector {
+			t.Fatalf("Made was called with %p, want %p", r.elector, a.Elector)
+		}
+		a.run()
+		time.Sleep(5 * time.Second)
+		if err := a.stop(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if want := []string{"leader a", "began", "ending", "ended", "leader "}; !sameSet(r.lines, want) || !ordered(r.lines, "began", "ending", "ended") {
+			t.Errorf("told %q, want %q", r.lines, want)
+		}
+		if b := r.began[0]; b.After != "none" || b.Vacant != 0 || b.Term.Identity != "a" {
+			t.Errorf("Began = %+v, want the first term of all", b)
+		}
+		if end := r.ended[0]; !errors.Is(end.Cause, leaderelection.ErrCancelled) || end.StopTook != time.Second || end.Overran || !end.Released {
+			t.Errorf("Ended = %+v, want released after a second", end)
+		}
+		if r.requests["claim:"] != 1 || r.requests["renew:"] < 2 || r.requests["release:"]+r.requests["release:given_up"] != 1 || r.requests["read:"] == 0 {
+			t.Errorf("requests = %v", r.requests)
+		}
+	})
+}
+
+func sameSet(a, b []string) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(a, b)
+}
+
+// ordered reports whether the words stand in lines in that order.
+func ordered(lines []string, words ...string) bool {
+	for _, line := range lines {
+		if len(words) > 0 && line == words[0] {
+			words = words[1:]
+		}
+	}
+	return len(words) == 0
+}
+
+func TestTrace_SaysHowLongTheLeaseWasVacant(t *testing.T) {
+	play(t, func(s *stage) {
+		a := s.start("a")
+		s.until(time.Second, a.IsLeader)
+		var r record
+		s.candidate("b", []leaderelection.Option{leaderelection.WithTrace(r.trace())}).run()
+		time.Sleep(10 * time.Second)
+		_ = a.stop()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if b := r.began[0]; b.After != "released" || b.Vacant > 500*time.Millisecond {
+			t.Errorf("Began = %+v, want at once after a release", b)
+		}
+	})
+	play(t, func(s *stage) {
+		a := s.start("a")
+		s.until(time.Second, a.IsLeader)
+		var r record
+		s.candidate("b", []leaderelection.Option{leaderelection.WithTrace(r.trace())}).run()
+		time.Sleep(10 * time.Second)
+		a.network.Cut(hang)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if b := r.began[0]; b.After != "expired" || b.Vacant < 15*time.Second || b.Vacant > 16*time.Second {
+			t.Errorf("Began = %+v, want one LeaseDuration after the last renewal", b)
+		}
+		if b := r.requests["heir:"]; b != 1 {
+			t.Errorf("requests = %v, want one to be the heir", r.requests)
+		}
+	})
+}
+
+func TestTrace_OneThatBlocksDelaysNoTerm(t *testing.T) {
+	play(t, func(s *stage) {
+		never := make(chan struct{})
+		a := s.candidate("a", []leaderelection.Option{leaderelection.WithTrace(leaderelection.Trace{
+			Request: func(leaderelection.Request) { <-never },
+		})})
+		a.run()
+		s.until(time.Second, a.IsLeader)
+		began := s.clock()
+		if err := a.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if took := s.clock() - began; took > 100*time.Millisecond {
+			t.Errorf("Run took %v to return", took)
+		}
+		close(never)
+		synctest.Wait()
+	})
+}
+
+func TestElector_LastContactIsKnown(t *testing.T) {
+	play(t, func(s *stage) {
+		a := s.candidate("a", nil)
+		if at := a.LastContact(); !at.IsZero() {
+			t.Errorf("LastContact = %v before Run", at)
+		}
+		a.run()
+		time.Sleep(10 * time.Second)
+		if age := time.Since(a.LastContact()); age > 2*time.Second {
+			t.Errorf("LastContact is %v ago, want less than a RetryPeriod", age)
+		}
+		a.network.Cut(refuse)
+		time.Sleep(8 * time.Second)
+		if age := time.Since(a.LastContact()); age < 8*time.Second {
+			t.Errorf("LastContact is %v ago, though nothing was answered for 8s", age)
+		}
+	})
+}
+
+func TestElector_IsStuckNeitherWhileItWaitsNorInAnOutage(t *testing.T) {
+	play(t, func(s *stage) {
+		a, b := s.start("a"), s.start("b")
+		check := func(when string, d time.Duration) {
+			for range d / time.Second {
+				time.Sleep(time.Second)
+				for _, r := range []*replica{a, b} {
+					if err := r.Stuck(); err != nil {
+						t.Fatalf("%s %s: %v", r.config.Identity, when, err)
+					}
+				}
+			}
+		}
+		check("while one leads", time.Minute)
+		a.network.Cut(hang)
+		check("while requests hang", 5*time.Minute)
+		a.network.Heal()
+		b.network.Cut(refuse)
+		check("while connections are refused", 5*time.Minute)
+		s.stopAll()
+		check("after Run", 5*time.Minute)
+	})
+}
+
+func TestElector_IsStuckWhenWorkOutlivesItsTerm(t *testing.T) {
+	play(t, func(s *stage) {
+		end := make(chan struct{})
+		a := s.start("a", withConfig(func(c *leaderelection.Config) { c.StopTimeout = time.Second }), withWork(func(context.Context) { <-end }))
+		s.until(time.Second, a.IsLeader)
+		if err := a.stop(); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
+			t.Fatalf("Run = %v", err)
+		}
+		if err := a.Stuck(); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
+			t.Errorf("Stuck = %v while the work goes on", err)
+		}
+		close(end)
+		synctest.Wait()
+		if err := a.Stuck(); err != nil {
+			t.Errorf("Stuck = %v after the work has returned", err)
+		}
+	})
+}
+
+// A deafTransport never answers once it is deaf, and does not listen to contexts,
+// as a plugin for credentials may not.
+type deafTransport struct {
+	http.RoundTripper
+	hears chan struct{} // closed when it hears again
+	deaf  atomic.Bool
+}
+
+func (d *deafTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if d.deaf.Load() {
+		<-d.hears
+	}
+	return d.RoundTripper.RoundTrip(r)
+}
+
+func TestElector_IsStuckWhenAClientIgnoresItsContexts(t *testing.T) {
+	play(t, func(s *stage) {
+		transport := &deafTransport{hears: make(chan struct{})}
+		restConfig := s.server.Client("a").Config()
+		transport.RoundTripper, restConfig.Transport = restConfig.Transport, transport
+		elector, err := leaderelection.New(config("a"), kubernetes.NewForConfigOrDie(restConfig), leaderelection.Callbacks{}, debugLogger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(s.Context())
+		ran := make(chan error)
+		go func() { ran <- elector.Run(ctx) }()
+		time.Sleep(10 * time.Second)
+		transport.deaf.Store(true)
+		cancel()
+		time.Sleep(15 * time.Second)
+		if err := elector.Stuck(); err != nil {
+			t.Errorf("Stuck = %v, want patience", err)
+		}
+		time.Sleep(15 * time.Second)
+		if err := elector.Stuck(); err == nil {
+			t.Error("Stuck = nil, though Run does not return")
+		}
+		close(transport.hears)
+		if err := <-ran; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+		if err := elector.Stuck(); err != nil {
+			t.Errorf("Stuck = %v after Run", err)
+		}
+	})
+}
