@@ -27,6 +27,7 @@ type ClientOption func(*clientSettings)
 
 type clientSettings struct {
 	user    User
+	pod     *pod
 	server  int
 	network *Network
 }
@@ -67,6 +68,9 @@ func (cp *ControlPlane) Client(name string, options ...ClientOption) *Client {
 		QPS:             -1, // no limit: a test that waits for its own rate limit tests nothing
 		Dial:            c.connections.DialContext,
 	})
+	if settings.pod != nil {
+		c.config = settings.pod.account.Pod(c.config, settings.pod.name)
+	}
 	c.clientset = sync.OnceValue(func() kubernetes.Interface {
 		return kubernetes.NewForConfigOrDie(c.config)
 	})
@@ -101,6 +105,8 @@ func (c *Client) Kubeconfig() ([]byte, error) {
 	}
 	kubeconfig.AuthInfos[c.name] = &clientcmdapi.AuthInfo{
 		ClientCertificateData: c.config.CertData, ClientKeyData: c.config.KeyData,
+		Impersonate: c.config.Impersonate.UserName, ImpersonateGroups: c.config.Impersonate.Groups,
+		ImpersonateUserExtra: c.config.Impersonate.Extra,
 	}
 	kubeconfig.Contexts["envtest"] = &clientcmdapi.Context{Cluster: "envtest", AuthInfo: c.name}
 	kubeconfig.CurrentContext = "envtest"
