@@ -197,5 +197,22 @@ func (c Config) warnings() []string {
 		warnings = append(warnings, fmt.Sprintf(
 			"RetryPeriod (%v) means %.0f renewals a second", c.RetryPeriod, 1/c.RetryPeriod.Seconds()))
 	}
+	if outage := c.Timing().Outage; outage < c.RetryPeriod {
+		warnings = append(warnings, fmt.Sprintf(
+			"an outage of the API server may end a term after %v, for a renewal is sent each RetryPeriod (%v) and trust lasts %v: "+
+				"a shorter RetryPeriod leaves more attempts", outage, c.RetryPeriod, c.Window()))
+	}
+	if most := c.LeaseDuration / 10 * 9; c.RenewDeadline > most {
+		warnings = append(warnings, fmt.Sprintf(
+			"the last %v of RenewDeadline (%v) are never used: trust ends at 9/10 of LeaseDuration (%v)",
+			c.RenewDeadline-most, c.RenewDeadline, c.LeaseDuration))
+	}
+	if c.LeaseDuration > longLease {
+		warnings = append(warnings, fmt.Sprintf(
+			"LeaseDuration (%v) is how long nobody leads after a crash", c.LeaseDuration))
+	}
 	return warnings
 }
+
+// longLease is what hardly anybody wants to wait for after a crash.
+const longLease = 5 * time.Minute

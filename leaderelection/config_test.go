@@ -132,6 +132,19 @@ func TestConfig_WarnsOfWhatIsUnwiseWithNumbers(t *testing.T) {
 			t.Errorf("warnings %q lack %q", warnings, want)
 		}
 	}
+	for _, tt := range []struct {
+		lease, deadline, retry time.Duration
+		want                   string
+	}{
+		{15 * time.Second, 10 * time.Second, 8 * time.Second, "end a term after 4.125s"},
+		{20 * time.Second, 19 * time.Second, 2 * time.Second, "the last 1s of RenewDeadline (19s) are never used"},
+		{10 * time.Minute, 5 * time.Minute, 10 * time.Second, "LeaseDuration (10m0s) is how long nobody leads"},
+	} {
+		c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = tt.lease, tt.deadline, tt.retry
+		if warnings := c.warnings(); len(warnings) != 1 || !strings.Contains(warnings[0], tt.want) {
+			t.Errorf("%v/%v/%v is warned of with %q, want %q", tt.lease, tt.deadline, tt.retry, warnings, tt.want)
+		}
+	}
 	if w := valid().withDefaults().warnings(); len(w) != 0 {
 		t.Errorf("the defaults are warned of: %q", w)
 	}

@@ -61,6 +61,13 @@
 // after min(RetryPeriod, (W - RetryPeriod)/4) the next one overlaps it: a hung
 // connection leaves four attempts, and a slow server still succeeds.
 //
+// [Config.Timing] answers what follows: how long an outage of the API server is
+// survived, how long nobody leads after a stop, a crash or a partition. It is
+// logged once, by Run. [TolerateOutage] and [FailOverWithin] go the other way, from
+// what one wants to the three durations. With the defaults an outage of 8 s is
+// survived at whatever moment it begins, and after a crash nobody leads for at most
+// 15.5 s. [Config.AddFlags] has the flags of Kubernetes' own components for them.
+//
 // # States
 //
 //	            the Lease may be claimed             the claim is proven

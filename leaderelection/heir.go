@@ -89,7 +89,7 @@ func (v view) mayInherit(candidate heir) bool {
 // hesitate is how long those who are not the heir wait while there is one: long
 // enough for it to claim, and each for a time of its own.
 func hesitate() time.Duration {
-	const least, most = 50 * time.Millisecond, 500 * time.Millisecond
+	const least, most = 50 * time.Millisecond, mostHesitation
 	return least + rand.N(most-least)
 }
 

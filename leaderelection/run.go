@@ -30,7 +30,7 @@ func (e *Elector) Run(ctx context.Context) error {
 	defer e.limit.leave(e.config.RetryPeriod)
 
 	e.log.Info("Campaigning", "leaseDuration", e.config.LeaseDuration, "renewDeadline", e.config.RenewDeadline,
-		"retryPeriod", e.config.RetryPeriod, "trustWindow", e.config.Window())
+		"retryPeriod", e.config.RetryPeriod, "trustWindow", e.config.Window(), "follows", e.config.Timing())
 	e.tasks.run(func() { e.follow(e.giveUp) })
 	return e.campaign(ctx)
 }
