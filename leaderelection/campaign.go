@@ -13,9 +13,9 @@ func (l *lock) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	e := l.elector
 	l.claimed = true
 	e.mu.Lock()
-	if w, ok := e.open.find(e.config.Identity, e.view.lease); ok && w.kind == claiming && w.sent.age(time.Now()) < e.config.Window() {
+	if w, ok := e.writes.open.find(e.config.Identity, e.observer.view.lease); ok && w.kind == claiming && w.sent.age(time.Now()) < e.config.Window() {
 		// An earlier claim was won, as is known by now: it is not made again.
-		e.beginTenureLocked(w, e.view.lease)
+		e.beginTenureLocked(w, e.observer.view.lease)
 		l.told = w.renewed
 		e.mu.Unlock()
 		l.decided <- true
@@ -23,11 +23,11 @@ func (l *lock) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	}
 	base := versionOf(basis)
 	if create {
-		base = e.view.version // of the deletion, if one was seen
+		base = e.observer.view.version // of the deletion, if one was seen
 	}
-	e.vacancy = e.view.vacancy(e.wroteLocked(basis))
+	e.writes.vacancy = e.observer.view.vacancy(e.wroteLocked(basis))
 	w := e.nextWriteLocked(claiming, base)
-	e.claim = &w
+	e.writes.claim = &w
 	e.mu.Unlock()
 
 	body := e.draft(w, time.UnixMicro(w.renewed), nextTransitions(l.basis)).apply(basis)
@@ -36,7 +36,7 @@ func (l *lock) claim(basis *coordinationv1.Lease, create bool) (err error) {
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.claim = nil
+	e.writes.claim = nil
 	if e.tenure != nil {
 		l.told, err = e.tenure.write.renewed, nil
 	}
@@ -55,7 +55,7 @@ func (l *lock) renew(ctx context.Context, t *tenure) error {
 	if err := l.awaitDue(ctx, t); err != nil {
 		return err
 	}
-	l.answer = time.Now().Add(e.config.attemptTimeout())
+	l.answer = time.Now().Add(e.config.patience(l.unproven(t)))
 	if l.unordered(t) {
 		// Without versions a write is never refused: only a look tells that
 		// somebody else has written.
@@ -89,6 +89,13 @@ func (l *lock) news(t *tenure) bool {
 	news := t.cause == nil && t.write.renewed != l.told
 	l.told = t.write.renewed
 	return news
+}
+
+// unproven is how long ago the write was sent that the tenure rests on.
+func (l *lock) unproven(t *tenure) time.Duration {
+	l.elector.mu.Lock()
+	defer l.elector.mu.Unlock()
+	return t.write.sent.age(time.Now())
 }
 
 // unordered reports whether the server has no resourceVersions.

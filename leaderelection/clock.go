@@ -11,13 +11,13 @@ const driftTolerance = 10 * time.Millisecond
 type stamp struct {
 	at     time.Time     // by wall and monotonic clock
 	wall   int64         // at.UnixNano(), kept for speed
-	asleep time.Duration // what the machine had slept by then
+	asleep time.Duration // what the machine had slept by then, at least
 }
 
 // stampNow is read before the request is sent. The sleep is read first, so that
 // a sleep between the two readings counts as time passed.
 func stampNow() stamp {
-	slept := asleep()
+	slept, _ := asleep()
 	now := time.Now()
 	return stamp{at: now, wall: now.UnixNano(), asleep: slept}
 }
@@ -30,7 +30,8 @@ func (s *stamp) age(now time.Time) time.Duration {
 	if !drifted(mono, wall) {
 		return mono
 	}
-	return mono + slept(s.asleep, asleep())
+	_, most := asleep()
+	return mono + slept(s.asleep, most)
 }
 
 // drifted reports whether two clocks that were read twice, at the same moments,

@@ -28,7 +28,7 @@ func TestStamp_CountsSleepWhenTheClocksDisagree(t *testing.T) {
 	now := time.Now()
 	// A stamp taken 5 s ago, before the machine slept for a minute: the wall
 	// clock moved by 65 s, the monotonic one by 5 s.
-	s := stamp{at: now.Add(-5 * time.Second), wall: now.Add(-65 * time.Second).UnixNano(), asleep: asleep() - time.Minute}
+	s := stamp{at: now.Add(-5 * time.Second), wall: now.Add(-65 * time.Second).UnixNano(), asleep: sleptBefore(t) - time.Minute}
 	if age := s.age(now); age < 64*time.Second || age > 66*time.Second {
 		t.Errorf("age = %v, want 65 s: sleep counts", age)
 	}
@@ -40,7 +40,7 @@ func TestStamp_CountsSleepWhenTheClocksDisagree(t *testing.T) {
 func TestStamp_IgnoresAWallClockThatWasSet(t *testing.T) {
 	now := time.Now()
 	for _, jump := range []time.Duration{-time.Hour, time.Hour} {
-		s := stamp{at: now.Add(-5 * time.Second), wall: now.Add(-5*time.Second - jump).UnixNano(), asleep: asleep()}
+		s := stamp{at: now.Add(-5 * time.Second), wall: now.Add(-5*time.Second - jump).UnixNano(), asleep: sleptBefore(t)}
 		if age := s.age(now); age < 5*time.Second || age > 6*time.Second {
 			t.Errorf("age = %v after the wall clock was set by %v, want 5 s", age, jump)
 		}
@@ -66,4 +66,12 @@ func TestTrust_EndsExactlyWithItsWindow(t *testing.T) {
 	if left := (&trust{window: forever}).remaining(now.Add(1000 * time.Hour)); left != forever {
 		t.Errorf("remaining = %v without a Lease, want for ever", left)
 	}
+}
+
+func sleptBefore(t *testing.T) time.Duration {
+	least, most := asleep()
+	if least > most {
+		t.Fatalf("the machine has slept at least %v and at most %v", least, most)
+	}
+	return least
 }

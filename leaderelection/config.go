@@ -1,7 +1,6 @@
 package leaderelection
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -107,10 +106,16 @@ func (c Config) attemptTimeout() time.Duration {
 	return min(c.RetryPeriod, (c.Window()-c.RetryPeriod)/4)
 }
 
-// validate names everything that is wrong with a configuration whose defaults
+// patience is how long a renewal is waited for when the last success is so long
+// ago: with windows of minutes and more it grows, so that dozens of requests
+// overlap and not thousands.
+func (c Config) patience(unproven time.Duration) time.Duration {
+	return max(c.attemptTimeout(), unproven/16)
+}
+
+// problems names everything that is wrong with a configuration whose defaults
 // are filled in.
-func (c Config) validate() error {
-	var errs []error
+func (c Config) problems() (errs []error) {
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
 	if c.StopTimeout < 0 {
@@ -120,10 +125,7 @@ func (c Config) validate() error {
 		c.validateNames(refuse)
 		c.validateDurations(refuse)
 	}
-	if len(errs) == 0 {
-		return nil
-	}
-	return fmt.Errorf("leaderelection: the configuration is refused: %w", errors.Join(errs...))
+	return errs
 }
 
 func (c Config) validateNames(refuse func(string, ...any)) {

@@ -106,7 +106,7 @@ func FuzzConfig_EachAcceptedOneIsSafe(f *testing.F) {
 		c := valid()
 		c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = time.Duration(lease), time.Duration(deadline), time.Duration(period)
 		c = c.withDefaults()
-		if c.validate() != nil {
+		if len(c.problems()) != 0 {
 			return
 		}
 		if c.Margin() < c.LeaseDuration/10 {
@@ -157,6 +157,21 @@ func TestConfig_HoldsPlainValuesOnly(t *testing.T) {
 		case reflect.Bool, reflect.String, reflect.Int64:
 		default:
 			t.Errorf("%s is a %v: behaviours belong into Options", f.Name, f.Type)
+		}
+	}
+}
+
+func TestNew_TellsOfEverythingInOneError(t *testing.T) {
+	c := valid()
+	c.Identity, c.StopTimeout = "", -1
+	shared := NewSharedWatch(nil, "elsewhere")
+	_, err := New(&c, nil, Callbacks{}, nil, WithLeaseLabels(map[string]string{"not a key": "x", "app": "not a value!"}), WithSharedWatch(shared))
+	if err == nil {
+		t.Fatal("New accepts all of that")
+	}
+	for _, want := range []string{"Identity is empty", "StopTimeout (", "the clientset is nil", `"not a key"`, `"not a value!"`, `"elsewhere"`, "its clientset is nil"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("New = %v; it lacks %q", err, want)
 		}
 	}
 }

@@ -59,39 +59,18 @@ type Elector struct {
 	contact atomic.Pointer[time.Time] // when the API server last told something of the Lease
 
 	// mu guards the rest. It is never held across a request or a callback.
-	mu      sync.Mutex
-	running bool
-	work    *work           // of the term that is, or of one that has not returned
-	tenure  *tenure         // our hold on the Lease; nil without one
-	claim   *write          // the claim that is under way
-	view    view            // what was seen
-	open    openWrites      // of ours, unanswered
-	proven  int64           // renewTime of our last write that is known to have been applied, in microseconds
-	last    int64           // the last renewTime given out, in microseconds
-	moment  uint64          // counts what happens, to order reads and answers
-	refused refusal         // the last write that was refused for something written before it
-	named   string          // the leader that the log named last
-	twins   int             // how many records under our name were seen in turn that we did not write
-	rested  time.Time       // until when an elector that stepped down leaves the Lease to others
-	giveUp  context.Context // of claims and of everything else that ends with Run
-	ended   error           // why the last term ended
-
-	heard       time.Time     // when the Lease was last heard of
-	look        chan struct{} // asks for a look at it
-	watching    bool          // a watch is open
-	mayNotWatch bool          // that was told
-	vacancy     vacancy       // what the claim under way found
-	hesitation  time.Duration // how much later than the heir we claim what was seen last
-	heirship    heirship      // our attempts to be the heir
-
-	changed chan struct{} // closed and replaced at each change
-}
-
-// A refusal is a write that the server refused because something else was
-// written before it.
-type refusal struct {
-	base   uint64
-	moment uint64
+	mu        sync.Mutex
+	running   bool
+	giveUp    context.Context // of claims and of everything else that ends with Run
+	changed   chan struct{}   // closed and replaced at each change
+	observer  observer
+	following following
+	writes    writes
+	heirship  heirship  // our attempts to be the heir
+	tenure    *tenure   // our hold on the Lease; nil without one
+	work      *work     // of the term that is, or of one that has not returned
+	ended     error     // why the last term ended
+	rested    time.Time // until when an elector that stepped down leaves the Lease to others
 }
 
 // New makes an Elector. It returns one error that names everything that is
@@ -101,19 +80,16 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	if config == nil {
 		return nil, errors.New("leaderelection: the configuration is nil: give a *Config")
 	}
-	resolved := config.withDefaults()
-	if err := resolved.validate(); err != nil {
-		return nil, err
-	}
+	resolved, options := config.withDefaults(), newOptions(opts)
+	problems := append(resolved.problems(), options.problems(resolved)...)
 	if isNil(clientset) && resolved.Enabled {
-		return nil, errors.New("leaderelection: the clientset is nil: give a kubernetes.Interface, or set Enabled to false")
+		problems = append(problems, errors.New("the clientset is nil: give a kubernetes.Interface, or set Enabled to false"))
 	}
-	e := &Elector{config: resolved, callbacks: callbacks, changed: make(chan struct{}), look: make(chan struct{}, 1)}
-	for _, option := range opts {
-		if option != nil {
-			option(&e.options)
-		}
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("leaderelection: the configuration is refused: %w", errors.Join(problems...))
 	}
+	e := &Elector{config: resolved, options: options, callbacks: callbacks, changed: make(chan struct{})}
+	e.following.look = make(chan struct{}, 1)
 	e.logger = newLogger(logger, resolved)
 	e.log = slog.New(patientHandler{e.logger.Handler(), &e.scribe})
 	e.notifier.call = callbacks.OnNewLeader

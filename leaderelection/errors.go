@@ -43,6 +43,10 @@ var (
 	// the Lease under our identity.
 	ErrIdentityInUse = errors.New("leaderelection: another process uses the same identity")
 
+	// ErrNotReleased is returned by StepDown when the work has stopped and the
+	// Lease could not be given back: others wait until it runs out.
+	ErrNotReleased = errors.New("leaderelection: the Lease could not be released")
+
 	// ErrNotLeading is returned by StepDown when there is no term to end.
 	ErrNotLeading = errors.New("leaderelection: not leading")
 )

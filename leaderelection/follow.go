@@ -8,6 +8,14 @@ import (
 	clientleaderelection "k8s.io/client-go/tools/leaderelection"
 )
 
+// A following is by what means the observer hears of the Lease.
+type following struct {
+	heard       time.Time     // when the Lease was last heard of
+	look        chan struct{} // asks for a look at it
+	watching    bool          // a watch is open
+	mayNotWatch bool          // that was told
+}
+
 // follow tells the observer what happens to the Lease, until Run ends: a watch,
 // and looks of its own whenever nothing was heard for as long as client-go's
 // electors may take from one look to the next. So a watch that is refused,
@@ -42,7 +50,7 @@ func (e *Elector) follow(ctx context.Context) {
 func (e *Elector) hear() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.heard = time.Now()
+	e.following.heard = time.Now()
 }
 
 // awaitSilence returns when nothing was heard for too long, or, then with true,
@@ -58,7 +66,7 @@ func (e *Elector) awaitSilence(ctx context.Context) (asked bool) {
 		timer := time.NewTimer(patience - quiet)
 		select {
 		case <-ctx.Done():
-		case <-e.look:
+		case <-e.following.look:
 			asked = true
 		case <-timer.C:
 		}
@@ -76,7 +84,7 @@ func (e *Elector) patience() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	longest := e.config.longestPoll()
-	if e.watching {
+	if e.following.watching {
 		return longest
 	}
 	return e.config.RetryPeriod + rand.N(longest-e.config.RetryPeriod+1)
@@ -92,13 +100,13 @@ func (c Config) longestPoll() time.Duration {
 func (e *Elector) quietFor() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return time.Since(e.heard)
+	return time.Since(e.following.heard)
 }
 
 // lookSoon asks for a look at the Lease.
 func (e *Elector) lookSoon() {
 	select {
-	case e.look <- struct{}{}:
+	case e.following.look <- struct{}{}:
 	default: // one is asked for already
 	}
 }

@@ -115,11 +115,11 @@ func (e *Elector) asHeir() heir {
 // next one is far, and of many followers the few that rank highest are left.
 func (e *Elector) inheritLocked() time.Time {
 	h := &e.heirship
-	if h.busy || !e.view.mayInherit(e.asHeir()) {
+	if h.busy || !e.observer.view.mayInherit(e.asHeir()) {
 		return time.Time{}
 	}
-	if !h.since.Equal(e.view.since) {
-		h.since, h.pause = e.view.since, e.config.RetryPeriod/20+rand.N(e.config.RetryPeriod/2+1)
+	if !h.since.Equal(e.observer.view.since) {
+		h.since, h.pause = e.observer.view.since, e.config.RetryPeriod/20+rand.N(e.config.RetryPeriod/2+1)
 	}
 	at := h.since.Add(h.pause)
 	if h.until.After(at) {
@@ -129,7 +129,7 @@ func (e *Elector) inheritLocked() time.Time {
 		return at
 	}
 	h.busy = true
-	lease := e.view.lease.DeepCopy()
+	lease := e.observer.view.lease.DeepCopy()
 	lease.Annotations[heirAnnotation] = e.asHeir().inscription(lease.Spec.AcquireTime.UnixMicro())
 	e.tasks.run(func() { e.enterAsHeir(lease) })
 	return time.Time{}

@@ -79,7 +79,7 @@ func FuzzHeld_NoForeignHolderIsOverlooked(f *testing.F) {
 		if foreign := holder != "me" && s.version > 50; foreign && verdict.cause == nil {
 			t.Errorf("holder %q at version %s was overlooked", holder, version)
 		}
-		v, _ := view{fallback: 15e9}.after(s, 30)
+		v, _ := view{fallback: 15e9}.after(s, 30, false)
 		if until := v.heldUntil(); holder != "" && !until.After(v.since) {
 			t.Errorf("a held Lease is claimable at once: %v", until)
 		}

@@ -24,19 +24,32 @@ func (e *Elector) lead(ctx context.Context, t *tenure, engine *engine) error {
 	if w == nil {
 		return nil
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer e.signalLocked()
+	defer close(w.over)
+	e.endedTerm(t, w, stopped)
 	if !stopped {
 		w.err = fmt.Errorf("%w: it was asked to stop because %w; nothing was released: exit the process",
 			ErrWorkStillRunning, context.Cause(w.context))
+		return w.err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if stopped {
-		e.work = nil
+	e.work = nil
+	w.err = t.releaseError()
+	return nil
+}
+
+// releaseError says why a tenure that is over was not given back, nil if it was,
+// or if it was not ours any more.
+func (t *tenure) releaseError() error {
+	switch {
+	case t == nil || t.released || errors.Is(t.cause, ErrOvertaken) || errors.Is(t.cause, ErrLeaseDeleted):
+		return nil
+	case t.cause != nil:
+		return fmt.Errorf("%w before this: %w", ErrNotReleased, t.cause)
+	default:
+		return fmt.Errorf("%w: others wait until it runs out", ErrNotReleased)
 	}
-	e.endedTerm(t, w, stopped)
-	close(w.over)
-	e.signalLocked()
-	return w.err
 }
 
 // newTerm describes the term that begins with t.

@@ -16,7 +16,7 @@ import (
 // A lock stands between client-go's LeaderElector and the API server, for one
 // attempt to claim the Lease and for the tenure that comes of it. It sends what
 // its tenure may send, on the version that the tenure holds, and refuses the
-// rest. It is used by the engine's goroutine only.
+// rest. One goroutine at a time uses it.
 type lock struct {
 	elector *Elector
 	basis   *coordinationv1.Lease // what is claimed; nil: nothing is there
@@ -167,8 +167,8 @@ func (l *lock) RecordEvent(message string) {
 	}
 	subject := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: e.config.LeaseName, Namespace: e.config.LeaseNamespace}}
 	e.mu.Lock()
-	if e.view.lease != nil {
-		subject.UID, subject.ResourceVersion = e.view.lease.UID, e.view.lease.ResourceVersion
+	if e.observer.view.lease != nil {
+		subject.UID, subject.ResourceVersion = e.observer.view.lease.UID, e.observer.view.lease.ResourceVersion
 	}
 	e.mu.Unlock()
 	subject.APIVersion, subject.Kind = coordinationv1.SchemeGroupVersion.String(), "Lease"

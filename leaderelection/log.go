@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
-	"net/url"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // newLogger returns the logger of an elector: the Lease and the identity stand
@@ -37,14 +34,7 @@ func (c Config) leaseKey() string {
 // each attempt, and what changes is told by our own lines.
 type quietHandler struct{ slog.Handler }
 
-func (h quietHandler) Enabled(ctx context.Context, _ slog.Level) bool {
-	return h.Handler.Enabled(ctx, slog.LevelDebug)
-}
-
 func (h quietHandler) Handle(ctx context.Context, r slog.Record) error {
-	if !h.Enabled(ctx, r.Level) {
-		return nil // errors come without having asked
-	}
 	r.Level = min(r.Level, slog.LevelDebug)
 	return h.Handler.Handle(ctx, r)
 }
@@ -87,6 +77,14 @@ type ailment struct {
 func (t *trouble) read(err error)  { t.note(&t.reading, "reading", err) }
 func (t *trouble) wrote(err error) { t.note(&t.writing, "writing", err) }
 
+// forgetWrites drops what failed in writing: somebody else leads, so nothing is
+// written. It says nothing, for nothing was mended.
+func (t *trouble) forgetWrites() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.writing = ailment{}
+}
+
 // note leaves out requests that we ourselves have given up: they say nothing.
 func (t *trouble) note(a *ailment, doing string, err error) {
 	if errors.Is(err, context.Canceled) {
@@ -126,53 +124,4 @@ func (t *trouble) now() string {
 		}
 	}
 	return ""
-}
-
-// kindOf sorts the errors of requests, "" if err is no trouble.
-func kindOf(err error) string {
-	var urlError *url.Error
-	switch {
-	case err == nil, apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
-		return ""
-	case apierrors.IsForbidden(err):
-		return "forbidden"
-	case apierrors.IsUnauthorized(err):
-		return "unauthorized"
-	case apierrors.IsNotFound(err):
-		return "not found"
-	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
-		return "refused as invalid"
-	case apierrors.IsTooManyRequests(err):
-		return "throttled"
-	case errors.Is(err, context.DeadlineExceeded), apierrors.IsTimeout(err), apierrors.IsServerTimeout(err):
-		return "no answer in time"
-	case errors.As(err, &urlError):
-		return "no connection"
-	case apierrors.ReasonForError(err) != "":
-		return "server error"
-	default:
-		return "other"
-	}
-}
-
-// isRefusal reports whether err says that a write was not applied: by the server,
-// or because it could not be reached at all.
-func isRefusal(err error) bool {
-	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" {
-		return true
-	}
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return false
-	}
-	code := status.Status().Code
-	return code >= 400 && code < 500 && code != 408
-}
-
-// isAbsence reports whether err says that the Lease does not exist. A 404 that
-// does not come from the API of Leases, a proxy's for instance, says nothing
-// about it.
-func isAbsence(err error) bool {
-	return apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, "UnexpectedServerResponse")
 }

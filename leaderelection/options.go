@@ -1,8 +1,11 @@
 package leaderelection
 
 import (
+	"fmt"
 	"maps"
+	"slices"
 
+	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
@@ -16,6 +19,37 @@ type options struct {
 	shared        *SharedWatch
 	priority      int32
 	traces        []Trace
+}
+
+func newOptions(opts []Option) (o options) {
+	for _, option := range opts {
+		if option != nil {
+			option(&o)
+		}
+	}
+	return o
+}
+
+// problems names everything that is wrong with the options.
+func (o options) problems(c Config) (errs []error) {
+	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for _, key := range slices.Sorted(maps.Keys(o.labels)) {
+		for _, msg := range utilvalidation.IsQualifiedName(key) {
+			refuse("WithLeaseLabels: %q is no key for a label: %s", key, msg)
+		}
+		for _, msg := range utilvalidation.IsValidLabelValue(o.labels[key]) {
+			refuse("WithLeaseLabels: %s=%q is no value for a label: %s", key, o.labels[key], msg)
+		}
+	}
+	if s := o.shared; s != nil && c.Enabled {
+		if isNil(s.clientset) {
+			refuse("WithSharedWatch: its clientset is nil: give NewSharedWatch a kubernetes.Interface")
+		}
+		if s.namespace != c.LeaseNamespace {
+			refuse("WithSharedWatch: it watches namespace %q, and LeaseNamespace is %q", s.namespace, c.LeaseNamespace)
+		}
+	}
+	return errs
 }
 
 // WithEventRecorder makes the Elector record an event on the Lease when it

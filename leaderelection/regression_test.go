@@ -2,6 +2,7 @@ package leaderelection_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -11,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
@@ -440,5 +443,100 @@ func TestElector_ARenewalAppliedAfterItsReadBackIsKnownForItsOwn(t *testing.T) {
 		}
 		cancel()
 		<-ran
+	})
+}
+
+// StepDown said nil though the Lease stayed held.
+func TestElector_StepDownSaysThatTheLeaseWasNotReleased(t *testing.T) {
+	play(t, func(s *stage) {
+		leader := s.start("leader")
+		time.Sleep(21 * time.Second)
+		leader.network.Fail(503, 0, leaderelectiontest.Verbs("update"))
+		if err := leader.StepDown(s.Context()); !errors.Is(err, leaderelection.ErrNotReleased) {
+			t.Errorf("StepDown = %v, want ErrNotReleased", err)
+		}
+		if s.holder() != "leader" {
+			t.Errorf("the Lease names %q", s.holder())
+		}
+	})
+}
+
+// A follower went on telling of a claim that had failed long ago.
+func TestElector_AFollowersTroubleWithClaimsIsOverWhenSomebodyElseLeads(t *testing.T) {
+	play(t, func(s *stage) {
+		a := s.candidate("a", nil)
+		a.network.Fail(503, 0, leaderelectiontest.Verbs("create", "update"))
+		a.run()
+		s.until(time.Minute, func() bool { return now(a).Trouble != "" })
+		b := s.start("b")
+		s.until(time.Minute, b.IsLeader)
+		time.Sleep(5 * time.Second)
+		if trouble := now(a).Trouble; trouble != "" {
+			t.Errorf("a follower that need not write is in trouble: %s", trouble)
+		}
+	})
+}
+
+// now is the state of an elector.
+func now(r *replica) leaderelection.State {
+	for state := range r.Changes(context.Background()) {
+		return state
+	}
+	panic("bug: Changes gave nothing")
+}
+
+// A state named a leader whose time had run out.
+func TestElector_AStateNamesNoLeaderWhoseTimeHasRunOut(t *testing.T) {
+	play(t, func(s *stage) {
+		leader := s.start("leader")
+		time.Sleep(5 * time.Second)
+		follower := s.start("follower")
+		time.Sleep(5 * time.Second)
+		follower.network.Cut(hang)
+		time.Sleep(time.Minute)
+		if got := now(follower).Leader; got != "" || got != follower.GetLeader() {
+			t.Errorf("the state names %q, GetLeader %q, want nobody", got, follower.GetLeader())
+		}
+		s.expect(leader)
+	})
+}
+
+// After a failed claim the elector waited for a GET that hung, though the watch
+// had told what had come before the claim.
+func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
+	play(t, func(s *stage) {
+		briefly := int32(1)
+		if _, err := s.server.Put(&coordinationv1.Lease{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "my-app-leader"},
+			Spec:       coordinationv1.LeaseSpec{HolderIdentity: new("foreign"), LeaseDurationSeconds: &briefly},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		r := s.candidate("a", nil)
+		r.network.DelayRequests(100*time.Millisecond, writes, leaderelectiontest.Once())
+		r.network.Cut(hang, leaderelectiontest.Verbs("get"))
+		r.run()
+		time.Sleep(1050 * time.Millisecond) // its first claim is on the way
+		s.edit(giveTo("another"))
+		if took := s.until(10*time.Second, r.IsLeader); took > 2*time.Second {
+			t.Errorf("it led %v after a holder came whose time was up after %d s", took, briefly)
+		}
+	})
+}
+
+// Thousands of requests overlapped where the window was hours long.
+func TestElector_RequestsThatHangForHoursAreFew(t *testing.T) {
+	play(t, func(s *stage) {
+		r := s.start("a", withConfig(func(c *leaderelection.Config) {
+			c.LeaseDuration, c.RenewDeadline = 4*time.Hour, 3*time.Hour
+		}))
+		time.Sleep(5 * time.Second)
+		var sent atomic.Int64
+		r.network.Cut(hang, leaderelectiontest.When(func(leaderelectiontest.Request) bool { sent.Add(1); return true }))
+		time.Sleep(2 * time.Hour)
+		if n := sent.Load(); n > 400 {
+			t.Errorf("%d requests were sent in two hours, and none was answered", n)
+		}
+		s.expect(r)
 	})
 }

@@ -10,6 +10,23 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// The writes of an elector are what it knows of its own requests.
+type writes struct {
+	claim   *write     // the claim that is under way
+	open    openWrites // unanswered
+	proven  int64      // renewTime of the last one that is known to have been applied, in microseconds
+	last    int64      // the last renewTime given out, in microseconds
+	vacancy vacancy    // what the claim under way found
+	refused refusal    // the last one that was refused for something written before it
+}
+
+// A refusal is a write that the server refused because something else was
+// written before it.
+type refusal struct {
+	base   uint64
+	moment uint64
+}
+
 // A request is a write that is on its way. It lives in a context of its own: it
 // may still succeed when nobody waits for it any more.
 type request struct {
@@ -22,10 +39,10 @@ type request struct {
 // earlier one, so that the write is known again whoever reports it.
 func (e *Elector) nextWriteLocked(kind writeKind, base uint64) write {
 	sent := stampNow()
-	e.last = max(e.last+1, sent.at.UnixMicro())
-	w := write{kind: kind, renewed: e.last, base: base, sent: sent}
-	e.open = e.open.with(w, e.config.LeaseDuration)
-	e.moment++
+	e.writes.last = max(e.writes.last+1, sent.at.UnixMicro())
+	w := write{kind: kind, renewed: e.writes.last, base: base, sent: sent}
+	e.writes.open = e.writes.open.with(w, e.config.LeaseDuration)
+	e.observer.moment++
 	return w
 }
 
@@ -53,21 +70,23 @@ func (e *Elector) send(ctx context.Context, w write, lease *coordinationv1.Lease
 
 // answered takes in the reply to a write.
 func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
-	e.trouble.wrote(r.err)
+	if e.holding() != nil || !e.followsAnother() {
+		e.trouble.wrote(r.err)
+	}
 	e.requested(r.kind.String(), r.sent.at, r.err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.moment++
+	e.observer.moment++
 	if r.err == nil {
 		e.proveLocked(r.write, reply)
 		e.sightLocked(sighting{lease: reply, version: versionOf(reply), at: time.Now()})
 		return
 	}
 	w := r.write
-	w.answered, w.refused = e.moment, isRefusal(r.err)
-	e.open = e.open.update(w)
+	w.answered, w.refused = e.observer.moment, isRefusal(r.err)
+	e.writes.open = e.writes.open.update(w)
 	if apierrors.IsConflict(r.err) || apierrors.IsAlreadyExists(r.err) {
-		e.refused = refusal{base: w.base, moment: e.moment}
+		e.writes.refused = refusal{base: w.base, moment: e.observer.moment}
 	}
 }
 
@@ -98,8 +117,8 @@ func (e *Elector) read(ctx context.Context, timeout time.Duration) (news bool, e
 func (e *Elector) disprove(asked uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.open = e.open.without(func(w write) bool {
-		return w.refused && w.answered < asked && w.renewed != renewedAt(e.view.lease)
+	e.writes.open = e.writes.open.without(func(w write) bool {
+		return w.refused && w.answered < asked && w.renewed != renewedAt(e.observer.view.lease)
 	})
 }
 
@@ -108,8 +127,8 @@ func (e *Elector) disprove(asked uint64) {
 func (e *Elector) tick() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.moment++
-	return e.moment
+	e.observer.moment++
+	return e.observer.moment
 }
 
 // readTimeout is how long a follower waits for one answer.
@@ -125,7 +144,7 @@ func (e *Elector) enterAsHeir(lease *coordinationv1.Lease) {
 	e.requested(RequestHeir, sent, err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.moment++
+	e.observer.moment++
 	e.heirship.busy = false
 	if err == nil && reply != nil {
 		e.sightLocked(sighting{lease: reply, version: versionOf(reply), at: time.Now()})

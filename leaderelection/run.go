@@ -45,11 +45,11 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 	if e.work != nil && !e.work.hasReturned() {
 		return nil, fmt.Errorf("%w: exit the process", ErrWorkStillRunning)
 	}
-	e.running, e.work, e.claim, e.twins = true, nil, nil, 0
+	e.running, e.work, e.writes.claim, e.observer.twins = true, nil, nil, 0
 	e.turning.within(0)
 	e.looking.within(0)
-	if e.view.version == 0 && e.view.lease != nil || !e.view.known {
-		e.view = view{fallback: e.config.LeaseDuration} // without versions nothing old can be told from what is new
+	if e.observer.view.version == 0 && e.observer.view.lease != nil || !e.observer.view.known {
+		e.observer.view = view{fallback: e.config.LeaseDuration} // without versions nothing old can be told from what is new
 	}
 	var cancel context.CancelFunc
 	e.giveUp, cancel = context.WithCancel(context.Background())
@@ -81,7 +81,7 @@ func (e *Elector) campaign(ctx context.Context) error {
 			return err
 		}
 		if ctx.Err() != nil {
-			e.settle()
+			e.releaseLateClaims()
 			return nil
 		}
 		if err := e.attempt(ctx, basis); err != nil {
@@ -95,7 +95,7 @@ func (e *Elector) campaign(ctx context.Context) error {
 func (e *Elector) awaitClaimable(ctx context.Context) (*coordinationv1.Lease, error) {
 	for {
 		e.mu.Lock()
-		basis, twins, changed := e.view.lease, e.twins, e.changed
+		basis, twins, changed := e.observer.view.lease, e.observer.twins, e.changed
 		at, known := e.claimableAtLocked()
 		errand := e.inheritLocked()
 		e.mu.Unlock()
@@ -129,9 +129,9 @@ func (e *Elector) claimableAtLocked() (time.Time, bool) {
 	if e.options.claimUnmarked {
 		rule.unmarkedPause = 0
 	}
-	at, known := e.view.claimableAt(rule)
-	if h := e.view.heir().identity; h != "" && h != e.config.Identity && !e.wroteLocked(e.view.lease) {
-		at = at.Add(e.hesitation)
+	at, known := e.observer.view.claimableAt(rule)
+	if h := e.observer.view.heir().identity; h != "" && h != e.config.Identity && !e.wroteLocked(e.observer.view.lease) {
+		at = at.Add(e.observer.hesitation)
 	}
 	if e.rested.After(at) {
 		at = e.rested
@@ -143,6 +143,7 @@ func (e *Elector) claimableAtLocked() (time.Time, bool) {
 // under way when ctx ends is awaited: a claim that is won then is released.
 func (e *Elector) attempt(ctx context.Context, basis *coordinationv1.Lease) error {
 	e.turning.within(e.config.Window())
+	before := e.counted()
 	l := e.newLock(basis)
 	engine, err := e.startEngine(l)
 	if err != nil {
@@ -156,18 +157,48 @@ func (e *Elector) attempt(ctx context.Context, basis *coordinationv1.Lease) erro
 	case <-engine.done:
 	}
 	engine.end()
-	e.recover(ctx)
+	e.lookAgain(ctx, before)
 	return nil
 }
 
-// recover pauses after a failed attempt, shortly if somebody else was faster,
-// and looks at the Lease anew.
-func (e *Elector) recover(ctx context.Context) {
+// lookAgain pauses after a failed attempt, shortly if somebody else was faster,
+// and looks at the Lease anew; unless the watch has told, or tells meanwhile, what
+// has happened since before, when the attempt began.
+func (e *Elector) lookAgain(ctx context.Context, before uint64) {
 	delay := e.config.RetryPeriod/40 + rand.N(e.config.RetryPeriod/5+1)
 	if e.trouble.now() != "" {
 		delay = e.config.RetryPeriod + rand.N(e.config.RetryPeriod/2+1)
 	}
-	if pause(ctx, nil, delay) == nil {
-		_, _ = e.read(ctx, e.config.readTimeout()) // told by trouble; the next claim fails if it rests on the past
+	if pause(ctx, nil, delay) != nil {
+		return
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	looked := make(chan struct{})
+	e.tasks.run(func() {
+		defer close(looked)
+		_, _ = e.read(ctx, e.config.readTimeout()) // told by trouble; the next claim fails if it rests on the past
+	})
+	for {
+		e.mu.Lock()
+		news, changed := e.observer.view.counted != before, e.changed
+		e.mu.Unlock()
+		if news {
+			return
+		}
+		select {
+		case <-looked:
+			return
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+// counted is when anything new was last seen of the Lease.
+func (e *Elector) counted() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.observer.view.counted
 }

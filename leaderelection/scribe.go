@@ -16,6 +16,7 @@ type scribe struct {
 
 	mu    sync.Mutex
 	queue []line
+	lost  int // lines that the queue had no room for
 	busy  bool
 	idle  chan struct{} // closed when the goroutine has ended
 }
@@ -33,6 +34,10 @@ type patientHandler struct {
 	slog.Handler
 	scribe *scribe
 }
+
+// Enabled does not ask the caller's handler: the scribe does, where it may take
+// its time.
+func (h patientHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle never blocks and never fails.
 func (h patientHandler) Handle(_ context.Context, r slog.Record) error {
@@ -54,6 +59,7 @@ func (s *scribe) write(l line) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue) == maxLines {
+		s.lost++
 		return
 	}
 	s.queue = append(s.queue, l)
@@ -63,20 +69,47 @@ func (s *scribe) write(l line) {
 	}
 }
 
+// work writes until the queue is empty. A handler that ends its goroutine ends
+// this one only: the next line gets another.
 func (s *scribe) work() {
-	for {
+	defer func() {
 		s.mu.Lock()
-		if len(s.queue) == 0 {
-			s.busy = false
-			close(s.idle)
-			s.mu.Unlock()
+		defer s.mu.Unlock()
+		if len(s.queue) > 0 {
+			s.tasks.detach(s.work)
 			return
 		}
-		next := s.queue[0]
-		s.queue = s.queue[1:]
-		s.mu.Unlock()
-		_ = next.handler.Handle(context.Background(), next.record) // there is nobody to tell
+		s.busy = false
+		close(s.idle)
+	}()
+	for {
+		next, ok := s.next()
+		if !ok {
+			return
+		}
+		ctx := context.Background()
+		if next.handler.Enabled(ctx, next.record.Level) {
+			_ = next.handler.Handle(ctx, next.record) // there is nobody to tell
+		}
 	}
+}
+
+// next takes the first line of the queue; after lines were lost, one that says so.
+func (s *scribe) next() (line, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		return line{}, false
+	}
+	first := s.queue[0]
+	if s.lost > 0 && len(s.queue) < maxLines {
+		r := slog.NewRecord(time.Now(), slog.LevelWarn, "Log lines were lost: the handler was blocked", 0)
+		r.AddAttrs(slog.Int("lines", s.lost))
+		s.lost = 0
+		return line{first.handler, r}, true
+	}
+	s.queue = s.queue[1:]
+	return first, true
 }
 
 // flush waits until everything is written, for at most timeout.

@@ -2,8 +2,6 @@ package leaderelection
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -28,8 +26,9 @@ type SharedWatch struct {
 	electors map[string]map[*Elector]bool // by the name of their Lease
 }
 
-// NewSharedWatch makes a watch of namespace. It sends nothing before an Elector
-// that has it runs. An Elector of another namespace ignores it.
+// NewSharedWatch makes a watch of namespace, on the cluster that its electors
+// campaign on. It sends nothing before an Elector that has it runs. New refuses it
+// to an Elector of another namespace.
 func NewSharedWatch(clientset kubernetes.Interface, namespace string) *SharedWatch {
 	return &SharedWatch{clientset: clientset, namespace: namespace, electors: map[string]map[*Elector]bool{}}
 }
@@ -40,10 +39,10 @@ func WithSharedWatch(shared *SharedWatch) Option {
 	return func(o *options) { o.shared = shared }
 }
 
-// join lets e hear what the watch says, and returns the watch; nil if e cannot
-// use it.
+// join lets e hear what the watch says, and returns the watch; nil if e has none
+// that is shared.
 func (s *SharedWatch) join(e *Elector) *watcher {
-	if s == nil || isNil(s.clientset) || s.namespace != e.config.LeaseNamespace {
+	if s == nil {
 		return nil
 	}
 	s.mu.Lock()
@@ -54,10 +53,9 @@ func (s *SharedWatch) join(e *Elector) *watcher {
 	if s.watcher == nil {
 		s.startLocked(e.config.readTimeout(), e.config.RetryPeriod/4)
 	}
-	w, open, err := s.watcher, s.open, s.err
-	s.mu.Unlock()
-	e.watchChanged(open, err)
-	return w
+	defer s.mu.Unlock()
+	e.watchChanged(s.open, s.err)
+	return s.watcher
 }
 
 func (s *SharedWatch) startLocked(connect, pause time.Duration) {
@@ -102,9 +100,8 @@ func (s *SharedWatch) tell(event watch.Event) {
 		return
 	}
 	s.mu.Lock()
-	listeners := slices.Collect(maps.Keys(s.electors[lease.Name]))
-	s.mu.Unlock()
-	for _, e := range listeners {
+	defer s.mu.Unlock() // held: whoever has left is told nothing any more
+	for e := range s.electors[lease.Name] {
 		e.sightEvent(event)
 	}
 }
@@ -112,15 +109,14 @@ func (s *SharedWatch) tell(event watch.Event) {
 // changed passes on that w was opened or has ended, if it is still in use.
 func (s *SharedWatch) changed(w *watcher, open bool, err error) {
 	s.mu.Lock()
-	var listeners []*Elector
-	if s.watcher == w {
-		s.open, s.err = open, err
-		for _, group := range s.electors {
-			listeners = slices.AppendSeq(listeners, maps.Keys(group))
-		}
+	defer s.mu.Unlock()
+	if s.watcher != w {
+		return
 	}
-	s.mu.Unlock()
-	for _, e := range listeners {
-		e.watchChanged(open, err)
+	s.open, s.err = open, err
+	for _, group := range s.electors {
+		for e := range group {
+			e.watchChanged(open, err)
+		}
 	}
 }

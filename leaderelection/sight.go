@@ -12,33 +12,42 @@ type leader struct {
 	until    time.Time // zero: for ever
 }
 
+// An observer is what an elector knows of the Lease by having looked.
+type observer struct {
+	view       view
+	moment     uint64        // counts what happens, to order reads and answers
+	named      string        // the leader that the log named last
+	twins      int           // how many records under our name were seen in turn that we did not write
+	hesitation time.Duration // how much later than the heir we claim what was seen last
+}
+
 // sight is where every observation comes in, whoever made it. It reports whether
 // it said anything new.
 func (e *Elector) sight(s sighting) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.moment++
+	e.observer.moment++
 	return e.sightLocked(s)
 }
 
 func (e *Elector) sightLocked(s sighting) bool {
-	if base := e.refused; s.asked > base.moment && s.version != 0 && s.version < base.base {
+	if base := e.writes.refused; s.asked > base.moment && s.version != 0 && s.version < base.base {
 		s.rewound = true
-		e.refused = refusal{}
+		e.writes.refused = refusal{}
 	}
 	e.judgeLocked(s)
 
-	before := e.view
-	next, news := before.after(s, e.moment)
+	before := e.observer.view
+	next, news := before.after(s, e.observer.moment, e.wroteLocked(before.lease))
 	if !news {
 		return false
 	}
-	e.view, e.heard = next, s.at
+	e.observer.view, e.following.heard = next, s.at
 	defer e.signalLocked()
 	if before.known && sameTenure(before.lease, next.lease) {
 		return true
 	}
-	e.hesitation = hesitate()
+	e.observer.hesitation = hesitate()
 	e.countTwinsLocked(next.lease)
 	e.nameLeaderLocked(next)
 	return true
@@ -48,7 +57,7 @@ func (e *Elector) sightLocked(s sighting) bool {
 func (e *Elector) judgeLocked(s sighting) {
 	t := e.tenure
 	if t == nil {
-		if w, ok := e.open.find(e.config.Identity, s.lease); ok && s.lease != nil {
+		if w, ok := e.writes.open.find(e.config.Identity, s.lease); ok && s.lease != nil {
 			e.proveLocked(w, s.lease)
 		}
 		return
@@ -56,7 +65,7 @@ func (e *Elector) judgeLocked(s sighting) {
 	if t.cause != nil || t.released {
 		return
 	}
-	v := t.judge(s, e.open)
+	v := t.judge(s, e.writes.open)
 	switch {
 	case v.cause != nil:
 		e.loseLocked(v.cause)
@@ -72,10 +81,10 @@ func (e *Elector) wroteLocked(lease *coordinationv1.Lease) bool {
 	if lease == nil || holderOf(lease) != e.config.Identity {
 		return false
 	}
-	if _, ok := e.open.find(e.config.Identity, lease); ok {
+	if _, ok := e.writes.open.find(e.config.Identity, lease); ok {
 		return true
 	}
-	return e.proven != 0 && renewedAt(lease) == e.proven
+	return e.writes.proven != 0 && renewedAt(lease) == e.writes.proven
 }
 
 // twinLimit is how many records under our name, not written by us, must be seen
@@ -86,10 +95,10 @@ const twinLimit = 3
 
 func (e *Elector) countTwinsLocked(lease *coordinationv1.Lease) {
 	if holderOf(lease) == e.config.Identity && !e.wroteLocked(lease) {
-		e.twins++
+		e.observer.twins++
 		return
 	}
-	e.twins = 0
+	e.observer.twins = 0
 }
 
 // nameLeaderLocked tells GetLeader and OnNewLeader who leads.
@@ -99,9 +108,10 @@ func (e *Elector) nameLeaderLocked(v view) {
 	e.notifier.offer(identity)
 	if identity != "" && identity != e.config.Identity {
 		e.rested = time.Time{}
+		e.trouble.forgetWrites()
 	}
-	if identity != e.named {
-		e.named = identity
+	if identity != e.observer.named {
+		e.observer.named = identity
 		e.seen(identity)
 		if identity == "" {
 			e.log.Info("The Lease is free")
@@ -109,6 +119,13 @@ func (e *Elector) nameLeaderLocked(v view) {
 			e.log.Info("Leader seen", "leader", identity)
 		}
 	}
+}
+
+// followsAnother reports whether somebody else leads: what becomes of our writes,
+// late ones of an earlier term, is then no trouble.
+func (e *Elector) followsAnother() bool {
+	leader := e.GetLeader()
+	return leader != "" && leader != e.config.Identity
 }
 
 // signalLocked wakes everybody who waits for a change.

@@ -12,7 +12,7 @@ type State struct {
 	// Leading is whether the work's context is live, and Term the term then.
 	Leading bool
 	Term    Term
-	// Leader is the holder of the Lease as last seen, "" if there is none.
+	// Leader is whom GetLeader names.
 	Leader string
 	// Watching is whether the Lease is watched; if not it is polled.
 	Watching bool
@@ -57,11 +57,8 @@ func (e *Elector) Changes(ctx context.Context) iter.Seq[State] {
 func (e *Elector) state() (State, <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	state := State{Running: e.running, Leader: e.view.holder(), Ended: e.ended,
-		Watching: e.watching, Heir: e.view.heir().identity, Trouble: e.trouble.now()}
-	if !e.config.Enabled && e.work != nil {
-		state.Leader = e.config.Identity
-	}
+	state := State{Running: e.running, Leader: e.GetLeader(), Ended: e.ended,
+		Watching: e.following.watching, Heir: e.observer.view.heir().identity, Trouble: e.trouble.now()}
 	if w := e.work; w != nil && w.context.Err() == nil {
 		state.Leading, state.Term = true, w.term
 	}

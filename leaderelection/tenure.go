@@ -37,9 +37,9 @@ func tokenOf(lease *coordinationv1.Lease) Token {
 func (e *Elector) beginTenureLocked(w write, lease *coordinationv1.Lease) {
 	t := &tenure{token: tokenOf(lease), lost: make(chan struct{})}
 	t.requests, t.cancel = context.WithCancel(context.Background())
-	e.claim, e.tenure = nil, t
+	e.writes.claim, e.tenure = nil, t
 	e.holdLocked(w, lease)
-	if v := e.view; v.version > t.version {
+	if v := e.observer.view; v.version > t.version {
 		// Something newer was seen before the reply to the claim came.
 		e.judgeLocked(sighting{lease: v.lease, version: v.version, at: time.Now()})
 	}
@@ -49,9 +49,9 @@ func (e *Elector) beginTenureLocked(w write, lease *coordinationv1.Lease) {
 // on the same version or an older one can no longer be applied: their place is
 // taken.
 func (e *Elector) holdLocked(w write, lease *coordinationv1.Lease) {
-	e.tenure.held = held{identity: e.config.Identity, lease: lease, version: versionOf(lease), write: w, answered: e.moment}
-	e.proven = w.renewed
-	e.open = e.open.without(func(o write) bool { return o.base <= w.base })
+	e.tenure.held = held{identity: e.config.Identity, lease: lease, version: versionOf(lease), write: w, answered: e.observer.moment}
+	e.writes.proven = w.renewed
+	e.writes.open = e.writes.open.without(func(o write) bool { return o.base <= w.base })
 }
 
 // proveLocked takes in that a write of ours was applied and left lease on the
@@ -60,15 +60,15 @@ func (e *Elector) holdLocked(w write, lease *coordinationv1.Lease) {
 func (e *Elector) proveLocked(w write, lease *coordinationv1.Lease) {
 	t := e.tenure
 	switch {
-	case t == nil && e.claim != nil && w.renewed == e.claim.renewed:
+	case t == nil && e.writes.claim != nil && w.renewed == e.writes.claim.renewed:
 		e.beginTenureLocked(w, lease)
 	case t == nil:
 		// A claim that was given up as unanswered. The record is known as our
-		// own as long as it stays in e.open, and may be claimed again at once.
+		// own as long as it stays in e.writes.open, and may be claimed again at once.
 	case w.renewed <= t.write.renewed:
 		// An answer that came after a later one, or of an earlier tenure.
 	case w.kind == releasing:
-		e.proven = w.renewed
+		e.writes.proven = w.renewed
 		t.released = true
 	case e.trustIn(t).remaining(time.Now()) <= 0:
 		e.loseLocked(ErrRenewalFailed)

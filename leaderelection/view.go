@@ -26,16 +26,18 @@ type view struct {
 	since     time.Time             // when our clock first saw this UID and spec
 	counted   uint64                // the moment at which the newest observation was taken in
 	gone      *coordinationv1.Lease // a Lease that was deleted while somebody held it
-	protected time.Time             // until when the holder of gone may still be at work
+	protected time.Time             // until when somebody may still be at work whom the Lease does not name any more
 	fallback  time.Duration         // what a missing LeaseDuration counts as: our own
 }
 
 // after returns the view once s was taken in at moment, and whether s said
 // anything new. Observations are ordered by resourceVersion, across UIDs; where
-// there is none, a read counts if it was sent after the last observation.
-func (v view) after(s sighting, moment uint64) (view, bool) {
+// there is none, a read counts if it was sent after the last observation. ours
+// says that this elector wrote the Lease as it was seen last: then nobody needs
+// to be protected when it is gone, for its own work returns before it claims.
+func (v view) after(s sighting, moment uint64, ours bool) (view, bool) {
 	if s.rewound {
-		return view{known: true, lease: s.lease, version: s.version, since: s.at, counted: moment, fallback: v.fallback}, true
+		return v.rewound(s, moment), true
 	}
 	if v.known && !v.newer(s) {
 		return v, false
@@ -46,12 +48,24 @@ func (v view) after(s sighting, moment uint64) (view, bool) {
 		return next, true
 	}
 	next.since = s.at
-	if gone := s.lease == nil || v.lease != nil && v.lease.UID != s.lease.UID; gone {
-		if until := v.heldUntil(); until.After(next.protected) {
-			next.gone, next.protected = v.lease, until
+	if gone := s.lease == nil || v.lease != nil && v.lease.UID != s.lease.UID; gone && v.holder() != "" {
+		next.gone = v.lease
+		if until := v.heldUntil(); !ours && until.After(next.protected) {
+			next.protected = until
 		}
 	}
 	return next, true
+}
+
+// rewound is the view after history ran backwards: all is forgotten but that, a
+// moment ago, somebody may have led whom the past does not show. He has his time.
+func (v view) rewound(s sighting, moment uint64) view {
+	protected := s.at.Add(v.fallback)
+	if until := v.heldUntil(); until.After(protected) {
+		protected = until
+	}
+	return view{known: true, lease: s.lease, version: s.version, since: s.at, counted: moment,
+		protected: protected, fallback: v.fallback}
 }
 
 // newer reports whether s is to be believed over what is known.
@@ -111,7 +125,7 @@ func (v view) claimableAt(rule claimRule) (time.Time, bool) {
 	default:
 		at = v.heldUntil()
 	}
-	if v.protected.After(at) && !rule.own(v.gone) {
+	if v.protected.After(at) {
 		at = v.protected
 	}
 	return at, true

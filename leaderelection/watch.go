@@ -151,16 +151,16 @@ func (e *Elector) watchChanged(open bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.watched(open, err)
-	if e.watching != open {
-		e.watching = open
+	if e.following.watching != open {
+		e.following.watching = open
 		e.signalLocked()
 	}
 	switch forbidden := apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsMethodNotSupported(err); {
-	case forbidden && !e.mayNotWatch:
-		e.mayNotWatch = true
+	case forbidden && !e.following.mayNotWatch:
+		e.following.mayNotWatch = true
 		e.log.Warn("The Lease may not be watched: it is polled, so a handover takes seconds", "missing", "watch", "err", err)
-	case open && e.mayNotWatch:
-		e.mayNotWatch = false
+	case open && e.following.mayNotWatch:
+		e.following.mayNotWatch = false
 		e.log.Info("The Lease may be watched now")
 	case err != nil && !forbidden:
 		e.log.Debug("The watch has ended: a new one is opened", "err", err)

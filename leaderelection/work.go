@@ -21,7 +21,7 @@ type work struct {
 	returned chan struct{} // closed when OnStartedLeading has returned
 	finished chan struct{} // closed when OnStoppedLeading has returned too
 	over     chan struct{} // closed when the term is over, released or not
-	err      error         // then: ErrWorkStillRunning, or nil
+	err      error         // then: why it did not end as StepDown promises, or nil
 	told     Ending        // once context is cancelled
 	stopping chan struct{} // closed when OnStoppedLeading is called; only the elector's goroutine does that
 }
@@ -55,7 +55,7 @@ func (e *Elector) startWork(ctx context.Context, term Term, t *tenure) *work {
 	e.trust.Store(trust)
 	e.signalLocked()
 	w.log.Info("Became leader")
-	e.began(term, e.vacancy)
+	e.began(term, e.writes.vacancy)
 	e.tasks.detach(func() {
 		defer close(w.returned)
 		if e.callbacks.OnStartedLeading != nil {
@@ -127,8 +127,9 @@ func isClosed(c <-chan struct{}) bool {
 // has been called, for that may be the caller. Called by OnStartedLeading with any
 // other context it waits for itself.
 //
-// It returns ErrNotLeading if there is no term to end, ErrWorkStillRunning if
-// the work did not stop in time, and the cause of ctx if that ended first.
+// It returns ErrNotLeading if there is no term to end, ErrWorkStillRunning if the
+// work did not stop in time, ErrNotReleased if it did and the Lease could not be
+// released, and the cause of ctx if that ended first.
 func (e *Elector) StepDown(ctx context.Context) error {
 	e.mu.Lock()
 	w := e.work

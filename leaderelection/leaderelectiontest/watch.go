@@ -115,10 +115,14 @@ func (w *watchStream) fill() error {
 	if due.IsZero() || due.After(w.deadline) {
 		due = w.deadline
 	}
-	timer := time.NewTimer(time.Until(due))
-	defer timer.Stop()
+	var alarm <-chan time.Time // none while nothing gets through, not even the end
+	if !held {
+		timer := time.NewTimer(time.Until(due))
+		defer timer.Stop()
+		alarm = timer.C
+	}
 	select {
-	case <-timer.C:
+	case <-alarm:
 	case <-changed:
 	case <-w.closed:
 		return errors.New("http: read on closed response body")

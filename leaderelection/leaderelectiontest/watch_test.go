@@ -82,3 +82,23 @@ func TestNetwork_HoldsWatchEventsBack(t *testing.T) {
 		expect(0, false)
 	})
 }
+
+// A watch that hung longer than it would have lasted spun without end.
+func TestNetwork_AWatchHangsLongerThanItWouldHaveLasted(t *testing.T) {
+	harm(t, func(h *harmed) {
+		w, err := h.leases.Watch(h.Context(), metav1.ListOptions{ResourceVersion: h.lease.ResourceVersion})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Stop()
+		fault := h.net.Cut(leaderelectiontest.Hang)
+		time.Sleep(24 * time.Hour)
+		if got, open := h.events(w); got != 0 || !open {
+			t.Errorf("%d events, open %v while it hangs", got, open)
+		}
+		fault.Heal()
+		if _, open := h.events(w); open {
+			t.Error("it is still open a day later")
+		}
+	})
+}

@@ -6,10 +6,10 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 )
 
-// settle finds out what became of claims that were not answered when ctx ended,
+// releaseLateClaims finds out what became of claims that were not answered when ctx ended,
 // and releases the Lease if one of them was won. It ends with the last claim's
 // window.
-func (e *Elector) settle() {
+func (e *Elector) releaseLateClaims() {
 	if !e.config.ReleaseOnCancel {
 		return
 	}
@@ -38,10 +38,10 @@ func (e *Elector) settle() {
 // unsettledLocked returns a claim that may yet be won, or has been: then with the
 // Lease that it left.
 func (e *Elector) unsettledLocked() (*write, *coordinationv1.Lease, <-chan struct{}) {
-	if w, ok := e.open.find(e.config.Identity, e.view.lease); ok && w.kind == claiming {
-		return &w, e.view.lease, e.changed
+	if w, ok := e.writes.open.find(e.config.Identity, e.observer.view.lease); ok && w.kind == claiming {
+		return &w, e.observer.view.lease, e.changed
 	}
-	for _, w := range e.open {
+	for _, w := range e.writes.open {
 		if w.kind == claiming && !w.refused && w.sent.age(time.Now()) < e.config.Window() {
 			return &w, nil, e.changed
 		}
