@@ -27,7 +27,7 @@ demo: ## Three replicas, stopped, killed and frozen (KUBECONFIG=path: on your cl
 	@$(DEMO_ASSETS) go build -o bin/demo ./hack/demo && exec bin/demo $(DEMO_CLUSTER) $(DEMOFLAGS)
 
 .PHONY: bench
-bench: ## Measure beside client-go and controller-runtime, in 7 minutes (BENCHFLAGS='-only handover')
+bench: ## Measure beside client-go and controller-runtime, in 10 minutes (BENCHFLAGS='-only handover')
 	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
 	go build -o bin/bench ./hack/bench && exec bin/bench $(BENCHFLAGS)
 

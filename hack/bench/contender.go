@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clientleaderelection "k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -32,6 +34,11 @@ type candidate struct {
 	identity string
 	client   *client
 	work     func(context.Context) // returns as soon as its context ends
+
+	// A process of a fleet has these too; they may be nil.
+	ready   func()                                         // it campaigns, or is about to
+	observe func(context.Context, *leaderelection.Elector) // until the context ends
+	operate func(crmanager.Manager) error                  // adds a controller in the place of the work
 }
 
 // A contender is a way to elect a leader. Its campaign goes on until ctx is done,
@@ -84,6 +91,7 @@ func campaignClientGo(ctx context.Context, c candidate) error {
 	if err != nil {
 		return err
 	}
+	c.isReady()
 	elector.Run(ctx)
 	return nil
 }
@@ -94,7 +102,29 @@ func campaignIncumbent(ctx context.Context, c candidate) error {
 	if err != nil {
 		return err
 	}
+	c.isReady()
+	defer c.watch(elector)()
 	return elector.Run(ctx)
+}
+
+func (c candidate) isReady() {
+	if c.ready != nil {
+		c.ready()
+	}
+}
+
+// watch has the elector observed until stop is called.
+func (c candidate) watch(elector *leaderelection.Elector) (stop func()) {
+	if c.observe == nil || elector == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.observe(ctx, elector)
+	}()
+	return func() { cancel(); <-done }
 }
 
 func (c candidate) config() *leaderelection.Config {
@@ -129,16 +159,34 @@ func (c candidate) managerOptions() crmanager.Options {
 		LeaseDuration: &c.pace.lease, RenewDeadline: &c.pace.renew, RetryPeriod: &c.pace.retry,
 		Logger:  logr.Discard(),
 		Metrics: metricsserver.Options{BindAddress: "0"},
+		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}},
 	}
 }
 
 func (c candidate) runManager(ctx context.Context, mgr crmanager.Manager) error {
-	err := mgr.Add(crmanager.RunnableFunc(func(ctx context.Context) error {
+	operate := c.operate
+	if operate == nil {
+		operate = c.addWork
+	}
+	if err := errors.Join(operate(mgr), mgr.Add(everywhere{c.isReady})); err != nil {
+		return err
+	}
+	defer c.watch(manager.ElectorOf(mgr))()
+	return mgr.Start(ctx)
+}
+
+func (c candidate) addWork(mgr crmanager.Manager) error {
+	return mgr.Add(crmanager.RunnableFunc(func(ctx context.Context) error {
 		c.work(ctx)
 		return nil
 	}))
-	if err != nil {
-		return err
-	}
-	return mgr.Start(ctx)
 }
+
+// everywhere is a Runnable that calls f, whether or not its Manager leads.
+type everywhere struct{ f func() }
+
+// Start implements manager.Runnable.
+func (e everywhere) Start(context.Context) error { e.f(); return nil }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (e everywhere) NeedLeaderElection() bool { return false }

@@ -26,6 +26,13 @@ import (
 )
 
 func main() {
+	if text := os.Getenv(ordersVariable); text != "" {
+		if err := runReplica(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	only := flag.String("only", "", "measure only these parts, with commas between them: "+strings.Join(names(), ", "))
 	rounds := flag.Int("rounds", 30, "how many handovers of each contender")
 	out := flag.String("out", "hack/bench/results", "where a run of all parts writes its results; with -only, nothing is written unless this is given")
@@ -61,6 +68,7 @@ type part struct {
 
 var parts = []part{
 	{"handover", (*bench).measureHandover, false},
+	{"rollout", (*bench).measureRollout, false},
 	{"crash", (*bench).measureCrash, true},
 	{"requests", (*bench).measureRequests, false},
 	{"cpu", (*bench).measureCPU, false},

@@ -44,13 +44,21 @@ func (f *figures) add(group, name, unit string, values map[string]float64) {
 // wantAtMost puts a target on the last figure.
 func (f figures) wantAtMost(limit float64) {
 	last := &f[len(f)-1]
-	last.Target = &target{"<=", limit, last.Values[incumbent] <= limit}
+	last.Target = &target{"<=", limit, last.ours() <= limit}
 }
 
 // wantAtLeast puts a target on the last figure.
 func (f figures) wantAtLeast(limit float64) {
 	last := &f[len(f)-1]
-	last.Target = &target{">=", limit, last.Values[incumbent] >= limit}
+	last.Target = &target{">=", limit, last.ours() >= limit}
+}
+
+// ours is Incumbent's value: that of the Elector alone, if it took part.
+func (f figure) ours() float64 {
+	if v, ok := f.Values[incumbent]; ok {
+		return v
+	}
+	return f.Values[incumbentMgr]
 }
 
 // each makes a value of each contender's samples.
@@ -79,6 +87,38 @@ func handoverFigures(samples map[string][]float64) (f figures) {
 	f.wantAtMost(1.3)
 	f.add(group, "client-go's median, as multiple of it", "", each(samples, func(s summary) float64 { return slow / s.Median }))
 	f.wantAtLeast(150)
+	return f
+}
+
+// operatorFigures tell for how long nobody reconciled.
+func operatorFigures(rolls map[string][]rollout) (f figures) {
+	group := fmt.Sprintf("rolling update of a three-replica operator, %v, %d rounds", defaultPace, rolloutRounds)
+	idle := map[string][]float64{}
+	for name, rounds := range rolls {
+		for _, r := range rounds {
+			idle[name] = append(idle[name], milliseconds(r.idle))
+		}
+	}
+	f.add(group, "nobody reconciles, median of an update", "ms", each(idle, medianOf))
+	f.add(group, "nobody reconciles, most", "ms", each(idle, maxOf))
+	return append(f, handoverCounts(group, rolls)...)
+}
+
+// fleetFigures tell how often leadership changed hands.
+func fleetFigures(rolls map[string][]rollout) figures {
+	return handoverCounts(fmt.Sprintf("rolling update of %d replicas, of the old ones the leader is stopped first, %v, %d rounds", fleetSize, defaultPace, rolloutRounds), rolls)
+}
+
+func handoverCounts(group string, rolls map[string][]rollout) (f figures) {
+	counts := map[string][]float64{}
+	for name, rounds := range rolls {
+		for _, r := range rounds {
+			counts[name] = append(counts[name], float64(r.handovers))
+		}
+	}
+	f.add(group, "handovers, median of an update", "", each(counts, medianOf))
+	f.add(group, "handovers, most", "", each(counts, maxOf))
+	f.wantAtMost(1)
 	return f
 }
 

@@ -45,12 +45,19 @@ func TestHandoverFigures_KnowTheirTargets(t *testing.T) {
 	}
 }
 
+// rolloutsOf is two updates of the manager, with that many handovers.
+func rolloutsOf(first, second int) map[string][]rollout {
+	return map[string][]rollout{incumbentMgr: {{handovers: first}, {handovers: second}}, runtimeName: {{handovers: 3}}}
+}
+
 func TestFigures_KnowTheirTargets(t *testing.T) {
 	good, bad := footprint{heap: 96, goroutines: 8, leading: manyElectors}, footprint{heap: 97, goroutines: 8.1, leading: manyElectors - 1, lost: 1}
 	for name, c := range map[string]struct {
 		figures figures
 		missed  []string
 	}{
+		"rollout, good":  {append(operatorFigures(rolloutsOf(1, 1)), fleetFigures(rolloutsOf(1, 1))...), nil},
+		"rollout, bad":   {append(operatorFigures(rolloutsOf(1, 2)), fleetFigures(rolloutsOf(2, 1))...), []string{"handovers, most", "handovers, most"}},
 		"crash, good":    {crashFigures(samplesOf(map[string]float64{clientGo: 2500, incumbent: 30})), nil},
 		"crash, bad":     {crashFigures(samplesOf(map[string]float64{clientGo: 2500, incumbent: 40})), []string{"most"}},
 		"requests, good": {requestFigures(map[string]float64{clientGo: 29, incumbent: 30}, map[string]float64{clientGo: 18, incumbent: 0}), nil},

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/haproxy-template-ic/incumbent/hack/spawn"
 )
 
 // patience is how long the director waits for anything that should happen.
@@ -16,9 +18,9 @@ const patience = time.Minute
 // director runs the replicas and does to them what the scenario says.
 type director struct {
 	cluster   *cluster
-	record    *record
+	record    *spawn.Journal[event]
 	timeline  *timeline
-	logs      *logbook
+	logs      *spawn.Tail
 	abort     context.CancelCauseFunc
 	processes map[string]*process // by identity, those that run
 	born      map[string]int      // processes started so far, by column
@@ -42,16 +44,16 @@ type wakening struct {
 	frozen, awake time.Time
 }
 
-func newDirector(c *cluster, out io.Writer, logs *logbook) *director {
+func newDirector(c *cluster, out io.Writer, logs *spawn.Tail) *director {
 	d := &director{cluster: c, logs: logs, processes: map[string]*process{}, born: map[string]int{}}
 	d.timeline = newTimeline(out, time.Now(), "a", "b", "c")
-	d.record = newRecord(d.timeline.print)
+	d.record = &spawn.Journal[event]{Tell: d.timeline.print}
 	return d
 }
 
 // say puts a line of the director's own on the timeline.
 func (d *director) say(format string, args ...any) {
-	d.record.add(event{At: time.Now(), Kind: told, Detail: fmt.Sprintf(format, args...)})
+	d.record.Add(event{At: time.Now(), Kind: told, Detail: fmt.Sprintf(format, args...)})
 }
 
 // start starts a new process in the column: a new process has a new identity.
@@ -72,7 +74,7 @@ func (d *director) start(column string) error {
 
 // hear takes the events of the replicas.
 func (d *director) hear(e event) {
-	d.record.add(e)
+	d.record.Add(e)
 	if _, expected := d.mayEnd.Load(e.Replica); e.Kind == exited && !expected {
 		d.abort(fmt.Errorf("%s ended by itself (%s); the end of the logs:\n%s", e.Replica, e.Detail, d.logs))
 	}
@@ -80,20 +82,16 @@ func (d *director) hear(e event) {
 
 // heading prints the title of an act.
 func (d *director) heading(title string) {
-	d.record.mu.Lock()
-	defer d.record.mu.Unlock()
-	d.timeline.act(title)
+	d.record.Do(func() { d.timeline.act(title) })
 }
 
 // mark changes a column of the timeline.
 func (d *director) mark(replica, state string) {
-	d.record.mu.Lock()
-	defer d.record.mu.Unlock()
-	d.timeline.set(replica, state)
+	d.record.Do(func() { d.timeline.set(replica, state) })
 }
 
 // leader is the newest entry in the ledger, and with it who leads.
-func (d *director) leader() event { return lastEntry(d.record.all(), event{}) }
+func (d *director) leader() event { return lastEntry(d.record.All(), event{}) }
 
 // strike sends the leader a signal, and returns its last entry before that.
 func (d *director) strike(s syscall.Signal, name string) (event, time.Time, error) {
@@ -114,13 +112,13 @@ func (d *director) awaitSuccessor(ctx context.Context, what string, old event, s
 // awaitEntry waits until the ledger takes an entry that matches, and notes who
 // wrote before it, and when.
 func (d *director) awaitEntry(ctx context.Context, what string, struck time.Time, match func(event) bool) error {
-	first, err := d.record.await(ctx, patience, "the next leader's first entry", func(e event) bool {
+	first, err := d.record.Await(ctx, patience, "the next leader's first entry", func(e event) bool {
 		return e.Kind == appended && match(e)
 	})
 	if err != nil {
 		return err
 	}
-	d.handovers = append(d.handovers, handover{what: what, before: lastEntry(d.record.all(), first), struck: struck, after: first})
+	d.handovers = append(d.handovers, handover{what: what, before: lastEntry(d.record.All(), first), struck: struck, after: first})
 	return nil
 }
 
@@ -168,4 +166,19 @@ func (d *director) killAll() {
 		p.Kill()
 		delete(d.processes, identity)
 	}
+}
+
+// lastEntry is the last entry that the ledger took before the one given, which
+// is the newest of all if it is the zero event.
+func lastEntry(events []event, before event) event {
+	var last event
+	for _, e := range events {
+		if e == before {
+			break
+		}
+		if e.Kind == appended {
+			last = e
+		}
+	}
+	return last
 }

@@ -19,6 +19,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/haproxy-template-ic/incumbent/hack/spawn"
 )
 
 const (
@@ -86,9 +88,9 @@ func run(ctx context.Context, kubeconfig string, verbose bool) (s summary, err e
 	fmt.Printf("Namespace %s; LeaseDuration %v, RenewDeadline %v, RetryPeriod %v.\n\n",
 		c.namespace, timing.LeaseDuration, timing.RenewDeadline, timing.RetryPeriod)
 
-	logs := &logbook{}
+	logs := &spawn.Tail{}
 	if verbose {
-		logs.to = os.Stderr
+		logs.To = os.Stderr
 	}
 	d := newDirector(c, os.Stdout, logs)
 	defer d.killAll() // before the cluster closes
@@ -100,5 +102,5 @@ func run(ctx context.Context, kubeconfig string, verbose bool) (s summary, err e
 	if err != nil {
 		return summary{}, fmt.Errorf("reading the ledger: %w", err)
 	}
-	return summary{handovers: d.handovers, frozen: d.frozen, events: d.record.all(), entries: p.entries, end: end}, nil
+	return summary{handovers: d.handovers, frozen: d.frozen, events: d.record.All(), entries: p.entries, end: end}, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"sync"
 	"syscall"
 	"time"
 
@@ -33,33 +32,4 @@ func (p *process) signal(s syscall.Signal) error {
 		return fmt.Errorf("%s: %w", p.identity, err)
 	}
 	return nil
-}
-
-// logbook receives what the replicas log, and keeps the end of it for the
-// message of a failure.
-type logbook struct {
-	mu  sync.Mutex
-	to  io.Writer // nil: nowhere
-	end []byte
-}
-
-const logbookSize = 4 << 10
-
-// Write implements io.Writer.
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.end = append(l.end, p...)
-	l.end = l.end[max(0, len(l.end)-logbookSize):]
-	if l.to == nil {
-		return len(p), nil
-	}
-	return l.to.Write(p)
-}
-
-// String is the end of the log.
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return string(l.end)
 }

@@ -106,7 +106,7 @@ func (d *director) freeze(ctx context.Context) error {
 	if err := d.processes[old.Replica].signal(syscall.SIGCONT); err != nil {
 		return err
 	}
-	_, err = d.record.await(ctx, patience, old.Replica+" to stop its work", func(e event) bool {
+	_, err = d.record.Await(ctx, patience, old.Replica+" to stop its work", func(e event) bool {
 		return e.Kind == ended && e.Term == old.Term
 	})
 	if err != nil {

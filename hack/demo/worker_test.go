@@ -184,28 +184,3 @@ func TestWhy_NamesTheReasonThatTheElectorGave(t *testing.T) {
 		t.Errorf("why() = %q, want %q", got, want)
 	}
 }
-
-func TestRecord_AwaitFindsOldAndNewEvents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRecord(func(event) {})
-		isTerm := func(term uint64) func(event) bool { return func(e event) bool { return e.Term == term } }
-		r.add(event{Term: 7})
-		go func() {
-			time.Sleep(time.Second)
-			r.add(event{Term: 9})
-		}()
-		for _, term := range []uint64{7, 9} {
-			if e, err := r.await(t.Context(), time.Minute, "it", isTerm(term)); err != nil || e.Term != term {
-				t.Errorf("await(%d) = %v, %v", term, e, err)
-			}
-		}
-		if _, err := r.await(t.Context(), time.Minute, "the moon", isTerm(11)); err == nil || err.Error() != "waited 1m0s in vain for the moon" {
-			t.Errorf("err = %v", err)
-		}
-		ctx, cancel := context.WithCancelCause(t.Context())
-		cancel(io.ErrUnexpectedEOF)
-		if _, err := r.await(ctx, time.Minute, "the moon", isTerm(11)); !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("err = %v, want the cause", err)
-		}
-	})
-}
