@@ -155,11 +155,12 @@ func (c *crew) failed(ctx context.Context, m *member, err error) bool {
 	}
 	c.log.Warn("A Runnable failed: the term ends", "err", err)
 	c.failures.note(time.Now())
-	if m.fatal {
-		c.fatal = true
-		c.giveUp()
+	if !m.fatal || c.giveUp == nil { // the Elector inside was run: nobody asks for the error
+		return true
 	}
-	return !m.fatal
+	c.fatal = true
+	c.giveUp()
+	return false
 }
 
 // The pace at which a crew that fails is started again.

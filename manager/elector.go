@@ -49,7 +49,10 @@ func NewElector(mgr crmanager.Manager, config *leaderelection.Config, callbacks 
 	if err != nil {
 		return nil, err
 	}
-	return e, mgr.Add(e)
+	if err := mgr.Add(e); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 func newElector(config leaderelection.Config, client *electionClient, callbacks leaderelection.Callbacks, mgr crmanager.Manager, opts []leaderelection.Option) (*Elector, error) {

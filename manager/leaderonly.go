@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"errors"
 
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 )
@@ -37,7 +38,10 @@ func FailManager() LeaderOnlyOption {
 //		return c.Start(ctx)
 //	})))
 func LeaderOnly(elector *Elector, runnable crmanager.Runnable, opts ...LeaderOnlyOption) crmanager.Runnable {
-	m := &member{crew: elector.crew, runnable: runnable}
+	m := &member{runnable: runnable}
+	if elector != nil {
+		m.crew = elector.crew
+	}
 	for _, option := range opts {
 		option(m)
 	}
@@ -63,6 +67,9 @@ func (m *member) NeedLeaderElection() bool { return false }
 // Start has the Runnable run in each term until ctx is done, and returns when it
 // does not run any more.
 func (m *member) Start(ctx context.Context) error {
+	if m.crew == nil || m.runnable == nil {
+		return errors.New("manager: LeaderOnly wants an Elector that NewElector has made, and a Runnable")
+	}
 	leave := m.crew.join(ctx, m)
 	<-ctx.Done()
 	leave()

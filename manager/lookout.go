@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
@@ -39,12 +40,12 @@ func (m *electedManager) Add(r crmanager.Runnable) error {
 			watched
 			crmanager.LeaderElectionRunnable
 			warmer
-		}{w, elected, watchedWarmer{warm, m.noteFailure}})
+		}{w, elected, watchedWarmer{warm, m}})
 	case warms:
 		return m.Manager.Add(struct {
 			watched
 			warmer
-		}{w, watchedWarmer{warm, m.noteFailure}})
+		}{w, watchedWarmer{warm, m}})
 	case elects:
 		return m.Manager.Add(struct {
 			watched
@@ -80,11 +81,43 @@ func (w watched) Start(ctx context.Context) error {
 
 type watchedWarmer struct {
 	warmer
-	tell func(error)
+	manager *electedManager
 }
 
 func (w watchedWarmer) Warmup(ctx context.Context) error {
+	if !w.manager.warmups.enter() {
+		return nil
+	}
+	defer w.manager.warmups.leave()
 	err := w.warmer.Warmup(ctx)
-	w.tell(err)
+	w.manager.noteFailure(err)
 	return err
+}
+
+// warmups counts the Runnables that warm up: the inner Manager tells them to stop
+// and does not wait for them.
+type warmups struct {
+	mu     sync.Mutex
+	over   bool
+	active sync.WaitGroup
+}
+
+// enter reports whether a warm-up may begin.
+func (w *warmups) enter() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over {
+		w.active.Add(1)
+	}
+	return !w.over
+}
+
+func (w *warmups) leave() { w.active.Done() }
+
+// end lets none begin any more, and waits for those that go on.
+func (w *warmups) end() {
+	w.mu.Lock()
+	w.over = true
+	w.mu.Unlock()
+	w.active.Wait()
 }

@@ -37,6 +37,7 @@ type electedManager struct {
 	events  *recorder
 	gate    *gate
 	base    *baseContexts
+	warmups warmups
 
 	started   atomic.Bool
 	stopping  chan struct{} // closed when the inner Manager has begun to stop
@@ -46,7 +47,7 @@ type electedManager struct {
 	abandoned atomic.Bool   // the grace period ran out
 
 	// These are set by Start.
-	inner       *task // the inner Manager's Start
+	inner       *task // the inner Manager's Start, and what it leaves behind
 	stopInner   func()
 	campaign    *task // the Elector's Run
 	endCampaign func()

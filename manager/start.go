@@ -38,6 +38,7 @@ func (m *electedManager) Start(ctx context.Context) error {
 	m.stopInner, m.endCampaign = stopInner, endCampaign
 	m.inner = begin(func() error {
 		defer endCampaign()
+		defer m.warmups.end()
 		return m.Manager.Start(inner)
 	})
 	m.campaign = begin(func() error { return m.runElector(campaign) })
