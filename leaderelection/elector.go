@@ -45,7 +45,7 @@ type Elector struct {
 	limit     *sharedLimit
 	logger    *slog.Logger // the caller's, with the Lease and the identity
 	log       *slog.Logger // the same one, which never blocks: for our own lines
-	scribe    scribe
+	scribe    *scribe
 	tasks     tasks
 	notifier  notifier
 	trouble   trouble
@@ -91,7 +91,8 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	e := &Elector{config: resolved, options: options, callbacks: callbacks, changed: make(chan struct{})}
 	e.following.look = make(chan struct{}, 1)
 	e.logger = newLogger(logger, resolved)
-	e.log = slog.New(patientHandler{e.logger.Handler(), &e.scribe})
+	e.scribe = newScribe()
+	e.log = slog.New(patientHandler{e.logger.Handler(), e.scribe})
 	e.notifier.call = callbacks.OnNewLeader
 	e.trouble.log, e.trouble.changed = e.log, e.signal
 	if resolved.Enabled {

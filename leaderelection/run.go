@@ -65,7 +65,7 @@ func (e *Elector) end(cancel context.CancelFunc) {
 	e.turning.rest()
 	e.looking.rest()
 	e.scribe.flush(e.config.Margin() / 40)
-	e.teller.flush(e.config.Margin() / 80)
+	e.teller.outbox.flush(e.config.Margin() / 80)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.running = false

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -103,68 +101,26 @@ type End struct {
 	Released bool
 }
 
-// maxTold bounds what waits for a Trace that blocks; what comes then is lost.
-const maxTold = 1000
-
-// A teller tells traces what happens. It has the order and the goroutine of a
-// scribe; what it is told of it may be told with the Elector's mutex held.
+// A teller tells traces what happens.
 type teller struct {
 	traces []Trace
-	tasks  tasks
-
-	mu    sync.Mutex
-	queue []func(Trace)
-	busy  bool
-	idle  chan struct{} // closed when the goroutine has ended
+	outbox outbox[func(Trace)]
 }
 
 func (t *teller) tell(f func(Trace)) {
-	if len(t.traces) == 0 {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.queue) == maxTold {
-		return
-	}
-	t.queue = append(t.queue, f)
-	if !t.busy {
-		t.busy, t.idle = true, make(chan struct{})
-		t.tasks.detach(t.work)
-	}
-}
-
-func (t *teller) work() {
-	for {
-		t.mu.Lock()
-		if len(t.queue) == 0 {
-			t.busy = false
-			close(t.idle)
-			t.mu.Unlock()
-			return
-		}
-		next := t.queue[0]
-		t.queue = slices.Delete(t.queue, 0, 1)
-		t.mu.Unlock()
-		for _, trace := range t.traces {
-			next(trace)
-		}
-	}
-}
-
-// flush waits until everything is told, for at most timeout.
-func (t *teller) flush(timeout time.Duration) {
-	t.mu.Lock()
-	idle, busy := t.idle, t.busy
-	t.mu.Unlock()
-	if busy {
-		_ = pause(context.Background(), idle, timeout)
+	if len(t.traces) > 0 {
+		t.outbox.put(f)
 	}
 }
 
 // made is called once by New.
 func (t *teller) made(e *Elector) {
 	t.traces = e.options.traces
+	t.outbox.deliver = func(f func(Trace)) {
+		for _, trace := range t.traces {
+			f(trace)
+		}
+	}
 	for _, trace := range t.traces {
 		if trace.Made != nil {
 			trace.Made(e)
