@@ -30,6 +30,7 @@ type paddock struct {
 	namespace string
 	account   envtest.ServiceAccount
 	fence     fencing.Fence
+	reigns    int
 }
 
 // everything is what the replicas may do as far as RBAC goes.

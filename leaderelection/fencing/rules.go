@@ -34,8 +34,8 @@ func (f Fence) variables() []admissionv1.Variable {
 		key := AnnotationKey(f.lease())
 		variables = append(variables,
 			admissionv1.Variable{Name: "stampable", Expression: "request.operation in ['CREATE', 'UPDATE'] && (!has(request.subResource) || request.subResource == '')"},
-			admissionv1.Variable{Name: "stamp", Expression: "variables.stampable ? " + stampOf("object", key) + " : ''"},
-			admissionv1.Variable{Name: "stored", Expression: "variables.stampable && request.operation == 'UPDATE' ? " + stampOf("oldObject", key) + " : ''"},
+			admissionv1.Variable{Name: "stamp", Expression: "variables.stampable ? " + annotationOf("object", key) + " : ''"},
+			admissionv1.Variable{Name: "stored", Expression: "variables.stampable && request.operation == 'UPDATE' ? " + annotationOf("oldObject", key) + " : ''"},
 			admissionv1.Variable{Name: "token", Expression: tokenOf("variables.stamp")},
 			admissionv1.Variable{Name: "storedToken", Expression: tokenOf("variables.stored")},
 		)
@@ -43,7 +43,7 @@ func (f Fence) variables() []admissionv1.Variable {
 	return variables
 }
 
-func stampOf(object, key string) string {
+func annotationOf(object, key string) string {
 	return fmt.Sprintf("(has(%[1]s.metadata.annotations) && %[2]s in %[1]s.metadata.annotations ? %[1]s.metadata.annotations[%[2]s] : '')", object, quote(key))
 }
 
@@ -68,13 +68,13 @@ func (f Fence) validations() []admissionv1.Validation {
 		validations = append(validations,
 			f.validation(
 				"!variables.stampable || variables.token > 0",
-				`'the write carries no token, and the writer is ' + variables.writer`,
-				"the write carries no token",
+				`'`+noToken+`, and the writer is ' + variables.writer`,
+				noToken,
 			),
 			f.validation(
 				"!variables.stampable || variables.token >= variables.storedToken",
-				`'the object was written in the later term "' + variables.stored + '", and the writer, ' + variables.writer + ', is in term "' + variables.stamp + '"'`,
-				"the object was written in a later term",
+				`'`+laterTerm+`"' + variables.stored + '", and the writer, ' + variables.writer + ', is in term "' + variables.stamp + '"'`,
+				laterTerm+"than the writer's",
 			))
 	}
 	return validations

@@ -3,6 +3,7 @@ package fencing
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
@@ -18,21 +19,19 @@ const maxAnnotationName = 63
 // them. Each Lease has its own: one object may be written by the leaders of
 // several.
 func AnnotationKey(lease string) string {
-	name := []byte(lease)
-	for i, c := range name {
-		if c == '/' {
-			name[i] = '.'
-		}
-	}
+	name := strings.Replace(lease, "/", ".", 1)
 	if len(name) > maxAnnotationName {
-		sum := sha256.Sum256(name)
-		name = append(name[:maxAnnotationName-9:maxAnnotationName-9], "-"+hex.EncodeToString(sum[:4])...)
+		sum := sha256.Sum256([]byte(name))
+		name = name[:maxAnnotationName-9] + "-" + hex.EncodeToString(sum[:4])
 	}
-	return annotationPrefix + string(name)
+	return annotationPrefix + name
 }
 
-// Stamp is the annotation's value in that term: its token and, for those who read
-// refusals, its leader.
-func Stamp(term leaderelection.Term) string {
-	return term.Token.String() + " " + term.Identity
+// A stamp is what an object that is written in a term carries.
+type stamp struct{ key, value string }
+
+// stampOf makes the stamp of a term: its token and, for those who read refusals,
+// its leader.
+func stampOf(term leaderelection.Term) stamp {
+	return stamp{AnnotationKey(term.Lease), term.Token.String() + " " + term.Identity}
 }

@@ -1,0 +1,148 @@
+package fencing
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+// into puts the stamp into what a request sends. It returns several forms only if
+// it depends on the object which of them can be applied: they are to be tried in
+// that order.
+func (s stamp) into(contentType string, body []byte) ([][]byte, error) {
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return nil, fmt.Errorf("its content type %q: %w", contentType, err)
+	}
+	switch mediaType {
+	case string(types.JSONPatchType):
+		return s.intoOperations(body)
+	case string(types.MergePatchType), string(types.StrategicMergePatchType):
+		body, err = s.intoObject(body, true)
+	case runtime.ContentTypeJSON:
+		body, err = s.intoObject(body, false)
+	case string(types.ApplyYAMLPatchType), runtime.ContentTypeYAML:
+		if body, err = yaml.ToJSON(body); err == nil { // which is YAML, too
+			body, err = s.intoObject(body, false)
+		}
+	case runtime.ContentTypeProtobuf:
+		body, err = s.intoProtobuf(body)
+	default:
+		err = fmt.Errorf("its content type is %q: set ContentType of the client's configuration to %q", mediaType, runtime.ContentTypeJSON)
+	}
+	return [][]byte{body}, err
+}
+
+// intoObject changes nothing but the one annotation. A patch that removes all
+// annotations cannot add one.
+func (s stamp) intoObject(body []byte, isPatch bool) ([]byte, error) {
+	object, err := fieldsOf(body)
+	if err != nil {
+		return nil, err
+	}
+	metadata, err := fieldsOf(object["metadata"])
+	if err != nil {
+		return nil, fmt.Errorf("its metadata: %w", err)
+	}
+	if raw, found := metadata["annotations"]; found && isPatch && isNull(raw) {
+		return nil, errors.New("it removes all annotations: name those to remove")
+	}
+	annotations, err := fieldsOf(metadata["annotations"])
+	if err != nil {
+		return nil, fmt.Errorf("its annotations: %w", err)
+	}
+	for _, put := range []struct {
+		in    map[string]json.RawMessage
+		key   string
+		value any
+	}{{annotations, s.key, s.value}, {metadata, "annotations", annotations}, {object, "metadata", metadata}} {
+		if put.in[put.key], err = json.Marshal(put.value); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(object)
+}
+
+// fieldsOf takes a JSON object apart; what is missing, or null, is an empty one.
+func fieldsOf(raw json.RawMessage) (map[string]json.RawMessage, error) {
+	fields := map[string]json.RawMessage{}
+	if len(raw) == 0 || isNull(raw) {
+		return fields, nil
+	}
+	err := json.Unmarshal(raw, &fields)
+	return fields, err
+}
+
+func isNull(raw json.RawMessage) bool { return bytes.Equal(bytes.TrimSpace(raw), []byte("null")) }
+
+// intoProtobuf knows the kinds that client-go knows.
+func (s stamp) intoProtobuf(body []byte) ([]byte, error) {
+	serializer := protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
+	object, _, err := serializer.Decode(body, nil, nil)
+	if err != nil {
+		return nil, fmt.Errorf("set ContentType of the client's configuration to %q: %w", runtime.ContentTypeJSON, err)
+	}
+	metadata, err := meta.Accessor(object)
+	if err != nil {
+		return nil, err
+	}
+	annotations := metadata.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[s.key] = s.value
+	metadata.SetAnnotations(annotations)
+	var out bytes.Buffer
+	err = serializer.Encode(object, &out)
+	return out.Bytes(), err
+}
+
+const annotationsPath = "/metadata/annotations"
+
+// An operation is one of a JSON patch. A nil value is null, which is what is found
+// where nothing is.
+type operation struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value"`
+}
+
+// intoOperations adds operations to a JSON patch. An annotation can be added only
+// beside others, and an object may have none: then all of them are added, if
+// there still are none. Meanwhile there may be some, so the first form is the last
+// one, too.
+func (s stamp) intoOperations(body []byte) ([][]byte, error) {
+	name := strings.NewReplacer("~", "~0", "/", "~1").Replace(s.key)
+	beside := []operation{{"add", annotationsPath + "/" + name, s.value}}
+	alone := []operation{{"test", annotationsPath, nil}, {"add", annotationsPath, map[string]string{s.key: s.value}}}
+	var forms [][]byte
+	for _, more := range [][]operation{beside, alone, beside} {
+		var operations []json.RawMessage
+		if err := json.Unmarshal(body, &operations); err != nil {
+			return nil, err
+		}
+		for _, operation := range more {
+			raw, err := json.Marshal(operation)
+			if err != nil {
+				return nil, err
+			}
+			operations = append(operations, raw)
+		}
+		form, err := json.Marshal(operations)
+		if err != nil {
+			return nil, err
+		}
+		forms = append(forms, form)
+	}
+	return forms, nil
+}

@@ -1,0 +1,81 @@
+package fencing
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+)
+
+// StampTransport stamps each object that is written through it with the term that
+// the context of the request carries, for Fences ByTerm. It goes into the
+// configuration of any client of client-go or controller-runtime:
+//
+//	cfg.Wrap(fencing.StampTransport)
+//
+// Objects are stamped in creations, updates, patches of every kind and server-side
+// apply. A patch or an apply that would change nothing else changes the stamp, once
+// in each term. Deletions and writes of subresources cannot carry a stamp and are
+// sent as they are; so are reads, Leases, Events and reviews of tokens and access,
+// and everything in a term without a Lease.
+//
+// Bodies are understood in JSON, and in protobuf if client-go knows the kind.
+// Server-side apply without force conflicts over the annotation if the program
+// writes one object under several field managers.
+func StampTransport(next http.RoundTripper) http.RoundTripper { return stampTransport{next} }
+
+type stampTransport struct{ next http.RoundTripper }
+
+// WrappedRoundTripper lets client-go find the transport underneath.
+func (s stampTransport) WrappedRoundTripper() http.RoundTripper { return s.next }
+
+// RoundTrip sends a request, with a stamp if it can carry one.
+func (s stampTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !isStampable(r) {
+		return s.next.RoundTrip(r)
+	}
+	term, ok := leaderelection.TermFromContext(r.Context())
+	switch {
+	case !ok:
+		closeBody(r)
+		return nil, fmt.Errorf("%w: %s %s", ErrNoTerm, r.Method, r.URL.Path)
+	case term.Lease == "":
+		return s.next.RoundTrip(r)
+	}
+	body, err := takeBody(r)
+	if err != nil {
+		return nil, err
+	}
+	forms, err := stampOf(term).into(r.Header.Get("Content-Type"), body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s %s: %w", ErrNotStampable, r.Method, r.URL.Path, err)
+	}
+	return s.sendOneOf(r, forms)
+}
+
+// sendOneOf sends the first form that the API server can apply, or else the last.
+// That it cannot apply one is all that it says, whatever the reason is.
+func (s stampTransport) sendOneOf(r *http.Request, forms [][]byte) (*http.Response, error) {
+	for _, body := range forms[:len(forms)-1] {
+		response, err := s.next.RoundTrip(withBody(r, body))
+		if err != nil {
+			return nil, err
+		}
+		text, err := peek(response)
+		if err != nil || !isInapplicable(response, text) {
+			return response, err
+		}
+	}
+	return s.next.RoundTrip(withBody(r, forms[len(forms)-1]))
+}
+
+// isStampable reports whether a request writes an object as a whole.
+func isStampable(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+	default:
+		return false
+	}
+	t := targetOf(r.URL.Path)
+	return t.Resource != "" && t.subresource == "" && !isFree(t.GroupResource)
+}

@@ -1,0 +1,347 @@
+package fencing_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
+	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+)
+
+// A scene is what there is in a test beside the term's context.
+type scene struct {
+	elector *leaderelection.Elector
+	server  *leaderelectiontest.Server
+	network *leaderelectiontest.Network // the elector's
+}
+
+// inTerm runs a test as the work of a term, in fake time.
+func inTerm(t *testing.T, test func(t *testing.T, ctx context.Context, scene scene)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		server := leaderelectiontest.NewServer()
+		defer server.Close()
+		client, terms := server.Client("pod-a"), make(chan context.Context, 1)
+		elector, err := leaderelection.New(&leaderelection.Config{
+			Enabled: true, Identity: "pod-a_1", LeaseName: "app", LeaseNamespace: "ns", ReleaseOnCancel: true,
+		}, client.Clientset(), leaderelection.Callbacks{
+			OnStartedLeading: func(ctx context.Context) { terms <- ctx },
+		}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- elector.Run(ctx) }()
+		test(t, <-terms, scene{elector, server, client.Network()})
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+}
+
+// A sink answers requests, and keeps them.
+type sink struct {
+	answers []string // texts of refusals, then success
+	sent    []*http.Request
+	bodies  []string
+}
+
+func (s *sink) RoundTrip(r *http.Request) (*http.Response, error) {
+	body := ""
+	if r.Body != nil {
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		if r.ContentLength != int64(len(text)) {
+			return nil, errors.New("the length that is announced is not that of the body")
+		}
+		body = string(text)
+	}
+	s.sent, s.bodies = append(s.sent, r), append(s.bodies, body)
+	if n := len(s.sent); n <= len(s.answers) {
+		return &http.Response{StatusCode: http.StatusUnprocessableEntity, Body: io.NopCloser(strings.NewReader(s.answers[n-1]))}, nil
+	}
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+}
+
+func request(ctx context.Context, t *testing.T, method, path, contentType, body string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, method, "https://cluster"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body == "" {
+		r.Body = nil
+	}
+	r.Header.Set("Content-Type", contentType)
+	return r
+}
+
+const configMaps = "/api/v1/namespaces/ns/configmaps"
+
+func TestStampTransport_StampsEveryKindOfBody(t *testing.T) {
+	const stamped = `"annotations":{"fencing.incumbent.haproxy-template-ic.github.io/ns.app":"STAMP"}`
+	const merge, apply = "application/merge-patch+json", "application/apply-patch+yaml"
+	for _, tc := range []struct{ name, method, contentType, body, want string }{
+		{"create", "POST", "application/json", `{"kind":"ConfigMap","data":{"n":12345678901234567890}}`, `{"data":{"n":12345678901234567890},"kind":"ConfigMap","metadata":{` + stamped + `}}`},
+		{"update that has read an older stamp", "PUT", "application/json; charset=utf-8", `{"metadata":{"name":"a",` + strings.Replace(stamped, "STAMP", "1 x", 1) + `}}`, `{"metadata":{` + stamped + `,"name":"a"}}`},
+		{"update without annotations", "PUT", "application/json", `{"metadata":{"name":"a","annotations":null}}`, `{"metadata":{` + stamped + `,"name":"a"}}`},
+		{"merge patch", "PATCH", merge, `{"data":{"a":"b"}}`, `{"data":{"a":"b"},"metadata":{` + stamped + `}}`},
+		{"merge patch of annotations", "PATCH", merge, `{"metadata":{"annotations":{"a":null}}}`, `{"metadata":{"annotations":{"a":null,` + strings.TrimPrefix(stamped, `"annotations":{`) + `}}`},
+		{"strategic merge patch", "PATCH", "application/strategic-merge-patch+json", `{}`, `{"metadata":{` + stamped + `}}`},
+		{"apply of JSON", "PATCH", apply, `{"kind":"ConfigMap"}`, `{"kind":"ConfigMap","metadata":{` + stamped + `}}`},
+		{"apply of YAML", "PATCH", apply, "kind: ConfigMap\nmetadata:\n  name: a\n", `{"kind":"ConfigMap","metadata":{` + stamped + `,"name":"a"}}`},
+		{"JSON patch", "PATCH", "application/json-patch+json", `[{"op":"remove","path":"/data"}]`, `[{"op":"remove","path":"/data"},{"op":"add","path":"/metadata/annotations/fencing.incumbent.haproxy-template-ic.github.io~1ns.app","value":"STAMP"}]`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			inTerm(t, func(t *testing.T, ctx context.Context, _ scene) {
+				s := &sink{}
+				if _, err := fencing.StampTransport(s).RoundTrip(request(ctx, t, tc.method, configMaps+"/a", tc.contentType, tc.body)); err != nil {
+					t.Fatal(err)
+				}
+				term, _ := leaderelection.TermFromContext(ctx)
+				want := []string{strings.ReplaceAll(tc.want, "STAMP", term.Token.String()+" pod-a_1")}
+				if diff := cmp.Diff(want, s.bodies); diff != "" {
+					t.Errorf("-want +sent:\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestStampTransport_StampsProtobuf(t *testing.T) {
+	inTerm(t, func(t *testing.T, ctx context.Context, _ scene) {
+		serializer := protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
+		object := &corev1.ConfigMap{
+			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+			ObjectMeta: metav1.ObjectMeta{Name: "a", Annotations: map[string]string{"kept": "yes"}}, Data: map[string]string{"b": "c"},
+		}
+		var body bytes.Buffer
+		if err := serializer.Encode(object, &body); err != nil {
+			t.Fatal(err)
+		}
+		s := &sink{}
+		if _, err := fencing.StampTransport(s).RoundTrip(request(ctx, t, "POST", configMaps, runtime.ContentTypeProtobuf, body.String())); err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := serializer.Decode([]byte(s.bodies[0]), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		term, _ := leaderelection.TermFromContext(ctx)
+		object.Annotations[fencing.AnnotationKey("ns/app")] = term.Token.String() + " pod-a_1"
+		if diff := cmp.Diff(object, got, cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".TypeMeta" }, cmp.Ignore())); diff != "" {
+			t.Errorf("-want +sent:\n%s", diff)
+		}
+	})
+}
+
+// An annotation can be added beside others only, and the object may have none.
+func TestStampTransport_TriesTheFormsOfAJSONPatch(t *testing.T) {
+	const missing = `{"message":"the server rejected our request due to an error in our request"}`
+	for _, tc := range []struct {
+		answers []string
+		sent    int
+		ok      bool
+	}{
+		{nil, 1, true},
+		{[]string{missing}, 2, true},
+		{[]string{missing, missing}, 3, true},
+		{[]string{missing, missing, missing}, 3, false},
+		{[]string{lag}, 1, false},
+	} {
+		inTerm(t, func(t *testing.T, ctx context.Context, _ scene) {
+			s := &sink{answers: tc.answers}
+			response, err := fencing.StampTransport(s).RoundTrip(request(ctx, t, "PATCH", configMaps+"/a", "application/json-patch+json", `[]`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(response.Body)
+			if len(s.sent) != tc.sent || (response.StatusCode == http.StatusOK) != tc.ok || err != nil || !tc.ok && string(text) != tc.answers[len(tc.answers)-1] {
+				t.Errorf("%q: %d requests, then %d %q, %v", tc.answers, len(s.sent), response.StatusCode, text, err)
+			}
+		})
+	}
+}
+
+func TestStampTransport_WhatItSendsAsItIsAndWhatNot(t *testing.T) {
+	inTerm(t, func(t *testing.T, ctx context.Context, _ scene) {
+		const merge = "application/merge-patch+json"
+		for _, tc := range []struct {
+			method, path, contentType, body string
+			ctx                             context.Context
+			want                            error
+			stamped                         bool
+		}{
+			{"GET", configMaps, "", "", t.Context(), nil, false},
+			{"DELETE", configMaps + "/a", "application/json", "{}", t.Context(), nil, false},
+			{"PUT", configMaps + "/a/status", "application/json", "{}", t.Context(), nil, false},
+			{"PATCH", "/api/v1/namespaces/ns/status", merge, "{}", t.Context(), nil, false},
+			{"PATCH", "/apis/apps/v1/namespaces/ns/deployments/a/scale", merge, "{}", t.Context(), nil, false},
+			{"PUT", "/apis/coordination.k8s.io/v1/namespaces/ns/leases/a", "application/json", "{}", t.Context(), nil, false},
+			{"POST", "/api/v1/namespaces/ns/events", "application/json", "{}", t.Context(), nil, false},
+			{"POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "application/json", "{}", t.Context(), nil, false},
+			{"POST", "/somewhere/else", "text/plain", "x", t.Context(), nil, false},
+
+			{"POST", "/api/v1/namespaces", "application/json", "{}", ctx, nil, true},
+			{"PATCH", "/api/v1/namespaces/ns", merge, "{}", ctx, nil, true},
+			{"POST", "/prefix/apis/example.com/v1/widgets", "application/json", "{}", ctx, nil, true},
+
+			{"POST", configMaps, "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
+			{"POST", configMaps, "application/cbor", "{}", ctx, fencing.ErrNotStampable, false},
+			{"POST", configMaps, runtime.ContentTypeProtobuf, "{}", ctx, fencing.ErrNotStampable, false},
+			{"POST", configMaps, "", "{}", ctx, fencing.ErrNotStampable, false},
+			{"PUT", configMaps + "/a", "application/json", "[]", ctx, fencing.ErrNotStampable, false},
+			{"PUT", configMaps + "/a", "application/json", `{"metadata":{"annotations":7}}`, ctx, fencing.ErrNotStampable, false},
+			{"PATCH", configMaps + "/a", merge, `{"metadata":{"annotations":null}}`, ctx, fencing.ErrNotStampable, false},
+			{"PATCH", configMaps + "/a", "application/json-patch+json", `{}`, ctx, fencing.ErrNotStampable, false},
+		} {
+			s := &sink{}
+			_, err := fencing.StampTransport(s).RoundTrip(request(tc.ctx, t, tc.method, tc.path, tc.contentType, tc.body))
+			if !errors.Is(err, tc.want) || (err == nil) != (len(s.sent) == 1) {
+				t.Errorf("%s %s %q: %v after %d requests, want %v", tc.method, tc.path, tc.body, err, len(s.sent), tc.want)
+				continue
+			}
+			if err == nil && (s.bodies[0] != tc.body) != tc.stamped {
+				t.Errorf("%s %s was sent as %q, want it stamped: %v", tc.method, tc.path, s.bodies[0], tc.stamped)
+			}
+		}
+	})
+}
+
+const (
+	lag   = `ValidatingAdmissionPolicy 'incumbent-fencing.ns.app' with binding 'b' denied request: fenced off from lease ns/app: its holder is \"pod-b\"`
+	later = `ValidatingAdmissionPolicy 'incumbent-fencing.ns.app' with binding 'b' denied request: fenced off from lease ns/app: the object was written in the later term \"9 pod-b\"`
+)
+
+func TestRetryTransport_SendsAgainWhileTheTermGoesOn(t *testing.T) {
+	inTerm(t, func(t *testing.T, ctx context.Context, _ scene) {
+		for _, tc := range []struct {
+			name    string
+			answers []string
+			sent    int
+			took    time.Duration
+			ok      bool
+		}{
+			{"no refusal", nil, 1, 0, true},
+			{"another error", []string{"invalid"}, 1, 0, false},
+			{"refused twice", []string{lag, lag}, 3, 6 * time.Millisecond, true},
+			{"refused, then another error", []string{lag, "invalid"}, 2, 2 * time.Millisecond, false},
+			{"written in a later term", []string{later}, 1, 0, false},
+		} {
+			s, began := &sink{answers: tc.answers}, time.Now()
+			response, err := fencing.RetryTransport(agreeable{}, s).RoundTrip(request(ctx, t, "POST", configMaps, "application/json", `{"a":1}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(s.sent) != tc.sent || time.Since(began) != tc.took || (response.StatusCode == http.StatusOK) != tc.ok {
+				t.Errorf("%s: %d requests in %v, then %d", tc.name, len(s.sent), time.Since(began), response.StatusCode)
+			}
+			for _, body := range s.bodies {
+				if body != `{"a":1}` {
+					t.Errorf("%s: sent %q", tc.name, body)
+				}
+			}
+		}
+	})
+}
+
+type agreeable struct{}
+
+func (agreeable) Confirm(context.Context, leaderelection.Term) (bool, error) { return true, nil }
+
+func TestRetryTransport_GivesUpAfterASecond(t *testing.T) {
+	inTerm(t, func(t *testing.T, ctx context.Context, scene scene) {
+		elector := scene.elector
+		s, began := &sink{answers: make([]string, 1000)}, time.Now()
+		for i := range s.answers {
+			s.answers[i] = lag
+		}
+		response, err := fencing.RetryTransport(elector, s).RoundTrip(request(ctx, t, "DELETE", configMaps+"/a", "", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(response.Body)
+		if took := time.Since(began); took < time.Second || took > 1100*time.Millisecond || string(text) != lag || err != nil {
+			t.Errorf("after %v and %d requests: %q, %v", took, len(s.sent), text, err)
+		}
+
+		short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		defer cancel()
+		began = time.Now()
+		if _, err := fencing.RetryTransport(elector, &sink{answers: s.answers}).RoundTrip(request(short, t, "DELETE", configMaps+"/a", "", "")); err != nil || time.Since(began) != 100*time.Millisecond {
+			t.Errorf("a context of 100 ms: %v after %v", err, time.Since(began))
+		}
+		if !elector.IsLeader() {
+			t.Error("the term goes on, and it was ended")
+		}
+	})
+}
+
+// The watch has not told yet that another one leads.
+func TestRetryTransport_EndsATermThatIsOver(t *testing.T) {
+	for _, refusal := range []string{lag, later} {
+		inTerm(t, func(t *testing.T, ctx context.Context, scene scene) {
+			scene.network.StallWatches()
+			err := scene.server.Edit("ns", "app", func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("pod-b") })
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &sink{answers: []string{refusal, refusal}}
+			for range 2 {
+				response, err := fencing.RetryTransport(scene.elector, s).RoundTrip(request(ctx, t, "POST", configMaps, "application/json", `{}`))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if text, err := io.ReadAll(response.Body); string(text) != refusal || err != nil {
+					t.Errorf("the answer is %q, %v", text, err)
+				}
+			}
+			if cause := context.Cause(ctx); !errors.Is(cause, leaderelection.ErrOvertaken) || len(s.sent) != 2 {
+				t.Errorf("the term ended because %v, and two writes were sent as %d requests", cause, len(s.sent))
+			}
+		})
+	}
+}
+
+func TestRetryTransport_WhenTheLeaseCannotBeLookedAt(t *testing.T) {
+	inTerm(t, func(t *testing.T, ctx context.Context, scene scene) {
+		scene.network.Cut(leaderelectiontest.Refuse)
+		s := &sink{answers: []string{lag}}
+		response, err := fencing.RetryTransport(scene.elector, s).RoundTrip(request(ctx, t, "POST", configMaps, "application/json", `{}`))
+		if err != nil || response.StatusCode != http.StatusUnprocessableEntity || len(s.sent) != 1 {
+			t.Errorf("%v, %v after %d requests, want the refusal after one", response, err, len(s.sent))
+		}
+		if !scene.elector.IsLeader() {
+			t.Error("nothing is known of the Lease, and the term was ended")
+		}
+	})
+}
+
+func TestRetryTransport_AsksNobodyWithoutATerm(t *testing.T) {
+	s := &sink{answers: []string{lag}}
+	response, err := fencing.RetryTransport(nil, s).RoundTrip(request(t.Context(), t, "POST", configMaps, "application/json", `{}`))
+	if err != nil || response.StatusCode != http.StatusUnprocessableEntity || len(s.sent) != 1 {
+		t.Errorf("%v after %d requests", err, len(s.sent))
+	}
+}
