@@ -24,7 +24,7 @@ func (w slowWarmer) Warmup(ctx context.Context) error { return w.warm.Start(ctx)
 // controller-runtime does not wait for the warm-up of what it stops.
 func TestStart_TheLeaseWaitsForAWarmupThatGoesOn(t *testing.T) {
 	inMemory(t, func(t *testing.T, m memory) {
-		w := slowWarmer{newWorker(0), newWorker(2 * leaseDuration)}
+		w := slowWarmer{newWorker(0), newWorker(2*leaseDuration + 100*time.Millisecond)} // not when it is looked at
 		p := m.leader("a", forEver, w)
 		<-w.warm.started
 		p.cancel()
