@@ -50,7 +50,7 @@ func (c *Client) exchange(h *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return reply.response(h)
+	return x.response(reply, h)
 }
 
 // deliver carries the request to the server and has it applied.
@@ -206,8 +206,8 @@ func (s *Server) after(delay time.Duration, f func()) {
 	s.timers[timer] = struct{}{}
 }
 
-func (a answer) response(h *http.Request) (*http.Response, error) {
-	header := http.Header{"Content-Type": []string{"application/json"}}
+func (x *exchange) response(a answer, h *http.Request) (*http.Response, error) {
+	header := http.Header{"Content-Type": []string{x.contentType()}}
 	response := &http.Response{
 		Status: strconv.Itoa(a.code) + " " + http.StatusText(a.code), StatusCode: a.code,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header, Request: h,
@@ -216,7 +216,7 @@ func (a answer) response(h *http.Request) (*http.Response, error) {
 		response.Body, response.ContentLength = a.watch, -1
 		return response, nil
 	}
-	body, err := a.encode()
+	body, err := x.encode(a.object)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ type Request struct {
 	query       url.Values
 	body        []byte
 	contentType string
+	protobuf    bool // the reply had better be
 }
 
 func (r *Request) key() types.NamespacedName {
@@ -44,7 +45,7 @@ const leasesPrefix = "/apis/coordination.k8s.io/v1/"
 
 // parseRequest reads an HTTP request, as far as faults and rights need it.
 func parseRequest(client string, h *http.Request) (*Request, error) {
-	r := &Request{Client: client, Sent: time.Now(), query: h.URL.Query(), contentType: h.Header.Get("Content-Type")}
+	r := &Request{Client: client, Sent: time.Now(), query: h.URL.Query(), contentType: h.Header.Get("Content-Type"), protobuf: acceptsProtobuf(h.Header)}
 	if h.Body != nil {
 		var err error
 		r.body, err = io.ReadAll(h.Body)

@@ -1,7 +1,6 @@
 package leaderelectiontest
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // freshnessTimeout is how long a real server waits for a resourceVersion that
@@ -22,7 +22,7 @@ const freshnessTimeout = 3 * time.Second
 // answer is what the server says to a request: an object or an error.
 type answer struct {
 	code   int
-	object any
+	object runtime.Object
 	watch  *watchStream
 }
 
@@ -175,5 +175,3 @@ func (x *exchange) awaitRevision(wanted int64) error {
 	}}
 	return err
 }
-
-func (a answer) encode() ([]byte, error) { return json.Marshal(a.object) }

@@ -2,7 +2,6 @@ package leaderelectiontest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -229,13 +229,10 @@ func (w *watchStream) fail(err error) {
 	w.ended = io.EOF
 }
 
-func (w *watchStream) send(kind watch.EventType, object any) {
-	frame, err := json.Marshal(struct {
-		Type   watch.EventType `json:"type"`
-		Object any             `json:"object"`
-	}{kind, object})
+func (w *watchStream) send(kind watch.EventType, object runtime.Object) {
+	frame, err := w.frame(kind, object)
 	if err != nil {
 		panic("bug: " + err.Error())
 	}
-	w.pending = append(append(w.pending, frame...), '\n')
+	w.pending = append(w.pending, frame...)
 }

@@ -26,7 +26,7 @@ func (b *bare) Run(ctx context.Context) error {
 		elector, err := clientleaderelection.NewLeaderElector(clientleaderelection.LeaderElectionConfig{
 			Lock: &resourcelock.LeaseLock{
 				LeaseMeta:  metav1.ObjectMeta{Namespace: c.LeaseNamespace, Name: c.LeaseName},
-				Client:     b.member.client.Clientset().CoordinationV1(),
+				Client:     b.member.clientset().CoordinationV1(),
 				LockConfig: resourcelock.ResourceLockConfig{Identity: b.member.identity},
 			},
 			LeaseDuration: c.LeaseDuration, RenewDeadline: c.RenewDeadline, RetryPeriod: c.RetryPeriod,

@@ -40,7 +40,7 @@ func elector(m *member) (candidate, error) {
 	config := m.world.config
 	config.Identity = m.identity
 	m.duty.strict = true
-	return leaderelection.New(&config, m.client.Clientset(), leaderelection.Callbacks{
+	return leaderelection.New(&config, m.clientset(), leaderelection.Callbacks{
 		OnStartedLeading: m.duty.onStarted, OnStoppedLeading: m.duty.onStopped, OnNewLeader: m.duty.onNewLeader,
 	}, m.world.trace.logger(m.name))
 }

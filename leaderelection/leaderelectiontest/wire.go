@@ -1,0 +1,64 @@
+package leaderelectiontest
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+// protobuf is how client-go's typed clients speak if they are not told otherwise.
+var protobuf = func() runtime.SerializerInfo {
+	info, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
+	if !ok {
+		panic("bug: client-go has no protobuf")
+	}
+	return info
+}()
+
+// acceptsProtobuf reports whether a client would rather have protobuf than JSON.
+func acceptsProtobuf(header http.Header) bool {
+	first, _, _ := strings.Cut(header.Get("Accept"), ",")
+	return strings.Contains(first, runtime.ContentTypeProtobuf)
+}
+
+// encode is the body of a reply.
+func (x *exchange) encode(object runtime.Object) ([]byte, error) {
+	if !x.request.protobuf {
+		return json.Marshal(object)
+	}
+	var body bytes.Buffer
+	err := protobuf.Serializer.Encode(object, &body)
+	return body.Bytes(), err
+}
+
+func (x *exchange) contentType() string {
+	if x.request.protobuf {
+		return runtime.ContentTypeProtobuf
+	}
+	return runtime.ContentTypeJSON
+}
+
+// frame is one event of a watch.
+func (x *exchange) frame(kind watch.EventType, object runtime.Object) ([]byte, error) {
+	raw, err := x.encode(object)
+	if err != nil {
+		return nil, err
+	}
+	event := &metav1.WatchEvent{Type: string(kind), Object: runtime.RawExtension{Raw: raw}}
+	if !x.request.protobuf {
+		line, err := json.Marshal(event)
+		return append(line, '\n'), err
+	}
+	var text, framed bytes.Buffer
+	if err := protobuf.StreamSerializer.Serializer.Encode(event, &text); err != nil {
+		return nil, err
+	}
+	_, err = protobuf.StreamSerializer.Framer.NewFrameWriter(&framed).Write(text.Bytes())
+	return framed.Bytes(), err
+}
