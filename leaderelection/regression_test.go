@@ -540,3 +540,34 @@ func TestElector_RequestsThatHangForHoursAreFew(t *testing.T) {
 		s.expect(r)
 	})
 }
+
+// Somebody edits the record that an earlier life left behind.
+func TestElector_EditsOfALeftOverRecordAreNoTwin(t *testing.T) {
+	play(t, func(s *stage) {
+		earlier := s.start("pod-0")
+		time.Sleep(5 * time.Second)
+		earlier.network.Cut(hang)
+		earlier.cancel()
+		<-earlier.ran
+		client := s.server.Client("the next life")
+		elector, err := leaderelection.New(config("pod-0"), client.Clientset(), leaderelection.Callbacks{}, debugLogger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(s.Context())
+		ran := make(chan error)
+		go func() { ran <- elector.Run(ctx) }()
+		for seconds := int32(20); seconds < 25; seconds++ {
+			time.Sleep(time.Second)
+			_ = s.server.Edit("default", "my-app-leader", func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = &seconds })
+		}
+		time.Sleep(time.Minute)
+		if !elector.IsLeader() {
+			t.Error("it does not lead")
+		}
+		cancel()
+		if err := <-ran; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+}

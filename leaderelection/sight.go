@@ -48,7 +48,9 @@ func (e *Elector) sightLocked(s sighting) bool {
 		return true
 	}
 	e.observer.hesitation = hesitate()
-	e.countTwinsLocked(next.lease)
+	if renewedAt(before.lease) != renewedAt(next.lease) {
+		e.countTwinsLocked(next.lease) // who edits a left-over record by hand renews nothing
+	}
 	e.nameLeaderLocked(next)
 	return true
 }
