@@ -31,6 +31,7 @@ func (e *Elector) releaseLateClaims() {
 			return
 		}
 		_, _ = e.read(e.giveUp, e.config.attemptTimeout())
+		_ = pause(e.giveUp, nil, e.config.RetryPeriod/8) // what was read may itself be a change
 		_ = pause(e.giveUp, changed, e.config.attemptTimeout())
 	}
 }

@@ -571,3 +571,33 @@ func TestElector_EditsOfALeftOverRecordAreNoTwin(t *testing.T) {
 		}
 	})
 }
+
+// The claim of a candidate that was stopped was applied in a history that was
+// rewound, so that it looks older than what the candidate has seen.
+func TestElector_StopsWithoutABusyLoopAfterALateClaimInARewoundHistory(t *testing.T) {
+	play(t, func(s *stage) {
+		backup := s.server.Snapshot()
+		other := s.start("other")
+		time.Sleep(20 * time.Second)
+		late := s.start("late")
+		time.Sleep(time.Second)
+		other.network.Cut(hang)
+		_ = s.server.Delete("default", "my-app-leader")
+		synctest.Wait() // the DELETED event was seen
+		blind := late.network.Cut(hang, leaderelectiontest.Verbs("get", "list", "watch"))
+		late.network.LoseReplies(hang, leaderelectiontest.Verbs("create"))
+		s.server.Restore(backup)
+		for s.server.Count("late", "create") == 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		late.cancel()
+		time.Sleep(3 * time.Second) // nobody waits for the reply any more
+		blind.Heal()
+		before := s.server.Count("late", "get")
+		time.Sleep(time.Minute) // would never end
+		<-late.ran
+		if n := s.server.Count("late", "get") - before; n > 60 {
+			t.Errorf("%d looks at the Lease", n)
+		}
+	})
+}
