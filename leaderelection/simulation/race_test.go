@@ -4,6 +4,7 @@ package simulation
 
 // A schedule takes some five times as long under the race detector.
 const (
-	defaultSchedules = 3
-	defaultClientGo  = 4
+	defaultSchedules = 20
+	defaultClientGo  = 2
+	defaultMixed     = 2
 )

@@ -1,10 +1,8 @@
 package simulation
 
 import (
-	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,10 +20,14 @@ type referee struct {
 	lastToken  leaderelection.Token
 	tampered   time.Time // when somebody last touched the Lease by hand
 	violations []violation
+	said       string          // the last overlap that the trace tells of
+	overlaps   bool            // two led at once, and nobody's hands are to blame
 	how        string          // how that was done
-	excused    map[string]bool // what is to blame for overlaps
+	excused    map[string]bool // what people did that is to blame for overlaps
+	bare       map[string]bool // what client-go did that is
 
 	covered   time.Duration // with somebody at work, as long as the faults last
+	summed    time.Duration // of all that are at work
 	changedAt time.Time
 	faults    bool
 }
@@ -50,7 +52,7 @@ type span struct {
 }
 
 func newReferee(w *world) *referee {
-	return &referee{world: w, since: map[*member]time.Time{}, excused: map[string]bool{}, changedAt: time.Now(), faults: true}
+	return &referee{world: w, since: map[*member]time.Time{}, excused: map[string]bool{}, bare: map[string]bool{}, changedAt: time.Now(), faults: true}
 }
 
 func (r *referee) violatedLocked(format string, args ...any) {
@@ -59,16 +61,26 @@ func (r *referee) violatedLocked(format string, args ...any) {
 	r.violations = append(r.violations, violation{time.Now(), text})
 }
 
-// overlapLocked is called when two lead at once, the older of them since then.
-// A backup that was restored excuses it for good: resourceVersions come back, so
-// that an old claim may fit a new record.
-func (r *referee) overlapLocked(older time.Time, format string, args ...any) {
-	if !r.tampered.Before(older) || r.world.rewound {
+// overlapLocked is called when two lead at once. People who touched the Lease
+// since the older of them began excuse it; a backup that was restored does so for
+// good: resourceVersions come back, so that an old claim may fit a new record.
+func (r *referee) overlapLocked(older, newer *member, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if !r.tampered.Before(r.since[older]) || r.world.rewound {
 		r.excused[r.how] = true
-		r.world.trace.addf("REFEREE", "excused: "+format, args...)
+		r.world.trace.addf("REFEREE", "excused: %s", text)
 		return
 	}
-	r.violatedLocked(format, args...)
+	r.overlaps = true
+	if why := r.world.blame(older, newer); why != "" {
+		r.bare[why] = true
+		if text != r.said {
+			r.said = text // once is enough
+			r.world.trace.addf("REFEREE", "client-go's: %s: %s", why, text)
+		}
+		return
+	}
+	r.violatedLocked("%s", text)
 }
 
 // accountLocked adds up the time with a leader, before who works changes.
@@ -76,6 +88,7 @@ func (r *referee) accountLocked() {
 	now := time.Now()
 	if r.faults && len(r.working) > 0 {
 		r.covered += now.Sub(r.changedAt)
+		r.summed += now.Sub(r.changedAt) * time.Duration(len(r.working))
 	}
 	r.changedAt = now
 }
@@ -98,12 +111,12 @@ func (r *referee) started(m *member, token leaderelection.Token) {
 	r.accountLocked()
 	for _, other := range r.working {
 		if other != m {
-			r.overlapLocked(r.since[other], "%s starts to work while %s works", m.name, other.name)
+			r.overlapLocked(other, m, "%s starts to work while %s works", m.name, other.name)
 		}
 	}
 	for _, other := range r.world.alive() {
-		if other != m && other.IsLeader() && !slices.Contains(r.working, other) {
-			r.overlapLocked(r.since[other], "%s starts to work while %s says that it leads", m.name, other.name)
+		if other != m && !other.dead && other.IsLeader() && !slices.Contains(r.working, other) {
+			r.overlapLocked(other, m, "%s starts to work while %s says that it leads", m.name, other.name)
 		}
 	}
 	if token != 0 && token <= r.lastToken && !r.world.rewound {
@@ -163,7 +176,7 @@ func (r *referee) returned(m *member) {
 	if m.err != nil {
 		r.violatedLocked("Run of %s returned %v", m.name, m.err)
 	}
-	if m.duty.strict && slices.Contains(r.working, m) {
+	if m.duty.strict && (slices.Contains(r.working, m) || m.duty.busy()) {
 		r.violatedLocked("Run of %s returned while its work goes on", m.name)
 	}
 }
@@ -187,22 +200,19 @@ func (r *referee) tamper(how string) {
 func (r *referee) look() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var leaders []string
-	older := time.Now()
+	var leaders []*member
 	for _, m := range r.world.alive() {
 		if m.dead || !m.IsLeader() {
 			continue
 		}
-		leaders = append(leaders, m.name)
-		if since := r.since[m]; since.Before(older) {
-			older = since
-		}
+		leaders = append(leaders, m)
 		if m.duty.strict && !m.duty.live() {
 			r.violatedLocked("%s says that it leads, but its work has no live context", m.name)
 		}
 	}
-	if len(leaders) > 1 {
-		r.overlapLocked(older, "these say that they lead: %s", strings.Join(leaders, ", "))
+	slices.SortFunc(leaders, func(a, b *member) int { return r.since[a].Compare(r.since[b]) })
+	for i := 1; i < len(leaders); i++ {
+		r.overlapLocked(leaders[i-1], leaders[i], "%s says that it leads, and so does %s", leaders[i].name, leaders[i-1].name)
 	}
 }
 
@@ -227,79 +237,4 @@ func (w *world) alive() []*member {
 			return false
 		}
 	})
-}
-
-// A duty is what a member does when it leads, and checks that it is told so in
-// order.
-type duty struct {
-	member *member
-	early  bool // OnStartedLeading returns at once, OnStoppedLeading stops the work
-	strict bool // callbacks are checked: it is an Elector of ours
-
-	mu      sync.Mutex
-	state   string
-	context context.Context // of the work that goes on
-	leader  string          // the last one told by OnNewLeader
-}
-
-func (d *duty) move(from, to string) {
-	d.mu.Lock()
-	state := d.state
-	d.state = to
-	d.mu.Unlock()
-	if d.strict && state != from {
-		d.member.world.referee.complain(d.member, "a callback came out of order: %q after %q", to, state)
-	}
-}
-
-func (d *duty) live() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.context != nil && d.context.Err() == nil
-}
-
-func (d *duty) onStarted(ctx context.Context) {
-	d.move("", "working")
-	d.mu.Lock()
-	d.context = ctx
-	d.mu.Unlock()
-	term, _ := leaderelection.TermFromContext(ctx)
-	d.member.world.referee.started(d.member, term.Token)
-	if !d.early || !d.strict {
-		<-ctx.Done()
-		d.finish()
-	}
-	d.move("working", "returned")
-}
-
-func (d *duty) onStopped() {
-	d.move("returned", "stopping")
-	if d.live() {
-		d.member.world.referee.complain(d.member, "OnStoppedLeading was called on a live context")
-	}
-	if d.early {
-		d.finish()
-	}
-	d.move("stopping", "")
-}
-
-// finish takes as long as the schedule says to stop the work.
-func (d *duty) finish() {
-	if w := d.member.world; w.stop > 0 {
-		w.mu.Lock()
-		pause := between(w.rng, 0, w.stop)
-		w.mu.Unlock()
-		time.Sleep(pause)
-	}
-	d.member.world.referee.stopped(d.member)
-}
-
-func (d *duty) onNewLeader(identity string) {
-	d.mu.Lock()
-	last := d.leader
-	d.leader = identity
-	d.mu.Unlock()
-	if identity == "" || identity == last {
-		d.member.world.referee.complain(d.member, "OnNewLeader(%q) after %q", identity, last)
-	}
 }

@@ -23,6 +23,10 @@ type schedule struct {
 	config leaderelection.Config
 	stop   time.Duration // work takes up to that long to stop
 	events []event
+
+	// stubborn work sometimes takes longer than anybody waits for it: then its
+	// process exits.
+	stubborn time.Duration
 }
 
 // An event happens to the world at a time.
@@ -35,7 +39,10 @@ type event struct {
 // A kind of schedules says what they consist of.
 type kind struct {
 	name      string
+	what      string        // for the table
 	pause     time.Duration // from one fault of a network to the next, on average
+	longest   time.Duration // fault; 25 s if zero
+	outages   time.Duration // from one restart or outage of the server to the next, on average
 	timings   bool          // other durations than the defaults
 	processes bool          // candidates are restarted, crash and step down
 	operators bool          // somebody edits the Lease by hand
@@ -49,11 +56,17 @@ type faultMaker struct {
 	make func(*rand.Rand) func(*leaderelectiontest.Network) *leaderelectiontest.Fault
 }
 
+const worstOutages = 150 * time.Second
+
 var kinds = []kind{
-	{name: "network", pause: time.Minute, faults: networkFaults},
-	{name: "everything", pause: 25 * time.Second, timings: true, processes: true, faults: allFaults},
-	{name: "operators", pause: 25 * time.Second, timings: true, processes: true, operators: true, faults: allFaults},
-	{name: "rewinds", pause: 25 * time.Second, processes: true, rewinds: true, faults: allFaults},
+	{name: "mild", what: "a fault of a network now and then", pause: 75 * time.Second, outages: 20 * time.Minute, faults: networkFaults},
+	{name: "network", what: "broken networks", pause: time.Minute, outages: worstOutages, faults: networkFaults},
+	{name: "everything", what: "all faults, restarts, crashes, any timing", pause: 25 * time.Second, outages: worstOutages,
+		timings: true, processes: true, faults: allFaults},
+	{name: "operators", what: "and people who edit the Lease", pause: 25 * time.Second, outages: worstOutages,
+		timings: true, processes: true, operators: true, faults: allFaults},
+	{name: "rewinds", what: "and restored backups", pause: 25 * time.Second, outages: worstOutages,
+		processes: true, rewinds: true, faults: allFaults},
 }
 
 func (k kind) schedule(seed uint64) *schedule {
@@ -65,13 +78,17 @@ func (k kind) schedule(seed uint64) *schedule {
 	if rng.IntN(2) == 0 {
 		s.stop = s.config.Margin() * 2 / 3
 	}
+	if k.timings && rng.IntN(3) == 0 {
+		s.stubborn = 2 * s.config.LeaseDuration
+		s.config.StopTimeout = []time.Duration{0, time.Second, 20 * time.Second}[rng.IntN(3)]
+	}
 	for i := range candidates {
 		s.harm(rng, k, i)
 		if k.processes {
 			s.processes(rng, i)
 		}
 	}
-	s.server(rng)
+	s.server(rng, k)
 	if k.operators {
 		s.operators(rng)
 	}
@@ -94,7 +111,7 @@ func timing(rng *rand.Rand) leaderelection.Config {
 	set := func(lease, deadline, retry time.Duration) {
 		config.LeaseDuration, config.RenewDeadline, config.RetryPeriod = lease, deadline, retry
 	}
-	switch rng.IntN(6) {
+	switch rng.IntN(8) {
 	case 0:
 		set(6*time.Second, 4*time.Second, 500*time.Millisecond)
 	case 1:
@@ -103,6 +120,10 @@ func timing(rng *rand.Rand) leaderelection.Config {
 		set(4*time.Second, 2*time.Second, time.Second)
 	case 3:
 		set(10*time.Second, 9*time.Second, 3*time.Second)
+	case 4, 5:
+		lease := time.Duration(2+rng.IntN(39)) * time.Second
+		deadline := between(rng, lease*4/10, lease*95/100)
+		set(lease, deadline, between(rng, lease/50+100*time.Millisecond, deadline*8/10))
 	}
 	config.ReleaseOnCancel = rng.IntN(4) != 0
 	return config
@@ -133,7 +154,7 @@ func (s *schedule) harm(rng *rand.Rand, k kind, who int) {
 	for _, at := range times(rng, k.pause) {
 		maker := k.faults[rng.IntN(len(k.faults))]
 		inject := maker.make(rng)
-		for_ := between(rng, 500*time.Millisecond, 25*time.Second)
+		for_ := between(rng, 500*time.Millisecond, cmp.Or(k.longest, 25*time.Second))
 		s.add(at, maker.name+" for "+for_.String(), func(w *world) { w.inject(who, for_, inject) })
 	}
 }
@@ -212,8 +233,8 @@ func (s *schedule) processes(rng *rand.Rand, who int) {
 }
 
 // server takes the API server down.
-func (s *schedule) server(rng *rand.Rand) {
-	for _, at := range times(rng, 150*time.Second) {
+func (s *schedule) server(rng *rand.Rand, k kind) {
+	for _, at := range times(rng, k.outages) {
 		switch rng.IntN(4) {
 		case 0:
 			s.add(at, "the server restarts", func(w *world) { w.server.Restart() })

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -17,10 +17,12 @@ import (
 )
 
 var (
-	schedules = flag.Int("sim.schedules", fromEnvironment("SIM_SCHEDULES", defaultSchedules), "how many schedules of each kind to run")
-	seed      = flag.Uint64("sim.seed", 0, "the only schedule to run (0: the first -sim.schedules)")
-	repeat    = flag.Int("sim.repeat", 1, "how often to run each schedule")
-	clientgo  = flag.Int("sim.clientgo", fromEnvironment("SIM_CLIENTGO", defaultClientGo), "how many schedules of each kind to run with bare client-go")
+	schedules  = flag.Int("sim.schedules", fromEnvironment("SIM_SCHEDULES", defaultSchedules), "how many schedules of each kind to run")
+	seed       = flag.Uint64("sim.seed", 0, "the only schedule to run (0: the first -sim.schedules)")
+	printTable = flag.Bool("sim.table", false, "print the table at the end")
+	repeat     = flag.Int("sim.repeat", 1, "how often to run each schedule")
+	clientgo   = flag.Int("sim.clientgo", fromEnvironment("SIM_CLIENTGO", defaultClientGo), "how many schedules of each kind to run with bare client-go")
+	mixed      = flag.Int("sim.mixed", fromEnvironment("SIM_MIXED", defaultMixed), "how many schedules of each kind to run with candidates of both sorts")
 )
 
 func fromEnvironment(name string, fallback int) int {
@@ -32,7 +34,13 @@ func fromEnvironment(name string, fallback int) int {
 
 func TestMain(m *testing.M) {
 	klog.SetLogger(klog.New(nil)) // client-go's own lines go nowhere but into a slog handler
-	goleak.VerifyTestMain(m)
+	debug.SetGCPercent(400)       // there is little to keep: half the time went into looking for it
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if *printTable || testing.Verbose() {
+			table.print(os.Stdout)
+		}
+		os.Exit(code)
+	}))
 }
 
 // elector makes a candidate of the code that ships.
@@ -48,28 +56,33 @@ func elector(m *member) (candidate, error) {
 func TestSimulation(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
-			var covered, runs atomic.Int64
-			blamed := map[string]int{}
-			var mu sync.Mutex // guards blamed
+			r := newRow("Incumbent", k)
 			forEach(t, *schedules, func(t *testing.T, number uint64) {
 				report := k.schedule(number).run(t, elector)
-				runs.Add(1)
-				covered.Add(int64(report.covered))
-				mu.Lock()
-				for how := range report.excused {
-					blamed[how]++
-				}
-				mu.Unlock()
-				if len(report.violations) > 0 {
-					t.Errorf("schedule %d of %s: %s\n\nto repeat: go test ./leaderelection/simulation -run 'TestSimulation/%s' -sim.seed=%d -sim.repeat=300",
-						number, k.name, report.report(), k.name, number)
-				}
+				r.add(report)
+				report.fail(t, "TestSimulation", k, number)
 			})
-			if n := runs.Load(); n > 0 {
-				t.Logf("%d schedules, with a leader %.2f %% of the time; schedules with overlaps that are excused, by what is to blame: %v",
-					n, 100*float64(covered.Load())/float64(n)/float64(length), blamed)
+			if share := r.share(); k.name == "mild" && r.runs >= enough && share < mildShare {
+				t.Errorf("with a leader %.2f %% of the time, want %.2f %%", share, mildShare)
 			}
 		})
+	}
+}
+
+// On mild schedules, where client-go has a leader 99.8 % of the time with its
+// doubled time counted twice, we have one 98.6 % of the time. A little less fails
+// the test, if there were enough schedules to tell.
+const (
+	mildShare = 98.3
+	enough    = 200
+)
+
+// fail tells of violations, if there are any.
+func (r *referee) fail(t *testing.T, test string, k kind, number uint64) {
+	t.Helper()
+	if len(r.violations) > 0 {
+		t.Errorf("schedule %d of %s: %s\n\nto repeat: go test ./leaderelection/simulation -run '%s/%s' -sim.seed=%d -sim.repeat=300",
+			number, k.name, r.report(), test, k.name, number)
 	}
 }
 

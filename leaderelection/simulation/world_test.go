@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
@@ -28,6 +30,14 @@ type candidate interface {
 	IsLeader() bool
 }
 
+// listen looks at each request that the member sends.
+func (m *member) listen() {
+	m.client.Network().DelayRequests(0, leaderelectiontest.When(func(r leaderelectiontest.Request) bool {
+		m.duty.sends(r)
+		return false
+	}))
+}
+
 // A maker makes candidates.
 type maker func(*member) (candidate, error)
 
@@ -35,6 +45,7 @@ type maker func(*member) (candidate, error)
 type member struct {
 	candidate
 	world    *world
+	who      int
 	name     string // of the client: pod and incarnation
 	identity string
 	client   *leaderelectiontest.Client
@@ -129,7 +140,7 @@ func (w *world) start(who int, sameIdentity bool) {
 	}
 	w.lives[who]++
 	m := &member{
-		world: w, name: fmt.Sprintf("pod-%d.%d", who, w.lives[who]), done: make(chan struct{}),
+		world: w, who: who, name: fmt.Sprintf("pod-%d.%d", who, w.lives[who]), done: make(chan struct{}),
 	}
 	m.identity = m.name
 	if last := w.last(who); last != nil && sameIdentity {
@@ -141,6 +152,7 @@ func (w *world) start(who int, sameIdentity bool) {
 	if m.candidate, err = w.newCandidate(m); err != nil {
 		w.Fatal(err)
 	}
+	m.listen()
 	var ctx context.Context
 	ctx, m.cancel = context.WithCancel(context.Background())
 	w.members, w.current[who] = append(w.members, m), m
@@ -148,6 +160,9 @@ func (w *world) start(who int, sameIdentity bool) {
 	go func() {
 		defer close(m.done)
 		m.err = m.Run(ctx)
+		if errors.Is(m.err, leaderelection.ErrWorkStillRunning) && w.stubborn > 0 { // it may have stopped since
+			w.exit(m)
+		}
 		w.referee.returned(m)
 	}()
 }
@@ -218,6 +233,20 @@ func (w *world) crash(who int, pause time.Duration, sameIdentity bool) {
 	})
 }
 
+// exit is what a process does whose work does not stop.
+func (w *world) exit(m *member) {
+	w.trace.addf(m.name, "exits, for its work does not stop")
+	w.referee.bury(m)
+	m.client.Network().Cut(leaderelectiontest.Hang)
+	m.cancel()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over && w.current[m.who] == m { // else it is being restarted anyway
+		w.current[m.who] = nil
+		w.pending.Go(func() { w.start(m.who, false) })
+	}
+}
+
 // stepDown asks a process to step down, if it can.
 func (w *world) stepDown(who int) {
 	m := w.live(who)
@@ -237,6 +266,7 @@ func (w *world) heal() {
 	for who := range candidates {
 		if m := w.live(who); m != nil {
 			m.client.Network().Heal()
+			m.listen()
 		}
 	}
 }
@@ -255,6 +285,6 @@ func (w *world) shutDown() {
 		<-m.done
 	}
 	w.pending.Wait()
-	time.Sleep(w.stop) // client-go does not wait for its work
+	time.Sleep(max(w.stop, w.stubborn)) // client-go does not wait for its work
 	synctest.Wait()
 }
