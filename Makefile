@@ -32,10 +32,22 @@ bench: ## Measure beside client-go and controller-runtime, in 10 minutes (BENCHF
 	go build -o bin/bench ./hack/bench && exec bin/bench $(BENCHFLAGS)
 
 .PHONY: test
-test: ## Control plane, unit and integration tests, all with -race (TESTFLAGS=-v)
+test: ## Control plane, unit and integration tests with -race, a thousand simulated schedules, a minute's soak (TESTFLAGS=-v)
 	@cd hack/controlplane && go test -race -shuffle=on $(TESTFLAGS) ./...
 	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
 	go test -race -shuffle=on -p 2 -timeout 20m $(TESTFLAGS) ./...
+	@go test -C leaderelection/simulation -count=1 -timeout 20m -sim.table -sim.schedules=200
+	@$(MAKE) -s soak SOAKFLAGS='-duration 1m'
+
+.PHONY: sim
+sim: ## Ten thousand simulated schedules, beside client-go's, in half an hour (SIMFLAGS=-sim.schedules=100)
+	@go test -C leaderelection/simulation -count=1 -timeout 0 -sim.table \
+		-sim.schedules=2000 -sim.clientgo=2000 -sim.mixed=2000 $(SIMFLAGS)
+
+.PHONY: soak
+soak: ## Real processes, API servers and networks, harmed for ten minutes (SOAKFLAGS='-duration 1h')
+	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
+	go build -o bin/soak ./hack/soak && exec bin/soak $(SOAKFLAGS)
 
 .PHONY: verify
 verify: check-format check-vet check-lint check-tidy check-docs check-imports check-size ## All checks below
