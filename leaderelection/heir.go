@@ -8,6 +8,8 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/mark"
 )
 
 // heirAnnotation names the follower that claims first when the Lease becomes
@@ -18,7 +20,7 @@ import (
 //
 // The acquireTime ties it to one term: what was written under another leader, or
 // is left over from before a foreign candidate took the Lease, names nobody.
-const heirAnnotation = "incumbent.haproxy-template-ic.github.io/heir"
+const heirAnnotation = mark.Heir
 
 // An heir is a follower as the annotation names it. The zero heir is nobody.
 type heir struct {

@@ -8,12 +8,14 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/mark"
 )
 
 // releasedAnnotation marks a Lease that was released after the work had
 // stopped. Its value is the renewTime of the releasing write, in microseconds:
 // a mark that another elector left behind marks nothing.
-const releasedAnnotation = "incumbent.haproxy-template-ic.github.io/released"
+const releasedAnnotation = mark.ReleasedMark
 
 // holderOf is the identity that a Lease names, "" if it is free.
 func holderOf(lease *coordinationv1.Lease) string {
@@ -43,8 +45,7 @@ func renewedAt(lease *coordinationv1.Lease) int64 {
 // releasedByUs reports whether an elector of this package freed the Lease, its
 // work having stopped before.
 func releasedByUs(lease *coordinationv1.Lease) bool {
-	mark, ok := lease.Annotations[releasedAnnotation]
-	return ok && holderOf(lease) == "" && mark == strconv.FormatInt(renewedAt(lease), 10)
+	return mark.IsReleased(lease)
 }
 
 // versionOf is a Lease's resourceVersion as a number, 0 if it has none that can
@@ -110,6 +111,7 @@ func (d draft) apply(base *coordinationv1.Lease) *coordinationv1.Lease {
 	}
 	if claim := d.renewed.Equal(d.acquired); claim && d.holder != "" {
 		lease.Annotations[heirAnnotation] = heir{}.inscription(d.acquired.UnixMicro())
+		mark.Note(lease, base, d.holder, d.acquired)
 	}
 	return lease
 }

@@ -1,0 +1,160 @@
+package mark
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+func at(second int) time.Time { return noon.Add(time.Duration(second) * time.Second) }
+
+// claimed is the Lease after holder has claimed it.
+func claimed(before *coordinationv1.Lease, holder string, second int) *coordinationv1.Lease {
+	lease := before.DeepCopy()
+	if lease.Annotations == nil {
+		lease.Annotations = map[string]string{}
+	}
+	Note(lease, before, holder, at(second))
+	return held(lease, holder, second)
+}
+
+// held is the Lease after somebody took it who leaves annotations alone.
+func held(before *coordinationv1.Lease, holder string, second int) *coordinationv1.Lease {
+	lease := before.DeepCopy()
+	now := metav1.NewMicroTime(at(second))
+	lease.Spec = coordinationv1.LeaseSpec{HolderIdentity: &holder, AcquireTime: &now, RenewTime: &now}
+	return lease
+}
+
+func renewedAt(before *coordinationv1.Lease, second int) *coordinationv1.Lease {
+	lease := before.DeepCopy()
+	lease.Spec.RenewTime = new(metav1.NewMicroTime(at(second)))
+	return lease
+}
+
+func released(before *coordinationv1.Lease, second int) *coordinationv1.Lease {
+	lease := renewedAt(before, second)
+	lease.Spec.HolderIdentity = new("")
+	lease.Annotations[ReleasedMark] = strconv.FormatInt(at(second).UnixMicro(), 10)
+	return lease
+}
+
+// story is a history in a form that is easy to compare.
+func story(terms []Term) (all []string) {
+	for _, t := range terms {
+		line := t.Holder + " " + strconv.Itoa(int(t.Acquired.Sub(noon)/time.Second))
+		if t.Renewed != nil {
+			line += "-" + strconv.Itoa(int(t.Renewed.Sub(noon)/time.Second))
+		}
+		all = append(all, strings.TrimSpace(line+" "+t.End))
+	}
+	return all
+}
+
+func TestHistory_TellsHowTermsEnded(t *testing.T) {
+	fresh := &coordinationv1.Lease{}
+	a := claimed(fresh, "a", 1)
+	b := claimed(released(renewedAt(a, 5), 6), "b", 7)
+	foreign := held(renewedAt(b, 9), "client-go", 30)
+	freed := held(renewedAt(foreign, 33), "", 34) // client-go writes both times when it releases
+	for name, tc := range map[string]struct {
+		lease *coordinationv1.Lease
+		want  []string
+	}{
+		"never held":                    {fresh, nil},
+		"the first":                     {renewedAt(a, 3), []string{"a 1"}},
+		"released":                      {released(a, 6), []string{"a 1-6 released"}},
+		"emptied by hand":               {func() *coordinationv1.Lease { l := renewedAt(a, 4); l.Spec.HolderIdentity = nil; return l }(), []string{"a 1-4 freed"}},
+		"the second":                    {b, []string{"a 1-6 released", "b 7"}},
+		"a stranger leads":              {foreign, []string{"a 1-6 released", "b 7", "client-go 30"}},
+		"a stranger has left":           {freed, []string{"a 1-6 released", "b 7"}},
+		"claimed after a stranger":      {claimed(renewedAt(foreign, 33), "c", 60), []string{"a 1-6 released", "b 7", "client-go 30-33 lapsed", "c 60"}},
+		"claimed after a crash":         {claimed(renewedAt(b, 9), "c", 60), []string{"a 1-6 released", "b 7-9 lapsed", "c 60"}},
+		"the same name again":           {claimed(renewedAt(a, 3), "a", 60), []string{"a 1-3 lapsed", "a 60"}},
+		"somebody was written over it":  {func() *coordinationv1.Lease { l := a.DeepCopy(); l.Spec.HolderIdentity = new("x"); return l }(), []string{"a 1", "x 1"}},
+		"the annotation was taken away": {func() *coordinationv1.Lease { l := b.DeepCopy(); l.Annotations = nil; return l }(), []string{"b 7"}},
+	} {
+		if diff := cmp.Diff(tc.want, story(History(tc.lease))); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", name, diff)
+		}
+	}
+}
+
+func TestNote_DoesNotGrow(t *testing.T) {
+	lease, longest := &coordinationv1.Lease{}, 0
+	for i := range 1000 {
+		lease = claimed(lease, strings.Repeat("名", 1000)+strconv.Itoa(i), i)
+		longest = max(longest, len(lease.Annotations[Terms]))
+	}
+	if terms := History(lease); len(terms) != maxTerms || !terms[maxTerms-1].Acquired.Time.Equal(at(999)) {
+		t.Errorf("%d terms, the last of %v", len(terms), terms[len(terms)-1].Acquired)
+	}
+	if limit := maxTerms * (maxIdentity + 150); longest > limit {
+		t.Errorf("it grew to %d bytes, want at most %d", longest, limit)
+	}
+}
+
+func TestNote_KeepsAwayFromWhatTheServerRefuses(t *testing.T) {
+	full := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"x": strings.Repeat("x", 255*1024), Terms: "[]"}}}
+	if text, found := claimed(full, "a", 1).Annotations[Terms]; found {
+		t.Errorf("%q was added to a Lease that is full", text)
+	}
+}
+
+func TestHistory_TakesFromNonsenseWhatMakesSense(t *testing.T) {
+	for _, tc := range []struct {
+		text string
+		want []string
+	}{
+		{`null`, nil},
+		{`{}`, nil},
+		{`[`, nil},
+		{`[1, "x", null, {}, {"holder":"a"}, {"acquired":"2026-01-02T12:00:03Z"}]`, nil},
+		{`[{"holder":"a","acquired":"2026-01-02T12:00:03.000000Z","renewed":"never"}]`, nil},
+		{`[{"holder":"a","acquired":"0001-01-02T12:00:03.000000Z"}]`, nil},
+		{`[7,{"holder":"a","acquired":"2026-01-02T12:00:03.000000Z","end":"betrayed"}]`, []string{"a 3"}},
+		{`[{"holder":"a","acquired":"2026-01-02T12:00:03.000000Z","renewed":"2026-01-02T12:00:04.000000Z","end":"lapsed"}]`, []string{"a 3-4 lapsed"}},
+		{strings.Repeat(" ", maxRead) + `[{"holder":"a","acquired":"2026-01-02T12:00:03.000000Z"}]`, nil},
+	} {
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{Terms: tc.text}}}
+		if diff := cmp.Diff(tc.want, story(History(lease))); diff != "" {
+			t.Errorf("%.100s: -want +got:\n%s", tc.text, diff)
+		}
+	}
+}
+
+// Whatever stands there, the next claim writes something short that can be read,
+// with the claim at its end.
+func FuzzNote(f *testing.F) {
+	f.Add(`[{"holder":"a","acquired":"2026-01-02T12:00:03.000000Z"}]`, "b", int64(1767355203000000), int64(1767355204000000), "c")
+	f.Add(`[[[]]]`, "", int64(-1<<63), int64(1<<63-1), "\xff\n\x1b[2J")
+	f.Fuzz(func(t *testing.T, text, before string, acquired, renewed int64, holder string) {
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{Terms: text}}}
+		lease.Spec.HolderIdentity = &before
+		lease.Spec.AcquireTime = new(metav1.NewMicroTime(time.UnixMicro(acquired)))
+		lease.Spec.RenewTime = new(metav1.NewMicroTime(time.UnixMicro(renewed)))
+		written := inscribe(lease, "x"+holder, noon)
+		if limit := maxTerms * (6*maxIdentity + 150); len(written) > limit {
+			t.Errorf("%d bytes, want at most %d", len(written), limit)
+		}
+		var terms []Term
+		if err := json.Unmarshal([]byte(written), &terms); err != nil {
+			t.Fatal(err)
+		}
+		if len(terms) == 0 || len(terms) > maxTerms || terms[len(terms)-1].Acquired.UnixMicro() != noon.UnixMicro() {
+			t.Fatalf("%v, want the claim at the end", terms)
+		}
+		again := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{Terms: written}}}
+		if diff := cmp.Diff(terms, History(again)); diff != "" {
+			t.Errorf("-written +read:\n%s", diff)
+		}
+	})
+}
