@@ -11,6 +11,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
@@ -172,13 +173,22 @@ func (s *stream) next() watch.Event {
 	panic("unreachable")
 }
 
-// lease awaits an event of that type, with a Lease.
+// lease awaits an event of that type, with a Lease. A server may tell at any time
+// how far it has come, by a bookmark without annotations: that is passed over.
 func (s *stream) lease(kind watch.EventType) *coordinationv1.Lease {
 	s.f.Helper()
 	e := s.next()
+	for e.Type == watch.Bookmark && isPlain(e.Object) {
+		e = s.next()
+	}
 	lease, ok := e.Object.(*coordinationv1.Lease)
 	if e.Type != kind || !ok {
 		s.f.Fatalf("got %s of %#v, want %s of a Lease", e.Type, e.Object, kind)
 	}
 	return lease
+}
+
+func isPlain(object runtime.Object) bool {
+	lease, ok := object.(*coordinationv1.Lease)
+	return ok && len(lease.Annotations) == 0
 }
