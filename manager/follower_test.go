@@ -3,12 +3,15 @@ package manager_test
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -26,10 +29,15 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// freeAddress is one that nobody listens on.
+// freeAddress is one that nobody listens on. On 127.0.0.1 it might become the local
+// port of an outgoing connection before it is used.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	host := "127.0.0.1"
+	if runtime.GOOS == "linux" { // elsewhere only this one is configured
+		host = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,8 +98,9 @@ func TestFollower_ServesWebhooksMetricsAndHealth(t *testing.T) {
 	s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled))
 
 	metrics, health, hooks := freeAddress(t), freeAddress(t), freeAddress(t)
+	hookAddress := netip.MustParseAddrPort(hooks)
 	server := webhook.NewServer(webhook.Options{
-		Host: "127.0.0.1", Port: int(netip.MustParseAddrPort(hooks).Port()), CertDir: certificates(t),
+		Host: hookAddress.Addr().String(), Port: int(hookAddress.Port()), CertDir: certificates(t),
 	})
 	b := s.replica("b", ours(manager.WithIdentity("b")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
 		o.Metrics.BindAddress, o.HealthProbeBindAddress, o.WebhookServer = metrics, health, server

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
@@ -169,12 +170,16 @@ func (s *site) follower(r *replica) *replica {
 	r.run()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
-	for state := range r.elector().Changes(ctx) {
-		if state.Heir == r.name {
+	var last leaderelection.State
+	for last = range r.elector().Changes(ctx) {
+		if last.Heir == r.name {
 			return r
 		}
+		if closed(r.done) {
+			s.t.Fatalf("%s has stopped: %v", r.name, r.err)
+		}
 	}
-	s.t.Fatalf("%s has not become the heir", r.name)
+	s.t.Fatalf("%s has not become the heir: %+v\n%s", r.name, last, s.referee.Timeline())
 	return nil
 }
 
