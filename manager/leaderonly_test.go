@@ -152,6 +152,7 @@ func TestLeaderOnly_AFailureEndsTheTermAndNotTheProcess(t *testing.T) {
 		await(t, a, leading)
 		_, b := m.withElector("b", leaderelection.Callbacks{})
 		await(t, b, func(s leaderelection.State) bool { return s.Leader == "a" })
+		synctest.Wait() // all have been started
 		failed := time.Now()
 		fail <- errors.New("out of order")
 		await(t, b, leading)
@@ -197,12 +198,15 @@ func TestLeaderOnly_WhatFailsAgainAndAgainIsStartedLaterAndLater(t *testing.T) {
 func TestLeaderOnly_FailManagerStopsItWithAllErrors(t *testing.T) {
 	inMemory(t, func(t *testing.T, m memory) {
 		first, second := errors.New("out of order"), errors.New("cannot stop well")
-		fail := make(chan struct{})
-		p, e := m.withElector("a", leaderelection.Callbacks{},
-			leaderOnly(func(context.Context) error { <-fail; return first }, manager.FailManager()),
-			leaderOnly(func(ctx context.Context) error { <-ctx.Done(); time.Sleep(time.Second); return second }))
-		await(t, e, leading)
-		close(fail)
+		started := make(chan struct{})
+		p, _ := m.withElector("a", leaderelection.Callbacks{},
+			leaderOnly(func(context.Context) error { <-started; return first }, manager.FailManager()),
+			leaderOnly(func(ctx context.Context) error {
+				close(started)
+				<-ctx.Done()
+				time.Sleep(time.Second)
+				return second
+			}))
 		<-p.done
 		if !errors.Is(p.err, first) || !errors.Is(p.err, second) || m.holder() != "" {
 			t.Errorf("the Manager stopped with %v and the Lease held by %q, want both errors and nobody", p.err, m.holder())
