@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	appsv1apply "k8s.io/client-go/applyconfigurations/apps/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
@@ -335,5 +337,38 @@ func TestFence_AnotherLeaseNameRefusesTheLeader(t *testing.T) {
 	defer cancel()
 	if err := p.touch(ctx, p.pod("pod-a")); !fencing.IsStale(err) || !strings.Contains(err.Error(), p.namespace+"/clown") {
 		t.Errorf("the Fence is about another Lease, and a write of the holder of ours is answered: %v", err)
+	}
+}
+
+// Not impersonated, but with the token that a kubelet would fetch.
+func TestFence_KnowsTheTokensOfRealPods(t *testing.T) {
+	t.Parallel()
+	p := newPaddock(t, shared.get(t)).enforce()
+	ctx, cancel := within()
+	defer cancel()
+	core := p.admin().CoreV1()
+	_, err := core.ServiceAccounts(p.namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "operator"}}, metav1.CreateOptions{})
+	must(t, err)
+	clients := map[string]kubernetes.Interface{}
+	for _, name := range []string{"web-1", "web-10"} {
+		pod, err := core.Pods(p.namespace).Create(ctx, &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec:       corev1.PodSpec{ServiceAccountName: "operator", Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+		}, metav1.CreateOptions{})
+		must(t, err)
+		answer, err := core.ServiceAccounts(p.namespace).CreateToken(ctx, "operator", &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+			BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: name, UID: pod.UID},
+		}}, metav1.CreateOptions{})
+		must(t, err)
+		client := p.cp.Client(name)
+		t.Cleanup(client.Close)
+		config := rest.AnonymousClientConfig(client.Config())
+		config.BearerToken = answer.Status.Token
+		clients[name] = kubernetes.NewForConfigOrDie(config)
+	}
+	p.hold("web-10_4f2a")
+	awaitAnswer(t, func(ctx context.Context) error { return p.touch(ctx, clients["web-10"]) })
+	if err := p.touch(ctx, clients["web-1"]); !fencing.IsStale(err) || !strings.Contains(err.Error(), `pod "web-1"`) {
+		t.Errorf("the follower's write: %v", err)
 	}
 }
