@@ -35,14 +35,15 @@
 // # What by pod guarantees, and what not
 //
 // An API server refuses the writes of every pod but the holder, as far as it knows
-// who that is. It learns of a new holder by a watch, within milliseconds.
+// who that is. It learns of a new holder by a watch, as a rule within milliseconds.
 //
 //   - Of one object, and through one API server, no write of an earlier holder is
-//     stored after the first one of a later holder: the policy looks again whenever
-//     the object has changed meanwhile.
-//   - Of several objects that is not certain. A write that passed the policy just
+//     stored after the first one of a later holder: the API server asks the policy
+//     again whenever the object has changed meanwhile.
+//   - Across several objects that is not certain. A write that passed the policy just
 //     before the API server heard of the new holder is stored a moment later, when
-//     the new holder may have written another object already.
+//     the new holder may have written another object already. The same holds for a
+//     creation.
 //   - Several API servers hear of a new holder one after the other. One that has not
 //     heard goes on accepting the old holder's writes while the new one's are
 //     accepted elsewhere; if its watch is delayed, for as long as that.
@@ -51,12 +52,63 @@
 //   - A Lease that has lapsed still names its holder, whose writes are accepted until
 //     another one is written into it.
 //   - While nobody holds the Lease, all writes are refused. The first writes of a
-//     new leader may be, for some milliseconds.
-//   - While the Lease does not exist nobody may write: not even those who are not
-//     fenced. See [Fence].OpenWithoutLease.
+//     new leader may be, for some milliseconds: see Refusals.
+//   - While the Lease does not exist nobody may write what is guarded, not even those
+//     who are not fenced off: see [Fence].OpenWithoutLease. The policy is asked in the
+//     same way while an API server that has just started does not know the Lease yet.
+//
+// # By term
+//
+// With [ByTerm] each object carries, in an annotation, the token of the term in which
+// it was written, and a write whose token is lower than the stored one is refused.
+// The program writes through a [StampTransport], with the context that the work of
+// the term was given. What is compared stands on the object itself, and the database
+// stores a write only if the object is still the one that was compared. So there is
+// no lag: the guarantee of one object holds for any number of API servers, and tells
+// terms apart, not only pods. Use both together, ByPod | ByTerm, where both matter.
+//
+// What by term does not cover:
+//
+//   - An object that the new leader has not written yet: the old one's writes of it
+//     are accepted. A new leader that must be sure writes every object once.
+//   - Creations: there is nothing to compare with. They must carry a token all the
+//     same, and so must updates.
+//   - Deletions, and writes of subresources such as status and scale: they cannot
+//     carry a token, and by term alone they are let through. By pod refuses them.
+//   - Clients of the same service account that do not write through a StampTransport:
+//     a creation is refused, and so is an update without the annotation. But what
+//     reads an object and writes it back carries the token that it read, and passes.
+//   - Users who are not fenced off, who may change the annotation too.
+//   - Objects that are copied into another cluster, or restored there from a backup
+//     of objects: their tokens mean nothing there, and may be higher than any new
+//     one. Remove the annotation, which the refusal names by its value and
+//     [AnnotationKey] by its key. A restored database is no problem, for it holds the
+//     tokens and the numbers that they are taken from.
 //
 // # Refusals
 //
 // A refused write comes back as an error that [IsStale] knows, and that names the
-// Lease, its holder and the writer.
+// Lease, its holder (by term: the term and leader who wrote the object) and the
+// writer. It may mean that the term is over, or that the API server has not heard of
+// the new leader yet. [RetryTransport] finds out: it asks the Elector, who looks at
+// the Lease once. While the term goes on, the write is sent again, for up to a second;
+// if another one holds the Lease, the term ends. A program without it tries again
+// later, as controllers do, and hears of the end of its term from its Elector.
+//
+// If writes are refused all the time, the holder's identity is not made of the name
+// of its pod, or the pods do not run under that service account with tokens that are
+// bound to them, as those of the kubelet are.
+//
+// # Other stores
+//
+// [leaderelection.Token] is a number that is greater in each later term, also after
+// the Lease was deleted. A store that is outside the cluster is safe from a frozen
+// leader if it keeps the token with what was written, and writes only if that is not
+// higher than the writer's, in one step: a condition in SQL, or a precondition of an
+// object store. The examples of this package show both.
+//
+// # Tests
+//
+// Package envtest puts a Fence into force (InstallFence) and has clients that are one
+// pod or the other (ServiceAccount.Pod), on any API server whose user may impersonate.
 package fencing

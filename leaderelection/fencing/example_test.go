@@ -1,0 +1,184 @@
+package fencing_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
+)
+
+// A Fence around what an operator writes. Its objects are created once, by somebody
+// who may; the command hack/fence prints them for kubectl apply.
+func ExamplePolicy() {
+	policy, binding, err := fencing.Policy(fencing.Fence{
+		LeaseNamespace: "my-namespace",
+		LeaseName:      "my-app-leader",
+		ServiceAccount: "my-app",
+		Resources: []schema.GroupResource{
+			{Resource: "configmaps"},
+			{Group: "apps", Resource: "deployments"},
+		},
+		Namespaces: []string{"my-namespace"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(policy.Name)
+	fmt.Println(binding.Spec.ParamRef.Namespace, binding.Spec.ParamRef.Name)
+	// Output:
+	// incumbent-fencing.my-namespace.my-app-leader
+	// my-namespace my-app-leader
+}
+
+// The leader's work writes through a client that stamps each object with the term,
+// and that knows what to do about a refusal. The election has a client of its own.
+func ExampleStampTransport() {
+	restConfig, err := rest.InClusterConfig()
+	if err != nil {
+		return // not in a cluster
+	}
+	work := rest.CopyConfig(restConfig)
+	var writer kubernetes.Interface
+	elector, err := leaderelection.New(&leaderelection.Config{
+		Enabled: true, Identity: os.Getenv("POD_NAME"),
+		LeaseNamespace: "my-namespace", LeaseName: "my-app-leader", ReleaseOnCancel: true,
+	}, kubernetes.NewForConfigOrDie(restConfig), leaderelection.Callbacks{
+		OnStartedLeading: func(ctx context.Context) { reconcile(ctx, writer) }, // ctx carries the term
+	}, nil)
+	if err != nil {
+		panic(err)
+	}
+	work.Wrap(fencing.StampTransport)
+	work.Wrap(func(next http.RoundTripper) http.RoundTripper { return fencing.RetryTransport(elector, next) })
+	writer = kubernetes.NewForConfigOrDie(work)
+	if err := elector.Run(context.Background()); err != nil {
+		panic(err)
+	}
+}
+
+func reconcile(context.Context, kubernetes.Interface) {}
+
+// In a database the token is a column, and each write has a condition on it. With
+// database/sql:
+//
+//	result, err := db.ExecContext(ctx, moveMoney, balance, term.Token, account)
+//	if n, _ := result.RowsAffected(); n == 0 {
+//		// a later term has written the row: stop
+//	}
+//
+// The condition must be part of the statement that writes. A check before it is
+// none: the leader may be frozen between the two.
+func Example_sql() {
+	const moveMoney = `UPDATE accounts SET balance = $1, token = $2 WHERE id = $3 AND token <= $2`
+
+	db := &database{rows: map[string]row{"alice": {balance: 100}}}
+	frozen, successor := leaderelection.Term{Token: 41}, leaderelection.Term{Token: 57}
+
+	fmt.Println("first leader:", db.exec(moveMoney, 90, frozen.Token, "alice"), "row")
+	fmt.Println("its successor:", db.exec(moveMoney, 80, successor.Token, "alice"), "row")
+	fmt.Println("the first one wakes up:", db.exec(moveMoney, 70, frozen.Token, "alice"), "rows")
+	fmt.Println("balance:", db.rows["alice"].balance)
+	// Output:
+	// first leader: 1 row
+	// its successor: 1 row
+	// the first one wakes up: 0 rows
+	// balance: 80
+}
+
+// A database stands in for one that understands SQL.
+type database struct {
+	mu   sync.Mutex
+	rows map[string]row
+}
+
+type row struct {
+	balance int
+	token   leaderelection.Token
+}
+
+// exec does, as one step, what the statement above says, and returns the number of
+// rows that were affected.
+func (d *database) exec(_ string, balance int, token leaderelection.Token, id string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if r, found := d.rows[id]; !found || r.token > token {
+		return 0
+	}
+	d.rows[id] = row{balance, token}
+	return 1
+}
+
+// An object store compares no numbers, but it writes on the condition that an
+// object has not changed (If-Match, or ifGenerationMatch). So the token is stored
+// with the object: read it, give up if it is higher than one's own, and write on
+// the condition that it is still what was read. Who is refused reads again.
+func Example_objectStore() {
+	bucket := &bucket{}
+	frozen, successor := leaderelection.Term{Token: 41}, leaderelection.Term{Token: 57}
+
+	fmt.Println("first leader:", store(bucket, frozen, "state 1"))
+	object := bucket.get() // the first leader reads, and is frozen
+	fmt.Println("its successor:", store(bucket, successor, "state 2"))
+	fmt.Println("the first one wakes up and writes:", bucket.put(object.etag, frozen.Token, "state 3"))
+	fmt.Println("it tries again:", store(bucket, frozen, "state 3"))
+	fmt.Println("stored:", bucket.get().content)
+	// Output:
+	// first leader: stored
+	// its successor: stored
+	// the first one wakes up and writes: 412 Precondition Failed
+	// it tries again: stale: term 57 has written it
+	// stored: state 2
+}
+
+// store writes an object in a term.
+func store(b *bucket, term leaderelection.Term, content string) string {
+	for {
+		object := b.get()
+		if object.token > term.Token {
+			return "stale: term " + object.token.String() + " has written it"
+		}
+		if status := b.put(object.etag, term.Token, content); status == "200 OK" {
+			return "stored"
+		}
+	}
+}
+
+// A bucket stands in for an object store, with one object in it.
+type bucket struct {
+	mu     sync.Mutex
+	writes int
+	object object
+}
+
+type object struct {
+	etag    string
+	token   leaderelection.Token // in the object's metadata
+	content string
+}
+
+func (b *bucket) get() object {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.object
+}
+
+// put writes if the object has that etag.
+func (b *bucket) put(ifMatch string, token leaderelection.Token, content string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.object.etag != ifMatch {
+		return "412 Precondition Failed"
+	}
+	b.writes++
+	b.object = object{strconv.Itoa(b.writes), token, content}
+	return "200 OK"
+}
