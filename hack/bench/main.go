@@ -74,6 +74,7 @@ var parts = []part{
 	{"cpu", (*bench).measureCPU, false},
 	{"herd", (*bench).measureHerd, false},
 	{"thousand", (*bench).measureThousand, false},
+	{"fence", (*bench).measureFence, false},
 }
 
 func names() []string {

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
+)
+
+const (
+	fencedNamespace = "bench-fenced"
+	openNamespace   = "bench-open"
+	// writesPerRound is how many writes of each kind there are for each round that
+	// is asked for: the policy costs little, and much else varies.
+	writesPerRound = 20
+)
+
+// A fencingMode is one kind of Fence to measure.
+type fencingMode struct {
+	name string
+	mode fencing.Mode
+}
+
+var fencingModes = []fencingMode{
+	{"by pod", fencing.ByPod},
+	{"by term", fencing.ByTerm},
+	{"by pod and by term", fencing.ByPod | fencing.ByTerm},
+}
+
+// measureFence writes in turn, in random order, into a namespace with a Fence and
+// into one without: the same writer, the same object, the same patch.
+func (b *bench) measureFence(ctx context.Context) (f figures, err error) {
+	for _, namespace := range []string{fencedNamespace, openNamespace} {
+		if err := b.cluster.prepareNamespace(ctx, namespace); err != nil {
+			return nil, err
+		}
+	}
+	client := b.cluster.client()
+	defer client.close()
+	for _, m := range fencingModes {
+		b.progress("fence: %s, %d writes of each kind", m.name, b.rounds*writesPerRound)
+		samples, err := b.fencedWrites(ctx, client, m)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", m.name, err)
+		}
+		f = append(f, fenceFigures(m.name, samples)...)
+	}
+	return f, nil
+}
+
+func (c *cluster) prepareNamespace(ctx context.Context, name string) error {
+	core := c.plane.Admin().Clientset().CoreV1()
+	_, err := core.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	_, err = core.ConfigMaps(name).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "object"}}, metav1.CreateOptions{})
+	return err
+}
+
+// fencedWrites returns how long writes with a Fence and without took.
+func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode) (samples map[string][]float64, err error) {
+	account := envtest.ServiceAccount{Namespace: fencedNamespace, Name: "operator"}
+	fence := fencing.Fence{
+		LeaseNamespace: fencedNamespace, LeaseName: "leader", ServiceAccount: account.Name, Mode: m.mode,
+		Resources: []schema.GroupResource{{Resource: "configmaps"}}, Namespaces: []string{fencedNamespace},
+	}
+	remove, err := b.cluster.enforce(ctx, client.config, account, fence)
+	defer func() { err = errors.Join(err, remove()) }()
+	if err != nil {
+		return nil, err
+	}
+	writer, err := kubernetes.NewForConfig(asPod(client.config, account, "leader"))
+	if err != nil {
+		return nil, err
+	}
+	namespaces := map[string]string{incumbent: fencedNamespace, limitName: openNamespace}
+	samples = map[string][]float64{}
+	for n := range b.rounds * writesPerRound {
+		names := []string{incumbent, limitName}
+		rand.Shuffle(2, func(i, j int) { names[i], names[j] = names[j], names[i] })
+		for _, name := range names {
+			began := time.Now()
+			if err := patchObject(ctx, writer, namespaces[name], fence, n); err != nil {
+				return nil, err
+			}
+			samples[name] = append(samples[name], milliseconds(time.Since(began)))
+		}
+	}
+	return samples, nil
+}
+
+// asPod is a config that RBAC lets through.
+func asPod(config *rest.Config, account envtest.ServiceAccount, pod string) *rest.Config {
+	config = account.Pod(config, pod)
+	config.Impersonate.Groups = []string{"system:masters"}
+	return config
+}
+
+func patchObject(ctx context.Context, writer kubernetes.Interface, namespace string, fence fencing.Fence, n int) error {
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"1 leader"}},"data":{"n":"%d"}}`,
+		fencing.AnnotationKey(fence.LeaseNamespace+"/"+fence.LeaseName), n)
+	_, err := writer.CoreV1().ConfigMaps(namespace).Patch(ctx, "object", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	return err
+}
+
+// enforce puts a Fence into force whose Lease names the pod "leader", and returns
+// what removes it.
+func (c *cluster) enforce(ctx context.Context, config *rest.Config, account envtest.ServiceAccount, fence fencing.Fence) (remove func() error, err error) {
+	remove = func() error { return nil }
+	policy, binding, err := fencing.Policy(fence)
+	if err != nil {
+		return remove, err
+	}
+	lease := fencing.Lease(fence)
+	lease.Spec = specOf("leader")
+	admin := c.plane.Admin().Clientset()
+	policies, bindings := admin.AdmissionregistrationV1().ValidatingAdmissionPolicies(), admin.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings()
+	leases := admin.CoordinationV1().Leases(lease.Namespace)
+	remove = func() error {
+		ctx := context.WithoutCancel(ctx)
+		return errors.Join(bindings.Delete(ctx, policy.Name, metav1.DeleteOptions{}), policies.Delete(ctx, policy.Name, metav1.DeleteOptions{}),
+			leases.Delete(ctx, lease.Name, metav1.DeleteOptions{}))
+	}
+	if _, err := leases.Create(ctx, lease, metav1.CreateOptions{}); err != nil {
+		return remove, err
+	}
+	if _, err := policies.Create(ctx, policy, metav1.CreateOptions{}); err != nil {
+		return remove, err
+	}
+	if _, err := bindings.Create(ctx, binding, metav1.CreateOptions{}); err != nil {
+		return remove, err
+	}
+	return remove, awaitEnforced(ctx, asPod(config, account, "follower"), fence)
+}
+
+// awaitEnforced writes what is to be refused until it is: neither its pod nor its
+// want of a token is right.
+func awaitEnforced(ctx context.Context, config *rest.Config, fence fencing.Fence) error {
+	follower, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the policy is not enforced after a minute"))
+	defer cancel()
+	for {
+		_, err := follower.CoreV1().ConfigMaps(fence.LeaseNamespace).Create(ctx,
+			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "probe"}}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if fencing.IsStale(err) {
+			return nil
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func fenceFigures(mode string, samples map[string][]float64) (f figures) {
+	group := fmt.Sprintf("guarded write, fenced %s; the limit is the same write without a Fence, %d of each", mode, len(samples[incumbent]))
+	f.add(group, "median", "ms", each(samples, medianOf))
+	f.add(group, "99 %", "ms", each(samples, p99Of))
+	limit := summarize(samples[limitName]).Median
+	f.add(group, "median, as multiple of the limit's", "", each(samples, func(s summary) float64 { return s.Median / limit }))
+	f.wantAtMost(1.1)
+	return f
+}
