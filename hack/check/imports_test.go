@@ -32,6 +32,10 @@ var direction = map[string]struct {
 	coreTesting: {
 		other: []string{"k8s.io/client-go", "k8s.io/api", "k8s.io/apimachinery"},
 	},
+	core + "/metrics": {
+		own:   []string{core},
+		other: []string{"github.com/prometheus/client_golang/prometheus"},
+	},
 	"manager": {own: []string{core, "manager"}, any: true},
 	"envtest": {own: []string{core, "envtest"}, any: true},
 	"hack":    {own: []string{core, "manager", "envtest", "hack"}, any: true},
@@ -73,6 +77,21 @@ func TestImports_CoreDoesNotReachControllerRuntime(t *testing.T) {
 	}
 	for dep := range strings.FieldsSeq(string(out)) {
 		if under(dep, []string{controllerRuntime, module + "/manager", module + "/envtest"}) {
+			t.Errorf("%s reaches %s", core, dep)
+		}
+	}
+}
+
+// Nor does whoever wants no metrics get what they are made of.
+func TestImports_CoreDoesNotReachPrometheus(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "./"+core, "./"+core+"/health", "./"+core+"/status")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for dep := range strings.FieldsSeq(string(out)) {
+		if under(dep, []string{"github.com/prometheus", module + "/" + core + "/metrics"}) {
 			t.Errorf("%s reaches %s", core, dep)
 		}
 	}

@@ -1,0 +1,111 @@
+package status_test
+
+import (
+	"bytes"
+	"context"
+	"image/color"
+	"image/png"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/status"
+)
+
+// STATUS_PICTURES=dir keeps the pictures that the test takes.
+const keepPictures = "STATUS_PICTURES"
+
+func TestPage_LooksRightInABrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser takes seconds: it is left out by -short")
+	}
+	browser := findBrowser(t)
+	server, page := leaderelectiontest.NewServer(), status.New()
+	defer server.Close()
+	elector, _ := run(t, page, server, "my-app-6d4cf56db6-x7k2p")
+	for state := range elector.Changes(t.Context()) {
+		if state.Leading {
+			break
+		}
+	}
+	run(t, page, server, "my-app-6d4cf56db6-x7k2p", func(c *leaderelection.Config) { c.Enabled = false })
+	web := httptest.NewServer(page)
+	defer web.Close()
+
+	dom := string(browse(t, browser, "--dump-dom", web.URL))
+	for _, want := range []string{`<p class="role leading">This process leads</p>`, "my-app-6d4cf56db6-x7k2p", "became leader, term ", "as JSON</a>"} {
+		if !strings.Contains(dom, want) {
+			t.Errorf("the browser's document lacks %q:\n%s", want, dom)
+		}
+	}
+	for name, size := range map[string]string{"wide": "1200,1500", "phone": "500,1500"} {
+		file := filepath.Join(pictures(t), name+".png")
+		browse(t, browser, "--hide-scrollbars", "--window-size="+size, "--screenshot="+file, web.URL)
+		if n := colours(t, file); n < 20 {
+			t.Errorf("the picture %s has %d colours: it is empty", name, n)
+		}
+	}
+}
+
+func findBrowser(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Skip("no browser is installed: the page is not looked at (with chromium in PATH it is)")
+	return ""
+}
+
+func pictures(t *testing.T) string {
+	if dir := os.Getenv(keepPictures); dir != "" {
+		return dir
+	}
+	return t.TempDir()
+}
+
+// browse runs a headless browser of its own and returns what it prints.
+func browse(t *testing.T, browser string, args ...string) []byte {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	// The sandbox wants rights that containers do not give; the page is our own.
+	cmd := exec.CommandContext(ctx, browser, append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+		"--user-data-dir=" + t.TempDir()}, args...)...)
+	cmd.WaitDelay = 5 * time.Second
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", browser, err, stderr.String())
+	}
+	return out
+}
+
+// colours is how many a picture has.
+func colours(t *testing.T, file string) int {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture, err := png.Decode(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[color.Color]bool{}
+	bounds := picture.Bounds()
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			seen[picture.At(x, y)] = true
+		}
+	}
+	return len(seen)
+}

@@ -1,0 +1,74 @@
+package status
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+)
+
+//go:embed page.html.tmpl
+var pageText string
+
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"seconds": asText,
+	"time":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") },
+}).Parse(pageText))
+
+// asText writes seconds as people do.
+func asText(s float64) string {
+	if s < 0 {
+		return "for ever"
+	}
+	return short(time.Duration(s * float64(time.Second))).String()
+}
+
+// ServeHTTP shows the page, or the Report as JSON to whoever asks for that.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "only GET and HEAD are served", http.StatusMethodNotAllowed)
+		return
+	}
+	var body bytes.Buffer
+	contentType, err := p.write(&body, r)
+	if err != nil {
+		http.Error(w, fmt.Sprintf("the report cannot be written: %v", err), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Vary", "Accept")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	if r.Method == http.MethodGet {
+		_, _ = body.WriteTo(w) // who asked has gone
+	}
+}
+
+func (p *Page) write(body *bytes.Buffer, r *http.Request) (contentType string, err error) {
+	report := p.Report()
+	if wantsJSON(r) {
+		encoder := json.NewEncoder(body)
+		encoder.SetIndent("", "  ")
+		return "application/json", encoder.Encode(report)
+	}
+	return "text/html; charset=utf-8", pageTemplate.Execute(body, report)
+}
+
+// wantsJSON reports whether r asks for JSON: browsers ask for HTML first, and curl
+// for anything.
+func wantsJSON(r *http.Request) bool {
+	switch r.URL.Query().Get("format") {
+	case "json":
+		return true
+	case "html":
+		return false
+	}
+	accept := r.Header.Get("Accept")
+	return strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html")
+}

@@ -1,0 +1,160 @@
+package leaderelection
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// A teller tells traces what happens.
+type teller struct {
+	traces []Trace
+	outbox outbox[func(Trace)]
+}
+
+func (t *teller) tell(f func(Trace)) {
+	if len(t.traces) > 0 {
+		t.outbox.put(f)
+	}
+}
+
+// made is called once by New.
+func (t *teller) made(e *Elector) {
+	t.traces = e.options.traces
+	t.outbox.deliver = func(f func(Trace)) {
+		for _, trace := range t.traces {
+			f(trace)
+		}
+	}
+	for _, trace := range t.traces {
+		if trace.Made != nil {
+			trace.Made(e)
+		}
+	}
+}
+
+// requested tells of a request that was sent at sent and has just ended with err;
+// it also notes when the API server was last heard of.
+func (e *Elector) requested(what string, sent time.Time, err error) {
+	now := time.Now()
+	if answersAboutLease(err) {
+		e.contacted(now)
+	}
+	r := Request{For: what, Sent: sent, Took: now.Sub(sent), Err: err, Failure: failureOf(err)}
+	if r.Failure == FailureGivenUp && r.Took >= e.config.attemptTimeout() {
+		r.Failure = failureOf(context.DeadlineExceeded) // the next one had been sent by then
+	}
+	e.teller.tell(func(t Trace) {
+		if t.Request != nil {
+			t.Request(r)
+		}
+	})
+}
+
+// watched tells of a watch that was opened or has ended, if it failed.
+func (e *Elector) watched(open bool, err error) {
+	if open || err == nil || errors.Is(err, errWatchEnded) || errors.Is(err, context.Canceled) {
+		return
+	}
+	r := Request{For: RequestWatch, Sent: time.Now(), Err: err, Failure: failureOf(err)}
+	e.teller.tell(func(t Trace) {
+		if t.Request != nil {
+			t.Request(r)
+		}
+	})
+}
+
+// contacted notes that the API server told something of the Lease.
+func (e *Elector) contacted(at time.Time) { e.contact.Store(&at) }
+
+func (e *Elector) seen(identity string) {
+	now := time.Now()
+	e.teller.tell(func(t Trace) {
+		if t.LeaderSeen != nil {
+			t.LeaderSeen(identity, now)
+		}
+	})
+}
+
+// began tells of a term whose claim was made when the Lease was vacant.
+func (e *Elector) began(term Term, v vacancy) {
+	b := Beginning{Term: term, At: time.Now(), After: cmp.Or(v.after, AfterNobody)}
+	if !v.since.IsZero() {
+		b.Vacant = b.At.Sub(v.since)
+	}
+	e.teller.tell(func(t Trace) {
+		if t.Began != nil {
+			t.Began(b)
+		}
+	})
+}
+
+func (e *Elector) ending(w *work, cause error) {
+	w.told = Ending{Term: w.term, At: time.Now(), Cause: cause}
+	told := w.told
+	e.teller.tell(func(t Trace) {
+		if t.Ending != nil {
+			t.Ending(told)
+		}
+	})
+}
+
+func (e *Elector) endedTerm(t *tenure, w *work, stopped bool) {
+	end := End{Ending: w.told, StopTook: time.Since(w.told.At), Overran: !stopped, Released: t != nil && t.released}
+	e.teller.tell(func(t Trace) {
+		if t.Ended != nil {
+			t.Ended(end)
+		}
+	})
+}
+
+// String is what a Request for such a write is for.
+func (k writeKind) String() string {
+	return [...]string{claiming: RequestClaim, renewing: RequestRenew, releasing: RequestRelease}[k]
+}
+
+// A vacancy is what became of the last leader's claim, as a candidate sees it
+// when it makes its own.
+type vacancy struct {
+	after string
+	since time.Time
+}
+
+func (v view) vacancy(own bool) vacancy {
+	switch {
+	case v.lease == nil && v.gone == nil:
+		return vacancy{after: AfterNobody}
+	case v.lease == nil:
+		return vacancy{AfterDelete, v.since}
+	case v.holder() == "":
+		return vacancy{AfterRelease, v.since}
+	case own:
+		return vacancy{AfterOneself, v.since}
+	default:
+		return vacancy{AfterExpiry, v.since}
+	}
+}
+
+// answersAboutLease reports whether whoever answered with err knows the Lease:
+// the write or read was done, or somebody else was faster.
+func answersAboutLease(err error) bool {
+	return err == nil || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)
+}
+
+// failureOf is the kind of an error in one word, "" for none.
+func failureOf(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, context.Canceled):
+		return FailureGivenUp
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
+		return "conflict"
+	default:
+		return strings.ReplaceAll(kindOf(err), " ", "_")
+	}
+}
