@@ -104,6 +104,22 @@
 // claims at once, the others after 50 to 500 ms. Without rights to write the
 // Lease, or with foreign leaders on it, nobody is heir, and everything else works.
 //
+// # How it is built
+//
+// client-go's LeaderElector writes, renews and releases, through a lock that is
+// ours and that decides what may be sent. What is decided is decided by pure
+// functions of what was seen, what is held and the time. Who wants to read the code
+// reads best in this order:
+//
+//	config.go, trust.go, clock.go    the window W, and how long trust lasts
+//	view.go, held.go                 when the Lease may be claimed, and what takes it from us: pure functions
+//	sight.go, follow.go, watch.go    the observer: whatever is seen comes in at one place
+//	run.go                           the loop: wait until the Lease may be claimed, claim it, lead, again
+//	lock.go, campaign.go, release.go, request.go
+//	                                 what is sent, and what its answers mean
+//	tenure.go, work.go, lead.go      a term: its hold on the Lease, its callbacks, and the one order in which it ends
+//	heir.go                          who claims first
+//
 // # Rights
 //
 // In the namespace of the Lease: create, which cannot be limited to a name; get,
