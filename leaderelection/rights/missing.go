@@ -1,0 +1,79 @@
+package rights
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+// Missing asks the API server which rights that the uses need the clientset's own
+// user lacks. Every authenticated user may ask.
+func Missing(ctx context.Context, clientset kubernetes.Interface, uses Uses) ([]Right, error) {
+	reviews := clientset.AuthorizationV1().SelfSubjectAccessReviews()
+	return missing(uses, func(attributes *authorizationv1.ResourceAttributes) (authorizationv1.SubjectAccessReviewStatus, error) {
+		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: attributes}}
+		answer, err := reviews.Create(ctx, review, metav1.CreateOptions{})
+		if err != nil {
+			return authorizationv1.SubjectAccessReviewStatus{}, err
+		}
+		return answer.Status, nil
+	})
+}
+
+// MissingOf asks the same about a service account. Only those may ask who may
+// create SubjectAccessReviews, such as administrators.
+func MissingOf(ctx context.Context, clientset kubernetes.Interface, namespace, account string, uses Uses) ([]Right, error) {
+	reviews := clientset.AuthorizationV1().SubjectAccessReviews()
+	return missing(uses, func(attributes *authorizationv1.ResourceAttributes) (authorizationv1.SubjectAccessReviewStatus, error) {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			ResourceAttributes: attributes,
+			User:               "system:serviceaccount:" + namespace + ":" + account,
+			Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+		}}
+		answer, err := reviews.Create(ctx, review, metav1.CreateOptions{})
+		if err != nil {
+			return authorizationv1.SubjectAccessReviewStatus{}, err
+		}
+		return answer.Status, nil
+	})
+}
+
+func missing(uses Uses, ask func(*authorizationv1.ResourceAttributes) (authorizationv1.SubjectAccessReviewStatus, error)) ([]Right, error) {
+	var lacking []Right
+	for _, r := range uses.Rights() {
+		status, err := ask(&authorizationv1.ResourceAttributes{
+			Namespace: r.Namespace, Verb: r.Verb, Group: r.Group, Resource: r.Resource, Name: r.Name,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("asking for the right to %v: %w", r, err)
+		}
+		if !status.Allowed {
+			lacking = append(lacking, r)
+		}
+	}
+	return lacking, nil
+}
+
+// preflightTimeout bounds a preflight: it asks a handful of questions.
+const preflightTimeout = 10 * time.Second
+
+// Preflight looks, before an election begins or beside it, for rights that are
+// missing, and warns of each. It changes nothing and returns after ten seconds at
+// the latest: an election waits for its rights anyway.
+func Preflight(ctx context.Context, clientset kubernetes.Interface, uses Uses, logger *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
+	defer cancel()
+	lacking, err := Missing(ctx, clientset, uses)
+	if err != nil {
+		logger.Debug("The rights of the election are not known", "err", err)
+		return
+	}
+	for _, r := range lacking {
+		logger.Warn("A right is missing", "right", r.String(), "without", r.Without)
+	}
+}

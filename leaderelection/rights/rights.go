@@ -1,0 +1,145 @@
+// Package rights knows which rights an election needs, makes the Role for them, and
+// finds out which are missing.
+//
+//	missing, err := rights.Missing(ctx, clientset, rights.Uses{LeaseNamespace: "ns", LeaseName: "my-app-leader"})
+//
+// Command hack/rights prints the Role for kubectl apply.
+package rights
+
+import (
+	"fmt"
+	"slices"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Uses says what a program does with an election. Neither an heir nor being fenced
+// by package fencing takes a right of its own.
+type Uses struct {
+	// LeaseNamespace and LeaseName name the Lease.
+	LeaseNamespace string
+	LeaseName      string
+
+	// WithoutWatch is for programs that are to poll the Lease, as client-go does.
+	WithoutWatch bool
+
+	// Events is for those that record events on the Lease, as package manager does.
+	Events bool
+
+	// Route is for those that label the leader's Pod, see manager.WithLeaderLabel.
+	// The Pods are supposed to be in PodNamespace; default: LeaseNamespace.
+	Route        bool
+	PodNamespace string
+}
+
+// A Right is one verb on one resource.
+type Right struct {
+	// Verb is what may be done to that resource of that API group.
+	Verb     string
+	Group    string // "": the core group
+	Resource string
+
+	// Namespace is where, Name to which object; if they are empty, everywhere and to
+	// all.
+	Namespace string
+	Name      string
+
+	// Without says what follows if it is missing.
+	Without string
+}
+
+// String names the right as RBAC does.
+func (r Right) String() string {
+	text := r.Verb + " " + r.Resource
+	if r.Group != "" {
+		text += "." + r.Group
+	}
+	if r.Name != "" {
+		text += fmt.Sprintf(" %q", r.Name)
+	}
+	if r.Namespace != "" {
+		text += fmt.Sprintf(" in namespace %q", r.Namespace)
+	}
+	return text
+}
+
+// Rights are the least that the uses need.
+func (u Uses) Rights() []Right {
+	lease := func(verb, name, without string) Right {
+		return Right{Verb: verb, Group: "coordination.k8s.io", Resource: "leases", Namespace: u.LeaseNamespace, Name: name, Without: without}
+	}
+	all := []Right{
+		lease("create", "", "nobody can lead until somebody else has made the Lease"), // RBAC cannot limit it to a name
+		lease("get", u.LeaseName, "it sees a leader by the watch only, and cannot find out what became of a lost reply"),
+		lease("update", u.LeaseName, "it can neither claim the Lease when it exists, nor renew or release it"),
+	}
+	if !u.WithoutWatch {
+		all = append(all, lease("watch", u.LeaseName, "it polls the Lease: a handover takes seconds, not milliseconds"))
+	}
+	if u.Events {
+		for _, verb := range []string{"create", "patch"} {
+			all = append(all, Right{Verb: verb, Resource: "events", Namespace: u.LeaseNamespace,
+				Without: "events of the election are missing; nothing else"})
+		}
+	}
+	if u.Route {
+		namespace := u.PodNamespace
+		if namespace == "" {
+			namespace = u.LeaseNamespace
+		}
+		all = append(all,
+			Right{Verb: "list", Resource: "pods", Namespace: namespace, Without: "labels that dead leaders left stay"},
+			Right{Verb: "patch", Resource: "pods", Namespace: namespace, Without: "no Pod is labelled: the Service of the leader has no endpoint"})
+	}
+	return all
+}
+
+// Rules are the rights in that namespace, as a Role has them.
+func Rules(rights []Right, namespace string) []rbacv1.PolicyRule {
+	var rules []rbacv1.PolicyRule
+	for _, r := range rights {
+		if r.Namespace != namespace {
+			continue
+		}
+		rule := rbacv1.PolicyRule{APIGroups: []string{r.Group}, Resources: []string{r.Resource}}
+		if r.Name != "" {
+			rule.ResourceNames = []string{r.Name}
+		}
+		i := slices.IndexFunc(rules, func(o rbacv1.PolicyRule) bool {
+			return o.APIGroups[0] == r.Group && o.Resources[0] == r.Resource && slices.Equal(o.ResourceNames, rule.ResourceNames)
+		})
+		if i < 0 {
+			i, rules = len(rules), append(rules, rule)
+		}
+		rules[i].Verbs = append(rules[i].Verbs, r.Verb)
+	}
+	return rules
+}
+
+// Roles are the Role for each namespace that the uses touch, and its binding to a
+// service account, both of that name.
+func (u Uses) Roles(name, accountNamespace, account string) ([]*rbacv1.Role, []*rbacv1.RoleBinding) {
+	var roles []*rbacv1.Role
+	var bindings []*rbacv1.RoleBinding
+	var done []string
+	all := u.Rights()
+	for _, r := range all {
+		if slices.Contains(done, r.Namespace) {
+			continue
+		}
+		done = append(done, r.Namespace)
+		meta := metav1.ObjectMeta{Namespace: r.Namespace, Name: name}
+		roles = append(roles, &rbacv1.Role{TypeMeta: typeMeta("Role"), ObjectMeta: meta, Rules: Rules(all, r.Namespace)})
+		bindings = append(bindings, &rbacv1.RoleBinding{
+			TypeMeta: typeMeta("RoleBinding"), ObjectMeta: meta,
+			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: accountNamespace, Name: account}},
+		})
+	}
+	return roles, bindings
+}
+
+func typeMeta(kind string) metav1.TypeMeta {
+	return metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: kind}
+}
