@@ -1,0 +1,22 @@
+// Package explain says of a Lease who leads and since when, whether it is renewed,
+// why nobody leads, when it may be claimed at the earliest, who is the heir and
+// what happened before, whoever writes it: an Elector of package leaderelection,
+// client-go's or controller-runtime's.
+//
+//	var seen explain.Seen
+//	seen = seen.After(lease, time.Now()) // for each state of the Lease, in order
+//	fmt.Print(explain.Explain(seen, time.Now()))
+//
+// An [Answer] is a pure function of what was seen and when. Command hack/explain
+// shows it for a Lease in a cluster, as text or JSON, and follows it live.
+//
+// # What can be known
+//
+// The times in a Lease are by the clock of whoever wrote them. Only a change that
+// was itself seen tells the time by our own clock; until then an Answer is not
+// Certain. Candidates do not go by the times in the Lease either: each waits for
+// LeaseDuration after it last saw a change itself.
+//
+// Nothing in a Lease is believed beyond what it says: everybody with the right to
+// write the Lease can write the annotations, too.
+package explain

@@ -1,0 +1,210 @@
+package explain
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/mark"
+)
+
+// skew is by how much a clock may be ahead of ours before it is worth a note.
+const skew = time.Second
+
+// Explain says what there is to say at now of what was seen until then.
+func Explain(s Seen, now time.Time) Answer {
+	a := Answer{State: Unknown, At: now, Certain: true}
+	switch {
+	case !s.looked:
+		a.Why = "the Lease was not looked at yet"
+		return a
+	case s.lease == nil:
+		a.absent(s)
+		return a
+	}
+	a.Lease = s.lease.Namespace + "/" + s.lease.Name
+	a.Version, a.Transitions = s.lease.ResourceVersion, transitionsOf(s.lease)
+	a.Writer = writerOf(s.lease)
+	a.Heir = heirOf(s.lease)
+	a.Terms = termsOf(s.lease)
+	if holderOf(s.lease) == "" {
+		a.free(s)
+	} else {
+		a.held(s)
+	}
+	if s.lease.Spec.Strategy != nil {
+		a.note("the API server chooses the leader (strategy %q): coordinated leader election", *s.lease.Spec.Strategy)
+	}
+	return a
+}
+
+func (a *Answer) note(format string, args ...any) {
+	a.Notes = append(a.Notes, fmt.Sprintf(format, args...))
+}
+
+func (a *Answer) absent(s Seen) {
+	a.State, a.Claim = Absent, &Claim{From: s.since}
+	a.Why = "there is no Lease: no candidate has run here yet, none may create it, or somebody has deleted it"
+	a.protect(s)
+}
+
+func (a *Answer) free(s Seen) {
+	a.State, a.Claim = Free, &Claim{From: s.since}
+	switch {
+	case s.lease.Spec.AcquireTime == nil && s.lease.Spec.RenewTime == nil:
+		a.State, a.Why = Unused, "nobody has ever held it: no candidate runs, or none may update it"
+	case mark.IsReleased(s.lease):
+		a.Why = "its leader has stopped its work and released it, and nobody has claimed it since"
+		if a.Heir != "" {
+			a.Claim.Note = "by the heir; the others hesitate for up to half a second"
+		}
+	default:
+		a.Why = "its leader has released it or somebody has emptied it, and nobody has claimed it since"
+		a.Claim.Note = "by client-go; an Elector of package leaderelection waits for one RetryPeriod more, for the work of the last leader may still run"
+	}
+	if t := s.lease.Spec.RenewTime; t != nil && !s.changed && t.Before(new(metav1.NewMicroTime(s.since))) {
+		a.Claim.From = t.Time
+	}
+	a.protect(s)
+}
+
+// protect takes in that who saw a holder whose Lease is gone waits until his time
+// has run out.
+func (a *Answer) protect(s Seen) {
+	if s.protected.After(a.Claim.From) {
+		a.Claim = &Claim{From: s.protected, Note: "by those who saw the Lease before it was deleted; others may at once"}
+	}
+}
+
+func (a *Answer) held(s Seen) {
+	duration, published := durationOf(s.lease)
+	if !published {
+		a.note("its LeaseDuration is missing: each candidate takes its own, which is supposed to be %v here", duration)
+	}
+	a.Leader, a.Since = holderOf(s.lease), timeOf(s.lease.Spec.AcquireTime)
+	age, certain := a.age(s)
+	a.Certain = certain || a.At.Sub(s.since) >= duration
+	a.Renewal = &Renewal{Last: timeOf(s.lease.Spec.RenewTime), AgeSeconds: seconds(age),
+		EverySeconds: seconds(s.every), LeaseDurationSeconds: seconds(duration)}
+	a.Claim = &Claim{From: a.At.Add(duration - age)}
+	switch {
+	case age >= duration:
+		a.lapsed(duration, age)
+	case age >= duration*2/3:
+		a.State = Late
+		a.Why = fmt.Sprintf("%s has not renewed for %v of %v: it cannot reach the API server, may not update the Lease, or is gone",
+			a.Leader, rounded(age), duration)
+	default:
+		a.State = Led
+	}
+	if !a.Nobody() {
+		a.Claim.Note = "if it is not renewed any more"
+	}
+	a.protect(s)
+}
+
+func (a *Answer) lapsed(duration, age time.Duration) {
+	a.State = Lapsed
+	a.Why = fmt.Sprintf("%s has not renewed for %v, longer than its LeaseDuration (%v), and nobody else has claimed it: "+
+		"no candidate runs, or none may update the Lease or reach the API server", a.Leader, rounded(age), duration)
+	if !a.Certain {
+		a.Why = fmt.Sprintf("by its own clock %s has not renewed for %v, longer than its LeaseDuration (%v); if its clock is behind it may still lead: "+
+			"to be certain watch for %[3]v", a.Leader, rounded(age), duration)
+	}
+	if len(a.Terms) > 0 {
+		last := &a.Terms[len(a.Terms)-1]
+		last.End, last.Renewed = mark.Lapsed, a.Renewal.Last
+	}
+}
+
+// age is how long ago the Lease was renewed, and whether that is so by our clock.
+func (a *Answer) age(s Seen) (time.Duration, bool) {
+	seen := max(0, a.At.Sub(s.since))
+	if s.changed {
+		return seen, true
+	}
+	last := timeOf(s.lease.Spec.RenewTime)
+	if last == nil {
+		a.note("it has no renewTime")
+		return seen, false
+	}
+	byTheirs := a.At.Sub(*last)
+	if byTheirs < -skew {
+		a.note("its renewTime is %v ahead: the clock of %s or ours is wrong", rounded(-byTheirs), a.Leader)
+	}
+	return max(seen, byTheirs), false
+}
+
+// writerOf tells an Elector of ours by marks that belong to what the Lease says now.
+func writerOf(lease *coordinationv1.Lease) Writer {
+	_, inherits := heirIn(lease)
+	w := Writer{Incumbent: inherits || mark.IsReleased(lease)}
+	var newest *metav1.Time
+	for _, entry := range lease.ManagedFields {
+		if entry.FieldsV1 == nil || !strings.Contains(entry.FieldsV1.GetRawString(), `"f:renewTime"`) {
+			continue
+		}
+		if newest == nil || entry.Time != nil && newest.Before(entry.Time) {
+			w.FieldManager, newest = entry.Manager, entry.Time
+		}
+	}
+	return w
+}
+
+// heirIn reads the annotation that names the heir, if it belongs to the term that
+// the Lease shows. Its value begins with that term's acquireTime.
+func heirIn(lease *coordinationv1.Lease) (string, bool) {
+	fields := strings.SplitN(lease.Annotations[mark.Heir], " ", 4)
+	acquired := lease.Spec.AcquireTime
+	if len(fields) != 4 || acquired == nil || fields[0] != strconv.FormatInt(acquired.UnixMicro(), 10) {
+		return "", false
+	}
+	return fields[3], true
+}
+
+func heirOf(lease *coordinationv1.Lease) string {
+	heir, _ := heirIn(lease)
+	return heir
+}
+
+func termsOf(lease *coordinationv1.Lease) []Term {
+	var terms []Term
+	for _, t := range mark.History(lease) {
+		terms = append(terms, Term{Leader: t.Holder, Acquired: t.Acquired.Time, Renewed: timeOf(t.Renewed), End: t.End})
+	}
+	return terms
+}
+
+func transitionsOf(lease *coordinationv1.Lease) int32 {
+	if n := lease.Spec.LeaseTransitions; n != nil {
+		return *n
+	}
+	return 0
+}
+
+// timeOf is a time that can be written as JSON, or nil.
+func timeOf(t *metav1.MicroTime) *time.Time {
+	if t == nil || t.Year() < 0 || t.Year() >= 10000 {
+		return nil
+	}
+	return &t.Time
+}
+
+func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1000) / 1000 }
+
+// rounded is d as precisely as it is worth to be told.
+func rounded(d time.Duration) time.Duration {
+	switch {
+	case d >= time.Minute:
+		return d.Round(time.Second)
+	case d >= time.Second:
+		return d.Round(100 * time.Millisecond)
+	default:
+		return d.Round(time.Millisecond)
+	}
+}
