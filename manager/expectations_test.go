@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache/informertest"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/haproxy-template-ic/incumbent/manager"
@@ -113,4 +115,87 @@ func TestExpectations_AnAddressInUseIsAnErrorOfNew(t *testing.T) {
 	if mgr, err := manager.New(&rest.Config{Host: "https://cluster.invalid"}, opts); err == nil || mgr != nil {
 		t.Errorf("New returned %v and %v, want an error alone", mgr, err)
 	}
+}
+
+// A neighbour is what a Manager runs for another cluster.
+type neighbour struct {
+	*worker
+	caches cache.Cache
+}
+
+func (n neighbour) GetCache() cache.Cache { return n.caches }
+
+func TestExpectations_ClustersStartBeforeAnythingThatLeads(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", ours())
+		synced := make(chan struct{})
+		n, w := neighbour{newWorker(0), &slowCaches{FakeInformers: &informertest.FakeInformers{}, synced: synced}}, newWorker(0)
+		for _, r := range []crmanager.Runnable{w, n} {
+			if err := p.Add(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		start(t, p)
+		<-n.started
+		synctest.Wait()
+		if closed(p.Elected()) || m.Count("", "") > 0 {
+			t.Fatalf("elected: %v, after %d requests, before the cluster's caches have synced", closed(p.Elected()), m.Count("", ""))
+		}
+		close(synced)
+		<-w.started
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+		if !closed(n.returned) {
+			t.Error("the cluster's Runnable still runs")
+		}
+	})
+}
+
+// slowCaches sync when they are told to.
+type slowCaches struct {
+	*informertest.FakeInformers
+	synced <-chan struct{}
+}
+
+func (c *slowCaches) WaitForCacheSync(ctx context.Context) bool {
+	select {
+	case <-c.synced:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func TestExpectations_ACacheThatCannotStartStopsTheManager(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		failure := errors.New("no cache")
+		p := m.make("a", ours(), func(o *crmanager.Options) {
+			o.NewCache = func(*rest.Config, cache.Options) (cache.Cache, error) {
+				return &informertest.FakeInformers{Error: failure}, nil
+			}
+		})
+		start(t, p)
+		<-p.done
+		if !errors.Is(p.err, failure) {
+			t.Errorf("Start returned %v, want the cache's error", p.err)
+		}
+		if holder := m.holder(); holder != "" {
+			t.Errorf("the Lease is held by %q", holder)
+		}
+	})
+}
+
+func TestExpectations_AContextThatIsDoneStartsNothing(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		p, w := m.make("a", ours()), newWorker(0)
+		if err := p.Add(w); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := p.Start(ctx); err != nil || closed(w.started) || m.holder() != "" {
+			t.Errorf("Start returned %v; work started: %v; the Lease is held by %q", err, closed(w.started), m.holder())
+		}
+	})
 }

@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/flowcontrol"
+	"sigs.k8s.io/controller-runtime/pkg/cache/informertest"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
@@ -323,6 +328,94 @@ func TestNewElector_BadConfigurationIsRefused(t *testing.T) {
 		}
 		if _, err := manager.NewElector(nil, electorConfig("a"), leaderelection.Callbacks{}); err == nil {
 			t.Error("NewElector takes no Manager for one")
+		}
+	})
+}
+
+// A recordingManager has an event recorder that a test can look into.
+type recordingManager struct {
+	crmanager.Manager
+	recorder *record.FakeRecorder
+}
+
+func (m recordingManager) GetEventRecorderFor(string) record.EventRecorder { return m.recorder }
+
+func TestNewElector_TakesClientLoggerAndRecorderFromTheManager(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		p := &process{name: "a", logs: &logs{}}
+		opts := managerOptions("default", p.logs)
+		opts.LeaderElection = false
+		cfg := m.Client("a").Config()
+		cfg.UserAgent = "my-operator/1.2"
+		cfg.RateLimiter = flowcontrol.NewFakeNeverRateLimiter() // the application's is exhausted for good
+		agents := make(chan string, 100)
+		cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return roundTripperFunc(func(r *http.Request) (*http.Response, error) {
+				agents <- r.UserAgent()
+				return next.RoundTrip(r)
+			})
+		})
+		mgr, err := crmanager.New(cfg, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		recorder := record.NewFakeRecorder(10)
+		p.Manager = recordingManager{mgr, recorder}
+		e, err := manager.NewElector(p, electorConfig("a"), leaderelection.Callbacks{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start(t, p)
+		await(t, e, leading)
+		if event := <-recorder.Events; !strings.Contains(event, "a became leader") {
+			t.Errorf("the event is %q", event)
+		}
+		if agent := <-agents; agent != "my-operator/1.2/incumbent-leader-election" {
+			t.Errorf("the elector calls itself %q", agent)
+		}
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+		if lines := p.logs.with("Became leader", "lease=default/operator"); len(lines) != 1 {
+			t.Errorf("the Manager's log says %q", lines)
+		}
+	})
+}
+
+func TestNewElector_CampaignsOnlyOnceTheManagersCachesHaveSynced(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		synced := make(chan struct{})
+		n := neighbour{newWorker(0), &slowCaches{FakeInformers: &informertest.FakeInformers{}, synced: synced}}
+		p, e := m.withElector("a", leaderelection.Callbacks{}, func(*manager.Elector) crmanager.Runnable { return n })
+		<-n.started
+		synctest.Wait()
+		if requests := m.Count("", ""); requests > 0 {
+			t.Errorf("%d requests for the Lease while the caches were cold", requests)
+		}
+		close(synced)
+		await(t, e, leading)
+		if err := p.stop(); err != nil || m.holder() != "" {
+			t.Errorf("the Manager stopped with %v and the Lease held by %q", err, m.holder())
+		}
+	})
+}
+
+func TestElector_MadeByHandStopsTheManagerWithItsError(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		_, first := m.withElector("a", leaderelection.Callbacks{})
+		await(t, first, leading)
+		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
+		twin, err := leaderelection.New(electorConfig("a"), m.Client("a").Clientset(), leaderelection.Callbacks{}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Add(twin); err != nil {
+			t.Fatal(err)
+		}
+		start(t, p)
+		<-p.done
+		if !errors.Is(p.err, leaderelection.ErrIdentityInUse) {
+			t.Errorf("the Manager stopped with %v, want ErrIdentityInUse", p.err)
 		}
 	})
 }

@@ -79,6 +79,10 @@ func TestNew_TheOptionsOfTheElectionKeepTheirMeaning(t *testing.T) {
 		if *lease.Spec.HolderIdentity != "me" || *lease.Spec.LeaseDurationSeconds != 5 || lease.Labels["team"] != "blue" {
 			t.Errorf("the Lease is %v", lease)
 		}
+		// Trust lasts RenewDeadline and RetryPeriod from the claim.
+		if left := p.elector().ValidFor(); left != trustWindow {
+			t.Errorf("leadership is certain for %v, want %v", left, trustWindow)
+		}
 		if n := m.Count("a", ""); n > 0 {
 			t.Errorf("%d requests were made with the application's client", n)
 		}
@@ -99,6 +103,22 @@ func TestNew_DurationsDefaultToControllerRuntimes(t *testing.T) {
 		identity := m.holder()
 		if _, suffix, found := strings.Cut(identity, "_"); !found || suffix == "" {
 			t.Errorf("the identity is %q, want a name, _ and a suffix", identity)
+		}
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestNew_NameAndNamespaceOfThePodAreThoseOfTheLease(t *testing.T) {
+	t.Setenv("POD_NAME", "operator-7f9c")
+	t.Setenv("POD_NAMESPACE", "default")
+	inMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", ours(), func(o *crmanager.Options) { o.LeaderElectionNamespace = "" })
+		start(t, p)
+		<-p.Elected()
+		if name, suffix, _ := strings.Cut(m.holder(), "_"); name != "operator-7f9c" || suffix == "" {
+			t.Errorf("the Lease is held by %q, want the pod's name, _ and a suffix", m.holder())
 		}
 		if err := p.stop(); err != nil {
 			t.Error(err)

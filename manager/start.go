@@ -33,6 +33,9 @@ func (m *electedManager) Start(ctx context.Context) error {
 	if m.started.Swap(true) {
 		return errAlreadyStarted
 	}
+	if ctx.Err() != nil {
+		m.gate.shut() // or it may win before the end is noticed
+	}
 	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
 	campaign, endCampaign := context.WithCancel(context.Background())
 	m.stopInner, m.endCampaign = stopInner, endCampaign

@@ -210,6 +210,41 @@ func TestStart_SteppingDownStopsTheManagerAndReleases(t *testing.T) {
 	})
 }
 
+func TestStart_SteppingDownDuringAGracefulStopReleasesOnlyAfterTheWork(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		w := newWorker(leaseDuration + 100*time.Millisecond)
+		p := m.leader("a", forEver, w)
+		p.cancel()
+		<-w.cancelled
+		down := begin(func() error { return p.elector().StepDown(t.Context()) })
+		for !closed(w.returned) {
+			if holder := m.holder(); holder != "a" {
+				t.Fatalf("the Lease is held by %q while the work of a runs", holder)
+			}
+			time.Sleep(leaseDuration / 4)
+		}
+		<-down.done
+		<-p.done
+		if down.err != nil || !errors.Is(p.err, leaderelection.ErrSteppedDown) || m.holder() != "" {
+			t.Errorf("StepDown returned %v, Start %v; the Lease is held by %q", down.err, p.err, m.holder())
+		}
+	})
+}
+
+// Whoever is not asked any more must not keep the process from ending.
+func TestStart_AFollowerThatCannotReachTheAPIServerStopsAtOnce(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		m.Client("a").Network().Cut(hang)
+		p := m.make("a", ours(manager.WithIdentity("a")))
+		start(t, p)
+		time.Sleep(leaseDuration)
+		asked := time.Now()
+		if err := p.stop(); err != nil || time.Since(asked) > retryPeriod {
+			t.Errorf("Start returned %v after %v, want nil at once", err, time.Since(asked))
+		}
+	})
+}
+
 func TestStart_AFollowerThatIsStoppedStartsNothing(t *testing.T) {
 	inMemory(t, func(t *testing.T, m memory) {
 		leader := m.leader("a", forEver, newWorker(0))
