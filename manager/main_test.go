@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	"go.uber.org/goleak"
@@ -19,7 +20,7 @@ import (
 // its own, so that they run in parallel.
 var plane = sync.OnceValues(func() (*envtest.ControlPlane, error) {
 	started = true
-	return envtest.Start(envtest.Options{})
+	return envtest.Start(envtest.Options{StartTimeout: 3 * time.Minute}) // on a machine that is busy with other tests
 })
 
 var started bool

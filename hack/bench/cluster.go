@@ -26,7 +26,7 @@ type cluster struct {
 }
 
 func startCluster(ctx context.Context) (*cluster, error) {
-	plane, err := envtest.Start(envtest.Options{})
+	plane, err := envtest.Start(envtest.Options{StartTimeout: 3 * time.Minute}) // on a machine that is busy with tests
 	if err != nil {
 		return nil, err
 	}
