@@ -189,7 +189,7 @@ func TestElector_AReleaseMakesNoHerd(t *testing.T) {
 		leader := s.start("leader")
 		synctest.Wait()
 		var sent atomic.Int64
-		for i := range 200 {
+		for i := range 100 {
 			r := s.start(fmt.Sprintf("follower-%d", i))
 			// A fault that hits nothing: it only counts who claims, not who enters himself as heir.
 			r.network.Cut(hang, writes, leaderelectiontest.When(func(q leaderelectiontest.Request) bool {
