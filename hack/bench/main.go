@@ -1,6 +1,7 @@
 // Command bench measures leader election on a real control plane: bare client-go,
 // controller-runtime's manager, Incumbent alone and in a manager, side by side,
 // and the limit, which is the bare requests of a handover one after the other.
+// For rolling updates it starts itself again, once for each replica.
 //
 // It prints one table. A run of all parts also writes the results and their plots
 // into -out. It exits with 1 if it could not measure, not if a target is missed:
