@@ -3,11 +3,9 @@ package leaderelection
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -159,21 +157,8 @@ func (l *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRec
 	}
 }
 
-// RecordEvent records an event on the Lease.
-func (l *lock) RecordEvent(message string) {
-	e := l.elector
-	if e.options.recorder == nil {
-		return
-	}
-	subject := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: e.config.LeaseName, Namespace: e.config.LeaseNamespace}}
-	e.mu.Lock()
-	if e.observer.view.lease != nil {
-		subject.UID, subject.ResourceVersion = e.observer.view.lease.UID, e.observer.view.lease.ResourceVersion
-	}
-	e.mu.Unlock()
-	subject.APIVersion, subject.Kind = coordinationv1.SchemeGroupVersion.String(), "Lease"
-	e.options.recorder.Eventf(subject, corev1.EventTypeNormal, "LeaderElection", "%s", fmt.Sprintf("%s %s", e.config.Identity, message))
-}
+// RecordEvent does nothing: the Elector records what it knows, which is more.
+func (l *lock) RecordEvent(string) {}
 
 // opaque hides what kind of API error err is.
 func opaque(err error) error {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
@@ -14,6 +15,7 @@ type Option func(*options)
 
 type options struct {
 	recorder      resourcelock.EventRecorder
+	pod           *corev1.ObjectReference
 	labels        map[string]string
 	claimUnmarked bool
 	shared        *SharedWatch
@@ -53,7 +55,8 @@ func (o options) problems(c Config) (errs []error) {
 }
 
 // WithEventRecorder makes the Elector record an event on the Lease when it
-// becomes leader and when it stops. A missing right to create events harms
+// becomes leader, when it stops or steps down, when it loses leadership and when
+// its work overran, see EventReason. A missing right to create events harms
 // nothing. Default: no events.
 func WithEventRecorder(recorder resourcelock.EventRecorder) Option {
 	return func(o *options) { o.recorder = recorder }

@@ -25,6 +25,9 @@ func (t *teller) tell(f func(Trace)) {
 // made is called once by New.
 func (t *teller) made(e *Elector) {
 	t.traces = e.options.traces
+	if e.options.recorder != nil {
+		t.traces = append([]Trace{e.eventTrace()}, t.traces...)
+	}
 	t.outbox.deliver = func(f func(Trace)) {
 		for _, trace := range t.traces {
 			f(trace)

@@ -195,7 +195,7 @@ func TestEvents_TellWhoLedAndWhoStopped(t *testing.T) {
 		t.Errorf("Start returned %v, want ErrSteppedDown", a.err)
 	}
 	deadline := time.After(time.Minute)
-	for _, want := range []string{"a became leader", "a stopped leading"} {
+	for _, want := range []string{"a became leader", "a stepped down"} {
 		select {
 		case event := <-watch.ResultChan():
 			if message := messageOf(event); message != want {

@@ -37,6 +37,19 @@
 // Elector, for the Lease waits for it; but do not let such an Elector stand for
 // Runnables that it does not run.
 //
+// # On call
+//
+// Electors of New and of NewElector are in controller-runtime's registry without
+// further ado, see package metrics. The Manager's metrics server has a page about
+// them at [StatusPath]. The checks for probes are [Live] and [Ready], or the methods
+// of an [Elector]: add them under a name of your own. Ready means that this process
+// can take part, and never that it leads.
+//
+// Events are recorded on the Lease: became leader, stopped leading, stepped down,
+// lost leadership and why, overran; and on the pod, if POD_NAMESPACE, POD_NAME and
+// POD_UID say which it is. That the right to create events is missing is logged
+// once.
+//
 // # Fencing off one's own past
 //
 // [GuardClient] and [GuardTransport] refuse writes that no live term stands

@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"errors"
+	"slices"
 
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -15,6 +16,7 @@ type Elector struct {
 	*leaderelection.Elector
 	crew   *crew
 	client *electionClient // nil if the election is not enabled
+	onCall onCall
 }
 
 var (
@@ -52,17 +54,21 @@ func NewElector(mgr crmanager.Manager, config *leaderelection.Config, callbacks 
 	if err := mgr.Add(e); err != nil {
 		return nil, err
 	}
+	e.show(mgr)
 	return e, nil
 }
 
 func newElector(config leaderelection.Config, client *electionClient, callbacks leaderelection.Callbacks, mgr crmanager.Manager, opts []leaderelection.Option) (*Elector, error) {
 	logger := slogOf(mgr.GetLogger())
-	e := &Elector{client: client, crew: newCrew(logger)}
+	e := &Elector{client: client, crew: newCrew(logger), onCall: newOnCall(nil)}
+	if client != nil {
+		e.onCall = newOnCall(client)
+	}
 	work := callbacks.OnStartedLeading
 	callbacks.OnStartedLeading = func(ctx context.Context) { e.crew.lead(ctx, work) }
-	opts = append([]leaderelection.Option{
+	opts = slices.Concat([]leaderelection.Option{
 		leaderelection.WithEventRecorder(mgr.GetEventRecorderFor(config.Identity)), //nolint:staticcheck // the only one with the elector's kind of events
-	}, opts...)
+	}, e.onCall.options(), opts)
 	var err error
 	if e.Elector, err = leaderelection.New(&config, client, callbacks, logger, opts...); err != nil {
 		return nil, err

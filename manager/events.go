@@ -2,11 +2,13 @@ package manager
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -44,7 +46,7 @@ func (r *recorder) start() (stop func()) {
 		return func() {}
 	}
 	broadcaster := record.NewBroadcaster(record.WithContext(logr.NewContext(context.Background(), r.logger)))
-	broadcaster.StartRecordingToSink(sink{r.client.CoreV1().Events("")})
+	broadcaster.StartRecordingToSink(&sink{events: r.client.CoreV1().Events(""), logger: r.logger})
 	r.use(broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: r.identity}))
 	return func() {
 		r.target.Store(nil)
@@ -54,26 +56,44 @@ func (r *recorder) start() (stop func()) {
 
 // A sink sends events to the API server. The elector's client has no timeout, for
 // the elector sets one for each request; so does the sink.
-type sink struct{ events typedcorev1.EventInterface }
+type sink struct {
+	events typedcorev1.EventInterface
+	logger logr.Logger
+	denied sync.Once
+}
 
 func limited() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), 10*time.Second)
 }
 
-func (s sink) Create(event *corev1.Event) (*corev1.Event, error) {
+func (s *sink) Create(event *corev1.Event) (*corev1.Event, error) {
 	ctx, cancel := limited()
 	defer cancel()
-	return s.events.CreateWithEventNamespaceWithContext(ctx, event)
+	created, err := s.events.CreateWithEventNamespaceWithContext(ctx, event)
+	return s.tolerate(event, created, err)
 }
 
-func (s sink) Update(event *corev1.Event) (*corev1.Event, error) {
+func (s *sink) Update(event *corev1.Event) (*corev1.Event, error) {
 	ctx, cancel := limited()
 	defer cancel()
 	return s.events.UpdateWithEventNamespaceWithContext(ctx, event)
 }
 
-func (s sink) Patch(event *corev1.Event, data []byte) (*corev1.Event, error) {
+func (s *sink) Patch(event *corev1.Event, data []byte) (*corev1.Event, error) {
 	ctx, cancel := limited()
 	defer cancel()
-	return s.events.PatchWithEventNamespaceWithContext(ctx, event, data)
+	patched, err := s.events.PatchWithEventNamespaceWithContext(ctx, event, data)
+	return s.tolerate(event, patched, err)
+}
+
+// tolerate tells once that the right to record events is missing. The broadcaster
+// would tell it each time, as an error.
+func (s *sink) tolerate(event, answer *corev1.Event, err error) (*corev1.Event, error) {
+	if !apierrors.IsForbidden(err) {
+		return answer, err
+	}
+	s.denied.Do(func() {
+		s.logger.Info("Events may not be recorded: the election works without them", "missing", "create and patch on events", "err", err.Error())
+	})
+	return event, nil
 }

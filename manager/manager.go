@@ -3,6 +3,7 @@ package manager
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,7 @@ type electedManager struct {
 	gate    *gate
 	base    *baseContexts
 	warmups warmups
+	onCall  onCall
 
 	started   atomic.Bool
 	stopping  chan struct{} // closed when the inner Manager has begun to stop
@@ -144,11 +146,12 @@ func (m *electedManager) makeElector(cfg *rest.Config, opts crmanager.Options, o
 		return err
 	}
 	m.events = &recorder{client: m.client, identity: m.config.Identity, logger: m.logger.WithName("events")}
+	m.onCall = newOnCall(m.client)
 	m.elector, err = leaderelection.New(&m.config, m.client, leaderelection.Callbacks{OnStartedLeading: m.lead}, slogOf(m.logger),
-		append([]leaderelection.Option{
+		slices.Concat([]leaderelection.Option{
 			leaderelection.WithEventRecorder(m.events),
 			leaderelection.WithLeaseLabels(opts.LeaderElectionLabels),
-		}, o.elector...)...)
+		}, m.onCall.options(), o.elector)...)
 	return err
 }
 
@@ -173,6 +176,7 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 	opts.LeaderElectionResourceLockInterface = m.gate
 	opts.LeaderElectionConfig = nil
 	opts.LeaderElectionReleaseOnCancel = false
+	opts.Metrics.ExtraHandlers = m.onCall.serve(opts.Metrics.ExtraHandlers)
 	opts.LeaseDuration, opts.RenewDeadline, opts.RetryPeriod = gatePace()
 	opts.GracefulShutdownTimeout = new(time.Duration(-1)) // Start applies the user's
 	opts.BaseContext = m.base.wrap(opts.BaseContext)
