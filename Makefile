@@ -50,7 +50,7 @@ soak: ## Real processes, API servers and networks, harmed for ten minutes (SOAKF
 	go build -o bin/soak ./hack/soak && exec bin/soak $(SOAKFLAGS)
 
 .PHONY: verify
-verify: check-format check-vet check-lint check-tidy check-docs check-imports check-size ## All checks below
+verify: check-format check-vet check-lint check-tidy check-docs check-imports check-size check-alerts ## All checks below
 
 .PHONY: check-format
 check-format: ## gofmt has nothing to change
@@ -79,3 +79,7 @@ check-imports: ## Packages depend on what they may depend on
 .PHONY: check-size
 check-size: ## Files, functions and the README are short, the top level is as designed
 	@go test ./hack/check -count=1 -run 'Size|Layout'
+
+.PHONY: check-alerts
+check-alerts: ## Prometheus' own parser reads the alerts and the dashboard of hack/manifests
+	@cd hack/promcheck && go test ./... -count=1

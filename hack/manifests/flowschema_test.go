@@ -1,0 +1,234 @@
+package manifests
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	registrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
+)
+
+// A flooded API server has 16 seats, and a tenant with two hundred service accounts
+// whose writes each hold one for seconds: they wait for a webhook, not for the
+// machine that this test runs on.
+func TestFlowSchema_RenewalsSurviveAFloodOnlyWithIt(t *testing.T) {
+	c := newCluster(t, envtest.Options{APIServerFlags: []string{"--max-requests-inflight=8", "--max-mutating-requests-inflight=8"}})
+	hook := newSlowHook(t, c)
+	account := c.ServiceAccount(t, "my-app", "my-namespace", rights.Rules(uses.Rights(), "my-namespace")...)
+
+	t.Run("without", func(t *testing.T) {
+		e := campaign(t, c, account)
+		<-e.began
+		stop := flood(t, c, hook)
+		defer stop()
+		select {
+		case cause := <-e.ended:
+			t.Logf("as expected the term ended: %v", cause)
+		case <-time.After(2 * time.Minute):
+			t.Error("renewals survived: the flood is none, and the test with the FlowSchema shows nothing")
+		}
+	})
+	t.Run("with", func(t *testing.T) {
+		for _, object := range documents(t, "flowschema.yaml") {
+			if created := c.apply(t, object); created.GetKind() == "FlowSchema" {
+				awaitSchema(t, account.Pod(c.Admin().Config(), "pod-1"), string(created.GetUID()))
+			}
+		}
+		e := campaign(t, c, account)
+		<-e.began
+		stop := flood(t, c, hook)
+		defer stop()
+		select {
+		case cause := <-e.ended:
+			t.Errorf("the term ended: %v", cause)
+		case <-time.After(3 * timing.LeaseDuration):
+		}
+	})
+}
+
+// The trust window is 9.5 s.
+var timing = leaderelection.Config{LeaseDuration: 12 * time.Second, RenewDeadline: 9 * time.Second, RetryPeriod: 500 * time.Millisecond}
+
+type election struct {
+	began chan struct{}
+	ended chan error
+}
+
+// campaign runs an elector until the end of the test.
+func campaign(t *testing.T, c *cluster, account envtest.ServiceAccount) *election {
+	t.Helper()
+	e := &election{began: make(chan struct{}, 100), ended: make(chan error, 100)}
+	config := timing
+	config.Enabled, config.ReleaseOnCancel, config.Identity = true, true, "pod-1"
+	config.LeaseNamespace, config.LeaseName = uses.LeaseNamespace, uses.LeaseName
+	client := c.Client("pod-1", envtest.AsPod(account, "pod-1"))
+	elector, err := leaderelection.New(&config, client.Clientset(), leaderelection.Callbacks{OnStartedLeading: func(ctx context.Context) {
+		e.began <- struct{}{}
+		<-ctx.Done()
+		e.ended <- context.Cause(ctx)
+	}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- elector.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		client.Close()
+	})
+	return e
+}
+
+// A slowHook is asked about each ConfigMap, and takes its time.
+type slowHook struct {
+	busy atomic.Int64
+	open chan struct{}
+}
+
+func newSlowHook(t *testing.T, c *cluster) *slowHook {
+	t.Helper()
+	hook := &slowHook{open: make(chan struct{})}
+	server := httptest.NewTLSServer(hook)
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(hook.open) })
+	rule := registrationv1.RuleWithOperations{
+		Operations: []registrationv1.OperationType{registrationv1.Create},
+		Rule:       registrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
+	}
+	_, err := c.Admin().Clientset().AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(t.Context(), &registrationv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "slow"},
+		Webhooks: []registrationv1.ValidatingWebhook{{
+			Name: "slow.example.com", TimeoutSeconds: new(int32(10)), FailurePolicy: new(registrationv1.Ignore),
+			SideEffects: new(registrationv1.SideEffectClassNone), AdmissionReviewVersions: []string{"v1"},
+			Rules: []registrationv1.RuleWithOperations{rule},
+			ClientConfig: registrationv1.WebhookClientConfig{
+				URL:      new(server.URL),
+				CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
+			},
+		}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hook
+}
+
+// ServeHTTP allows everything, five seconds later.
+func (h *slowHook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var review admissionv1.AdmissionReview
+	if err := json.NewDecoder(r.Body).Decode(&review); err != nil || review.Request == nil {
+		http.Error(w, "no review", http.StatusBadRequest)
+		return
+	}
+	h.busy.Add(1)
+	defer h.busy.Add(-1)
+	select {
+	case <-time.After(5 * time.Second):
+	case <-h.open:
+	case <-r.Context().Done():
+	}
+	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
+	review.Request = nil
+	_ = json.NewEncoder(w).Encode(review)
+}
+
+// flood has many service accounts write at once, over and over, and returns when
+// their writes hold seats.
+func flood(t *testing.T, c *cluster, hook *slowHook) (stop func()) {
+	t.Helper()
+	namespace := c.Namespace(t)
+	meta := metav1.ObjectMeta{Name: "tenants", Namespace: namespace}
+	rbac := c.Admin().Clientset().RbacV1()
+	_, err := rbac.Roles(namespace).Create(t.Context(), &rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"create"}},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = rbac.RoleBindings(namespace).Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:serviceaccounts:" + namespace}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var writers sync.WaitGroup
+	for i := range 200 {
+		tenant := envtest.ServiceAccount{Namespace: namespace, Name: fmt.Sprintf("tenant-%d", i)}
+		config := tenant.Pod(c.Admin().Config(), "")
+		config.QPS = -1
+		clientset, err := kubernetes.NewForConfig(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			writers.Go(func() {
+				for ctx.Err() == nil {
+					_, err := clientset.CoreV1().ConfigMaps(namespace).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "x-"}},
+						metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+					if err != nil && ctx.Err() == nil { // refused: too many wait
+						select {
+						case <-ctx.Done():
+						case <-time.After(time.Second):
+						}
+					}
+				}
+			})
+		}
+	}
+	stop = func() { cancel(); writers.Wait() }
+	for deadline := time.Now().Add(time.Minute); hook.busy.Load() < 4; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			stop()
+			t.Fatalf("%d writes of the flood hold seats after a minute", hook.busy.Load())
+		}
+	}
+	return stop
+}
+
+// awaitSchema returns when the API server puts requests for the Lease under that
+// FlowSchema.
+func awaitSchema(t *testing.T, config *rest.Config, uid string) {
+	t.Helper()
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := config.Host + "/apis/coordination.k8s.io/v1/namespaces/" + uses.LeaseNamespace + "/leases/" + uses.LeaseName
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		reply, err := client.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply.Body.Close()
+		switch {
+		case reply.Header.Get("X-Kubernetes-Pf-Flowschema-Uid") == uid:
+			return
+		case time.Now().After(deadline):
+			t.Fatalf("the FlowSchema is not in force after a minute: %v", reply.Header)
+		}
+	}
+}

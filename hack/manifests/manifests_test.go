@@ -1,0 +1,216 @@
+package manifests
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/restmapper"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/metrics"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
+)
+
+func documents(t *testing.T, file string) (all []*unstructured.Unstructured) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(content), 4096)
+	for {
+		var object unstructured.Unstructured
+		err := decoder.Decode(&object)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		all = append(all, &object)
+	}
+}
+
+// The Prometheus operator's definition is not part of Kubernetes: this one has its
+// names, and accepts everything.
+const definition = `{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+"metadata": {"name": "prometheusrules.monitoring.coreos.com"},
+"spec": {"group": "monitoring.coreos.com", "scope": "Namespaced",
+ "names": {"plural": "prometheusrules", "singular": "prometheusrule", "kind": "PrometheusRule", "listKind": "PrometheusRuleList"},
+ "versions": [{"name": "v1", "served": true, "storage": true,
+  "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}`
+
+// A cluster is a control plane to which manifests are applied.
+type cluster struct {
+	*envtest.ControlPlane
+	client dynamic.Interface
+	mapper *restmapper.DeferredDiscoveryRESTMapper
+}
+
+// newCluster starts one that has the namespace of the manifests.
+func newCluster(t *testing.T, options envtest.Options) *cluster {
+	t.Helper()
+	cp, err := envtest.Start(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cp.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	c := &cluster{ControlPlane: cp}
+	config := cp.Admin().Config()
+	if c.client, err = dynamic.NewForConfig(config); err != nil {
+		t.Fatal(err)
+	}
+	c.mapper = restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(discovery.NewDiscoveryClientForConfigOrDie(config)))
+	c.applyText(t, `{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "my-namespace"}}`)
+	return c
+}
+
+// apply creates an object, with every field checked.
+func (c *cluster) apply(t *testing.T, object *unstructured.Unstructured) *unstructured.Unstructured {
+	t.Helper()
+	kind := object.GroupVersionKind()
+	mapping, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	created, err := c.client.Resource(mapping.Resource).Namespace(object.GetNamespace()).Create(t.Context(), object,
+		metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
+	if err != nil {
+		t.Fatalf("%s %s: %v", object.GetKind(), object.GetName(), err)
+	}
+	return created
+}
+
+func (c *cluster) applyText(t *testing.T, text string) {
+	t.Helper()
+	var object unstructured.Unstructured
+	if err := json.Unmarshal([]byte(text), &object); err != nil {
+		t.Fatal(err)
+	}
+	c.apply(t, &object)
+}
+
+func TestManifests_AreAccepted(t *testing.T) {
+	c := newCluster(t, envtest.Options{})
+	c.applyText(t, definition)
+	awaitPrometheusRules(t, c.mapper)
+	for _, file := range []string{"deployment.yaml", "rbac.yaml", "fencing.yaml", "flowschema.yaml", "prometheusrule.yaml"} {
+		objects := documents(t, file)
+		if len(objects) == 0 {
+			t.Errorf("%s is empty", file)
+		}
+		for _, object := range objects {
+			c.apply(t, object)
+		}
+	}
+	missing, err := rights.MissingOf(t.Context(), c.Admin().Clientset(), "my-namespace", "my-app", uses)
+	if err != nil || len(missing) > 0 {
+		t.Errorf("the service account lacks %v, %v", missing, err)
+	}
+}
+
+func awaitPrometheusRules(t *testing.T, mapper *restmapper.DeferredDiscoveryRESTMapper) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		mapper.Reset()
+		_, err := mapper.RESTMapping(schema.GroupKind{Group: "monitoring.coreos.com", Kind: "PrometheusRule"}, "v1")
+		switch {
+		case err == nil:
+			return
+		case time.Now().After(deadline):
+			t.Fatal(err)
+		}
+	}
+}
+
+var uses = rights.Uses{LeaseNamespace: "my-namespace", LeaseName: "my-app-leader", Events: true}
+
+// as reads a document into a typed object, strictly.
+func as[T any](t *testing.T, object *unstructured.Unstructured) *T {
+	t.Helper()
+	text, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	typed := new(T)
+	if err := yaml.UnmarshalStrict(text, typed); err != nil {
+		t.Fatal(err)
+	}
+	return typed
+}
+
+func TestManifests_AreWhatTheCodeMakes(t *testing.T) {
+	roles, bindings := uses.Roles("my-app-leader", "my-namespace", "my-app")
+	objects := documents(t, "rbac.yaml")
+	if diff := cmp.Diff(roles[0], as[rbacv1.Role](t, objects[0])); diff != "" {
+		t.Errorf("rbac.yaml, -code +file:\n%s", diff)
+	}
+	if diff := cmp.Diff(bindings[0], as[rbacv1.RoleBinding](t, objects[1])); diff != "" {
+		t.Errorf("rbac.yaml, -code +file:\n%s", diff)
+	}
+	policy, binding, err := fencing.Policy(fencing.Fence{
+		LeaseNamespace: "my-namespace", LeaseName: "my-app-leader", ServiceAccount: "my-app",
+		Resources: []schema.GroupResource{{Resource: "configmaps"}}, Namespaces: []string{"my-namespace"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects = documents(t, "fencing.yaml")
+	if diff := cmp.Diff(policy, as[admissionv1.ValidatingAdmissionPolicy](t, objects[1])); diff != "" {
+		t.Errorf("fencing.yaml, -code +file:\n%s", diff)
+	}
+	if diff := cmp.Diff(binding, as[admissionv1.ValidatingAdmissionPolicyBinding](t, objects[2])); diff != "" {
+		t.Errorf("fencing.yaml, -code +file:\n%s", diff)
+	}
+}
+
+var metricName = regexp.MustCompile(`incumbent_[a-z_]+`)
+
+func TestAlertsAndPanels_AskForMetricsThatAreExported(t *testing.T) {
+	descs := make(chan *prometheus.Desc, 1000)
+	metrics.New().Describe(descs)
+	close(descs)
+	var exported []string
+	for desc := range descs {
+		exported = append(exported, metricName.FindString(desc.String()))
+	}
+	for _, file := range []string{"prometheusrule.yaml", "dashboard.json"} {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := metricName.FindAllString(string(content), -1)
+		if len(asked) < 5 {
+			t.Errorf("%s asks for %q only", file, asked)
+		}
+		for _, name := range asked {
+			if base := strings.TrimSuffix(name, "_bucket"); !slices.Contains(exported, base) {
+				t.Errorf("%s asks for %s, which is not among %q", file, name, exported)
+			}
+		}
+	}
+}
