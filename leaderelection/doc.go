@@ -120,6 +120,13 @@
 //	tenure.go, work.go, lead.go      a term: its hold on the Lease, its callbacks, and the one order in which it ends
 //	heir.go                          who claims first
 //
+// # On call
+//
+// [WithTrace] tells what an Elector does. Made of it, in packages of their own, are
+// metrics for Prometheus (metrics), checks for probes (health) and a page for people
+// (status). [WithEventRecorder] records events on the Lease, and with [WithPod] on
+// the pod. [Elector.Stuck] says when only a new process helps.
+//
 // # Rights
 //
 // In the namespace of the Lease: create, which cannot be limited to a name; get,

@@ -2,16 +2,12 @@ package health
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	authorizationv1 "k8s.io/api/authorization/v1"
-	coordinationv1 "k8s.io/api/coordination/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
 // How long an answer about rights holds, and how long the API server may take for
@@ -39,7 +35,7 @@ func (p *patient) rights(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.review.missing) > 0 {
-		return fmt.Errorf("missing right: %s leases.coordination.k8s.io", strings.Join(p.review.missing, ", "))
+		return fmt.Errorf("missing right: %s", strings.Join(p.review.missing, ", "))
 	}
 	for _, what := range []string{leaderelection.RequestRead, leaderelection.RequestClaim, leaderelection.RequestRenew, leaderelection.RequestHeir} {
 		if err := p.denied[what]; err != nil {
@@ -60,30 +56,17 @@ func (p *patient) mayAsk() bool {
 	return true
 }
 
-// ask makes a review, and returns the verbs that are missing.
+// ask makes a review of the rights without which there is no election.
 func (p *patient) ask(ctx context.Context) (missing []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
-	for _, verb := range []string{"get", "create", "update"} {
-		attributes := &authorizationv1.ResourceAttributes{
-			Group: coordinationv1.GroupName, Resource: "leases", Verb: verb, Namespace: p.config.LeaseNamespace, Name: p.config.LeaseName,
-		}
-		if verb == "create" {
-			attributes.Name = "" // it cannot be limited to a name
-		}
-		answer, err := p.reviewer.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: attributes},
-		}, metav1.CreateOptions{})
-		switch {
-		case err != nil:
-			return nil, err
-		case answer == nil:
-			return nil, errors.New("the client answered with neither a review nor an error")
-		case !answer.Status.Allowed:
-			missing = append(missing, verb)
-		}
+	lacking, err := rights.Missing(ctx, p.reviewer, rights.Uses{
+		LeaseNamespace: p.config.LeaseNamespace, LeaseName: p.config.LeaseName, WithoutWatch: true,
+	})
+	for _, r := range lacking {
+		missing = append(missing, r.String())
 	}
-	return missing, nil
+	return missing, err
 }
 
 // reviewed takes in a review. One that could not be made leaves what was known; a
