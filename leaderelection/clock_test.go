@@ -68,6 +68,26 @@ func TestTrust_EndsExactlyWithItsWindow(t *testing.T) {
 	}
 }
 
+// A process that was frozen answers rightly when it wakes, before any of its timers
+// has fired: here there are none.
+func TestElector_IsLeaderLooksAtTheClock(t *testing.T) {
+	e := &Elector{work: &work{term: Term{Token: 7}}}
+	sent := func(ago time.Duration) stamp {
+		s := stampNow()
+		s.at = s.at.Add(-ago)
+		s.wall = s.at.UnixNano()
+		return s
+	}
+	e.trust.Store(&trust{sent: sent(11 * time.Second), window: 12 * time.Second})
+	if _, leads := e.Term(); !e.IsLeader() || e.ValidFor() <= 0 || !leads {
+		t.Errorf("within the window: IsLeader = %t, ValidFor = %v, Term says %t", e.IsLeader(), e.ValidFor(), leads)
+	}
+	e.trust.Store(&trust{sent: sent(13 * time.Second), window: 12 * time.Second})
+	if _, leads := e.Term(); e.IsLeader() || e.ValidFor() != 0 || leads {
+		t.Errorf("after the window: IsLeader = %t, ValidFor = %v, Term says %t", e.IsLeader(), e.ValidFor(), leads)
+	}
+}
+
 func sleptBefore(t *testing.T) time.Duration {
 	least, most := asleep()
 	if least > most {
