@@ -4,6 +4,7 @@
 # The modules with code of ours; the others under hack/ only pin tools.
 CODE := . hack/controlplane
 MODULES = $(shell find . -name go.mod -not -path './.git/*' -exec dirname {} \; | sort)
+FUZZTIME := 30s
 LINT := $(CURDIR)/hack/tools/golangci-lint
 
 .PHONY: help
@@ -48,6 +49,14 @@ sim: ## Ten thousand simulated schedules, beside client-go's, in half an hour (S
 soak: ## Real processes, API servers and networks, harmed for ten minutes (SOAKFLAGS='-duration 1h')
 	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
 	go build -o bin/soak ./hack/soak && exec bin/soak $(SOAKFLAGS)
+
+.PHONY: fuzz
+fuzz: ## Each fuzz test for a while (FUZZTIME=30s)
+	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$dir/*_test.go); do \
+			echo "$$dir $$name" && go test $$dir -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) || exit 1; \
+		done; \
+	done
 
 .PHONY: verify
 verify: check-format check-vet check-lint check-tidy check-docs check-imports check-size check-alerts ## All checks below
