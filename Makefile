@@ -58,6 +58,11 @@ fuzz: ## Each fuzz test for a while (FUZZTIME=30s)
 		done; \
 	done
 
+.PHONY: mutants
+mutants: ## Break the code in fifty ways, in a copy: each break must be noticed (MUTANTSFLAGS='-only release')
+	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
+	go run ./hack/mutants $(MUTANTSFLAGS)
+
 .PHONY: verify
 verify: check-format check-vet check-lint check-tidy check-docs check-imports check-size check-alerts ## All checks below
 
