@@ -55,4 +55,8 @@
 // [GuardClient] and [GuardTransport] refuse writes that no live term stands
 // behind: those of a goroutine that was left over from an earlier term, and those
 // of a process that is not certain any more that it leads.
+//
+// What is on its way already only the API server can refuse: package
+// leaderelection/fencing has it do so. By pod nothing is to be done here, if the
+// identity is the default one; [WithFencing] is for Fences by term.
 package manager

@@ -184,6 +184,9 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 	if opts.Controller.Logger.GetSink() == nil {
 		opts.Controller.Logger = m.logger
 	}
+	if o.fencing {
+		opts.NewClient = fencedClient(opts.NewClient, m.elector)
+	}
 	if o.guard {
 		opts.NewClient = guardedClient(opts.NewClient, m.elector)
 	}

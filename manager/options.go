@@ -12,6 +12,7 @@ type options struct {
 	identity string
 	keep     bool
 	guard    bool
+	fencing  bool
 	elector  []leaderelection.Option
 }
 
@@ -35,6 +36,16 @@ func WithoutRelease() Option {
 // LeaderElection it has no effect. Default: no guard.
 func WithWriteGuard() Option {
 	return func(o *options) { o.guard = true }
+}
+
+// WithFencing makes the Manager's client stamp what it writes with the term, for
+// Fences ByTerm, and find out what the API server's refusal of a stale write means:
+// see StampTransport and RetryTransport of package leaderelection/fencing. Writes
+// whose context carries no term are refused with fencing.ErrNoTerm, so the same
+// holds as for WithWriteGuard, which may be given too. GetHTTPClient is not changed.
+// Without LeaderElection it has no effect. Default: nothing is stamped.
+func WithFencing() Option {
+	return func(o *options) { o.fencing = true }
 }
 
 // WithElectorOptions gives the Elector inside further options. They win over what

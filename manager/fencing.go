@@ -1,0 +1,34 @@
+package manager
+
+import (
+	"net/http"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
+)
+
+// fencedClient makes clients that stamp what they write, over the connections that
+// they are given.
+func fencedClient(newClient client.NewClientFunc, arbiter fencing.Arbiter) client.NewClientFunc {
+	if newClient == nil {
+		newClient = client.New
+	}
+	return func(cfg *rest.Config, opts client.Options) (client.Client, error) {
+		if opts.HTTPClient == nil {
+			var err error
+			if opts.HTTPClient, err = rest.HTTPClientFor(cfg); err != nil {
+				return nil, err
+			}
+		}
+		own := *opts.HTTPClient
+		next := own.Transport
+		if next == nil {
+			next = http.DefaultTransport
+		}
+		own.Transport = fencing.RetryTransport(arbiter, fencing.StampTransport(next))
+		opts.HTTPClient = &own
+		return newClient(cfg, opts)
+	}
+}

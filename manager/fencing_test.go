@@ -1,0 +1,78 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
+	"github.com/haproxy-template-ic/incumbent/manager"
+)
+
+// An operator behind a Fence of both kinds: its controllers write through it, and
+// what is left over from an earlier leader is refused.
+func TestOperator_IsFencedOffWhenItsTermIsOver(t *testing.T) {
+	s := onSite(t, false)
+	account := envtest.ServiceAccount{Namespace: s.namespace, Name: "operator"}
+	s.plane.Fence(t, fencing.Fence{
+		LeaseNamespace: s.namespace, LeaseName: leaseName, ServiceAccount: account.Name,
+		Resources: []schema.GroupResource{{Resource: "configmaps"}}, Namespaces: []string{s.namespace},
+		Mode: fencing.ByPod | fencing.ByTerm,
+	})
+	s.configMaps(1)
+	type write struct {
+		ctx    context.Context
+		object *corev1.ConfigMap
+		err    error
+	}
+	// run has a pod lead until it has written, and returns that write.
+	run := func(name string) (*replica, write) {
+		writes := make(chan write, 100)
+		r := s.replica(name, func(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
+			cfg = account.Pod(cfg, name)
+			cfg.Impersonate.Groups = append(cfg.Impersonate.Groups, "system:masters") // rights are not what is tested
+			return manager.New(cfg, opts, manager.WithIdentity(name+"_1"), manager.WithFencing())
+		}, func(ctx context.Context, r *replica, configMap *corev1.ConfigMap) error {
+			if configMap.Data["by"] == r.name {
+				return nil
+			}
+			configMap.Data["by"] = r.name
+			err := r.GetClient().Update(ctx, configMap)
+			writes <- write{context.WithoutCancel(ctx), configMap, err}
+			return err
+		}).run()
+		select {
+		case w := <-writes:
+			return r, w
+		case <-time.After(time.Minute):
+			t.Fatalf("%s has not written", name)
+			return nil, write{}
+		}
+	}
+	first, old := run("pod-a")
+	if err := first.stop(); err != nil {
+		t.Errorf("pod-a stopped with %v", err)
+	}
+	second, present := run("pod-b")
+	if old.err != nil || present.err != nil {
+		t.Errorf("the leaders' writes: %v, %v", old.err, present.err)
+	}
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"data":{"by":"somebody late"}}`))
+	if err := first.GetClient().Patch(old.ctx, old.object, patch); !fencing.IsStale(err) {
+		t.Errorf("a write of the first leader's: %v, want it refused as stale", err)
+	}
+	if err := second.GetClient().Patch(t.Context(), present.object, patch); !errors.Is(err, fencing.ErrNoTerm) {
+		t.Errorf("a write without a term: %v, want ErrNoTerm", err)
+	}
+	if err := second.stop(); err != nil {
+		t.Errorf("pod-b stopped with %v", err)
+	}
+}
