@@ -32,40 +32,58 @@ func (cp *ControlPlane) Fence(tb testing.TB, fence fencing.Fence) {
 	InstallFence(tb, fence, configs...)
 }
 
-// InstallFence creates the policy of a Fence and, if there is none, the Lease, and
-// returns when each of these API servers, which share a database, enforces it. The
-// users of the configs must be administrators. The policy is removed at the end of
-// the test. The namespaces of the Fence must exist.
+// InstallFence is EnforceFence for tests: a failure fails the test, at whose end the
+// policy is removed.
 //
 //	account := envtest.ServiceAccount{Namespace: "default", Name: "my-operator"}
 //	envtest.InstallFence(t, fence, cfg)
 //	a, b := account.Pod(cfg, "pod-a"), account.Pod(cfg, "pod-b")
 func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
 	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), awaitLimit)
+	defer cancel()
+	remove, err := EnforceFence(ctx, fence, configs...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), awaitLimit) // the test's own has ended
+		defer cancel()
+		if err := remove(ctx); err != nil {
+			tb.Error(err)
+		}
+	})
+}
+
+// EnforceFence creates the policy of a Fence and, if there is none, the Lease, and
+// returns when each of these API servers, which share a database, enforces it. The
+// users of the configs must be administrators, and the namespaces of the Fence must
+// exist. What it returns removes the policy, at once or some moments later.
+func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Config) (remove func(context.Context) error, err error) {
 	if fence.ReportOnly || len(configs) == 0 {
-		tb.Fatal("a Fence that only reports cannot be awaited, nor one without API servers")
+		return nil, errors.New("envtest: a Fence that only reports cannot be awaited, nor one without API servers")
 	}
 	policy, binding, err := fencing.Policy(fence)
 	if err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
 	probe := newProbe(fence, policy.Name)
 	policy.Spec.MatchConstraints.ResourceRules = append(policy.Spec.MatchConstraints.ResourceRules, probe.rule())
 	clientset, err := kubernetes.NewForConfig(configs[0])
 	if err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(tb.Context(), awaitLimit)
-	defer cancel()
-	tb.Cleanup(func() { removeFence(tb, clientset, policy.Name) })
+	remove = func(ctx context.Context) error { return removeFence(ctx, clientset, policy.Name) }
 	if err := createFence(ctx, clientset, fence, policy, binding); err != nil {
-		tb.Fatalf("creating the fence %s: %v", policy.Name, err)
+		return nil, errors.Join(fmt.Errorf("envtest: creating the fence %s: %w", policy.Name, err), remove(context.WithoutCancel(ctx)))
 	}
 	for _, config := range configs {
 		if err := poll(ctx, func(ctx context.Context) error { return probe.refused(ctx, config) }); err != nil {
-			tb.Fatalf("waiting until %s enforces the fence %s: %v", config.Host, policy.Name, err)
+			err = fmt.Errorf("envtest: waiting until %s enforces the fence %s: %w", config.Host, policy.Name, err)
+			return nil, errors.Join(err, remove(context.WithoutCancel(ctx)))
 		}
 	}
+	return remove, nil
 }
 
 func createFence(ctx context.Context, clientset kubernetes.Interface, fence fencing.Fence,
@@ -84,19 +102,17 @@ func createFence(ctx context.Context, clientset kubernetes.Interface, fence fenc
 	return err
 }
 
-func removeFence(tb testing.TB, clientset kubernetes.Interface, name string) {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), awaitLimit) // the test's own has ended
-	defer cancel()
+func removeFence(ctx context.Context, clientset kubernetes.Interface, name string) error {
 	admission := clientset.AdmissionregistrationV1()
 	for _, err := range []error{
 		admission.ValidatingAdmissionPolicyBindings().Delete(ctx, name, metav1.DeleteOptions{}),
 		admission.ValidatingAdmissionPolicies().Delete(ctx, name, metav1.DeleteOptions{}),
 	} {
 		if err != nil && !apierrors.IsNotFound(err) {
-			tb.Errorf("removing the fence %s: %v", name, err)
+			return fmt.Errorf("envtest: removing the fence %s: %w", name, err)
 		}
 	}
+	return nil
 }
 
 // A probe is a write that the Fence refuses whoever holds the Lease: that of a

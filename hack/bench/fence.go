@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -46,6 +47,10 @@ func (b *bench) measureFence(ctx context.Context) (f figures, err error) {
 			return nil, err
 		}
 	}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "leader"}, Spec: specOf("leader")}
+	if _, err := b.cluster.plane.Admin().Clientset().CoordinationV1().Leases(fencedNamespace).Create(ctx, lease, metav1.CreateOptions{}); err != nil {
+		return nil, err
+	}
 	client := b.cluster.client()
 	defer client.close()
 	for _, m := range fencingModes {
@@ -76,11 +81,11 @@ func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode)
 		LeaseNamespace: fencedNamespace, LeaseName: "leader", ServiceAccount: account.Name, Mode: m.mode,
 		Resources: []schema.GroupResource{{Resource: "configmaps"}}, Namespaces: []string{fencedNamespace},
 	}
-	remove, err := b.cluster.enforce(ctx, client.config, account, fence)
-	defer func() { err = errors.Join(err, remove()) }()
+	remove, err := envtest.EnforceFence(ctx, fence, client.config)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, remove(context.WithoutCancel(ctx))) }()
 	writer, err := kubernetes.NewForConfig(asPod(client.config, account, "leader"))
 	if err != nil {
 		return nil, err
@@ -113,57 +118,6 @@ func patchObject(ctx context.Context, writer kubernetes.Interface, namespace str
 		fencing.AnnotationKey(fence.LeaseNamespace+"/"+fence.LeaseName), n)
 	_, err := writer.CoreV1().ConfigMaps(namespace).Patch(ctx, "object", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	return err
-}
-
-// enforce puts a Fence into force whose Lease names the pod "leader", and returns
-// what removes it.
-func (c *cluster) enforce(ctx context.Context, config *rest.Config, account envtest.ServiceAccount, fence fencing.Fence) (remove func() error, err error) {
-	remove = func() error { return nil }
-	policy, binding, err := fencing.Policy(fence)
-	if err != nil {
-		return remove, err
-	}
-	lease := fencing.Lease(fence)
-	lease.Spec = specOf("leader")
-	admin := c.plane.Admin().Clientset()
-	policies, bindings := admin.AdmissionregistrationV1().ValidatingAdmissionPolicies(), admin.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings()
-	leases := admin.CoordinationV1().Leases(lease.Namespace)
-	remove = func() error {
-		ctx := context.WithoutCancel(ctx)
-		return errors.Join(bindings.Delete(ctx, policy.Name, metav1.DeleteOptions{}), policies.Delete(ctx, policy.Name, metav1.DeleteOptions{}),
-			leases.Delete(ctx, lease.Name, metav1.DeleteOptions{}))
-	}
-	if _, err := leases.Create(ctx, lease, metav1.CreateOptions{}); err != nil {
-		return remove, err
-	}
-	if _, err := policies.Create(ctx, policy, metav1.CreateOptions{}); err != nil {
-		return remove, err
-	}
-	if _, err := bindings.Create(ctx, binding, metav1.CreateOptions{}); err != nil {
-		return remove, err
-	}
-	return remove, awaitEnforced(ctx, asPod(config, account, "follower"), fence)
-}
-
-// awaitEnforced writes what is to be refused until it is: neither its pod nor its
-// want of a token is right.
-func awaitEnforced(ctx context.Context, config *rest.Config, fence fencing.Fence) error {
-	follower, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the policy is not enforced after a minute"))
-	defer cancel()
-	for {
-		_, err := follower.CoreV1().ConfigMaps(fence.LeaseNamespace).Create(ctx,
-			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "probe"}}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		if fencing.IsStale(err) {
-			return nil
-		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return err
-		}
-	}
 }
 
 func fenceFigures(mode string, samples map[string][]float64) (f figures) {

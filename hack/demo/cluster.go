@@ -52,6 +52,11 @@ func openCluster(ctx context.Context, kubeconfig string) (*cluster, error) {
 	if err := c.ledger().create(ctx); err != nil {
 		return c, fmt.Errorf("creating the ledger: %w", err)
 	}
+	if c.own != nil {
+		if err := c.fenceOff(ctx); err != nil {
+			return c, fmt.Errorf("fencing off the ledger: %w", err)
+		}
+	}
 	return c, nil
 }
 

@@ -62,6 +62,7 @@ func (d *director) start(column string) error {
 	identity := fmt.Sprintf("%s-%d", column, d.born[column])
 	p, err := startReplica(identity, []string{
 		"-replica", identity, "-namespace", d.cluster.namespace, "-kubeconfig", d.cluster.kubeconfig,
+		fmt.Sprintf("-fenced=%t", d.cluster.own != nil),
 	}, d.logs, d.hear)
 	if err != nil {
 		return fmt.Errorf("starting %s: %w", identity, err)

@@ -13,16 +13,18 @@ import (
 type kind string
 
 const (
-	elected  kind = "elected"  // OnStartedLeading was called
-	ended    kind = "ended"    // the work has stopped; Detail says why
-	leads    kind = "leads"    // IsLeader answers true, for the first time since it did not
-	led      kind = "led"      // IsLeader answered true the last time at At
-	appended kind = "appended" // the ledger took an entry
-	refused  kind = "refused"  // the ledger changed since it was read: the entry was not taken
-	failed   kind = "failed"   // the first of a row of requests that failed; Detail says how
-	woke     kind = "woke"     // the process noticed that it was frozen; Detail says for how long
-	exited   kind = "exited"   // written by the director: the process is gone
-	told     kind = "told"     // written by the director: Detail says what it does
+	elected   kind = "elected"   // OnStartedLeading was called
+	ended     kind = "ended"     // the work has stopped; Detail says why
+	leads     kind = "leads"     // IsLeader answers true, for the first time since it did not
+	led       kind = "led"       // IsLeader answered true the last time at At
+	appended  kind = "appended"  // the ledger took an entry
+	refused   kind = "refused"   // the ledger changed since it was read: the entry was not taken
+	failed    kind = "failed"    // the first of a row of requests that failed; Detail says how
+	woke      kind = "woke"      // the process noticed that it was frozen; Detail says for how long
+	fencedOff kind = "fencedOff" // the API server refused an unconditional write of a leader that was frozen; Detail is its answer
+	tooLate   kind = "tooLate"   // the API server accepted it
+	exited    kind = "exited"    // written by the director: the process is gone
+	told      kind = "told"      // written by the director: Detail says what it does
 )
 
 // An event is one line that a replica prints. All replicas run on one machine,

@@ -3,7 +3,8 @@
 // campaign for one Lease, and whoever leads appends to a ledger. The leader is then
 // stopped, killed and frozen, and the API server is restarted. At the end the
 // ledger is judged: it must not have an entry of an earlier term after one of a
-// later term.
+// later term. On a control plane of its own the ledger is behind a Fence as well, and
+// the leader that was frozen tries to write past its elector when it wakes.
 //
 // It starts a control plane of its own, or uses the cluster that -kubeconfig
 // names, in a namespace that it creates and deletes. It exits with 1 if two
@@ -36,10 +37,11 @@ func main() {
 	verbose := flag.Bool("v", false, "show what the replicas log")
 	identity := flag.String("replica", "", "run as this replica; for the demo's own use")
 	namespace := flag.String("namespace", "", "where the replica runs; for the demo's own use")
+	fenced := flag.Bool("fenced", false, "the replica is behind a Fence; for the demo's own use")
 	flag.Parse()
 
 	if *identity != "" {
-		if err := runReplica(*identity, *namespace, *kubeconfig); err != nil {
+		if err := runReplica(*identity, *namespace, *kubeconfig, *fenced); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -31,7 +32,7 @@ const leaseName = "demo"
 // runReplica is one replica: an operator as a user of the library writes it. It
 // prints events and runs until it is asked to stop, the director is gone, or its
 // leadership was lost: then its process ends, as that of an operator must.
-func runReplica(identity, namespace, kubeconfig string) error {
+func runReplica(identity, namespace, kubeconfig string, fenced bool) error {
 	ctx, stop := spawn.Context()
 	defer stop()
 	config, err := loadConfig(kubeconfig)
@@ -39,10 +40,16 @@ func runReplica(identity, namespace, kubeconfig string) error {
 		return err
 	}
 	config.UserAgent = "incumbent-demo/" + identity
+	if fenced {
+		config = asPod(config, namespace, identity)
+	}
 	log.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, nil)))
 	r, err := newReplica(identity, namespace, config, &reporter{replica: identity, out: os.Stdout})
 	if err != nil {
 		return err
+	}
+	if fenced {
+		r.late = func() { r.events.report(r.ledger.writeLate(identity)) }
 	}
 	return r.run(ctx)
 }
@@ -51,7 +58,9 @@ func runReplica(identity, namespace, kubeconfig string) error {
 type replica struct {
 	manager crmanager.Manager
 	elector *leaderelection.Elector
+	ledger  ledger
 	events  *reporter
+	late    func() // writes past the elector, after the process was frozen; nil: it does not
 }
 
 // newReplica makes a Manager with a worker, which needs leader election as each
@@ -69,10 +78,13 @@ func newReplica(identity, namespace string, config *rest.Config, events *reporte
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{manager: mgr, elector: manager.ElectorOf(mgr), events: events}
+	r := &replica{
+		manager: mgr, elector: manager.ElectorOf(mgr), events: events,
+		ledger: ledger{working.CoreV1().ConfigMaps(namespace)},
+	}
 	w := &worker{
 		replica:  identity,
-		ledger:   ledger{working.CoreV1().ConfigMaps(namespace)},
+		ledger:   r.ledger,
 		isLeader: r.elector.IsLeader,
 		events:   events,
 	}
@@ -86,7 +98,7 @@ func (r *replica) run(ctx context.Context) error {
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
-		ask(asking, r.elector.IsLeader, r.events)
+		ask(asking, r.elector.IsLeader, r.late, r.events)
 	}()
 	err := r.manager.Start(ctx)
 	stop()
@@ -107,15 +119,20 @@ const (
 // last time. The times are from before the question, so that a process that is
 // frozen while it asks does not claim to have led until it woke. It asks once
 // more when ctx has ended: the process may have been frozen until then.
-func ask(ctx context.Context, isLeader func() bool, events *reporter) {
+func ask(ctx context.Context, isLeader func() bool, late func(), events *reporter) {
 	ticker := time.NewTicker(askPeriod)
 	defer ticker.Stop()
 	leading, last, lastTrue := false, time.Now(), time.Time{}
+	var writing sync.WaitGroup
+	defer writing.Wait()
 	for done := false; ; {
 		now := time.Now()
 		answer := isLeader()
 		if slept := now.Sub(last); slept > nap {
 			events.report(event{At: now, Kind: woke, Detail: fmt.Sprintf("noticed a gap of %.1f s, IsLeader() = %t", slept.Seconds(), answer)})
+			if leading && late != nil {
+				writing.Go(late)
+			}
 		}
 		answer = answer && !done
 		switch {

@@ -22,6 +22,11 @@ func (s summary) verdict() []string {
 	if more := sum(s.leaders()[2:]); more > 0 {
 		faults = append(faults, fmt.Sprintf("for %v more than one replica answered that it leads", more))
 	}
+	for _, e := range s.events {
+		if e.Kind == tooLate {
+			faults = append(faults, e.Replica+" was frozen, woke up deposed, and a write of it was accepted")
+		}
+	}
 	return faults
 }
 
@@ -81,6 +86,8 @@ func (s summary) writeWakening(b *strings.Builder) {
 			fmt.Fprintf(b, "  after %s it %s\n", milliseconds(since), e.Detail)
 		case e.Kind == failed && turnedAway+written == 0:
 			fmt.Fprintf(b, "  after %s the request that had been under way failed: %s\n", milliseconds(since), e.Detail)
+		case e.Kind == fencedOff:
+			fmt.Fprintf(b, "  after %s it wrote past its elector, and the API server refused it:\n    %s\n", milliseconds(since), e.Detail)
 		case e.Kind == ended && e.Term == s.frozen.term:
 			fmt.Fprintf(b, "  after %s its work had stopped: %s\n", milliseconds(since), strings.TrimPrefix(e.Detail, "leaderelection: "))
 		case e.Kind == appended && e.Term == s.frozen.term:

@@ -64,8 +64,9 @@ func TestReport_SaysWhatIsWrong(t *testing.T) {
 	s := goodSummary()
 	s.entries = append(s.entries, entry{Replica: "a-1", Term: 7, Seq: 2})
 	s.events = append(s.events, leadership("c-1", 29, 30)...)
-	if v := s.verdict(); len(v) != 2 {
-		t.Errorf("verdict() = %q, want the late entry and the second leader", v)
+	s.events = append(s.events, event{Kind: tooLate, Replica: "a-1", At: at(29)})
+	if v := s.verdict(); len(v) != 3 {
+		t.Errorf("verdict() = %q, want the late entry, the second leader, and the write that passed the Fence", v)
 	}
 	for _, want := range []string{"WRONG: entry 3 (a-1, term 7", "WRONG: for 1s more than one replica", "more     1.00 s"} {
 		if !strings.Contains(s.String(), want) {

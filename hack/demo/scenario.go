@@ -106,6 +106,14 @@ func (d *director) freeze(ctx context.Context) error {
 	if err := d.processes[old.Replica].signal(syscall.SIGCONT); err != nil {
 		return err
 	}
+	if d.cluster.own != nil {
+		_, err := d.record.Await(ctx, patience, "the answer to what "+old.Replica+" writes past its elector", func(e event) bool {
+			return e.Replica == old.Replica && (e.Kind == fencedOff || e.Kind == tooLate)
+		})
+		if err != nil {
+			return err
+		}
+	}
 	_, err = d.record.Await(ctx, patience, old.Replica+" to stop its work", func(e event) bool {
 		return e.Kind == ended && e.Term == old.Term
 	})

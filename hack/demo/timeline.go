@@ -69,6 +69,10 @@ func (t *timeline) describe(e event) string {
 	case woke:
 		t.set(e.Replica, stateAwake)
 		return fmt.Sprintf("%s %s", e.Replica, e.Detail)
+	case fencedOff:
+		return fmt.Sprintf("%s writes past its elector, and the API server refuses that: %s", e.Replica, e.Detail)
+	case tooLate:
+		return fmt.Sprintf("%s writes past its elector, and the API server accepts that", e.Replica)
 	case exited:
 		t.set(e.Replica, stateGone)
 		return fmt.Sprintf("%s is gone (%s)", e.Replica, e.Detail)

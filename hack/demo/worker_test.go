@@ -139,7 +139,7 @@ func TestAsk_FrozenReplicaSaysWhenItLedLast(t *testing.T) {
 			time.Sleep(30 * time.Second)
 			cancel()
 		}()
-		ask(ctx, isLeader, &reporter{replica: "a-1", out: heard})
+		ask(ctx, isLeader, nil, &reporter{replica: "a-1", out: heard})
 		var events []event
 		if err := readEvents(heard, func(e event) { events = append(events, e) }); err != nil {
 			t.Fatal(err)
@@ -165,7 +165,7 @@ func TestAsk_TellsOfTheGapAlsoIfTheProcessEndsAtOnce(t *testing.T) {
 			}
 			return true
 		}
-		ask(ctx, isLeader, &reporter{replica: "a-1", out: heard})
+		ask(ctx, isLeader, nil, &reporter{replica: "a-1", out: heard})
 		if got, want := kinds(t, heard), []kind{leads, woke, led}; !slices.Equal(got, want) {
 			t.Errorf("events = %q, want %q", got, want)
 		}

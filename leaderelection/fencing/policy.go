@@ -58,7 +58,9 @@ func Policy(f Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.Valid
 
 // Lease makes the Lease of a Fence as it is before anybody has claimed it. Apply
 // it with the policy, or else the guarded resources are closed until somebody
-// leads; applied again later it takes nothing from its holder.
+// leads; applied again later it takes nothing from its holder. The
+// first candidate leaves it alone for one RetryPeriod, as any that is free without
+// an Elector's mark.
 func Lease(f Fence) *coordinationv1.Lease {
 	return &coordinationv1.Lease{
 		TypeMeta:   typeMeta(coordinationv1.SchemeGroupVersion, "Lease"),
