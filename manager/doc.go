@@ -59,4 +59,10 @@
 // What is on its way already only the API server can refuse: package
 // leaderelection/fencing has it do so. By pod nothing is to be done here, if the
 // identity is the default one; [WithFencing] is for Fences by term.
+//
+// # Routing to the leader, and rights
+//
+// [WithLeaderLabel] labels the leader's Pod, so that a Service selects it, and
+// [WithRightsCheck] warns at the start of rights that are missing. Both are off by
+// default; command hack/rights prints the Role for what is used.
 package manager

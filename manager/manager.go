@@ -37,6 +37,8 @@ type electedManager struct {
 	client  *electionClient
 	events  *recorder
 	gate    *gate
+	route   *route // nil: the leader is not labelled
+	check   bool   // look for missing rights
 	base    *baseContexts
 	warmups warmups
 	onCall  onCall
@@ -143,6 +145,10 @@ func (m *electedManager) makeElector(cfg *rest.Config, opts crmanager.Options, o
 	}
 	var err error
 	if m.client, err = newElectionClient(cfg, m.config); err != nil {
+		return err
+	}
+	m.check = o.check
+	if m.route, err = newRoute(o.label, m.client, m.config, m.logger); err != nil {
 		return err
 	}
 	m.events = &recorder{client: m.client, identity: m.config.Identity, logger: m.logger.WithName("events")}

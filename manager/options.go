@@ -13,6 +13,8 @@ type options struct {
 	keep     bool
 	guard    bool
 	fencing  bool
+	label    *LeaderLabel
+	check    bool
 	elector  []leaderelection.Option
 }
 
@@ -46,6 +48,13 @@ func WithWriteGuard() Option {
 // Without LeaderElection it has no effect. Default: nothing is stamped.
 func WithFencing() Option {
 	return func(o *options) { o.fencing = true }
+}
+
+// WithRightsCheck has the Manager ask the API server, when it begins to campaign and
+// beside that, for the rights that its election needs, and warn of each that is
+// missing. It delays nothing and refuses nothing. Default: no check.
+func WithRightsCheck() Option {
+	return func(o *options) { o.check = true }
 }
 
 // WithElectorOptions gives the Elector inside further options. They win over what

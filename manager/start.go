@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
 // A task is a goroutine of an electedManager.
@@ -68,8 +69,24 @@ func (m *electedManager) runElector(ctx context.Context) error {
 		return nil
 	}
 	defer m.client.close()
+	if m.check {
+		check := begin(func() error {
+			rights.Preflight(ctx, m.client, m.uses(), slogOf(m.logger))
+			return nil
+		})
+		defer func() { <-check.done }()
+	}
 	defer m.events.start()()
 	return m.elector.Run(ctx)
+}
+
+// uses are what the election needs rights for.
+func (m *electedManager) uses() rights.Uses {
+	uses := rights.Uses{LeaseNamespace: m.config.LeaseNamespace, LeaseName: m.config.LeaseName, Events: true}
+	if m.route != nil {
+		uses.Route, uses.PodNamespace = true, m.route.PodNamespace
+	}
+	return uses
 }
 
 // lead is the work of a term: what the inner Manager does from now on. The Lease
@@ -78,12 +95,14 @@ func (m *electedManager) lead(ctx context.Context) {
 	if !m.gate.open(ctx) {
 		return
 	}
+	endRoute := m.route.begin(ctx, m.stopping)
 	select {
 	case <-m.inner.done:
 	case <-ctx.Done():
 		m.endTerm(context.Cause(ctx))
 		<-m.inner.done
 	}
+	endRoute()
 	if m.abandoned.Load() {
 		<-m.campaign.done // it never releases the Lease then
 	}

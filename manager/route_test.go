@@ -1,0 +1,135 @@
+package manager_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/rest"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
+	"github.com/haproxy-template-ic/incumbent/manager"
+)
+
+const leaderKey = "example.com/leader"
+
+// pod makes a Pod, labelled if a leader left that behind.
+func (s *site) pod(name string, labelled bool) {
+	s.t.Helper()
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: s.namespace, Labels: map[string]string{"app": "x"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "example.com/x"}}},
+	}
+	if labelled {
+		pod.Labels[leaderKey] = "yes"
+	}
+	if err := s.admin.Create(s.t.Context(), pod); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// labelled are the Pods that a Service would select.
+func (s *site) labelled() []string {
+	s.t.Helper()
+	pods, err := s.plane.Admin().Clientset().CoreV1().Pods(s.namespace).List(s.t.Context(), metav1.ListOptions{LabelSelector: leaderKey + "=yes"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var names []string
+	for _, pod := range pods.Items {
+		names = append(names, pod.Name)
+	}
+	return names
+}
+
+func (s *site) awaitLabelled(want ...string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !slices.Equal(s.labelled(), want); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("labelled are %q, want %q", s.labelled(), want)
+		}
+	}
+}
+
+func TestLeaderLabel_IsOnTheLeaderAlone(t *testing.T) {
+	s := onSite(t, false)
+	s.pod("ghost", true)
+	s.pod("pod-a", false)
+	s.pod("pod-b", false)
+	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: leaseName, Events: true, Route: true}
+	user := s.plane.User(t, "routing-"+s.namespace, s.namespace, rights.Rules(uses.Rights(), s.namespace)...)
+	routed := func(name string) *replica {
+		label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: name})
+		return s.replica(name, ours(manager.WithIdentity(name), label), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
+			opts.LeaderElectionConfig = rest.CopyConfig(cfg) // the least rights suffice
+			opts.LeaderElectionConfig.Impersonate.UserName = user.Name
+		})
+	}
+	s.configMaps(1)
+	a := s.leader(routed("pod-a"))
+	s.awaitLabelled("pod-a")
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.labelled(); len(got) > 0 || s.holder() != "" {
+		t.Errorf("after the release %q are labelled, and %q holds the Lease", got, s.holder())
+	}
+	pod, err := s.plane.Admin().Clientset().CoreV1().Pods(s.namespace).Get(t.Context(), "pod-a", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease, err := s.plane.Admin().Clientset().CoordinationV1().Leases(s.namespace).Get(t.Context(), leaseName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Both are versions of one database: the one that counts is that of the change.
+	if order, err := resourceversion.CompareResourceVersion(pod.ResourceVersion, lease.ResourceVersion); err != nil || order >= 0 {
+		t.Errorf("the label was taken away in version %s, the Lease released in %s, %v", pod.ResourceVersion, lease.ResourceVersion, err)
+	}
+	b := s.leader(routed("pod-b"))
+	s.awaitLabelled("pod-b")
+	if err := b.stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLeaderLabel_WithoutItsRightsTheElectionGoesOn(t *testing.T) {
+	s := onSite(t, false)
+	s.pod("pod-a", false)
+	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: leaseName, Events: true}
+	user := s.plane.User(t, "unrouted-"+s.namespace, s.namespace, rights.Rules(uses.Rights(), s.namespace)...)
+	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: "pod-a"})
+	s.configMaps(1)
+	a := s.leader(s.replica("pod-a", ours(manager.WithIdentity("pod-a"), label, manager.WithRightsCheck()), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
+		opts.LeaderElectionConfig = rest.CopyConfig(cfg)
+		opts.LeaderElectionConfig.Impersonate.UserName = user.Name
+	}))
+	for _, want := range []string{"list pods", "patch pods"} {
+		for deadline := time.Now().Add(time.Minute); len(a.logs.with("A right is missing", want)) == 0; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("the check of the rights has not named %q", want)
+			}
+		}
+	}
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if s.holder() != "" {
+		t.Error("the Lease was not released")
+	}
+}
+
+func TestLeaderLabel_WrongOnesAreRefused(t *testing.T) {
+	opts := crmanager.Options{LeaderElection: true, LeaderElectionID: "x", LeaderElectionNamespace: "ns"}
+	_, err := manager.New(&rest.Config{Host: "http://127.0.0.1:1"}, opts, manager.WithLeaderLabel(manager.LeaderLabel{Key: "a b", Value: "c d", PodNamespace: "ns"}))
+	for _, want := range []string{`"a b" is no key`, `"c d" is no value`, "set POD_NAME and POD_NAMESPACE"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want it to say %q", err, want)
+		}
+	}
+}
