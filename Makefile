@@ -25,7 +25,7 @@ endif
 
 .PHONY: demo
 demo: ## Three replicas, stopped, killed and frozen (KUBECONFIG=path: on your cluster; DEMOFLAGS=-v)
-	@$(DEMO_ASSETS) go build -o bin/demo ./hack/demo && exec bin/demo $(DEMO_CLUSTER) $(DEMOFLAGS)
+	@$(DEMO_ASSETS) go build -o bin/demo ./hack/demo && exec bin/demo -svg bin/demo.svg $(DEMO_CLUSTER) $(DEMOFLAGS)
 
 .PHONY: bench
 bench: ## Measure beside client-go and controller-runtime, in 10 minutes (BENCHFLAGS='-only handover')

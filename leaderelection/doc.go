@@ -101,7 +101,7 @@
 // So that a release wakes one follower and not all of them, one is entered as
 // heir in an annotation of the Lease: the one with the highest priority, then the
 // one whose process started last, which in a rolling update is one that stays. It
-// claims at once, the others after 50 to 500 ms. Without rights to write the
+// claims at once, the others after 200 to 500 ms. Without rights to write the
 // Lease, or with foreign leaders on it, nobody is heir, and everything else works.
 //
 // # How it is built

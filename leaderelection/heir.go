@@ -2,6 +2,7 @@ package leaderelection
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -88,10 +89,11 @@ func (v view) mayInherit(candidate heir) bool {
 	return ok && present.identity != candidate.identity && candidate.outranks(present)
 }
 
-// hesitate is how long those who are not the heir wait while there is one: long
-// enough for it to claim, and each for a time of its own.
+// hesitate is how long those who are not the heir wait while there is one, each for
+// a time of its own: long enough for it to claim, and for hundreds of watches to
+// tell of that.
 func hesitate() time.Duration {
-	const least, most = 50 * time.Millisecond, mostHesitation
+	const least, most = 200 * time.Millisecond, mostHesitation
 	return least + rand.N(most-least)
 }
 
@@ -104,6 +106,13 @@ type heirship struct {
 	pause time.Duration // how long after it we enter ourselves: at leisure
 	busy  bool          // a request is under way
 	until time.Time     // it was refused: not before
+}
+
+// leisure is how long a follower waits before it enters itself, for a draw from 0
+// to 1. Few draw a short wait, so of hundreds one or two go first, and the others
+// see whom they would have to outrank.
+func (c Config) leisure(draw float64) time.Duration {
+	return c.RetryPeriod/20 + time.Duration(math.Pow(draw, 0.125)*float64(c.RetryPeriod/2))
 }
 
 func (e *Elector) asHeir() heir {
@@ -121,7 +130,7 @@ func (e *Elector) inheritLocked() time.Time {
 		return time.Time{}
 	}
 	if !h.since.Equal(e.observer.view.since) {
-		h.since, h.pause = e.observer.view.since, e.config.RetryPeriod/20+rand.N(e.config.RetryPeriod/2+1)
+		h.since, h.pause = e.observer.view.since, e.config.leisure(rand.Float64())
 	}
 	at := h.since.Add(h.pause)
 	if h.until.After(at) {

@@ -15,6 +15,9 @@ import (
 // patience is how long the director waits for anything that should happen.
 const patience = time.Minute
 
+// columnNames are those of the replicas without the number of the process.
+var columnNames = []string{"a", "b", "c"}
+
 // director runs the replicas and does to them what the scenario says.
 type director struct {
 	cluster   *cluster
@@ -46,7 +49,7 @@ type wakening struct {
 
 func newDirector(c *cluster, out io.Writer, logs *spawn.Tail) *director {
 	d := &director{cluster: c, logs: logs, processes: map[string]*process{}, born: map[string]int{}}
-	d.timeline = newTimeline(out, time.Now(), "a", "b", "c")
+	d.timeline = newTimeline(out, time.Now(), columnNames...)
 	d.record = &spawn.Journal[event]{Tell: d.timeline.print}
 	return d
 }

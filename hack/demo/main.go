@@ -34,6 +34,7 @@ var errCleanup = errors.New("cleaning up")
 
 func main() {
 	kubeconfig := flag.String("kubeconfig", "", "run on this cluster, in a namespace of its own; default: a control plane of its own")
+	svg := flag.String("svg", "", "draw the timeline into this file; default: not at all")
 	verbose := flag.Bool("v", false, "show what the replicas log")
 	identity := flag.String("replica", "", "run as this replica; for the demo's own use")
 	namespace := flag.String("namespace", "", "where the replica runs; for the demo's own use")
@@ -47,12 +48,12 @@ func main() {
 		}
 		return
 	}
-	os.Exit(demonstrate(*kubeconfig, *verbose))
+	os.Exit(demonstrate(*kubeconfig, *svg, *verbose))
 }
 
 // demonstrate gives the demonstration and returns the exit status. Nothing that
 // it started is left when it returns.
-func demonstrate(kubeconfig string, verbose bool) (status int) {
+func demonstrate(kubeconfig, svg string, verbose bool) (status int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	s, err := run(ctx, kubeconfig, verbose)
@@ -65,6 +66,13 @@ func demonstrate(kubeconfig string, verbose bool) (status int) {
 		return exitNotGiven
 	}
 	fmt.Printf("\n%s", s)
+	if err := s.draw(svg); err != nil {
+		fmt.Fprintln(os.Stderr, "\ndemo: drawing the timeline:", err)
+		return exitNotGiven
+	}
+	if svg != "" {
+		fmt.Println("The timeline is drawn in", svg)
+	}
 	if len(s.verdict()) > 0 {
 		return exitTwoLeaders
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/xml"
 	"slices"
 	"strings"
 	"testing"
@@ -116,5 +117,38 @@ func TestScenario_LeavesTheUsersAPIServerAlone(t *testing.T) {
 func TestSeconds(t *testing.T) {
 	if got := seconds(1234567 * time.Microsecond); got != "1.235 s" {
 		t.Errorf("seconds() = %q", got)
+	}
+}
+
+func TestSummary_IsDrawn(t *testing.T) {
+	s := summary{
+		end: at(40),
+		events: []event{
+			{At: at(0), Replica: "a-1", Kind: leads}, {At: at(0), Replica: "b-1", Kind: woke},
+			{At: at(10), Replica: "a-1", Kind: led}, {At: at(11), Replica: "a-1", Kind: exited}, {At: at(11), Replica: "b-1", Kind: leads},
+		},
+		handovers: []handover{{what: "SIGTERM <leader>", struck: at(10), before: event{At: at(9), Replica: "a-1", Term: 1}, after: event{At: at(11), Term: 2}}},
+		frozen:    wakening{replica: "b-1", frozen: at(20), awake: at(30)},
+	}
+	got, err := s.svg("a", "b", "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := xml.Unmarshal([]byte(got), new(struct{})); err != nil {
+		t.Errorf("it is no XML: %v", err)
+	}
+	for _, want := range []string{
+		`<rect class="leads" x="60" y="96" width="220"`,   // a-1 leads for 10 of 40 s
+		`<rect class="leads" x="302" y="140" width="638"`, // b-1 from 11 s to the end
+		`<rect class="alive" x="60" y="96" width="242"`,   // a-1 is there for 11 s
+		`<rect class="frozen" x="500" y="140" width="220"`,
+		`SIGTERM &lt;leader&gt;: 1.000 s`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("it lacks %s:\n%s", want, got)
+		}
+	}
+	if _, err := (summary{}).svg("a"); err == nil {
+		t.Error("nothing was drawn without an error")
 	}
 }
