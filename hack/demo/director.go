@@ -72,7 +72,7 @@ func (d *director) start(column string) error {
 	}
 	d.processes[identity] = p
 	d.mark(identity, stateWaits)
-	d.say("%s is started, process %d", identity, p.ID())
+	d.record.Add(event{At: time.Now(), Replica: identity, Kind: told, Detail: fmt.Sprintf("%s is started, process %d", identity, p.ID())})
 	return nil
 }
 

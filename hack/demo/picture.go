@@ -37,6 +37,7 @@ type bar struct {
 type strike struct {
 	X, Y        float64
 	What, Label string
+	Left        bool // its label stands left of it: there is no room on the right
 }
 
 // A picture is the timeline as a drawing.
@@ -91,7 +92,7 @@ func (s summary) svg(columns ...string) (string, error) {
 		if h.before.Term != h.after.Term {
 			took = seconds(h.after.At.Sub(h.struck))
 		}
-		p.Strikes = append(p.Strikes, strike{X: x(h.struck), Y: float64(44 + 18*(i%3)), What: h.what, Label: took})
+		p.Strikes = append(p.Strikes, strike{X: x(h.struck), Y: float64(44 + 18*(i%3)), What: h.what, Label: took, Left: x(h.struck) > 700})
 	}
 	for at := time.Duration(0); at <= to.Sub(from); at += 10 * time.Second {
 		p.Ticks = append(p.Ticks, strike{X: x(from.Add(at)), Label: fmt.Sprintf("%.0f s", at.Seconds())})
