@@ -73,7 +73,11 @@ func (d *duty) onStarted(ctx context.Context) {
 	d.mu.Lock()
 	d.context = ctx
 	d.mu.Unlock()
-	term, _ := leaderelection.TermFromContext(ctx)
+	term, ours := leaderelection.TermFromContext(ctx)
+	claimed := term.AcquiredAt
+	if !ours { // client-go does not say when it sent its claim
+		claimed = time.Now()
+	}
 	context.AfterFunc(ctx, func() {
 		if cause := context.Cause(ctx); errors.Is(cause, leaderelection.ErrCancelled) || errors.Is(cause, leaderelection.ErrSteppedDown) {
 			return
@@ -82,7 +86,7 @@ func (d *duty) onStarted(ctx context.Context) {
 		defer d.mu.Unlock()
 		d.lost = loss{at: time.Now(), acquired: term.AcquiredAt.UnixMicro()}
 	})
-	d.member.world.referee.started(d.member, term.Token)
+	d.member.world.referee.started(d.member, term.Token, claimed)
 	if !d.early || !d.strict {
 		<-ctx.Done()
 		d.finish()

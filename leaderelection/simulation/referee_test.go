@@ -15,7 +15,8 @@ type referee struct {
 
 	mu         sync.Mutex
 	working    []*member // live ones, one entry for each of their works
-	since      map[*member]time.Time
+	since      map[*member]time.Time // when they began to work
+	claimed    map[*member]time.Time // when they sent the claim of that term: before they knew
 	spans      []span
 	lastToken  leaderelection.Token
 	tampered   time.Time // when somebody last touched the Lease by hand
@@ -52,7 +53,7 @@ type span struct {
 }
 
 func newReferee(w *world) *referee {
-	return &referee{world: w, since: map[*member]time.Time{}, excused: map[string]bool{}, bare: map[string]bool{}, changedAt: time.Now(), faults: true}
+	return &referee{world: w, since: map[*member]time.Time{}, claimed: map[*member]time.Time{}, excused: map[string]bool{}, bare: map[string]bool{}, changedAt: time.Now(), faults: true}
 }
 
 func (r *referee) violatedLocked(format string, args ...any) {
@@ -62,11 +63,11 @@ func (r *referee) violatedLocked(format string, args ...any) {
 }
 
 // overlapLocked is called when two lead at once. People who touched the Lease
-// since the older of them began excuse it; a backup that was restored does so for
-// good: resourceVersions come back, so that an old claim may fit a new record.
+// since the older of them claimed it excuse it; a backup that was restored does so
+// for good: resourceVersions come back, so that an old claim may fit a new record.
 func (r *referee) overlapLocked(older, newer *member, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if !r.tampered.Before(r.since[older]) || r.world.rewound {
+	if !r.tampered.Before(r.claimed[older]) || r.world.rewound {
 		r.excused[r.how] = true
 		r.world.trace.addf("REFEREE", "excused: %s", text)
 		return
@@ -101,7 +102,7 @@ func (r *referee) endFaults() {
 }
 
 // started is told before any work is done.
-func (r *referee) started(m *member, token leaderelection.Token) {
+func (r *referee) started(m *member, token leaderelection.Token, claimed time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m.dead {
@@ -124,7 +125,7 @@ func (r *referee) started(m *member, token leaderelection.Token) {
 	}
 	r.lastToken = max(r.lastToken, token)
 	r.working = append(r.working, m)
-	r.since[m] = time.Now()
+	r.since[m], r.claimed[m] = time.Now(), claimed
 	r.spans = append(r.spans, span{member: m, start: time.Now()})
 }
 
