@@ -11,11 +11,12 @@ import (
 const (
 	herdSize   = 500
 	herdRounds = 10
-	herdSettle = 2500 * time.Millisecond // the heir enters itself at leisure
+	herdSettle = 3 * time.Second // the next heir enters itself at leisure
 )
 
-// measureHerd releases a Lease that many follow. For comparison the limit hands
-// one over that as many watch.
+// measureHerd releases a Lease that many follow. It counts the writes that are
+// refused until there is an heir again. For comparison the limit hands one over that
+// as many watch.
 func (b *bench) measureHerd(ctx context.Context) (f figures, err error) {
 	b.progress("herd: %d followers come", herdSize)
 	t, err := newTroupe(ctx, troupe{cluster: b.cluster, contender: contenderNamed(incumbent), pace: defaultPace}, 1+herdSize)
@@ -36,15 +37,18 @@ func (b *bench) measureHerd(ctx context.Context) (f figures, err error) {
 		if err := pause(ctx, time.Second); err != nil { // everybody's hesitation is over
 			return nil, err
 		}
-		samples = append(samples, milliseconds(h.took()))
-		refused = append(refused, float64(t.traffic().minus(before).refused))
-		b.progress("herd: round %d of %d: %.1f ms, %.0f refused writes", round+1, herdRounds, samples[round], refused[round])
+		claims := t.traffic().minus(before).refused
 		if err := t.replace(h.from); err != nil {
 			return nil, err
 		}
+		before = t.traffic()
 		if err := pause(ctx, herdSettle); err != nil {
 			return nil, err
 		}
+		entries := t.traffic().minus(before).refused
+		samples = append(samples, milliseconds(h.took()))
+		refused = append(refused, float64(claims+entries))
+		b.progress("herd: round %d of %d: %.1f ms, %d refused writes, and %d until there was an heir again", round+1, herdRounds, samples[round], claims, entries)
 	}
 	bare, err := b.watchedLimit(ctx, t.actors)
 	if err != nil {

@@ -14,7 +14,7 @@ type referee struct {
 	world *world
 
 	mu         sync.Mutex
-	working    []*member // live ones, one entry for each of their works
+	working    []*member             // live ones, one entry for each of their works
 	since      map[*member]time.Time // when they began to work
 	claimed    map[*member]time.Time // when they sent the claim of that term: before they knew
 	spans      []span
