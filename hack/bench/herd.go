@@ -11,7 +11,7 @@ import (
 const (
 	herdSize   = 500
 	herdRounds = 10
-	herdSettle = 3 * time.Second // the next heir enters itself at leisure
+	herdSettle = 4500 * time.Millisecond // the next heir enters itself at leisure, and no renewal is under way
 )
 
 // measureHerd releases a Lease that many follow. It counts the writes that are
