@@ -11,9 +11,9 @@ const cpuFollowers = 200
 
 // How long the API server's CPU time is taken: longer where less is to be seen.
 const (
-	baseWindow  = 15 * time.Second
-	watchWindow = 30 * time.Second
-	pollWindow  = 15 * time.Second
+	baseWindow  = 45 * time.Second
+	watchWindow = 60 * time.Second
+	pollWindow  = 20 * time.Second
 )
 
 // measureCPU finds out what each of many idle followers costs the API server.
