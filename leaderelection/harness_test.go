@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
@@ -61,10 +63,27 @@ type replica struct {
 	work    func(ctx context.Context) // after it was recorded; nil: until ctx is done
 	cause   error                     // of the last term
 	leaders []string                  // what OnNewLeader said
+	trip    trip                      // each of its requests; nil: just sends it
 	quiet   bool                      // its work is not recorded: it is one of many on Leases of their own
 }
 
+type send = func(*http.Request) (*http.Response, error)
+
+// A trip is how a request goes to the server and comes back.
+type trip func(r *http.Request, next send) (*http.Response, error)
+
+type tripper struct {
+	http.RoundTripper
+	trip trip
+}
+
+func (t tripper) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.trip(r, t.RoundTripper.RoundTrip)
+}
+
 type setting func(*replica)
+
+func withTrip(f trip) setting { return func(r *replica) { r.trip = f } }
 
 func withWork(f func(context.Context)) setting { return func(r *replica) { r.work = f } }
 func withConfig(f func(*leaderelection.Config)) setting {
@@ -79,7 +98,15 @@ func (s *stage) candidate(identity string, opts []leaderelection.Option, setting
 	for _, set := range settings {
 		set(r)
 	}
-	elector, err := leaderelection.New(&r.config, client.Clientset(), leaderelection.Callbacks{
+	requests := client.Config()
+	if r.trip != nil {
+		requests.Transport = tripper{requests.Transport, r.trip}
+	}
+	clientset, err := kubernetes.NewForConfig(requests)
+	if err != nil {
+		s.Fatal(err)
+	}
+	elector, err := leaderelection.New(&r.config, clientset, leaderelection.Callbacks{
 		OnStartedLeading: r.started,
 		OnStoppedLeading: func() { s.note(identity + " stopped") },
 		OnNewLeader: func(leader string) {

@@ -3,6 +3,8 @@ package leaderelection
 import (
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Of hundreds who draw, few have entered themselves by the time that a late watch
@@ -22,5 +24,20 @@ func TestLeisure_LetsFewOfHundredsGoFirst(t *testing.T) {
 	}
 	if last := c.leisure(1); last > c.RetryPeriod*6/10 {
 		t.Errorf("somebody waits for %v of %v", last, c.RetryPeriod)
+	}
+}
+
+func TestHeirOf_BelievesOnlyWhatWasWrittenInThisTerm(t *testing.T) {
+	lease := record("a", 50, "leader", 10)
+	acquired := metav1.NewMicroTime(at(7))
+	lease.Spec.AcquireTime = &acquired
+	for _, c := range []struct {
+		term time.Time
+		want string
+	}{{at(7), "follower"}, {at(6), ""}} {
+		lease.Annotations = map[string]string{heirAnnotation: heir{identity: "follower", priority: 1}.inscription(c.term.UnixMicro())}
+		if h, ok := heirOf(lease); h.identity != c.want || ok != (c.want != "") {
+			t.Errorf("in the term of %v, the heir of that of %v is %q (%v)", at(7), c.term, h.identity, ok)
+		}
 	}
 }

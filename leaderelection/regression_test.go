@@ -14,7 +14,6 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
@@ -113,24 +112,13 @@ func TestElector_RunAgainRemembersWhoHeldTheDeletedLease(t *testing.T) {
 	})
 }
 
-type tripper struct {
-	http.RoundTripper
-	f func(*http.Request, func(*http.Request) (*http.Response, error)) (*http.Response, error)
-}
-
-func (t tripper) RoundTrip(r *http.Request) (*http.Response, error) {
-	return t.f(r, t.RoundTripper.RoundTrip)
-}
-
 // A write that was applied, answered by 500 and Retry-After (as the API server does when etcd answers too late), and sent
 // again by client-go itself: the 409 does not say that it was not applied.
 func TestElector_AConflictAfterClientGosOwnRetryIsNoLoss(t *testing.T) {
 	play(t, func(s *stage) {
-		client := s.server.Client("a")
-		client.Deny("watch")
-		cfg := client.Config()
+		s.server.Client("a").Deny("watch")
 		puts := 0
-		cfg.Transport = tripper{cfg.Transport, func(r *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+		elector := s.start("a", withTrip(func(r *http.Request, next send) (*http.Response, error) {
 			if r.Method != http.MethodPut {
 				return next(r)
 			}
@@ -141,27 +129,13 @@ func TestElector_AConflictAfterClientGosOwnRetryIsNoLoss(t *testing.T) {
 				resp.Header.Set("Retry-After", "1")
 			}
 			return resp, err
-		}}
-		clientset, err := kubernetes.NewForConfig(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var lines lineHandler
-		elector, err := leaderelection.New(config("a"), clientset, leaderelection.Callbacks{}, lines.logger())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(s.Context())
-		ran := make(chan error, 1)
-		go func() { ran <- elector.Run(ctx) }()
+		}))
 		s.until(time.Second, elector.IsLeader)
 		first, _ := elector.Term()
 		time.Sleep(20 * time.Second)
 		if term, ok := elector.Term(); term != first {
-			t.Errorf("term %v became %v (%v), puts=%d\n%s", first, term, ok, puts, strings.Join(lines.all(), "\n"))
+			t.Errorf("term %v became %v (%v)", first, term, ok)
 		}
-		cancel()
-		<-ran
 	})
 }
 
@@ -324,9 +298,7 @@ func TestElector_StopsSoonThoughItsClaimsCouldNotBeSent(t *testing.T) {
 // The reply to a release of an earlier term (a transport that is slow to notice the end of its context).
 func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
 	play(t, func(s *stage) {
-		client := s.server.Client("a")
-		cfg := client.Config()
-		cfg.Transport = tripper{cfg.Transport, func(r *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+		elector := s.start("a", withTrip(func(r *http.Request, next send) (*http.Response, error) {
 			release := false
 			if r.Method == http.MethodPut {
 				body, _ := r.GetBody()
@@ -339,18 +311,7 @@ func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
 				time.Sleep(20 * time.Second)
 			}
 			return resp, err
-		}}
-		clientset, err := kubernetes.NewForConfig(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		elector, err := leaderelection.New(config("a"), clientset, leaderelection.Callbacks{}, debugLogger)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(s.Context())
-		ran := make(chan error, 1)
-		go func() { ran <- elector.Run(ctx) }()
+		}))
 		s.until(time.Second, elector.IsLeader)
 		time.Sleep(5 * time.Second)
 		_ = elector.StepDown(s.Context())
@@ -364,8 +325,6 @@ func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
 		if elector.IsLeader() {
 			t.Error("a foreign holder is overlooked")
 		}
-		cancel()
-		<-ran
 	})
 }
 
@@ -401,9 +360,7 @@ func TestElector_AClaimWhoseReplyIsLostIsProvenByReadingItBack(t *testing.T) {
 func TestElector_ARenewalAppliedAfterItsReadBackIsKnownForItsOwn(t *testing.T) {
 	play(t, func(s *stage) {
 		var puts atomic.Int32
-		client := s.server.Client("a")
-		cfg := client.Config()
-		cfg.Transport = tripper{cfg.Transport, func(r *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+		elector := s.start("a", withTrip(func(r *http.Request, next send) (*http.Response, error) {
 			if r.Method != http.MethodPut {
 				return next(r)
 			}
@@ -423,26 +380,13 @@ func TestElector_ARenewalAppliedAfterItsReadBackIsKnownForItsOwn(t *testing.T) {
 			default:
 				return next(r)
 			}
-		}}
-		clientset, err := kubernetes.NewForConfig(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		elector, err := leaderelection.New(config("a"), clientset, leaderelection.Callbacks{}, debugLogger)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(s.Context())
-		ran := make(chan error, 1)
-		go func() { ran <- elector.Run(ctx) }()
+		}))
 		s.until(time.Second, elector.IsLeader)
 		first, _ := elector.Term()
 		time.Sleep(20 * time.Second)
 		if term, _ := elector.Term(); term != first {
 			t.Errorf("term %v became %v", first, term)
 		}
-		cancel()
-		<-ran
 	})
 }
 
@@ -598,6 +542,35 @@ func TestElector_StopsWithoutABusyLoopAfterALateClaimInARewoundHistory(t *testin
 		<-late.ran
 		if n := s.server.Count("late", "get") - before; n > 60 {
 			t.Errorf("%d looks at the Lease", n)
+		}
+	})
+}
+
+func TestElector_TheRequestsOfALostTermAreCancelled(t *testing.T) {
+	play(t, func(s *stage) {
+		var hanging atomic.Int32
+		slow := withWork(func(ctx context.Context) {
+			<-ctx.Done()
+			time.Sleep(time.Second)
+		})
+		leader := s.start("a", slow, withTrip(func(r *http.Request, next send) (*http.Response, error) {
+			if r.Method != http.MethodPut {
+				return next(r)
+			}
+			hanging.Add(1)
+			defer hanging.Add(-1)
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}))
+		s.until(time.Second, leader.IsLeader)
+		time.Sleep(5 * time.Second)
+		if hanging.Load() == 0 {
+			t.Fatal("no renewal hangs")
+		}
+		s.edit(giveTo("stranger"))
+		s.until(0, func() bool { return !leader.IsLeader() })
+		if n := hanging.Load(); n != 0 {
+			t.Errorf("%d renewals of the lost term hang on", n)
 		}
 	})
 }

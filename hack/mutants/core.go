@@ -23,7 +23,7 @@ var core = []mutant{
 	{"time asleep does not count", "leaderelection/clock.go", "return mono + slept(s.asleep, most)", "_ = most\n	return mono", unit("Stamp_")},
 	{"the work's context is not cancelled", "leaderelection/work.go", "	w.cancel(cause)\n", "", unit("StopsWhenTrustRunsOut")},
 	{"the requests of a lost term go on", "leaderelection/tenure.go",
-		"	t.cancel()\n	close(t.lost)", "	close(t.lost)", unit("Lost|Loss|Late")},
+		"	t.cancel()\n	close(t.lost)", "	close(t.lost)", unit("RequestsOfALostTerm")},
 
 	{"UIDs are not compared", "leaderelection/held.go",
 		"if s.lease.UID != h.lease.UID {", "if false {", unit("Held_")},
@@ -41,7 +41,7 @@ var core = []mutant{
 		"return e.writes.proven != 0 && renewedAt(lease) == e.writes.proven", "return true", unit("EarlierLife|Twin|TwoProcesses")},
 	{"twins go on for ever", "leaderelection/sight.go", "const twinLimit = 3", "const twinLimit = 1 << 30", unit("TwoProcesses")},
 	{"events of other Leases count", "leaderelection/watch.go",
-		"if lease == nil || lease.Name != e.config.LeaseName || lease.Namespace != e.config.LeaseNamespace {", "if lease == nil {", unit("Fake|Watch")},
+		"if lease == nil || lease.Name != e.config.LeaseName || lease.Namespace != e.config.LeaseNamespace {", "if lease == nil {", unit("EventsOfOther")},
 
 	{"a deleted Lease is a shortcut", "leaderelection/view.go",
 		"!ours && until.After(next.protected)", "!ours && until.IsZero()", unit("View_|ADeletedLease")},

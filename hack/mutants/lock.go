@@ -23,7 +23,7 @@ var lock = []mutant{
 
 	{"a refusal looks like a conflict", "leaderelection/lock.go",
 		`errNotHeld     = errors.New("the lease is not held by this term any more: nothing is written")`,
-		`errNotHeld     error = apierrors.NewConflict(coordinationv1.Resource("leases"), "", errors.New("not held"))`, unit("AForeignHolder|StopsWhenTrustRunsOut")},
+		`errNotHeld     error = apierrors.NewConflict(coordinationv1.Resource("leases"), "", errors.New("not held"))`, unit("NoRefusal")},
 	{"a write overwrites what it finds", "leaderelection/request.go",
 		"			reply, r.err = e.leases.Update(",
 		"			if now, err := e.leases.Get(ctx, lease.Name, metav1.GetOptions{}); err == nil {\n				lease.ResourceVersion, lease.UID = now.ResourceVersion, now.UID\n			}\n			reply, r.err = e.leases.Update(",
@@ -47,6 +47,6 @@ var lock = []mutant{
 		"len(fields) != 4 || fields[0] != strconv.FormatInt(lease.Spec.AcquireTime.UnixMicro(), 10) {", "len(fields) != 4 {", unit("Heir")},
 	{"a stalled watch is believed", "leaderelection/follow.go",
 		"w.again(e.config.longestPoll()) // it should have told that", "_ = w", unit("StalledWatch")},
-	{"OnNewLeader repeats", "leaderelection/notifier.go", `n.next == "" || n.next == n.told {`, `n.next == "" {`, unit("OnNewLeader|Notifier")},
-	{"OnNewLeader is told of nobody", "leaderelection/notifier.go", `n.call == nil || identity == "" {`, `n.call == nil {`, unit("OnNewLeader|Notifier")},
+	{"OnNewLeader repeats", "leaderelection/notifier.go", "if identity == n.told {", "if false {", unit("OnNewLeader|Notifier")},
+	{"OnNewLeader is told of nobody", "leaderelection/notifier.go", `n.busy || n.next == "" ||`, `n.busy ||`, unit("OnNewLeader|Notifier")},
 }

@@ -15,7 +15,7 @@ var others = []mutant{
 		"	case <-g.opened:\n	case <-ctx.Done():\n		return nil, nil, ctx.Err()\n	default:\n	}\n	g.mu.Lock()", gateTests},
 	{"a loss does not reach the reconcilers", "manager/start.go", "	m.base.end(cause)\n	m.cause = cause", "	m.cause = cause", gateTests},
 	{"the manager releases though work runs on", "manager/start.go", "	if m.abandoned.Load() {\n", "	if false {\n", gateTests},
-	{"the guard lets an old term write", "manager/guard.go", "	case present != term:\n", "	case false:\n", guardTests},
+	{"the guard lets an old term write", "manager/guard.go", "	case present != term:\n", "	case present != term && false:\n", guardTests},
 	{"the guard does not ask whether we lead", "manager/guard.go", "	case !leads:\n", "	case !leads && false:\n", guardTests},
 	{"the in-memory server has no compare-and-swap", "leaderelection/leaderelectiontest/store.go",
 		"if lease.ResourceVersion != old.ResourceVersion {", "if false {", server},
