@@ -3,6 +3,8 @@ package main
 var (
 	gateTests  = []string{"./manager", "-run", "TestGate_|TestStart_"}
 	guardTests = []string{"./manager", "-run", "TestGuard"}
+	fences     = []string{"./envtest", "-run", "TestFence_(LetsOnly|TakesNo|WithoutTheLease|ByTermRefuses|ByTermWants|BothModes)"}
+	lag        = []string{"./leaderelection/fencing", "-run", "TestRetryTransport"}
 	server     = []string{"./leaderelection/leaderelectiontest/..."}
 )
 
@@ -17,6 +19,18 @@ var others = []mutant{
 	{"the manager releases though work runs on", "manager/start.go", "	if m.abandoned.Load() {\n", "	if false {\n", gateTests},
 	{"the guard lets an old term write", "manager/guard.go", "	case present != term:\n", "	case present != term && false:\n", guardTests},
 	{"the guard does not ask whether we lead", "manager/guard.go", "	case !leads:\n", "	case !leads && false:\n", guardTests},
+	{"the Fence takes web-1 for web-10", "leaderelection/fencing/rules.go",
+		`("+holder+" + '_').startsWith("+pod+" + '_')",`, `"+holder+".startsWith("+pod+")",`, fences},
+	{"the Fence forgets subresources", "leaderelection/fencing/policy.go", `resource.Resource, resource.Resource+"/*")}`, "resource.Resource)}", fences},
+	{"the Fence forgets deletions", "leaderelection/fencing/policy.go",
+		"[]admissionv1.OperationType{admissionv1.Create, admissionv1.Update, admissionv1.Delete},", "[]admissionv1.OperationType{admissionv1.Create, admissionv1.Update},", fences},
+	{"the Fence is open without its Lease", "leaderelection/fencing/policy.go", "	return admissionv1.DenyAction\n", "	return admissionv1.AllowAction\n", fences},
+	{"the Fence lets an earlier term write", "leaderelection/fencing/rules.go", `tokenOf(stamp)+" >= "+tokenOf(stored),`, `"true",`, fences},
+	{"the Fence lets a write without a stamp through", "leaderelection/fencing/rules.go", `tokenOf(stamp)+" > 0",`, `"true",`, fences},
+	{"a refused write is sent again after its term", "leaderelection/fencing/retrytransport.go",
+		"confirmErr != nil || !goesOn {", "confirmErr != nil || !goesOn && false {", lag},
+	{"a refused write is sent again without end", "leaderelection/fencing/retrytransport.go",
+		"isLag(refusal) && time.Since(began) < lagLimit;", "isLag(refusal) && time.Since(began) < time.Hour;", lag},
 	{"the in-memory server has no compare-and-swap", "leaderelection/leaderelectiontest/store.go",
 		"if lease.ResourceVersion != old.ResourceVersion {", "if false {", server},
 	{"the in-memory server does not look at UIDs", "leaderelection/leaderelectiontest/store.go",

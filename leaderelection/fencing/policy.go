@@ -31,7 +31,6 @@ func Policy(f Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.Valid
 			MatchConditions: []admissionv1.MatchCondition{{
 				Name: "service-account", Expression: "request.userInfo.username == " + quote(f.user()),
 			}},
-			Variables:   f.variables(),
 			Validations: f.validations(),
 		},
 	}

@@ -2,56 +2,26 @@ package fencing
 
 import (
 	"fmt"
-	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // What follows is in CEL, the language of admission policies. A field that is
-// missing is an error there, and an error refuses the write.
+// missing is an error there, and an error refuses the write. Everything is written
+// out where it is needed: the API server evaluates messages with each write that
+// it lets through, and a variable costs more than what it stands for.
 
 // quote makes a CEL string of text in which there is nothing to escape, such as
 // the names of Kubernetes.
 func quote(text string) string { return "'" + text + "'" }
 
-// podClaim is where the API server says to which pod a token is bound.
-const podClaim = "authentication.kubernetes.io/pod-name"
-
-func (f Fence) variables() []admissionv1.Variable {
-	variables := []admissionv1.Variable{
-		{Name: "pod", Expression: strings.ReplaceAll(
-			"has(request.userInfo.extra) && CLAIM in request.userInfo.extra && size(request.userInfo.extra[CLAIM]) == 1 ? request.userInfo.extra[CLAIM][0] : ''",
-			"CLAIM", quote(podClaim))},
-		{Name: "writer", Expression: `variables.pod != '' ? 'pod "' + variables.pod + '"' : request.userInfo.username + ' with a token that is bound to no pod'`},
-	}
-	if f.has(ByPod) {
-		variables = append(variables, admissionv1.Variable{
-			Name: "holder", Expression: "has(params.spec) && has(params.spec.holderIdentity) ? params.spec.holderIdentity : ''",
-		})
-	}
-	if f.has(ByTerm) {
-		key := AnnotationKey(f.lease())
-		variables = append(variables,
-			admissionv1.Variable{Name: "stampable", Expression: "request.operation in ['CREATE', 'UPDATE'] && (!has(request.subResource) || request.subResource == '')"},
-			admissionv1.Variable{Name: "stamp", Expression: "variables.stampable ? " + annotationOf("object", key) + " : ''"},
-			admissionv1.Variable{Name: "stored", Expression: "variables.stampable && request.operation == 'UPDATE' ? " + annotationOf("oldObject", key) + " : ''"},
-			admissionv1.Variable{Name: "token", Expression: tokenOf("variables.stamp")},
-			admissionv1.Variable{Name: "storedToken", Expression: tokenOf("variables.stored")},
-		)
-	}
-	return variables
-}
-
-func annotationOf(object, key string) string {
-	return fmt.Sprintf("(has(%[1]s.metadata.annotations) && %[2]s in %[1]s.metadata.annotations ? %[1]s.metadata.annotations[%[2]s] : '')", object, quote(key))
-}
-
-// tokenOf reads the number at the beginning of a stamp. What is not one counts as
-// 0: somebody has edited it, and the next write mends it.
-func tokenOf(stamp string) string {
-	return fmt.Sprintf("%[1]s.matches('^[0-9]{1,18}( |$)') ? int(%[1]s.split(' ', 2)[0]) : 0", stamp)
-}
+const (
+	// pod is where the API server says to which pod a token is bound.
+	pod    = "request.userInfo.?extra[?'authentication.kubernetes.io/pod-name'][?0].orValue('')"
+	holder = "params.?spec.?holderIdentity.orValue('')"
+	writer = "(" + pod + ` != '' ? 'pod "' + ` + pod + ` + '"' : request.userInfo.username + ' with a token that is bound to no pod')`
+)
 
 func (f Fence) validations() []admissionv1.Validation {
 	var validations []admissionv1.Validation
@@ -59,25 +29,46 @@ func (f Fence) validations() []admissionv1.Validation {
 		// Nothing but "_" may follow the name: it is illegal in names of pods, so that
 		// web-1 is never taken for web-10 or web-1-x.
 		validations = append(validations, f.validation(
-			"variables.pod != '' && (variables.holder == variables.pod || variables.holder.startsWith(variables.pod + '_'))",
-			`(variables.holder == '' ? 'nobody holds it' : 'its holder is "' + variables.holder + '"') + ', and the writer is ' + variables.writer`,
+			pod+" != '' && ("+holder+" + '_').startsWith("+pod+" + '_')",
+			"("+holder+` == '' ? 'nobody holds it' : 'its holder is "' + `+holder+` + '"') + ', and the writer is ' + `+writer,
 			"another pod holds it",
 		))
 	}
 	if f.has(ByTerm) {
+		key := AnnotationKey(f.lease())
+		stamp, stored := annotationOf("object", key), annotationOf("oldObject", key)
 		validations = append(validations,
 			f.validation(
-				"!variables.stampable || variables.token > 0",
-				`'`+noToken+`, and the writer is ' + variables.writer`,
+				f.unstampable()+tokenOf(stamp)+" > 0",
+				`'`+noToken+`, and the writer is ' + `+writer,
 				noToken,
 			),
 			f.validation(
-				"!variables.stampable || variables.token >= variables.storedToken",
-				`'`+laterTerm+`"' + variables.stored + '", and the writer, ' + variables.writer + ', is in term "' + variables.stamp + '"'`,
+				f.unstampable()+"request.operation == 'CREATE' || "+stamp+" == "+stored+" || "+tokenOf(stamp)+" >= "+tokenOf(stored),
+				`'`+laterTerm+`"' + `+stored+` + '", and the writer, ' + `+writer+` + ', is in term "' + `+stamp+` + '"'`,
 				laterTerm+"than the writer's",
 			))
 	}
 	return validations
+}
+
+// unstampable lets through what can carry no stamp. A policy that knows terms alone
+// is not asked about that.
+func (f Fence) unstampable() string {
+	if !f.has(ByPod) {
+		return ""
+	}
+	return "!(request.operation in ['CREATE', 'UPDATE']) || request.?subResource.orValue('') != '' || "
+}
+
+func annotationOf(object, key string) string {
+	return fmt.Sprintf("%s.metadata.?annotations[?%s].orValue('')", object, quote(key))
+}
+
+// tokenOf reads the number at the beginning of a stamp. What is not one counts as
+// 0: somebody has edited it, and the next write mends it.
+func tokenOf(stamp string) string {
+	return fmt.Sprintf("(%[1]s.matches('^[0-9]{1,18}( |$)') ? int(%[1]s.split(' ', 2)[0]) : 0)", stamp)
 }
 
 // validation is one rule. The short message is for when the other one cannot be
