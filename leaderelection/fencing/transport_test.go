@@ -307,8 +307,8 @@ func TestRetryTransport_EndsATermThatIsOver(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &sink{answers: []string{refusal, refusal}}
-			for range 2 {
+			s := &sink{answers: []string{refusal, refusal, refusal}}
+			for _, ctx := range []context.Context{ctx, ctx, context.WithoutCancel(ctx)} {
 				response, err := fencing.RetryTransport(scene.elector, s).RoundTrip(request(ctx, t, "POST", configMaps, "application/json", `{}`))
 				if err != nil {
 					t.Fatal(err)
@@ -317,8 +317,8 @@ func TestRetryTransport_EndsATermThatIsOver(t *testing.T) {
 					t.Errorf("the answer is %q, %v", text, err)
 				}
 			}
-			if cause := context.Cause(ctx); !errors.Is(cause, leaderelection.ErrOvertaken) || len(s.sent) != 2 {
-				t.Errorf("the term ended because %v, and two writes were sent as %d requests", cause, len(s.sent))
+			if cause := context.Cause(ctx); !errors.Is(cause, leaderelection.ErrOvertaken) || len(s.sent) != 3 {
+				t.Errorf("the term ended because %v, and three writes were sent as %d requests", cause, len(s.sent))
 			}
 		})
 	}
