@@ -64,7 +64,8 @@ type replica struct {
 	cause   error                     // of the last term
 	leaders []string                  // what OnNewLeader said
 	trip    trip                      // each of its requests; nil: just sends it
-	quiet   bool                      // its work is not recorded: it is one of many on Leases of their own
+	logger  *slog.Logger
+	quiet   bool // its work is not recorded: it is one of many on Leases of their own
 }
 
 type send = func(*http.Request) (*http.Response, error)
@@ -94,7 +95,7 @@ func withConfig(f func(*leaderelection.Config)) setting {
 func (s *stage) candidate(identity string, opts []leaderelection.Option, settings ...setting) *replica {
 	s.Helper()
 	client := s.server.Client(identity)
-	r := &replica{stage: s, network: client.Network(), config: *config(identity)}
+	r := &replica{stage: s, network: client.Network(), config: *config(identity), logger: debugLogger}
 	for _, set := range settings {
 		set(r)
 	}
@@ -114,7 +115,7 @@ func (s *stage) candidate(identity string, opts []leaderelection.Option, setting
 			defer s.mu.Unlock()
 			r.leaders = append(r.leaders, leader)
 		},
-	}, debugLogger, opts...)
+	}, r.logger, opts...)
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -6,45 +6,50 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A handler like the one of a program whose log pipe is full.
-type stuckHandler struct {
+// A logHook is a log handler with a mind of its own.
+type logHook struct {
 	slog.Handler
-	let chan struct{}
+	enabled func() // nil: nothing more
+	handle  func(context.Context, slog.Record) error
 }
 
-func (h stuckHandler) Handle(context.Context, slog.Record) error { <-h.let; return nil }
-func (h stuckHandler) WithAttrs([]slog.Attr) slog.Handler        { return h }
-func (h stuckHandler) Enabled(context.Context, slog.Level) bool  { return true }
+func (h logHook) WithAttrs([]slog.Attr) slog.Handler              { return h }
+func (h logHook) Handle(ctx context.Context, r slog.Record) error { return h.handle(ctx, r) }
+func (h logHook) Enabled(ctx context.Context, level slog.Level) bool {
+	if h.enabled != nil {
+		h.enabled()
+	}
+	return true
+}
+
+// withLog lets handle do what the replica logs.
+func withLog(handle func(context.Context, slog.Record) error) setting {
+	return func(r *replica) { r.logger = slog.New(logHook{Handler: debugLogger.Handler(), handle: handle}) }
+}
+
+// blockedLog is the log of a program whose pipe is full.
+func blockedLog(let chan struct{}) setting {
+	return withLog(func(context.Context, slog.Record) error { <-let; return nil })
+}
 
 func TestElector_ALogThatBlocksKeepsNoTermAlive(t *testing.T) {
 	play(t, func(s *stage) {
 		let := make(chan struct{})
 		defer close(let)
-		client := s.server.Client("a")
 		ended := make(chan time.Duration, 1)
-		elector, err := leaderelection.New(config("a"), client.Clientset(), leaderelection.Callbacks{
-			OnStartedLeading: func(ctx context.Context) { <-ctx.Done(); ended <- s.clock() },
-		}, slog.New(stuckHandler{debugLogger.Handler(), let}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(s.Context())
-		ran := make(chan error)
-		go func() { ran <- elector.Run(ctx) }()
+		leader := s.start("a", blockedLog(let), withWork(func(ctx context.Context) { <-ctx.Done(); ended <- s.clock() }))
 		time.Sleep(21 * time.Second)
-		client.Network().Cut(hang)
+		leader.network.Cut(hang)
 		if at := <-ended; at != 32*time.Second {
 			t.Errorf("the work was told to stop at %v, want at the end of trust: 32 s", at)
 		}
-		cancel()
-		if err := <-ran; err != nil {
+		if err := leader.stop(); err != nil {
 			t.Errorf("Run = %v", err)
 		}
 	})
@@ -54,18 +59,10 @@ func TestElector_RunDoesNotWaitForALogThatBlocks(t *testing.T) {
 	play(t, func(s *stage) {
 		let := make(chan struct{})
 		defer close(let)
-		elector, err := leaderelection.New(config("a"), s.server.Client("a").Clientset(), leaderelection.Callbacks{},
-			slog.New(stuckHandler{debugLogger.Handler(), let}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(s.Context())
-		ran := make(chan error)
-		go func() { ran <- elector.Run(ctx) }()
+		leader := s.start("a", blockedLog(let))
 		time.Sleep(21 * time.Second)
 		stopped := s.clock()
-		cancel()
-		if err := <-ran; err != nil {
+		if err := leader.stop(); err != nil {
 			t.Errorf("Run = %v", err)
 		}
 		if took := s.clock() - stopped; took > time.Second {
@@ -74,62 +71,40 @@ func TestElector_RunDoesNotWaitForALogThatBlocks(t *testing.T) {
 	})
 }
 
-// A handler that asks the elector, as one does that adds the term to each line.
-type askingHandler struct {
-	slog.Handler
-	elector func() *leaderelection.Elector
-}
-
-func (h askingHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
-func (h askingHandler) Handle(ctx context.Context, r slog.Record) error {
-	if e := h.elector(); e != nil {
-		term, _ := e.Term()
-		r.AddAttrs(slog.Any("now", term))
-	}
-	return h.Handler.Handle(ctx, r)
-}
-
+// A handler that adds the term to each line, or whose level depends on it, takes
+// the elector's mutex.
 func TestElector_ALogHandlerMayAskTheElector(t *testing.T) {
 	play(t, func(s *stage) {
-		var elector *leaderelection.Elector
-		handler := askingHandler{debugLogger.Handler(), func() *leaderelection.Elector { return elector }}
-		var err error
-		elector, err = leaderelection.New(config("a"), s.server.Client("a").Clientset(), leaderelection.Callbacks{}, slog.New(handler))
-		if err != nil {
-			t.Fatal(err)
+		var leader *replica
+		var asked atomic.Int32
+		ask := func() {
+			if leader != nil {
+				_, _ = leader.Term()
+				asked.Add(1)
+			}
 		}
-		ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
-		defer cancel()
-		if err := elector.Run(ctx); err != nil {
-			t.Errorf("Run = %v", err)
+		leader = s.candidate("a", nil, func(r *replica) {
+			r.logger = slog.New(logHook{debugLogger.Handler(), ask, func(context.Context, slog.Record) error { ask(); return nil }})
+		})
+		leader.run()
+		time.Sleep(time.Minute)
+		if err := leader.stop(); err != nil || asked.Load() == 0 {
+			t.Errorf("Run = %v, and the handler asked %d times", err, asked.Load())
 		}
 	})
 }
 
-// A handler that does to the goroutine what t.FailNow does.
-type exitingHandler struct {
-	slog.Handler
-	lines *[]string
-}
-
-func (h exitingHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
-func (h exitingHandler) Handle(_ context.Context, r slog.Record) error {
-	*h.lines = append(*h.lines, r.Message)
-	runtime.Goexit()
-	return nil
-}
-
+// Goexit is what t.FailNow does.
 func TestElector_ALogHandlerThatEndsItsGoroutineEndsNothingElse(t *testing.T) {
 	play(t, func(s *stage) {
 		var lines []string
-		handler := exitingHandler{debugLogger.Handler(), &lines}
-		elector, err := leaderelection.New(config("a"), s.server.Client("a").Clientset(), leaderelection.Callbacks{}, slog.New(handler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
-		defer cancel()
-		if err := elector.Run(ctx); err != nil {
+		leader := s.start("a", withLog(func(_ context.Context, r slog.Record) error {
+			lines = append(lines, r.Message)
+			runtime.Goexit()
+			return nil
+		}))
+		time.Sleep(time.Minute)
+		if err := leader.stop(); err != nil {
 			t.Errorf("Run = %v", err)
 		}
 		synctest.Wait()
@@ -139,68 +114,20 @@ func TestElector_ALogHandlerThatEndsItsGoroutineEndsNothingElse(t *testing.T) {
 	})
 }
 
-// A handler whose Enabled asks the elector something that needs its mutex.
-type askingLevel struct {
-	slog.Handler
-	elector func() *leaderelection.Elector
-}
-
-func (h askingLevel) WithAttrs([]slog.Attr) slog.Handler { return h }
-func (h askingLevel) Enabled(context.Context, slog.Level) bool {
-	if e := h.elector(); e != nil {
-		_, _ = e.Term()
-	}
-	return true
-}
-
-func TestElector_TheLevelOfALogMayDependOnTheElector(t *testing.T) {
-	play(t, func(s *stage) {
-		var elector *leaderelection.Elector
-		handler := askingLevel{debugLogger.Handler(), func() *leaderelection.Elector { return elector }}
-		var err error
-		elector, err = leaderelection.New(config("a"), s.server.Client("a").Clientset(), leaderelection.Callbacks{}, slog.New(handler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
-		defer cancel()
-		if err := elector.Run(ctx); err != nil {
-			t.Errorf("Run = %v", err)
-		}
-	})
-}
-
 // What a handler that was blocked has missed is counted.
 func TestElector_LostLogLinesAreCounted(t *testing.T) {
 	play(t, func(s *stage) {
 		let, out := make(chan struct{}), &lineHandler{}
-		handler := lateHandler{out.logger().Handler(), let}
-		elector, err := leaderelection.New(config("a"), s.server.Client("a").Clientset(), leaderelection.Callbacks{}, slog.New(handler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(s.Context())
-		ran := make(chan error)
-		go func() { ran <- elector.Run(ctx) }()
+		leader := s.start("a", withLog(func(ctx context.Context, r slog.Record) error {
+			<-let
+			return out.logger().Handler().Handle(ctx, r)
+		}))
 		time.Sleep(2 * time.Hour) // client-go has a line for each renewal
 		close(let)
 		synctest.Wait()
-		cancel()
-		<-ran
+		_ = leader.stop()
 		if lines := strings.Join(out.all(), "\n"); !strings.Contains(lines, "Log lines were lost") {
 			t.Errorf("nothing tells of lost lines: %q", lines)
 		}
 	})
-}
-
-// lateHandler writes nothing until it is let.
-type lateHandler struct {
-	slog.Handler
-	let chan struct{}
-}
-
-func (h lateHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
-func (h lateHandler) Handle(ctx context.Context, r slog.Record) error {
-	<-h.let
-	return h.Handler.Handle(ctx, r)
 }
