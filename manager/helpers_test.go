@@ -203,6 +203,7 @@ func inMemory(t *testing.T, f func(t *testing.T, m memory)) {
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
 		t.Cleanup(server.Close)
+		t.Cleanup(func() { manager.ForgetMetrics("default", leaseName) })
 		f(t, memory{server, t})
 	})
 }

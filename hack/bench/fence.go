@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -141,8 +142,9 @@ func (b *bench) enforcePlainPolicy(ctx context.Context) error {
 		return err
 	}
 	for began := time.Now(); time.Since(began) < patience; {
-		switch err := patchObject(ctx, admin, plainNamespace, fencing.Fence{}, refused); {
-		case apierrors.IsInvalid(err):
+		probe := fencing.Fence{LeaseNamespace: fencedNamespace, LeaseName: "leader"}
+		switch err := patchObject(ctx, admin, plainNamespace, probe, refused); {
+		case apierrors.IsInvalid(err) && strings.Contains(err.Error(), plainNamespace):
 			return nil
 		case err != nil:
 			return err

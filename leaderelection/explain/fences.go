@@ -71,7 +71,7 @@ func asksFor(policy admissionv1.ValidatingAdmissionPolicy, binding admissionv1.V
 }
 
 func stamped(policy admissionv1.ValidatingAdmissionPolicy, key string) bool {
-	return slices.ContainsFunc(policy.Spec.Variables, func(v admissionv1.Variable) bool {
+	return slices.ContainsFunc(policy.Spec.Validations, func(v admissionv1.Validation) bool {
 		return strings.Contains(v.Expression, "'"+key+"'")
 	})
 }

@@ -17,8 +17,7 @@ func (s *schedule) operators(rng *rand.Rand) {
 		switch rng.IntN(7) {
 		case 0:
 			s.add(at, "somebody deletes the Lease", func(w *world) {
-				w.referee.tamper("deletion")
-				_ = w.server.Delete(w.config.LeaseNamespace, w.config.LeaseName) // there may be none
+				w.referee.tamper("deletion", func() error { return w.server.Delete(w.config.LeaseNamespace, w.config.LeaseName) })
 			})
 		case 1:
 			s.edit(at, "gift", name("stranger"))
@@ -37,10 +36,7 @@ func (s *schedule) operators(rng *rand.Rand) {
 // edit changes the Lease by hand. A change that can be to blame has a name.
 func (s *schedule) edit(at time.Duration, how string, change func(*coordinationv1.Lease)) {
 	s.add(at, "somebody edits the Lease: "+how, func(w *world) {
-		if how != "" {
-			w.referee.tamper(how)
-		}
-		_ = w.server.Edit(w.config.LeaseNamespace, w.config.LeaseName, change) // there may be none
+		w.referee.tamper(how, func() error { return w.server.Edit(w.config.LeaseNamespace, w.config.LeaseName, change) })
 	})
 }
 
@@ -51,8 +47,7 @@ func (s *schedule) rewinds(rng *rand.Rand) {
 		if rng.IntN(3) == 0 {
 			s.add(at, "a backup is restored", func(w *world) {
 				w.rewound = true
-				w.referee.tamper("restored backup")
-				w.server.Restore(w.backup)
+				w.referee.tamper("restored backup", func() error { w.server.Restore(w.backup); return nil })
 			})
 			continue
 		}

@@ -63,11 +63,19 @@ func (r *referee) violatedLocked(format string, args ...any) {
 }
 
 // overlapLocked is called when two lead at once. People who touched the Lease
-// since the older of them claimed it excuse it; a backup that was restored does so
-// for good: resourceVersions come back, so that an old claim may fit a new record.
+// since the first of them claimed it excuse it, whoever was told first that he has
+// won; a backup that was restored does so for good: resourceVersions come back, so
+// that an old claim may fit a new record.
 func (r *referee) overlapLocked(older, newer *member, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if !r.tampered.Before(r.claimed[older]) || r.world.rewound {
+	first := r.claimed[older]
+	if r.claimed[newer].Before(first) {
+		first = r.claimed[newer]
+	}
+	if first.IsZero() { // it says that it leads before its first work has begun
+		first = time.Now()
+	}
+	if !r.tampered.Before(first) || r.world.rewound {
 		r.excused[r.how] = true
 		r.world.trace.addf("REFEREE", "excused: %s", text)
 		return
@@ -110,6 +118,7 @@ func (r *referee) started(m *member, token leaderelection.Token, claimed time.Ti
 	}
 	r.world.trace.addf(m.name, "WORKS, token %d", token)
 	r.accountLocked()
+	r.since[m], r.claimed[m] = time.Now(), claimed
 	for _, other := range r.working {
 		if other != m {
 			r.overlapLocked(other, m, "%s starts to work while %s works", m.name, other.name)
@@ -120,12 +129,11 @@ func (r *referee) started(m *member, token leaderelection.Token, claimed time.Ti
 			r.overlapLocked(other, m, "%s starts to work while %s says that it leads", m.name, other.name)
 		}
 	}
-	if token != 0 && token <= r.lastToken && !r.world.rewound {
+	if token != 0 && token <= r.lastToken && !r.world.rewound && r.tampered.Before(claimed) {
 		r.violatedLocked("%s works with token %d after %d", m.name, token, r.lastToken)
 	}
 	r.lastToken = max(r.lastToken, token)
 	r.working = append(r.working, m)
-	r.since[m], r.claimed[m] = time.Now(), claimed
 	r.spans = append(r.spans, span{member: m, start: time.Now()})
 }
 
@@ -190,11 +198,21 @@ func (r *referee) complain(m *member, format string, args ...any) {
 	}
 }
 
-// tamper notes that somebody touches the Lease by hand.
-func (r *referee) tamper(how string) {
+// tamper lets somebody touch the Lease by hand, and notes it if there is one. An
+// edit without a name can be to blame for nothing.
+func (r *referee) tamper(how string, touch func() error) {
+	r.mu.Lock()
+	at, before := r.tampered, r.how
+	if how != "" {
+		r.tampered, r.how = time.Now(), how
+	}
+	r.mu.Unlock()
+	if touch() == nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tampered, r.how = time.Now(), how
+	r.tampered, r.how = at, before
 }
 
 // look is called while everything stands still.

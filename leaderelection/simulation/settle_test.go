@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -18,12 +19,17 @@ const lateness = 20 * time.Second
 func (w *world) settle() {
 	c := w.config
 	healed := time.Since(w.trace.start)
+	if slices.ContainsFunc(w.alive(), func(m *member) bool { return !m.duty.strict }) {
+		healed += c.LeaseDuration + c.RenewDeadline // client-go works on for as long when another one holds the Lease
+	}
 	w.until(healed + c.Window()) // who led at the end of the faults may still lose
 	bound := healed + c.LeaseDuration + 4*c.RetryPeriod + max(time.Second, c.RenewDeadline/2) + lateness
 	var leader *member
 	for leader == nil && time.Since(w.trace.start) < bound {
 		w.until(time.Since(w.trace.start) + step)
-		leader = w.referee.worker()
+		if m := w.referee.worker(); m != nil && m.duty.live() { // or else it was told to stop before everything healed
+			leader = m
+		}
 	}
 	r := w.referee
 	if leader == nil {
