@@ -101,10 +101,8 @@
 // So that a release wakes one follower and not all of them, one is entered as
 // heir in an annotation of the Lease: the one with the highest priority, then the
 // one whose process started last, which in a rolling update is one that stays. It
-// claims at once, the others after 200 to 500 ms. One enters itself between two
-// renewals, so that of hundreds few are refused; where many come at once it may take
-// some renewals until the highest is heir. Without rights to write the Lease, or with
-// foreign leaders on it, nobody is heir, and everything else works.
+// claims at once, the others after 200 to 500 ms. Without rights to write the
+// Lease, or with foreign leaders on it, nobody is heir, and everything else works.
 //
 // # How it is built
 //

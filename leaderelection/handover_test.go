@@ -142,7 +142,7 @@ func TestElector_AnHeirThatIsGoneCostsHalfASecond(t *testing.T) {
 		"its host is gone":     func(_ *stage, heir *replica) { heir.network.Cut(refuse) },
 		"lost its rights":      func(_ *stage, heir *replica) { heir.network.Fail(http.StatusForbidden, 0, writes) },
 		"died":                 func(_ *stage, heir *replica) { _ = heir.stop() },
-		"was never one of us":  func(s *stage, _ *replica) { s.edit(entered("somebody", 99)) },
+		"was never one of us":  func(s *stage, _ *replica) { s.edit(entered("somebody")) },
 		"is nonsense":          func(s *stage, _ *replica) { s.edit(annotated("heir, heir, heir")) },
 		"slow by five seconds": func(_ *stage, heir *replica) { heir.network.DelayRequests(5*time.Second, writes) },
 	} {
@@ -167,9 +167,9 @@ func TestElector_AnHeirThatIsGoneCostsHalfASecond(t *testing.T) {
 }
 
 // entered names an heir for the term that is, as nobody does who may not.
-func entered(identity string, priority int32) func(*coordinationv1.Lease) {
+func entered(identity string) func(*coordinationv1.Lease) {
 	return func(l *coordinationv1.Lease) {
-		annotated(fmt.Sprintf("%d %d 0 %s", l.Spec.AcquireTime.UnixMicro(), priority, identity))(l)
+		annotated(fmt.Sprintf("%d 99 0 %s", l.Spec.AcquireTime.UnixMicro(), identity))(l)
 	}
 }
 
@@ -207,26 +207,6 @@ func TestElector_AReleaseMakesNoHerd(t *testing.T) {
 		time.Sleep(time.Second)
 		if n := claims.Load(); n != 1 {
 			t.Errorf("%d claims were sent, want the heir's alone", n)
-		}
-	})
-}
-
-// Half of hundreds outrank whoever was first to enter himself: they must not all
-// do so at once.
-func TestElector_WhoOutranksTheHeirWaitsForTheNextRenewal(t *testing.T) {
-	play(t, func(s *stage) {
-		leader := s.start("leader")
-		synctest.Wait()
-		s.start("follower")
-		time.Sleep(50 * time.Millisecond) // sooner than anybody enters himself
-		s.edit(entered("somebody with priority -1", -1))
-		time.Sleep(1900 * time.Millisecond)
-		if heir := now(leader).Heir; heir != "somebody with priority -1" {
-			t.Errorf("before the next renewal the heir is %q", heir)
-		}
-		time.Sleep(2 * time.Second)
-		if heir := now(leader).Heir; heir != "follower" {
-			t.Errorf("after the next renewal the heir is %q", heir)
 		}
 	})
 }

@@ -104,7 +104,6 @@ var processStart = time.Now()
 type heirship struct {
 	since time.Time     // the sighting that the pause belongs to
 	pause time.Duration // how long after it we enter ourselves: at leisure
-	over  string        // in place of whom
 	busy  bool          // a request is under way
 	until time.Time     // it was refused: not before
 }
@@ -124,18 +123,15 @@ func (e *Elector) asHeir() heir {
 // again; zero if a change of the Lease will tell.
 //
 // It waits for a while after the leader's last renewal, but not so long that it
-// could meet the next one. If somebody was faster, it waits for that renewal, even
-// if we outrank him: of hundreds, half would, and all at once.
+// could meet the next one. Who outranks one that was faster does not wait for that
+// renewal: in a rolling update the newest must be heir before the next replica stops.
 func (e *Elector) inheritLocked() time.Time {
 	h := &e.heirship
 	if h.busy || !e.observer.view.mayInherit(e.asHeir()) {
 		return time.Time{}
 	}
 	if !h.since.Equal(e.observer.view.since) {
-		h.since, h.pause, h.over = e.observer.view.since, e.config.leisure(rand.Float64()), e.observer.view.heir().identity
-	}
-	if h.over != e.observer.view.heir().identity {
-		return time.Time{}
+		h.since, h.pause = e.observer.view.since, e.config.leisure(rand.Float64())
 	}
 	at := h.since.Add(h.pause)
 	if h.until.After(at) {
