@@ -16,9 +16,13 @@ type writes struct {
 	open    openWrites // unanswered
 	proven  int64      // renewTime of the last one that is known to have been applied, in microseconds
 	last    int64      // the last renewTime given out, in microseconds
+	given   []int64    // the last ones, whatever became of them
 	vacancy vacancy    // what the claim under way found
 	refused refusal    // the last one that was refused for something written before it
 }
+
+// remembered is how many renewTimes an elector knows again: those of some minutes.
+const remembered = 64
 
 // A refusal is a write that the server refused because something else was
 // written before it.
@@ -40,6 +44,8 @@ type request struct {
 func (e *Elector) nextWriteLocked(kind writeKind, base uint64) write {
 	sent := stampNow()
 	e.writes.last = max(e.writes.last+1, sent.at.UnixMicro())
+	e.writes.given = append(e.writes.given, e.writes.last)
+	e.writes.given = e.writes.given[max(0, len(e.writes.given)-remembered):]
 	w := write{kind: kind, renewed: e.writes.last, base: base, sent: sent}
 	e.writes.open = e.writes.open.with(w, e.config.LeaseDuration)
 	e.observer.moment++

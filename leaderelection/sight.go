@@ -1,6 +1,7 @@
 package leaderelection
 
 import (
+	"slices"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -97,7 +98,10 @@ const twinLimit = 3
 
 func (e *Elector) countTwinsLocked(lease *coordinationv1.Lease) {
 	if holderOf(lease) == e.config.Identity && !e.wroteLocked(lease) {
-		e.observer.twins++
+		// In a restored history late writes of our own fit again, long after they were given up.
+		if !slices.Contains(e.writes.given, renewedAt(lease)) {
+			e.observer.twins++
+		}
 		return
 	}
 	e.observer.twins = 0
