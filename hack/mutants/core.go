@@ -40,6 +40,8 @@ var core = []mutant{
 	{"a record under our name counts as ours", "leaderelection/sight.go",
 		"return e.writes.proven != 0 && renewedAt(lease) == e.writes.proven", "return true", unit("EarlierLife|Twin|TwoProcesses")},
 	{"twins go on for ever", "leaderelection/sight.go", "const twinLimit = 3", "const twinLimit = 1 << 30", unit("TwoProcesses")},
+	{"a late write of one's own is a twin's", "leaderelection/sight.go",
+		"if !slices.Contains(e.writes.given, renewedAt(lease)) {", "if slices.Contains(e.writes.given, 0) || true {", unit("OwnLateWrites")},
 	{"events of other Leases count", "leaderelection/watch.go",
 		"if lease == nil || lease.Name != e.config.LeaseName || lease.Namespace != e.config.LeaseNamespace {", "if lease == nil {", unit("EventsOfOther")},
 
