@@ -100,9 +100,10 @@
 //
 // So that a release wakes one follower and not all of them, one is entered as
 // heir in an annotation of the Lease: the one with the highest priority, then the
-// one whose process started last, which in a rolling update is one that stays. It
-// claims at once, the others after 200 to 500 ms. Without rights to write the
-// Lease, or with foreign leaders on it, nobody is heir, and everything else works.
+// one whose process is newest, which in a rolling update is one that stays; of
+// those that are about as old as each other, the first that comes. It claims at
+// once, the others after 200 to 500 ms. Without rights to write the Lease, or with
+// foreign leaders on it, nobody is heir, and everything else works.
 //
 // # How it is built
 //

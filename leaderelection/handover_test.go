@@ -210,3 +210,84 @@ func TestElector_AReleaseMakesNoHerd(t *testing.T) {
 		}
 	})
 }
+
+// Who finds that another was faster waits for the leader's next renewal, though he
+// outranks him. A new replica does not: the next old one is stopped in a moment.
+func TestElector_OnlyANewcomerPushesOutWhoWasFaster(t *testing.T) {
+	for name, tc := range map[string]struct {
+		age  time.Duration
+		want string // heir before the next renewal
+	}{
+		"a newcomer": {time.Second, "follower"},
+		"an old one": {time.Hour, "faster"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, func(s *stage) {
+				leader := s.start("leader")
+				synctest.Wait()
+				follower := s.candidate("follower", nil)
+				follower.StartedAt(time.Now().Add(-tc.age))
+				follower.run()
+				time.Sleep(leaderelection.DefaultRetryPeriod / 40)
+				s.edit(func(l *coordinationv1.Lease) {
+					annotated(fmt.Sprintf("%d 0 0 faster", l.Spec.AcquireTime.UnixMicro()))(l)
+				})
+				time.Sleep(leaderelection.DefaultRetryPeriod * 9 / 10)
+				if got := now(leader).Heir; got != tc.want {
+					t.Errorf("before the next renewal the heir is %q, want %q", got, tc.want)
+				}
+				time.Sleep(leaderelection.DefaultRetryPeriod)
+				if got := now(leader).Heir; got != "follower" {
+					t.Errorf("after it the heir is %q, want the one who outranks the other", got)
+				}
+			})
+		})
+	}
+}
+
+// After a handover nobody is heir, and hundreds would be. Those that are of an age
+// leave it to the first; if all outrank each other, one goes in each RetryPeriod.
+func TestElector_OfHundredsFewAreRefusedAsHeirs(t *testing.T) {
+	const crowd, handovers, late = 150, 3, 120 * time.Millisecond
+	for name, tc := range map[string]struct {
+		between time.Duration // the first that came up and the last
+		most    int           // refused writes in a handover, on average
+	}{
+		"they came up within a minute": {time.Minute, 12},
+		"they came up within a day":    {24 * time.Hour, 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, func(s *stage) {
+				var refused atomic.Int64
+				for i := range 1 + crowd {
+					r := s.candidate(fmt.Sprintf("replica-%d", i), nil, withTrip(func(r *http.Request, next send) (*http.Response, error) {
+						reply, err := next(r)
+						if err == nil && reply.StatusCode == http.StatusConflict {
+							refused.Add(1)
+						}
+						return reply, err
+					}))
+					r.StartedAt(time.Now().Add(-time.Hour - tc.between*time.Duration(i)/crowd))
+					r.network.DelayWatches(late)
+					r.run()
+				}
+				time.Sleep(21 * time.Second)
+				before := refused.Load()
+				for range handovers {
+					for _, r := range s.cast {
+						if r.IsLeader() {
+							r.stop()
+						}
+					}
+					time.Sleep(11 * time.Second)
+				}
+				if n := int(refused.Load()-before) / handovers; n > tc.most {
+					t.Errorf("%d writes were refused in a handover, want %d at most", n, tc.most)
+				}
+				if len(s.workers()) != 1 {
+					t.Errorf("at work: %v", s.workers())
+				}
+			})
+		})
+	}
+}

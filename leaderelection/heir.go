@@ -32,17 +32,16 @@ type heir struct {
 
 // outranks reports whether h should be heir in place of other: the higher
 // priority, then the later start, so that a rolling update hands over to a
-// replica that stays.
-func (h heir) outranks(other heir) bool {
+// replica that stays. Whoever started less than a generation later does not push
+// another out, or hundreds that are of an age would do so one after the other.
+func (h heir) outranks(other heir, generation time.Duration) bool {
 	switch {
 	case other.identity == "":
 		return true
 	case h.priority != other.priority:
 		return h.priority > other.priority
-	case h.started != other.started:
-		return h.started > other.started
 	default:
-		return h.identity > other.identity
+		return h.started-generation.Milliseconds() > other.started
 	}
 }
 
@@ -81,12 +80,12 @@ func (v view) heir() heir {
 }
 
 // mayInherit reports whether candidate should enter itself as heir.
-func (v view) mayInherit(candidate heir) bool {
+func (v view) mayInherit(candidate heir, generation time.Duration) bool {
 	if v.version == 0 || v.holder() == "" || v.holder() == candidate.identity {
 		return false // without versions a write could undo the leader's
 	}
 	present, ok := heirOf(v.lease)
-	return ok && present.identity != candidate.identity && candidate.outranks(present)
+	return ok && present.identity != candidate.identity && candidate.outranks(present, generation)
 }
 
 // hesitate is how long those who are not the heir wait while there is one, each for
@@ -102,10 +101,12 @@ var processStart = time.Now()
 
 // heirship is how a follower goes about becoming the heir.
 type heirship struct {
-	since time.Time     // the sighting that the pause belongs to
-	pause time.Duration // how long after it we enter ourselves: at leisure
-	busy  bool          // a request is under way
-	until time.Time     // it was refused: not before
+	started time.Time     // our process
+	since   time.Time     // the sighting that the pause belongs to
+	pause   time.Duration // how long after it we enter ourselves: at leisure
+	over    string        // in place of whom
+	busy    bool          // a request is under way
+	until   time.Time     // it was refused: not before
 }
 
 // leisure is how long a follower waits before it enters itself, for a draw from 0
@@ -115,23 +116,39 @@ func (c Config) leisure(draw float64) time.Duration {
 	return c.RetryPeriod/20 + time.Duration(math.Pow(draw, 0.125)*float64(c.RetryPeriod/2))
 }
 
+// generation is by how much a process of that age must be younger than another one
+// to be counted as its successor. A new replica, seconds old, is that at once;
+// those that came up together hours ago are equals.
+func (c Config) generation(age time.Duration) time.Duration {
+	return (max(age, 0) + c.RetryPeriod) / 16
+}
+
+// newcomer reports whether a process of that age has yet to find its place. In a
+// rolling update it must be heir before the next old one is stopped.
+func (c Config) newcomer(age time.Duration) bool { return age < 4*c.RetryPeriod }
+
 func (e *Elector) asHeir() heir {
-	return heir{identity: e.config.Identity, priority: e.options.priority, started: processStart.UnixMilli()}
+	return heir{identity: e.config.Identity, priority: e.options.priority, started: e.heirship.started.UnixMilli()}
 }
 
 // inheritLocked enters us as heir if we should be it, and returns when to ask
 // again; zero if a change of the Lease will tell.
 //
 // It waits for a while after the leader's last renewal, but not so long that it
-// could meet the next one. Who outranks one that was faster does not wait for that
-// renewal: in a rolling update the newest must be heir before the next replica stops.
+// could meet the next one. If somebody was faster, it waits for that renewal, even
+// if it outranks him: of hundreds, half would, and all at once. Only a newcomer does
+// not.
 func (e *Elector) inheritLocked() time.Time {
-	h := &e.heirship
-	if h.busy || !e.observer.view.mayInherit(e.asHeir()) {
+	h, v, age := &e.heirship, &e.observer.view, time.Since(e.heirship.started)
+	if h.busy || !v.mayInherit(e.asHeir(), e.config.generation(age)) {
 		return time.Time{}
 	}
-	if !h.since.Equal(e.observer.view.since) {
-		h.since, h.pause = e.observer.view.since, e.config.leisure(rand.Float64())
+	present := v.heir().identity
+	if !h.since.Equal(v.since) {
+		h.since, h.pause, h.over = v.since, e.config.leisure(rand.Float64()), present
+	}
+	if h.over != present && !e.config.newcomer(age) {
+		return time.Time{}
 	}
 	at := h.since.Add(h.pause)
 	if h.until.After(at) {
@@ -141,7 +158,7 @@ func (e *Elector) inheritLocked() time.Time {
 		return at
 	}
 	h.busy = true
-	lease := e.observer.view.lease.DeepCopy()
+	lease := v.lease.DeepCopy()
 	lease.Annotations[heirAnnotation] = e.asHeir().inscription(lease.Spec.AcquireTime.UnixMicro())
 	e.tasks.run(func() { e.enterAsHeir(lease) })
 	return time.Time{}

@@ -27,6 +27,40 @@ func TestLeisure_LetsFewOfHundredsGoFirst(t *testing.T) {
 	}
 }
 
+// A new replica is heir in place of an old one, whenever the old ones came up; those
+// that came up together leave whoever was first in place.
+func TestHeir_OutranksWhoIsOlderByAGeneration(t *testing.T) {
+	c := Config{RetryPeriod: DefaultRetryPeriod}
+	const never = -1 << 63
+	for _, tc := range []struct {
+		name     string
+		age      time.Duration // of the candidate
+		younger  time.Duration // than the heir
+		priority int32         // of the heir
+		want     bool
+	}{
+		{"new, and the old one started three seconds before", time.Second, 3 * time.Second, 0, true},
+		{"new, and the old one is a day old", time.Second, 24 * time.Hour, 0, true},
+		{"a minute old, and the old one ten seconds older", time.Minute, 10 * time.Second, 0, true},
+		{"its clock was set back since", -time.Hour, 3 * time.Second, 0, true},
+		{"both came up within a second", time.Second, 50 * time.Millisecond, 0, false},
+		{"both came up an hour ago within a minute", time.Hour, time.Minute, 0, false},
+		{"of an age", time.Hour, 0, 0, false},
+		{"older", time.Second, -time.Hour, 0, false},
+		{"the heir has the higher priority", time.Second, time.Hour, 1, false},
+		{"the heir has the lower priority", time.Hour, -time.Hour, -1, true},
+	} {
+		me := heir{identity: "me", started: at(0).UnixMilli()}
+		other := heir{identity: "other", priority: tc.priority, started: at(0).Add(-tc.younger).UnixMilli()}
+		if got := me.outranks(other, c.generation(tc.age)); got != tc.want {
+			t.Errorf("%s: outranks the heir: %t, want %t", tc.name, got, tc.want)
+		}
+	}
+	if me := (heir{identity: "me", started: at(0).UnixMilli()}); !me.outranks(heir{identity: "other", started: never}, time.Hour) || !me.outranks(heir{}, time.Hour) {
+		t.Error("does not outrank one that started before all time, or nobody")
+	}
+}
+
 func TestHeirOf_BelievesOnlyWhatWasWrittenInThisTerm(t *testing.T) {
 	lease := record("a", 50, "leader", 10)
 	acquired := metav1.NewMicroTime(at(7))

@@ -34,7 +34,12 @@ type member struct {
 	identity string
 }
 
-// newFleet starts size processes, and waits until one leads and all are ready.
+// generation is how much older than a new process all others are, in a rollout: by
+// a few milliseconds, as in no cluster, they would count as equals.
+const generation = time.Second
+
+// newFleet starts size processes, and waits until one leads, all are ready, and
+// whoever comes next is a new one.
 func newFleet(ctx context.Context, c *cluster, o orders, size int) (*fleet, error) {
 	f := &fleet{orders: o}
 	f.orders.Lease = strings.ToLower(strings.ReplaceAll(o.Contender, " ", "-") + "-" + cryptorand.Text()[:6])
@@ -54,14 +59,14 @@ func newFleet(ctx context.Context, c *cluster, o orders, size int) (*fleet, erro
 			return f, err
 		}
 	}
-	return f, nil
+	return f, pause(ctx, generation)
 }
 
 // start starts one more process and waits until it is ready.
 func (f *fleet) start(ctx context.Context) (*member, error) {
 	f.born++
 	o := f.orders
-	o.Identity = fmt.Sprintf("replica-%03d", f.born)
+	o.Identity = replicaName(f.born)
 	text, err := json.Marshal(o)
 	if err != nil {
 		return nil, err
@@ -78,6 +83,9 @@ func (f *fleet) start(ctx context.Context) (*member, error) {
 	_, err = f.await(ctx, m.identity, isReady)
 	return m, err
 }
+
+// replicaName sorts as replicas are born.
+func replicaName(born int) string { return fmt.Sprintf("replica-%03d", born) }
 
 func (f *fleet) read(stdout io.Reader) error {
 	lines := bufio.NewScanner(stdout)
@@ -189,8 +197,8 @@ func leaderFirst(_ int, old []*member, leader string) *member {
 }
 
 // roll replaces all processes as a rolling update does: up to surge new ones are
-// started before an old one is stopped. settled returns when the newest one may be
-// relied on.
+// started before an old one is stopped. settled returns when an old one may be
+// stopped.
 func (f *fleet) roll(ctx context.Context, pick picker, surge int, settled func(context.Context, *member) error) (rollout, error) {
 	terms, old := f.terms(), slices.Clone(f.members)
 	before, size, started := len(terms), len(old), 0

@@ -13,8 +13,8 @@ func testOrders(contender string) orders {
 	return orders{Contender: contender, Lasts: 30 * time.Second, Renew: 20 * time.Second, Retry: 500 * time.Millisecond}
 }
 
-// Each replica is a process. A new one outranks all that are older, so that
-// whoever is stopped last is followed by one that stays.
+// Each replica is a process. A new one outranks the old ones, so that whoever is
+// stopped last is followed by one that stays.
 func TestRollout_OfFiveReplicasIsOneHandover_InWhateverOrderTheOldOnesStop(t *testing.T) {
 	t.Setenv("GORACE", "atexit_sleep_ms=0") // or each process takes a second to end
 	c, err := startCluster(t.Context())
@@ -47,8 +47,11 @@ func TestRollout_OfFiveReplicasIsOneHandover_InWhateverOrderTheOldOnesStop(t *te
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := f.roll(t.Context(), f.inOrder(tc.order), tc.surge, func(ctx context.Context, newest *member) error {
-				_, err := f.await(ctx, newest.identity, isHeir)
+			old := f.born
+			r, err := f.roll(t.Context(), f.inOrder(tc.order), tc.surge, func(ctx context.Context, _ *member) error {
+				_, err := f.journal.Await(ctx, patience, "a new one that is heir", func(t told) bool {
+					return t.What == isHeir && t.Replica > replicaName(old)
+				})
 				return err
 			})
 			if err != nil {
