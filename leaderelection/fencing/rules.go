@@ -20,7 +20,7 @@ const (
 	// pod is where the API server says to which pod a token is bound.
 	pod    = "request.userInfo.?extra[?'authentication.kubernetes.io/pod-name'][?0].orValue('')"
 	holder = "params.?spec.?holderIdentity.orValue('')"
-	writer = "(" + pod + ` != '' ? 'pod "' + ` + pod + ` + '"' : request.userInfo.username + ' with a token that is bound to no pod')`
+	writer = "'pod \"' + request.userInfo.?extra[?'authentication.kubernetes.io/pod-name'][?0].orValue('none, its token is bound to no pod') + '\"'"
 )
 
 func (f Fence) validations() []admissionv1.Validation {
@@ -37,39 +37,36 @@ func (f Fence) validations() []admissionv1.Validation {
 	if f.has(ByTerm) {
 		key := AnnotationKey(f.lease())
 		stamp, stored := annotationOf("object", key), annotationOf("oldObject", key)
-		validations = append(validations,
-			f.validation(
-				f.unstampable()+tokenOf(stamp)+" > 0",
-				`'`+noToken+`, and the writer is ' + `+writer,
-				noToken,
-			),
-			f.validation(
-				f.unstampable()+"request.operation == 'CREATE' || "+stamp+" == "+stored+" || "+tokenOf(stamp)+" >= "+tokenOf(stored),
-				`'`+laterTerm+`"' + `+stored+` + '", and the writer, ' + `+writer+` + ', is in term "' + `+stamp+` + '"'`,
-				laterTerm+"than the writer's",
-			))
+		validations = append(validations, f.validation(
+			hasToken(stamp)+" && (request.operation == 'CREATE' || "+stamp+" == "+stored+
+				" || !"+hasToken(stored)+" || "+tokenOf(stamp)+" >= "+tokenOf(stored)+")"+f.orUnstampable(),
+			"("+hasToken(stamp)+` ? '`+laterTerm+`"' + `+stored+` + '", and the writer is in term "' + `+stamp+` + '": ' : '`+noToken+`: ') + `+writer,
+			laterTerm+"than the writer's, if that is in one",
+		))
 	}
 	return validations
 }
 
-// unstampable lets through what can carry no stamp. A policy that knows terms alone
-// is not asked about that.
-func (f Fence) unstampable() string {
+// orUnstampable lets through what can carry no stamp. It comes last, for it is rare,
+// and an error before it does not count. A policy that knows terms alone is not asked
+// about that.
+func (f Fence) orUnstampable() string {
 	if !f.has(ByPod) {
 		return ""
 	}
-	return "!(request.operation in ['CREATE', 'UPDATE']) || request.?subResource.orValue('') != '' || "
+	return " || !(request.operation in ['CREATE', 'UPDATE']) || request.?subResource.orValue('') != ''"
 }
 
 func annotationOf(object, key string) string {
 	return fmt.Sprintf("%s.metadata.?annotations[?%s].orValue('')", object, quote(key))
 }
 
-// tokenOf reads the number at the beginning of a stamp. What is not one counts as
-// 0: somebody has edited it, and the next write mends it.
-func tokenOf(stamp string) string {
-	return fmt.Sprintf("(%[1]s.matches('^[0-9]{1,18}( |$)') ? int(%[1]s.split(' ', 2)[0]) : 0)", stamp)
-}
+// hasToken says whether a stamp begins with a number. If not, somebody has edited
+// it, and the next write mends it.
+func hasToken(stamp string) string { return stamp + ".matches('^[1-9][0-9]{0,17}( |$)')" }
+
+// tokenOf reads the number at the beginning of a stamp that has one.
+func tokenOf(stamp string) string { return "int(" + stamp + ".split(' ', 2)[0])" }
 
 // validation is one rule. The short message is for when the other one cannot be
 // made, because a name in it is too long or has line breaks.
