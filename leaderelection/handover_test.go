@@ -3,6 +3,7 @@ package leaderelection_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -215,8 +216,8 @@ func TestElector_AReleaseMakesNoHerd(t *testing.T) {
 // outranks him. A new replica does not: the next old one is stopped in a moment.
 func TestElector_OnlyANewcomerPushesOutWhoWasFaster(t *testing.T) {
 	for name, tc := range map[string]struct {
-		age  time.Duration
-		want string // heir before the next renewal
+		ago  time.Duration // that it joined
+		want string        // heir before the next renewal
 	}{
 		"a newcomer": {time.Second, "follower"},
 		"an old one": {time.Hour, "faster"},
@@ -226,8 +227,10 @@ func TestElector_OnlyANewcomerPushesOutWhoWasFaster(t *testing.T) {
 				leader := s.start("leader")
 				synctest.Wait()
 				follower := s.candidate("follower", nil)
-				follower.StartedAt(time.Now().Add(-tc.age))
+				follower.StartedAt(time.Now().Add(-time.Minute))
 				follower.run()
+				synctest.Wait()
+				follower.JoinedAt(time.Now().Add(-tc.ago))
 				time.Sleep(leaderelection.DefaultRetryPeriod / 40)
 				s.edit(func(l *coordinationv1.Lease) {
 					annotated(fmt.Sprintf("%d 0 0 faster", l.Spec.AcquireTime.UnixMicro()))(l)
@@ -241,6 +244,56 @@ func TestElector_OnlyANewcomerPushesOutWhoWasFaster(t *testing.T) {
 					t.Errorf("after it the heir is %q, want the one who outranks the other", got)
 				}
 			})
+		})
+	}
+}
+
+// The first attempt meets the leader's renewal, of which a watch tells late. It is
+// made again, but not in step with the renewals.
+func TestElector_BecomesHeirThoughItMeetsRenewals(t *testing.T) {
+	for _, watching := range []bool{true, false} {
+		for range 40 {
+			play(t, func(s *stage) {
+				leader := s.candidate("leader", nil)
+				leader.network.DelayRequests(5 * time.Millisecond)
+				leader.run()
+				time.Sleep(10*time.Second + 950*time.Millisecond + rand.N(150*time.Millisecond))
+				follower := s.candidate("follower", nil)
+				follower.network.DelayRequests(5 * time.Millisecond)
+				follower.network.DelayWatches(120 * time.Millisecond)
+				if !watching {
+					follower.network.Fail(http.StatusForbidden, 0, leaderelectiontest.Verbs("watch"))
+				}
+				follower.run()
+				s.until(2*leaderelection.DefaultRetryPeriod, func() bool { return now(leader).Heir == "follower" })
+				if n := s.server.Count("follower", "update"); n > 3 {
+					t.Errorf("it took %d writes", n)
+				}
+			})
+		}
+	}
+}
+
+// A new replica becomes heir in place of one that is a few seconds older, however
+// long its process took to join.
+func TestElector_ANewReplicaIsHeirInPlaceOfAnOldOne(t *testing.T) {
+	for _, warmup := range []time.Duration{0, time.Minute} {
+		play(t, func(s *stage) {
+			leader := s.start("leader")
+			synctest.Wait()
+			s.start("old")
+			time.Sleep(5 * time.Second)
+			if got := now(leader).Heir; got != "old" {
+				t.Fatalf("the heir is %q, want the only one there is", got)
+			}
+			r := s.candidate("new", nil)
+			time.Sleep(warmup)
+			r.run()
+			s.until(2*leaderelection.DefaultRetryPeriod, func() bool { return now(leader).Heir == "new" })
+			time.Sleep(time.Minute)
+			if got := now(leader).Heir; got != "new" {
+				t.Errorf("a minute later the heir is %q, want the new one", got)
+			}
 		})
 	}
 }
@@ -270,6 +323,8 @@ func TestElector_OfHundredsFewAreRefusedAsHeirs(t *testing.T) {
 					r.StartedAt(time.Now().Add(-time.Hour - tc.between*time.Duration(i)/crowd))
 					r.network.DelayWatches(late)
 					r.run()
+					synctest.Wait()
+					r.JoinedAt(time.Now().Add(-time.Hour))
 				}
 				time.Sleep(21 * time.Second)
 				before := refused.Load()

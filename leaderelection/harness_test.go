@@ -120,6 +120,7 @@ func (s *stage) candidate(identity string, opts []leaderelection.Option, setting
 		s.Fatal(err)
 	}
 	r.Elector = elector
+	r.StartedAt(time.Now())
 	return r
 }
 

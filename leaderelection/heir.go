@@ -101,12 +101,14 @@ var processStart = time.Now()
 
 // heirship is how a follower goes about becoming the heir.
 type heirship struct {
-	started time.Time     // our process
+	started time.Time     // our process: who started last is a new one
+	joined  time.Time     // Run, which may be long after that
 	since   time.Time     // the sighting that the pause belongs to
 	pause   time.Duration // how long after it we enter ourselves: at leisure
 	over    string        // in place of whom
 	busy    bool          // a request is under way
-	until   time.Time     // it was refused: not before
+	refused uint64        // the version that a request was based on when it met a change
+	until   time.Time     // it failed otherwise: not before
 }
 
 // leisure is how long a follower waits before it enters itself, for a draw from 0
@@ -116,16 +118,16 @@ func (c Config) leisure(draw float64) time.Duration {
 	return c.RetryPeriod/20 + time.Duration(math.Pow(draw, 0.125)*float64(c.RetryPeriod/2))
 }
 
-// generation is by how much a process of that age must be younger than another one
-// to be counted as its successor. A new replica, seconds old, is that at once;
-// those that came up together hours ago are equals.
-func (c Config) generation(age time.Duration) time.Duration {
-	return (max(age, 0) + c.RetryPeriod) / 16
+// generation is by how much a process that joined so long ago must be younger than
+// another one to be counted as its successor. A new replica is that at once; those
+// that came up together hours ago are equals.
+func (c Config) generation(joined time.Duration) time.Duration {
+	return (joined + c.RetryPeriod) / 16
 }
 
-// newcomer reports whether a process of that age has yet to find its place. In a
-// rolling update it must be heir before the next old one is stopped.
-func (c Config) newcomer(age time.Duration) bool { return age < 4*c.RetryPeriod }
+// newcomer reports whether a process that joined so long ago has yet to find its
+// place. In a rolling update it must be heir before the next old one is stopped.
+func (c Config) newcomer(joined time.Duration) bool { return joined < 4*c.RetryPeriod }
 
 func (e *Elector) asHeir() heir {
 	return heir{identity: e.config.Identity, priority: e.options.priority, started: e.heirship.started.UnixMilli()}
@@ -135,24 +137,21 @@ func (e *Elector) asHeir() heir {
 // again; zero if a change of the Lease will tell.
 //
 // It waits for a while after the leader's last renewal, but not so long that it
-// could meet the next one. If somebody was faster, it waits for that renewal, even
-// if it outranks him: of hundreds, half would, and all at once. Only a newcomer does
-// not.
+// could meet the next one: never until a moment of its own, which might be in step
+// with them. If somebody was faster, it waits for that renewal, even if it outranks
+// him: of hundreds, half would, and all at once. Only a newcomer does not.
 func (e *Elector) inheritLocked() time.Time {
-	h, v, age := &e.heirship, &e.observer.view, time.Since(e.heirship.started)
-	if h.busy || !v.mayInherit(e.asHeir(), e.config.generation(age)) {
+	h, v, joined := &e.heirship, &e.observer.view, time.Since(e.heirship.joined)
+	if h.busy || h.refused == v.version || !v.mayInherit(e.asHeir(), e.config.generation(joined)) {
 		return time.Time{}
 	}
 	present := v.heir().identity
 	if !h.since.Equal(v.since) {
 		h.since, h.pause, h.over = v.since, e.config.leisure(rand.Float64()), present
 	}
-	if h.over != present && !e.config.newcomer(age) {
-		return time.Time{}
-	}
 	at := h.since.Add(h.pause)
-	if h.until.After(at) {
-		at = h.until
+	if at.Before(h.until) || h.over != present && !e.config.newcomer(joined) {
+		return time.Time{}
 	}
 	if time.Now().Before(at) {
 		return at

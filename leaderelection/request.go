@@ -154,12 +154,19 @@ func (e *Elector) enterAsHeir(lease *coordinationv1.Lease) {
 	e.heirship.busy = false
 	if err == nil && reply != nil {
 		e.sightLocked(sighting{lease: reply, version: versionOf(reply), at: time.Now()})
+		e.heirship.until = time.Now() // whatever became of our annotation: not again before the next renewal
 		return
 	}
-	// Whatever it was, a conflict or a missing right: next time will do.
-	e.heirship.until = time.Now().Add(e.config.RetryPeriod)
-	if !apierrors.IsConflict(err) {
+	switch {
+	case apierrors.IsConflict(err):
+		e.heirship.refused = versionOf(lease)
+		if !e.following.watching {
+			e.lookSoon() // a watch tells by itself what it met
+		}
+	case apierrors.IsForbidden(err):
 		e.heirship.until = time.Now().Add(e.config.LeaseDuration)
+	default:
+		e.heirship.until = time.Now().Add(e.config.RetryPeriod)
 	}
 	e.log.Debug("Did not become the heir", "err", err)
 	e.signalLocked()

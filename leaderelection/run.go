@@ -46,6 +46,7 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 		return nil, fmt.Errorf("%w: exit the process", ErrWorkStillRunning)
 	}
 	e.running, e.work, e.writes.claim, e.observer.twins = true, nil, nil, 0
+	e.heirship.joined = time.Now()
 	e.turning.within(0)
 	e.looking.within(0)
 	if e.observer.view.version == 0 && e.observer.view.lease != nil || !e.observer.view.known {
