@@ -41,7 +41,8 @@ func TestOperator_RollingReplacementUnderLoad_OneReconcilesAtATime(t *testing.T)
 	configMaps := s.configMaps(8)
 	pod := func(i int) *replica {
 		name := fmt.Sprintf("pod-%d", i)
-		return s.replica(name, ours(manager.WithIdentity(name), manager.WithWriteGuard()), settle)
+		newest := manager.WithElectorOptions(leaderelection.WithPriority(int32(i))) // in one process all are of an age
+		return s.replica(name, ours(manager.WithIdentity(name), manager.WithWriteGuard(), newest), settle)
 	}
 	pods := []*replica{s.leader(pod(0)), s.follower(pod(1)), s.follower(pod(2))}
 

@@ -163,8 +163,8 @@ func (s *site) leader(r *replica) *replica {
 }
 
 // follower starts a replica and waits until its Elector has entered itself as
-// heir. The replica's name must be its identity, and in this process, where all
-// are of the same age, come after those of the other followers.
+// heir. The replica's name must be its identity, and its priority above those of
+// other followers.
 func (s *site) follower(r *replica) *replica {
 	s.t.Helper()
 	r.run()
