@@ -301,13 +301,13 @@ func TestElector_ANewReplicaIsHeirInPlaceOfAnOldOne(t *testing.T) {
 // After a handover nobody is heir, and hundreds would be. Those that are of an age
 // leave it to the first; if all outrank each other, one goes in each RetryPeriod.
 func TestElector_OfHundredsFewAreRefusedAsHeirs(t *testing.T) {
-	const crowd, handovers, late = 150, 3, 120 * time.Millisecond
+	const crowd, handovers, late = 100, 4, 120 * time.Millisecond
 	for name, tc := range map[string]struct {
 		between time.Duration // the first that came up and the last
 		most    int           // refused writes in a handover, on average
 	}{
-		"they came up within a minute": {time.Minute, 12},
-		"they came up within a day":    {24 * time.Hour, 20},
+		"they came up within a minute": {time.Minute, 16},
+		"they came up within a day":    {24 * time.Hour, 40},
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(s *stage) {
@@ -326,7 +326,7 @@ func TestElector_OfHundredsFewAreRefusedAsHeirs(t *testing.T) {
 					synctest.Wait()
 					r.JoinedAt(time.Now().Add(-time.Hour))
 				}
-				time.Sleep(21 * time.Second)
+				time.Sleep(5 * time.Second)
 				before := refused.Load()
 				for range handovers {
 					for _, r := range s.cast {
@@ -334,7 +334,7 @@ func TestElector_OfHundredsFewAreRefusedAsHeirs(t *testing.T) {
 							r.stop()
 						}
 					}
-					time.Sleep(11 * time.Second)
+					time.Sleep(7 * time.Second)
 				}
 				if n := int(refused.Load()-before) / handovers; n > tc.most {
 					t.Errorf("%d writes were refused in a handover, want %d at most", n, tc.most)
