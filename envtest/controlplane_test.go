@@ -108,10 +108,14 @@ func awaitAnswer(t *testing.T, ask func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	var before error
+	attempts := 1
 	for err := ask(ctx); err != nil; err = ask(ctx) {
 		if ctx.Err() != nil {
-			t.Fatalf("no answer for a minute: %v", err)
+			t.Fatalf("no answer for a minute, in %d attempts: %v; the one before: %v", attempts, err, before)
 		}
+		before = err
+		attempts++
 		time.Sleep(10 * time.Millisecond)
 	}
 }
