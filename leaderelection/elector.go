@@ -89,7 +89,8 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 		return nil, fmt.Errorf("leaderelection: the configuration is refused: %w", errors.Join(problems...))
 	}
 	e := &Elector{config: resolved, options: options, callbacks: callbacks, changed: make(chan struct{})}
-	e.following.look, e.heirship.started = make(chan struct{}, 1), processStart
+	e.following.look = make(chan struct{}, 1)
+	e.heirship.started = processStart
 	e.logger = newLogger(logger, resolved)
 	e.scribe = newScribe()
 	e.log = slog.New(patientHandler{e.logger.Handler(), e.scribe})

@@ -79,7 +79,8 @@ func WithoutPauseAfterForeignRelease() Option {
 
 // WithPriority ranks this candidate among the followers: the one with the highest
 // priority, and of these a new one rather than an old one, is the heir, who claims
-// a released Lease first. It takes no Lease from a leader. Default 0.
+// a released Lease first. Candidates in one process are of an age: only a priority
+// sets them apart. It takes no Lease from a leader. Default 0.
 func WithPriority(priority int32) Option {
 	return func(o *options) { o.priority = priority }
 }

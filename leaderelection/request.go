@@ -21,7 +21,8 @@ type writes struct {
 	refused refusal    // the last one that was refused for something written before it
 }
 
-// remembered is how many renewTimes an elector knows again: those of some minutes.
+// remembered is how many renewTimes an elector knows again: those of two minutes,
+// if it renews every two seconds.
 const remembered = 64
 
 // A refusal is a write that the server refused because something else was
@@ -157,16 +158,14 @@ func (e *Elector) enterAsHeir(lease *coordinationv1.Lease) {
 		e.heirship.until = time.Now() // whatever became of our annotation: not again before the next renewal
 		return
 	}
-	switch {
-	case apierrors.IsConflict(err):
+	if !apierrors.IsConflict(err) {
+		// A right is missing, or the API server is in trouble: hundreds must not insist.
+		e.heirship.until = time.Now().Add(e.config.LeaseDuration)
+	} else {
 		e.heirship.refused = versionOf(lease)
 		if !e.following.watching {
 			e.lookSoon() // a watch tells by itself what it met
 		}
-	case apierrors.IsForbidden(err):
-		e.heirship.until = time.Now().Add(e.config.LeaseDuration)
-	default:
-		e.heirship.until = time.Now().Add(e.config.RetryPeriod)
 	}
 	e.log.Debug("Did not become the heir", "err", err)
 	e.signalLocked()
