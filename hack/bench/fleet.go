@@ -199,16 +199,15 @@ func leaderFirst(_ int, old []*member, leader string) *member {
 // roll replaces all processes as a rolling update does: up to surge new ones are
 // started before an old one is stopped. settled returns when an old one may be
 // stopped.
-func (f *fleet) roll(ctx context.Context, pick picker, surge int, settled func(context.Context, *member) error) (rollout, error) {
+func (f *fleet) roll(ctx context.Context, pick picker, surge int, settled func(context.Context) error) (rollout, error) {
 	terms, old := f.terms(), slices.Clone(f.members)
 	before, size, started := len(terms), len(old), 0
 	for i := range size {
 		for ; started < min(i+surge, size); started++ {
-			newest, err := f.start(ctx)
-			if err != nil {
+			if _, err := f.start(ctx); err != nil {
 				return rollout{}, err
 			}
-			if err := settled(ctx, newest); err != nil {
+			if err := settled(ctx); err != nil {
 				return rollout{}, err
 			}
 		}

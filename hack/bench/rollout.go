@@ -116,7 +116,7 @@ func ordersFor(contender string) orders {
 	return orders{Contender: contender, Lasts: defaultPace.lease, Renew: defaultPace.renew, Retry: defaultPace.retry}
 }
 
-func settleDown(ctx context.Context, _ *member) error { return pause(ctx, rolloutSettle) }
+func settleDown(ctx context.Context) error { return pause(ctx, rolloutSettle) }
 
 func closeFleets(fleets []*fleet) error {
 	var errs []error

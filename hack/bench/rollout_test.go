@@ -48,7 +48,7 @@ func TestRollout_OfFiveReplicasIsOneHandover_InWhateverOrderTheOldOnesStop(t *te
 				t.Fatal(err)
 			}
 			old := f.born
-			r, err := f.roll(t.Context(), f.inOrder(tc.order), tc.surge, func(ctx context.Context, _ *member) error {
+			r, err := f.roll(t.Context(), f.inOrder(tc.order), tc.surge, func(ctx context.Context) error {
 				_, err := f.journal.Await(ctx, patience, "a new one that is heir", func(t told) bool {
 					return t.What == isHeir && t.Replica > replicaName(old)
 				})

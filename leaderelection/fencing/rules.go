@@ -17,10 +17,11 @@ import (
 func quote(text string) string { return "'" + text + "'" }
 
 const (
-	// pod is where the API server says to which pod a token is bound.
-	pod    = "request.userInfo.?extra[?'authentication.kubernetes.io/pod-name'][?0].orValue('')"
-	holder = "params.?spec.?holderIdentity.orValue('')"
-	writer = "'pod \"' + request.userInfo.?extra[?'authentication.kubernetes.io/pod-name'][?0].orValue('none, its token is bound to no pod') + '\"'"
+	// boundTo is where the API server says to which pod a token is bound.
+	boundTo = "request.userInfo.?extra[?'authentication.kubernetes.io/pod-name'][?0]"
+	pod     = boundTo + ".orValue('')"
+	holder  = "params.?spec.?holderIdentity.orValue('')"
+	writer  = `'pod "' + ` + boundTo + `.orValue('none, its token is bound to no pod') + '"'`
 )
 
 func (f Fence) validations() []admissionv1.Validation {
