@@ -10,11 +10,39 @@ func (e *Elector) Confirm(ctx context.Context, term Term) (bool, error) {
 		return false, nil
 	}
 	if e.leases != nil {
-		if _, err := e.read(ctx, e.config.readTimeout()); err != nil {
+		if err := e.lookSince(ctx, e.tick()); err != nil {
 			return false, err
 		}
 	}
 	return e.isIn(term), nil
+}
+
+// confirming is the look at the Lease that those who ask at one time share. A client
+// that sends few requests a second would else have none left for the renewals.
+type confirming struct {
+	turn  chan struct{} // held by who looks; guards the rest
+	began uint64        // when the last look began
+	err   error         // what came of it
+}
+
+// lookSince looks at the Lease, unless somebody else has begun to later than asked.
+func (e *Elector) lookSince(ctx context.Context, asked uint64) error {
+	c := &e.confirming
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if c.began > asked {
+		return c.err
+	}
+	began := e.tick()
+	_, err := e.read(ctx, e.config.readTimeout())
+	if ctx.Err() == nil { // else it says nothing to those who are more patient
+		c.began, c.err = began, err
+	}
+	return err
 }
 
 // isIn reports whether this process leads in that term.

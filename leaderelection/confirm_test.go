@@ -3,6 +3,7 @@ package leaderelection_test
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,6 +67,56 @@ func TestElector_ConfirmKnowsNothingWithoutAnAnswer(t *testing.T) {
 			t.Error("the term was ended")
 		}
 		a.network.Heal()
+	})
+}
+
+// Each refused write asks, and a hundred workers may be refused at once.
+func TestElector_ConfirmsThatAreAskedTogetherShareALook(t *testing.T) {
+	play(t, func(s *stage) {
+		a := s.start("a")
+		synctest.Wait()
+		term, _ := a.Term()
+		a.network.DelayRequests(100 * time.Millisecond)
+		gets := s.server.Count("a", "get")
+		var asking sync.WaitGroup
+		for range 100 {
+			asking.Go(func() {
+				if ok, err := a.Confirm(s.Context(), term); !ok || err != nil {
+					t.Errorf("the term goes on, and Confirm says %v, %v", ok, err)
+				}
+			})
+		}
+		asking.Wait()
+		if n := s.server.Count("a", "get") - gets; n < 1 || n > 2 {
+			t.Errorf("a hundred were answered after %d looks, want 1, or 2 if the first had begun before some asked", n)
+		}
+	})
+}
+
+// What was seen before somebody asked is no answer: the Lease has changed since.
+func TestElector_ConfirmLooksAfterItWasAsked(t *testing.T) {
+	play(t, func(s *stage) {
+		a := s.start("a")
+		synctest.Wait()
+		term, _ := a.Term()
+		a.network.StallWatches()
+		a.network.DelayReplies(time.Second) // the reply is on its way that long
+		first := make(chan bool)
+		go func() {
+			ok, _ := a.Confirm(s.Context(), term)
+			first <- ok
+		}()
+		synctest.Wait() // the first look has been answered, and nobody has heard
+		if err := s.server.Edit(a.config.LeaseNamespace, a.config.LeaseName, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("b") }); err != nil {
+			t.Fatal(err)
+		}
+		ok, err := a.Confirm(s.Context(), term)
+		if ok || err != nil {
+			t.Errorf("another one holds the Lease, and Confirm says %v, %v", ok, err)
+		}
+		if !<-first {
+			t.Error("the first one was answered with what was written after it had looked")
+		}
 	})
 }
 

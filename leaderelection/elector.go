@@ -53,6 +53,8 @@ type Elector struct {
 	turning   pulse // of the campaign
 	looking   pulse // of the observer
 
+	confirming confirming
+
 	trust  atomic.Pointer[trust]  // of the live term; nil when there is none: what IsLeader reads
 	leader atomic.Pointer[leader] // what GetLeader reads
 
@@ -90,6 +92,7 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	}
 	e := &Elector{config: resolved, options: options, callbacks: callbacks, changed: make(chan struct{})}
 	e.following.look = make(chan struct{}, 1)
+	e.confirming.turn = make(chan struct{}, 1)
 	e.heirship.started = processStart
 	e.logger = newLogger(logger, resolved)
 	e.scribe = newScribe()

@@ -46,6 +46,7 @@ func ExampleStampTransport() {
 	if err != nil {
 		return // not in a cluster
 	}
+	restConfig.QPS = -1 // nothing may starve the renewals
 	work := rest.CopyConfig(restConfig)
 	var writer kubernetes.Interface
 	elector, err := leaderelection.New(&leaderelection.Config{
