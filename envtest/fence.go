@@ -55,10 +55,12 @@ func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
 	})
 }
 
-// EnforceFence creates the policy of a Fence and, if there is none, the Lease, and
-// returns when each of these API servers, which share a database, enforces it. The
-// users of the configs must be administrators, and the namespaces of the Fence must
-// exist. What it returns removes the policy, at once or some moments later.
+// EnforceFence creates the policy of a Fence and, where there is none, the Lease and
+// the Keeper, and returns when each of these API servers, which share a database,
+// enforces it. The users of the configs must be administrators, and the namespaces of
+// the Fence must exist. What it returns removes the policy, at once or some moments
+// later. If it fails it removes what it created, but for the Lease and the Keeper,
+// and nothing else: a policy of that name that was there before stays in force.
 func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Config) (remove func(context.Context) error, err error) {
 	if fence.ReportOnly || len(configs) == 0 {
 		return nil, errors.New("envtest: a Fence that only reports cannot be awaited, nor one without API servers")
@@ -73,9 +75,11 @@ func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Con
 	if err != nil {
 		return nil, err
 	}
-	remove = func(ctx context.Context) error { return removeFence(ctx, clientset, policy.Name) }
-	if err := createFence(ctx, clientset, fence, policy, binding); err != nil {
-		return nil, errors.Join(fmt.Errorf("envtest: creating the fence %s: %w", policy.Name, err), remove(context.WithoutCancel(ctx)))
+	if err := prepareFence(ctx, clientset, fence); err != nil {
+		return nil, err
+	}
+	if remove, err = createFence(ctx, clientset, policy, binding); err != nil {
+		return nil, fmt.Errorf("envtest: creating the fence %s: %w", policy.Name, err)
 	}
 	for _, config := range configs {
 		if err := poll(ctx, func(ctx context.Context) error { return probe.refused(ctx, config) }); err != nil {
@@ -86,33 +90,47 @@ func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Con
 	return remove, nil
 }
 
-func createFence(ctx context.Context, clientset kubernetes.Interface, fence fencing.Fence,
-	policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding,
-) error {
-	lease := fencing.Lease(fence)
-	_, err := clientset.CoordinationV1().Leases(lease.Namespace).Create(ctx, lease, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return err
-	}
-	admission := clientset.AdmissionregistrationV1()
-	if _, err := admission.ValidatingAdmissionPolicies().Create(ctx, policy, metav1.CreateOptions{}); err != nil {
-		return err
-	}
-	_, err = admission.ValidatingAdmissionPolicyBindings().Create(ctx, binding, metav1.CreateOptions{})
-	return err
-}
-
-func removeFence(ctx context.Context, clientset kubernetes.Interface, name string) error {
-	admission := clientset.AdmissionregistrationV1()
-	for _, err := range []error{
-		admission.ValidatingAdmissionPolicyBindings().Delete(ctx, name, metav1.DeleteOptions{}),
-		admission.ValidatingAdmissionPolicies().Delete(ctx, name, metav1.DeleteOptions{}),
-	} {
-		if err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("envtest: removing the fence %s: %w", name, err)
+// prepareFence sees to it that there are the Lease and the Keeper.
+func prepareFence(ctx context.Context, clientset kubernetes.Interface, fence fencing.Fence) error {
+	policy, binding := fencing.Keeper()
+	admission, lease := clientset.AdmissionregistrationV1(), fencing.Lease(fence)
+	_, policyErr := admission.ValidatingAdmissionPolicies().Create(ctx, policy, metav1.CreateOptions{})
+	_, bindingErr := admission.ValidatingAdmissionPolicyBindings().Create(ctx, binding, metav1.CreateOptions{})
+	_, leaseErr := clientset.CoordinationV1().Leases(lease.Namespace).Create(ctx, lease, metav1.CreateOptions{})
+	for _, err := range []error{policyErr, bindingErr, leaseErr} {
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("envtest: preparing for a fence: %w", err)
 		}
 	}
 	return nil
+}
+
+// createFence returns what removes the policy and its binding. If one of the two
+// cannot be created the other is removed at once.
+func createFence(ctx context.Context, clientset kubernetes.Interface,
+	policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding,
+) (remove func(context.Context) error, err error) {
+	admission, name := clientset.AdmissionregistrationV1(), policy.Name
+	if _, err := admission.ValidatingAdmissionPolicies().Create(ctx, policy, metav1.CreateOptions{}); err != nil {
+		return nil, err
+	}
+	removePolicy := func(ctx context.Context) error {
+		return removed(name, admission.ValidatingAdmissionPolicies().Delete(ctx, name, metav1.DeleteOptions{}))
+	}
+	if _, err := admission.ValidatingAdmissionPolicyBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil {
+		return nil, errors.Join(err, removePolicy(context.WithoutCancel(ctx)))
+	}
+	return func(ctx context.Context) error {
+		err := removed(name, admission.ValidatingAdmissionPolicyBindings().Delete(ctx, name, metav1.DeleteOptions{}))
+		return errors.Join(err, removePolicy(ctx))
+	}, nil
+}
+
+func removed(name string, err error) error {
+	if err == nil || apierrors.IsNotFound(err) {
+		return nil
+	}
+	return fmt.Errorf("envtest: removing the fence %s: %w", name, err)
 }
 
 // A probe is a write that the Fence refuses whoever holds the Lease: that of a

@@ -30,7 +30,7 @@ const (
 	plainName       = "plainest policy"
 	// writesPerRound is how many writes of each kind there are for each round that
 	// is asked for: the policy costs little, and much else varies.
-	writesPerRound = 20
+	writesPerRound = 60
 )
 
 // A fencingMode is one kind of Fence to measure.

@@ -4,6 +4,11 @@
 //	go run ./hack/fence -lease my-namespace/my-app-leader -service-account my-app \
 //		-resources configmaps,deployments.apps | kubectl apply -f -
 //
+// Before the first one that compares pods, once in a cluster, comes a policy that
+// guards nothing but keeps the API servers following Leases; leave it there:
+//
+//	go run ./hack/fence -keeper | kubectl apply -f -
+//
 // What the policy guarantees, and what not, is in the documentation of package
 // leaderelection/fencing.
 package main
@@ -34,20 +39,29 @@ func main() {
 }
 
 func run(args []string, out, help io.Writer) error {
-	fence, err := parse(args, help)
+	o, err := parse(args, help)
 	if err != nil {
 		return err
 	}
-	policy, binding, err := fencing.Policy(fence)
+	if o.keeper {
+		policy, binding := fencing.Keeper()
+		return write(out, policy, binding)
+	}
+	policy, binding, err := fencing.Policy(o.fence)
 	if err != nil {
 		return err
 	}
 	// The Lease comes first: without it the policy closes what it guards.
-	return write(out, fencing.Lease(fence), policy, binding)
+	return write(out, fencing.Lease(o.fence), policy, binding)
 }
 
-func parse(args []string, help io.Writer) (fencing.Fence, error) {
-	var f fencing.Fence
+// orders are what is asked for.
+type orders struct {
+	fence  fencing.Fence
+	keeper bool
+}
+
+func parse(args []string, help io.Writer) (o orders, err error) {
 	flags := flag.NewFlagSet("fence", flag.ContinueOnError)
 	flags.SetOutput(help)
 	lease := flags.String("lease", "", "the Lease, as `namespace/name`")
@@ -55,18 +69,24 @@ func parse(args []string, help io.Writer) (fencing.Fence, error) {
 	resources := flags.String("resources", "", "what only the leader writes, as `plural[.group]`, with commas between them")
 	namespaces := flags.String("namespaces", "", "guard objects in these namespaces only, with commas between them")
 	modes := flags.String("mode", "pod", "how stale writers are told: pod, term, or pod,term; by term the program must write through fencing.StampTransport")
-	flags.BoolVar(&f.OpenWithoutLease, "open-without-lease", false, "let everybody write while the Lease does not exist, instead of nobody")
-	flags.BoolVar(&f.ReportOnly, "report-only", false, "refuse nothing, warn and write into the audit log")
-	flags.StringVar(&f.Name, "name", "", "tells several policies for one Lease apart")
+	flags.BoolVar(&o.fence.OpenWithoutLease, "open-without-lease", false, "let everybody write while the Lease does not exist, instead of nobody")
+	flags.BoolVar(&o.fence.ReportOnly, "report-only", false, "refuse nothing, warn and write into the audit log")
+	flags.StringVar(&o.fence.Name, "name", "", "tells several policies for one Lease apart")
+	flags.BoolVar(&o.keeper, "keeper", false, "print what every cluster needs once, and nothing else")
 	if err := flags.Parse(args); err != nil {
-		return f, err
+		return o, err
 	}
-	if flags.NArg() > 0 {
-		return f, fmt.Errorf("%q: only flags are expected", flags.Arg(0))
+	switch {
+	case flags.NArg() > 0:
+		return o, fmt.Errorf("%q: only flags are expected", flags.Arg(0))
+	case o.keeper && flags.NFlag() > 1:
+		return o, errors.New("-keeper is about no Lease: give it alone")
+	case o.keeper:
+		return o, nil
 	}
-	var found bool
+	f, found := &o.fence, false
 	if f.LeaseNamespace, f.LeaseName, found = strings.Cut(*lease, "/"); !found {
-		return f, fmt.Errorf("-lease (%q) must be namespace/name", *lease)
+		return o, fmt.Errorf("-lease (%q) must be namespace/name", *lease)
 	}
 	if f.ServiceAccountNamespace, f.ServiceAccount, found = strings.Cut(*account, "/"); !found {
 		f.ServiceAccountNamespace, f.ServiceAccount = "", *account
@@ -75,17 +95,22 @@ func parse(args []string, help io.Writer) (fencing.Fence, error) {
 		f.Resources = append(f.Resources, schema.ParseGroupResource(resource))
 	}
 	f.Namespaces = list(*namespaces)
-	for _, mode := range list(*modes) {
-		switch mode {
+	f.Mode, err = modeOf(*modes)
+	return o, err
+}
+
+func modeOf(text string) (mode fencing.Mode, err error) {
+	for _, name := range list(text) {
+		switch name {
 		case "pod":
-			f.Mode |= fencing.ByPod
+			mode |= fencing.ByPod
 		case "term":
-			f.Mode |= fencing.ByTerm
+			mode |= fencing.ByTerm
 		default:
-			return f, fmt.Errorf("-mode (%q) must be pod, term, or pod,term", *modes)
+			return mode, fmt.Errorf("-mode (%q) must be pod, term, or pod,term", text)
 		}
 	}
-	return f, nil
+	return mode, nil
 }
 
 // list splits at commas; an empty text has no parts.

@@ -38,6 +38,20 @@ func TestRun_PrintsWhatThePackageMakes(t *testing.T) {
 	check(t, documents[2], binding, &admissionv1.ValidatingAdmissionPolicyBinding{})
 }
 
+func TestRun_PrintsTheKeeper(t *testing.T) {
+	var out strings.Builder
+	if err := run([]string{"-keeper"}, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	policy, binding := fencing.Keeper()
+	documents := strings.Split(out.String(), "---\n")
+	if len(documents) != 2 {
+		t.Fatalf("%d documents, want 2:\n%s", len(documents), &out)
+	}
+	check(t, documents[0], policy, &admissionv1.ValidatingAdmissionPolicy{})
+	check(t, documents[1], binding, &admissionv1.ValidatingAdmissionPolicyBinding{})
+}
+
 func check(t *testing.T, text string, want, got any) {
 	t.Helper()
 	if err := yaml.UnmarshalStrict([]byte(text), got); err != nil {
@@ -54,6 +68,7 @@ func TestRun_NamesWhatIsWrong(t *testing.T) {
 		{"-lease app", `-lease ("app") must be namespace/name`},
 		{"-lease ns/app -mode both", `-mode ("both")`},
 		{"-lease ns/app extra", `"extra"`},
+		{"-keeper -lease ns/app", "give it alone"},
 		{"-lease ns/app -resources deployments.apps", "ServiceAccount is empty"},
 	} {
 		if err := run(strings.Fields(tc.args), io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), tc.want) {

@@ -3,7 +3,9 @@ package main
 var (
 	gateTests  = []string{"./manager", "-run", "TestGate_|TestStart_"}
 	guardTests = []string{"./manager", "-run", "TestGuard"}
-	fences     = []string{"./envtest", "-run", "TestFence_(LetsOnly|TakesNo|WithoutTheLease|ByTermRefuses|ByTermWants|BothModes)"}
+	fences     = []string{"./envtest", "-run", "TestFence_(LetsOnly|TakesNo|TouchesNothing|WithoutTheLease|ByTermRefuses|ByTermWants|ByTermKeeps|BothModes|OfPods)"}
+	putBack    = []string{"./envtest", "-run", "TestFence_ThatIsPutBack"}
+	confirms   = []string{"./leaderelection", "-run", "Confirm"}
 	lag        = []string{"./leaderelection/fencing", "-run", "TestRetryTransport"}
 	server     = []string{"./leaderelection/leaderelectiontest/..."}
 )
@@ -25,8 +27,17 @@ var others = []mutant{
 	{"the Fence forgets deletions", "leaderelection/fencing/policy.go",
 		"[]admissionv1.OperationType{admissionv1.Create, admissionv1.Update, admissionv1.Delete},", "[]admissionv1.OperationType{admissionv1.Create, admissionv1.Update},", fences},
 	{"the Fence is open without its Lease", "leaderelection/fencing/policy.go", "	return admissionv1.DenyAction\n", "	return admissionv1.AllowAction\n", fences},
-	{"the Fence lets an earlier term write", "leaderelection/fencing/rules.go", `tokenOf(stamp)+" >= "+tokenOf(stored)+")"`, `"true)"`, fences},
-	{"the Fence lets a write without a stamp through", "leaderelection/fencing/rules.go", `			hasToken(stamp)+" && (`, `			"true && (`, fences},
+	{"the Fence lets an earlier term write", "leaderelection/fencing/rules.go", `tokenOf(stamp)+" >= "+tokenOf(stored)+`, `"true"+`, fences},
+	{"the Fence lets a write without a stamp through", "leaderelection/fencing/rules.go", `" : "+unstamped(stored)+")"`, `" : true)"`, fences},
+	{"the Fence lets a status take the stamp away", "leaderelection/fencing/rules.go", `(request.operation == 'CREATE' || !" + hasToken(stored) + ")"`, `true"`, fences},
+	{"the Fence is for everybody", "leaderelection/fencing/rules.go", `"request.userInfo.username != " + quote(f.user()) + " || " + expression`, `expression`, fences},
+	{"the Fence by term does not look at a status", "leaderelection/fencing/policy.go",
+		`			rule(resource.Group, []admissionv1.OperationType{admissionv1.Update}, resource.Resource+"/*"),
+`, "", fences},
+	{"the Fence forgets bindings by their old name", "leaderelection/fencing/policy.go", `[]admissionv1.OperationType{admissionv1.Create}, "bindings"))`, `nil, "bindings"))`, fences},
+	{"there is no Keeper", "leaderelection/fencing/keeper.go", "			ParamKind:     leaseParameter(),\n", "", putBack},
+	{"a look from before the question is an answer", "leaderelection/confirm.go", "c.began > asked", "c.began > 0", confirms},
+	{"each refused write looks for itself", "leaderelection/confirm.go", "c.began > asked", "false", confirms},
 	{"the Fence forgets that a stored stamp may be no number", "leaderelection/fencing/rules.go",
 		`" || !"+hasToken(stored)+" || "+tokenOf(stamp)`, `" || "+tokenOf(stamp)`, fences},
 	{"the Fence asks for a stamp where there can be none", "leaderelection/fencing/rules.go", `")"+f.orUnstampable(),`, `")",`, fences},

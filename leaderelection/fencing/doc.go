@@ -18,9 +18,13 @@
 //		-lease my-namespace/my-app-leader -service-account my-app \
 //		-resources configmaps,deployments.apps | kubectl apply -f -
 //
+// Before the first Fence [ByPod] of a cluster, apply the [Keeper], once, and leave it
+// there (the same command with -keeper): without it a Fence that is taken away and
+// put back may be asked with the holders of the day on which it was taken away.
+//
 // Nobody but that service account is fenced off, and of its writes only those of
 // the resources that were named, with their subresources: never reads, never
-// Leases, never Events.
+// Leases, never Events. Dry runs are writes.
 //
 // # By pod
 //
@@ -30,7 +34,9 @@
 // program need not be changed, but its identity must be made of its pod's name.
 //
 // All is covered: create, update, patch, server-side apply, delete,
-// deletecollection, and subresources such as status and scale.
+// deletecollection, and subresources such as status and scale. Of connections only
+// exec, attach and portforward of pods are; what goes through the proxy of a pod or a
+// service is not asked about, for it may be a mere read.
 //
 // # What by pod guarantees, and what not
 //
@@ -39,7 +45,8 @@
 //
 //   - Of one object, and through one API server, no write of an earlier holder is
 //     stored after the first one of a later holder: the API server asks the policy
-//     again whenever the object has changed meanwhile.
+//     again whenever the object has changed meanwhile. Evictions and bindings of pods
+//     are excepted: the policy is asked once, before the pod is written.
 //   - Across several objects that is not certain. A write that passed the policy just
 //     before the API server heard of the new holder is stored a moment later, when
 //     the new holder may have written another object already. The same holds for a
@@ -51,11 +58,13 @@
 //     from an earlier term of a pod that leads again is let through.
 //   - A Lease that has lapsed still names its holder, whose writes are accepted until
 //     another one is written into it.
-//   - While nobody holds the Lease, all writes are refused. The first writes of a
-//     new leader may be, for some milliseconds: see Refusals.
-//   - While the Lease does not exist nobody may write what is guarded, not even those
-//     who are not fenced off: see [Fence].OpenWithoutLease. The policy is asked in the
-//     same way while an API server that has just started does not know the Lease yet.
+//   - While nobody holds the Lease, all writes of the service account are refused. The
+//     first writes of a new leader may be, for some milliseconds: see Refusals.
+//   - While the Lease does not exist nobody may write or delete what is guarded, not
+//     even those who are not fenced off: see [Fence].OpenWithoutLease. The policy is
+//     asked in the same way while an API server that has just started does not know
+//     the Lease yet. So a namespace that is deleted with its Lease and with guarded
+//     objects in it never ends: remove the policy first, or now.
 //
 // # By term
 //
@@ -73,8 +82,12 @@
 //     are accepted. A new leader that must be sure writes every object once.
 //   - Creations: there is nothing to compare with. They must carry a token all the
 //     same, and so must updates.
-//   - Deletions, and writes of subresources such as status and scale: they cannot
-//     carry a token, and by term alone they are let through. By pod refuses them.
+//   - Deletions, and writes of subresources such as scale: they cannot carry a token,
+//     and by term alone they are let through. By pod refuses them.
+//   - A status: one of Kubernetes' own kinds is written with the annotations of its
+//     object, so updates and patches of it are stamped and compared. Custom resources
+//     ignore annotations there, and server-side apply brings none: these are let
+//     through, and leave the stamp as it is.
 //   - Clients of the same service account that do not write through a StampTransport:
 //     a creation is refused, and so is an update without the annotation. But what
 //     reads an object and writes it back carries the token that it read, and passes.
@@ -82,14 +95,20 @@
 //   - Objects that are copied into another cluster, or restored there from a backup
 //     of objects: their tokens mean nothing there, and may be higher than any new
 //     one. Remove the annotation, which the refusal names by its value and
-//     [AnnotationKey] by its key. A restored database is no problem, for it holds the
-//     tokens and the numbers that they are taken from.
+//     [AnnotationKey] by its key.
+//   - A database that was restored from a backup holds the tokens and the numbers that
+//     they are taken from, so new terms go on from there. But a leader that was frozen
+//     before the restoration has a token of a future that is no more: its write passes
+//     when it wakes, and leaves a stamp that refuses the real leader's. Remove it.
 //
 // # Refusals
 //
 // A refused write comes back as an error that [IsStale] knows, and that names the
-// Lease, its holder (by term: the term and leader who wrote the object) and the
-// writer. It may mean that the term is over, or that the API server has not heard of
+// Lease, its holder (by term: the term and leader who wrote the object, if the writer
+// is in a term itself) and the writer. Where the Lease does not exist the words are
+// the API server's own, and name the policy.
+//
+// A refusal may mean that the term is over, or that the API server has not heard of
 // the new leader yet. [RetryTransport] finds out: it asks the Elector, who looks at
 // the Lease once. While the term goes on, the write is sent again, for up to a second;
 // if another one holds the Lease, the term ends. A program without it tries again
@@ -97,12 +116,16 @@
 //
 // If writes are refused all the time, the holder's identity is not made of the name
 // of its pod, or the pods do not run under that service account with tokens that are
-// bound to them, as those of the kubelet are.
+// bound to them, as those of the kubelet are. If the refusal names a holder of former
+// times, the API server has stopped following Leases, because there was no [Keeper]:
+// restart it.
 //
 // # Other stores
 //
 // [leaderelection.Token] is a number that is greater in each later term, also after
-// the Lease was deleted. A store that is outside the cluster is safe from a frozen
+// the Lease was deleted, but not after the cluster's database was restored from a
+// backup: until its numbers have caught up the store refuses every write, so raise
+// what is kept there by hand. A store that is outside the cluster is safe from a frozen
 // leader if it keeps the token with what was written, and writes only if that is not
 // higher than the writer's, in one step: a condition in SQL, or a precondition of an
 // object store. The examples of this package show both.

@@ -2,8 +2,10 @@ package fencing
 
 import (
 	"errors"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 )
 
 var (
@@ -17,11 +19,23 @@ var (
 	ErrNotStampable = errors.New("fencing: the write cannot be stamped with its term")
 )
 
-// IsStale reports whether err is the API server's refusal of a write by the policy
-// of a Fence: the writer does not lead, or does not lead yet as far as that API
-// server knows, or the Lease does not exist. The error's text names the Lease,
-// its holder and the writer.
+// IsStale reports whether err is, or wraps among others, the API server's refusal of
+// a write by the policy of a Fence: the writer does not lead, or does not lead yet as
+// far as that API server knows, or the Lease does not exist. The error's text names
+// the Lease, its holder and the writer. Only of a Lease that does not exist the API
+// server has words of its own: they name the policy, and so the Lease unless the
+// Fence was given a Name.
 func IsStale(err error) bool {
-	var status apierrors.APIStatus
-	return errors.As(err, &status) && isRefusal(status.Status().Message)
+	if status, ok := err.(apierrors.APIStatus); ok { //nolint:errorlint // the tree is walked below
+		return isRefusal(status.Status().Message)
+	}
+	switch err := err.(type) { //nolint:errorlint // as above
+	case interface{ Unwrap() error }:
+		return IsStale(err.Unwrap())
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(err.Unwrap(), IsStale)
+	case utilerrors.Aggregate:
+		return slices.ContainsFunc(err.Errors(), IsStale)
+	}
+	return false
 }

@@ -2,6 +2,7 @@ package fencing
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 )
 
 // whole is a Fence in which nothing is wrong.
@@ -132,6 +134,9 @@ func TestIsStale(t *testing.T) {
 		{"a refusal", apierrors.NewForbidden(resource, "a", errors.New(refusal)), true},
 		{"an object that is not valid", apierrors.NewInvalid(schema.GroupKind{}, "a", nil), false},
 		{"a wrapped refusal", errors.Join(errors.New("x"), apierrors.NewForbidden(resource, "a", errors.New(refusal))), true},
+		{"a refusal after another error", errors.Join(apierrors.NewConflict(resource, "a", errors.New("x")), apierrors.NewForbidden(resource, "a", errors.New(refusal))), true},
+		{"a refusal among others", fmt.Errorf("syncing: %w", utilerrors.NewAggregate([]error{errors.New("x"), apierrors.NewForbidden(resource, "a", errors.New(refusal))})), true},
+		{"others together", utilerrors.NewAggregate([]error{errors.New("x"), apierrors.NewConflict(resource, "a", errors.New("x"))}), false},
 		{"RBAC's", apierrors.NewForbidden(resource, "a", errors.New("User cannot create")), false},
 		{"another policy's", apierrors.NewForbidden(resource, "a", errors.New("denied by ValidatingAdmissionPolicy 'p': incumbent-fencing")), false},
 		{"a conflict", apierrors.NewConflict(resource, "a", errors.New("x")), false},

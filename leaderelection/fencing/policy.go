@@ -13,6 +13,8 @@ import (
 // Policy makes the admission policy of a Fence, and the binding that puts it into
 // force. It returns one error that names everything that is wrong with the Fence.
 //
+// Apply the Keeper first, once in a cluster, if the Fence is ByPod.
+//
 // What it cannot know is refused by the API server, not let through: the writes of
 // a service account that campaigns for another Lease, or whose Lease was deleted.
 // What nobody can refuse: writes of a resource whose name is misspelt in a group
@@ -28,10 +30,7 @@ func Policy(f Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.Valid
 		Spec: admissionv1.ValidatingAdmissionPolicySpec{
 			FailurePolicy:    new(admissionv1.Fail),
 			MatchConstraints: f.matches(),
-			MatchConditions: []admissionv1.MatchCondition{{
-				Name: "service-account", Expression: "request.userInfo.username == " + quote(f.user()),
-			}},
-			Validations: f.validations(),
+			Validations:      f.validations(),
 		},
 	}
 	binding := &admissionv1.ValidatingAdmissionPolicyBinding{
@@ -47,7 +46,7 @@ func Policy(f Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.Valid
 		binding.Spec.ValidationActions = []admissionv1.ValidationAction{admissionv1.Warn, admissionv1.Audit}
 	}
 	if f.has(ByPod) {
-		policy.Spec.ParamKind = &admissionv1.ParamKind{APIVersion: coordinationv1.SchemeGroupVersion.String(), Kind: "Lease"}
+		policy.Spec.ParamKind = leaseParameter()
 		binding.Spec.ParamRef = &admissionv1.ParamRef{
 			Namespace: f.LeaseNamespace, Name: f.LeaseName, ParameterNotFoundAction: new(f.withoutLease()),
 		}
@@ -97,9 +96,10 @@ func (f Fence) matches() *admissionv1.MatchResources {
 // deletecollection is a deletion of each object.
 func (f Fence) rules(resource schema.GroupResource) []admissionv1.NamedRuleWithOperations {
 	if !f.has(ByPod) {
-		// Neither deletions nor subresources can be stamped.
+		// Deletions cannot be stamped. Updates of a subresource may change a stamp.
 		return []admissionv1.NamedRuleWithOperations{
 			rule(resource.Group, []admissionv1.OperationType{admissionv1.Create, admissionv1.Update}, resource.Resource),
+			rule(resource.Group, []admissionv1.OperationType{admissionv1.Update}, resource.Resource+"/*"),
 		}
 	}
 	rules := []admissionv1.NamedRuleWithOperations{rule(resource.Group,
@@ -107,7 +107,9 @@ func (f Fence) rules(resource schema.GroupResource) []admissionv1.NamedRuleWithO
 		resource.Resource, resource.Resource+"/*")}
 	if resource.Group == "" && resource.Resource == "pods" {
 		// These change what a pod does. Connections to a proxy may be mere reads.
-		rules = append(rules, rule("", []admissionv1.OperationType{admissionv1.Connect}, "pods/exec", "pods/attach", "pods/portforward"))
+		rules = append(rules, rule("", []admissionv1.OperationType{admissionv1.Connect}, "pods/exec", "pods/attach", "pods/portforward"),
+			// The same as pods/binding, by an older name.
+			rule("", []admissionv1.OperationType{admissionv1.Create}, "bindings"))
 	}
 	return rules
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // target is what a request to the API server is about. The zero value is none.
@@ -79,4 +81,10 @@ func closeBody(r *http.Request) {
 	if r.Body != nil {
 		_ = r.Body.Close() // nothing was read
 	}
+}
+
+// isApply reports whether a request is a server-side apply.
+func isApply(r *http.Request) bool {
+	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return mediaType == string(types.ApplyYAMLPatchType) || mediaType == string(types.ApplyCBORPatchType)
 }

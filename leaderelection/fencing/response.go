@@ -14,6 +14,10 @@ const (
 	refusalMark = "ValidatingAdmissionPolicy '" + policyPrefix
 	noToken     = "the write carries no token"
 	laterTerm   = "the object was written in the later term "
+
+	// inapplicable is all that the API server says of a JSON patch that does not fit
+	// the object.
+	inapplicable = "the server rejected our request due to an error in our request"
 )
 
 // isRefusal knows the refusals by a policy of ours.
@@ -27,7 +31,7 @@ func isLag(text string) bool {
 
 // isInapplicable reports whether a JSON patch could not be applied to the object.
 func isInapplicable(response *http.Response, text string) bool {
-	return response.StatusCode == http.StatusUnprocessableEntity && !isRefusal(text)
+	return response.StatusCode == http.StatusUnprocessableEntity && strings.Contains(text, inapplicable)
 }
 
 // peek reads what the API server says of an error, and leaves it to be read again.

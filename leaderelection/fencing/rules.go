@@ -10,7 +10,9 @@ import (
 // What follows is in CEL, the language of admission policies. A field that is
 // missing is an error there, and an error refuses the write. Everything is written
 // out where it is needed: the API server evaluates messages with each write that
-// it lets through, and a variable costs more than what it stands for.
+// it lets through, and a variable costs more than what it stands for. So does a
+// match condition in place of the question whose write it is: for that alone the
+// Lease would be converted once more.
 
 // quote makes a CEL string of text in which there is nothing to escape, such as
 // the names of Kubernetes.
@@ -39,13 +41,21 @@ func (f Fence) validations() []admissionv1.Validation {
 		key := AnnotationKey(f.lease())
 		stamp, stored := annotationOf("object", key), annotationOf("oldObject", key)
 		validations = append(validations, f.validation(
-			hasToken(stamp)+" && (request.operation == 'CREATE' || "+stamp+" == "+stored+
-				" || !"+hasToken(stored)+" || "+tokenOf(stamp)+" >= "+tokenOf(stored)+")"+f.orUnstampable(),
+			"("+hasToken(stamp)+" ? request.operation == 'CREATE' || "+stamp+" == "+stored+
+				" || !"+hasToken(stored)+" || "+tokenOf(stamp)+" >= "+tokenOf(stored)+
+				" : "+unstamped(stored)+")"+f.orUnstampable(),
 			"("+hasToken(stamp)+` ? '`+laterTerm+`"' + `+stored+` + '", and the writer is in term "' + `+stamp+` + '": ' : '`+noToken+`: ') + `+writer,
 			laterTerm+"than the writer's, if that is in one",
 		))
 	}
 	return validations
+}
+
+// unstamped lets through a write of a subresource that carries no stamp, unless it
+// takes one away: what is written as the status of a Deployment, or of another kind
+// of Kubernetes' own, brings annotations with it.
+func unstamped(stored string) string {
+	return "request.?subResource.orValue('') != '' && (request.operation == 'CREATE' || !" + hasToken(stored) + ")"
 }
 
 // orUnstampable lets through what can carry no stamp. It comes last, for it is rare,
@@ -55,7 +65,7 @@ func (f Fence) orUnstampable() string {
 	if !f.has(ByPod) {
 		return ""
 	}
-	return " || !(request.operation in ['CREATE', 'UPDATE']) || request.?subResource.orValue('') != ''"
+	return " || !(request.operation in ['CREATE', 'UPDATE'])"
 }
 
 func annotationOf(object, key string) string {
@@ -69,12 +79,13 @@ func hasToken(stamp string) string { return stamp + ".matches('^[1-9][0-9]{0,17}
 // tokenOf reads the number at the beginning of a stamp that has one.
 func tokenOf(stamp string) string { return "int(" + stamp + ".split(' ', 2)[0])" }
 
-// validation is one rule. The short message is for when the other one cannot be
-// made, because a name in it is too long or has line breaks.
+// validation is one rule, for the service account alone. The short message is for
+// when the other one cannot be made, because a name in it is too long or has line
+// breaks.
 func (f Fence) validation(expression, message, short string) admissionv1.Validation {
 	begin := "fenced off from lease " + f.lease() + ": "
 	return admissionv1.Validation{
-		Expression:        expression,
+		Expression:        "request.userInfo.username != " + quote(f.user()) + " || " + expression,
 		MessageExpression: quote(begin) + " + " + message,
 		Message:           begin + short,
 		Reason:            new(metav1.StatusReasonForbidden),

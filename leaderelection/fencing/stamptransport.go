@@ -14,14 +14,16 @@ import (
 //	cfg.Wrap(fencing.StampTransport)
 //
 // Objects are stamped in creations, updates, patches of every kind and server-side
-// apply. A patch or an apply that would change nothing else changes the stamp, once
-// in each term. Deletions and writes of subresources cannot carry a stamp and are
+// apply, and in updates and patches of their status. A patch or an apply that would
+// change nothing else changes the stamp, once in each term. Deletions, server-side
+// apply of a status and writes of other subresources cannot carry a stamp and are
 // sent as they are; so are reads, Leases, Events and reviews of tokens and access,
 // and everything in a term without a Lease.
 //
 // Bodies are understood in JSON, and in protobuf if client-go knows the kind.
 // Server-side apply without force conflicts over the annotation if the program
-// writes one object under several field managers.
+// writes the object under several field managers, or with creations, updates or
+// patches as well, which own fields apart from it: apply with force.
 func StampTransport(next http.RoundTripper) http.RoundTripper { return stampTransport{next} }
 
 type stampTransport struct{ next http.RoundTripper }
@@ -69,7 +71,9 @@ func (s stampTransport) sendOneOf(r *http.Request, forms [][]byte) (*http.Respon
 	return s.next.RoundTrip(withBody(r, forms[len(forms)-1]))
 }
 
-// isStampable reports whether a request writes an object as a whole.
+// isStampable reports whether a request writes an object with its annotations. That
+// holds for the status of most kinds too; others ignore them there. An apply of a
+// status would dispute the annotation with that of the object.
 func isStampable(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
@@ -77,5 +81,8 @@ func isStampable(r *http.Request) bool {
 		return false
 	}
 	t := targetOf(r.URL.Path)
-	return t.Resource != "" && t.subresource == "" && !isFree(t.GroupResource)
+	if t.Resource == "" || isFree(t.GroupResource) {
+		return false
+	}
+	return t.subresource == "" || t.subresource == "status" && r.Method != http.MethodPost && !isApply(r)
 }

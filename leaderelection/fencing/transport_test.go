@@ -169,6 +169,8 @@ func TestStampTransport_TriesTheFormsOfAJSONPatch(t *testing.T) {
 		{[]string{missing, missing}, 3, true},
 		{[]string{missing, missing, missing}, 3, false},
 		{[]string{lag}, 1, false},
+		{[]string{`{"message":"spec.selector: field is immutable"}`}, 1, false},
+		{[]string{missing, `{"message":"spec.selector: field is immutable"}`}, 2, false},
 	} {
 		inTerm(t, func(t *testing.T, ctx context.Context, _ scene) {
 			s := &sink{answers: tc.answers}
@@ -195,8 +197,9 @@ func TestStampTransport_WhatItSendsAsItIsAndWhatNot(t *testing.T) {
 		}{
 			{"GET", configMaps, "", "", t.Context(), nil, false},
 			{"DELETE", configMaps + "/a", "application/json", "{}", t.Context(), nil, false},
-			{"PUT", configMaps + "/a/status", "application/json", "{}", t.Context(), nil, false},
-			{"PATCH", "/api/v1/namespaces/ns/status", merge, "{}", t.Context(), nil, false},
+			{"PATCH", configMaps + "/a/status", "application/apply-patch+yaml", "{}", t.Context(), nil, false},
+			{"POST", configMaps + "/a/status", "application/json", "{}", t.Context(), nil, false},
+			{"PUT", "/api/v1/namespaces/ns/finalize", "application/json", "{}", t.Context(), nil, false},
 			{"PATCH", "/apis/apps/v1/namespaces/ns/deployments/a/scale", merge, "{}", t.Context(), nil, false},
 			{"PUT", "/apis/coordination.k8s.io/v1/namespaces/ns/leases/a", "application/json", "{}", t.Context(), nil, false},
 			{"POST", "/api/v1/namespaces/ns/events", "application/json", "{}", t.Context(), nil, false},
@@ -206,7 +209,10 @@ func TestStampTransport_WhatItSendsAsItIsAndWhatNot(t *testing.T) {
 			{"POST", "/api/v1/namespaces", "application/json", "{}", ctx, nil, true},
 			{"PATCH", "/api/v1/namespaces/ns", merge, "{}", ctx, nil, true},
 			{"POST", "/prefix/apis/example.com/v1/widgets", "application/json", "{}", ctx, nil, true},
+			{"PUT", configMaps + "/a/status", "application/json", "{}", ctx, nil, true},
+			{"PATCH", "/api/v1/namespaces/ns/status", merge, "{}", ctx, nil, true},
 
+			{"PUT", configMaps + "/a/status", "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
 			{"POST", configMaps, "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
 			{"POST", configMaps, "application/cbor", "{}", ctx, fencing.ErrNotStampable, false},
 			{"POST", configMaps, runtime.ContentTypeProtobuf, "{}", ctx, fencing.ErrNotStampable, false},

@@ -1,0 +1,172 @@
+package envtest_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
+)
+
+// An API server that has no binding with a Lease as parameter stops following them
+// for good, and asks a Fence that is put back with what it knew: without the Keeper
+// pod-a would go on writing here, and pod-b never could.
+func TestFence_ThatIsPutBackKnowsTheHolder(t *testing.T) {
+	p := newPaddock(t, battered.alone(t))
+	var servers []*rest.Config
+	for i := range p.cp.APIServers() {
+		servers = append(servers, p.cp.Client("admin", envtest.OnAPIServer(i)).Config())
+	}
+	ctx, cancel := within()
+	defer cancel()
+	remove, err := envtest.EnforceFence(ctx, p.fence, servers...)
+	must(t, err)
+	p.crown("pod-a")
+	must(t, remove(ctx))
+	for i := range servers {
+		follower := p.pod("pod-b", envtest.OnAPIServer(i))
+		awaitAnswer(t, func(ctx context.Context) error { return p.touch(ctx, follower) }) // the Fence is gone
+	}
+
+	p.hold("pod-b")
+	p.enforce()
+	for i := range servers {
+		leader, stale := p.pod("pod-b", envtest.OnAPIServer(i)), p.pod("pod-a", envtest.OnAPIServer(i))
+		awaitAnswer(t, func(ctx context.Context) error { return p.touch(ctx, leader) })
+		if err := p.touch(ctx, stale); !fencing.IsStale(err) || !strings.Contains(err.Error(), `its holder is "pod-b"`) {
+			t.Errorf("API server %d: pod-b holds the Lease, and a write of pod-a is answered: %v", i, err)
+		}
+	}
+}
+
+// A status is written with the annotations of the object, so it could take the stamp
+// back to an earlier term, or away, and open the object for stale writes.
+func TestFence_ByTermKeepsTheStampWhenAStatusIsWritten(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []fencing.Mode{fencing.ByTerm, fencing.ByPod | fencing.ByTerm} {
+		p := newPaddock(t, shared.get(t))
+		p.fence.Mode = mode
+		p.enforce()
+		first := p.reign("pod-a")
+		_, err := first.AppsV1().Deployments(p.namespace).Create(first.ctx, p.deployment("subject"), metav1.CreateOptions{})
+		must(t, err)
+		first.stop()
+		second := p.reign("pod-a") // the same pod: only the term tells them apart
+		deeds := map[string]func(context.Context, kubernetes.Interface) error{}
+		for _, deed := range p.deeds("subject") {
+			deeds[deed.name] = deed.do
+		}
+		must(t, deeds["patch"](second.ctx, second))
+
+		bare := p.pod("pod-a")
+		for name, write := range map[string]func() error{
+			"an earlier term":         func() error { return deeds["update of status"](first.ctx, first) },
+			"an earlier term's patch": func() error { return deeds["patch of status"](first.ctx, first) },
+			"a client that takes the stamp away": func() error {
+				return deeds["update of status"](second.ctx, bare)
+			},
+			"a client that brings an old one": func() error {
+				d := p.deployment("subject")
+				d.Annotations = map[string]string{fencing.AnnotationKey(first.term.Lease): first.term.Token.String() + " pod-a_1"}
+				_, err := bare.AppsV1().Deployments(p.namespace).UpdateStatus(second.ctx, d, metav1.UpdateOptions{})
+				return err
+			},
+		} {
+			if err := write(); !fencing.IsStale(err) {
+				t.Errorf("mode %d: a status written by %s: %v, want it refused", mode, name, err)
+			}
+		}
+		for _, name := range []string{"update of status", "patch of status", "update of scale", "patch of scale"} {
+			if err := deeds[name](second.ctx, second); err != nil {
+				t.Errorf("mode %d: the leader's %s: %v", mode, name, err)
+			}
+		}
+		must(t, p.updateReadStatus(second.ctx, bare, "subject"))
+		if err := deeds["patch"](first.ctx, first); !fencing.IsStale(err) {
+			t.Errorf("mode %d: a write in the first term, after the status was written: %v", mode, err)
+		}
+	}
+}
+
+// updateReadStatus writes the status of an object as controllers do: with the
+// annotations that they have read.
+func (p *paddock) updateReadStatus(ctx context.Context, client kubernetes.Interface, name string) error {
+	d, err := client.AppsV1().Deployments(p.namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	d.Status.Conditions = append(d.Status.Conditions, appsv1.DeploymentCondition{Type: "Read", Status: corev1.ConditionTrue})
+	_, err = client.AppsV1().Deployments(p.namespace).UpdateStatus(ctx, d, metav1.UpdateOptions{})
+	return err
+}
+
+// A pod is bound to its node by either of two resources.
+func TestFence_OfPodsGuardsTheirBindings(t *testing.T) {
+	t.Parallel()
+	p := newPaddock(t, shared.get(t))
+	p.fence.Resources = []schema.GroupResource{{Resource: "pods"}}
+	p.enforce()
+	p.hold("pod-a")
+	ctx, cancel := within()
+	defer cancel()
+	pods := p.admin().CoreV1().Pods(p.namespace)
+	_, err := p.admin().CoreV1().ServiceAccounts(p.namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{})
+	must(t, err)
+	for _, name := range []string{"one", "two"} {
+		_, err := pods.Create(ctx, &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+		}, metav1.CreateOptions{})
+		must(t, err)
+	}
+	bind := func(ctx context.Context, client kubernetes.Interface, name string, path ...string) error {
+		binding := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: name}, Target: corev1.ObjectReference{Kind: "Node", Name: "n"}}
+		request := client.CoreV1().RESTClient().Post().Namespace(p.namespace).Resource(path[0])
+		if len(path) > 1 {
+			request = request.Name(name).SubResource(path[1])
+		}
+		return request.Body(binding).Do(ctx).Error()
+	}
+	leader, follower := p.pod("pod-a"), p.pod("pod-b")
+	awaitAnswer(t, func(ctx context.Context) error {
+		_, err := leader.CoreV1().Pods(p.namespace).Patch(ctx, "one", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{})
+		return err
+	})
+	for name, path := range map[string][]string{"one": {"bindings"}, "two": {"pods", "binding"}} {
+		if err := bind(ctx, follower, name, path...); !fencing.IsStale(err) {
+			t.Errorf("a follower's POST to %v: %v, want it refused", path, err)
+		}
+		if err := bind(ctx, leader, name, path...); err != nil {
+			t.Errorf("the leader's POST to %v: %v", path, err)
+		}
+	}
+}
+
+func TestEnforceFence_LeavesAFenceThatWasThereBefore(t *testing.T) {
+	t.Parallel()
+	p := newPaddock(t, shared.get(t)).enforce()
+	p.crown("pod-a")
+	ctx, cancel := within()
+	defer cancel()
+	if _, err := envtest.EnforceFence(ctx, p.fence, p.cp.Admin().Config()); err == nil || !strings.Contains(err.Error(), "already exists") {
+		t.Errorf("a second Fence of the same name: %v", err)
+	}
+	admission := p.admin().AdmissionregistrationV1()
+	name := fmt.Sprintf("incumbent-fencing.%s.%s", p.namespace, leaseName)
+	if _, err := admission.ValidatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{}); err != nil {
+		t.Errorf("the policy of the first one: %v", err)
+	}
+	if _, err := admission.ValidatingAdmissionPolicyBindings().Get(ctx, name, metav1.GetOptions{}); err != nil {
+		t.Errorf("the binding of the first one: %v", err)
+	}
+}
