@@ -57,8 +57,9 @@
 // of a process that is not certain any more that it leads.
 //
 // What is on its way already only the API server can refuse: package
-// leaderelection/fencing has it do so. By pod nothing is to be done here, if the
-// identity is the default one; [WithFencing] is for Fences by term.
+// leaderelection/fencing has it do so. By pod nothing need be done here, if the
+// identity is the default one; [WithFencing] is for Fences by term, and for programs
+// that want to know what a refusal means.
 //
 // # Routing to the leader, and rights
 //

@@ -9,9 +9,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// fencedClient makes clients that stamp what they write, over the connections that
-// they are given.
-func fencedClient(newClient client.NewClientFunc, arbiter fencing.Arbiter) client.NewClientFunc {
+// fencedClient makes clients that know what a refusal means and, by term, stamp what
+// they write, over the connections that they are given.
+func fencedClient(newClient client.NewClientFunc, mode fencing.Mode, arbiter fencing.Arbiter) client.NewClientFunc {
 	if newClient == nil {
 		newClient = client.New
 	}
@@ -27,7 +27,10 @@ func fencedClient(newClient client.NewClientFunc, arbiter fencing.Arbiter) clien
 		if next == nil {
 			next = http.DefaultTransport
 		}
-		own.Transport = fencing.RetryTransport(arbiter, fencing.StampTransport(next))
+		if mode&fencing.ByTerm != 0 {
+			next = fencing.StampTransport(next)
+		}
+		own.Transport = fencing.RetryTransport(arbiter, next)
 		opts.HTTPClient = &own
 		return newClient(cfg, opts)
 	}

@@ -17,29 +17,30 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// An operator behind a Fence of both kinds: its controllers write through it, and
-// what is left over from an earlier leader is refused.
-func TestOperator_IsFencedOffWhenItsTermIsOver(t *testing.T) {
+// A write is one of an operator's controller.
+type write struct {
+	ctx    context.Context
+	object *corev1.ConfigMap
+	err    error
+}
+
+// behindFence returns what has a pod of an operator behind a Fence lead until it has
+// written, and returns that write.
+func behindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*replica, write)) {
 	s := onSite(t, false)
 	account := envtest.ServiceAccount{Namespace: s.namespace, Name: "operator"}
 	s.plane.Fence(t, fencing.Fence{
 		LeaseNamespace: s.namespace, LeaseName: leaseName, ServiceAccount: account.Name,
 		Resources: []schema.GroupResource{{Resource: "configmaps"}}, Namespaces: []string{s.namespace},
-		Mode: fencing.ByPod | fencing.ByTerm,
+		Mode: mode,
 	})
 	s.configMaps(1)
-	type write struct {
-		ctx    context.Context
-		object *corev1.ConfigMap
-		err    error
-	}
-	// run has a pod lead until it has written, and returns that write.
-	run := func(name string) (*replica, write) {
+	return func(name string) (*replica, write) {
 		writes := make(chan write, 100)
 		r := s.replica(name, func(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
 			cfg = account.Pod(cfg, name)
 			cfg.Impersonate.Groups = append(cfg.Impersonate.Groups, "system:masters") // rights are not what is tested
-			return manager.New(cfg, opts, manager.WithIdentity(name+"_1"), manager.WithFencing())
+			return manager.New(cfg, opts, manager.WithIdentity(name+"_1"), manager.WithFencing(mode))
 		}, func(ctx context.Context, r *replica, configMap *corev1.ConfigMap) error {
 			if configMap.Data["by"] == r.name {
 				return nil
@@ -57,6 +58,12 @@ func TestOperator_IsFencedOffWhenItsTermIsOver(t *testing.T) {
 			return nil, write{}
 		}
 	}
+}
+
+// Its controllers write through a Fence of both kinds, and what is left over from an
+// earlier leader is refused.
+func TestOperator_IsFencedOffWhenItsTermIsOver(t *testing.T) {
+	run := behindFence(t, fencing.ByPod|fencing.ByTerm)
 	first, old := run("pod-a")
 	if err := first.stop(); err != nil {
 		t.Errorf("pod-a stopped with %v", err)
@@ -74,5 +81,24 @@ func TestOperator_IsFencedOffWhenItsTermIsOver(t *testing.T) {
 	}
 	if err := second.stop(); err != nil {
 		t.Errorf("pod-b stopped with %v", err)
+	}
+}
+
+// By pod nothing is stamped, and whoever has no term may write too.
+func TestOperator_BehindAFenceByPodStampsNothing(t *testing.T) {
+	run := behindFence(t, fencing.ByPod)
+	leader, present := run("pod-a")
+	if present.err != nil {
+		t.Errorf("the leader's write: %v", present.err)
+	}
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"data":{"by":"somebody else"}}`))
+	if err := leader.GetClient().Patch(t.Context(), present.object, patch); err != nil {
+		t.Errorf("a write without a term: %v", err)
+	}
+	if len(present.object.Annotations) > 0 {
+		t.Errorf("the object has annotations: %v", present.object.Annotations)
+	}
+	if err := leader.stop(); err != nil {
+		t.Errorf("the leader stopped with %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
 // What controller-runtime expects of an Elector that is added to a Manager.
@@ -80,7 +81,7 @@ func New(cfg *rest.Config, opts crmanager.Options, more ...Option) (crmanager.Ma
 			option(&o)
 		}
 	}
-	if err := refuse(cfg, opts); err != nil {
+	if err := refuse(cfg, opts, o); err != nil {
 		return nil, err
 	}
 	m := &electedManager{grace: defaultGracefulShutdownTimeout, logger: opts.Logger, stopping: make(chan struct{}), ended: make(chan struct{})}
@@ -110,7 +111,7 @@ func ElectorOf(mgr crmanager.Manager) *leaderelection.Elector {
 }
 
 // refuse names what New cannot do.
-func refuse(cfg *rest.Config, opts crmanager.Options) error {
+func refuse(cfg *rest.Config, opts crmanager.Options, o options) error {
 	var errs []error
 	if cfg == nil {
 		errs = append(errs, errors.New("must specify Config"))
@@ -123,6 +124,9 @@ func refuse(cfg *rest.Config, opts crmanager.Options) error {
 	}
 	if opts.LeaderElectionID == "" {
 		errs = append(errs, errors.New("LeaderElectionID must be configured: it names the Lease"))
+	}
+	if mode := o.fencing; mode != nil && (*mode == 0 || *mode&^(fencing.ByPod|fencing.ByTerm) != 0) {
+		errs = append(errs, fmt.Errorf("WithFencing(%d): give the Fence's mode, fencing.ByPod (%d), fencing.ByTerm (%d), or both", *mode, fencing.ByPod, fencing.ByTerm))
 	}
 	if len(errs) == 0 {
 		return nil
@@ -190,8 +194,8 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 	if opts.Controller.Logger.GetSink() == nil {
 		opts.Controller.Logger = m.logger
 	}
-	if o.fencing {
-		opts.NewClient = fencedClient(opts.NewClient, m.elector)
+	if o.fencing != nil {
+		opts.NewClient = fencedClient(opts.NewClient, *o.fencing, m.elector)
 	}
 	if o.guard {
 		opts.NewClient = guardedClient(opts.NewClient, m.elector)

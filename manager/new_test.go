@@ -30,6 +30,9 @@ func TestNew_RefusesWhatItCannotDoAndSaysWhy(t *testing.T) {
 			t.Errorf("New returned %v and %v, want an error alone that says %q", mgr, err, want)
 		}
 	}
+	if _, err := manager.New(&rest.Config{}, managerOptions("default", &logs{}), manager.WithFencing(4)); err == nil || !strings.Contains(err.Error(), "WithFencing(4)") {
+		t.Errorf("with a mode that there is not New returned %v", err)
+	}
 	if _, err := manager.New(nil, managerOptions("default", &logs{})); err == nil || !strings.Contains(err.Error(), "must specify Config") {
 		t.Errorf("without a config New returned %v", err)
 	}

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
 // An Option says more about the election of a Manager made by New than
@@ -12,7 +13,7 @@ type options struct {
 	identity string
 	keep     bool
 	guard    bool
-	fencing  bool
+	fencing  *fencing.Mode
 	label    *LeaderLabel
 	check    bool
 	elector  []leaderelection.Option
@@ -40,14 +41,18 @@ func WithWriteGuard() Option {
 	return func(o *options) { o.guard = true }
 }
 
-// WithFencing makes the Manager's client stamp what it writes with the term, for
-// Fences ByTerm, and find out what the API server's refusal of a stale write means:
-// see StampTransport and RetryTransport of package leaderelection/fencing. Writes
-// whose context carries no term are refused with fencing.ErrNoTerm, so the same
-// holds as for WithWriteGuard, which may be given too. GetHTTPClient is not changed.
-// Without LeaderElection it has no effect. Default: nothing is stamped.
-func WithFencing() Option {
-	return func(o *options) { o.fencing = true }
+// WithFencing says which kind of Fence the Manager's client writes through. It finds
+// out what the API server's refusal of a stale write means, see RetryTransport of
+// package leaderelection/fencing.
+//
+// For a Fence ByTerm, alone or with ByPod, it also stamps what it writes with the
+// term, see StampTransport there. Writes whose context carries no term are then
+// refused with fencing.ErrNoTerm, so the same holds as for WithWriteGuard, which may
+// be given too. GetHTTPClient is not changed. Without LeaderElection it has no effect.
+// Default: refusals are returned at once, and nothing is stamped, which is enough for
+// a Fence ByPod if controllers try again.
+func WithFencing(mode fencing.Mode) Option {
+	return func(o *options) { o.fencing = &mode }
 }
 
 // WithRightsCheck has the Manager ask the API server, when it begins to campaign and
