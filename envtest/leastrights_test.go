@@ -9,9 +9,17 @@ import (
 	"strings"
 	"testing"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/record"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
@@ -24,7 +32,6 @@ func TestRights_SufficeForAnElection(t *testing.T) {
 	for name, change := range map[string]func(*rights.Uses){
 		"watching":      func(*rights.Uses) {},
 		"without watch": func(u *rights.Uses) { u.WithoutWatch = true },
-		"events":        func(u *rights.Uses) { u.Events = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newParallelStage(t, calm)
@@ -52,7 +59,7 @@ func TestRights_SufficeForAnElection(t *testing.T) {
 func TestRights_EachThatIsMissingIsNamed(t *testing.T) {
 	s := newParallelStage(t, calm)
 	uses := s.uses()
-	uses.Events, uses.Route = true, true
+	uses.Events, uses.Route, uses.SharedWatch = true, true, true
 	all := uses.Rights()
 	for i, right := range all {
 		account := s.cp.ServiceAccount(t, fmt.Sprintf("less-%d", i), s.namespace,
@@ -77,22 +84,128 @@ func TestRights_EachThatIsMissingIsNamed(t *testing.T) {
 	}
 }
 
-// Each right is needed: without it an election meets a refusal, and says so.
+// Each right is needed: what is said to follow without it does.
 func TestRights_EachIsNeeded(t *testing.T) {
 	t.Parallel()
-	for i, right := range (rights.Uses{}).Rights() {
+	all := rights.Uses{}.Rights()
+	for i, right := range all {
 		t.Run(right.Verb, func(t *testing.T) {
 			s := newParallelStage(t, calm)
-			all := s.uses().Rights()
-			rules := rights.Rules(slices.Delete(all, i, i+1), s.namespace)
+			rules := rights.Rules(slices.Delete(s.uses().Rights(), i, i+1), s.namespace)
 			c := s.candidate("pod-1", envtest.AsUser(s.cp.User(t, "less", s.namespace, rules...)))
-			c.run()
-			awaitAnswer(t, func(context.Context) error {
-				if !strings.Contains(s.logs.String(), "forbidden") {
-					return fmt.Errorf("nothing is forbidden: %s", s.logs)
+			switch right.Verb {
+			case "create", "get":
+				c.run()
+				for range 3 {
+					c.awaitRead()
 				}
-				return nil
-			})
+				if c.elector.IsLeader() {
+					t.Error("it leads although it cannot make the Lease")
+				}
+				s.makeLease()
+				c.awaitTerm()
+			case "update":
+				s.makeLease()
+				c.run().awaitRenewals(3) // which are claims, and refused
+				if c.elector.IsLeader() || s.holder() != "" {
+					t.Errorf("IsLeader is %v, and the Lease names %q", c.elector.IsLeader(), s.holder())
+				}
+			case "watch":
+				c.run().awaitTerm()
+				if c.elector.State().Watching {
+					t.Error("it watches")
+				}
+			default:
+				t.Errorf("nothing is known of the right to %v", right)
+			}
+			if !strings.Contains(s.logs.String(), "forbidden") {
+				t.Errorf("that something is forbidden was not logged:\n%s", s.logs)
+			}
 		})
 	}
+}
+
+// makeLease makes the Lease as it is before anybody has claimed it.
+func (s *stage) makeLease() {
+	s.Helper()
+	ctx, cancel := within()
+	defer cancel()
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: leaseName}}
+	_, err := s.cp.Admin().Clientset().CoordinationV1().Leases(s.namespace).Create(ctx, lease, metav1.CreateOptions{})
+	must(s.T, err)
+}
+
+// An event that happens again within minutes is not created again, but patched.
+func TestRights_SufficeForEvents(t *testing.T) {
+	t.Parallel()
+	for _, verbs := range [][]string{{"create", "patch"}, {"create"}} {
+		t.Run(strings.Join(verbs, " and "), func(t *testing.T) {
+			s := newParallelStage(t, calm)
+			uses := s.uses()
+			uses.Events = true
+			rules := slices.DeleteFunc(uses.Rights(), func(r rights.Right) bool { return r.Resource == "events" && !slices.Contains(verbs, r.Verb) })
+			user := s.cp.User(t, "recorder", s.namespace, rights.Rules(rules, s.namespace)...)
+			broadcaster := record.NewBroadcaster()
+			t.Cleanup(broadcaster.Shutdown)
+			sink := s.cp.Client("events", envtest.AsUser(user))
+			broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: sink.Clientset().CoreV1().Events("")})
+			lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: leaseName}}
+			recorder := broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "test"})
+			for _, what := range []string{"again", "again", "last"} {
+				recorder.Event(lease, corev1.EventTypeNormal, "Test", what)
+			}
+			awaitAnswer(t, func(ctx context.Context) error { return s.eventRecorded(ctx, "last") })
+			if n := s.countOfEvent("again"); n != int32(len(verbs)) {
+				t.Errorf("an event that happened twice was counted %d times", n)
+			}
+		})
+	}
+}
+
+// Neither entering itself as heir nor writing through a Fence takes a right more.
+func TestRights_SufficeForTheHeir(t *testing.T) {
+	s := newParallelStage(t, calm)
+	user := s.cp.User(t, "least", s.namespace, rights.Rules(s.uses().Rights(), s.namespace)...)
+	first := s.candidate("pod-1", envtest.AsUser(user)).run()
+	first.awaitTerm()
+	second := s.candidate("pod-2", envtest.AsUser(user)).run()
+	ctx, cancel := within()
+	defer cancel()
+	for state := range second.elector.Changes(ctx) {
+		if state.Heir == "pod-2" {
+			return
+		}
+	}
+	t.Errorf("the follower has not become the heir: %+v\n%s", second.elector.State(), s.logs)
+}
+
+func TestRights_SufficeBehindAFence(t *testing.T) {
+	t.Parallel()
+	p := newPaddock(t, shared.get(t))
+	own := []string{"create", "update"}
+	p.account = p.cp.ServiceAccount(t, "least", p.namespace, append(
+		rights.Rules(rights.Uses{LeaseNamespace: p.namespace, LeaseName: leaseName}.Rights(), p.namespace),
+		rbacv1.PolicyRule{Verbs: own, APIGroups: []string{""}, Resources: []string{"configmaps"}})...)
+	p.fence.ServiceAccount, p.fence.Mode = p.account.Name, fencing.ByPod|fencing.ByTerm
+	p.enforce()
+	leader := p.reign("pod-a")
+	_, err := leader.CoreV1().ConfigMaps(p.namespace).Create(leader.ctx, p.configMap("a"), metav1.CreateOptions{})
+	must(t, err)
+	_, err = leader.CoreV1().ConfigMaps(p.namespace).Update(leader.ctx, p.configMap("a"), metav1.UpdateOptions{})
+	must(t, err)
+}
+
+// countOfEvent is how often an event about the Lease with that message happened.
+func (s *stage) countOfEvent(message string) (n int32) {
+	s.Helper()
+	ctx, cancel := within()
+	defer cancel()
+	list, err := s.cp.Admin().Clientset().CoreV1().Events(s.namespace).List(ctx, metav1.ListOptions{})
+	must(s.T, err)
+	for _, event := range list.Items {
+		if event.InvolvedObject.Name == leaseName && event.Message == message {
+			n += event.Count
+		}
+	}
+	return n
 }

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -35,10 +36,11 @@ func run(args []string, out, help io.Writer) error {
 	flags := flag.NewFlagSet("rights", flag.ContinueOnError)
 	flags.SetOutput(help)
 	lease := flags.String("lease", "", "`namespace/name` of the Lease")
-	account := flags.String("service-account", "", "`name` of the service account, or namespace/name")
+	account := flags.String("service-account", "", "`name` of the service account, or namespace/name; its namespace is that of the Pods if it is not given")
 	name := flags.String("name", "", "`name` of the Role and its binding; default: the Lease's name")
 	flags.BoolVar(&uses.WithoutWatch, "without-watch", false, "it polls the Lease instead of watching it")
-	flags.BoolVar(&uses.Events, "events", false, "it records events, as package manager does")
+	flags.BoolVar(&uses.SharedWatch, "shared-watch", false, "its electors share one watch of all Leases of the namespace")
+	flags.BoolVar(&uses.Events, "events", false, "it records events, as package manager does: on the Lease and, with -pod-namespace, on its Pod")
 	flags.BoolVar(&uses.Route, "route", false, "it labels the leader's Pod")
 	flags.StringVar(&uses.PodNamespace, "pod-namespace", "", "`namespace` of the Pods, if it is not the Lease's")
 	if err := flags.Parse(args); err != nil {
@@ -47,15 +49,19 @@ func run(args []string, out, help io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("%q: only flags are expected", flags.Arg(0))
 	}
-	var found bool
-	if uses.LeaseNamespace, uses.LeaseName, found = strings.Cut(*lease, "/"); !found || uses.LeaseNamespace == "" || uses.LeaseName == "" {
+	if uses.WithoutWatch && uses.SharedWatch {
+		return errors.New("-without-watch and -shared-watch exclude each other")
+	}
+	var ok bool
+	if uses.LeaseNamespace, uses.LeaseName, ok = cut(*lease); !ok {
 		return fmt.Errorf("-lease (%q) must be namespace/name", *lease)
 	}
-	accountNamespace, accountName, found := strings.Cut(*account, "/")
-	if !found {
-		accountNamespace, accountName = uses.LeaseNamespace, *account
+	full := *account
+	if !strings.Contains(full, "/") {
+		full = cmp.Or(uses.PodNamespace, uses.LeaseNamespace) + "/" + full
 	}
-	if accountName == "" || accountNamespace == "" {
+	accountNamespace, accountName, ok := cut(full)
+	if !ok {
 		return fmt.Errorf("-service-account (%q) must be name or namespace/name", *account)
 	}
 	if *name == "" {
@@ -67,6 +73,12 @@ func run(args []string, out, help io.Writer) error {
 		objects = append(objects, roles[i], bindings[i])
 	}
 	return write(out, objects...)
+}
+
+// cut takes a namespace and a name apart.
+func cut(text string) (namespace, name string, ok bool) {
+	namespace, name, _ = strings.Cut(text, "/")
+	return namespace, name, namespace != "" && name != "" && !strings.Contains(name, "/")
 }
 
 func write(out io.Writer, objects ...runtime.Object) error {

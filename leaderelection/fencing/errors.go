@@ -26,7 +26,7 @@ var (
 // server has words of its own: they name the policy, and so the Lease unless the
 // Fence was given a Name.
 func IsStale(err error) bool {
-	if status, ok := err.(apierrors.APIStatus); ok { //nolint:errorlint // the tree is walked below
+	if status, ok := err.(apierrors.APIStatus); ok { // the tree is walked below
 		return isRefusal(status.Status().Message)
 	}
 	switch err := err.(type) { //nolint:errorlint // as above

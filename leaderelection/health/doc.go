@@ -38,6 +38,6 @@
 // With [WithReview] the API server is asked (SelfSubjectAccessReviews, which
 // everybody may create, for get, create and update), at most every five minutes, or
 // every ten seconds while something is missing. Without it a missing right shows at
-// the first write that is refused. A missing right to watch, or to record events,
-// makes nobody unready: the election works without.
+// the first write that is refused. A missing right to watch, to record events, or to
+// create a Lease that exists makes nobody unready: the election works without.
 package health

@@ -117,6 +117,7 @@ type patient struct {
 	mu     sync.Mutex
 	denied map[string]error // by what the request was for
 	review review
+	exists bool // the Lease
 }
 
 func (p *patient) name() string {

@@ -226,6 +226,23 @@ func TestReady_AsksForTheRightsOfAFollowerThatHasWrittenNothing(t *testing.T) {
 	})
 }
 
+// RBAC cannot limit the right to create a Lease to a name: who makes the Lease
+// beforehand need not give it.
+func TestReady_NeedsNoRightToMakeALeaseThatExists(t *testing.T) {
+	inBubble(t, func(w *ward) {
+		reviewer, verb := newReviewer(), "create"
+		reviewer.denied.Store(&verb)
+		h := health.New(health.WithReview(reviewer))
+		w.server.Client("a").Deny("create")
+		w.run(h, "a", w.server.Client("a").Clientset(), leaderelection.Callbacks{})
+		time.Sleep(time.Second)
+		w.want("there is no Lease", h.Ready, "missing right: create leases.coordination.k8s.io")
+		w.run(nil, "z", w.server.Client("z").Clientset(), leaderelection.Callbacks{})
+		time.Sleep(30 * time.Second)
+		w.want("somebody has made it", h.Ready, "")
+	})
+}
+
 func TestReady_DoesWithoutAReviewThatFails(t *testing.T) {
 	inBubble(t, func(w *ward) {
 		reviewer := newReviewer()

@@ -22,7 +22,7 @@ const (
 type review struct {
 	busy    bool
 	until   time.Time // it holds
-	missing []string  // verbs
+	missing []rights.Right
 }
 
 // rights returns an error if rights are known to be missing: the API server's own
@@ -34,8 +34,8 @@ func (p *patient) rights(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.review.missing) > 0 {
-		return fmt.Errorf("missing right: %s", strings.Join(p.review.missing, ", "))
+	if missing := p.missingLocked(); len(missing) > 0 {
+		return fmt.Errorf("missing right: %s", strings.Join(missing, ", "))
 	}
 	for _, what := range []string{leaderelection.RequestRead, leaderelection.RequestClaim, leaderelection.RequestRenew, leaderelection.RequestHeir} {
 		if err := p.denied[what]; err != nil {
@@ -43,6 +43,20 @@ func (p *patient) rights(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// missingLocked names what is missing. Of a Lease that somebody holds or has held
+// nobody needs the right to create it, which RBAC cannot limit to a name.
+func (p *patient) missingLocked() []string {
+	p.exists = p.exists || p.elector.GetLeader() != ""
+	var names []string
+	for _, r := range p.review.missing {
+		if r.Verb == "create" && p.exists {
+			continue
+		}
+		names = append(names, r.String())
+	}
+	return names
 }
 
 // mayAsk reports whether it is time for a review, and nobody else makes one.
@@ -57,26 +71,22 @@ func (p *patient) mayAsk() bool {
 }
 
 // ask makes a review of the rights without which there is no election.
-func (p *patient) ask(ctx context.Context) (missing []string, err error) {
+func (p *patient) ask(ctx context.Context) ([]rights.Right, error) {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
-	lacking, err := rights.Missing(ctx, p.reviewer, rights.Uses{
+	return rights.Missing(ctx, p.reviewer, rights.Uses{
 		LeaseNamespace: p.config.LeaseNamespace, LeaseName: p.config.LeaseName, WithoutWatch: true,
 	})
-	for _, r := range lacking {
-		missing = append(missing, r.String())
-	}
-	return missing, err
 }
 
 // reviewed takes in a review. One that could not be made leaves what was known; a
 // right that is there now takes away what was refused before.
-func (p *patient) reviewed(missing []string, err error) {
+func (p *patient) reviewed(missing []rights.Right, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.review.busy = false
 	switch {
-	case err != nil:
+	case err != nil && len(missing) == 0:
 		p.review.until = time.Now().Add(missingFor)
 	case len(missing) > 0:
 		p.review = review{until: time.Now().Add(missingFor), missing: missing}

@@ -2,6 +2,7 @@ package rights
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -12,7 +13,8 @@ import (
 )
 
 // Missing asks the API server which rights that the uses need the clientset's own
-// user lacks. Every authenticated user may ask.
+// user lacks. Every authenticated user may ask. With an error it returns those that
+// are missing as far as it got answers.
 func Missing(ctx context.Context, clientset kubernetes.Interface, uses Uses) ([]Right, error) {
 	reviews := clientset.AuthorizationV1().SelfSubjectAccessReviews()
 	return missing(uses, func(attributes *authorizationv1.ResourceAttributes) (authorizationv1.SubjectAccessReviewStatus, error) {
@@ -45,33 +47,37 @@ func MissingOf(ctx context.Context, clientset kubernetes.Interface, namespace, a
 
 func missing(uses Uses, ask func(*authorizationv1.ResourceAttributes) (authorizationv1.SubjectAccessReviewStatus, error)) ([]Right, error) {
 	var lacking []Right
+	var errs []error
 	for _, r := range uses.Rights() {
 		status, err := ask(&authorizationv1.ResourceAttributes{
 			Namespace: r.Namespace, Verb: r.Verb, Group: r.Group, Resource: r.Resource, Name: r.Name,
 		})
 		if err != nil {
-			return nil, fmt.Errorf("asking for the right to %v: %w", r, err)
-		}
-		if !status.Allowed {
+			errs = append(errs, fmt.Errorf("asking for the right to %v: %w", r, err))
+		} else if !status.Allowed {
 			lacking = append(lacking, r)
 		}
 	}
-	return lacking, nil
+	return lacking, errors.Join(errs...)
 }
 
 // preflightTimeout bounds a preflight: it asks a handful of questions.
 const preflightTimeout = 10 * time.Second
 
-// Preflight looks, before an election begins or beside it, for rights that are
-// missing, and warns of each. It changes nothing and returns after ten seconds at
-// the latest: an election waits for its rights anyway.
+// Preflight looks, beside an election that begins, for rights that are missing, and
+// warns of each:
+//
+//	go rights.Preflight(ctx, clientset, uses, logger)
+//	err := elector.Run(ctx)
+//
+// It changes nothing and returns after ten seconds at the latest: an election waits
+// for its rights anyway. Package manager does it by itself.
 func Preflight(ctx context.Context, clientset kubernetes.Interface, uses Uses, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()
 	lacking, err := Missing(ctx, clientset, uses)
-	if err != nil {
-		logger.Debug("The rights of the election are not known", "err", err)
-		return
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+		logger.Info("Not all rights of the election are known", "err", err)
 	}
 	for _, r := range lacking {
 		logger.Warn("A right is missing", "right", r.String(), "without", r.Without)

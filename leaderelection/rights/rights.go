@@ -7,6 +7,7 @@
 package rights
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -24,12 +25,18 @@ type Uses struct {
 	// WithoutWatch is for programs that are to poll the Lease, as client-go does.
 	WithoutWatch bool
 
-	// Events is for those that record events on the Lease, as package manager does.
+	// SharedWatch is for those whose electors share one watch of all Leases of the
+	// namespace, see leaderelection.WithSharedWatch.
+	SharedWatch bool
+
+	// Events is for those that record events on the Lease and, if PodNamespace is
+	// given, on the leader's Pod, as package manager does.
 	Events bool
 
 	// Route is for those that label the leader's Pod, see manager.WithLeaderLabel.
-	// The Pods are supposed to be in PodNamespace; default: LeaseNamespace.
-	Route        bool
+	Route bool
+
+	// PodNamespace is where the replicas' Pods are. Default for Route: LeaseNamespace.
 	PodNamespace string
 }
 
@@ -70,29 +77,39 @@ func (u Uses) Rights() []Right {
 		return Right{Verb: verb, Group: "coordination.k8s.io", Resource: "leases", Namespace: u.LeaseNamespace, Name: name, Without: without}
 	}
 	all := []Right{
-		lease("create", "", "nobody can lead until somebody else has made the Lease"), // RBAC cannot limit it to a name
-		lease("get", u.LeaseName, "it sees a leader by the watch only, and cannot find out what became of a lost reply"),
+		lease("create", "", "it cannot lead until somebody else has made the Lease"), // RBAC cannot limit it to a name
+		lease("get", u.LeaseName, "it cannot lead until somebody else has made the Lease, nor at all without the right to watch it, "+
+			"and it cannot find out what became of a lost reply"),
 		lease("update", u.LeaseName, "it can neither claim the Lease when it exists, nor renew or release it"),
 	}
-	if !u.WithoutWatch {
-		all = append(all, lease("watch", u.LeaseName, "it polls the Lease: a handover takes seconds, not milliseconds"))
+	const polls = "it polls the Lease: a handover takes seconds, not milliseconds"
+	switch {
+	case u.WithoutWatch:
+	case u.SharedWatch:
+		all = append(all, lease("watch", "", polls))
+	default:
+		all = append(all, lease("watch", u.LeaseName, polls))
 	}
 	if u.Events {
-		for _, verb := range []string{"create", "patch"} {
-			all = append(all, Right{Verb: verb, Resource: "events", Namespace: u.LeaseNamespace,
-				Without: "events of the election are missing; nothing else"})
+		all = append(all, events(u.LeaseNamespace)...)
+		if u.PodNamespace != "" && u.PodNamespace != u.LeaseNamespace {
+			all = append(all, events(u.PodNamespace)...)
 		}
 	}
 	if u.Route {
-		namespace := u.PodNamespace
-		if namespace == "" {
-			namespace = u.LeaseNamespace
-		}
+		namespace := cmp.Or(u.PodNamespace, u.LeaseNamespace)
 		all = append(all,
 			Right{Verb: "list", Resource: "pods", Namespace: namespace, Without: "labels that dead leaders left stay"},
 			Right{Verb: "patch", Resource: "pods", Namespace: namespace, Without: "no Pod is labelled: the Service of the leader has no endpoint"})
 	}
 	return all
+}
+
+func events(namespace string) []Right {
+	return []Right{
+		{Verb: "create", Resource: "events", Namespace: namespace, Without: "events of the election are missing; nothing else"},
+		{Verb: "patch", Resource: "events", Namespace: namespace, Without: "events that happen again are not counted; nothing else"},
+	}
 }
 
 // Rules are the rights in that namespace, as a Role has them.
