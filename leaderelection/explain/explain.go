@@ -3,7 +3,6 @@ package explain
 import (
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 	"time"
 
@@ -30,7 +29,8 @@ func Explain(s Seen, now time.Time) Answer {
 	a.Lease = s.lease.Namespace + "/" + s.lease.Name
 	a.Version, a.Transitions = s.lease.ResourceVersion, transitionsOf(s.lease)
 	a.Writer = writerOf(s.lease)
-	a.Heir = heirOf(s.lease)
+	heritage, _ := mark.HeritageOf(s.lease)
+	a.Heir = heritage.Identity
 	a.Terms = termsOf(s.lease)
 	if holderOf(s.lease) == "" {
 		a.free(s)
@@ -142,7 +142,7 @@ func (a *Answer) age(s Seen) (time.Duration, bool) {
 
 // writerOf tells an Elector of ours by marks that belong to what the Lease says now.
 func writerOf(lease *coordinationv1.Lease) Writer {
-	_, inherits := heirIn(lease)
+	_, inherits := mark.HeritageOf(lease)
 	w := Writer{Incumbent: inherits || mark.IsReleased(lease)}
 	var newest *metav1.Time
 	for _, entry := range lease.ManagedFields {
@@ -154,22 +154,6 @@ func writerOf(lease *coordinationv1.Lease) Writer {
 		}
 	}
 	return w
-}
-
-// heirIn reads the annotation that names the heir, if it belongs to the term that
-// the Lease shows. Its value begins with that term's acquireTime.
-func heirIn(lease *coordinationv1.Lease) (string, bool) {
-	fields := strings.SplitN(lease.Annotations[mark.Heir], " ", 4)
-	acquired := lease.Spec.AcquireTime
-	if len(fields) != 4 || acquired == nil || fields[0] != strconv.FormatInt(acquired.UnixMicro(), 10) {
-		return "", false
-	}
-	return fields[3], true
-}
-
-func heirOf(lease *coordinationv1.Lease) string {
-	heir, _ := heirIn(lease)
-	return heir
 }
 
 func termsOf(lease *coordinationv1.Lease) []Term {

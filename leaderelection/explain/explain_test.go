@@ -90,6 +90,29 @@ func TestExplain_NotesWhatIsOdd(t *testing.T) {
 	}
 }
 
+// An heir whom electors do not believe in is none.
+func TestExplain_BelievesInTheHeirWhomElectorsBelieveIn(t *testing.T) {
+	for text, want := range map[string]string{
+		"1767355200000000 0 1 b":          "b",
+		"1767355200000000 -7 1 b c":       "b c",
+		"1767355200000000 high 1 b":       "",
+		"1767355200000000 0 yesterday b":  "",
+		"1767355200000000 9999999999 1 b": "",
+		"1767355200000001 0 1 b":          "",
+		"1767355200000000 0 b":            "",
+		"1767355200000000 0 1 ":           "",
+		" 1767355200000000 0 1 b":         "",
+		"1767355200000000\t0\t1\tb":       "",
+	} {
+		held := lease("a", 0, 0)
+		held.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/heir": text}
+		a := explained(1, look{held, 1})
+		if a.Heir != want || a.Writer.Incumbent != (want != "" || strings.HasSuffix(text, "1 ")) {
+			t.Errorf("%q: the heir is %q, want %q; ours: %v", text, a.Heir, want, a.Writer.Incumbent)
+		}
+	}
+}
+
 func TestAnswer_ReadsWell(t *testing.T) {
 	held := lease("pod-1", 0, 4)
 	held.ResourceVersion = "77"
