@@ -37,7 +37,7 @@ func (f *follower) lookForFences(ctx context.Context) *explain.Fences {
 	if err != nil {
 		return &explain.Fences{Problem: problem(err)}
 	}
-	return &explain.Fences{Found: explain.FencesOf(f.namespace, f.name, policies.Items, bindings.Items)}
+	return &explain.Fences{Found: explain.FencesOf(metav1.ObjectMeta{Namespace: f.namespace, Name: f.name}, policies.Items, bindings.Items)}
 }
 
 func (f *follower) lookIntoRights(ctx context.Context) *explain.Rights {
