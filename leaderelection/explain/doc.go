@@ -17,6 +17,11 @@
 // Certain. Candidates do not go by the times in the Lease either: each waits for
 // LeaseDuration after it last saw a change itself.
 //
+// That nothing was heard says nothing: the leader may renew, and its renewals not
+// arrive here. A Lease has lapsed only if it was looked at after its time and found
+// unchanged. So [Seen] wants to be told, too, that nothing has changed; without any
+// news for as long as [Patience] an Answer is not Certain, and says so.
+//
 // Nothing in a Lease is believed beyond what it says: everybody with the right to
 // write the Lease can write the annotations, too.
 package explain
