@@ -7,8 +7,9 @@
 //	seen = seen.After(lease, time.Now()) // for each state of the Lease, in order
 //	fmt.Print(explain.Explain(seen, time.Now()))
 //
-// An [Answer] is a pure function of what was seen and when. Command hack/explain
-// shows it for a Lease in a cluster, as text or JSON, and follows it live.
+// An [Answer] is a pure function of what was seen and when. A [Follower] follows a
+// Lease in a cluster and keeps contact; [LookForFences] and [LookIntoRights] ask for
+// what stands around it. Command hack/explain shows all that for a Lease in a cluster, as text or JSON, and follows it live.
 //
 // # What can be known
 //
