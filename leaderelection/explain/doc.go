@@ -9,7 +9,7 @@
 //
 // An [Answer] is a pure function of what was seen and when. A [Follower] follows a
 // Lease in a cluster and keeps contact; [LookForFences] and [LookIntoRights] ask for
-// what stands around it. Command hack/explain shows all that for a Lease in a cluster, as text or JSON, and follows it live.
+// what stands around it. Command hack/explain shows all that as text or JSON.
 //
 // # What can be known
 //
