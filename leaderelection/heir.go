@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"strconv"
-	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -54,19 +52,8 @@ func (h heir) inscription(acquired int64) string {
 // heirOf reads the annotation. ok reports whether the Lease's leader understands
 // heirs at all; with foreign leaders nobody enters himself.
 func heirOf(lease *coordinationv1.Lease) (h heir, ok bool) {
-	if lease == nil || lease.Spec.AcquireTime == nil {
-		return heir{}, false
-	}
-	fields := strings.SplitN(lease.Annotations[heirAnnotation], " ", 4)
-	if len(fields) != 4 || fields[0] != strconv.FormatInt(lease.Spec.AcquireTime.UnixMicro(), 10) {
-		return heir{}, false
-	}
-	priority, errPriority := strconv.ParseInt(fields[1], 10, 32)
-	started, errStarted := strconv.ParseInt(fields[2], 10, 64)
-	if errPriority != nil || errStarted != nil {
-		return heir{}, false
-	}
-	return heir{identity: fields[3], priority: int32(priority), started: started}, true
+	written, ok := mark.HeritageOf(lease)
+	return heir{identity: written.Identity, priority: written.Priority, started: written.Started}, ok
 }
 
 // heir is who claims first. A Lease that was deleted leaves its heir behind.

@@ -3,52 +3,61 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/explain"
 )
 
-// requestTimeout bounds each request but the watch.
-const requestTimeout = 10 * time.Second
-
-// A follower sees the Lease, and tells.
-type follower struct {
+// A teller tells what is heard of the Lease.
+type teller struct {
 	*options
-	clientset kubernetes.Interface
-	out       io.Writer
-	complain  func(error) // about what may pass
-	seen      explain.Seen
-	told      string
-	details   details
+	out      io.Writer
+	complain func(error) // about what may pass
+	around   *surroundings
+	told     *explain.Answer // the last one; nil at first
+	failed   error           // nobody listens any more
 }
 
 func (o *options) explain(ctx context.Context, clientset kubernetes.Interface, out io.Writer, complain func(error)) (int, error) {
-	f := &follower{options: o, clientset: clientset, out: out, complain: complain}
-	version, err := f.look(ctx)
-	if err != nil {
+	t := &teller{options: o, out: out, complain: complain,
+		around: &surroundings{options: o, clientset: clientset, known: make(chan struct{})}}
+	ctx, cancel := context.WithCancel(ctx)
+	looked := make(chan struct{})
+	defer func() { cancel(); <-looked }()
+	go func() { defer close(looked); t.around.keep(ctx) }()
+	follower := explain.Follower{Leases: clientset.CoordinationV1().Leases(o.namespace), Name: o.name}
+	if o.follow {
+		return t.always(ctx, follower)
+	}
+	return t.once(ctx, follower)
+}
+
+// once tells one answer, as certain as can be had soon.
+func (t *teller) once(ctx context.Context, follower explain.Follower) (int, error) {
+	waiting, enough := context.WithCancel(ctx)
+	defer enough()
+	var answer *explain.Answer
+	follower.Hear = func(seen explain.Seen) bool {
+		if answer == nil {
+			time.AfterFunc(t.wait, enough)
+		}
+		answer = new(t.answer(seen))
+		return !answer.Certain && t.wait > 0
+	}
+	// Without the right to watch it is looked at, and at worst the answer goes by the
+	// leader's clock.
+	if err := follower.Run(waiting); err != nil {
 		return cannotTell, err
 	}
-	f.details = f.lookAround(ctx)
-	if o.follow {
-		return f.forever(ctx, version)
+	if answer == nil {
+		return cannotTell, context.Cause(ctx)
 	}
-	wait, cancel := context.WithTimeout(ctx, o.wait)
-	defer cancel()
-	answer := f.answer()
-	if !answer.Certain && o.wait > 0 {
-		// Without the right to watch the answer goes by the leader's clock.
-		_ = f.watch(wait, version, func() bool { return f.seen.Changed() })
-	}
-	answer = f.answer()
-	if err := f.tell(answer); err != nil {
+	t.around.describe(answer)
+	if err := t.tell(answer); err != nil {
 		return cannotTell, err
 	}
 	if answer.Nobody() {
@@ -57,125 +66,53 @@ func (o *options) explain(ctx context.Context, clientset kubernetes.Interface, o
 	return somebodyLeads, nil
 }
 
-// forever follows until ctx is done. A watch that ends is followed by a look.
-func (f *follower) forever(ctx context.Context, version string) (int, error) {
-	if err := f.tell(f.answer()); err != nil {
+// always tells each change until ctx is done.
+func (t *teller) always(ctx context.Context, follower explain.Follower) (int, error) {
+	follower.Hear = func(seen explain.Seen) bool {
+		answer := t.answer(seen)
+		t.around.describe(&answer)
+		t.failed = t.tellChange(&answer)
+		return t.failed == nil
+	}
+	follower.Trouble = func(err error) {
+		if err == nil {
+			err = errors.New("the Lease is read and watched again")
+		}
+		t.complain(err)
+	}
+	if err := errors.Join(follower.Run(ctx), t.failed); err != nil {
 		return cannotTell, err
 	}
-	for {
-		var telling error
-		err := f.watch(ctx, version, func() bool { telling = f.tellChange(); return telling != nil })
-		if telling != nil {
-			return cannotTell, telling
-		}
-		if err := f.pause(ctx, time.Second); err != nil {
-			return cannotTell, err
-		}
-		if ctx.Err() != nil {
-			return somebodyLeads, nil
-		}
-		var looking error
-		if version, looking = f.look(ctx); looking != nil && err == nil {
-			err = looking
-		}
-		if err != nil && ctx.Err() == nil && !apierrors.IsForbidden(err) {
-			f.complain(err)
-		}
-	}
+	return somebodyLeads, nil
 }
 
-// pause waits, and tells what time brings.
-func (f *follower) pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-	return f.tellChange()
-}
-
-// look reads the Lease, and returns from which version on it is to be watched.
-func (f *follower) look(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	lease, err := f.clientset.CoordinationV1().Leases(f.namespace).Get(ctx, f.name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		f.seen = f.seen.After(nil, time.Now())
-		return "", nil
-	case err != nil:
-		return "", err
-	}
-	f.seen = f.seen.After(lease, time.Now())
-	return lease.ResourceVersion, nil
-}
-
-// watch takes in what happens to the Lease until done says so, ctx ends or the
-// watch does.
-func (f *follower) watch(ctx context.Context, version string, done func() bool) error {
-	stream, err := f.clientset.CoordinationV1().Leases(f.namespace).Watch(ctx, metav1.ListOptions{
-		FieldSelector: "metadata.name=" + f.name, ResourceVersion: version,
-	})
-	if err != nil {
-		return err
-	}
-	defer stream.Stop()
-	ticker := time.NewTicker(200 * time.Millisecond)
-	defer ticker.Stop()
-	for !done() {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C: // a Lease lapses without an event
-		case event, open := <-stream.ResultChan():
-			if !open {
-				return nil
-			}
-			if event.Type == watch.Error {
-				return apierrors.FromObject(event.Object)
-			}
-			f.take(event)
-		}
-	}
-	return nil
-}
-
-func (f *follower) take(event watch.Event) {
-	lease, ok := event.Object.(*coordinationv1.Lease)
-	switch {
-	case !ok || lease.Name != f.name:
-	case event.Type == watch.Deleted:
-		f.seen = f.seen.After(nil, time.Now())
-	default:
-		f.seen = f.seen.After(lease, time.Now())
-	}
-}
-
-func (f *follower) answer() explain.Answer {
-	a := explain.Explain(f.seen, time.Now())
-	a.Lease = f.namespace + "/" + f.name
-	a.Rights, a.Fences = f.details.rights, f.details.fences
+func (t *teller) answer(seen explain.Seen) explain.Answer {
+	a := explain.Explain(seen, time.Now())
+	a.Lease = t.namespace + "/" + t.name
 	return a
 }
 
-func (f *follower) tell(a explain.Answer) error {
-	f.told = a.Summary()
-	if f.json {
-		return json.NewEncoder(f.out).Encode(a)
+func (t *teller) tell(a *explain.Answer) error {
+	if t.json {
+		return json.NewEncoder(t.out).Encode(a)
 	}
-	_, err := io.WriteString(f.out, a.String())
+	_, err := io.WriteString(t.out, a.String())
 	return err
 }
 
-// tellChange tells what is new, if anything is.
-func (f *follower) tellChange() error {
-	a := f.answer()
-	if a.Summary() == f.told {
-		return nil
+// tellChange tells what is new, if anything is: first everything.
+func (t *teller) tellChange(a *explain.Answer) error {
+	before := t.told
+	update := ""
+	if before != nil {
+		if update = a.Update(*before); update == "" {
+			return nil
+		}
 	}
-	if f.json {
-		return f.tell(a)
+	t.told = a
+	if t.json || before == nil {
+		return t.tell(a)
 	}
-	f.told = a.Summary()
-	_, err := fmt.Fprintf(f.out, "%s  %s\n", a.At.UTC().Format("15:04:05.000"), f.told)
+	_, err := io.WriteString(t.out, update)
 	return err
 }

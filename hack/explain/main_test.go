@@ -7,11 +7,17 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/go-logr/logr"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
@@ -43,6 +49,12 @@ func TestRun_OnARealControlPlane(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("an Elector's Lease", func(t *testing.T) { explainsAnElector(t, cp) })
+	t.Run("controller-runtime's Lease", func(t *testing.T) { explainsControllerRuntime(t, cp) })
+	t.Run("contact is lost", func(t *testing.T) { losesContact(t, cp) })
+}
+
+func explainsAnElector(t *testing.T, cp *envtest.ControlPlane) {
 	namespace := cp.Namespace(t)
 	config, lease := kubeconfig(t, cp), namespace+"/app"
 
@@ -55,37 +67,136 @@ func TestRun_OnARealControlPlane(t *testing.T) {
 	})
 
 	// From here on it is followed live.
-	follow, stop := context.WithCancel(t.Context())
-	reader, writer := io.Pipe()
-	followed := make(chan error, 1)
-	go func() {
-		_, err := run(follow, []string{"-kubeconfig", config, "-w", "-o", "json", lease}, writer, io.Discard)
-		writer.CloseWithError(io.EOF)
-		followed <- err
-	}()
-	answers := json.NewDecoder(reader)
+	answers, stop := followed(t, cp.Admin().Clientset(), lease, nil)
 	awaitAnswer(t, answers, func(a explain.Answer) bool { return a.State == explain.Unused })
-
 	end := campaign(t, cp, namespace)
 	awaitAnswer(t, answers, func(a explain.Answer) bool { return a.State == explain.Led && a.Leader == "pod-1" && a.Certain })
-	code, text := call(t, "-kubeconfig", config, "-wait", "1m", "-service-account", namespace+"/operator", lease)
+	code, text := call(t, "-kubeconfig", config, lease, "-wait", "1m", "-service-account", namespace+"/operator", "-events")
 	if code != somebodyLeads {
 		t.Errorf("the code is %d", code)
 	}
 	for _, want := range []string{
 		"Lease      " + namespace + "/app", "pod-1 leads since ", "Writer     package leaderelection", "?  pod-1",
-		`watch leases.coordination.k8s.io "app"`, "incumbent-fencing." + namespace + ".app refuses",
+		namespace + "/operator lacks rights to campaign, record events:", `watch leases.coordination.k8s.io "app"`, "patch events",
+		"incumbent-fencing." + namespace + ".app refuses the writes of stale leaders that run as " + namespace + "/operator to configmaps",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("it lacks %q:\n%s", want, text)
 		}
 	}
+	_, text = call(t, "-kubeconfig", config, lease, "-service-account", namespace+"/operaotr")
+	if !strings.Contains(text, "there is no service account "+namespace+"/operaotr") {
+		t.Errorf("a misspelt account is not noticed:\n%s", text)
+	}
 	end()
-	awaitAnswer(t, answers, func(a explain.Answer) bool { return a.State == explain.Free && a.Terms[0].End == "released" })
+	a := awaitAnswer(t, answers, func(a explain.Answer) bool { return a.State == explain.Free && a.Terms[0].End == "released" })
+	if a.Fences == nil || a.Fences.At.IsZero() || len(a.Fences.Found) != 1 {
+		t.Errorf("the fences are %+v", a.Fences)
+	}
 	stop()
-	go func() { _, _ = io.Copy(io.Discard, reader) }()
-	if err := <-followed; err != nil {
-		t.Errorf("following ended with %v", err)
+}
+
+// A Lease of controller-runtime's own election is like any other.
+func explainsControllerRuntime(t *testing.T, cp *envtest.ControlPlane) {
+	namespace := cp.Namespace(t)
+	config, lease := kubeconfig(t, cp), namespace+"/theirs"
+	client := cp.Client("theirs")
+	defer client.Close()
+	mgr, err := crmanager.New(client.Config(), crmanager.Options{
+		LeaderElection: true, LeaderElectionID: "theirs", LeaderElectionNamespace: namespace, LeaderElectionReleaseOnCancel: true,
+		Metrics: metricsserver.Options{BindAddress: "0"}, Logger: logr.Discard(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	select {
+	case <-mgr.Elected():
+	case err := <-done:
+		t.Fatalf("the Manager ended: %v", err)
+	}
+	code, text := call(t, "-kubeconfig", config, "-wait", "1m", lease)
+	if code != somebodyLeads || !strings.Contains(text, " leads since ") || strings.Contains(text, "by its own clock") ||
+		!strings.Contains(text, "Writer     another elector") || !strings.Contains(text, "none found") {
+		t.Errorf("while it leads: %d\n%s", code, text)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if code, text = call(t, "-kubeconfig", config, lease); code != nobodyLeads || !strings.Contains(text, "the Lease is free") {
+		t.Errorf("after it has left: %d\n%s", code, text)
+	}
+}
+
+// The leader leads on, and only we do not hear of it.
+func losesContact(t *testing.T, cp *envtest.ControlPlane) {
+	namespace := cp.Namespace(t)
+	defer campaign(t, cp, namespace)()
+	reader := cp.Client("reader")
+	defer reader.Close()
+	var troubles complaints
+	answers, stop := followed(t, reader.Clientset(), namespace+"/app", troubles.add)
+	led := func(a explain.Answer) bool { return a.State == explain.Led && a.Certain && a.Leader == "pod-1" }
+	awaitAnswer(t, answers, led)
+	reader.Network().Cut(envtest.Hang)
+	lost := awaitAnswer(t, answers, func(a explain.Answer) bool { return a.Lost })
+	if lost.Certain || lost.State != explain.Led || lost.Claim != nil {
+		t.Errorf("without contact: %+v", lost)
+	}
+	reader.Network().Heal()
+	awaitAnswer(t, answers, led)
+	stop()
+	if got := troubles.all(); len(got) != 2 || !strings.Contains(got[0], "cannot be read") || !strings.Contains(got[1], "again") {
+		t.Errorf("the complaints are %q", got)
+	}
+}
+
+// complaints are what a user would see on stderr.
+type complaints struct {
+	mu    sync.Mutex
+	texts []string
+}
+
+func (c *complaints) add(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.texts = append(c.texts, err.Error())
+}
+
+func (c *complaints) all() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.texts)
+}
+
+// followed follows the Lease with -w until stop.
+func followed(t *testing.T, clientset kubernetes.Interface, lease string, complain func(error)) (answers *json.Decoder, stop func()) {
+	t.Helper()
+	o, err := parse([]string{lease, "-w", "-o", "json"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if complain == nil {
+		complain = func(err error) { t.Errorf("it complains: %v", err) }
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	reader, writer := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		_, err := o.explain(ctx, clientset, writer, complain)
+		_ = writer.Close()
+		done <- err
+	}()
+	return json.NewDecoder(reader), func() {
+		cancel()
+		_, _ = io.Copy(io.Discard, reader)
+		if err := <-done; err != nil {
+			t.Errorf("following ended with %v", err)
+		}
 	}
 }
 
@@ -123,7 +234,7 @@ func call(t *testing.T, args ...string) (int, string) {
 
 // awaitAnswer reads answers until one is as wanted. The pipe ends with the test's
 // time at the latest.
-func awaitAnswer(t *testing.T, answers *json.Decoder, wanted func(explain.Answer) bool) {
+func awaitAnswer(t *testing.T, answers *json.Decoder, wanted func(explain.Answer) bool) explain.Answer {
 	t.Helper()
 	for {
 		var a explain.Answer
@@ -131,17 +242,27 @@ func awaitAnswer(t *testing.T, answers *json.Decoder, wanted func(explain.Answer
 			t.Fatal(err)
 		}
 		if wanted(a) {
-			return
+			return a
+		}
+		if a.State == explain.Lapsed {
+			t.Errorf("a lapse is told of, and there was none: %+v", a)
 		}
 	}
 }
 
 func TestRun_NamesWhatIsWrong(t *testing.T) {
 	for args, want := range map[string]string{
-		"": "one Lease", "a b": `"a b"`, "-o yaml a": `-o ("yaml")`, "-kubeconfig " + os.DevNull + "x a": "no such file",
+		"": "one Lease", "a b": `"a b"`, "-o yaml a": `-o ("yaml")`, "a -o yaml": `-o ("yaml")`, "a -events": "-service-account", "-kubeconfig " + os.DevNull + "x a": "no such file",
 	} {
 		if code, err := run(t.Context(), strings.Fields(args), io.Discard, io.Discard); code != cannotTell || err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %d, %v, want it to say %q", args, code, err, want)
 		}
+	}
+}
+
+func TestRun_HelpIsNoFailure(t *testing.T) {
+	var help strings.Builder
+	if code, err := run(t.Context(), []string{"-h"}, io.Discard, &help); code != 0 || err != nil || !strings.Contains(help.String(), "-service-account") {
+		t.Errorf("%d, %v:\n%s", code, err, help.String())
 	}
 }

@@ -43,7 +43,7 @@ var lock = []mutant{
 		[]string{"./leaderelection", "-run", "BusyLoop", "-timeout", "20s"}},
 
 	{"nobody leaves the heir his turn", "leaderelection/run.go", "at = at.Add(e.observer.hesitation)", "at = at.Add(0)", unit("Heir")},
-	{"the heir of an earlier term counts", "leaderelection/heir.go",
+	{"the heir of an earlier term counts", "leaderelection/internal/mark/heir.go",
 		"len(fields) != 4 || fields[0] != strconv.FormatInt(lease.Spec.AcquireTime.UnixMicro(), 10) {", "len(fields) != 4 {", unit("Heir")},
 	{"those of an age push each other out as heirs", "leaderelection/heir.go",
 		"return (joined + c.RetryPeriod) / 16", "return 0", unit("Heir_")},

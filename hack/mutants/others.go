@@ -7,6 +7,7 @@ var (
 	putBack    = []string{"./envtest", "-run", "TestFence_ThatIsPutBack"}
 	confirms   = []string{"./leaderelection", "-run", "Confirm"}
 	lag        = []string{"./leaderelection/fencing", "-run", "TestRetryTransport"}
+	explained  = []string{"./leaderelection/explain"}
 	server     = []string{"./leaderelection/leaderelectiontest/..."}
 )
 
@@ -49,4 +50,10 @@ var others = []mutant{
 		"if lease.ResourceVersion != old.ResourceVersion {", "if false {", server},
 	{"the in-memory server does not look at UIDs", "leaderelection/leaderelectiontest/store.go",
 		`if wanted == "" || wanted == uid {`, "if true {", server},
+	{"explain takes silence for contact", "leaderelection/explain/seen.go", "now.Sub(s.heard) >= Patience }", "now.Sub(s.heard) >= time.Hour }", explained},
+	{"explain counts what it missed as a slow renewal", "leaderelection/explain/seen.go", "		now = s.heard\n", "", explained},
+	{"explain believes news from before contact was lost", "leaderelection/explain/follow.go", "if p.seen.Lost(time.Now()) {", "if false {", explained},
+	{"explain waits for a silent watch", "leaderelection/explain/seen.go", "due := s.heard.Add(Patience / 2)", "due := s.heard.Add(time.Hour)", explained},
+	{"explain ends another's term", "leaderelection/explain/explain.go",
+		"a.Since != nil && a.Terms[last].Acquired.Equal(*a.Since) {", "true {", explained},
 }

@@ -20,14 +20,20 @@ const (
 
 // An Answer says what there is to say of a Lease.
 type Answer struct {
-	// Lease is its name, State what it is in, at the moment At.
+	// Lease is its name, State what it is in, at the moment At; if contact is Lost,
+	// what it was in when it was heard of last.
 	Lease string    `json:"lease,omitempty"`
 	State State     `json:"state"`
 	At    time.Time `json:"at"`
 
-	// Certain is false as long as State rests on the clock of whoever wrote the
-	// Lease: that of another machine.
+	// Certain is false if contact is Lost, and as long as State rests on the clock of
+	// whoever wrote the Lease: that of another machine.
 	Certain bool `json:"certain"`
+
+	// Heard is until when the Lease is known to have been like that; nil if it was
+	// not looked at. Contact is Lost when that is longer ago than Patience.
+	Heard *time.Time `json:"heard,omitempty"`
+	Lost  bool       `json:"lost,omitempty"`
 
 	// Leader holds the Lease, Since is when he says to have acquired it. With
 	// Lapsed he is the last one, and leads no more.
@@ -40,7 +46,8 @@ type Answer struct {
 	// Renewal is how the Lease is renewed; nil if nobody holds it.
 	Renewal *Renewal `json:"renewal,omitempty"`
 
-	// Claim is when the next candidate may have it; nil if that is not known.
+	// Claim is when the next candidate may have it; nil if that is not known, as when
+	// contact is Lost.
 	Claim *Claim `json:"claim,omitempty"`
 
 	// Heir claims first when the Lease becomes free. There is none on a Lease that
@@ -72,8 +79,8 @@ type Renewal struct {
 	// Last is when the holder says to have renewed it last.
 	Last *time.Time `json:"last,omitempty"`
 
-	// AgeSeconds is how long ago that is, by our own clock if a change was seen,
-	// or else by the holder's.
+	// AgeSeconds is how long ago that was when the Lease was heard of last, by our own
+	// clock if a change was seen, or else by the holder's.
 	AgeSeconds float64 `json:"ageSeconds"`
 
 	// EverySeconds is the longest time between two renewals that were seen, 0 if
@@ -118,5 +125,6 @@ type Writer struct {
 	FieldManager string `json:"fieldManager,omitempty"`
 }
 
-// Nobody reports whether nobody leads.
+// Nobody reports whether nobody leads; if contact is Lost, whether nobody did when
+// the Lease was heard of last.
 func (a Answer) Nobody() bool { return a.State != Led && a.State != Late && a.State != Unknown }

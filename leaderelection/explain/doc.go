@@ -7,8 +7,9 @@
 //	seen = seen.After(lease, time.Now()) // for each state of the Lease, in order
 //	fmt.Print(explain.Explain(seen, time.Now()))
 //
-// An [Answer] is a pure function of what was seen and when. Command hack/explain
-// shows it for a Lease in a cluster, as text or JSON, and follows it live.
+// An [Answer] is a pure function of what was seen and when. A [Follower] follows a
+// Lease in a cluster and keeps contact; [LookForFences] and [LookIntoRights] ask for
+// what stands around it. Command hack/explain shows all that as text or JSON.
 //
 // # What can be known
 //
@@ -16,6 +17,11 @@
 // was itself seen tells the time by our own clock; until then an Answer is not
 // Certain. Candidates do not go by the times in the Lease either: each waits for
 // LeaseDuration after it last saw a change itself.
+//
+// That nothing was heard says nothing: the leader may renew, and its renewals not
+// arrive here. A Lease has lapsed only if it was looked at after its time and found
+// unchanged. So [Seen] wants to be told, too, that nothing has changed; without any
+// news for as long as [Patience] an Answer is not Certain, and says so.
 //
 // Nothing in a Lease is believed beyond what it says: everybody with the right to
 // write the Lease can write the annotations, too.

@@ -3,7 +3,6 @@ package explain
 import (
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,30 +12,37 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/mark"
 )
 
-// skew is by how much a clock may be ahead of ours before it is worth a note.
+// skew is by how much a clock may be ahead of ours before it is worth a note. One
+// that is behind cannot be told from news that are late, so it is given more.
 const skew = time.Second
 
 // Explain says what there is to say at now of what was seen until then.
 func Explain(s Seen, now time.Time) Answer {
 	a := Answer{State: Unknown, At: now, Certain: true}
+	if s.looked {
+		a.Heard = &s.heard
+	}
 	switch {
 	case !s.looked:
 		a.Why = "the Lease was not looked at yet"
 		return a
 	case s.lease == nil:
 		a.absent(s)
+		a.lost(s)
 		return a
 	}
 	a.Lease = s.lease.Namespace + "/" + s.lease.Name
 	a.Version, a.Transitions = s.lease.ResourceVersion, transitionsOf(s.lease)
 	a.Writer = writerOf(s.lease)
-	a.Heir = heirOf(s.lease)
+	heritage, _ := mark.HeritageOf(s.lease)
+	a.Heir = heritage.Identity
 	a.Terms = termsOf(s.lease)
 	if holderOf(s.lease) == "" {
 		a.free(s)
 	} else {
 		a.held(s)
 	}
+	a.lost(s)
 	if s.lease.Spec.Strategy != nil {
 		a.note("the API server chooses the leader (strategy %q): coordinated leader election", *s.lease.Spec.Strategy)
 	}
@@ -45,6 +51,16 @@ func Explain(s Seen, now time.Time) Answer {
 
 func (a *Answer) note(format string, args ...any) {
 	a.Notes = append(a.Notes, fmt.Sprintf(format, args...))
+}
+
+// lost takes back what may not be so any more.
+func (a *Answer) lost(s Seen) {
+	if !s.Lost(a.At) {
+		return
+	}
+	a.Lost, a.Certain, a.Claim = true, false, nil
+	a.Why = fmt.Sprintf("not heard of for %v, since %s: the API server cannot be reached or does not answer, or you may not look any more; what is said here was so then",
+		rounded(a.At.Sub(s.heard)), clock(s.heard))
 }
 
 func (a *Answer) absent(s Seen) {
@@ -87,62 +103,73 @@ func (a *Answer) held(s Seen) {
 		a.note("its LeaseDuration is missing: each candidate takes its own, which is supposed to be %v here", duration)
 	}
 	a.Leader, a.Since = holderOf(s.lease), timeOf(s.lease.Spec.AcquireTime)
-	age, certain := a.age(s)
-	a.Certain = certain || a.At.Sub(s.since) >= duration
+	a.clocks(s)
+	age := s.age()
+	a.Certain = s.changed || s.heard.Sub(s.since) >= duration
 	a.Renewal = &Renewal{Last: timeOf(s.lease.Spec.RenewTime), AgeSeconds: seconds(age),
 		EverySeconds: seconds(s.every), LeaseDurationSeconds: seconds(duration)}
-	a.Claim = &Claim{From: a.At.Add(duration - age)}
+	a.Claim = &Claim{From: s.heard.Add(duration - age), Note: "if it is not renewed any more"}
 	switch {
 	case age >= duration:
 		a.lapsed(duration, age)
-	case age >= duration*2/3:
+	case age >= lateAfter(duration):
 		a.State = Late
 		a.Why = fmt.Sprintf("%s has not renewed for %v of %v: it cannot reach the API server, may not update the Lease, or is gone",
 			a.Leader, rounded(age), duration)
 	default:
 		a.State = Led
 	}
-	if !a.Nobody() {
-		a.Claim.Note = "if it is not renewed any more"
-	}
 	a.protect(s)
 }
 
 func (a *Answer) lapsed(duration, age time.Duration) {
 	a.State = Lapsed
-	a.Why = fmt.Sprintf("%s has not renewed for %v, longer than its LeaseDuration (%v), and nobody else has claimed it: "+
-		"no candidate runs, or none may update the Lease or reach the API server", a.Leader, rounded(age), duration)
+	a.Claim.Note = fmt.Sprintf("by a candidate that has watched it for %v; one that starts now waits for that long first", duration)
 	if !a.Certain {
 		a.Why = fmt.Sprintf("by its own clock %s has not renewed for %v, longer than its LeaseDuration (%v); if its clock is behind it may still lead: "+
 			"to be certain watch for %[3]v", a.Leader, rounded(age), duration)
+		return
 	}
-	if len(a.Terms) > 0 {
-		last := &a.Terms[len(a.Terms)-1]
-		last.End, last.Renewed = mark.Lapsed, a.Renewal.Last
+	a.Why = fmt.Sprintf("%s has not renewed for %v, longer than its LeaseDuration (%v), and nobody else has claimed it: "+
+		"no candidate runs, or none may update the Lease or reach the API server", a.Leader, rounded(age), duration)
+	// Without an acquireTime the last term in the history is another one's.
+	if last := len(a.Terms) - 1; last >= 0 && a.Since != nil && a.Terms[last].Acquired.Equal(*a.Since) {
+		a.Terms[last].End, a.Terms[last].Renewed = mark.Lapsed, a.Renewal.Last
 	}
 }
 
-// age is how long ago the Lease was renewed, and whether that is so by our clock.
-func (a *Answer) age(s Seen) (time.Duration, bool) {
-	seen := max(0, a.At.Sub(s.since))
-	if s.changed {
-		return seen, true
+// age is how old the last renewal was when the Lease was heard of last: by our
+// clock if that renewal was seen, or else by the holder's.
+func (s Seen) age() time.Duration {
+	seen := max(0, s.heard.Sub(s.since))
+	if last := timeOf(s.lease.Spec.RenewTime); last != nil && !s.changed {
+		return max(seen, s.heard.Sub(*last))
 	}
-	last := timeOf(s.lease.Spec.RenewTime)
-	if last == nil {
+	return seen
+}
+
+// clocks notes what shows that the holder's clock is not ours. The times that are
+// shown are by his.
+func (a *Answer) clocks(s Seen) {
+	renewed := timeOf(s.lease.Spec.RenewTime)
+	if renewed == nil {
 		a.note("it has no renewTime")
-		return seen, false
+		renewed = &s.since
 	}
-	byTheirs := a.At.Sub(*last)
-	if byTheirs < -skew {
-		a.note("its renewTime is %v ahead: the clock of %s or ours is wrong", rounded(-byTheirs), a.Leader)
+	ahead, behind := renewed.Sub(s.since), s.since.Sub(*renewed)
+	switch {
+	case ahead > skew:
+		a.note("its renewTime was %v ahead: the clock of %s or ours is wrong", rounded(ahead), a.Leader)
+	case s.changed && behind > Patience:
+		a.note("its renewTime was already %v old when it was seen: the clock of %s or ours is wrong, or the news was late", rounded(behind), a.Leader)
+	case a.Since != nil && a.Since.Sub(s.since) > skew:
+		a.note("its acquireTime was %v ahead: the clock of %s or ours is wrong", rounded(a.Since.Sub(s.since)), a.Leader)
 	}
-	return max(seen, byTheirs), false
 }
 
 // writerOf tells an Elector of ours by marks that belong to what the Lease says now.
 func writerOf(lease *coordinationv1.Lease) Writer {
-	_, inherits := heirIn(lease)
+	_, inherits := mark.HeritageOf(lease)
 	w := Writer{Incumbent: inherits || mark.IsReleased(lease)}
 	var newest *metav1.Time
 	for _, entry := range lease.ManagedFields {
@@ -154,22 +181,6 @@ func writerOf(lease *coordinationv1.Lease) Writer {
 		}
 	}
 	return w
-}
-
-// heirIn reads the annotation that names the heir, if it belongs to the term that
-// the Lease shows. Its value begins with that term's acquireTime.
-func heirIn(lease *coordinationv1.Lease) (string, bool) {
-	fields := strings.SplitN(lease.Annotations[mark.Heir], " ", 4)
-	acquired := lease.Spec.AcquireTime
-	if len(fields) != 4 || acquired == nil || fields[0] != strconv.FormatInt(acquired.UnixMicro(), 10) {
-		return "", false
-	}
-	return fields[3], true
-}
-
-func heirOf(lease *coordinationv1.Lease) string {
-	heir, _ := heirIn(lease)
-	return heir
 }
 
 func termsOf(lease *coordinationv1.Lease) []Term {

@@ -44,6 +44,8 @@ func explained(now float64, looks ...look) explain.Answer {
 
 func TestExplain_StateAndEarliestClaim(t *testing.T) {
 	deleted := []look{{lease("a", 0, 0), 0}, {lease("a", 0, 2), 2}, {nil, 5}}
+	renewed := lease("a", 0, 4)
+	overdue := []look{{lease("a", 0, 2), 3}, {renewed, 4.5}, {renewed, 15}}
 	for _, tc := range []struct {
 		name    string
 		now     float64
@@ -57,10 +59,11 @@ func TestExplain_StateAndEarliestClaim(t *testing.T) {
 		{"never held", 1, []look{{&coordinationv1.Lease{}, 0}}, explain.Unused, true, 0, "nobody has ever held it"},
 		{"the first look", 3, []look{{lease("a", 0, 2), 3}}, explain.Led, false, 17, ""},
 		{"a renewal was seen", 5, []look{{lease("a", 0, 2), 3}, {lease("a", 0, 4), 4.5}}, explain.Led, true, 19.5, ""},
-		{"a renewal is overdue", 15, []look{{lease("a", 0, 2), 3}, {lease("a", 0, 4), 4.5}}, explain.Late, true, 19.5, "has not renewed for 10.5s of 15s"},
-		{"lapsed under our eyes", 20, []look{{lease("a", 0, 2), 3}, {lease("a", 0, 4), 4.5}}, explain.Lapsed, true, 19.5, "longer than its LeaseDuration (15s)"},
+		{"a renewal is overdue", 15, overdue, explain.Late, true, 19.5, "has not renewed for 10.5s of 15s"},
+		{"overdue when it was heard of last", 19.6, overdue, explain.Late, true, 19.5, "has not renewed for 10.5s of 15s"},
+		{"lapsed under our eyes", 20, append(overdue, look{renewed, 20}), explain.Lapsed, true, 19.5, "longer than its LeaseDuration (15s)"},
 		{"lapsed by its own clock", 100, []look{{lease("a", 0, 2), 100}}, explain.Lapsed, false, 17, "to be certain watch for 15s"},
-		{"lapsed, and watched for long", 115, []look{{lease("a", 0, 2), 100}}, explain.Lapsed, true, 17, "a has not renewed"},
+		{"lapsed, and watched for long", 115, []look{{lease("a", 0, 2), 100}, {lease("a", 0, 2), 115}}, explain.Lapsed, true, 17, "a has not renewed"},
 		{"a clock that is behind", 102, []look{{lease("a", 0, 2), 100}, {lease("a", 0, 4), 102}}, explain.Led, true, 117, ""},
 		{"a clock that is ahead", 2, []look{{lease("a", 3600, 3600), 1}}, explain.Led, false, 16, ""},
 		{"freed by client-go", 9, []look{{lease("a", 0, 4), 4}, {lease("", 5, 5), 5}}, explain.Free, true, 5, "has released it"},
@@ -79,6 +82,105 @@ func TestExplain_StateAndEarliestClaim(t *testing.T) {
 	}
 }
 
+// Silence says nothing of the Lease: its leader may renew it, and nothing reaches us.
+func TestExplain_WithoutContactNothingIsCertain(t *testing.T) {
+	looks := []look{{lease("a", 0, 2), 3}, {lease("a", 0, 4), 4.5}}
+	if a := explained(9.4, looks...); a.Lost || !a.Certain {
+		t.Errorf("after a short silence: %+v", a)
+	}
+	for name, seen := range map[string][]look{
+		"held": looks, "free": {{lease("", 0, 2), 4.5}}, "absent": {{nil, 4.5}}, "lapsed": {{lease("a", -60, -60), -14}, {lease("a", -60, -60), 4.5}},
+	} {
+		before, a := explained(4.5, seen...), explained(100, seen...)
+		if a.State != before.State || a.Certain || !a.Lost || a.Claim != nil || !strings.Contains(a.Why, "not heard of for 1m36s, since 2026-01-02 12:00:04Z") {
+			t.Errorf("%s: %+v", name, a)
+		}
+		if a.Renewal != nil && a.Renewal.AgeSeconds != before.Renewal.AgeSeconds {
+			t.Errorf("%s: the age grew to %v s without contact", name, a.Renewal.AgeSeconds)
+		}
+		if text := a.String(); !strings.Contains(text, "State      not heard of since 2026-01-02 12:00:04Z; then: "+before.Summary()) {
+			t.Errorf("%s:\n%s", name, text)
+		}
+	}
+}
+
+func TestExplain_AfterContactWasLostItStartsAfresh(t *testing.T) {
+	looks := []look{{lease("a", 0, 2), 3}, {lease("a", 0, 4), 5}, {lease("a", 0, 6), 7}, {lease("a", 0, 98), 100}}
+	a := explained(101, looks...)
+	if a.State != explain.Led || a.Certain || a.Lost || a.Renewal.AgeSeconds != 2 || a.Renewal.EverySeconds != 2 {
+		t.Errorf("a renewal at an unknown time: %+v, %+v", a, a.Renewal)
+	}
+	if a := explained(103, append(looks, look{lease("a", 0, 100), 102})...); !a.Certain || a.Renewal.EverySeconds != 2 {
+		t.Errorf("the next one: %+v, %+v", a, a.Renewal)
+	}
+	if a := explained(101, append(looks[:3:3], look{lease("a", 0, 6), 100})...); a.State != explain.Lapsed || !a.Certain || a.Renewal.AgeSeconds != 93 {
+		t.Errorf("no renewal in all that time: %+v, %+v", a, a.Renewal)
+	}
+}
+
+// An answer says how it was when it was asked for, or later.
+func TestSeen_AReadTellsOfTheTimeWhenItWasSent(t *testing.T) {
+	renewed := lease("a", 0, 4)
+	seen := explain.Seen{}.After(lease("a", 0, 2), at(3)).After(renewed, at(4)).AfterRead(renewed, at(18.9), at(21))
+	if a := explain.Explain(seen, at(21)); a.State != explain.Late || a.Renewal.AgeSeconds != 14.9 {
+		t.Errorf("%+v, %+v", a, a.Renewal)
+	}
+}
+
+// What is not certain is not history, and nobody's term ends with another's lapse.
+func TestExplain_ALapseEndsItsOwnTermOnly(t *testing.T) {
+	terms := func(l *coordinationv1.Lease, now float64) string {
+		l.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/terms": `[{"holder":"pod-0","acquired":"2026-01-02T11:00:00.000000Z","end":"released"}]`}
+		a := explained(now, look{l, 100}, look{l, now})
+		if a.State != explain.Lapsed {
+			t.Errorf("the state is %s", a.State)
+		}
+		var ends []string
+		for _, term := range a.Terms {
+			ends = append(ends, term.Leader+" "+term.End)
+		}
+		return strings.Join(ends, ", ")
+	}
+	without := lease("a", 0, 2)
+	without.Spec.AcquireTime = nil
+	for _, tc := range []struct{ name, got, want string }{
+		{"certain", terms(lease("a", 0, 2), 115), "pod-0 released, a lapsed"},
+		{"by its own clock", terms(lease("a", 0, 2), 101), "pod-0 released, a "},
+		{"without acquireTime", terms(without, 115), "pod-0 released"},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.name, tc.got, tc.want)
+		}
+	}
+}
+
+func TestExplain_SaysWhoMayClaimALapsedLease(t *testing.T) {
+	a := explained(200, look{lease("a", 0, 2), 100}, look{lease("a", 0, 2), 200})
+	if want := "one that starts now waits for that long first"; !strings.Contains(a.Claim.Note, want) || !strings.Contains(a.Claim.Note, "watched it for 15s") {
+		t.Errorf("%q, want it to say %q", a.Claim.Note, want)
+	}
+}
+
+func TestExplain_NotesWrongClocks(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		want  string
+		looks []look
+	}{
+		{"ahead at the first look", "renewTime was 1h0m0s ahead", []look{{lease("a", 3600, 3600), 0}}},
+		{"ahead, and a renewal was seen", "renewTime was 1h0m0s ahead", []look{{lease("a", 3600, 3600), 0}, {lease("a", 3600, 3602), 2}}},
+		{"behind, and a renewal was seen", "renewTime was already 1h0m0s old", []look{{lease("a", -3600, -3600), 0}, {lease("a", -3600, -3598), 2}}},
+		{"only the acquireTime is ahead", "acquireTime was 59m58s ahead", []look{{lease("a", 3600, -2), 0}, {lease("a", 3600, 1), 2}}},
+		{"right", "", []look{{lease("a", 0, 0), 0}, {lease("a", 0, 1), 2}}},
+		{"old at the first look", "", []look{{lease("a", -3600, -3600), 0}}},
+	} {
+		notes := strings.Join(explained(2, tc.looks...).Notes, "\n")
+		if !strings.Contains(notes, tc.want) || (notes == "") != (tc.want == "") {
+			t.Errorf("%s: %q, want %q", tc.name, notes, tc.want)
+		}
+	}
+}
+
 func TestExplain_NotesWhatIsOdd(t *testing.T) {
 	odd := lease("a", 3600, 3600)
 	odd.Spec.LeaseDurationSeconds, odd.Spec.Strategy = nil, new(coordinationv1.OldestEmulationVersion)
@@ -86,6 +188,29 @@ func TestExplain_NotesWhatIsOdd(t *testing.T) {
 	for _, want := range []string{"LeaseDuration is missing", "1h0m0s ahead", "coordinated leader election"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("no note says %q:\n%s", want, notes)
+		}
+	}
+}
+
+// An heir whom electors do not believe in is none.
+func TestExplain_BelievesInTheHeirWhomElectorsBelieveIn(t *testing.T) {
+	for text, want := range map[string]string{
+		"1767355200000000 0 1 b":          "b",
+		"1767355200000000 -7 1 b c":       "b c",
+		"1767355200000000 high 1 b":       "",
+		"1767355200000000 0 yesterday b":  "",
+		"1767355200000000 9999999999 1 b": "",
+		"1767355200000001 0 1 b":          "",
+		"1767355200000000 0 b":            "",
+		"1767355200000000 0 1 ":           "",
+		" 1767355200000000 0 1 b":         "",
+		"1767355200000000\t0\t1\tb":       "",
+	} {
+		held := lease("a", 0, 0)
+		held.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/heir": text}
+		a := explained(1, look{held, 1})
+		if a.Heir != want || a.Writer.Incumbent != (want != "" || strings.HasSuffix(text, "1 ")) {
+			t.Errorf("%q: the heir is %q, want %q; ours: %v", text, a.Heir, want, a.Writer.Incumbent)
 		}
 	}
 }
@@ -105,7 +230,31 @@ Writer     package leaderelection
 Terms      2026-01-02 11:00:00Z to 2026-01-02 11:59:59Z  pod-0 released
            2026-01-02 12:00:00Z to                    ?  pod-1
 `
-	if diff := cmp.Diff(want, explained(5, look{lease("pod-1", 0, 2), 2}, look{held, 4.5}).String()); diff != "" {
+	if diff := cmp.Diff(want, explained(5, look{lease("pod-1", 0, 2), 2}, look{held, 4.5}, look{held, 5}).String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestAnswer_AnUpdateTellsWhatIsNew(t *testing.T) {
+	l, renewed := lease("pod-1", 0, 2), lease("pod-1", 0, 4)
+	looks := []look{{l, 3}, {renewed, 5}}
+	led, again := explained(5, looks...), explained(6, append(looks, look{renewed, 6})...)
+	if update := again.Update(led); update != "" {
+		t.Errorf("nothing is new, and it says:\n%s", update)
+	}
+	lapsed := explained(20, append(looks, look{renewed, 20})...)
+	const want = `12:00:20.000  nobody leads: pod-1 has lapsed
+              Why        pod-1 has not renewed for 15s, longer than its LeaseDuration (15s), and nobody else has claimed it: no candidate runs, or none may update the Lease or reach the API server
+              Claimable  now, by a candidate that has watched it for 15s; one that starts now waits for that long first
+`
+	if diff := cmp.Diff(want, lapsed.Update(led)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	again.Fences = &explain.Fences{Found: []explain.Fence{{Policy: "mine", Resources: []string{"pods"}}}}
+	const fenced = `12:00:06.000  pod-1 leads since 2026-01-02 12:00:00Z
+              Fencing    mine asks for this Lease, but is not of package fencing: what it reports is not known; it is asked about pods
+`
+	if diff := cmp.Diff(fenced, again.Update(led)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
@@ -126,13 +275,13 @@ func FuzzExplain(f *testing.F) {
 			if _, err := json.Marshal(a); err != nil {
 				t.Error(err)
 			}
-			text := a.String()
+			text := a.String() + a.Update(explain.Answer{})
 			for _, r := range text {
 				if r != '\n' && !unicode.IsPrint(r) {
 					t.Errorf("%q is in %q", r, text)
 				}
 			}
-			if lines := strings.Count(text, "\n"); lines > 20 {
+			if lines := strings.Count(text, "\n"); lines > 30 {
 				t.Errorf("%d lines:\n%s", lines, text)
 			}
 		}

@@ -7,16 +7,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	clientleaderelection "k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/explain"
-	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
@@ -111,33 +107,4 @@ func TestExplain_ClientGo(t *testing.T) {
 			t.Errorf("after it has left:\n%v", a)
 		}
 	})
-}
-
-func TestFencesOf_FindsThoseOfTheLease(t *testing.T) {
-	var policies []admissionv1.ValidatingAdmissionPolicy
-	var bindings []admissionv1.ValidatingAdmissionPolicyBinding
-	for _, f := range []fencing.Fence{
-		{Name: "pod", LeaseName: "app", Mode: fencing.ByPod},
-		{Name: "term", LeaseName: "app", Mode: fencing.ByTerm, ReportOnly: true},
-		{Name: "other", LeaseName: "app2", Mode: fencing.ByPod | fencing.ByTerm},
-	} {
-		f.LeaseNamespace, f.ServiceAccount = "ns", "account"
-		f.Resources = []schema.GroupResource{{Resource: "configmaps"}, {Group: "apps", Resource: "deployments"}}
-		policy, binding, err := fencing.Policy(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		policies, bindings = append(policies, *policy), append(bindings, *binding)
-	}
-	resources := []string{"configmaps", "deployments.apps"}
-	want := []explain.Fence{
-		{Policy: "incumbent-fencing.pod", Enforced: true, ByPod: true, Resources: resources},
-		{Policy: "incumbent-fencing.term", ByTerm: true, Resources: resources},
-	}
-	if diff := cmp.Diff(want, explain.FencesOf("ns", "app", policies, bindings)); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-	if got := explain.FencesOf("ns", "app", policies, nil); len(got) != 0 {
-		t.Errorf("without bindings: %v", got)
-	}
 }

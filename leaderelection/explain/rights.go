@@ -1,9 +1,25 @@
 package explain
 
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
+)
+
 // Rights are what a service account may and may not do of what it needs.
 type Rights struct {
-	// Account was asked for.
+	// At is when they were looked into.
+	At time.Time `json:"at"`
+
+	// Account was asked for, as namespace/name. Absent is whether there is no such
+	// service account; its rights may have been given nevertheless.
 	Account string `json:"account"`
+	Absent  bool   `json:"absent,omitempty"`
+
+	// Needs are what it wants to do.
+	Needs []string `json:"needs"`
 
 	// Missing says what it may not do, and what follows.
 	Missing []string `json:"missing,omitempty"`
@@ -12,14 +28,33 @@ type Rights struct {
 	Problem string `json:"problem,omitempty"`
 }
 
+func needsOf(uses rights.Uses) []string {
+	needs := []string{"campaign"}
+	if uses.WithoutWatch {
+		needs[0] = "campaign without a watch"
+	}
+	if uses.Events {
+		needs = append(needs, "record events")
+	}
+	if uses.Route {
+		needs = append(needs, "label the leader's Pod")
+	}
+	return needs
+}
+
 func (r Rights) lines() []string {
+	var lines []string
+	if r.Absent {
+		lines = append(lines, fmt.Sprintf("there is no service account %s: is its name right?", r.Account))
+	}
+	needs := strings.Join(r.Needs, ", ")
 	switch {
 	case r.Problem != "":
-		return []string{r.Problem}
+		return append(lines, r.Problem)
 	case len(r.Missing) == 0:
-		return []string{r.Account + " has all it needs"}
+		return append(lines, fmt.Sprintf("%s has all it needs to %s", r.Account, needs))
 	}
-	lines := []string{r.Account + " lacks rights:"}
+	lines = append(lines, fmt.Sprintf("%s lacks rights to %s:", r.Account, needs))
 	for _, missing := range r.Missing {
 		lines = append(lines, "  "+missing)
 	}

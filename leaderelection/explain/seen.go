@@ -7,33 +7,48 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 )
 
+// Patience is how long nothing may be heard of a Lease before contact counts as
+// lost. Whoever has no news within that time must look: a silent watch may be a
+// dead one.
+const Patience = 5 * time.Second
+
 // Seen is what was seen of one Lease. It is a value: After makes the next one.
 type Seen struct {
 	looked    bool
 	lease     *coordinationv1.Lease // nil: there is none
 	since     time.Time             // when UID and spec were first seen as they are
-	changed   bool                  // that was a change, not the first look
+	heard     time.Time             // until when they are known to have stayed so
+	changed   bool                  // there was a change at since, not the first look, nor the first one after contact was lost
 	every     time.Duration         // the longest time between two renewals in a row, 0 if none were seen
 	protected time.Time             // until when a holder may be at work whom the Lease does not name any more
 }
 
 // After is what was seen once the Lease was found to be like that; nil if there is
 // none. The states must come in the order in which they were stored, and must not
-// be changed afterwards.
+// be changed afterwards. One that was seen before says that nothing has changed
+// until then, and that there is contact.
 func (s Seen) After(lease *coordinationv1.Lease, at time.Time) Seen {
-	next := Seen{looked: true, lease: lease, since: at, changed: s.looked, protected: s.protected}
-	if !s.looked {
-		return next
+	return s.AfterRead(lease, at, at)
+}
+
+// AfterRead is the same for the answer to a read: a Lease that it shows unchanged
+// was so when the read was sent, but maybe not any more when the answer came.
+func (s Seen) AfterRead(lease *coordinationv1.Lease, sent, answered time.Time) Seen {
+	if s.looked && same(s.lease, lease) {
+		s.lease = lease // its metadata may be new
+		if sent.After(s.heard) {
+			s.heard = sent
+		}
+		return s
 	}
-	if same(s.lease, lease) {
-		next.since, next.changed, next.every = s.since, s.changed, s.every
-		return next
-	}
+	next := Seen{looked: true, lease: lease, since: answered, heard: sent, protected: s.protected}
+	next.changed = s.looked && !s.Lost(answered)
 	switch {
+	case !s.looked:
 	case sameTerm(s.lease, lease):
 		next.every = s.every
 		if s.changed {
-			next.every = max(s.every, at.Sub(s.since))
+			next.every = max(s.every, s.unrenewed(answered))
 		}
 	case s.lease != nil && (lease == nil || lease.UID != s.lease.UID) && holderOf(s.lease) != "":
 		duration, _ := durationOf(s.lease)
@@ -42,8 +57,40 @@ func (s Seen) After(lease *coordinationv1.Lease, at time.Time) Seen {
 	return next
 }
 
+// unrenewed is for how long the Lease was not renewed, now that it was. What
+// happened while there was no contact is not known.
+func (s Seen) unrenewed(now time.Time) time.Duration {
+	if s.Lost(now) {
+		now = s.heard
+	}
+	return max(0, now.Sub(s.since))
+}
+
 // Changed reports whether the Lease was seen to change, so that its age is known.
 func (s Seen) Changed() bool { return s.changed }
+
+// Lost reports whether the Lease was not heard of for so long that nobody here
+// knows what became of it.
+func (s Seen) Lost(now time.Time) bool { return s.looked && now.Sub(s.heard) >= Patience }
+
+// lookAt is when the Lease should be looked at if it is not heard of until then:
+// in time to keep contact, and when its state changes though nothing happens.
+func (s Seen) lookAt() time.Time {
+	due := s.heard.Add(Patience / 2)
+	if holderOf(s.lease) == "" {
+		return due
+	}
+	duration, _ := durationOf(s.lease)
+	for _, age := range []time.Duration{lateAfter(duration), duration} {
+		if at := s.since.Add(age); at.After(s.heard) && at.Before(due) {
+			due = at
+		}
+	}
+	return due
+}
+
+// lateAfter is how old a renewal may be until the next one is overdue.
+func lateAfter(duration time.Duration) time.Duration { return duration * 2 / 3 }
 
 func same(a, b *coordinationv1.Lease) bool {
 	if a == nil || b == nil {

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +12,9 @@ import (
 // Summary is the Answer in one line, without what changes with each renewal.
 func (a Answer) Summary() string {
 	var b strings.Builder
+	if a.Lost {
+		fmt.Fprintf(&b, "not heard of since %s; then: ", clock(*a.Heard))
+	}
 	switch a.State {
 	case Led, Late:
 		fmt.Fprintf(&b, "%s leads", printable(a.Leader))
@@ -30,7 +34,7 @@ func (a Answer) Summary() string {
 	default:
 		fmt.Fprintf(&b, "nobody leads: the Lease is %s", a.State)
 	}
-	if !a.Certain {
+	if !a.Certain && !a.Lost {
 		b.WriteString(" (by its own clock)")
 	}
 	return b.String()
@@ -39,43 +43,87 @@ func (a Answer) Summary() string {
 // String is the Answer for people, in some lines. Nothing in it that others wrote
 // can move the cursor or break a line.
 func (a Answer) String() string {
-	var b strings.Builder
-	line := func(label, format string, args ...any) {
-		fmt.Fprintf(&b, "%-10s %s\n", label, fmt.Sprintf(format, args...))
-	}
-	line("Lease", "%s", printable(a.Lease))
-	line("State", "%s", a.Summary())
-	if a.Why != "" {
-		line("Why", "%s", printable(a.Why))
-	}
+	var l lines
+	l.add("Lease", printable(a.Lease))
+	l.add("State", a.Summary())
+	a.why(&l)
 	if r := a.Renewal; r != nil {
-		line("Renewed", "%s", r)
+		l.add("Renewed", r.String())
 	}
-	if c := a.Claim; c != nil {
-		line("Claimable", "%s", strings.TrimRight(when(a.At, c.From)+", "+c.Note, ", "))
-	}
+	a.claimable(&l)
 	if a.Version != "" {
-		line("Writer", "%s", a.Writer)
+		l.add("Writer", a.Writer.String())
 	}
 	for i, t := range a.Terms {
 		label := ""
 		if i == 0 {
 			label = "Terms"
 		}
-		line(label, "%s", t)
+		l.add(label, t.String())
 	}
 	for _, note := range a.Notes {
-		line("Note", "%s", printable(note))
+		l.add("Note", printable(note))
 	}
+	a.around(&l)
+	return l.text("")
+}
+
+// Update is for people who know the Answer before this one: what is new since then,
+// in a line or some more. It is empty if nothing is but what changes with each
+// renewal.
+func (a Answer) Update(before Answer) string {
+	var around, aroundBefore, l lines
+	a.around(&around)
+	before.around(&aroundBefore)
+	moved := !slices.Equal(around, aroundBefore)
+	if a.Summary() == before.Summary() && !moved {
+		return ""
+	}
+	a.why(&l)
+	if a.Nobody() || a.State == Late {
+		a.claimable(&l)
+	}
+	if moved {
+		l = append(l, around...)
+	}
+	at := a.At.UTC().Format("15:04:05.000") + "  "
+	return at + a.Summary() + "\n" + l.text(strings.Repeat(" ", len(at)))
+}
+
+func (a Answer) why(l *lines) {
+	if a.Why != "" {
+		l.add("Why", printable(a.Why))
+	}
+}
+
+func (a Answer) claimable(l *lines) {
+	if c := a.Claim; c != nil {
+		l.add("Claimable", strings.TrimRight(when(a.At, c.From)+", "+c.Note, ", "))
+	}
+}
+
+func (a Answer) around(l *lines) {
 	if a.Rights != nil {
 		for _, text := range a.Rights.lines() {
-			line("Rights", "%s", printable(text))
+			l.add("Rights", printable(text))
 		}
 	}
 	if a.Fences != nil {
 		for _, text := range a.Fences.lines() {
-			line("Fencing", "%s", printable(text))
+			l.add("Fencing", printable(text))
 		}
+	}
+}
+
+// lines are text with labels.
+type lines []string
+
+func (l *lines) add(label, text string) { *l = append(*l, fmt.Sprintf("%-10s %s\n", label, text)) }
+
+func (l lines) text(indent string) string {
+	var b strings.Builder
+	for _, line := range l {
+		b.WriteString(indent + line)
 	}
 	return b.String()
 }

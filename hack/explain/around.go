@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/explain"
+)
+
+// leisure is how long what stands around the Lease is believed.
+const leisure = time.Minute
+
+// The surroundings are what the Lease does not say itself. They are looked at
+// beside it, so that they keep nobody from hearing of it.
+type surroundings struct {
+	*options
+	clientset kubernetes.Interface
+	known     chan struct{} // closed when they were looked at for the first time
+
+	mu     sync.Mutex
+	rights *explain.Rights
+	fences *explain.Fences
+}
+
+// keep looks around, and again at leisure if it is followed, until ctx is done.
+func (s *surroundings) keep(ctx context.Context) {
+	s.look(ctx)
+	close(s.known)
+	for s.follow {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(leisure):
+			s.look(ctx)
+		}
+	}
+}
+
+func (s *surroundings) look(ctx context.Context) {
+	fences := explain.LookForFences(ctx, s.clientset, s.namespace, s.name)
+	var rights *explain.Rights
+	if s.account != "" {
+		namespace, account, found := strings.Cut(s.account, "/")
+		if !found {
+			namespace, account = s.namespace, s.account
+		}
+		uses := s.uses
+		uses.LeaseNamespace, uses.LeaseName = s.namespace, s.name
+		rights = new(explain.LookIntoRights(ctx, s.clientset, namespace, account, uses))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fences, s.rights = &fences, rights
+}
+
+// describe adds them to an answer, once they are known.
+func (s *surroundings) describe(a *explain.Answer) {
+	<-s.known
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.Rights, a.Fences = s.rights, s.fences
+}

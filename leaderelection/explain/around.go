@@ -1,0 +1,86 @@
+package explain
+
+import (
+	"context"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
+)
+
+// What stands around a Lease changes seldom, and is not watched. Whoever follows a
+// Lease should ask again from time to time.
+
+// LookForFences asks the API server for the policies that guard a Lease's leader. It
+// takes the rights to list them and their bindings. It returns after ten seconds at
+// the latest.
+func LookForFences(ctx context.Context, clientset kubernetes.Interface, namespace, name string) Fences {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	f := Fences{At: time.Now()}
+	admission := clientset.AdmissionregistrationV1()
+	bindings, err := admission.ValidatingAdmissionPolicyBindings().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		f.Problem = problem(err)
+		return f
+	}
+	policies, err := admission.ValidatingAdmissionPolicies().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		f.Problem = problem(err)
+		return f
+	}
+	lease := metav1.ObjectMeta{Namespace: namespace, Name: name}
+	if selects(bindings.Items) {
+		stored, err := clientset.CoordinationV1().Leases(namespace).Get(ctx, name, metav1.GetOptions{})
+		switch {
+		case err == nil:
+			lease.Labels = stored.Labels
+		case !apierrors.IsNotFound(err):
+			f.Problem = problem(err)
+			return f
+		}
+	}
+	f.Found = FencesOf(lease, policies.Items, bindings.Items)
+	return f
+}
+
+// selects reports whether the Lease's labels may count.
+func selects(bindings []admissionv1.ValidatingAdmissionPolicyBinding) bool {
+	for i := range bindings {
+		if ref := bindings[i].Spec.ParamRef; ref != nil && ref.Selector != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// LookIntoRights asks the API server which rights that the uses need a service
+// account lacks, see [rights.MissingOf], and whether there is such an account at
+// all, if that may be asked. It returns after ten seconds at the latest.
+func LookIntoRights(ctx context.Context, clientset kubernetes.Interface, namespace, account string, uses rights.Uses) Rights {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	r := Rights{At: time.Now(), Account: namespace + "/" + account, Needs: needsOf(uses)}
+	_, err := clientset.CoreV1().ServiceAccounts(namespace).Get(ctx, account, metav1.GetOptions{})
+	r.Absent = apierrors.IsNotFound(err)
+	missing, err := rights.MissingOf(ctx, clientset, namespace, account, uses)
+	if err != nil {
+		r.Problem = problem(err)
+		return r
+	}
+	for _, right := range missing {
+		r.Missing = append(r.Missing, right.String()+": "+right.Without)
+	}
+	return r
+}
+
+func problem(err error) string {
+	if apierrors.IsForbidden(err) {
+		return "not known, you may not look: " + err.Error()
+	}
+	return "not known: " + err.Error()
+}

@@ -1,0 +1,141 @@
+package explain_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/explain"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
+)
+
+var fencedLease = metav1.ObjectMeta{Namespace: "ns", Name: "app", Labels: map[string]string{"fenced": "yes"}}
+
+// fence is what package fencing makes.
+func fence(t *testing.T, f fencing.Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.ValidatingAdmissionPolicyBinding) {
+	t.Helper()
+	f.LeaseNamespace, f.ServiceAccount = "ns", "account"
+	f.Resources = []schema.GroupResource{{Resource: "configmaps"}, {Group: "apps", Resource: "deployments"}}
+	policy, binding, err := fencing.Policy(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return policy, binding
+}
+
+func TestFencesOf_FindsThoseOfTheLease(t *testing.T) {
+	var policies []admissionv1.ValidatingAdmissionPolicy
+	var bindings []admissionv1.ValidatingAdmissionPolicyBinding
+	for _, f := range []fencing.Fence{
+		{Name: "pod", LeaseName: "app", Mode: fencing.ByPod},
+		{Name: "term", LeaseName: "app", Mode: fencing.ByTerm, ReportOnly: true},
+		{Name: "some", LeaseName: "app", Mode: fencing.ByPod | fencing.ByTerm, Namespaces: []string{"ns", "ns2"}, OpenWithoutLease: true},
+		{Name: "other", LeaseName: "app2", Mode: fencing.ByPod | fencing.ByTerm},
+	} {
+		policy, binding := fence(t, f)
+		policies, bindings = append(policies, *policy), append(bindings, *binding)
+	}
+	resources := []string{"configmaps", "deployments.apps"}
+	want := []explain.Fence{
+		{Policy: "incumbent-fencing.pod", Enforced: true, ByPod: true},
+		{Policy: "incumbent-fencing.term", IgnoresErrors: true, ByTerm: true},
+		{Policy: "incumbent-fencing.some", Enforced: true, ByPod: true, ByTerm: true, OpenWithoutLease: true, Limits: []string{"in namespace ns, ns2"}},
+	}
+	for i := range want {
+		want[i].Binding, want[i].Incumbent, want[i].Account, want[i].Resources = want[i].Policy, true, "ns/account", resources
+	}
+	if diff := cmp.Diff(want, explain.FencesOf(fencedLease, policies, bindings)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if got := explain.FencesOf(fencedLease, policies, nil); len(got) != 0 {
+		t.Errorf("without bindings: %v", got)
+	}
+}
+
+// What a fence leaves open is said, and what is not known of it, too.
+func TestFencesOf_SaysWhatAFenceDoesAndLeavesOpen(t *testing.T) {
+	const guard = "incumbent-fencing.x refuses the writes of stale leaders that run as ns/account to configmaps, deployments.apps"
+	type policy = admissionv1.ValidatingAdmissionPolicy
+	type binding = admissionv1.ValidatingAdmissionPolicyBinding
+	selector := func(key, value string) *metav1.LabelSelector {
+		return &metav1.LabelSelector{MatchLabels: map[string]string{key: value}}
+	}
+	for name, tc := range map[string]struct {
+		change func(*policy, *binding)
+		want   string // "": it is not found
+	}{
+		"as it is made": {func(*policy, *binding) {}, guard},
+		"the Lease of the object's namespace": {func(_ *policy, b *binding) { b.Spec.ParamRef.Namespace = "" },
+			guard + "; this Lease counts for objects in namespace ns only"},
+		"a Lease in another namespace": {func(_ *policy, b *binding) { b.Spec.ParamRef.Namespace = "ns2" }, ""},
+		"Leases with a label": {func(_ *policy, b *binding) {
+			b.Spec.ParamRef.Name, b.Spec.ParamRef.Selector = "", selector("fenced", "yes")
+		},
+			guard + "; while the Lease has the labels fenced=yes"},
+		"Leases with another label": {func(_ *policy, b *binding) {
+			b.Spec.ParamRef.Name, b.Spec.ParamRef.Selector = "", selector("fenced", "no")
+		}, ""},
+		"all Leases": {func(_ *policy, b *binding) {
+			b.Spec.ParamRef.Name, b.Spec.ParamRef.Selector = "", &metav1.LabelSelector{}
+		}, guard},
+		"another's policy": {func(p *policy, b *binding) { p.Name, b.Spec.PolicyName = "mine", "mine" },
+			"mine asks for this Lease, but is not of package fencing: what it refuses is not known; it is asked about configmaps, deployments.apps"},
+		"no resources": {func(p *policy, _ *binding) { p.Spec.MatchConstraints.ResourceRules = nil },
+			"incumbent-fencing.x refuses the writes of stale leaders that run as ns/account to nothing: it names no resources"},
+		"it reports": {func(_ *policy, b *binding) {
+			b.Spec.ValidationActions = []admissionv1.ValidationAction{admissionv1.Warn}
+		},
+			strings.Replace(guard, "refuses", "only reports", 1)},
+		"it ignores errors": {func(p *policy, _ *binding) { p.Spec.FailurePolicy = new(admissionv1.Ignore) },
+			guard + "; lets through what it cannot evaluate (failurePolicy Ignore)"},
+		"open without the Lease": {func(_ *policy, b *binding) { b.Spec.ParamRef.ParameterNotFoundAction = new(admissionv1.AllowAction) },
+			guard + "; lets everything through while there is no Lease (parameterNotFoundAction Allow)"},
+		"the account in a condition": {func(p *policy, _ *binding) {
+			p.Spec.MatchConditions = []admissionv1.MatchCondition{{Name: "service-account", Expression: "request.userInfo.username == 'system:serviceaccount:old:one'"}}
+			p.Spec.Validations = []admissionv1.Validation{{Expression: "false"}}
+		}, strings.Replace(guard, "ns/account", "old/one", 1)},
+		"the account in each rule": {func(p *policy, _ *binding) {
+			p.Spec.MatchConditions = nil
+			p.Spec.Validations = []admissionv1.Validation{
+				{Expression: "request.userInfo.username != 'system:serviceaccount:new:one' || false"}, {Expression: "request.userInfo.username != 'system:serviceaccount:new:one' || true"},
+			}
+		}, strings.Replace(guard, "ns/account", "new/one", 1)},
+		"the account in one rule of two": {func(p *policy, _ *binding) {
+			p.Spec.MatchConditions = nil
+			p.Spec.Validations = []admissionv1.Validation{
+				{Expression: "request.userInfo.username != 'system:serviceaccount:new:one' || false"}, {Expression: "true"},
+			}
+		}, strings.Replace(guard, " that run as ns/account", ", of an account that is not known,", 1)},
+		"limits of the policy": {func(p *policy, _ *binding) {
+			m := p.Spec.MatchConstraints
+			m.NamespaceSelector, m.ObjectSelector, m.ExcludeResourceRules = selector("a", "b"), selector("c", "d"), m.ResourceRules[:1]
+			p.Spec.MatchConditions = append(p.Spec.MatchConditions, admissionv1.MatchCondition{Name: "mine", Expression: "true"})
+		}, guard + `; in namespaces with the labels a=b; objects with the labels c=d; with exceptions; only under its condition "mine"`},
+		"limits of the binding": {func(p *policy, b *binding) {
+			b.Spec.MatchResources = &admissionv1.MatchResources{NamespaceSelector: selector("a", "b"), ResourceRules: p.Spec.MatchConstraints.ResourceRules[:1]}
+		}, guard + "; in namespaces with the labels a=b; of these only what its binding selects"},
+	} {
+		p, b := fence(t, fencing.Fence{Name: "x", LeaseName: "app"})
+		tc.change(p, b)
+		got := ""
+		for _, f := range explain.FencesOf(fencedLease, []policy{*p}, []binding{*b}) {
+			got += f.String()
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", name, diff)
+		}
+	}
+}
+
+// That none was found does not mean that there is none.
+func TestFences_ThatWereNotFoundAreNotDenied(t *testing.T) {
+	a := explained(1, look{lease("a", 0, 0), 1})
+	a.Fences = &explain.Fences{}
+	if text := a.String(); !strings.Contains(text, "Fencing    none found: ") {
+		t.Errorf("it says:\n%s", text)
+	}
+}
