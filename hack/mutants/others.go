@@ -6,6 +6,7 @@ var (
 	fences     = []string{"./envtest", "-run", "TestFence_(LetsOnly|TakesNo|WithoutTheLease|ByTermRefuses|ByTermWants|BothModes)"}
 	lag        = []string{"./leaderelection/fencing", "-run", "TestRetryTransport"}
 	server     = []string{"./leaderelection/leaderelectiontest/..."}
+	measures   = []string{"./leaderelection/metrics"}
 )
 
 // others breaks what stands around the core.
@@ -38,4 +39,5 @@ var others = []mutant{
 		"if lease.ResourceVersion != old.ResourceVersion {", "if false {", server},
 	{"the in-memory server does not look at UIDs", "leaderelection/leaderelectiontest/store.go",
 		`if wanted == "" || wanted == uid {`, "if true {", server},
+	{"a process's first increase is not seen", "leaderelection/metrics/metrics.go", "		m.terms.WithLabelValues(namespace, name, after)\n", "		_ = after\n", measures},
 }
