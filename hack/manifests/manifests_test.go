@@ -109,11 +109,20 @@ func (c *cluster) applyText(t *testing.T, text string) {
 	c.apply(t, &object)
 }
 
+func (c *cluster) applyObject(t *testing.T, object any) {
+	t.Helper()
+	text, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.applyText(t, string(text))
+}
+
 func TestManifests_AreAccepted(t *testing.T) {
 	c := newCluster(t, envtest.Options{})
 	c.applyText(t, definition)
 	awaitPrometheusRules(t, c.mapper)
-	for _, file := range []string{"deployment.yaml", "rbac.yaml", "fencing.yaml", "flowschema.yaml", "prometheusrule.yaml"} {
+	for _, file := range []string{"deployment.yaml", "rbac.yaml", "fencing.yaml", "flowschema.yaml", "leader-service.yaml", "prometheusrule.yaml"} {
 		objects := documents(t, file)
 		if len(objects) == 0 {
 			t.Errorf("%s is empty", file)
@@ -126,6 +135,7 @@ func TestManifests_AreAccepted(t *testing.T) {
 	if err != nil || len(missing) > 0 {
 		t.Errorf("the service account lacks %v, %v", missing, err)
 	}
+	t.Run("and the Service selects the leader", func(t *testing.T) { selectsTheLeader(t, c) })
 }
 
 func awaitPrometheusRules(t *testing.T, mapper *restmapper.DeferredDiscoveryRESTMapper) {
