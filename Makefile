@@ -95,5 +95,5 @@ check-size: ## Files, functions and the README are short, the top level is as de
 	@go test ./hack/check -count=1 -run 'Size|Layout'
 
 .PHONY: check-alerts
-check-alerts: ## Prometheus' own parser reads the alerts and the dashboard of hack/manifests
+check-alerts: ## Prometheus' own library evaluates the alerts of hack/manifests, and reads the dashboard
 	@cd hack/promcheck && go test ./... -count=1

@@ -6,14 +6,10 @@ import (
 	"errors"
 	"io"
 	"os"
-	"regexp"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,7 +23,6 @@ import (
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
-	"github.com/haproxy-template-ic/incumbent/leaderelection/metrics"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
@@ -114,11 +109,20 @@ func (c *cluster) applyText(t *testing.T, text string) {
 	c.apply(t, &object)
 }
 
+func (c *cluster) applyObject(t *testing.T, object any) {
+	t.Helper()
+	text, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.applyText(t, string(text))
+}
+
 func TestManifests_AreAccepted(t *testing.T) {
 	c := newCluster(t, envtest.Options{})
 	c.applyText(t, definition)
 	awaitPrometheusRules(t, c.mapper)
-	for _, file := range []string{"deployment.yaml", "rbac.yaml", "fencing.yaml", "flowschema.yaml", "prometheusrule.yaml"} {
+	for _, file := range []string{"deployment.yaml", "rbac.yaml", "fencing.yaml", "flowschema.yaml", "leader-service.yaml", "prometheusrule.yaml"} {
 		objects := documents(t, file)
 		if len(objects) == 0 {
 			t.Errorf("%s is empty", file)
@@ -131,6 +135,7 @@ func TestManifests_AreAccepted(t *testing.T) {
 	if err != nil || len(missing) > 0 {
 		t.Errorf("the service account lacks %v, %v", missing, err)
 	}
+	t.Run("and the Service selects the leader", func(t *testing.T) { selectsTheLeader(t, c) })
 }
 
 func awaitPrometheusRules(t *testing.T, mapper *restmapper.DeferredDiscoveryRESTMapper) {
@@ -185,32 +190,5 @@ func TestManifests_AreWhatTheCodeMakes(t *testing.T) {
 	}
 	if diff := cmp.Diff(binding, as[admissionv1.ValidatingAdmissionPolicyBinding](t, objects[2])); diff != "" {
 		t.Errorf("fencing.yaml, -code +file:\n%s", diff)
-	}
-}
-
-var metricName = regexp.MustCompile(`incumbent_[a-z_]+`)
-
-func TestAlertsAndPanels_AskForMetricsThatAreExported(t *testing.T) {
-	descs := make(chan *prometheus.Desc, 1000)
-	metrics.New().Describe(descs)
-	close(descs)
-	var exported []string
-	for desc := range descs {
-		exported = append(exported, metricName.FindString(desc.String()))
-	}
-	for _, file := range []string{"prometheusrule.yaml", "dashboard.json"} {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		asked := metricName.FindAllString(string(content), -1)
-		if len(asked) < 5 {
-			t.Errorf("%s asks for %q only", file, asked)
-		}
-		for _, name := range asked {
-			if base := strings.TrimSuffix(name, "_bucket"); !slices.Contains(exported, base) {
-				t.Errorf("%s asks for %s, which is not among %q", file, name, exported)
-			}
-		}
 	}
 }

@@ -9,6 +9,7 @@ var (
 	lag        = []string{"./leaderelection/fencing", "-run", "TestRetryTransport"}
 	explained  = []string{"./leaderelection/explain"}
 	server     = []string{"./leaderelection/leaderelectiontest/..."}
+	measures   = []string{"./leaderelection/metrics"}
 )
 
 // others breaks what stands around the core.
@@ -56,4 +57,5 @@ var others = []mutant{
 	{"explain waits for a silent watch", "leaderelection/explain/seen.go", "due := s.heard.Add(Patience / 2)", "due := s.heard.Add(time.Hour)", explained},
 	{"explain ends another's term", "leaderelection/explain/explain.go",
 		"a.Since != nil && a.Terms[last].Acquired.Equal(*a.Since) {", "true {", explained},
+	{"a process's first increase is not seen", "leaderelection/metrics/metrics.go", "		m.terms.WithLabelValues(namespace, name, after)\n", "		_ = after\n", measures},
 }

@@ -182,6 +182,10 @@ func (o *observation) made(e *leaderelection.Elector) {
 		leaderelection.ErrOvertaken, leaderelection.ErrLeaseDeleted} {
 		m.ended.WithLabelValues(namespace, name, reasonOf(reason))
 	}
+	for _, after := range []string{leaderelection.AfterNobody, leaderelection.AfterRelease, leaderelection.AfterExpiry,
+		leaderelection.AfterDelete, leaderelection.AfterOneself} {
+		m.terms.WithLabelValues(namespace, name, after)
+	}
 }
 
 func (o *observation) request(r leaderelection.Request) {

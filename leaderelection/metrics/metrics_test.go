@@ -276,6 +276,18 @@ func TestMetrics_ClientGosOwnGoesOnWorkingAndEndsWithTheTerm(t *testing.T) {
 	})
 }
 
+// A process that begins one term and dies shows its first increase only beside a 0.
+func TestMetrics_CountTermsFromZero(t *testing.T) {
+	play(t, func(s *scene) {
+		s.run("a", true)
+		time.Sleep(time.Second)
+		s.want("leading", map[string]float64{
+			"terms_total/after=none": 1, "terms_total/after=released": 0, "terms_total/after=expired": 0,
+			"terms_total/after=deleted": 0, "terms_total/after=own": 0,
+		})
+	})
+}
+
 // Each metric is told of in the package documentation, and nothing else is.
 func TestMetrics_AreAllDocumented(t *testing.T) {
 	text, err := os.ReadFile("doc.go")

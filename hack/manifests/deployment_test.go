@@ -1,0 +1,220 @@
+package manifests
+
+import (
+	"context"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
+	"github.com/haproxy-template-ic/incumbent/manager"
+)
+
+// only is the one document of a file with that kind.
+func only[T any](t *testing.T, file, kind string) *T {
+	t.Helper()
+	var found []*T
+	for _, object := range documents(t, file) {
+		if object.GetKind() == kind {
+			found = append(found, as[T](t, object))
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("%s has %d documents of kind %s", file, len(found), kind)
+	}
+	return found[0]
+}
+
+func TestDeployment_HasThreeReplicasThatKnowTheirNames(t *testing.T) {
+	deployment := only[appsv1.Deployment](t, "deployment.yaml", "Deployment")
+	if diff := cmp.Diff(new(int32(3)), deployment.Spec.Replicas); diff != "" {
+		t.Errorf("replicas, -want +file:\n%s", diff)
+	}
+	if n := len(deployment.Spec.Template.Spec.Containers); n != 1 {
+		t.Fatalf("%d containers, want 1", n)
+	}
+	paths := map[string]string{}
+	for _, env := range deployment.Spec.Template.Spec.Containers[0].Env {
+		if env.ValueFrom != nil && env.ValueFrom.FieldRef != nil {
+			paths[env.Name] = env.ValueFrom.FieldRef.FieldPath
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace"}, paths); diff != "" {
+		t.Errorf("downward API, -want +file:\n%s", diff)
+	}
+}
+
+func TestDeployment_ItsPodsAreWhatIsSelected(t *testing.T) {
+	deployment := only[appsv1.Deployment](t, "deployment.yaml", "Deployment")
+	budget := only[policyv1.PodDisruptionBudget](t, "deployment.yaml", "PodDisruptionBudget")
+	pods := labels.Set(deployment.Spec.Template.Labels)
+	if budget.Namespace != deployment.Namespace {
+		t.Errorf("the budget is in %q, the Deployment in %q", budget.Namespace, deployment.Namespace)
+	}
+	if most := budget.Spec.MaxUnavailable; most == nil || most.IntValue() != 1 {
+		t.Errorf("maxUnavailable: %v, want 1", most)
+	}
+	selectors := map[string]*metav1.LabelSelector{"PodDisruptionBudget": budget.Spec.Selector, "Deployment": deployment.Spec.Selector}
+	for _, spread := range deployment.Spec.Template.Spec.TopologySpreadConstraints {
+		selectors[spread.TopologyKey] = spread.LabelSelector
+	}
+	for who, selector := range selectors {
+		// One that is missing selects nothing, an empty one everything.
+		s, err := metav1.LabelSelectorAsSelector(selector)
+		if err != nil || s.Empty() || !s.Matches(pods) {
+			t.Errorf("%s selects %q (%v), the Pods are %q", who, s, err, pods)
+		}
+	}
+}
+
+func TestDeployment_RunsAsTheServiceAccountThatHasTheRights(t *testing.T) {
+	deployment := only[appsv1.Deployment](t, "deployment.yaml", "Deployment")
+	account := only[corev1.ServiceAccount](t, "deployment.yaml", "ServiceAccount")
+	binding := only[rbacv1.RoleBinding](t, "rbac.yaml", "RoleBinding")
+	want := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: deployment.Namespace, Name: deployment.Spec.Template.Spec.ServiceAccountName}}
+	if diff := cmp.Diff(want, binding.Subjects); diff != "" {
+		t.Errorf("-Deployment +rbac.yaml:\n%s", diff)
+	}
+	if account.Namespace != want[0].Namespace || account.Name != want[0].Name {
+		t.Errorf("the service account is %s/%s, the Deployment's %s/%s", account.Namespace, account.Name, want[0].Namespace, want[0].Name)
+	}
+}
+
+// leaderLabel is what the Service selects beside the labels of all Pods.
+func leaderLabel(t *testing.T) manager.LeaderLabel {
+	t.Helper()
+	pods := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Labels
+	more := maps.Clone(only[corev1.Service](t, "leader-service.yaml", "Service").Spec.Selector)
+	for key, value := range pods {
+		if more[key] != value {
+			t.Errorf("the Service does not select %s: %s", key, value)
+		}
+		delete(more, key)
+	}
+	if len(more) != 1 {
+		t.Fatalf("the Service selects %q beside the Deployment's Pods, want one label", more)
+	}
+	for key, value := range more {
+		return manager.LeaderLabel{Key: key, Value: value}
+	}
+	panic("bug: there is one")
+}
+
+func TestLeaderService_IsToldOfAsItIs(t *testing.T) {
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	label := leaderLabel(t)
+	if want := `LeaderLabel{Key: "` + label.Key + `", Value: "` + label.Value + `"}`; !strings.Contains(string(page), want) {
+		t.Errorf("README.md does not tell of %s", want)
+	}
+	var ports []string
+	for _, port := range only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0].Ports {
+		ports = append(ports, port.Name)
+	}
+	for _, port := range only[corev1.Service](t, "leader-service.yaml", "Service").Spec.Ports {
+		if !slices.Contains(ports, port.TargetPort.StrVal) {
+			t.Errorf("the Service's port %q leads to %q, the container's are %q", port.Name, port.TargetPort.StrVal, ports)
+		}
+	}
+}
+
+// selectsTheLeader has a real Manager lead, in one of two Pods of the Deployment.
+func selectsTheLeader(t *testing.T, c *cluster) {
+	pods := c.Admin().Clientset().CoreV1().Pods("my-namespace")
+	template := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template
+	for _, name := range []string{"my-app-1", "my-app-2"} {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: template.Labels}, Spec: template.Spec}
+		if _, err := pods.Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	selected := func() (names []string) {
+		service, err := c.Admin().Clientset().CoreV1().Services("my-namespace").Get(t.Context(), "my-app-leader", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := pods.List(t.Context(), metav1.ListOptions{LabelSelector: labels.FormatLabels(service.Spec.Selector)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pod := range list.Items {
+			names = append(names, pod.Name)
+		}
+		return names
+	}
+	if names := selected(); len(names) > 0 {
+		t.Errorf("before anybody leads, %q are selected", names)
+	}
+	stop := lead(t, c, "my-app-1")
+	for deadline := time.Now().Add(time.Minute); !slices.Equal(selected(), []string{"my-app-1"}); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%q are selected after a minute, want the leader", selected())
+		}
+	}
+	stop()
+	if names := selected(); len(names) > 0 {
+		t.Errorf("after the release %q are selected", names)
+	}
+}
+
+// lead runs a Manager in that Pod, with the rights that README.md tells of.
+func lead(t *testing.T, c *cluster, pod string) (stop func()) {
+	t.Helper()
+	routing := uses
+	routing.Route = true
+	roles, bindings := routing.Roles("with-route", "my-namespace", "my-app")
+	for i := range roles {
+		for _, object := range []any{roles[i], bindings[i]} {
+			c.applyObject(t, object)
+		}
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		missing, err := rights.MissingOf(t.Context(), c.Admin().Clientset(), "my-namespace", "my-app", routing)
+		if err == nil && len(missing) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the service account lacks %v, %v", missing, err)
+		}
+	}
+	label := leaderLabel(t)
+	label.PodNamespace, label.PodName = "my-namespace", pod
+	account := envtest.ServiceAccount{Namespace: "my-namespace", Name: "my-app"}
+	mgr, err := manager.New(account.Pod(c.Admin().Config(), pod), ctrl.Options{
+		LeaderElection: true, LeaderElectionID: uses.LeaseName, LeaderElectionNamespace: uses.LeaseNamespace,
+		Metrics: server.Options{BindAddress: "0"}, Logger: logr.Discard(), Scheme: runtime.NewScheme(),
+	}, manager.WithIdentity(pod), manager.WithLeaderLabel(label))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}

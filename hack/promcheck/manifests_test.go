@@ -1,0 +1,100 @@
+package promcheck
+
+import (
+	"encoding/json"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql/parser"
+	"go.yaml.in/yaml/v3"
+)
+
+const manifests = "../manifests/"
+
+func parse(t *testing.T, expr string) parser.Expr {
+	t.Helper()
+	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	return parsed
+}
+
+// alerts are the rules of prometheusrule.yaml, as Prometheus reads them.
+func alerts(t *testing.T) []rulefmt.Rule {
+	t.Helper()
+	content, err := os.ReadFile(manifests + "prometheusrule.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rule struct{ Spec yaml.Node }
+	if err := yaml.Unmarshal(content, &rule); err != nil {
+		t.Fatal(err)
+	}
+	spec, err := yaml.Marshal(&rule.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups, errs := rulefmt.Parse(spec, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+	for _, err := range errs {
+		t.Error(err)
+	}
+	if groups == nil || len(groups.Groups) != 1 || len(groups.Groups[0].Rules) == 0 {
+		t.Fatal("there is not one group of rules")
+	}
+	return groups.Groups[0].Rules
+}
+
+// A query is a panel's expression and what its legend names.
+type query struct{ panel, expr, legend string }
+
+// A choice is a variable of the dashboard: the values of a label.
+type choice struct{ expr, label string }
+
+var labelValues = regexp.MustCompile(`^label_values\((.*), *(\w+)\)$`)
+
+// dashboard reads dashboard.json; its variables are replaced by values.
+func dashboard(t *testing.T) (queries []query, choices []choice) {
+	t.Helper()
+	content, err := os.ReadFile(manifests + "dashboard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dashboard struct {
+		Templating struct {
+			List []struct{ Name, Type, Query string }
+		}
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr, LegendFormat string }
+		}
+	}
+	if err := json.Unmarshal(content, &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	variables := strings.NewReplacer("$namespace", "n", "$lease", "l")
+	for _, panel := range dashboard.Panels {
+		for _, target := range panel.Targets {
+			queries = append(queries, query{panel.Title, variables.Replace(target.Expr), target.LegendFormat})
+		}
+	}
+	for _, variable := range dashboard.Templating.List {
+		if variable.Type != "query" {
+			continue
+		}
+		parts := labelValues.FindStringSubmatch(variable.Query)
+		if parts == nil {
+			t.Fatalf("variable %s: %q is not understood", variable.Name, variable.Query)
+		}
+		choices = append(choices, choice{variables.Replace(parts[1]), parts[2]})
+	}
+	if len(queries) == 0 || len(choices) == 0 {
+		t.Fatal("the dashboard asks for nothing")
+	}
+	return queries, choices
+}
