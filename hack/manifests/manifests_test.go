@@ -122,7 +122,7 @@ func TestManifests_AreAccepted(t *testing.T) {
 	c := newCluster(t, envtest.Options{})
 	c.applyText(t, definition)
 	awaitPrometheusRules(t, c.mapper)
-	for _, file := range []string{"deployment.yaml", "rbac.yaml", "fencing.yaml", "flowschema.yaml", "leader-service.yaml", "prometheusrule.yaml"} {
+	for _, file := range []string{"deployment.yaml", "rbac.yaml", "fencing-keeper.yaml", "fencing.yaml", "flowschema.yaml", "leader-service.yaml", "prometheusrule.yaml"} {
 		objects := documents(t, file)
 		if len(objects) == 0 {
 			t.Errorf("%s is empty", file)
@@ -184,11 +184,17 @@ func TestManifests_AreWhatTheCodeMakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	objects = documents(t, "fencing.yaml")
-	if diff := cmp.Diff(policy, as[admissionv1.ValidatingAdmissionPolicy](t, objects[1])); diff != "" {
-		t.Errorf("fencing.yaml, -code +file:\n%s", diff)
+	samePolicy(t, "fencing.yaml", documents(t, "fencing.yaml")[1:], policy, binding)
+	policy, binding = fencing.Keeper()
+	samePolicy(t, "fencing-keeper.yaml", documents(t, "fencing-keeper.yaml"), policy, binding)
+}
+
+func samePolicy(t *testing.T, file string, objects []*unstructured.Unstructured, policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding) {
+	t.Helper()
+	if diff := cmp.Diff(policy, as[admissionv1.ValidatingAdmissionPolicy](t, objects[0])); diff != "" {
+		t.Errorf("%s, -code +file:\n%s", file, diff)
 	}
-	if diff := cmp.Diff(binding, as[admissionv1.ValidatingAdmissionPolicyBinding](t, objects[2])); diff != "" {
-		t.Errorf("fencing.yaml, -code +file:\n%s", diff)
+	if diff := cmp.Diff(binding, as[admissionv1.ValidatingAdmissionPolicyBinding](t, objects[1])); diff != "" {
+		t.Errorf("%s, -code +file:\n%s", file, diff)
 	}
 }

@@ -45,6 +45,7 @@ func LookForFences(ctx context.Context, clientset kubernetes.Interface, namespac
 		}
 	}
 	f.Found = FencesOf(lease, policies.Items, bindings.Items)
+	f.Unkept = unkept(f.Found, policies.Items, bindings.Items)
 	return f
 }
 

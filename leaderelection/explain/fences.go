@@ -22,6 +22,11 @@ type Fences struct {
 	// Found are those that were found, one for each binding.
 	Found []Fence `json:"found,omitempty"`
 
+	// Unkept is whether nothing but Fences that are found here keeps the API servers
+	// following Leases, see [fencing.Keeper]: then these must not be taken away and put
+	// back.
+	Unkept bool `json:"unkept,omitempty"`
+
 	// Problem says why they could not be looked for.
 	Problem string `json:"problem,omitempty"`
 }
@@ -96,6 +101,17 @@ func fenceOf(lease metav1.ObjectMeta, policy *admissionv1.ValidatingAdmissionPol
 		ByPod:            ours && asks, ByTerm: ours && stamped,
 		Resources: guarded(policy), Limits: limits(policy, binding, lease, asks),
 	}, true
+}
+
+// unkept reports whether there are Fences that look at the Lease, and nothing else
+// does that the API servers know of.
+func unkept(found []Fence, policies []admissionv1.ValidatingAdmissionPolicy, bindings []admissionv1.ValidatingAdmissionPolicyBinding) bool {
+	depends := slices.ContainsFunc(found, func(f Fence) bool { return f.ByPod })
+	return depends && !slices.ContainsFunc(policies, func(p admissionv1.ValidatingAdmissionPolicy) bool {
+		others := p.Spec.ParamKind != nil && p.Spec.ParamKind.Kind == "Lease" &&
+			!slices.ContainsFunc(found, func(f Fence) bool { return f.Policy == p.Name })
+		return others && slices.ContainsFunc(bindings, func(b admissionv1.ValidatingAdmissionPolicyBinding) bool { return b.Spec.PolicyName == p.Name })
+	})
 }
 
 // asksFor reports whether the Lease is the policy's parameter. A reference without
@@ -173,6 +189,9 @@ func (f Fences) lines() []string {
 	var lines []string
 	for _, fence := range f.Found {
 		lines = append(lines, fence.String())
+	}
+	if f.Unkept {
+		lines = append(lines, "nothing else keeps the API servers following Leases: apply what `hack/fence -keeper` prints before you ever remove these")
 	}
 	return lines
 }

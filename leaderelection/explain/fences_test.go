@@ -8,6 +8,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/explain"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
@@ -54,6 +55,41 @@ func TestFencesOf_FindsThoseOfTheLease(t *testing.T) {
 	if got := explain.FencesOf(fencedLease, policies, nil); len(got) != 0 {
 		t.Errorf("without bindings: %v", got)
 	}
+}
+
+// Without another binding the API servers would stop following Leases when the
+// Fences of this one are removed.
+func TestLookForFences_MissesTheKeeper(t *testing.T) {
+	clientset := fake.NewClientset()
+	admission := clientset.AdmissionregistrationV1()
+	put := func(policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding) {
+		t.Helper()
+		if _, err := admission.ValidatingAdmissionPolicies().Create(t.Context(), policy, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := admission.ValidatingAdmissionPolicyBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(when string, unkept bool) {
+		t.Helper()
+		if f := explain.LookForFences(t.Context(), clientset, "ns", "app"); f.Unkept != unkept || f.Problem != "" {
+			t.Errorf("%s: Unkept is %v, want %v: %+v", when, f.Unkept, unkept, f)
+		}
+	}
+	want("there is no Fence", false)
+	put(fence(t, fencing.Fence{Name: "term", LeaseName: "app", Mode: fencing.ByTerm}))
+	want("it does not look at the Lease", false)
+	put(fence(t, fencing.Fence{Name: "pod", LeaseName: "app"}))
+	want("it is the only one", true)
+	put(fencing.Keeper())
+	want("the Keeper is there", false)
+	if err := admission.ValidatingAdmissionPolicyBindings().Delete(t.Context(), "incumbent-lease-keeper", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	want("the Keeper is not bound", true)
+	put(fence(t, fencing.Fence{Name: "other", LeaseName: "other"}))
+	want("another Lease has a Fence", false)
 }
 
 // What a fence leaves open is said, and what is not known of it, too.
