@@ -69,6 +69,7 @@ func (m *electedManager) runElector(ctx context.Context) error {
 		return nil
 	}
 	defer m.client.close()
+	defer m.route.close()
 	if m.check {
 		check := begin(func() error {
 			rights.Preflight(ctx, m.client, m.uses(), slogOf(m.logger))
