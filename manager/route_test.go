@@ -126,6 +126,33 @@ func TestLeaderLabel_WithoutItsRightsTheElectionGoesOn(t *testing.T) {
 	}
 }
 
+func TestLeaderLabel_WithAConfigurationOfItsOwnTheRightsAreLookedForThere(t *testing.T) {
+	s := onSite(t, false)
+	s.pod("pod-a", false)
+	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: leaseName, Events: true}
+	election := s.plane.User(t, "election-"+s.namespace, s.namespace, rights.Rules(uses.Rights(), s.namespace)...)
+	uses.Route = true
+	ofPods := slices.DeleteFunc(uses.Rights(), func(r rights.Right) bool { return r.Resource != "pods" })
+	router := s.plane.User(t, "router-"+s.namespace, s.namespace, rights.Rules(ofPods, s.namespace)...)
+	as := func(user string) *rest.Config {
+		cfg := s.plane.Admin().Config()
+		cfg.Impersonate.UserName = user
+		return cfg
+	}
+	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: "pod-a", Config: as(router.Name)})
+	s.configMaps(1)
+	a := s.leader(s.replica("pod-a", ours(manager.WithIdentity("pod-a"), label, manager.WithRightsCheck()), untilCancelled, func(opts *crmanager.Options, _ *rest.Config) {
+		opts.LeaderElectionConfig = as(election.Name)
+	}))
+	s.awaitLabelled("pod-a")
+	if err := a.stop(); err != nil { // the check has ended then
+		t.Fatal(err)
+	}
+	if lines := a.logs.with("A right is missing"); len(lines) > 0 {
+		t.Errorf("rights are there, and missed: %q", lines)
+	}
+}
+
 // What the API in memory of the other tests does: the API server does it, too.
 func TestLeaderLabel_ThePreconditionsHoldOnTheAPIServer(t *testing.T) {
 	s := onSite(t, false)

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
 // A process that was frozen wakes in the middle of a term that is over.
@@ -61,6 +62,29 @@ func TestLeaderLabel_TheUIDOfTheEnvironmentIsForThePodOfTheEnvironmentOnly(t *te
 	} {
 		if diff := cmp.Diff(tc.want, tc.given.completed(getenv)); diff != "" {
 			t.Errorf("%+v: %s", tc.given, diff)
+		}
+	}
+}
+
+func TestUses_NameTheNamespaceOfThePodThatEventsAreRecordedOn(t *testing.T) {
+	env := map[string]string{"POD_NAMESPACE": "pods", "POD_NAME": "pod-1", "POD_UID": "uid-1"}
+	m := &electedManager{config: leaderelection.Config{LeaseNamespace: "leases", LeaseName: "lease"}}
+	want := rights.Uses{LeaseNamespace: "leases", LeaseName: "lease", Events: true}
+	uses := func() rights.Uses { return m.uses(func(name string) string { return env[name] }) }
+	for _, tc := range []struct {
+		name      string
+		change    func()
+		route     bool
+		namespace string
+	}{
+		{"on the Pod", func() {}, false, "pods"},
+		{"on the Lease alone", func() { delete(env, "POD_UID") }, false, ""},
+		{"and routing", func() { m.route = &route{LeaderLabel: LeaderLabel{PodNamespace: "others"}} }, true, "others"},
+	} {
+		tc.change()
+		want.Route, want.PodNamespace = tc.route, tc.namespace
+		if diff := cmp.Diff(want, uses()); diff != "" {
+			t.Errorf("%s: %s", tc.name, diff)
 		}
 	}
 }
