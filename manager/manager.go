@@ -135,7 +135,8 @@ func refuse(cfg *rest.Config, opts crmanager.Options, o options) error {
 }
 
 // makeElector makes the Elector whose work the inner Manager is.
-func (m *electedManager) makeElector(cfg *rest.Config, opts crmanager.Options, o options) error {
+func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o options) error {
+	cfg := own
 	if opts.LeaderElectionConfig != nil {
 		cfg = opts.LeaderElectionConfig
 	}
@@ -152,7 +153,7 @@ func (m *electedManager) makeElector(cfg *rest.Config, opts crmanager.Options, o
 		return err
 	}
 	m.check = o.check
-	if m.route, err = newRoute(o.label, m.client, m.config, m.logger); err != nil {
+	if m.route, err = m.newRoute(o.label, own, cfg); err != nil {
 		return err
 	}
 	m.events = &recorder{client: m.client, identity: m.config.Identity, logger: m.logger.WithName("events")}
@@ -162,6 +163,9 @@ func (m *electedManager) makeElector(cfg *rest.Config, opts crmanager.Options, o
 			leaderelection.WithEventRecorder(m.events),
 			leaderelection.WithLeaseLabels(opts.LeaderElectionLabels),
 		}, m.onCall.options(), o.elector)...)
+	if m.route != nil {
+		m.route.lease = m.elector
+	}
 	return err
 }
 

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/rest"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
@@ -121,6 +123,59 @@ func TestLeaderLabel_WithoutItsRightsTheElectionGoesOn(t *testing.T) {
 	}
 	if s.holder() != "" {
 		t.Error("the Lease was not released")
+	}
+}
+
+func TestLeaderLabel_WithAConfigurationOfItsOwnTheRightsAreLookedForThere(t *testing.T) {
+	s := onSite(t, false)
+	s.pod("pod-a", false)
+	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: leaseName, Events: true}
+	election := s.plane.User(t, "election-"+s.namespace, s.namespace, rights.Rules(uses.Rights(), s.namespace)...)
+	uses.Route = true
+	ofPods := slices.DeleteFunc(uses.Rights(), func(r rights.Right) bool { return r.Resource != "pods" })
+	router := s.plane.User(t, "router-"+s.namespace, s.namespace, rights.Rules(ofPods, s.namespace)...)
+	as := func(user string) *rest.Config {
+		cfg := s.plane.Admin().Config()
+		cfg.Impersonate.UserName = user
+		return cfg
+	}
+	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: "pod-a", Config: as(router.Name)})
+	s.configMaps(1)
+	a := s.leader(s.replica("pod-a", ours(manager.WithIdentity("pod-a"), label, manager.WithRightsCheck()), untilCancelled, func(opts *crmanager.Options, _ *rest.Config) {
+		opts.LeaderElectionConfig = as(election.Name)
+	}))
+	s.awaitLabelled("pod-a")
+	if err := a.stop(); err != nil { // the check has ended then
+		t.Fatal(err)
+	}
+	if lines := a.logs.with("A right is missing"); len(lines) > 0 {
+		t.Errorf("rights are there, and missed: %q", lines)
+	}
+}
+
+// What the API in memory of the other tests does: the API server does it, too.
+func TestLeaderLabel_ThePreconditionsHoldOnTheAPIServer(t *testing.T) {
+	s := onSite(t, false)
+	s.pod("pod-a", false)
+	pods := s.plane.Admin().Clientset().CoreV1().Pods(s.namespace)
+	patch := func(body string) (*corev1.Pod, error) {
+		return pods.Patch(t.Context(), "pod-a", types.MergePatchType, []byte(body), metav1.PatchOptions{})
+	}
+	seen, err := patch("{}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := patch(`{"metadata":{"labels":{"x":null}}}`); err != nil || again.ResourceVersion != seen.ResourceVersion {
+		t.Errorf("a patch of nothing made version %s of %s, %v", again.ResourceVersion, seen.ResourceVersion, err)
+	}
+	if _, err := patch(`{"metadata":{"uid":"another","labels":{"x":"y"}}}`); !apierrors.IsInvalid(err) {
+		t.Errorf("a patch of another UID: %v, want it to be refused as invalid", err)
+	}
+	if _, err := patch(`{"metadata":{"uid":"` + string(seen.UID) + `","annotations":{"x":"over"}}}`); err != nil {
+		t.Error(err)
+	}
+	if _, err := patch(`{"metadata":{"resourceVersion":"` + seen.ResourceVersion + `","labels":{"x":"y"}}}`); !apierrors.IsConflict(err) {
+		t.Errorf("a patch of an earlier version: %v, want a conflict", err)
 	}
 }
 

@@ -10,9 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"k8s.io/client-go/rest"
-	ctrl "sigs.k8s.io/controller-runtime"
-
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
@@ -32,8 +29,8 @@ func TestPage_IsThisCode(t *testing.T) {
 		code.Write(content)
 	}
 	blocks := block.FindAllStringSubmatch(string(page), -1)
-	if len(blocks) != 4 {
-		t.Errorf("%d blocks of code, want 4", len(blocks))
+	if len(blocks) != 5 {
+		t.Errorf("%d blocks of code, want 5", len(blocks))
 	}
 	for _, b := range blocks {
 		if !strings.Contains(code.String(), b[1]) {
@@ -161,12 +158,4 @@ func TestForLife_HoldsBothInBetween(t *testing.T) {
 		}
 		last.stop()
 	})
-}
-
-func TestControllerRuntime_OptionsStay(t *testing.T) {
-	t.Setenv("POD_NAMESPACE", "ns")
-	err := newManagers(&rest.Config{Host: "http://127.0.0.1:1"}, ctrl.Options{LeaderElection: true, LeaderElectionID: "my-operator", LeaderElectionNamespace: "ns"})
-	if err != nil {
-		t.Error(err)
-	}
 }

@@ -1,0 +1,46 @@
+package manager
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
+)
+
+// checkRights warns of rights that are missing: each is asked for where it is used.
+func (m *electedManager) checkRights(ctx context.Context) {
+	uses, logger := m.uses(os.Getenv), slogOf(m.logger)
+	if m.route == nil || m.route.client == m.client {
+		rights.Preflight(ctx, m.client, uses, logger)
+		return
+	}
+	election := uses
+	election.Route = false
+	rights.Preflight(ctx, m.client, election, logger)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	missing, err := rights.Missing(ctx, m.route.client, uses)
+	if err != nil {
+		logger.Debug("The rights to Pods are not known", "err", err)
+	}
+	for _, r := range missing {
+		if r.Resource == "pods" {
+			logger.Warn("A right is missing", "right", r.String(), "without", r.Without)
+		}
+	}
+}
+
+// uses are what the election needs rights for. Events are recorded on the Pod as
+// well if the environment says which it is, and its namespace may be another one
+// than the Lease's.
+func (m *electedManager) uses(getenv func(string) string) rights.Uses {
+	uses := rights.Uses{LeaseNamespace: m.config.LeaseNamespace, LeaseName: m.config.LeaseName, Events: true}
+	if podOf(getenv) != nil {
+		uses.PodNamespace = getenv("POD_NAMESPACE")
+	}
+	if m.route != nil {
+		uses.Route, uses.PodNamespace = true, m.route.PodNamespace
+	}
+	return uses
+}
