@@ -63,7 +63,8 @@
 //
 // # Routing to the leader, and rights
 //
-// [WithLeaderLabel] labels the leader's Pod, so that a Service selects it, and
-// [WithRightsCheck] warns at the start of rights that are missing. Both are off by
-// default; command hack/rights prints the Role for what is used.
+// [WithLeaderLabel] labels the leader's Pod, so that a Service selects it; by default
+// none is. When it begins to campaign the Manager warns of rights that are missing,
+// unless [WithoutRightsCheck] is given; command hack/rights prints the Role for what is
+// used.
 package manager

@@ -39,7 +39,7 @@ type electedManager struct {
 	events  *recorder
 	gate    *gate
 	route   *route // nil: the leader is not labelled
-	check   bool   // look for missing rights
+	checks  bool   // for missing rights
 	base    *baseContexts
 	warmups warmups
 	onCall  onCall
@@ -152,7 +152,7 @@ func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o
 	if m.client, err = newElectionClient(cfg, m.config); err != nil {
 		return err
 	}
-	m.check = o.check
+	m.checks = !o.unchecked
 	if m.route, err = m.newRoute(o.label, own, cfg); err != nil {
 		return err
 	}

@@ -10,13 +10,13 @@ import (
 type Option func(*options)
 
 type options struct {
-	identity string
-	keep     bool
-	guard    bool
-	fencing  *fencing.Mode
-	label    *LeaderLabel
-	check    bool
-	elector  []leaderelection.Option
+	identity  string
+	keep      bool
+	guard     bool
+	fencing   *fencing.Mode
+	label     *LeaderLabel
+	unchecked bool
+	elector   []leaderelection.Option
 }
 
 // WithIdentity names this process in the Lease. It must be unique among all
@@ -55,11 +55,11 @@ func WithFencing(mode fencing.Mode) Option {
 	return func(o *options) { o.fencing = &mode }
 }
 
-// WithRightsCheck has the Manager ask the API server, when it begins to campaign and
-// beside that, for the rights that its election needs, and warn of each that is
-// missing. It delays nothing and refuses nothing. Default: no check.
-func WithRightsCheck() Option {
-	return func(o *options) { o.check = true }
+// WithoutRightsCheck does without asking the API server, beside the beginning of the
+// campaign, for the rights that the election needs, and without the warning of each
+// that is missing. Default: it asks once, which delays nothing and refuses nothing.
+func WithoutRightsCheck() Option {
+	return func(o *options) { o.unchecked = true }
 }
 
 // WithElectorOptions gives the Elector inside further options. They win over what

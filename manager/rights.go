@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -21,8 +22,8 @@ func (m *electedManager) checkRights(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	missing, err := rights.Missing(ctx, m.route.client, uses)
-	if err != nil {
-		logger.Debug("The rights to Pods are not known", "err", err)
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+		logger.Info("Not all rights to Pods are known", "err", err)
 	}
 	for _, r := range missing {
 		if r.Resource == "pods" {
@@ -37,7 +38,7 @@ func (m *electedManager) checkRights(ctx context.Context) {
 func (m *electedManager) uses(getenv func(string) string) rights.Uses {
 	uses := rights.Uses{LeaseNamespace: m.config.LeaseNamespace, LeaseName: m.config.LeaseName, Events: true}
 	if podOf(getenv) != nil {
-		uses.PodNamespace = getenv("POD_NAMESPACE")
+		uses.PodEvents, uses.PodNamespace = true, getenv("POD_NAMESPACE")
 	}
 	if m.route != nil {
 		uses.Route, uses.PodNamespace = true, m.route.PodNamespace

@@ -107,7 +107,7 @@ func TestLeaderLabel_WithoutItsRightsTheElectionGoesOn(t *testing.T) {
 	user := s.plane.User(t, "unrouted-"+s.namespace, s.namespace, rights.Rules(uses.Rights(), s.namespace)...)
 	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: "pod-a"})
 	s.configMaps(1)
-	a := s.leader(s.replica("pod-a", ours(manager.WithIdentity("pod-a"), label, manager.WithRightsCheck()), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
+	a := s.leader(s.replica("pod-a", ours(manager.WithIdentity("pod-a"), label), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
 		opts.LeaderElectionConfig = rest.CopyConfig(cfg)
 		opts.LeaderElectionConfig.Impersonate.UserName = user.Name
 	}))
@@ -141,7 +141,7 @@ func TestLeaderLabel_WithAConfigurationOfItsOwnTheRightsAreLookedForThere(t *tes
 	}
 	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: "pod-a", Config: as(router.Name)})
 	s.configMaps(1)
-	a := s.leader(s.replica("pod-a", ours(manager.WithIdentity("pod-a"), label, manager.WithRightsCheck()), untilCancelled, func(opts *crmanager.Options, _ *rest.Config) {
+	a := s.leader(s.replica("pod-a", ours(manager.WithIdentity("pod-a"), label), untilCancelled, func(opts *crmanager.Options, _ *rest.Config) {
 		opts.LeaderElectionConfig = as(election.Name)
 	}))
 	s.awaitLabelled("pod-a")

@@ -82,7 +82,7 @@ func TestUses_NameTheNamespaceOfThePodThatEventsAreRecordedOn(t *testing.T) {
 		{"and routing", func() { m.route = &route{LeaderLabel: LeaderLabel{PodNamespace: "others"}} }, true, "others"},
 	} {
 		tc.change()
-		want.Route, want.PodNamespace = tc.route, tc.namespace
+		want.Route, want.PodNamespace, want.PodEvents = tc.route, tc.namespace, env["POD_UID"] != ""
 		if diff := cmp.Diff(want, uses()); diff != "" {
 			t.Errorf("%s: %s", tc.name, diff)
 		}

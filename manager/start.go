@@ -69,7 +69,7 @@ func (m *electedManager) runElector(ctx context.Context) error {
 	}
 	defer m.client.close()
 	defer m.route.close()
-	if m.check {
+	if m.checks {
 		check := begin(func() error {
 			m.checkRights(ctx)
 			return nil

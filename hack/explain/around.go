@@ -49,7 +49,7 @@ func (s *surroundings) look(ctx context.Context) {
 			namespace, account = s.namespace, s.account
 		}
 		uses := s.uses
-		uses.LeaseNamespace, uses.LeaseName = s.namespace, s.name
+		uses.LeaseNamespace, uses.LeaseName, uses.PodEvents = s.namespace, s.name, s.uses.Events
 		rights = new(explain.LookIntoRights(ctx, s.clientset, namespace, account, uses))
 	}
 	s.mu.Lock()

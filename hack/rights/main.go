@@ -49,6 +49,7 @@ func run(args []string, out, help io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("%q: only flags are expected", flags.Arg(0))
 	}
+	uses.PodEvents = uses.Events
 	if uses.WithoutWatch && uses.SharedWatch {
 		return errors.New("-without-watch and -shared-watch exclude each other")
 	}

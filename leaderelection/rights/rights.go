@@ -29,14 +29,16 @@ type Uses struct {
 	// namespace, see leaderelection.WithSharedWatch.
 	SharedWatch bool
 
-	// Events is for those that record events on the Lease and, if PodNamespace is
-	// given, on the leader's Pod, as package manager does.
-	Events bool
+	// Events is for those that record events on the Lease, PodEvents for those that
+	// record them on the leader's Pod, too. Package manager does both, the latter if
+	// the environment says which Pod it is.
+	Events    bool
+	PodEvents bool
 
 	// Route is for those that label the leader's Pod, see manager.WithLeaderLabel.
 	Route bool
 
-	// PodNamespace is where the replicas' Pods are. Default for Route: LeaseNamespace.
+	// PodNamespace is where the replicas' Pods are. Default: LeaseNamespace.
 	PodNamespace string
 }
 
@@ -90,17 +92,17 @@ func (u Uses) Rights() []Right {
 	default:
 		all = append(all, lease("watch", u.LeaseName, polls))
 	}
-	if u.Events {
+	pods := cmp.Or(u.PodNamespace, u.LeaseNamespace)
+	if u.Events || u.PodEvents && pods == u.LeaseNamespace {
 		all = append(all, events(u.LeaseNamespace)...)
-		if u.PodNamespace != "" && u.PodNamespace != u.LeaseNamespace {
-			all = append(all, events(u.PodNamespace)...)
-		}
+	}
+	if u.PodEvents && pods != u.LeaseNamespace {
+		all = append(all, events(pods)...)
 	}
 	if u.Route {
-		namespace := cmp.Or(u.PodNamespace, u.LeaseNamespace)
 		all = append(all,
-			Right{Verb: "list", Resource: "pods", Namespace: namespace, Without: "labels that dead leaders left stay"},
-			Right{Verb: "patch", Resource: "pods", Namespace: namespace, Without: "no Pod is labelled: the Service of the leader has no endpoint"})
+			Right{Verb: "list", Resource: "pods", Namespace: pods, Without: "labels that dead leaders left stay"},
+			Right{Verb: "patch", Resource: "pods", Namespace: pods, Without: "no Pod is labelled: the Service of the leader has no endpoint"})
 	}
 	return all
 }
