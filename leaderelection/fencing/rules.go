@@ -26,29 +26,59 @@ const (
 	writer  = `'pod "' + ` + boundTo + `.orValue('none, its token is bound to no pod') + '"'`
 )
 
+// A test is what a write must pass, and what is said to one that does not. The short
+// message is for when the other one cannot be made, because a name in it is too long
+// or has line breaks.
+type test struct{ expression, message, short string }
+
+// validations are one rule, whatever the mode is: each rule and each message costs
+// time of its own with every write.
 func (f Fence) validations() []admissionv1.Validation {
-	var validations []admissionv1.Validation
-	if f.has(ByPod) {
-		// Nothing but "_" may follow the name: it is illegal in names of pods, so that
-		// web-1 is never taken for web-10 or web-1-x.
-		validations = append(validations, f.validation(
-			pod+" != '' && ("+holder+" + '_').startsWith("+pod+" + '_')",
-			"("+holder+` == '' ? 'nobody holds it' : 'its holder is "' + `+holder+` + '"') + ', and the writer is ' + `+writer,
-			"another pod holds it",
-		))
+	t := byPod()
+	switch {
+	case !f.has(ByPod):
+		t = f.byTerm()
+	case f.has(ByTerm):
+		t = both(t, f.byTerm())
 	}
-	if f.has(ByTerm) {
-		key := AnnotationKey(f.lease())
-		stamp, stored := annotationOf("object", key), annotationOf("oldObject", key)
-		validations = append(validations, f.validation(
-			"("+hasToken(stamp)+" ? request.operation == 'CREATE' || "+stamp+" == "+stored+
-				" || !"+hasToken(stored)+" || "+tokenOf(stamp)+" >= "+tokenOf(stored)+
-				" : "+unstamped(stored)+")"+f.orUnstampable(),
-			"("+hasToken(stamp)+` ? '`+laterTerm+`"' + `+stored+` + '", and the writer is in term "' + `+stamp+` + '": ' : '`+noToken+`: ') + `+writer,
-			laterTerm+"than the writer's, if that is in one",
-		))
+	begin := "fenced off from lease " + f.lease() + ": "
+	return []admissionv1.Validation{{
+		Expression:        "request.userInfo.username != " + quote(f.user()) + " || " + t.expression,
+		MessageExpression: quote(begin) + " + " + t.message,
+		Message:           begin + t.short,
+		Reason:            new(metav1.StatusReasonForbidden),
+	}}
+}
+
+// byPod lets nothing but "_" follow the pod's name in the holder's: it is illegal in
+// names of pods, so that web-1 is never taken for web-10 or web-1-x.
+func byPod() test {
+	return test{
+		pod + " != '' && (" + holder + " + '_').startsWith(" + pod + " + '_')",
+		"(" + holder + ` == '' ? 'nobody holds it' : 'its holder is "' + ` + holder + ` + '"') + ', and the writer is ' + ` + writer,
+		"another pod holds it",
 	}
-	return validations
+}
+
+func (f Fence) byTerm() test {
+	key := AnnotationKey(f.lease())
+	stamp, stored := annotationOf("object", key), annotationOf("oldObject", key)
+	return test{
+		"(" + hasToken(stamp) + " ? request.operation == 'CREATE' || " + stamp + " == " + stored +
+			" || !" + hasToken(stored) + " || " + tokenOf(stamp) + " >= " + tokenOf(stored) +
+			" : " + unstamped(stored) + ")" + f.orUnstampable(),
+		"(" + hasToken(stamp) + ` ? '` + laterTerm + `"' + ` + stored + ` + '", and the writer is in term "' + ` + stamp + ` + '": ' : '` + noToken + `: ') + ` + writer,
+		laterTerm + "than the writer's, if that is in one",
+	}
+}
+
+// both is one test after the other.
+func both(first, second test) test {
+	return test{
+		first.expression + " && (" + second.expression + ")",
+		"(" + first.expression + " ? " + second.message + " : " + first.message + ")",
+		first.short + ", or the object was written in a later term",
+	}
 }
 
 // unstamped lets through a write of a subresource that carries no stamp, unless it
@@ -78,16 +108,3 @@ func hasToken(stamp string) string { return stamp + ".matches('^[1-9][0-9]{0,17}
 
 // tokenOf reads the number at the beginning of a stamp that has one.
 func tokenOf(stamp string) string { return "int(" + stamp + ".split(' ', 2)[0])" }
-
-// validation is one rule, for the service account alone. The short message is for
-// when the other one cannot be made, because a name in it is too long or has line
-// breaks.
-func (f Fence) validation(expression, message, short string) admissionv1.Validation {
-	begin := "fenced off from lease " + f.lease() + ": "
-	return admissionv1.Validation{
-		Expression:        "request.userInfo.username != " + quote(f.user()) + " || " + expression,
-		MessageExpression: quote(begin) + " + " + message,
-		Message:           begin + short,
-		Reason:            new(metav1.StatusReasonForbidden),
-	}
-}
