@@ -130,6 +130,24 @@
 // higher than the writer's, in one step: a condition in SQL, or a precondition of an
 // object store. The examples of this package show both.
 //
+// # Measured
+//
+// Two pods write two objects as fast as they can while the Lease changes hands, each
+// with its own; three runs of go test ./envtest -run UnderFire -v on two shared cores:
+//
+//   - By pod, one API server, 200 handovers in each: 660 to 709 stale writes were
+//     refused; none was accepted after the new leader's first one of the same object,
+//     and 0 to 2 after its first one of the other. A new leader waited for its first
+//     accepted write for 2.7 to 4.0 ms in the middle, 45 ms at worst.
+//   - By pod, two API servers, 50 handovers in each: one stale write in the three runs
+//     was accepted after the new leader's first one of the same object, 6.5 ms at most
+//     after it.
+//   - By term, one API server and two, 50 handovers in each: none of the same object.
+//     Of an object that the new leader has not written yet, one or two were accepted
+//     in each handover.
+//
+// What a guarded write costs is part of make bench.
+//
 // # Tests
 //
 // Package envtest puts a Fence into force (InstallFence) and has clients that are one
