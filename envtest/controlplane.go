@@ -188,11 +188,16 @@ func (cp *ControlPlane) Stop() error {
 
 // poll calls f until it succeeds or ctx ends; the error is then f's last.
 func poll(ctx context.Context, f func(context.Context) error) error {
+	var before error
 	for {
 		err := f(ctx)
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() != nil && before != nil {
+			err = before // that it was cut short says nothing
+		}
+		before = err
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -84,7 +86,7 @@ func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Con
 	for _, config := range configs {
 		if err := poll(ctx, func(ctx context.Context) error { return probe.refused(ctx, config) }); err != nil {
 			err = fmt.Errorf("envtest: waiting until %s enforces the fence %s: %w", config.Host, policy.Name, err)
-			return nil, errors.Join(err, remove(context.WithoutCancel(ctx)))
+			return nil, errors.Join(err, undo(ctx, remove))
 		}
 	}
 	return remove, nil
@@ -117,13 +119,25 @@ func createFence(ctx context.Context, clientset kubernetes.Interface,
 	removePolicy := func(ctx context.Context) error {
 		return removed(name, admission.ValidatingAdmissionPolicies().Delete(ctx, name, metav1.DeleteOptions{}))
 	}
-	if _, err := admission.ValidatingAdmissionPolicyBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil {
-		return nil, errors.Join(err, removePolicy(context.WithoutCancel(ctx)))
-	}
-	return func(ctx context.Context) error {
+	removeBoth := func(ctx context.Context) error {
 		err := removed(name, admission.ValidatingAdmissionPolicyBindings().Delete(ctx, name, metav1.DeleteOptions{}))
 		return errors.Join(err, removePolicy(ctx))
-	}, nil
+	}
+	_, err = admission.ValidatingAdmissionPolicyBindings().Create(ctx, binding, metav1.CreateOptions{})
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return nil, errors.Join(err, undo(ctx, removePolicy))
+	case err != nil: // it may have been created all the same
+		return nil, errors.Join(err, undo(ctx, removeBoth))
+	}
+	return removeBoth, nil
+}
+
+// undo removes something although ctx may have ended, for some seconds.
+func undo(ctx context.Context, remove func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return remove(ctx)
 }
 
 func removed(name string, err error) error {
@@ -141,6 +155,7 @@ type probe struct {
 	account ServiceAccount
 	policy  string
 	object  *corev1.LimitRange
+	lease   *coordinationv1.Lease // that the policy asks for; nil: none
 }
 
 func newProbe(fence fencing.Fence, policy string) probe {
@@ -154,6 +169,9 @@ func newProbe(fence fencing.Fence, policy string) probe {
 	}
 	if len(fence.Namespaces) > 0 {
 		p.object.Namespace = fence.Namespaces[0]
+	}
+	if fence.Mode == 0 || fence.Mode&fencing.ByPod != 0 {
+		p.lease = fencing.Lease(fence)
 	}
 	return p
 }
@@ -183,6 +201,26 @@ func (p probe) refused(ctx context.Context, config *rest.Config) error {
 		return errors.New("the probe was let through")
 	case !fencing.IsStale(err) || !strings.Contains(err.Error(), "'"+p.policy+"'") || strings.Contains(err.Error(), "failed to configure"):
 		return fmt.Errorf("the probe was refused for another reason: %w", err)
+	}
+	return p.upToDate(ctx, clientset, err)
+}
+
+// upToDate returns nil if that refusal names the Lease's holder of now.
+func (p probe) upToDate(ctx context.Context, clientset kubernetes.Interface, refusal error) error {
+	if p.lease == nil {
+		return nil
+	}
+	lease, err := clientset.CoordinationV1().Leases(p.lease.Namespace).Get(ctx, p.lease.Name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	want := "nobody holds it"
+	if holder := lease.Spec.HolderIdentity; holder != nil && *holder != "" {
+		want = `its holder is "` + *holder + `"`
+	}
+	if !strings.Contains(refusal.Error(), want) {
+		return fmt.Errorf("%s, and the probe was answered: %w; if that lasts, the API server has stopped following Leases "+
+			"and must be restarted, see fencing.Keeper", want, refusal)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -47,6 +48,38 @@ func TestFence_ThatIsPutBackKnowsTheHolder(t *testing.T) {
 			t.Errorf("API server %d: pod-b holds the Lease, and a write of pod-a is answered: %v", i, err)
 		}
 	}
+}
+
+// Nothing but a restart makes an API server that has stopped follow Leases again.
+func TestEnforceFence_NoticesAnAPIServerThatHasStoppedFollowingLeases(t *testing.T) {
+	cp := battered.alone(t)
+	p := newPaddock(t, cp)
+	server := cp.Client("admin", envtest.OnAPIServer(0)).Config()
+	follower := p.pod("pod-b", envtest.OnAPIServer(0))
+	ctx, cancel := within()
+	defer cancel()
+	remove, err := envtest.EnforceFence(ctx, p.fence, server)
+	must(t, err)
+	p.crown("pod-a")
+	must(t, p.admin().AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(ctx, "incumbent-lease-keeper", metav1.DeleteOptions{}))
+	must(t, remove(ctx))
+	awaitAnswer(t, func(ctx context.Context) error { return p.touch(ctx, follower) }) // it has heard of both
+
+	p.hold("pod-b")
+	short, end := context.WithTimeout(ctx, 5*time.Second)
+	defer end()
+	if remove, err = envtest.EnforceFence(short, p.fence, server); err == nil {
+		must(t, remove(ctx))
+		t.Skip("this API server follows Leases again: the Keeper is not needed any more")
+	}
+	if text := err.Error(); !strings.Contains(text, `its holder is "pod-b"`) || !strings.Contains(text, "must be restarted") {
+		t.Errorf("it asks with the holder of former times, and EnforceFence says: %v", err)
+	}
+	must(t, cp.APIServer(0).Stop())
+	must(t, cp.APIServer(0).Start())
+	remove, err = envtest.EnforceFence(ctx, p.fence, server)
+	must(t, err)
+	must(t, remove(ctx))
 }
 
 // A status is written with the annotations of the object, so it could take the stamp
@@ -111,43 +144,90 @@ func (p *paddock) updateReadStatus(ctx context.Context, client kubernetes.Interf
 }
 
 // A pod is bound to its node by either of two resources.
+var binders = map[string][]string{"one": {"bindings"}, "two": {"pods", "binding"}}
+
+// makePods makes one pod for each of them.
+func (p *paddock) makePods() {
+	p.Helper()
+	ctx, cancel := within()
+	defer cancel()
+	pods := p.admin().CoreV1().Pods(p.namespace)
+	_, err := p.admin().CoreV1().ServiceAccounts(p.namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{})
+	must(p.T, err)
+	for name := range binders {
+		_, err := pods.Create(ctx, &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+		}, metav1.CreateOptions{})
+		must(p.T, err)
+	}
+}
+
+// bind binds a pod to a node.
+func (p *paddock) bind(ctx context.Context, client kubernetes.Interface, name string, annotations map[string]string) error {
+	binding := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations}, Target: corev1.ObjectReference{Kind: "Node", Name: "n"}}
+	path := binders[name]
+	request := client.CoreV1().RESTClient().Post().Namespace(p.namespace).Resource(path[0])
+	if len(path) > 1 {
+		request = request.Name(name).SubResource(path[1])
+	}
+	return request.Body(binding).Do(ctx).Error()
+}
+
 func TestFence_OfPodsGuardsTheirBindings(t *testing.T) {
 	t.Parallel()
 	p := newPaddock(t, shared.get(t))
 	p.fence.Resources = []schema.GroupResource{{Resource: "pods"}}
 	p.enforce()
 	p.hold("pod-a")
+	p.makePods()
 	ctx, cancel := within()
 	defer cancel()
-	pods := p.admin().CoreV1().Pods(p.namespace)
-	_, err := p.admin().CoreV1().ServiceAccounts(p.namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{})
-	must(t, err)
-	for _, name := range []string{"one", "two"} {
-		_, err := pods.Create(ctx, &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: name},
-			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
-		}, metav1.CreateOptions{})
-		must(t, err)
-	}
-	bind := func(ctx context.Context, client kubernetes.Interface, name string, path ...string) error {
-		binding := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: name}, Target: corev1.ObjectReference{Kind: "Node", Name: "n"}}
-		request := client.CoreV1().RESTClient().Post().Namespace(p.namespace).Resource(path[0])
-		if len(path) > 1 {
-			request = request.Name(name).SubResource(path[1])
-		}
-		return request.Body(binding).Do(ctx).Error()
-	}
 	leader, follower := p.pod("pod-a"), p.pod("pod-b")
 	awaitAnswer(t, func(ctx context.Context) error {
 		_, err := leader.CoreV1().Pods(p.namespace).Patch(ctx, "one", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{})
 		return err
 	})
-	for name, path := range map[string][]string{"one": {"bindings"}, "two": {"pods", "binding"}} {
-		if err := bind(ctx, follower, name, path...); !fencing.IsStale(err) {
+	for name, path := range binders {
+		if err := p.bind(ctx, follower, name, nil); !fencing.IsStale(err) {
 			t.Errorf("a follower's POST to %v: %v, want it refused", path, err)
 		}
-		if err := bind(ctx, leader, name, path...); err != nil {
+		if err := p.bind(ctx, leader, name, nil); err != nil {
 			t.Errorf("the leader's POST to %v: %v", path, err)
+		}
+	}
+}
+
+// What a Binding is annotated with is put on the pod, in the place of its stamp.
+func TestFence_ByTermKeepsTheStampOfAPodThatIsBound(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []fencing.Mode{fencing.ByTerm, fencing.ByPod | fencing.ByTerm} {
+		p := newPaddock(t, shared.get(t))
+		p.fence.Mode, p.fence.Resources = mode, []schema.GroupResource{{Resource: "pods"}}
+		p.enforce()
+		p.makePods()
+		first := p.reign("pod-a")
+		first.stop()
+		second := p.reign("pod-a")
+		patch := func(w termed, name string) error {
+			_, err := w.CoreV1().Pods(p.namespace).Patch(w.ctx, name, types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{})
+			return err
+		}
+		for name, path := range binders {
+			must(t, patch(second, name))
+			old := map[string]string{fencing.AnnotationKey(first.term.Lease): first.term.Token.String() + " pod-a_1"}
+			if err := p.bind(first.ctx, p.pod("pod-a"), name, old); !fencing.IsStale(err) || !strings.Contains(err.Error(), "must carry no token") {
+				t.Errorf("mode %d: a POST to %v with a stamp: %v, want it refused", mode, path, err)
+			}
+			if err := p.bind(first.ctx, first, name, nil); err != nil { // by term it cannot be told from the leader's
+				t.Errorf("mode %d: a POST to %v: %v", mode, path, err)
+			}
+			if err := patch(first, name); !fencing.IsStale(err) {
+				t.Errorf("mode %d: a patch in the first term, after a POST to %v: %v, want it refused", mode, path, err)
+			}
+			if err := patch(second, name); err != nil {
+				t.Errorf("mode %d: the leader's patch: %v", mode, err)
+			}
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package leaderelection
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Confirm looks at the Lease once, and reports whether that term goes on. If the
 // Lease says otherwise the term ends, as if the watch had told. It is for those
@@ -37,9 +40,11 @@ func (e *Elector) lookSince(ctx context.Context, asked uint64) error {
 	if c.began > asked {
 		return c.err
 	}
-	began := e.tick()
-	_, err := e.read(ctx, e.config.readTimeout())
-	if ctx.Err() == nil { // else it says nothing to those who are more patient
+	began, timeout := e.tick(), e.config.readTimeout()
+	deadline, hasty := ctx.Deadline()
+	hasty = hasty && time.Until(deadline) < timeout
+	_, err := e.read(ctx, timeout)
+	if err == nil || !hasty && ctx.Err() == nil { // else it says nothing to those who are more patient
 		c.began, c.err = began, err
 	}
 	return err

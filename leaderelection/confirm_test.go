@@ -2,7 +2,9 @@ package leaderelection_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -90,6 +92,42 @@ func TestElector_ConfirmsThatAreAskedTogetherShareALook(t *testing.T) {
 		if n := s.server.Count("a", "get") - gets; n < 1 || n > 2 {
 			t.Errorf("a hundred were answered after %d looks, want 1, or 2 if the first had begun before some asked", n)
 		}
+	})
+}
+
+// A client whose rate is limited fails at once if it could not send in time: that is
+// no answer to those who have time.
+func TestElector_ConfirmSharesNoFailureOfOneWhoIsInAHurry(t *testing.T) {
+	play(t, func(s *stage) {
+		a := s.start("a", withTrip(func(r *http.Request, next send) (*http.Response, error) {
+			if r.Method == http.MethodGet {
+				time.Sleep(100 * time.Millisecond)
+				if deadline, ok := r.Context().Deadline(); ok && time.Until(deadline) < 2*time.Second {
+					return nil, errors.New("would exceed the deadline")
+				}
+			}
+			return next(r)
+		}))
+		time.Sleep(time.Second)
+		term, _ := a.Term()
+		var asking sync.WaitGroup
+		patient := func() {
+			if ok, err := a.Confirm(s.Context(), term); !ok || err != nil {
+				t.Errorf("a patient one got %v, %v", ok, err)
+			}
+		}
+		asking.Go(patient)
+		synctest.Wait() // it looks, and the next two wait for their turn, in this order
+		asking.Go(func() {
+			ctx, cancel := context.WithTimeout(s.Context(), time.Second)
+			defer cancel()
+			if ok, err := a.Confirm(ctx, term); ok || err == nil {
+				t.Errorf("the one in a hurry got %v, %v", ok, err)
+			}
+		})
+		synctest.Wait()
+		asking.Go(patient)
+		asking.Wait()
 	})
 }
 

@@ -70,11 +70,12 @@ func (m *electedManager) runElector(ctx context.Context) error {
 	defer m.client.close()
 	defer m.route.close()
 	if m.checks {
+		checking, cancel := context.WithCancel(ctx)
 		check := begin(func() error {
-			m.checkRights(ctx)
+			m.checkRights(checking)
 			return nil
 		})
-		defer func() { <-check.done }()
+		defer func() { cancel(); <-check.done }() // it keeps nobody waiting
 	}
 	defer m.events.start()()
 	return m.elector.Run(ctx)

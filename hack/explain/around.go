@@ -57,9 +57,17 @@ func (s *surroundings) look(ctx context.Context) {
 	s.fences, s.rights = &fences, rights
 }
 
-// describe adds them to an answer, once they are known.
+// await returns when they are known for the first time. Whoever follows the Lease
+// waits for that before he begins, not in between: he would miss what happens.
+func (s *surroundings) await(ctx context.Context) {
+	select {
+	case <-s.known:
+	case <-ctx.Done():
+	}
+}
+
+// describe adds them to an answer.
 func (s *surroundings) describe(a *explain.Answer) {
-	<-s.known
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.Rights, a.Fences = s.rights, s.fences

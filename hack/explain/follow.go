@@ -56,18 +56,31 @@ func (t *teller) once(ctx context.Context, follower explain.Follower) (int, erro
 	if answer == nil {
 		return cannotTell, context.Cause(ctx)
 	}
+	t.around.await(ctx)
 	t.around.describe(answer)
 	if err := t.tell(answer); err != nil {
 		return cannotTell, err
 	}
-	if answer.Nobody() {
-		return nobodyLeads, nil
+	return codeOf(answer), nil
+}
+
+// codeOf is the exit code for an answer. What is not known is not claimed.
+func codeOf(a *explain.Answer) int {
+	switch {
+	case a.Lost || a.State == explain.Lapsed && !a.Certain:
+		return cannotTell
+	case a.Nobody():
+		return nobodyLeads
+	default:
+		return somebodyLeads
 	}
-	return somebodyLeads, nil
 }
 
 // always tells each change until ctx is done.
 func (t *teller) always(ctx context.Context, follower explain.Follower) (int, error) {
+	if t.around.await(ctx); ctx.Err() != nil {
+		return cannotTell, context.Cause(ctx)
+	}
 	follower.Hear = func(seen explain.Seen) bool {
 		answer := t.answer(seen)
 		t.around.describe(&answer)

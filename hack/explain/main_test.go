@@ -20,8 +20,8 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
-	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/explain"
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
@@ -264,5 +264,25 @@ func TestRun_HelpIsNoFailure(t *testing.T) {
 	var help strings.Builder
 	if code, err := run(t.Context(), []string{"-h"}, io.Discard, &help); code != 0 || err != nil || !strings.Contains(help.String(), "-service-account") {
 		t.Errorf("%d, %v:\n%s", code, err, help.String())
+	}
+}
+
+// What is not known is no reason to act.
+func TestCodeOf_ClaimsWhatIsKnown(t *testing.T) {
+	for _, tc := range []struct {
+		answer explain.Answer
+		want   int
+	}{
+		{explain.Answer{State: explain.Led, Certain: true}, somebodyLeads},
+		{explain.Answer{State: explain.Late}, somebodyLeads},
+		{explain.Answer{State: explain.Led, Lost: true}, cannotTell},
+		{explain.Answer{State: explain.Free, Certain: true}, nobodyLeads},
+		{explain.Answer{State: explain.Absent, Lost: true}, cannotTell},
+		{explain.Answer{State: explain.Lapsed, Certain: true}, nobodyLeads},
+		{explain.Answer{State: explain.Lapsed}, cannotTell},
+	} {
+		if got := codeOf(&tc.answer); got != tc.want {
+			t.Errorf("%+v: code %d, want %d", tc.answer, got, tc.want)
+		}
 	}
 }

@@ -90,6 +90,27 @@ var healthy = []scene{
 		},
 	},
 	{
+		// Just before its successor is.
+		name: "the leader's process exits just after it was scraped", until: 40 * time.Minute, replicas: map[string]replica{
+			"a": during(0, 10*time.Minute+tick, steady, away),
+			"b": during(0, 10*time.Minute+tick, follower, func(time.Duration) look { return look{Leads: true, Changes: 2, Released: 1} }),
+		},
+	},
+	{
+		name: "a short Lease", until: 40 * time.Minute, replicas: map[string]replica{
+			"a": func(time.Duration) look { return look{Leads: true, Changes: 1, Window: 6, Valid: 5} }, "b": follower,
+		},
+	},
+	{
+		// Its process lives on, for other work.
+		name: "an elector was stopped for good", until: 40 * time.Minute, replicas: map[string]replica{
+			"a": steady,
+			"b": during(0, 10*time.Minute, follower, func(at time.Duration) look {
+				return look{Changes: 1, Stopped: true, Contact: (at - 10*time.Minute).Seconds()}
+			}),
+		},
+	},
+	{
 		name: "the API server is away for 45 s", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": steady,
 			"b": during(10*time.Minute, 10*time.Minute+45*time.Second, func(at time.Duration) look {
@@ -97,6 +118,13 @@ var healthy = []scene{
 			}, follower),
 		},
 	},
+}
+
+func oneIf(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 const ours = namespace + "/" + lease
@@ -205,6 +233,15 @@ var troubled = []scene{
 			"a": steady, "b": func(at time.Duration) look { return look{Changes: 1, Contact: max(0, at-10*time.Minute).Seconds()} },
 		},
 		raises: map[string][]string{"NoContact": {"A replica hears nothing of " + ours}},
+	},
+	{
+		// Its window is 6 s: it is never certain of more.
+		name: "a short Lease is late", until: 20 * time.Minute, replicas: map[string]replica{
+			"a": func(at time.Duration) look {
+				return look{Leads: true, Changes: 1, Window: 6, Valid: 6 - (at % (5 * time.Second)).Seconds() - 3.5*oneIf(at > 5*time.Minute)}
+			}, "b": follower,
+		},
+		raises: map[string][]string{"RenewalsNearDeadline": {"The leader of " + ours + " renews late"}},
 	},
 	{
 		// The first process lives on with its work, another one leads.

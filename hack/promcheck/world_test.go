@@ -20,7 +20,9 @@ type look struct {
 	Silent    bool // Prometheus does not ask, and notes nothing
 	Leads     bool
 	Valid     float64 // while it leads; 0: 11 s
+	Window    float64 // 0: 12 s
 	Disabled  bool
+	Stopped   bool // its elector does not run any more
 	Stuck     bool
 	Contact   float64
 	Changes   int // since its process began, as all that follows
@@ -43,11 +45,10 @@ const (
 
 // samples are what is scraped from a replica at a time.
 func (l look) samples() map[string]float64 {
-	one := func(is bool) float64 {
-		if is {
-			return 1
-		}
-		return 0
+	one := oneIf
+	window := 12.0
+	if l.Window > 0 {
+		window = l.Window
 	}
 	valid := one(l.Leads) * 11
 	if l.Valid > 0 {
@@ -56,6 +57,8 @@ func (l look) samples() map[string]float64 {
 	return map[string]float64{
 		`is_leader`:                     one(l.Leads),
 		`valid_seconds`:                 valid,
+		`window_seconds`:                window,
+		`running`:                       one(!l.Stopped),
 		`enabled`:                       one(!l.Disabled),
 		`stuck`:                         one(l.Stuck),
 		`last_contact_seconds`:          l.Contact,
@@ -82,8 +85,9 @@ func load(replicas map[string]replica, interval, until time.Duration) string {
 				scraped := "_"
 				switch {
 				case l.Silent || at%interval != offset:
+				case l.Away && replicas[pod](max(0, at-interval)).Away && replicas[pod](max(0, at-2*interval)).Away:
+					scraped = "stale" // it is noted that late of what is discovered no more
 				case l.Away:
-					scraped = "stale"
 				default:
 					scraped = fmt.Sprint(value)
 				}

@@ -83,8 +83,8 @@ func (a *Answer) free(s Seen) {
 		a.Why = "its leader has released it or somebody has emptied it, and nobody has claimed it since"
 		a.Claim.Note = "by client-go; an Elector of package leaderelection waits for one RetryPeriod more, for the work of the last leader may still run"
 	}
-	if t := s.lease.Spec.RenewTime; t != nil && !s.changed && t.Before(new(metav1.NewMicroTime(s.since))) {
-		a.Claim.From = t.Time
+	if t := timeOf(s.lease.Spec.RenewTime); t != nil && !s.changed && t.Before(s.since) {
+		a.Claim.From = *t
 	}
 	a.protect(s)
 }
@@ -92,7 +92,7 @@ func (a *Answer) free(s Seen) {
 // protect takes in that who saw a holder whose Lease is gone waits until his time
 // has run out.
 func (a *Answer) protect(s Seen) {
-	if s.protected.After(a.Claim.From) {
+	if !s.protected.IsZero() && s.protected.After(a.Claim.From) {
 		a.Claim = &Claim{From: s.protected, Note: "by those who saw the Lease before it was deleted; others may at once"}
 	}
 }

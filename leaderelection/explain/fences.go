@@ -108,7 +108,7 @@ func fenceOf(lease metav1.ObjectMeta, policy *admissionv1.ValidatingAdmissionPol
 func unkept(found []Fence, policies []admissionv1.ValidatingAdmissionPolicy, bindings []admissionv1.ValidatingAdmissionPolicyBinding) bool {
 	depends := slices.ContainsFunc(found, func(f Fence) bool { return f.ByPod })
 	return depends && !slices.ContainsFunc(policies, func(p admissionv1.ValidatingAdmissionPolicy) bool {
-		others := p.Spec.ParamKind != nil && p.Spec.ParamKind.Kind == "Lease" &&
+		others := isLease(p.Spec.ParamKind) &&
 			!slices.ContainsFunc(found, func(f Fence) bool { return f.Policy == p.Name })
 		return others && slices.ContainsFunc(bindings, func(b admissionv1.ValidatingAdmissionPolicyBinding) bool { return b.Spec.PolicyName == p.Name })
 	})
@@ -117,9 +117,8 @@ func unkept(found []Fence, policies []admissionv1.ValidatingAdmissionPolicy, bin
 // asksFor reports whether the Lease is the policy's parameter. A reference without
 // a namespace means that of the object that is written.
 func asksFor(policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding, lease metav1.ObjectMeta) bool {
-	kind, ref := policy.Spec.ParamKind, binding.Spec.ParamRef
-	if kind == nil || kind.Kind != "Lease" || !strings.HasPrefix(kind.APIVersion, "coordination.k8s.io/") ||
-		ref == nil || ref.Namespace != "" && ref.Namespace != lease.Namespace {
+	ref := binding.Spec.ParamRef
+	if !isLease(policy.Spec.ParamKind) || ref == nil || ref.Namespace != "" && ref.Namespace != lease.Namespace {
 		return false
 	}
 	if ref.Selector == nil {
@@ -127,6 +126,10 @@ func asksFor(policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1
 	}
 	selector, err := metav1.LabelSelectorAsSelector(ref.Selector)
 	return err == nil && selector.Matches(labels.Set(lease.Labels))
+}
+
+func isLease(kind *admissionv1.ParamKind) bool {
+	return kind != nil && kind.Kind == "Lease" && strings.HasPrefix(kind.APIVersion, "coordination.k8s.io/")
 }
 
 func looksFor(policy *admissionv1.ValidatingAdmissionPolicy, key string) bool {

@@ -82,6 +82,11 @@ func TestLookForFences_MissesTheKeeper(t *testing.T) {
 	want("it does not look at the Lease", false)
 	put(fence(t, fencing.Fence{Name: "pod", LeaseName: "app"}))
 	want("it is the only one", true)
+	cars, car := fencing.Keeper()
+	cars.Name, car.Name, car.Spec.PolicyName = "cars", "cars", "cars"
+	cars.Spec.ParamKind = &admissionv1.ParamKind{APIVersion: "cars.example.com/v1", Kind: "Lease"}
+	put(cars, car)
+	want("another kind of that name", true)
 	put(fencing.Keeper())
 	want("the Keeper is there", false)
 	if err := admission.ValidatingAdmissionPolicyBindings().Delete(t.Context(), "incumbent-lease-keeper", metav1.DeleteOptions{}); err != nil {

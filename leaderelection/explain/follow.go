@@ -108,6 +108,9 @@ func (p *pursuit) watch(ctx context.Context) (behind bool) {
 		return false
 	}
 	defer stream.Stop()
+	if p.seen.Lost(time.Now()) { // whoever heard it last took his time
+		p.look(ctx, lookTimeout)
+	}
 	for p.tell(ctx); p.goesOn(ctx); p.tell(ctx) {
 		timer := time.NewTimer(time.Until(p.lookAt()))
 		select {

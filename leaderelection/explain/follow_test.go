@@ -203,3 +203,33 @@ func TestFollower_FailsIfTheFirstLookDoes(t *testing.T) {
 		}
 	})
 }
+
+// Whoever hears slowly has lost no contact: his own silence is nobody else's.
+func TestFollower_LooksAgainWhenTheHearerTookHisTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := leaderelectiontest.NewServer()
+		defer server.Close()
+		defer campaign(t, server, "pod-1")()
+		time.Sleep(time.Second)
+		c, follower := &chronicle{}, explain.Follower{Leases: server.Client("reader").Clientset().CoordinationV1().Leases("ns"), Name: "app"}
+		follower.Hear = func(seen explain.Seen) bool {
+			if c.hear(seen); len(c.answers) == 1 {
+				time.Sleep(2 * explain.Patience)
+			}
+			return true
+		}
+		stop := running(func(ctx context.Context) {
+			if err := follower.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(time.Minute)
+		stop()
+		if a := c.first(func(a explain.Answer) bool { return a.Lost }); a.State != "" {
+			t.Errorf("%v", a)
+		}
+		if a := c.last(); a.State != explain.Led || !a.Certain {
+			t.Errorf("%v", a)
+		}
+	})
+}

@@ -82,12 +82,13 @@
 //     are accepted. A new leader that must be sure writes every object once.
 //   - Creations: there is nothing to compare with. They must carry a token all the
 //     same, and so must updates.
-//   - Deletions, and writes of subresources such as scale: they cannot carry a token,
-//     and by term alone they are let through. By pod refuses them.
-//   - A status: one of Kubernetes' own kinds is written with the annotations of its
-//     object, so updates and patches of it are stamped and compared. Custom resources
-//     ignore annotations there, and server-side apply brings none: these are let
-//     through, and leave the stamp as it is.
+//   - Deletions, bindings, and writes of subresources such as scale: they cannot carry
+//     a token, and by term alone they are let through. By pod refuses them. A binding
+//     that carries one is refused, for it would be put on the pod.
+//   - A status: that of most of Kubernetes' own kinds is written with the annotations
+//     of its object, so updates and patches of it are stamped and compared. Custom
+//     resources and a few others ignore annotations there, and server-side apply
+//     brings none: these are let through, and leave the stamp as it is.
 //   - Clients of the same service account that do not write through a StampTransport:
 //     a creation is refused, and so is an update without the annotation. But what
 //     reads an object and writes it back carries the token that it read, and passes.

@@ -24,7 +24,8 @@ var (
 // far as that API server knows, or the Lease does not exist. The error's text names
 // the Lease, its holder and the writer. Only of a Lease that does not exist the API
 // server has words of its own: they name the policy, and so the Lease unless the
-// Fence was given a Name.
+// Fence was given a Name. A refused connection (exec, attach, portforward) comes back
+// as plain text, which it does not know.
 func IsStale(err error) bool {
 	if status, ok := err.(apierrors.APIStatus); ok { // the tree is walked below
 		return isRefusal(status.Status().Message)

@@ -92,20 +92,27 @@ func (f Fence) matches() *admissionv1.MatchResources {
 	return m
 }
 
+// pods are bound to nodes, and connected to.
+var pods = schema.GroupResource{Resource: "pods"}
+
 // rules are those for one resource. Patches and server-side apply are updates,
 // deletecollection is a deletion of each object.
 func (f Fence) rules(resource schema.GroupResource) []admissionv1.NamedRuleWithOperations {
 	if !f.has(ByPod) {
 		// Deletions cannot be stamped. Updates of a subresource may change a stamp.
-		return []admissionv1.NamedRuleWithOperations{
+		rules := []admissionv1.NamedRuleWithOperations{
 			rule(resource.Group, []admissionv1.OperationType{admissionv1.Create, admissionv1.Update}, resource.Resource),
 			rule(resource.Group, []admissionv1.OperationType{admissionv1.Update}, resource.Resource+"/*"),
 		}
+		if resource == pods {
+			rules = append(rules, rule("", []admissionv1.OperationType{admissionv1.Create}, "pods/binding", "bindings"))
+		}
+		return rules
 	}
 	rules := []admissionv1.NamedRuleWithOperations{rule(resource.Group,
 		[]admissionv1.OperationType{admissionv1.Create, admissionv1.Update, admissionv1.Delete},
 		resource.Resource, resource.Resource+"/*")}
-	if resource.Group == "" && resource.Resource == "pods" {
+	if resource == pods {
 		// These change what a pod does. Connections to a proxy may be mere reads.
 		rules = append(rules, rule("", []admissionv1.OperationType{admissionv1.Connect}, "pods/exec", "pods/attach", "pods/portforward"),
 			// The same as pods/binding, by an older name.

@@ -14,6 +14,7 @@ const (
 	refusalMark = "ValidatingAdmissionPolicy '" + policyPrefix
 	noToken     = "the write carries no token"
 	laterTerm   = "the object was written in the later term "
+	boundStamp  = "a binding must carry no token, for it would be put on the pod"
 
 	// inapplicable is all that the API server says of a JSON patch that does not fit
 	// the object.
@@ -26,7 +27,7 @@ func isRefusal(text string) bool { return strings.Contains(text, refusalMark) }
 // isLag reports whether a refusal may be due to an API server that has not heard
 // of its new leader yet. What stands on the object itself is known to all.
 func isLag(text string) bool {
-	return isRefusal(text) && !strings.Contains(text, noToken) && !strings.Contains(text, laterTerm)
+	return isRefusal(text) && !strings.Contains(text, noToken) && !strings.Contains(text, laterTerm) && !strings.Contains(text, boundStamp)
 }
 
 // isInapplicable reports whether a JSON patch could not be applied to the object.

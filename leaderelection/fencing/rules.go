@@ -2,6 +2,7 @@ package fencing
 
 import (
 	"fmt"
+	"slices"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -63,12 +64,27 @@ func byPod() test {
 func (f Fence) byTerm() test {
 	key := AnnotationKey(f.lease())
 	stamp, stored := annotationOf("object", key), annotationOf("oldObject", key)
-	return test{
+	t := test{
 		"(" + hasToken(stamp) + " ? request.operation == 'CREATE' || " + stamp + " == " + stored +
 			" || !" + hasToken(stored) + " || " + tokenOf(stamp) + " >= " + tokenOf(stored) +
 			" : " + unstamped(stored) + ")" + f.orUnstampable(),
 		"(" + hasToken(stamp) + ` ? '` + laterTerm + `"' + ` + stored + ` + '", and the writer is in term "' + ` + stamp + ` + '": ' : '` + noToken + `: ') + ` + writer,
 		laterTerm + "than the writer's, if that is in one",
+	}
+	if slices.Contains(f.Resources, pods) {
+		t = ofBindings(t, stamp)
+	}
+	return t
+}
+
+// ofBindings lets a Binding through if it carries no stamp: its annotations are put
+// on the pod, whose stamp they would take back.
+func ofBindings(others test, stamp string) test {
+	const isBinding = "(request.kind.kind == 'Binding' ? "
+	return test{
+		isBinding + stamp + " == '' : " + others.expression + ")",
+		isBinding + "'" + boundStamp + ": ' + " + writer + " : " + others.message + ")",
+		others.short,
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
@@ -14,8 +16,9 @@ import (
 //	cfg.Wrap(fencing.StampTransport)
 //
 // Objects are stamped in creations, updates, patches of every kind and server-side
-// apply, and in updates and patches of their status. A patch or an apply that would
-// change nothing else changes the stamp, once in each term. Deletions, server-side
+// apply, and in updates and patches of their status, their approval and, of
+// namespaces, the list of their finalizers. A patch or an apply that would change
+// nothing else changes the stamp, once in each term. Deletions, bindings, server-side
 // apply of a status and writes of other subresources cannot carry a stamp and are
 // sent as they are; so are reads, Leases, Events and reviews of tokens and access,
 // and everything in a term without a Lease.
@@ -23,7 +26,8 @@ import (
 // Bodies are understood in JSON, and in protobuf if client-go knows the kind.
 // Server-side apply without force conflicts over the annotation if the program
 // writes the object under several field managers, or with creations, updates or
-// patches as well, which own fields apart from it: apply with force.
+// patches as well, be it of its status alone, which own fields apart from it: apply
+// with force.
 func StampTransport(next http.RoundTripper) http.RoundTripper { return stampTransport{next} }
 
 type stampTransport struct{ next http.RoundTripper }
@@ -81,8 +85,15 @@ func isStampable(r *http.Request) bool {
 		return false
 	}
 	t := targetOf(r.URL.Path)
-	if t.Resource == "" || isFree(t.GroupResource) {
+	if t.Resource == "" || isFree(t.GroupResource) || t.GroupResource == (schema.GroupResource{Resource: "bindings"}) {
 		return false
 	}
-	return t.subresource == "" || t.subresource == "status" && r.Method != http.MethodPost && !isApply(r)
+	switch t.subresource {
+	case "":
+		return true
+	case "status", "approval", "finalize":
+		return r.Method != http.MethodPost && !isApply(r)
+	default:
+		return false
+	}
 }

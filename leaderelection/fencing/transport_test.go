@@ -199,7 +199,8 @@ func TestStampTransport_WhatItSendsAsItIsAndWhatNot(t *testing.T) {
 			{"DELETE", configMaps + "/a", "application/json", "{}", t.Context(), nil, false},
 			{"PATCH", configMaps + "/a/status", "application/apply-patch+yaml", "{}", t.Context(), nil, false},
 			{"POST", configMaps + "/a/status", "application/json", "{}", t.Context(), nil, false},
-			{"PUT", "/api/v1/namespaces/ns/finalize", "application/json", "{}", t.Context(), nil, false},
+			{"POST", "/api/v1/namespaces/ns/bindings", "application/json", "{}", ctx, nil, false},
+			{"POST", "/api/v1/namespaces/ns/pods/a/binding", "application/json", "{}", ctx, nil, false},
 			{"PATCH", "/apis/apps/v1/namespaces/ns/deployments/a/scale", merge, "{}", t.Context(), nil, false},
 			{"PUT", "/apis/coordination.k8s.io/v1/namespaces/ns/leases/a", "application/json", "{}", t.Context(), nil, false},
 			{"POST", "/api/v1/namespaces/ns/events", "application/json", "{}", t.Context(), nil, false},
@@ -211,6 +212,7 @@ func TestStampTransport_WhatItSendsAsItIsAndWhatNot(t *testing.T) {
 			{"POST", "/prefix/apis/example.com/v1/widgets", "application/json", "{}", ctx, nil, true},
 			{"PUT", configMaps + "/a/status", "application/json", "{}", ctx, nil, true},
 			{"PATCH", "/api/v1/namespaces/ns/status", merge, "{}", ctx, nil, true},
+			{"PUT", "/api/v1/namespaces/ns/finalize", "application/json", "{}", ctx, nil, true},
 
 			{"PUT", configMaps + "/a/status", "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
 			{"POST", configMaps, "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},

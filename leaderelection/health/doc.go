@@ -39,5 +39,5 @@
 // everybody may create, for get, create and update), at most every five minutes, or
 // every ten seconds while something is missing. Without it a missing right shows at
 // the first write that is refused. A missing right to watch, to record events, or to
-// create a Lease that exists makes nobody unready: the election works without.
+// create a Lease that somebody has held makes nobody unready: the election works without.
 package health

@@ -233,13 +233,17 @@ func TestReady_NeedsNoRightToMakeALeaseThatExists(t *testing.T) {
 		reviewer, verb := newReviewer(), "create"
 		reviewer.denied.Store(&verb)
 		h := health.New(health.WithReview(reviewer))
-		w.server.Client("a").Deny("create")
-		w.run(h, "a", w.server.Client("a").Clientset(), leaderelection.Callbacks{})
-		time.Sleep(time.Second)
+		client, bare := w.server.Client("a"), health.New()
+		client.Deny("create")
+		w.run(h, "a", client.Clientset(), leaderelection.Callbacks{})
+		w.run(bare, "a2", client.Clientset(), leaderelection.Callbacks{})
+		time.Sleep(5 * time.Second)
 		w.want("there is no Lease", h.Ready, "missing right: create leases.coordination.k8s.io")
+		w.want("there is no Lease, and nobody is asked", bare.Ready, "cannot create")
 		w.run(nil, "z", w.server.Client("z").Clientset(), leaderelection.Callbacks{})
 		time.Sleep(30 * time.Second)
 		w.want("somebody has made it", h.Ready, "")
+		w.want("somebody has made it, and nobody is asked", bare.Ready, "")
 	})
 }
 

@@ -48,7 +48,10 @@ func (p *patient) rights(ctx context.Context) error {
 // missingLocked names what is missing. Of a Lease that somebody holds or has held
 // nobody needs the right to create it, which RBAC cannot limit to a name.
 func (p *patient) missingLocked() []string {
-	p.exists = p.exists || p.elector.GetLeader() != ""
+	if !p.exists && p.elector.GetLeader() != "" {
+		p.exists = true
+		delete(p.denied, leaderelection.RequestClaim) // to make it
+	}
 	var names []string
 	for _, r := range p.review.missing {
 		if r.Verb == "create" && p.exists {

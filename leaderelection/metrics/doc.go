@@ -17,6 +17,8 @@
 //	incumbent_leader_election_term                         the fencing token; only while leading
 //	incumbent_leader_election_valid_seconds                for how long leadership is certain from now, 0 when not leading,
 //	                                                       +Inf if the election is not enabled
+//	incumbent_leader_election_window_seconds               for how long it is certain after a renewal, see Config.Window;
+//	                                                       only if the election is enabled
 //	incumbent_leader_election_enabled                      0 if it leads without a Lease
 //	incumbent_leader_election_running                      1 while Run campaigns
 //	incumbent_leader_election_stuck                        1 if only a new process helps, see Elector.Stuck

@@ -147,6 +147,10 @@ var gauges = []gauge{
 		}
 		return valid.Seconds(), true
 	}),
+	newGauge("window_seconds", "For how long leadership is certain after a renewal.", func(s sample) (float64, bool) {
+		config := s.elector.Config()
+		return config.Window().Seconds(), config.Enabled
+	}),
 	newSwitch("enabled", "0 if this process leads without a Lease.", func(s sample) bool { return s.elector.Config().Enabled }),
 	newSwitch("running", "1 while the elector runs.", func(s sample) bool { return s.Running }),
 	newSwitch("stuck", "1 if the elector stands still, or the work has outlived its term.", func(s sample) bool { return s.elector.Stuck() != nil }),
