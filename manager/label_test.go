@@ -71,6 +71,24 @@ func TestLeaderLabel_IsTakenAwayBeforeTheReleaseThoughARequestFails(t *testing.T
 	}
 }
 
+func TestLeaderLabel_IsTakenAwayWhenTheManagerBeginsToStop(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		api := newPods()
+		api.Put("pod-a", "1", false)
+		w := newWorker(10 * time.Second)
+		p := m.routed(t, "pod-a", api, forEver, w)
+		synctest.Wait()
+		wantLabelled(t, api, "while it leads", "pod-a")
+		p.cancel()
+		<-w.cancelled
+		synctest.Wait()
+		wantLabelled(t, api, "while its work stops")
+		if m.holder() != "pod-a" || closed(w.returned) {
+			t.Errorf("the Lease is held by %q, and that the work has returned is %v", m.holder(), closed(w.returned))
+		}
+	})
+}
+
 func TestLeaderLabel_AStopDoesNotWaitForItForEver(t *testing.T) {
 	denied := func() error { return apierrors.NewForbidden(corev1.Resource("pods"), "pod-a", nil) }
 	for name, tc := range map[string]struct {

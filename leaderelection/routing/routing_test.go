@@ -62,8 +62,22 @@ func TestRouter_TakesTheLabelAwayBeforeTheReleaseThoughARequestFails(t *testing.
 	}
 }
 
-// What a term has learned of failures must not silence the next one; what it has
-// learned of its Pod must stay.
+// What a term has learned of failures must not silence the next one.
+func TestRouter_TellsInEachTermThatTheLabelIsNotRight(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.pods.During(func(*routingtest.Request) error { return routingtest.Broken() })
+		p := w.lead("pod-a")
+		time.Sleep(time.Minute)
+		w.must(p.StepDown(w.Context()))
+		p.awaitTerm(w)
+		synctest.Wait()
+		if told := p.told("not right yet"); len(told) != 2 {
+			w.Errorf("in two terms it was told: %q", told)
+		}
+	})
+}
+
+// What a term has learned of its Pod stays.
 func TestRouter_LabelsInEachTerm(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.pods.Put("pod-a", "1", false)
@@ -77,15 +91,8 @@ func TestRouter_LabelsInEachTerm(t *testing.T) {
 		} {
 			end()
 			w.wantLabelled("after a term")
-			w.pods.During(func(*routingtest.Request) error { return routingtest.Broken() })
-			told := len(p.told("not right yet"))
 			p.awaitTerm(w)
 			synctest.Wait()
-			if n := len(p.told("not right yet")) - told; n != 1 {
-				w.Errorf("in the next term it was told %d times that the label is not right yet, want once", n)
-			}
-			w.pods.During(func(*routingtest.Request) error { return nil })
-			time.Sleep(routePace)
 			w.wantLabelled("in the next term", "pod-a")
 		}
 		w.must(p.StepDown(w.Context()))

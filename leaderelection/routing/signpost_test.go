@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"testing"
@@ -33,6 +34,32 @@ func TestRouter_WhoDoesNotLeadAnyMoreTakesNoLabelAway(t *testing.T) {
 	}
 	if diff := cmp.Diff(label, pod.Labels); diff != "" {
 		t.Errorf("the successor's labels have changed: %s", diff)
+	}
+}
+
+// OnStartedLeading may come late to a term whose time was up.
+func TestRouter_ATermThatIsOverWhenItBeginsSendsNothing(t *testing.T) {
+	clientset := fake.NewClientset()
+	r, err := New(Label{Key: "example.com/leader", PodNamespace: "ns", PodName: "late"}, clientset, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	elector, err := leaderelection.New(&leaderelection.Config{}, nil, leaderelection.Callbacks{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, last := range []*term{nil, {done: make(chan struct{})}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		if last == nil {
+			cancel()
+		}
+		r.current = last
+		late := r.begin(ctx, elector)
+		cancel()
+		<-late.done
+		if actions := clientset.Actions(); len(actions) > 0 {
+			t.Errorf("%d requests were sent, and that a term went on before it is %v", len(actions), last != nil)
+		}
 	}
 }
 
