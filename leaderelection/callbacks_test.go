@@ -175,3 +175,38 @@ func TestElector_ChangesGiveTheStateFirstAndThenEachChange(t *testing.T) {
 		<-done
 	})
 }
+
+func TestElector_CallsWhatWrappersPutAroundTheCallbacks(t *testing.T) {
+	play(t, func(s *stage) {
+		var handed []*leaderelection.Elector
+		around := func(name string) leaderelection.Option {
+			return leaderelection.WithWrapper(func(e *leaderelection.Elector, inner leaderelection.Callbacks) leaderelection.Callbacks {
+				handed = append(handed, e)
+				return leaderelection.Callbacks{
+					OnStartedLeading: func(ctx context.Context) { s.note(name + " started"); inner.OnStartedLeading(ctx) },
+					OnStoppedLeading: func() { inner.OnStoppedLeading(); s.note(name + " stopped") },
+					OnNewLeader:      func(identity string) { inner.OnNewLeader(name + " saw " + identity) },
+				}
+			})
+		}
+		a := s.candidate("a", []leaderelection.Option{around("inner"), around("outer")})
+		a.run()
+		s.until(time.Second, a.IsLeader)
+		synctest.Wait()
+		if err := a.stop(); err != nil {
+			t.Error(err)
+		}
+		if !slices.Equal(handed, []*leaderelection.Elector{a.Elector, a.Elector}) {
+			t.Error("the wrappers were not handed the Elector that New returned")
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		want := []string{"outer started", "inner started", "a started", "a stopped", "inner stopped", "outer stopped"}
+		if !slices.Equal(s.log, want) {
+			t.Errorf("called were %q, want %q", s.log, want)
+		}
+		if want := []string{"inner saw outer saw a"}; !slices.Equal(a.leaders, want) {
+			t.Errorf("OnNewLeader was told %q, want %q", a.leaders, want)
+		}
+	})
+}

@@ -97,7 +97,6 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	e.logger = newLogger(logger, resolved)
 	e.scribe = newScribe()
 	e.log = slog.New(patientHandler{e.logger.Handler(), e.scribe})
-	e.notifier.call = callbacks.OnNewLeader
 	e.trouble.log, e.trouble.changed = e.log, e.signal
 	if resolved.Enabled {
 		client := clientset.CoordinationV1()
@@ -110,6 +109,10 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 			e.log.Warn("The configuration is unwise", "why", warning)
 		}
 	}
+	for _, wrap := range options.wrappers {
+		e.callbacks = wrap(e, e.callbacks)
+	}
+	e.notifier.call = e.callbacks.OnNewLeader
 	e.teller.made(e)
 	return e, nil
 }

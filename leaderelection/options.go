@@ -21,6 +21,7 @@ type options struct {
 	shared        *SharedWatch
 	priority      int32
 	traces        []Trace
+	wrappers      []func(*Elector, Callbacks) Callbacks
 }
 
 func newOptions(opts []Option) (o options) {
@@ -83,4 +84,13 @@ func WithoutPauseAfterForeignRelease() Option {
 // sets them apart. It takes no Lease from a leader. Default 0.
 func WithPriority(priority int32) Option {
 	return func(o *options) { o.priority = priority }
+}
+
+// WithWrapper has wrap put something around the Callbacks that New was given: it
+// returns those that the Elector calls in their place, and should call them. New
+// hands it the Elector that it returns. What of several is given last is outermost.
+// For packages that do something beside the work of a term, or before the Lease is
+// released. Default: none.
+func WithWrapper(wrap func(*Elector, Callbacks) Callbacks) Option {
+	return func(o *options) { o.wrappers = append(o.wrappers, wrap) }
 }

@@ -64,7 +64,7 @@
 // # Routing to the leader, and rights
 //
 // [WithLeaderLabel] labels the leader's Pod, so that a Service selects it; by default
-// none is. When it begins to campaign the Manager warns of rights that are missing,
-// unless [WithoutRightsCheck] is given; command hack/rights prints the Role for what is
-// used.
+// none is. For [NewElector] the Option of package leaderelection/routing does so. When
+// it begins to campaign the Manager warns of rights that are missing, unless
+// [WithoutRightsCheck] is given; command hack/rights prints the Role for what is used.
 package manager

@@ -162,10 +162,7 @@ func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o
 		slices.Concat([]leaderelection.Option{
 			leaderelection.WithEventRecorder(m.events),
 			leaderelection.WithLeaseLabels(opts.LeaderElectionLabels),
-		}, m.onCall.options(), o.elector)...)
-	if m.route != nil {
-		m.route.lease = m.elector
-	}
+		}, m.onCall.options(), m.route.options(), o.elector)...)
 	return err
 }
 

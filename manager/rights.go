@@ -41,7 +41,7 @@ func (m *electedManager) uses(getenv func(string) string) rights.Uses {
 		uses.PodEvents, uses.PodNamespace = true, getenv("POD_NAMESPACE")
 	}
 	if m.route != nil {
-		uses.Route, uses.PodNamespace = true, m.route.PodNamespace
+		uses.Route, uses.PodNamespace = true, m.route.Label().PodNamespace
 	}
 	return uses
 }

@@ -68,7 +68,7 @@ func (m *electedManager) runElector(ctx context.Context) error {
 		return nil
 	}
 	defer m.client.close()
-	defer m.route.close()
+	defer m.route.closeOwn(m.client)
 	if m.checks {
 		checking, cancel := context.WithCancel(ctx)
 		check := begin(func() error {
@@ -85,18 +85,31 @@ func (m *electedManager) runElector(ctx context.Context) error {
 // is not released before it returns.
 func (m *electedManager) lead(ctx context.Context) {
 	if !m.gate.open(ctx) {
+		m.route.withdraw()
 		return
 	}
-	endRoute := m.route.begin(ctx, m.stopping)
-	select {
-	case <-m.inner.done:
-	case <-ctx.Done():
-		m.endTerm(context.Cause(ctx))
-		<-m.inner.done
-	}
-	endRoute()
+	m.awaitInner(ctx)
+	m.route.withdraw()
 	if m.abandoned.Load() {
 		<-m.campaign.done // it never releases the Lease then
+	}
+}
+
+// awaitInner waits until the inner Manager has stopped. Once it begins to, nothing
+// more is to be sent to this process.
+func (m *electedManager) awaitInner(ctx context.Context) {
+	stopping, ended := m.stopping, ctx.Done()
+	for {
+		select {
+		case <-stopping:
+			stopping = nil
+			m.route.withdraw()
+		case <-ended:
+			ended = nil
+			m.endTerm(context.Cause(ctx))
+		case <-m.inner.done:
+			return
+		}
 	}
 }
 

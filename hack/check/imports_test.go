@@ -84,7 +84,7 @@ func TestImports_CoreDoesNotReachControllerRuntime(t *testing.T) {
 
 // Nor does whoever wants no metrics get what they are made of.
 func TestImports_CoreDoesNotReachPrometheus(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "./"+core, "./"+core+"/health", "./"+core+"/status")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "./"+core, "./"+core+"/health", "./"+core+"/routing", "./"+core+"/status")
 	cmd.Dir = root
 	out, err := cmd.Output()
 	if err != nil {

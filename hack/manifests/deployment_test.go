@@ -123,8 +123,10 @@ func TestLeaderService_IsToldOfAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	label := leaderLabel(t)
-	if want := `LeaderLabel{Key: "` + label.Key + `", Value: "` + label.Value + `"}`; !strings.Contains(string(page), want) {
-		t.Errorf("README.md does not tell of %s", want)
+	for _, kind := range []string{"manager.LeaderLabel", "routing.Label"} {
+		if want := kind + `{Key: "` + label.Key + `", Value: "` + label.Value + `"}`; !strings.Contains(string(page), want) {
+			t.Errorf("README.md does not tell of %s", want)
+		}
 	}
 	var ports []string
 	for _, port := range only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0].Ports {

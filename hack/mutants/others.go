@@ -6,7 +6,8 @@ var (
 	fences     = []string{"./envtest", "-run", "TestFence_(LetsOnly|TakesNo|TouchesNothing|WithoutTheLease|ByTermRefuses|ByTermWants|ByTermKeeps|BothModes|OfPods)"}
 	putBack    = []string{"./envtest", "-run", "TestFence_ThatIsPutBack"}
 	confirms   = []string{"./leaderelection", "-run", "Confirm"}
-	labelTests = []string{"./manager", "-run", "TestLeaderLabel_(IsTaken|IsPut|Delays|ALate)|TestRoute_"}
+	labelTests = []string{"./leaderelection/routing"}
+	routeTests = []string{"./manager", "-run", "TestLeaderLabel_IsTaken"}
 	lag        = []string{"./leaderelection/fencing", "-run", "TestRetryTransport"}
 	explained  = []string{"./leaderelection/explain"}
 	server     = []string{"./leaderelection/leaderelectiontest/..."}
@@ -24,10 +25,12 @@ var others = []mutant{
 	{"the manager releases though work runs on", "manager/start.go", "	if m.abandoned.Load() {\n", "	if false {\n", gateTests},
 	{"the guard lets an old term write", "manager/guard.go", "	case present != term:\n", "	case present != term && false:\n", guardTests},
 	{"the guard does not ask whether we lead", "manager/guard.go", "	case !leads:\n", "	case !leads && false:\n", guardTests},
-	{"the label stays when one request fails", "manager/signpost.go", "if apierrors.IsForbidden(err) || !wait(last, pause) {", "if true {", labelTests},
-	{"a loss waits for the label", "manager/signpost.go", "for !isLoss(context.Cause(term)) && r.isHeld() &&", "for r.lease != nil &&", labelTests},
-	{"a late request labels who has stopped", "manager/signpost.go", "r.patch(seen.UID, seen.ResourceVersion, r.Value, term)", `r.patch(seen.UID, "", r.Value, term)`, labelTests},
-	{"who was frozen takes away the label of its successor", "manager/signpost.go", "	if !r.lease.IsLeader() {\n", "	if false {\n", labelTests},
+	{"the label stays when one request fails", "leaderelection/routing/signpost.go", "if apierrors.IsForbidden(err) || !wait(last, pause) {", "if true {", labelTests},
+	{"a loss waits for the label", "leaderelection/routing/term.go", "for !isLoss(context.Cause(t.work)) && t.isHeld() &&", "for t.elector != nil &&", labelTests},
+	{"a late request labels who has stopped", "leaderelection/routing/signpost.go", "t.patch(seen.UID, seen.ResourceVersion, t.label.Value, t.token)", `t.patch(seen.UID, "", t.label.Value, t.token)`, labelTests},
+	{"who was frozen takes away the label of its successor", "leaderelection/routing/signpost.go", "	if !t.elector.IsLeader() {\n", "	if false {\n", labelTests},
+	{"the Lease is released before the label is taken away", "leaderelection/routing/term.go", "				<-t.done\n", "				_ = t.done\n", labelTests},
+	{"the label stays while the Manager stops", "manager/start.go", "			m.route.withdraw()\n		case <-ended:", "		case <-ended:", routeTests},
 	{"the Fence takes web-1 for web-10", "leaderelection/fencing/rules.go",
 		`(" + holder + " + '_').startsWith(" + pod + " + '_')",`, `" + holder + ".startsWith(" + pod + ")",`, fences},
 	{"the Fence forgets subresources", "leaderelection/fencing/policy.go", `resource.Resource, resource.Resource+"/*")}`, "resource.Resource)}", fences},

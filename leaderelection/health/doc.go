@@ -26,8 +26,8 @@
 // pod waits for the Lease, and the old one that holds it is stopped only once the
 // new one is ready. Nor would a follower be counted by a PodDisruptionBudget, and a
 // webhook that any replica can answer would be left to one of them. To send requests
-// to the leader alone, let it label its pod, or let the followers answer with the
-// leader's name.
+// to the leader alone, let it label its pod, see package routing, or let the
+// followers answer with the leader's name.
 //
 // Heard of late means within LeaseDuration, or three RetryPeriods if that is
 // longer: a failed request or two make nobody unready. When the API server is away

@@ -35,7 +35,7 @@ type Uses struct {
 	Events    bool
 	PodEvents bool
 
-	// Route is for those that label the leader's Pod, see manager.WithLeaderLabel.
+	// Route is for those that label the leader's Pod, see package routing.
 	Route bool
 
 	// PodNamespace is where the replicas' Pods are. Default: LeaseNamespace.

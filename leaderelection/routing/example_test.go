@@ -1,0 +1,72 @@
+package routing_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/routing"
+)
+
+func Example() {
+	clientset, logger := fake.NewClientset(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "pod-1"}}), slog.New(slog.DiscardHandler)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+
+	// In a Pod the environment says which one it is.
+	label := routing.Label{Key: "example.com/my-app-leader", Value: "true", PodNamespace: "default", PodName: "pod-1"}
+	router, err := routing.New(label, clientset, logger)
+	if err != nil {
+		fmt.Println(err) // names everything that is wrong
+		return
+	}
+	config := &leaderelection.Config{
+		Enabled: true, Identity: "pod-1", LeaseName: "my-app-leader", LeaseNamespace: "default", ReleaseOnCancel: true,
+	}
+	callbacks := leaderelection.Callbacks{
+		OnStartedLeading: func(ctx context.Context) {
+			awaitLabel(ctx, clientset, "true")
+			fmt.Println("requests come in")
+			router.Withdraw() // on SIGTERM, say
+			awaitLabel(ctx, clientset, "")
+			fmt.Println("no more of them; finish what was begun")
+			stop()
+		},
+	}
+	elector, err := leaderelection.New(config, clientset, callbacks, logger, router.Option())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := elector.Run(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("released")
+	// Output:
+	// requests come in
+	// no more of them; finish what was begun
+	// released
+}
+
+// awaitLabel stands for what a Service sends.
+func awaitLabel(ctx context.Context, clientset kubernetes.Interface, want string) {
+	for {
+		pod, err := clientset.CoreV1().Pods("default").Get(ctx, "pod-1", metav1.GetOptions{})
+		if err != nil || pod.Labels["example.com/my-app-leader"] == want {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}

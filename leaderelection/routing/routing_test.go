@@ -1,0 +1,277 @@
+package routing_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/routing"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/routing/routingtest"
+)
+
+func TestNew_NamesEverythingThatIsWrong(t *testing.T) {
+	for _, name := range []string{"POD_NAMESPACE", "POD_NAME", "POD_UID"} {
+		t.Setenv(name, "")
+	}
+	_, err := routing.New(routing.Label{Key: "a b", Value: "c d", Patience: -1}, nil, nil)
+	for _, want := range []string{`"a b" is no key`, `"c d" is no value`, "set POD_NAME and POD_NAMESPACE", "Patience (-1ns)", "the clientset is nil"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want it to say %q", err, want)
+		}
+	}
+}
+
+func TestRouter_TakesTheLabelAwayBeforeTheReleaseThoughARequestFails(t *testing.T) {
+	ends := map[string]func(w *world, p *process) error{
+		"cancelled":     func(_ *world, p *process) error { return p.stop() },
+		"stepping down": func(w *world, p *process) error { return p.StepDown(w.Context()) },
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.pods.Put("pod-a", "1", false)
+				p := w.lead("pod-a")
+				synctest.Wait()
+				w.wantLabelled("while it leads", "pod-a")
+				began := time.Now()
+				w.pods.During(func(r *routingtest.Request) error {
+					if holder := w.holder(); r.Removes && holder != "pod-a" {
+						w.Errorf("the label is taken away when the Lease is held by %q", holder)
+					}
+					if time.Since(began) < 3*time.Second {
+						return routingtest.Broken()
+					}
+					return nil
+				})
+				if err := end(w, p); err != nil {
+					w.Error(err)
+				}
+				w.wantLabelled("after the release")
+				if w.holder() != "" {
+					w.Errorf("the Lease is held by %q after the stop", w.holder())
+				}
+			})
+		})
+	}
+}
+
+// What a term has learned of failures must not silence the next one.
+func TestRouter_TellsInEachTermThatTheLabelIsNotRight(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.pods.During(func(*routingtest.Request) error { return routingtest.Broken() })
+		p := w.lead("pod-a")
+		time.Sleep(time.Minute)
+		w.must(p.StepDown(w.Context()))
+		p.awaitTerm(w)
+		synctest.Wait()
+		if told := p.told("not right yet"); len(told) != 2 {
+			w.Errorf("in two terms it was told: %q", told)
+		}
+	})
+}
+
+// What a term has learned of its Pod stays.
+func TestRouter_LabelsInEachTerm(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.pods.Put("pod-a", "1", false)
+		p := w.lead("pod-a")
+		synctest.Wait()
+		w.wantLabelled("in the first term", "pod-a")
+		for _, end := range []func(){
+			func() { w.must(p.StepDown(w.Context())) },
+			func() { w.give("somebody"); time.Sleep(margin / 2) },
+			func() { w.must(p.stop()); w.run(p) },
+		} {
+			end()
+			w.wantLabelled("after a term")
+			p.awaitTerm(w)
+			synctest.Wait()
+			w.wantLabelled("in the next term", "pod-a")
+		}
+		w.must(p.StepDown(w.Context()))
+		w.pods.Put("pod-a", "2", false) // its successor, while this process outlives its Pod
+		p.awaitTerm(w)
+		time.Sleep(routePace)
+		w.wantLabelled("in a term after that of the Pod")
+	})
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Error(err)
+	}
+}
+
+func TestRouter_DelaysNoCallback(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.pods.Put("pod-a", "1", false)
+		w.pods.During(func(*routingtest.Request) error { time.Sleep(time.Minute); return nil })
+		var began, told, stopped time.Time
+		p := w.campaign("pod-a", func(p *process) {
+			p.callbacks.OnStartedLeading = func(ctx context.Context) {
+				began = time.Now()
+				<-ctx.Done()
+				told = time.Now()
+			}
+			p.callbacks.OnStoppedLeading = func() { stopped = time.Now() }
+		})
+		synctest.Wait()
+		if term, _ := p.Term(); !began.Equal(term.AcquiredAt) {
+			w.Errorf("the work began %v after the claim was sent", began.Sub(term.AcquiredAt))
+		}
+		if err := p.stop(); err != nil {
+			w.Error(err)
+		}
+		if took := stopped.Sub(told); took != 0 {
+			w.Errorf("OnStoppedLeading was called %v after the work returned", took)
+		}
+		if took := time.Since(told); took != 5*time.Second {
+			w.Errorf("Run returned %v after the end, want five seconds", took)
+		}
+		time.Sleep(2 * time.Minute)
+	})
+}
+
+func TestRouter_AStopDoesNotWaitForItForEver(t *testing.T) {
+	denied := func() error { return apierrors.NewForbidden(corev1.Resource("pods"), "pod-a", nil) }
+	for name, tc := range map[string]struct {
+		stopTimeout time.Duration
+		failure     func() error
+		most        time.Duration
+	}{
+		"for ever":           {0, routingtest.Broken, 5 * time.Second},
+		"a minute":           {time.Minute, routingtest.Broken, 5 * time.Second},
+		"a short one":        {2 * time.Second, routingtest.Broken, time.Second},
+		"without the rights": {time.Minute, denied, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.pods.Put("pod-a", "1", false)
+				p := w.lead("pod-a", func(p *process) { p.config.StopTimeout = tc.stopTimeout })
+				synctest.Wait()
+				w.pods.During(func(*routingtest.Request) error { return tc.failure() })
+				asked := time.Now()
+				if err := p.stop(); err != nil || w.holder() != "" {
+					w.Errorf("Run returned %v with the Lease held by %q, want nil and nobody", err, w.holder())
+				}
+				if took := time.Since(asked); took > tc.most {
+					w.Errorf("the stop took %v, want %v at most", took, tc.most)
+				}
+				if len(p.told("label stays until the next leader")) != 1 {
+					w.Error("it is not told that the label stays")
+				}
+			})
+		})
+	}
+}
+
+func TestRouter_DelaysNothingAfterALoss(t *testing.T) {
+	hangs := func(*routingtest.Request) error { time.Sleep(10 * time.Second); return nil }
+	fails := func(*routingtest.Request) error { return routingtest.Broken() }
+	for name, meet := range map[string]func(*routingtest.Request) error{"requests hang": hangs, "requests fail": fails} {
+		t.Run(name+", while it leads", func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.pods.Put("pod-a", "1", false)
+				p := w.lead("pod-a")
+				synctest.Wait()
+				w.pods.During(meet)
+				w.give("somebody")
+				synctest.Wait()
+				lost := time.Now()
+				if err := p.stop(); err != nil || time.Since(lost) > margin/4 {
+					w.Errorf("the term was over %v after the loss, and Run returned %v", time.Since(lost), err)
+				}
+				time.Sleep(10 * time.Second)
+			})
+		})
+		t.Run(name+", when the work does not stop", func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.pods.Put("pod-a", "1", false)
+				release := make(chan struct{})
+				p := w.lead("pod-a", func(p *process) {
+					p.callbacks.OnStartedLeading = func(context.Context) { <-release }
+				})
+				synctest.Wait()
+				w.pods.During(meet)
+				w.give("somebody")
+				synctest.Wait()
+				lost := time.Now()
+				<-p.done
+				if took := time.Since(lost); took > margin || !errors.Is(p.err, leaderelection.ErrWorkStillRunning) {
+					w.Errorf("Run returned %v %v after the loss", p.err, took)
+				}
+				close(release)
+				time.Sleep(10 * time.Second)
+			})
+		})
+		t.Run(name+", after its work has stopped", func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.pods.Put("pod-a", "1", false)
+				p := w.lead("pod-a")
+				synctest.Wait()
+				w.pods.During(meet)
+				p.cancel()
+				time.Sleep(time.Second)
+				select {
+				case <-p.done:
+					w.Fatal("the label was given up within a second")
+				default:
+				}
+				w.give("somebody")
+				lost := time.Now()
+				<-p.done
+				if took := time.Since(lost); took > margin/2 || p.err != nil {
+					w.Errorf("Run returned %v %v after the loss", p.err, took)
+				}
+				time.Sleep(10 * time.Second)
+			})
+		})
+	}
+}
+
+func TestRouter_WithdrawTakesTheLabelAwayWhileItLeads(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.pods.Put("pod-a", "1", false)
+		p := w.lead("pod-a")
+		synctest.Wait()
+		w.wantLabelled("while it leads", "pod-a")
+		p.router.Withdraw()
+		time.Sleep(routePace)
+		w.wantLabelled("after Withdraw")
+		if !p.IsLeader() {
+			w.Error("it does not lead any more")
+		}
+		w.must(p.StepDown(w.Context()))
+		p.awaitTerm(w)
+		synctest.Wait()
+		w.wantLabelled("in the next term", "pod-a")
+		w.must(p.stop())
+		p.router.Withdraw() // of a term that is over: nothing happens
+	})
+}
+
+func TestRouter_LabelsWithoutAnElection(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.pods.Put("pod-a", "1", false)
+		p := w.lead("pod-a", func(p *process) { p.config.Enabled = false })
+		synctest.Wait()
+		w.wantLabelled("while it leads", "pod-a")
+		broken := time.Now().Add(2 * time.Second)
+		w.pods.During(func(*routingtest.Request) error {
+			if time.Now().Before(broken) {
+				return routingtest.Broken()
+			}
+			return nil
+		})
+		w.must(p.stop())
+		w.wantLabelled("after the stop")
+	})
+}

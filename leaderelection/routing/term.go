@@ -1,0 +1,142 @@
+package routing
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+)
+
+// A term is what a Router does in one term of its Elector.
+type term struct {
+	*Router
+	elector  *leaderelection.Elector
+	config   leaderelection.Config
+	token    string          // what the annotation names it
+	work     context.Context // of the Elector's work: its cause says why the term ended
+	withdraw context.CancelFunc
+	failures int           // rounds that have failed one after the other
+	done     chan struct{} // closed when no request is sent any more
+}
+
+// wrap labels the Pod in each term beside what the callbacks do.
+func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callbacks) leaderelection.Callbacks {
+	var current atomic.Pointer[term]
+	started, stopped := callbacks.OnStartedLeading, callbacks.OnStoppedLeading
+	callbacks.OnStartedLeading = func(ctx context.Context) {
+		current.Store(r.begin(ctx, e))
+		if started != nil {
+			started(ctx)
+		}
+	}
+	callbacks.OnStoppedLeading = func() {
+		// Theirs first: it may be what stops the work, and has no time to lose.
+		defer func() {
+			if t := current.Load(); t != nil { // it may be called beside OnStartedLeading when time is up
+				<-t.done
+			}
+		}()
+		if stopped != nil {
+			stopped()
+		}
+	}
+	return callbacks
+}
+
+// begin labels the Pod for the term of ctx. The label is taken away when the term
+// ends or withdraw is called.
+func (r *Router) begin(ctx context.Context, e *leaderelection.Elector) *term {
+	present, _ := leaderelection.TermFromContext(ctx)
+	t := &term{Router: r, elector: e, config: e.Config(), token: present.Token.String(), work: ctx, done: make(chan struct{})}
+	var working context.Context
+	working, t.withdraw = context.WithCancel(ctx)
+	r.mu.Lock()
+	last := r.current
+	r.current = t
+	r.mu.Unlock()
+	go func() {
+		defer close(t.done)
+		defer t.withdraw()
+		if !last.awaitEnd(working) {
+			return // it has set nothing
+		}
+		t.keep(working)
+		t.takeAway()
+	}()
+	return t
+}
+
+// awaitEnd waits until a term sends no requests any more, and reports whether ctx is
+// live then. A term of the same Elector has ended before the next one begins, except
+// if it began after its time was up.
+func (t *term) awaitEnd(ctx context.Context) bool {
+	if t != nil {
+		select {
+		case <-t.done:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// patience is how long the label is tried to be taken away in an orderly stop.
+// StopTimeout must not run out over it: nothing would be released then.
+func (t *term) patience() time.Duration {
+	enough := 5 * time.Second
+	if t.config.StopTimeout > 0 {
+		enough = min(enough, t.config.StopTimeout/2)
+	}
+	return cmp.Or(t.label.Patience, enough)
+}
+
+// lossPatience is the same after a loss: the process has no more than Margin to go.
+func lossPatience(config leaderelection.Config) time.Duration {
+	return min(2*time.Second, config.Margin()/4)
+}
+
+// last is a context for what remains to be done when the label is to go. It lasts
+// for as long as there is patience, or for a moment after the Lease was lost.
+func (t *term) last() (context.Context, func()) {
+	last, cancel := context.WithTimeout(context.WithoutCancel(t.work), t.patience())
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		defer cancel()
+		select {
+		case <-t.work.Done():
+		case <-last.Done():
+			return
+		}
+		for !isLoss(context.Cause(t.work)) && t.isHeld() && wait(last, t.config.Margin()/16) {
+			continue // nothing tells of a loss that comes after the end
+		}
+		wait(last, lossPatience(t.config))
+	}()
+	return last, func() { cancel(); <-watched }
+}
+
+// isHeld reports whether the Lease is still ours, as far as can be told when the
+// term has ended and the Lease is renewed until all has stopped.
+func (t *term) isHeld() bool {
+	return !t.config.Enabled ||
+		t.elector.GetLeader() == t.config.Identity && time.Since(t.elector.LastContact()) < t.config.Window()
+}
+
+// isLoss reports whether a term that ended for cause was lost.
+func isLoss(cause error) bool {
+	return !errors.Is(cause, leaderelection.ErrCancelled) && !errors.Is(cause, leaderelection.ErrSteppedDown)
+}
+
+// wait waits for d, and reports whether ctx is live then.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
