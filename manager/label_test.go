@@ -94,20 +94,25 @@ func TestLeaderLabel_AStopDoesNotWaitForItForEver(t *testing.T) {
 	for name, tc := range map[string]struct {
 		grace   time.Duration
 		failure func() error
+		always  bool
 		most    time.Duration
 	}{
-		"for ever":           {forEver, routingtest.Broken, 5 * time.Second},
-		"a minute":           {time.Minute, routingtest.Broken, 5 * time.Second},
-		"a short grace":      {2 * time.Second, routingtest.Broken, time.Second},
-		"without the rights": {time.Minute, denied, 0},
+		"for ever":           {forEver, routingtest.Broken, false, 5 * time.Second},
+		"a minute":           {time.Minute, routingtest.Broken, false, 5 * time.Second},
+		"a short grace":      {2 * time.Second, routingtest.Broken, false, time.Second},
+		"without the rights": {time.Minute, denied, true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inMemory(t, func(t *testing.T, m memory) {
 				api := newPods()
 				api.Put("pod-a", "1", false)
+				fail := func(*routingtest.Request) error { return tc.failure() }
+				if tc.always {
+					api.During(fail)
+				}
 				p := m.routed(t, "pod-a", api, tc.grace)
 				synctest.Wait()
-				api.During(func(*routingtest.Request) error { return tc.failure() })
+				api.During(fail)
 				asked := time.Now()
 				if err := p.stop(); err != nil || m.holder() != "" {
 					t.Errorf("Start returned %v with the Lease held by %q, want nil and nobody", err, m.holder())

@@ -1,6 +1,7 @@
 package manager_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -168,7 +169,9 @@ func TestLeaderLabel_ThePreconditionsHoldOnTheAPIServer(t *testing.T) {
 	if again, err := patch(`{"metadata":{"labels":{"x":null}}}`); err != nil || again.ResourceVersion != seen.ResourceVersion {
 		t.Errorf("a patch of nothing made version %s of %s, %v", again.ResourceVersion, seen.ResourceVersion, err)
 	}
-	if _, err := patch(`{"metadata":{"uid":"another","labels":{"x":"y"}}}`); !apierrors.IsInvalid(err) {
+	_, err = patch(`{"metadata":{"uid":"another","labels":{"x":"y"}}}`)
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details.Causes[0].Field != "metadata.uid" {
 		t.Errorf("a patch of another UID: %v, want it to be refused as invalid", err)
 	}
 	if _, err := patch(`{"metadata":{"uid":"` + string(seen.UID) + `","annotations":{"x":"over"}}}`); err != nil {

@@ -20,8 +20,8 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
-	"github.com/haproxy-template-ic/incumbent/leaderelection/explain"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/explain"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 

@@ -33,33 +33,44 @@ func TestRouter_TakesTheLabelAwayBeforeTheReleaseThoughARequestFails(t *testing.
 		"cancelled":     func(_ *world, p *process) error { return p.stop() },
 		"stepping down": func(w *world, p *process) error { return p.StepDown(w.Context()) },
 	}
-	for name, end := range ends {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
-				w.pods.Put("pod-a", "1", false)
-				p := w.lead("pod-a")
-				synctest.Wait()
-				w.wantLabelled("while it leads", "pod-a")
-				began := time.Now()
-				w.pods.During(func(r *routingtest.Request) error {
-					if holder := w.holder(); r.Removes && holder != "pod-a" {
-						w.Errorf("the label is taken away when the Lease is held by %q", holder)
-					}
-					if time.Since(began) < 3*time.Second {
-						return routingtest.Broken()
-					}
-					return nil
-				})
-				if err := end(w, p); err != nil {
-					w.Error(err)
-				}
-				w.wantLabelled("after the release")
-				if w.holder() != "" {
-					w.Errorf("the Lease is held by %q after the stop", w.holder())
-				}
-			})
-		})
+	fails := map[string]error{
+		"broken": routingtest.Broken(),
+		// An admission policy says so of itself, and so does an API server that has just
+		// started.
+		"invalid":   apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), "pod-a", nil),
+		"forbidden": apierrors.NewForbidden(corev1.Resource("pods"), "pod-a", errors.New("not yet ready to handle request")),
 	}
+	for name, end := range ends {
+		for how, failure := range fails {
+			t.Run(name+", "+how, func(t *testing.T) { takesTheLabelAway(t, failure, end) })
+		}
+	}
+}
+
+func takesTheLabelAway(t *testing.T, failure error, end func(*world, *process) error) {
+	inBubble(t, func(w *world) {
+		w.pods.Put("pod-a", "1", false)
+		p := w.lead("pod-a")
+		synctest.Wait()
+		w.wantLabelled("while it leads", "pod-a")
+		began := time.Now()
+		w.pods.During(func(r *routingtest.Request) error {
+			if holder := w.holder(); r.Removes && holder != "pod-a" {
+				w.Errorf("the label is taken away when the Lease is held by %q", holder)
+			}
+			if time.Since(began) < 3*time.Second {
+				return failure
+			}
+			return nil
+		})
+		if err := end(w, p); err != nil {
+			w.Error(err)
+		}
+		w.wantLabelled("after the release")
+		if w.holder() != "" {
+			w.Errorf("the Lease is held by %q after the stop", w.holder())
+		}
+	})
 }
 
 // What a term has learned of failures must not silence the next one.
@@ -145,19 +156,25 @@ func TestRouter_AStopDoesNotWaitForItForEver(t *testing.T) {
 	for name, tc := range map[string]struct {
 		stopTimeout time.Duration
 		failure     func() error
+		always      bool
 		most        time.Duration
 	}{
-		"for ever":           {0, routingtest.Broken, 5 * time.Second},
-		"a minute":           {time.Minute, routingtest.Broken, 5 * time.Second},
-		"a short one":        {2 * time.Second, routingtest.Broken, time.Second},
-		"without the rights": {time.Minute, denied, 0},
+		"for ever":                {0, routingtest.Broken, false, 5 * time.Second},
+		"a minute":                {time.Minute, routingtest.Broken, false, 5 * time.Second},
+		"a short one":             {2 * time.Second, routingtest.Broken, false, time.Second},
+		"without the rights":      {time.Minute, denied, true, 0},
+		"the rights were revoked": {time.Minute, denied, false, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
 				w.pods.Put("pod-a", "1", false)
+				fail := func(*routingtest.Request) error { return tc.failure() }
+				if tc.always {
+					w.pods.During(fail)
+				}
 				p := w.lead("pod-a", func(p *process) { p.config.StopTimeout = tc.stopTimeout })
 				synctest.Wait()
-				w.pods.During(func(*routingtest.Request) error { return tc.failure() })
+				w.pods.During(fail)
 				asked := time.Now()
 				if err := p.stop(); err != nil || w.holder() != "" {
 					w.Errorf("Run returned %v with the Lease held by %q, want nil and nobody", err, w.holder())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -107,7 +108,7 @@ func (t *term) set(ctx context.Context, seen *corev1.Pod) (err error) {
 				return err
 			}
 		}
-		t.uid = string(seen.UID)
+		t.uid, t.may = string(seen.UID), true
 		if seen.Labels[t.label.Key] == t.label.Value && seen.Annotations[t.label.Key+"-term"] == t.token {
 			return nil
 		}
@@ -163,7 +164,7 @@ func (t *term) takeAway() {
 		if err == nil || isGone(err) {
 			return
 		}
-		if apierrors.IsForbidden(err) || !wait(last, pause) {
+		if apierrors.IsForbidden(err) && !t.may || !wait(last, pause) {
 			t.logger.Info("The leader's label stays until the next leader takes it away", "err", err)
 			return
 		}
@@ -173,7 +174,12 @@ func (t *term) takeAway() {
 // isGone reports whether the API server says that there is no such Pod any more,
 // though perhaps another one of its name.
 func isGone(err error) bool {
-	return apierrors.IsNotFound(err) || apierrors.IsInvalid(err) // a UID cannot be changed
+	var status apierrors.APIStatus
+	if apierrors.IsNotFound(err) || !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
+		return apierrors.IsNotFound(err)
+	}
+	// A UID cannot be changed. An admission policy may call something invalid, too.
+	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
 }
 
 // patch sets label and term, or takes them away if they are nil; of the Pod with

@@ -18,6 +18,7 @@ type term struct {
 	token    string          // what the annotation names it
 	work     context.Context // of the Elector's work: its cause says why the term ended
 	withdraw context.CancelFunc
+	may      bool          // patch the Pod: it has done so
 	failures int           // rounds that have failed one after the other
 	done     chan struct{} // closed when no request is sent any more
 }

@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 type roundTripperFunc func(*http.Request) (*http.Response, error)
@@ -95,7 +96,8 @@ func (a *Pods) patch(name, body string) any {
 	case pod.ResourceVersion != old.ResourceVersion:
 		return apierrors.NewConflict(resource, name, errors.New("the object has been modified"))
 	case pod.UID != old.UID:
-		return apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), name, nil)
+		return apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), name,
+			field.ErrorList{field.Invalid(field.NewPath("metadata", "uid"), string(pod.UID), "field is immutable")})
 	case !apiequality.Semantic.DeepEqual(&pod, old):
 		a.store(&pod)
 	}
