@@ -113,11 +113,15 @@ func createFence(ctx context.Context, clientset kubernetes.Interface,
 	policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding,
 ) (remove func(context.Context) error, err error) {
 	admission, name := clientset.AdmissionregistrationV1(), policy.Name
-	if _, err := admission.ValidatingAdmissionPolicies().Create(ctx, policy, metav1.CreateOptions{}); err != nil {
-		return nil, err
-	}
 	removePolicy := func(ctx context.Context) error {
 		return removed(name, admission.ValidatingAdmissionPolicies().Delete(ctx, name, metav1.DeleteOptions{}))
+	}
+	_, err = admission.ValidatingAdmissionPolicies().Create(ctx, policy, metav1.CreateOptions{})
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return nil, err
+	case err != nil: // it may have been created all the same
+		return nil, errors.Join(err, undo(ctx, removePolicy))
 	}
 	removeBoth := func(ctx context.Context) error {
 		err := removed(name, admission.ValidatingAdmissionPolicyBindings().Delete(ctx, name, metav1.DeleteOptions{}))

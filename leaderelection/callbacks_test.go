@@ -189,7 +189,7 @@ func TestElector_CallsWhatWrappersPutAroundTheCallbacks(t *testing.T) {
 				}
 			})
 		}
-		a := s.candidate("a", []leaderelection.Option{around("inner"), around("outer")})
+		a := s.candidate("a", []leaderelection.Option{around("inner"), leaderelection.WithWrapper(nil), around("outer")})
 		a.run()
 		s.until(time.Second, a.IsLeader)
 		synctest.Wait()

@@ -137,6 +137,24 @@ func (e *Elector) ValidFor() time.Duration {
 	return max(0, t.remaining(time.Now()))
 }
 
+// HeldFor is for how long from now the Lease is certain to be ours, if nobody touches
+// it by hand. Other than ValidFor it goes on after the work was told to stop in an
+// orderly way, as long as the Lease is renewed until it has: what must be done before
+// somebody else leads has that long. It is zero without a Lease and after a loss, and
+// the greatest Duration while an Elector runs whose election is not enabled.
+func (e *Elector) HeldFor() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch t := e.tenure; {
+	case !e.config.Enabled && e.running:
+		return forever
+	case t == nil || t.cause != nil || t.released:
+		return 0
+	default:
+		return max(0, e.trustIn(t).remaining(time.Now()))
+	}
+}
+
 // GetLeader names the holder of the Lease as last seen, "" if there is none or
 // its time has run out.
 func (e *Elector) GetLeader() string {

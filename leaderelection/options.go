@@ -92,5 +92,9 @@ func WithPriority(priority int32) Option {
 // For packages that do something beside the work of a term, or before the Lease is
 // released. Default: none.
 func WithWrapper(wrap func(*Elector, Callbacks) Callbacks) Option {
-	return func(o *options) { o.wrappers = append(o.wrappers, wrap) }
+	return func(o *options) {
+		if wrap != nil {
+			o.wrappers = append(o.wrappers, wrap)
+		}
+	}
 }

@@ -215,3 +215,30 @@ func TestElector_RunTwiceIsRefused(t *testing.T) {
 		s.expect(r)
 	})
 }
+
+// The Lease is held until it is released, whatever the work was told.
+func TestElector_HeldForGoesOnWhileTheWorkStops(t *testing.T) {
+	play(t, func(s *stage) {
+		finish := make(chan struct{})
+		a := s.start("a", withWork(func(context.Context) { <-finish }))
+		if held := a.HeldFor(); held != 0 {
+			t.Errorf("HeldFor is %v before the first term", held)
+		}
+		s.until(time.Second, a.IsLeader)
+		a.cancel()
+		for range 60 {
+			time.Sleep(time.Second)
+			if held := a.HeldFor(); held <= 0 || held > 12*time.Second || a.ValidFor() != 0 {
+				t.Fatalf("the work stops: HeldFor is %v, ValidFor %v", held, a.ValidFor())
+			}
+		}
+		a.network.Cut(refuse)
+		time.Sleep(12 * time.Second)
+		if held := a.HeldFor(); held != 0 {
+			t.Errorf("it could not be renewed: HeldFor is %v", held)
+		}
+		a.network.Heal()
+		close(finish)
+		<-a.ran
+	})
+}

@@ -163,6 +163,8 @@ func refused(resource schema.GroupResource) string {
 		return "name each resource: without the Lease a Fence around everything would close the cluster"
 	case strings.Contains(resource.Resource, "/"):
 		return "give the resource alone: its subresources are guarded with it"
+	case resource == schema.GroupResource{Resource: "bindings"}:
+		return "the bindings of pods are guarded with them: give pods"
 	case isFree(resource):
 		return "it is never guarded: Leases, or nobody could be elected; Events, which must tell of what went wrong; " +
 			"reviews, which are questions in the form of a write"

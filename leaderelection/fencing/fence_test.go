@@ -40,6 +40,7 @@ func TestPolicy_RefusesWhatItKnowsToBeWrong(t *testing.T) {
 		{"a resource in the singular", func(f *Fence) { f.Resources = resources("deployment.apps") }, []string{`"deployment.apps"`, `is "deployments" meant?`}},
 		{"a resource without its group", func(f *Fence) { f.Resources = resources("deployments") }, []string{"name the group too"}},
 		{"a kind", func(f *Fence) { f.Resources = resources("ConfigMap") }, []string{`"ConfigMap"`, "in lower case"}},
+		{"bindings", func(f *Fence) { f.Resources = resources("bindings") }, []string{`"bindings"`, "give pods"}},
 		{"a subresource", func(f *Fence) { f.Resources = resources("deployments/status.apps") }, []string{"give the resource alone"}},
 		{"everything", func(f *Fence) { f.Resources = resources("*") }, []string{"name each resource"}},
 		{"every group", func(f *Fence) { f.Resources = resources("deployments.*") }, []string{"name each resource"}},

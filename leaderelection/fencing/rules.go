@@ -80,7 +80,7 @@ func (f Fence) byTerm() test {
 // ofBindings lets a Binding through if it carries no stamp: its annotations are put
 // on the pod, whose stamp they would take back.
 func ofBindings(others test, stamp string) test {
-	const isBinding = "(request.kind.kind == 'Binding' ? "
+	const isBinding = "(request.kind.kind == 'Binding' && request.kind.group == '' ? "
 	return test{
 		isBinding + stamp + " == '' : " + others.expression + ")",
 		isBinding + "'" + boundStamp + ": ' + " + writer + " : " + others.message + ")",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"reflect"
 	"sync"
 	"time"
 
@@ -32,22 +33,21 @@ type Label struct {
 	PodUID string
 
 	// Patience is how long an orderly stop goes on trying to take the label away when
-	// that fails: while it does, the Lease goes on being renewed. Default: five
-	// seconds, or half of leaderelection.Config.StopTimeout if that is less.
+	// that fails: while it does, the Lease goes on being renewed. It must be less than
+	// leaderelection.Config.StopTimeout, or else that runs out and nothing is released.
+	// Default: five seconds, or half of StopTimeout if that is less.
 	Patience time.Duration
 }
 
-// A Router keeps the label where the leader is. Make it with New, for one Elector.
-// All its methods may be called from any goroutine at any time.
+// A Router keeps the label where the leader is. Make it with New. All its methods may
+// be called from any goroutine at any time.
 type Router struct {
 	label  Label // completed
 	pods   typedcorev1.PodInterface
 	logger *slog.Logger
 
-	mu      sync.Mutex
-	current *term // the last that has begun
-
-	uid string // of this process's Pod, once it is known; only the goroutine of the current term uses it
+	mu    sync.Mutex
+	posts []*post // one for each Elector
 }
 
 // New makes a Router. It returns one error that names everything that is wrong with
@@ -56,7 +56,7 @@ type Router struct {
 func New(label Label, clientset kubernetes.Interface, logger *slog.Logger) (*Router, error) {
 	r := &Router{label: label.completed(os.Getenv), logger: logger}
 	problems := r.label.problems()
-	if clientset == nil {
+	if v := reflect.ValueOf(clientset); clientset == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 		problems = append(problems, errors.New("the clientset is nil: give a kubernetes.Interface"))
 	}
 	if len(problems) > 0 {
@@ -65,7 +65,6 @@ func New(label Label, clientset kubernetes.Interface, logger *slog.Logger) (*Rou
 	if r.logger == nil {
 		r.logger = slog.Default()
 	}
-	r.uid = r.label.PodUID
 	r.pods = clientset.CoreV1().Pods(r.label.PodNamespace)
 	return r, nil
 }
@@ -85,8 +84,10 @@ func (r *Router) Option() leaderelection.Option {
 func (r *Router) Withdraw() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.current != nil {
-		r.current.withdraw()
+	for _, p := range r.posts {
+		if p.current != nil {
+			p.current.withdraw()
+		}
 	}
 }
 

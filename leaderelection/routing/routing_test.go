@@ -254,6 +254,51 @@ func TestRouter_DelaysNothingAfterALoss(t *testing.T) {
 	}
 }
 
+// The Lease can be read, and not be written: that is a loss, too, when trust ends.
+func TestRouter_DelaysNothingWhenTheLeaseCannotBeRenewedAnyMore(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.pods.Put("pod-a", "1", false)
+		p := w.lead("pod-a")
+		synctest.Wait()
+		w.server.Client("pod-a").Deny("update")
+		w.pods.During(func(*routingtest.Request) error { return routingtest.Broken() })
+		time.Sleep(trustWindow / 2)
+		if err := p.stop(); err != nil {
+			w.Errorf("all work has stopped, and Run returned %v", err)
+		}
+		if held := p.HeldFor(); held != 0 {
+			w.Errorf("HeldFor is %v after Run", held)
+		}
+	})
+}
+
+// One Router may serve several Electors: each has terms of its own.
+func TestRouter_ServesSeveralElectors(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.pods.Put("pod-a", "1", false)
+		p := w.lead("pod-a")
+		second := &process{config: p.config, router: p.router}
+		second.config.LeaseName, second.config.Identity = "another", "pod-a"
+		var err error
+		second.Elector, err = leaderelection.New(&second.config, w.server.Client("pod-a").Clientset(), leaderelection.Callbacks{}, nil, p.router.Option())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.run(second)
+		second.awaitTerm(w)
+		synctest.Wait()
+		w.wantLabelled("while both lead", "pod-a")
+		p.router.Withdraw()
+		synctest.Wait()
+		w.wantLabelled("after it was withdrawn")
+		for _, e := range []*process{p, second} {
+			if err := e.stop(); err != nil {
+				w.Error(err)
+			}
+		}
+	})
+}
+
 func TestRouter_WithdrawTakesTheLabelAwayWhileItLeads(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.pods.Put("pod-a", "1", false)

@@ -24,7 +24,7 @@ func TestRouter_WhoDoesNotLeadAnyMoreTakesNoLabelAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &Router{label: Label{Key: "example.com/leader", Value: "yes", PodName: "frozen"}, pods: pods, logger: slog.New(slog.DiscardHandler)}
-	frozen := &term{Router: r, elector: elector, token: "7"}
+	frozen := &term{post: &post{Router: r}, elector: elector, token: "7"}
 	if err := frozen.round(t.Context()); !errors.Is(err, leaderelection.ErrNotLeading) {
 		t.Errorf("a round ended with %v, want ErrNotLeading", err)
 	}
@@ -53,10 +53,10 @@ func TestRouter_ATermThatIsOverWhenItBeginsSendsNothing(t *testing.T) {
 		if last == nil {
 			cancel()
 		}
-		r.current = last
-		late := r.begin(ctx, elector)
+		p := &post{Router: r, current: last}
+		p.begin(ctx, elector)
 		cancel()
-		<-late.done
+		<-p.present().done
 		if actions := clientset.Actions(); len(actions) > 0 {
 			t.Errorf("%d requests were sent, and that a term went on before it is %v", len(actions), last != nil)
 		}

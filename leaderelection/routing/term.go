@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
@@ -12,7 +11,7 @@ import (
 
 // A term is what a Router does in one term of its Elector.
 type term struct {
-	*Router
+	*post
 	elector  *leaderelection.Elector
 	config   leaderelection.Config
 	token    string          // what the annotation names it
@@ -25,10 +24,13 @@ type term struct {
 
 // wrap labels the Pod in each term beside what the callbacks do.
 func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callbacks) leaderelection.Callbacks {
-	var current atomic.Pointer[term]
+	p := &post{Router: r, uid: r.label.PodUID}
+	r.mu.Lock()
+	r.posts = append(r.posts, p)
+	r.mu.Unlock()
 	started, stopped := callbacks.OnStartedLeading, callbacks.OnStoppedLeading
 	callbacks.OnStartedLeading = func(ctx context.Context) {
-		current.Store(r.begin(ctx, e))
+		p.begin(ctx, e)
 		if started != nil {
 			started(ctx)
 		}
@@ -36,7 +38,7 @@ func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callba
 	callbacks.OnStoppedLeading = func() {
 		// Theirs first: it may be what stops the work, and has no time to lose.
 		defer func() {
-			if t := current.Load(); t != nil { // it may be called beside OnStartedLeading when time is up
+			if t := p.present(); t != nil { // it may be called beside OnStartedLeading when time is up
 				<-t.done
 			}
 		}()
@@ -47,17 +49,30 @@ func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callba
 	return callbacks
 }
 
+// A post is what a Router has to do with one Elector.
+type post struct {
+	*Router
+	current *term  // the last that has begun; guarded by the Router's mutex
+	uid     string // of this process's Pod, once it is known; only the goroutine of the current term uses it
+}
+
+func (p *post) present() *term {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current
+}
+
 // begin labels the Pod for the term of ctx. The label is taken away when the term
 // ends or withdraw is called.
-func (r *Router) begin(ctx context.Context, e *leaderelection.Elector) *term {
+func (p *post) begin(ctx context.Context, e *leaderelection.Elector) {
 	present, _ := leaderelection.TermFromContext(ctx)
-	t := &term{Router: r, elector: e, config: e.Config(), token: present.Token.String(), work: ctx, done: make(chan struct{})}
+	t := &term{post: p, elector: e, config: e.Config(), token: present.Token.String(), work: ctx, done: make(chan struct{})}
 	var working context.Context
 	working, t.withdraw = context.WithCancel(ctx)
-	r.mu.Lock()
-	last := r.current
-	r.current = t
-	r.mu.Unlock()
+	p.mu.Lock()
+	last := p.current
+	p.current = t
+	p.mu.Unlock()
 	go func() {
 		defer close(t.done)
 		defer t.withdraw()
@@ -67,7 +82,6 @@ func (r *Router) begin(ctx context.Context, e *leaderelection.Elector) *term {
 		t.keep(working)
 		t.takeAway()
 	}()
-	return t
 }
 
 // awaitEnd waits until a term sends no requests any more, and reports whether ctx is
@@ -122,8 +136,7 @@ func (t *term) last() (context.Context, func()) {
 // isHeld reports whether the Lease is still ours, as far as can be told when the
 // term has ended and the Lease is renewed until all has stopped.
 func (t *term) isHeld() bool {
-	return !t.config.Enabled ||
-		t.elector.GetLeader() == t.config.Identity && time.Since(t.elector.LastContact()) < t.config.Window()
+	return t.elector.HeldFor() > 0
 }
 
 // isLoss reports whether a term that ended for cause was lost.
