@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/routing"
@@ -35,9 +36,10 @@ func TestRouter_TakesTheLabelAwayBeforeTheReleaseThoughARequestFails(t *testing.
 	}
 	fails := map[string]error{
 		"broken": routingtest.Broken(),
-		// An admission policy says so of itself, and so does an API server that has just
-		// started.
-		"invalid":   apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), "pod-a", nil),
+		// An admission policy says so of itself, with the field that it is about, and so does
+		// an API server that has just started.
+		"invalid": apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), "pod-a",
+			field.ErrorList{field.Forbidden(field.NewPath("metadata", "labels"), "not ready to evaluate")}),
 		"forbidden": apierrors.NewForbidden(corev1.Resource("pods"), "pod-a", errors.New("not yet ready to handle request")),
 	}
 	for name, end := range ends {
