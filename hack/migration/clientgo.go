@@ -27,8 +27,8 @@ func withClientGo(ctx context.Context, clientset kubernetes.Interface, namespace
 	})
 }
 
-// instead is where one comes to.
-func instead(ctx context.Context, clientset kubernetes.Interface, namespace, id string, work func(context.Context), stopped func(), logger *slog.Logger) error {
+// Instead is where one comes to.
+func Instead(ctx context.Context, clientset kubernetes.Interface, namespace, id string, work func(context.Context), stopped func(), logger *slog.Logger) error {
 	elector, err := leaderelection.New(&leaderelection.Config{
 		Enabled: true, Identity: id, LeaseName: "my-app-leader", LeaseNamespace: namespace,
 		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,

@@ -21,7 +21,7 @@ func TestPage_IsThisCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	var code strings.Builder
-	for _, file := range []string{"clientgo.go", "controllerruntime.go", "forlife.go"} {
+	for _, file := range []string{"clientgo.go", "controllerruntime.go", "forlife/forlife.go"} {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -72,7 +72,7 @@ func theirs(server *leaderelectiontest.Server, id string) func(context.Context, 
 
 func ours(t *testing.T, server *leaderelectiontest.Server, id string) func(context.Context, func(context.Context)) {
 	return func(ctx context.Context, work func(context.Context)) {
-		if err := instead(ctx, server.Client(id).Clientset(), "ns", id, work, func() {}, slog.New(slog.DiscardHandler)); err != nil {
+		if err := Instead(ctx, server.Client(id).Clientset(), "ns", id, work, func() {}, slog.New(slog.DiscardHandler)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -111,51 +111,4 @@ func TestClientGo_SideBySide(t *testing.T) {
 			})
 		})
 	}
-}
-
-// life is leader for life: the first one leads.
-type life chan struct{}
-
-func (l life) Become(ctx context.Context, _ string) error {
-	select {
-	case <-l:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func TestForLife_HoldsBothInBetween(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server := leaderelectiontest.NewServer()
-		defer server.Close()
-		lock := make(life, 1)
-		old := start(t, func(ctx context.Context, work func(context.Context)) { // the release before
-			if lock.Become(ctx, "my-app-lock") == nil {
-				work(ctx)
-			}
-		}, 0)
-		lock <- struct{}{}
-		<-old.started
-		middle := start(t, func(ctx context.Context, work func(context.Context)) {
-			_ = between(ctx, lock, server.Client("middle").Clientset(), "ns", "middle", work)
-		}, time.Second)
-		time.Sleep(time.Minute)
-		if len(middle.started) > 0 {
-			t.Fatal("both lead")
-		}
-		old.stop()
-		lock <- struct{}{} // its pod is gone
-		<-middle.started
-		last := start(t, ours(t, server, "last"), 0) // the release after
-		time.Sleep(time.Minute)
-		if len(last.started) > 0 {
-			t.Fatal("both lead")
-		}
-		middle.stop()
-		if done, began := <-middle.done, <-last.started; began.Before(done) {
-			t.Errorf("the last release began %v too early", done.Sub(began))
-		}
-		last.stop()
-	})
 }

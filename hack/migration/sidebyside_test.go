@@ -38,7 +38,7 @@ func clientGoKind(ctx context.Context, client *envtest.Client, namespace string,
 }
 
 func electorKind(ctx context.Context, client *envtest.Client, namespace string, work func(context.Context)) {
-	_ = instead(ctx, client.Clientset(), namespace, client.Name(), work, func() {}, slog.New(slog.DiscardHandler))
+	_ = Instead(ctx, client.Clientset(), namespace, client.Name(), work, func() {}, slog.New(slog.DiscardHandler))
 }
 
 func managerKind(create func(*rest.Config, ctrl.Options) (ctrl.Manager, error)) kind {
