@@ -14,7 +14,7 @@ var core = []mutant{
 	{"trust lasts as long as the Lease", "leaderelection/config.go",
 		"return min(c.RetryPeriod+c.RenewDeadline, c.LeaseDuration/10*9)", "return c.LeaseDuration", unit("TrustCounts|FuzzConfig_Each|ZeroDurations")},
 	{"trust that has run out comes back", "leaderelection/tenure.go",
-		"case e.trustIn(t).remaining(time.Now()) <= 0:\n		e.loseLocked", "case false:\n		e.loseLocked", simulated},
+		"case e.trustIn(t).remaining(time.Now()) <= 0:\n		e.loseLocked", "case false:\n		e.loseLocked", unit("TrustThatHasRunOut")},
 	{"no timer ends the term", "leaderelection/lead.go", "return e.checkTrust(t) }}", "return forever }}", unit("StopsWhenTrustRunsOut")},
 	{"IsLeader does not look at the clock", "leaderelection/elector.go",
 		"return t != nil && t.remaining(time.Now()) > 0", "return t != nil", unit("LooksAtTheClock")},
