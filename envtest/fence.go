@@ -38,6 +38,7 @@ func (cp *ControlPlane) Fence(tb testing.TB, fence fencing.Fence) {
 // policy is removed.
 //
 //	account := envtest.ServiceAccount{Namespace: "default", Name: "my-operator"}
+//	account.Allow(t, cfg, rules...) // of the operator's Role
 //	envtest.InstallFence(t, fence, cfg)
 //	a, b := account.Pod(cfg, "pod-a"), account.Pod(cfg, "pod-b")
 func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {

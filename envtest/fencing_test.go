@@ -340,7 +340,27 @@ func TestFence_AnotherLeaseNameRefusesTheLeader(t *testing.T) {
 	}
 }
 
-// Not impersonated, but with the token that a kubelet would fetch.
+// realPod makes a pod and is its client: not impersonated, but with the token that a
+// kubelet would fetch. The service account must exist.
+func (p *paddock) realPod(name string) kubernetes.Interface {
+	p.Helper()
+	core := p.admin().CoreV1()
+	pod, err := core.Pods(p.namespace).Create(p.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       corev1.PodSpec{ServiceAccountName: "operator", Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+	}, metav1.CreateOptions{})
+	must(p.T, err)
+	answer, err := core.ServiceAccounts(p.namespace).CreateToken(p.Context(), "operator", &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: name, UID: pod.UID},
+	}}, metav1.CreateOptions{})
+	must(p.T, err)
+	client := p.cp.Client(name)
+	p.Cleanup(client.Close)
+	config := rest.AnonymousClientConfig(client.Config())
+	config.BearerToken = answer.Status.Token
+	return kubernetes.NewForConfigOrDie(config)
+}
+
 func TestFence_KnowsTheTokensOfRealPods(t *testing.T) {
 	t.Parallel()
 	p := newPaddock(t, shared.get(t)).enforce()
@@ -351,20 +371,7 @@ func TestFence_KnowsTheTokensOfRealPods(t *testing.T) {
 	must(t, err)
 	clients := map[string]kubernetes.Interface{}
 	for _, name := range []string{"web-1", "web-10"} {
-		pod, err := core.Pods(p.namespace).Create(ctx, &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: name},
-			Spec:       corev1.PodSpec{ServiceAccountName: "operator", Containers: []corev1.Container{{Name: "c", Image: "i"}}},
-		}, metav1.CreateOptions{})
-		must(t, err)
-		answer, err := core.ServiceAccounts(p.namespace).CreateToken(ctx, "operator", &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-			BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: name, UID: pod.UID},
-		}}, metav1.CreateOptions{})
-		must(t, err)
-		client := p.cp.Client(name)
-		t.Cleanup(client.Close)
-		config := rest.AnonymousClientConfig(client.Config())
-		config.BearerToken = answer.Status.Token
-		clients[name] = kubernetes.NewForConfigOrDie(config)
+		clients[name] = p.realPod(name)
 	}
 	p.hold("web-10_4f2a")
 	awaitAnswer(t, func(ctx context.Context) error { return p.touch(ctx, clients["web-10"]) })

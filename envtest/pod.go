@@ -24,6 +24,15 @@ func (cp *ControlPlane) ServiceAccount(tb testing.TB, name, namespace string, ru
 	return account
 }
 
+// Allow lets the service account do in its namespace what the rules say, through a
+// Role and a RoleBinding, and returns when the API server enforces it, or fails the
+// test. The user of config must be an administrator; config may be one of
+// controller-runtime's envtest. Call it once for an account: what it made stays.
+func (a ServiceAccount) Allow(tb testing.TB, config *rest.Config, rules ...rbacv1.PolicyRule) {
+	tb.Helper()
+	allow(tb, a.userName(), a.Namespace, rules, []*rest.Config{config})
+}
+
 func (a ServiceAccount) userName() string {
 	return "system:serviceaccount:" + a.Namespace + ":" + a.Name
 }

@@ -8,6 +8,8 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 )
 
 // User is somebody whom the API servers know. Without rights it may do what every
@@ -23,47 +25,65 @@ type User struct {
 // enforce it, or fails the test. Without rules the user has no rights.
 func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) User {
 	tb.Helper()
-	user := User{Name: name}
-	if len(rules) == 0 {
-		return user
+	var configs []*rest.Config
+	for i, server := range cp.servers {
+		if server.Running() {
+			client := cp.Client(name, OnAPIServer(i))
+			defer client.Close()
+			configs = append(configs, client.Config())
+		}
+	}
+	allow(tb, name, namespace, rules, configs)
+	return User{Name: name}
+}
+
+// allow gives a user rights, and returns when each of these API servers, which
+// share a database, knows. The users of the configs must be administrators.
+func allow(tb testing.TB, user, namespace string, rules []rbacv1.PolicyRule, configs []*rest.Config) {
+	tb.Helper()
+	if len(rules) == 0 || len(configs) == 0 {
+		return
 	}
 	ctx, cancel := context.WithTimeout(tb.Context(), awaitLimit)
 	defer cancel()
-	if err := cp.bind(ctx, name, namespace, rules); err != nil {
-		tb.Fatalf("making user %q: %v", name, err)
+	if err := bind(ctx, configs[0], user, namespace, rules); err != nil {
+		tb.Fatalf("making user %q: %v", user, err)
 	}
-	for i, server := range cp.servers {
-		if !server.Running() {
-			continue
-		}
-		client := cp.Client(name, AsUser(user), OnAPIServer(i))
-		defer client.Close()
+	for _, config := range configs {
+		config = rest.CopyConfig(config)
+		config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:authenticated"}}
 		for _, rule := range rules {
-			if err := poll(ctx, func(ctx context.Context) error { return client.may(ctx, namespace, rule) }); err != nil {
-				tb.Fatalf("waiting for the rights of user %q: %v", name, err)
+			if err := poll(ctx, func(ctx context.Context) error { return may(ctx, config, namespace, rule) }); err != nil {
+				tb.Fatalf("waiting for the rights of user %q: %v", user, err)
 			}
 		}
 	}
-	return user
 }
 
-func (cp *ControlPlane) bind(ctx context.Context, name, namespace string, rules []rbacv1.PolicyRule) error {
-	meta := metav1.ObjectMeta{Name: name, Namespace: namespace}
-	rbac := cp.admin.Clientset().RbacV1()
-	role := &rbacv1.Role{ObjectMeta: meta, Rules: rules}
-	if _, err := rbac.Roles(namespace).Create(ctx, role, metav1.CreateOptions{}); err != nil {
+func bind(ctx context.Context, config *rest.Config, user, namespace string, rules []rbacv1.PolicyRule) error {
+	clientset, err := kubernetes.NewForConfig(config)
+	if err != nil {
 		return err
 	}
-	_, err := rbac.RoleBindings(namespace).Create(ctx, &rbacv1.RoleBinding{
+	meta := metav1.ObjectMeta{Name: user, Namespace: namespace}
+	role := &rbacv1.Role{ObjectMeta: meta, Rules: rules}
+	if _, err := clientset.RbacV1().Roles(namespace).Create(ctx, role, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	_, err = clientset.RbacV1().RoleBindings(namespace).Create(ctx, &rbacv1.RoleBinding{
 		ObjectMeta: meta,
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: user},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}, metav1.CreateOptions{})
 	return err
 }
 
 // may asks for one right of the rule: a Role is seen as a whole.
-func (c *Client) may(ctx context.Context, namespace string, rule rbacv1.PolicyRule) error {
+func may(ctx context.Context, config *rest.Config, namespace string, rule rbacv1.PolicyRule) error {
+	clientset, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
 	first := func(of []string) string {
 		if len(of) == 0 {
 			return ""
@@ -76,7 +96,7 @@ func (c *Client) may(ctx context.Context, namespace string, rule rbacv1.PolicyRu
 			Resource: first(rule.Resources), Name: first(rule.ResourceNames),
 		},
 	}}
-	answer, err := c.Clientset().AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+	answer, err := clientset.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
 	if err == nil && !answer.Status.Allowed {
 		err = fmt.Errorf("not allowed: %v", rule)
 	}
