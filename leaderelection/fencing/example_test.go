@@ -68,53 +68,62 @@ func ExampleStampTransport() {
 
 func reconcile(context.Context, kubernetes.Interface) {}
 
-// In a database the token is a column, and each write has a condition on it. With
-// database/sql:
+// In a database each transaction of a leader begins with a condition on the token of
+// the last term that wrote anything, kept in a row of its own. With database/sql:
 //
-//	result, err := db.ExecContext(ctx, moveMoney, balance, term.Token, account)
+//	result, err := tx.ExecContext(ctx, begin, term.Token, "my-app-leader")
 //	if n, _ := result.RowsAffected(); n == 0 {
-//		// a later term has written the row: stop
+//		return tx.Rollback() // a later term has written: stop
 //	}
+//	// insert, update, delete, commit
 //
-// The condition must be part of the statement that writes. A check before it is
-// none: the leader may be frozen between the two.
+// The row is locked until the transaction ends, so nobody comes in between: not the
+// leader's own other transactions either, and whoever is frozen inside one keeps all
+// waiting until the database ends it, so set its limit for idle transactions. A check
+// in a transaction of its own is none: the leader may be frozen between the two.
 func Example_sql() {
-	const moveMoney = `UPDATE accounts SET balance = $1, token = $2 WHERE id = $3 AND token <= $2`
+	const begin = `UPDATE leadership SET token = $1 WHERE lease = $2 AND token <= $1`
 
-	db := &database{rows: map[string]row{"alice": {balance: 100}}}
+	db := database{"my-app-leader": 0} // INSERT INTO leadership VALUES ('my-app-leader', 0)
 	frozen, successor := leaderelection.Term{Token: 41}, leaderelection.Term{Token: 57}
 
-	fmt.Println("first leader:", db.exec(moveMoney, 90, frozen.Token, "alice"), "row")
-	fmt.Println("its successor:", db.exec(moveMoney, 80, successor.Token, "alice"), "row")
-	fmt.Println("the first one wakes up:", db.exec(moveMoney, 70, frozen.Token, "alice"), "rows")
-	fmt.Println("balance:", db.rows["alice"].balance)
+	fmt.Println("first leader:", db.exec(begin, frozen.Token, "my-app-leader"), "row")
+	fmt.Println("its successor:", db.exec(begin, successor.Token, "my-app-leader"), "row")
+	fmt.Println("the first one wakes up:", db.exec(begin, frozen.Token, "my-app-leader"), "rows")
 	// Output:
 	// first leader: 1 row
 	// its successor: 1 row
 	// the first one wakes up: 0 rows
-	// balance: 80
 }
 
-// A database stands in for one that understands SQL.
-type database struct {
-	mu   sync.Mutex
-	rows map[string]row
+// Without transactions the token is a column of each row, and each statement has the
+// condition. Then a row that the later term has not written yet is open to the
+// earlier one, and so are insertions.
+func Example_sqlByRow() {
+	const update = `UPDATE accounts SET token = $1, balance = $3 WHERE id = $2 AND token <= $1`
+
+	db := database{"alice": 0, "bob": 0}
+	frozen, successor := leaderelection.Term{Token: 41}, leaderelection.Term{Token: 57}
+
+	fmt.Println("its successor:", db.exec(update, successor.Token, "alice", 80), "row")
+	fmt.Println("the first one wakes up:", db.exec(update, frozen.Token, "alice", 70), "rows")
+	fmt.Println("it writes another row:", db.exec(update, frozen.Token, "bob", 70), "row")
+	// Output:
+	// its successor: 1 row
+	// the first one wakes up: 0 rows
+	// it writes another row: 1 row
 }
 
-type row struct {
-	balance int
-	token   leaderelection.Token
-}
+// A database stands in for one that understands SQL: hack/tokens has a real one run
+// the statements of the examples. It keeps the token of each row.
+type database map[string]leaderelection.Token
 
-// exec does, as one step, what the statement above says, and returns the number of
-// rows that were affected.
-func (d *database) exec(_ string, balance int, token leaderelection.Token, id string) int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if r, found := d.rows[id]; !found || r.token > token {
+// exec does what the statements say, and returns how many rows it changed.
+func (d database) exec(_ string, token leaderelection.Token, key string, _ ...int) int {
+	if kept, found := d[key]; !found || kept > token {
 		return 0
 	}
-	d.rows[id] = row{balance, token}
+	d[key] = token
 	return 1
 }
 
