@@ -22,21 +22,31 @@
 // there (the same command with -keeper): without it a Fence that is taken away and
 // put back may be asked with the holders of the day on which it was taken away.
 //
-// Nobody but that service account is fenced off, and of its writes only those of
-// the resources that were named, with their subresources: never reads, never
-// Leases, never Events. Dry runs are writes.
+// While the Lease exists nobody but that service account is fenced off, and of its
+// writes only those of the resources that were named, with their subresources: never
+// reads, never Leases, never Events. Dry runs are writes. What the service account
+// writes while it impersonates somebody else counts as that other's.
+//
+// It wants Kubernetes 1.30 or later, where admission policies of this kind are in v1.
+//
+// A program that runs already gets its Fence in this order: first roll out what the
+// mode needs, an identity made of the pod's name or the StampTransport; then apply the
+// Fence with ReportOnly and look for warnings; then without it.
 //
 // # By pod
 //
 // With [ByPod] a write is let through if the pod's name in the writer's token is
 // what the Lease names as holder, or what it names begins with the pod's name and
 // "_", as the identities of controller-runtime and of package manager do. The
-// program need not be changed, but its identity must be made of its pod's name.
+// program need not be changed, but its identity must be made of its pod's name: give
+// it POD_NAME from the downward API. The hostname is not always the pod's name, with
+// hostNetwork it is the node's.
 //
 // All is covered: create, update, patch, server-side apply, delete,
 // deletecollection, and subresources such as status and scale. Of connections only
-// exec, attach and portforward of pods are; what goes through the proxy of a pod or a
-// service is not asked about, for it may be a mere read.
+// exec, attach and portforward of pods are; what goes through the proxy of a pod, a
+// service or a node is not asked about, for it may be a mere read. Nor are the
+// resources of aggregated API servers: these would have to ask themselves.
 //
 // # What by pod guarantees, and what not
 //
@@ -44,18 +54,24 @@
 // who that is. It learns of a new holder by a watch, as a rule within milliseconds.
 //
 //   - Of one object, and through one API server, no write of an earlier holder is
-//     stored after the first one of a later holder: the API server asks the policy
-//     again whenever the object has changed meanwhile. Evictions and bindings of pods
-//     are excepted: the policy is asked once, before the pod is written.
+//     stored after the first one of a later holder that changed the object: the API
+//     server asks the policy again whenever it has changed meanwhile. A first write
+//     that changes nothing, such as an apply of what is there, keeps nobody out; with
+//     ByPod | ByTerm it does, for a new stamp is a change. Evictions and bindings of
+//     pods are excepted: the policy is asked once, before the pod is written.
 //   - Across several objects that is not certain. A write that passed the policy just
-//     before the API server heard of the new holder is stored a moment later, when
-//     the new holder may have written another object already. The same holds for a
-//     creation.
+//     before the API server heard of the new holder is stored when the webhooks that
+//     are asked after the policy have answered: in a moment if there are none, or up
+//     to 30 s later, the longest time-out of a webhook. By then the new holder may have
+//     written another object. The same holds for a creation.
 //   - Several API servers hear of a new holder one after the other. One that has not
 //     heard goes on accepting the old holder's writes while the new one's are
 //     accepted elsewhere; if its watch is delayed, for as long as that.
-//   - Pods are told apart, not terms, nor containers: a goroutine that was left over
-//     from an earlier term of a pod that leads again is let through.
+//   - Names of pods are told apart, not terms, nor containers: a goroutine that was
+//     left over from an earlier term of a pod that leads again is let through. So is a
+//     pod of a StatefulSet that was deleted by force and is still at work, while its
+//     successor of the same name leads: until its token is void, about ten seconds
+//     after it was deleted. By term has no such gap.
 //   - A Lease that has lapsed still names its holder, whose writes are accepted until
 //     another one is written into it.
 //   - While nobody holds the Lease, all writes of the service account are refused. The
@@ -74,14 +90,17 @@
 // the term was given. What is compared stands on the object itself, and the database
 // stores a write only if the object is still the one that was compared. So there is
 // no lag: the guarantee of one object holds for any number of API servers, and tells
-// terms apart, not only pods. Use both together, ByPod | ByTerm, where both matter.
+// terms apart, not only pods; until the object is deleted. Nothing is asked of the
+// Lease: that nobody holds it, or that it does not exist, refuses no write. Use both
+// together, ByPod | ByTerm, where both matter.
 //
 // What by term does not cover:
 //
 //   - An object that the new leader has not written yet: the old one's writes of it
 //     are accepted. A new leader that must be sure writes every object once.
 //   - Creations: there is nothing to compare with. They must carry a token all the
-//     same, and so must updates.
+//     same, and so must updates. So by term alone a stale leader may delete an object,
+//     create it anew, and go on from there.
 //   - Deletions, bindings, and writes of subresources such as scale: they cannot carry
 //     a token, and by term alone they are let through. By pod refuses them. A binding
 //     that carries one is refused, for it would be put on the pod.
@@ -106,8 +125,9 @@
 //
 // A refused write comes back as an error that [IsStale] knows, and that names the
 // Lease, its holder (by term: the term and leader who wrote the object, if the writer
-// is in a term itself) and the writer. Where the Lease does not exist the words are
-// the API server's own, and name the policy.
+// is in a term itself) and the writer. Where the Lease does not exist, or the API
+// server has just started and has not read it yet, the words are the API server's
+// own, and name the policy.
 //
 // A refusal may mean that the term is over, or that the API server has not heard of
 // the new leader yet. [RetryTransport] finds out: it asks the Elector, who looks at
@@ -116,7 +136,7 @@
 // later, as controllers do, and hears of the end of its term from its Elector.
 //
 // If writes are refused all the time, the holder's identity is not made of the name
-// of its pod, or the pods do not run under that service account with tokens that are
+// of its pod (the hostname was taken for it), or the pods do not run under that service account with tokens that are
 // bound to them, as those of the kubelet are. If the refusal names a holder of former
 // times, the API server has stopped following Leases, because there was no [Keeper]:
 // restart it.
@@ -126,10 +146,14 @@
 // [leaderelection.Token] is a number that is greater in each later term, also after
 // the Lease was deleted, but not after the cluster's database was restored from a
 // backup: until its numbers have caught up the store refuses every write, so raise
-// what is kept there by hand. A store that is outside the cluster is safe from a frozen
-// leader if it keeps the token with what was written, and writes only if that is not
-// higher than the writer's, in one step: a condition in SQL, or a precondition of an
-// object store. The examples of this package show both.
+// what is kept there by hand.
+//
+// A database that begins each transaction with a condition on the highest token so far
+// is closed to a frozen leader as soon as a later one has written anything. A store
+// without transactions keeps the token with each thing that is written, and compares
+// in one step: a condition in SQL, or a precondition of an object store. There it is
+// as by term: what the later leader has not written yet is open, and so is what is
+// new or deleted. The examples of this package show all three.
 //
 // # Measured
 //
