@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/api/validation"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
@@ -134,6 +135,8 @@ func (c Config) validateNames(refuse func(string, ...any)) {
 		refuse("Identity is empty: give each process a name of its own, such as its pod's")
 	case strings.TrimSpace(c.Identity) != c.Identity:
 		refuse("Identity (%q) must not begin or end with white space", c.Identity)
+	case !utf8.ValidString(c.Identity):
+		refuse("Identity (%q) is not valid UTF-8: the API server would store another one", c.Identity)
 	}
 	if c.LeaseName == "" {
 		refuse("LeaseName is empty: all replicas of one program name the same Lease")

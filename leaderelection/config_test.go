@@ -33,6 +33,7 @@ func TestNew_RefusesEachWrongFieldByNameAndValue(t *testing.T) {
 		{"broken seconds", func(c *Config) { c.LeaseDuration = 15500 * time.Millisecond }, "LeaseDuration (15.5s) must be whole seconds"},
 		{"endless lease", func(c *Config) { c.LeaseDuration = 100 * 365 * 24 * time.Hour }, "must not be more than"},
 		{"deadline equals lease", func(c *Config) { c.LeaseDuration = 10 * time.Second }, "RenewDeadline (10s) must be less than LeaseDuration (10s)"},
+		{"no text", func(c *Config) { c.Identity = "pod-\xff" }, `Identity ("pod-\xff") is not valid UTF-8`},
 		{"deadline above lease", func(c *Config) { c.RenewDeadline = 20 * time.Second }, "RenewDeadline (20s) must be less than LeaseDuration (15s)"},
 		{"period above deadline", func(c *Config) { c.RetryPeriod = 9 * time.Second }, "RenewDeadline (10s) must be more than 1.2 times RetryPeriod (9s)"},
 		{"endless period", func(c *Config) { c.RetryPeriod = 1<<63 - 1 }, "RenewDeadline (10s) must be more than 1.2 times RetryPeriod (2562047h"},

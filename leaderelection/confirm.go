@@ -40,7 +40,7 @@ func (e *Elector) lookSince(ctx context.Context, asked uint64) error {
 	if c.began > asked {
 		return c.err
 	}
-	began, timeout := e.tick(), e.config.readTimeout()
+	began, timeout := e.tick(), e.readTimeout()
 	deadline, hasty := ctx.Deadline()
 	hasty = hasty && time.Until(deadline) < timeout
 	_, err := e.read(ctx, timeout)

@@ -96,7 +96,8 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	e.heirship.started = processStart
 	e.logger = newLogger(logger, resolved)
 	e.scribe = newScribe()
-	e.log = slog.New(patientHandler{e.logger.Handler(), e.scribe})
+	late := lateHandler{e.logger.Handler}
+	e.logger, e.log = slog.New(late), slog.New(patientHandler{late, e.scribe})
 	e.trouble.log, e.trouble.changed = e.log, e.signal
 	if resolved.Enabled {
 		client := clientset.CoordinationV1()
@@ -138,17 +139,18 @@ func (e *Elector) ValidFor() time.Duration {
 }
 
 // HeldFor is for how long from now the Lease is certain to be ours, if nobody touches
-// it by hand. Other than ValidFor it goes on after the work was told to stop in an
-// orderly way, as long as the Lease is renewed until it has: what must be done before
-// somebody else leads has that long. It is zero without a Lease and after a loss, and
-// the greatest Duration while an Elector runs whose election is not enabled.
+// it by hand. Unlike ValidFor it goes on after the work was told to stop in an orderly
+// way, as long as the Lease is renewed until it has: what must be done before somebody
+// else leads has that long. It is zero without a Lease, after a loss, and from the
+// moment at which the Lease is about to be released; and the greatest Duration while an
+// Elector runs whose election is not enabled.
 func (e *Elector) HeldFor() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch t := e.tenure; {
 	case !e.config.Enabled && e.running:
 		return forever
-	case t == nil || t.cause != nil || t.released:
+	case t == nil || t.cause != nil || t.releasing:
 		return 0
 	default:
 		return max(0, e.trustIn(t).remaining(time.Now()))

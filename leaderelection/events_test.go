@@ -114,6 +114,21 @@ func TestEvents_TellOfWorkThatOverran(t *testing.T) {
 	})
 }
 
+// Metrics, health and status are made of traces.
+func TestEvents_ARecorderThatBlocksKeepsNothingFromTraces(t *testing.T) {
+	play(t, func(s *stage) {
+		d, told := diary{block: make(chan struct{})}, 0
+		trace := leaderelection.Trace{Request: func(leaderelection.Request) { told++ }}
+		s.candidate("a", append(d.options(), leaderelection.WithTrace(trace))).run()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if told < 30 {
+			t.Errorf("%d requests were told in a minute", told)
+		}
+		close(d.block)
+	})
+}
+
 func TestEvents_ARecorderThatBlocksDelaysNoTerm(t *testing.T) {
 	play(t, func(s *stage) {
 		d := diary{block: make(chan struct{})}

@@ -11,6 +11,7 @@ import (
 // A following is by what means the observer hears of the Lease.
 type following struct {
 	heard       time.Time     // when the Lease was last heard of
+	looked      time.Time     // when a look at it last ended, or was needless
 	look        chan struct{} // asks for a look at it
 	watching    bool          // a watch is open
 	mayNotWatch bool          // that was told
@@ -28,29 +29,30 @@ func (e *Elector) follow(ctx context.Context) {
 	} else {
 		defer e.options.shared.leave(e)
 	}
-	_, _ = e.read(ctx, e.config.readTimeout()) // told by trouble; the next look comes
+	_, _ = e.read(ctx, e.readTimeout()) // told by trouble; the next look comes
 	for {
 		asked := e.awaitSilence(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
-		case e.holding() != nil && !asked:
-			e.hear() // a leader's writes tell it
+		case e.holding() != nil && !asked && !e.trouble.cannotRead():
+			e.rest() // a leader's writes tell it
 			continue
 		}
-		news, err := e.read(ctx, e.config.readTimeout())
+		news, err := e.read(ctx, e.readTimeout())
 		if err == nil && news && !asked {
 			w.again(e.config.longestPoll()) // it should have told that
 		}
 	}
 }
 
-// hear notes that the Lease was heard of just now, so that the next look has its
-// time.
-func (e *Elector) hear() {
+// rest notes that the Lease was looked at just now, or need not be, so that the next
+// look has its time.
+func (e *Elector) rest() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.following.heard = time.Now()
+	now := time.Now()
+	e.following.heard, e.following.looked = now, now
 }
 
 // awaitSilence returns when nothing was heard for too long, or, then with true,
@@ -62,7 +64,7 @@ func (e *Elector) awaitSilence(ctx context.Context) (asked bool) {
 		if quiet >= patience {
 			return false
 		}
-		e.looking.within(patience - quiet + e.config.readTimeout())
+		e.looking.within(patience - quiet + e.config.longestRead())
 		timer := time.NewTimer(patience - quiet)
 		select {
 		case <-ctx.Done():
@@ -95,11 +97,14 @@ func (c Config) longestPoll() time.Duration {
 	return c.RetryPeriod + time.Duration(clientleaderelection.JitterFactor*float64(c.RetryPeriod))
 }
 
-// quietFor is how long ago anything new was heard of the Lease, or a look was
-// tried.
+// quietFor is how long ago anything new was heard of the Lease, or a look was tried.
+// While looks fail it is the latter: only another one can show that they succeed again.
 func (e *Elector) quietFor() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.trouble.cannotRead() {
+		return time.Since(e.following.looked)
+	}
 	return time.Since(e.following.heard)
 }
 

@@ -149,7 +149,7 @@ func (e *Elector) settleTenure(t *tenure, engine *engine, w *work, stopped bool)
 		_ = pause(context.Background(), w.finished, e.config.Margin()/20) // others may claim soon
 	}
 	e.mu.Lock()
-	if steppedDown && stopped {
+	if steppedDown && stopped && (t == nil || t.cause == nil) { // else another one leads already
 		e.rested = time.Now().Add(e.config.LeaseDuration)
 	}
 	switch {

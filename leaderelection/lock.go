@@ -107,7 +107,7 @@ func (l *lock) readBack(ctx context.Context, t *tenure) error {
 	e := l.elector
 	read := make(chan error, 1)
 	e.tasks.run(func() {
-		_, err := e.read(t.requests, e.config.readTimeout())
+		_, err := e.read(t.requests, e.readTimeout())
 		read <- err
 	})
 	timer := time.NewTimer(time.Until(l.answer))

@@ -125,3 +125,10 @@ func (t *trouble) now() string {
 	}
 	return ""
 }
+
+// cannotRead reports whether looking at the Lease fails now.
+func (t *trouble) cannotRead() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.reading.kind != ""
+}

@@ -106,10 +106,15 @@ func (d draft) apply(base *coordinationv1.Lease) *coordinationv1.Lease {
 		lease.Annotations = map[string]string{}
 	}
 	delete(lease.Annotations, releasedAnnotation)
-	if d.holder == "" {
+	claim := d.renewed.Equal(d.acquired) && d.holder != ""
+	switch {
+	case !mark.HasRoom(lease):
+		// The election matters more than what it notes.
+		delete(lease.Annotations, heirAnnotation)
+		delete(lease.Annotations, mark.Terms)
+	case d.holder == "":
 		lease.Annotations[releasedAnnotation] = strconv.FormatInt(d.renewed.UnixMicro(), 10)
-	}
-	if claim := d.renewed.Equal(d.acquired); claim && d.holder != "" {
+	case claim:
 		lease.Annotations[heirAnnotation] = heir{}.inscription(d.acquired.UnixMicro())
 		mark.Note(lease, base, d.holder, d.acquired)
 	}

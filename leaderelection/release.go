@@ -15,21 +15,28 @@ func (l *lock) release(ctx context.Context, t *tenure) error {
 		if err != nil || r == nil {
 			return err
 		}
-		l.answer = time.Now().Add(e.config.attemptTimeout())
-		err = l.await(r, t.lost, e.config.attemptTimeout(), func() bool { return t.released })
+		err = l.await(r, t.lost, l.round(t), func() bool { return t.released })
 		if err == nil {
 			e.log.Info("Released the Lease")
 			return nil
 		}
 		e.log.Debug("A release did not succeed yet", "err", err)
-		l.answer = time.Now().Add(e.config.attemptTimeout())
+		l.answer = time.Now().Add(l.round(t))
 		if l.readBack(ctx, t) == nil && l.moved(t, r.base) {
 			continue // it was applied, or a renewal that was on its way came first
 		}
-		if err := pause(ctx, t.lost, e.config.RetryPeriod/4); err != nil {
+		if err := pause(ctx, t.lost, min(l.round(t), e.config.RetryPeriod/4)); err != nil {
 			return err
 		}
 	}
+}
+
+// round is how long each step of a release may take: as long as an attempt, and not
+// beyond the end of trust.
+func (l *lock) round(t *tenure) time.Duration {
+	l.elector.mu.Lock()
+	defer l.elector.mu.Unlock()
+	return min(l.elector.config.attemptTimeout(), l.elector.trustIn(t).remaining(time.Now()))
 }
 
 // sendRelease sends one release on the version that is held; nothing if one that
@@ -57,6 +64,7 @@ func (l *lock) sendRelease(t *tenure) (*request, error) {
 		renewed:     time.UnixMicro(w.renewed),
 		transitions: transitionsOf(t.lease), labels: e.options.labels,
 	}
+	t.releasing = true
 	return e.send(t.requests, w, freed.apply(t.lease), false, remaining), nil
 }
 

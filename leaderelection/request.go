@@ -98,10 +98,10 @@ func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 }
 
 // read looks at the Lease, for at most timeout, and takes in what it finds. It
-// reports whether that was new.
-func (e *Elector) read(ctx context.Context, timeout time.Duration) (news bool, err error) {
-	defer e.hear()
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+// reports whether that was new. That whoever asks has no time to wait is no trouble.
+func (e *Elector) read(asker context.Context, timeout time.Duration) (news bool, err error) {
+	defer e.rest()
+	ctx, cancel := context.WithTimeout(asker, timeout)
 	defer cancel()
 	asked, sent := e.tick(), time.Now()
 	lease, err := e.leases.Get(ctx, e.config.LeaseName, metav1.GetOptions{})
@@ -110,7 +110,9 @@ func (e *Elector) read(ctx context.Context, timeout time.Duration) (news bool, e
 	}
 	e.requested(RequestRead, sent, err)
 	if err != nil {
-		e.trouble.read(err)
+		if asker.Err() == nil {
+			e.trouble.read(err)
+		}
 		return false, err
 	}
 	e.trouble.read(nil)
@@ -138,13 +140,24 @@ func (e *Elector) tick() uint64 {
 	return e.observer.moment
 }
 
-// readTimeout is how long a follower waits for one answer.
-func (c Config) readTimeout() time.Duration { return max(time.Second, c.RenewDeadline/2) }
+// readTimeout is how long one answer is waited for. One request that hangs must not
+// keep the elector from the next for long, whatever RenewDeadline is; only in an outage
+// it grows, so that dozens of requests are sent and not thousands.
+func (e *Elector) readTimeout() time.Duration {
+	shortest, longest := e.config.shortestRead(), e.config.longestRead()
+	if contact := e.contact.Load(); contact != nil {
+		return min(max(shortest, time.Since(*contact)/16), longest)
+	}
+	return shortest
+}
+
+func (c Config) longestRead() time.Duration  { return max(time.Second, c.RenewDeadline/2) }
+func (c Config) shortestRead() time.Duration { return min(c.longestRead(), 10*time.Second) }
 
 // enterAsHeir writes an annotation into somebody else's Lease: by compare-and-swap
 // on the version that was seen, so that it never undoes what its holder writes.
 func (e *Elector) enterAsHeir(lease *coordinationv1.Lease) {
-	ctx, cancel := context.WithTimeout(e.giveUp, e.config.readTimeout())
+	ctx, cancel := context.WithTimeout(e.giveUp, e.readTimeout())
 	defer cancel()
 	sent := time.Now()
 	reply, err := e.leases.Update(ctx, lease, metav1.UpdateOptions{})

@@ -66,7 +66,7 @@ func (e *Elector) end(cancel context.CancelFunc) {
 	e.turning.rest()
 	e.looking.rest()
 	e.scribe.flush(e.config.Margin() / 40)
-	e.teller.outbox.flush(e.config.Margin() / 80)
+	e.teller.flush(e.config.Margin() / 80)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.running = false
@@ -143,7 +143,7 @@ func (e *Elector) claimableAtLocked() (time.Time, bool) {
 // attempt tries once to claim the Lease, and leads if that succeeds. What is
 // under way when ctx ends is awaited: a claim that is won then is released.
 func (e *Elector) attempt(ctx context.Context, basis *coordinationv1.Lease) error {
-	e.turning.within(e.config.Window())
+	e.turning.within(max(e.config.Window(), e.config.attemptTimeout()+2*e.config.RetryPeriod+e.config.longestRead()))
 	before := e.counted()
 	l := e.newLock(basis)
 	engine, err := e.startEngine(l)
@@ -178,7 +178,7 @@ func (e *Elector) lookAgain(ctx context.Context, before uint64) {
 	looked := make(chan struct{})
 	e.tasks.run(func() {
 		defer close(looked)
-		_, _ = e.read(ctx, e.config.readTimeout()) // told by trouble; the next claim fails if it rests on the past
+		_, _ = e.read(ctx, e.readTimeout()) // told by trouble; the next claim fails if it rests on the past
 	})
 	for {
 		e.mu.Lock()

@@ -3,6 +3,7 @@ package leaderelection
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 )
 
@@ -32,7 +33,7 @@ func (l line) write() {
 
 // patientHandler hands lines to a scribe.
 type patientHandler struct {
-	slog.Handler
+	lateHandler
 	scribe *scribe
 }
 
@@ -42,16 +43,40 @@ func (h patientHandler) Enabled(context.Context, slog.Level) bool { return true 
 
 // Handle never blocks and never fails.
 func (h patientHandler) Handle(_ context.Context, r slog.Record) error {
-	h.scribe.put(line{h.Handler, r.Clone()})
+	h.scribe.put(line{h.lateHandler, r.Clone()})
 	return nil
 }
 
 // WithAttrs and WithGroup keep the scribe.
 func (h patientHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return patientHandler{h.Handler.WithAttrs(attrs), h.scribe}
+	return patientHandler{h.withAttrs(attrs), h.scribe}
 }
 
 // WithGroup is like WithAttrs.
 func (h patientHandler) WithGroup(name string) slog.Handler {
-	return patientHandler{h.Handler.WithGroup(name), h.scribe}
+	return patientHandler{h.withGroup(name), h.scribe}
+}
+
+// lateHandler is a handler that is made when its first line is written: making one
+// may block, too, and a term begins with one.
+type lateHandler struct{ made func() slog.Handler }
+
+// Enabled is the made handler's.
+func (h lateHandler) Enabled(ctx context.Context, l slog.Level) bool { return h.made().Enabled(ctx, l) }
+
+// Handle is the made handler's.
+func (h lateHandler) Handle(ctx context.Context, r slog.Record) error { return h.made().Handle(ctx, r) }
+
+// WithAttrs makes nothing yet.
+func (h lateHandler) WithAttrs(attrs []slog.Attr) slog.Handler { return h.withAttrs(attrs) }
+
+// WithGroup makes nothing yet.
+func (h lateHandler) WithGroup(name string) slog.Handler { return h.withGroup(name) }
+
+func (h lateHandler) withAttrs(attrs []slog.Attr) lateHandler {
+	return lateHandler{sync.OnceValue(func() slog.Handler { return h.made().WithAttrs(attrs) })}
+}
+
+func (h lateHandler) withGroup(name string) lateHandler {
+	return lateHandler{sync.OnceValue(func() slog.Handler { return h.made().WithGroup(name) })}
 }

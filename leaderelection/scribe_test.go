@@ -131,3 +131,36 @@ func TestElector_LostLogLinesAreCounted(t *testing.T) {
 		}
 	})
 }
+
+// A lockedLog is a handler that lets one at a time in, also to make another handler
+// of it: while a line is written nobody else gets in.
+type lockedLog struct {
+	slog.Handler
+	turn chan struct{}
+	let  chan struct{} // lets the lines be written
+}
+
+func (l lockedLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l lockedLog) Handle(context.Context, slog.Record) error {
+	l.turn <- struct{}{}
+	defer func() { <-l.turn }()
+	<-l.let
+	return nil
+}
+
+func (l lockedLog) WithAttrs([]slog.Attr) slog.Handler {
+	l.turn <- struct{}{}
+	defer func() { <-l.turn }()
+	return l
+}
+
+func TestElector_ALogThatBlocksWithATermDelaysNoWork(t *testing.T) {
+	play(t, func(s *stage) {
+		let := make(chan struct{})
+		defer close(let)
+		a := s.start("a", func(r *replica) { r.logger = slog.New(lockedLog{debugLogger.Handler(), make(chan struct{}, 1), let}) })
+		s.until(time.Second, a.IsLeader)
+		s.expect(a)
+	})
+}

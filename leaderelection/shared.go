@@ -51,7 +51,7 @@ func (s *SharedWatch) join(e *Elector) *watcher {
 	}
 	s.electors[e.config.LeaseName][e] = true
 	if s.watcher == nil {
-		s.startLocked(e.config.readTimeout(), e.config.RetryPeriod/4)
+		s.startLocked(e.config.shortestRead(), e.config.RetryPeriod/4)
 	}
 	defer s.mu.Unlock()
 	e.watchChanged(s.open, s.err)

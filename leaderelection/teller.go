@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,26 +15,41 @@ import (
 type teller struct {
 	traces []Trace
 	outbox outbox[func(Trace)]
+
+	recorder       []Trace             // of the event recorder, if there is one
+	recorderOutbox outbox[func(Trace)] // of its own: a recorder may block, and nobody thinks that it does
 }
 
 func (t *teller) tell(f func(Trace)) {
 	if len(t.traces) > 0 {
 		t.outbox.put(f)
 	}
+	if len(t.recorder) > 0 {
+		t.recorderOutbox.put(f)
+	}
+}
+
+// flush waits until everything is told, for at most timeout.
+func (t *teller) flush(timeout time.Duration) {
+	t.outbox.flush(timeout / 2)
+	t.recorderOutbox.flush(timeout / 2)
 }
 
 // made is called once by New.
 func (t *teller) made(e *Elector) {
 	t.traces = e.options.traces
 	if e.options.recorder != nil {
-		t.traces = append([]Trace{e.eventTrace()}, t.traces...)
+		t.recorder = []Trace{e.eventTrace()}
 	}
-	t.outbox.deliver = func(f func(Trace)) {
-		for _, trace := range t.traces {
-			f(trace)
+	to := func(traces []Trace) func(func(Trace)) {
+		return func(f func(Trace)) {
+			for _, trace := range traces {
+				f(trace)
+			}
 		}
 	}
-	for _, trace := range t.traces {
+	t.outbox.deliver, t.recorderOutbox.deliver = to(t.traces), to(t.recorder)
+	for _, trace := range slices.Concat(t.recorder, t.traces) {
 		if trace.Made != nil {
 			trace.Made(e)
 		}

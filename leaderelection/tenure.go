@@ -13,13 +13,14 @@ import (
 // guarded by the Elector's mutex.
 type tenure struct {
 	held
-	token    Token
-	requests context.Context // of its writes: done once it is lost
-	cancel   context.CancelFunc
-	lost     chan struct{} // closed when it is lost
-	cause    error         // then: why
-	yielding bool          // the work has returned: it may be released
-	released bool          // by a write that is known to have been applied
+	token     Token
+	requests  context.Context // of its writes: done once it is lost
+	cancel    context.CancelFunc
+	lost      chan struct{} // closed when it is lost
+	cause     error         // then: why
+	yielding  bool          // the work has returned: it may be released
+	releasing bool          // a write that releases it was sent
+	released  bool          // by a write that is known to have been applied
 }
 
 // localTokens counts the terms of Leases on servers without resourceVersions.

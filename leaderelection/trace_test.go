@@ -195,6 +195,23 @@ func TestElector_IsStuckNeitherWhileItWaitsNorInAnOutage(t *testing.T) {
 	})
 }
 
+// With so short a Lease one attempt takes longer than trust lasts.
+func TestElector_IsNotStuckInAnOutageWithTheShortestLease(t *testing.T) {
+	play(t, func(s *stage) {
+		a := s.start("a", withConfig(func(c *leaderelection.Config) {
+			c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = time.Second, 970*time.Millisecond, 800*time.Millisecond
+		}))
+		time.Sleep(5 * time.Second)
+		s.server.Outage(hang)
+		for range 3000 {
+			time.Sleep(20 * time.Millisecond)
+			if err := a.Stuck(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 func TestElector_IsStuckWhenWorkOutlivesItsTerm(t *testing.T) {
 	play(t, func(s *stage) {
 		end := make(chan struct{})

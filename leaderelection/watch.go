@@ -39,9 +39,10 @@ type watcher struct {
 func (w *watcher) run(ctx context.Context) {
 	delay := w.pause
 	for ctx.Err() == nil {
+		began := time.Now()
 		told, err := w.once(ctx)
 		w.changed(false, err)
-		if told {
+		if told && time.Since(began) >= 8*w.pause { // one that ends at once would cost more than polling
 			delay = w.pause
 		}
 		_ = pause(ctx, nil, delay/2+rand.N(delay/2+1))
@@ -138,7 +139,7 @@ func (e *Elector) newWatcher() *watcher {
 	return &watcher{
 		leases:  e.leases,
 		options: metav1.ListOptions{FieldSelector: "metadata.name=" + e.config.LeaseName},
-		connect: e.config.readTimeout(),
+		connect: e.config.shortestRead(),
 		pause:   e.config.RetryPeriod / 4,
 		tell:    e.sightEvent,
 		changed: e.watchChanged,

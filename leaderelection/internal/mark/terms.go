@@ -75,17 +75,21 @@ func History(lease *coordinationv1.Lease) []Term {
 }
 
 // Note writes the history into a Lease that holder claims, and that was like before
-// until then. Without it if that might be refused: the API server bounds what all
-// annotations of an object have together.
+// until then. There must be room.
 func Note(lease, before *coordinationv1.Lease, holder string, acquired time.Time) {
-	delete(lease.Annotations, Terms)
+	lease.Annotations[Terms] = inscribe(before, holder, acquired)
+}
+
+// HasRoom reports whether a Lease has room for our annotations: the API server bounds
+// what all annotations of an object have together, and refuses a write beyond that.
+func HasRoom(lease *coordinationv1.Lease) bool {
 	others := 0
 	for key, value := range lease.Annotations {
-		others += len(key) + len(value)
+		if key != Terms {
+			others += len(key) + len(value)
+		}
 	}
-	if others <= maxOthers {
-		lease.Annotations[Terms] = inscribe(before, holder, acquired)
-	}
+	return others <= maxOthers
 }
 
 func inscribe(before *coordinationv1.Lease, holder string, acquired time.Time) string {

@@ -102,10 +102,14 @@ func TestNote_DoesNotGrow(t *testing.T) {
 	}
 }
 
-func TestNote_KeepsAwayFromWhatTheServerRefuses(t *testing.T) {
-	full := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"x": strings.Repeat("x", 255*1024), Terms: "[]"}}}
-	if text, found := claimed(full, "a", 1).Annotations[Terms]; found {
-		t.Errorf("%q was added to a Lease that is full", text)
+func TestHasRoom_KeepsAwayFromWhatTheServerRefuses(t *testing.T) {
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{Terms: strings.Repeat("x", 250*1024)}}}
+	if !HasRoom(lease) {
+		t.Error("our own history takes the room from itself")
+	}
+	lease.Annotations["x"] = strings.Repeat("x", 201*1024)
+	if HasRoom(lease) {
+		t.Error("a Lease that is full has room")
 	}
 }
 
