@@ -46,7 +46,9 @@ type Fence struct {
 	Resources []schema.GroupResource
 
 	// Namespaces limits the Fence to objects in these namespaces. Objects that are
-	// in no namespace are guarded all the same. Default: all namespaces.
+	// in no namespace are guarded all the same, but Namespaces cannot be: the API
+	// server takes each for an object in itself. Give those a Fence of their own.
+	// Default: all namespaces.
 	Namespaces []string
 
 	// Mode is how stale writers are told. Default: ByPod.
@@ -150,6 +152,17 @@ func (f Fence) validateRest(refuse func(string, ...any)) {
 	for _, resource := range f.Resources {
 		if why := refused(resource); why != "" {
 			refuse("Resources has %q: %s", resource.String(), why)
+		}
+	}
+	f.validateTogether(refuse)
+}
+
+// validateTogether names the fields that do not go together.
+func (f Fence) validateTogether(refuse func(string, ...any)) {
+	for _, resource := range f.Resources {
+		if len(f.Namespaces) > 0 && resource.Resource == "namespaces" { // whatever its group is
+			refuse("Resources has %q, and Namespaces is %q: the API server takes a Namespace for an object in itself, so that all others would not be guarded: "+
+				"give it a Fence with a Name of its own and without Namespaces", resource.String(), f.Namespaces)
 		}
 	}
 }

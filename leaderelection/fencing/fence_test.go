@@ -48,6 +48,11 @@ func TestPolicy_RefusesWhatItKnowsToBeWrong(t *testing.T) {
 			f.Resources = resources("leases.coordination.k8s.io", "events", "events.events.k8s.io")
 		},
 			[]string{`"leases.coordination.k8s.io"`, `"events"`, `"events.events.k8s.io"`, "never guarded"}},
+		{"Namespaces in some namespaces", func(f *Fence) {
+			f.Resources, f.Namespaces = resources("namespaces", "namespaces.example.com"), []string{"a"}
+		},
+			[]string{`Resources has "namespaces", and Namespaces is ["a"]`, `"namespaces.example.com"`, "without Namespaces"}},
+		{"Namespaces in all namespaces", func(f *Fence) { f.Resources = resources("namespaces") }, nil},
 	} {
 		f := whole()
 		tc.change(&f)
