@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
@@ -178,6 +179,8 @@ func refused(resource schema.GroupResource) string {
 		return "give the resource alone: its subresources are guarded with it"
 	case resource == schema.GroupResource{Resource: "bindings"}:
 		return "the bindings of pods are guarded with them: give pods"
+	case resource.Group == admissionv1.GroupName && strings.Contains(resource.Resource, "admissionpolic"):
+		return "the API server asks no policy about policies and their bindings: limit by RBAC who may write them"
 	case isFree(resource):
 		return "it is never guarded: Leases, or nobody could be elected; Events, which must tell of what went wrong; " +
 			"reviews, which are questions in the form of a write"

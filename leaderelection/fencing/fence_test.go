@@ -48,6 +48,11 @@ func TestPolicy_RefusesWhatItKnowsToBeWrong(t *testing.T) {
 			f.Resources = resources("leases.coordination.k8s.io", "events", "events.events.k8s.io")
 		},
 			[]string{`"leases.coordination.k8s.io"`, `"events"`, `"events.events.k8s.io"`, "never guarded"}},
+		{"policies and their bindings", func(f *Fence) {
+			f.Resources = resources("validatingadmissionpolicies.admissionregistration.k8s.io", "mutatingadmissionpolicybindings.admissionregistration.k8s.io")
+		},
+			[]string{`"validatingadmissionpolicies.admissionregistration.k8s.io"`, `"mutatingadmissionpolicybindings.admissionregistration.k8s.io"`, "asks no policy about policies"}},
+		{"webhooks", func(f *Fence) { f.Resources = resources("validatingwebhookconfigurations.admissionregistration.k8s.io") }, nil},
 		{"Namespaces in some namespaces", func(f *Fence) {
 			f.Resources, f.Namespaces = resources("namespaces", "namespaces.example.com"), []string{"a"}
 		},
