@@ -56,7 +56,9 @@ type Fence struct {
 	Mode Mode
 
 	// OpenWithoutLease lets everybody write while the Lease does not exist. It does
-	// not matter to ByTerm alone, which does not look at the Lease.
+	// not matter to ByTerm alone, which does not look at the Lease, and is refused
+	// with ByPod | ByTerm, for it would open the comparison of terms too: make two
+	// Fences with a Name each, one of them ByTerm.
 	//
 	// By default nobody may: the API server looks for the Lease before it looks at
 	// who asks, so that without it the guarded resources are closed to all users,
@@ -160,6 +162,10 @@ func (f Fence) validateRest(refuse func(string, ...any)) {
 
 // validateTogether names the fields that do not go together.
 func (f Fence) validateTogether(refuse func(string, ...any)) {
+	if f.OpenWithoutLease && f.has(ByPod) && f.has(ByTerm) {
+		refuse("OpenWithoutLease with Mode ByPod | ByTerm: without the Lease terms are not compared either, so that an earlier term's writes would pass: " +
+			"make two Fences with a Name each, one ByPod with OpenWithoutLease and one ByTerm, which does not look at the Lease")
+	}
 	for _, resource := range f.Resources {
 		if len(f.Namespaces) > 0 && resource.Resource == "namespaces" { // whatever its group is
 			refuse("Resources has %q, and Namespaces is %q: the API server takes a Namespace for an object in itself, so that all others would not be guarded: "+

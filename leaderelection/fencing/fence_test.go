@@ -52,11 +52,16 @@ func TestPolicy_RefusesWhatItKnowsToBeWrong(t *testing.T) {
 			f.Resources = resources("validatingadmissionpolicies.admissionregistration.k8s.io", "mutatingadmissionpolicybindings.admissionregistration.k8s.io")
 		},
 			[]string{`"validatingadmissionpolicies.admissionregistration.k8s.io"`, `"mutatingadmissionpolicybindings.admissionregistration.k8s.io"`, "asks no policy about policies"}},
-		{"webhooks", func(f *Fence) { f.Resources = resources("validatingwebhookconfigurations.admissionregistration.k8s.io") }, nil},
+		{"webhooks", func(f *Fence) {
+			f.Resources = resources("validatingwebhookconfigurations.admissionregistration.k8s.io")
+		}, nil},
 		{"Namespaces in some namespaces", func(f *Fence) {
 			f.Resources, f.Namespaces = resources("namespaces", "namespaces.example.com"), []string{"a"}
 		},
 			[]string{`Resources has "namespaces", and Namespaces is ["a"]`, `"namespaces.example.com"`, "without Namespaces"}},
+		{"both modes, open without the Lease", func(f *Fence) { f.Mode, f.OpenWithoutLease = ByPod|ByTerm, true },
+			[]string{"OpenWithoutLease with Mode ByPod | ByTerm", "earlier term", "two Fences"}},
+		{"by term, open without the Lease", func(f *Fence) { f.Mode, f.OpenWithoutLease = ByTerm, true }, nil},
 		{"Namespaces in all namespaces", func(f *Fence) { f.Resources = resources("namespaces") }, nil},
 	} {
 		f := whole()
