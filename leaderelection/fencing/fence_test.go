@@ -38,6 +38,12 @@ func TestPolicy_RefusesWhatItKnowsToBeWrong(t *testing.T) {
 		{"a name that is too long", func(f *Fence) { f.LeaseName = strings.Repeat("a", 250) }, []string{"which is no name for a policy"}},
 		{"a resource without a name", func(f *Fence) { f.Resources = []schema.GroupResource{{Group: "apps"}} }, []string{"it names no resource"}},
 		{"a resource in the singular", func(f *Fence) { f.Resources = resources("deployment.apps") }, []string{`"deployment.apps"`, `is "deployments" meant?`}},
+		{"a resource in the singular, of which client-go knows nothing", func(f *Fence) { f.Resources = resources("customresourcedefinition.apiextensions.k8s.io") },
+			[]string{`is "customresourcedefinitions" meant?`}},
+		{"resources of which client-go knows nothing", func(f *Fence) {
+			f.Resources = resources("customresourcedefinitions.apiextensions.k8s.io", "apiservices.apiregistration.k8s.io")
+		}, nil},
+		{"a group that is not served any more", func(f *Fence) { f.Resources = resources("deployments.extensions") }, []string{`the group "extensions" has no such resource`}},
 		{"a resource without its group", func(f *Fence) { f.Resources = resources("deployments") }, []string{"name the group too"}},
 		{"a kind", func(f *Fence) { f.Resources = resources("ConfigMap") }, []string{`"ConfigMap"`, "in lower case"}},
 		{"bindings", func(f *Fence) { f.Resources = resources("bindings") }, []string{`"bindings"`, "give pods"}},
