@@ -63,7 +63,10 @@ type Fence struct {
 	// By default nobody may: the API server looks for the Lease before it looks at
 	// who asks, so that without it the guarded resources are closed to all users,
 	// not only to the service account. Apply the Lease together with the policy (see
-	// Lease), and limit Namespaces where that is too much to risk.
+	// Lease), and limit Namespaces where that is too much to risk. A Fence ByPod around
+	// pods or serviceaccounts wants OpenWithoutLease if the candidates' own pods are in
+	// its Namespaces, for otherwise a deleted Lease keeps them from being started again;
+	// around those of all namespaces it is refused without.
 	OpenWithoutLease bool
 
 	// ReportOnly refuses nothing: what would be refused is let through with a
@@ -166,13 +169,25 @@ func (f Fence) validateTogether(refuse func(string, ...any)) {
 		refuse("OpenWithoutLease with Mode ByPod | ByTerm: without the Lease terms are not compared either, so that an earlier term's writes would pass: " +
 			"make two Fences with a Name each, one ByPod with OpenWithoutLease and one ByTerm, which does not look at the Lease")
 	}
+	closes := f.has(ByPod) && len(f.Namespaces) == 0 && !f.OpenWithoutLease && !f.ReportOnly
 	for _, resource := range f.Resources {
+		if closes && (resource == pods || resource == serviceAccounts) {
+			refuse("Resources has %q without Namespaces or OpenWithoutLease: if the Lease is deleted no pod of the cluster can be started, and so no candidate that would make a Lease: "+
+				"give Namespaces in which no candidate runs, or OpenWithoutLease", resource.String())
+		}
 		if len(f.Namespaces) > 0 && resource.Resource == "namespaces" { // whatever its group is
 			refuse("Resources has %q, and Namespaces is %q: the API server takes a Namespace for an object in itself, so that all others would not be guarded: "+
 				"give it a Fence with a Name of its own and without Namespaces", resource.String(), f.Namespaces)
 		}
 	}
 }
+
+// Without these no pod can be started: it is created, and its kubelet fetches a token
+// of its service account.
+var (
+	pods            = schema.GroupResource{Resource: "pods"}
+	serviceAccounts = schema.GroupResource{Resource: "serviceaccounts"}
+)
 
 // refused says why a resource cannot be guarded, "" if it can.
 func refused(resource schema.GroupResource) string {

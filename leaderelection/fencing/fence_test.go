@@ -68,6 +68,13 @@ func TestPolicy_RefusesWhatItKnowsToBeWrong(t *testing.T) {
 		{"both modes, open without the Lease", func(f *Fence) { f.Mode, f.OpenWithoutLease = ByPod|ByTerm, true },
 			[]string{"OpenWithoutLease with Mode ByPod | ByTerm", "earlier term", "two Fences"}},
 		{"by term, open without the Lease", func(f *Fence) { f.Mode, f.OpenWithoutLease = ByTerm, true }, nil},
+		{"what pods are started with, everywhere", func(f *Fence) { f.Resources = resources("pods", "serviceaccounts") },
+			[]string{`Resources has "pods" without Namespaces or OpenWithoutLease`, `Resources has "serviceaccounts" without`, "no candidate"}},
+		{"pods, everywhere, by both modes", func(f *Fence) { f.Resources, f.Mode = resources("pods"), ByPod|ByTerm }, []string{`Resources has "pods" without`}},
+		{"pods in some namespaces", func(f *Fence) { f.Resources, f.Namespaces = resources("pods"), []string{"a"} }, nil},
+		{"pods, open without the Lease", func(f *Fence) { f.Resources, f.OpenWithoutLease = resources("pods"), true }, nil},
+		{"pods, for a report", func(f *Fence) { f.Resources, f.ReportOnly = resources("pods"), true }, nil},
+		{"pods by term", func(f *Fence) { f.Resources, f.Mode = resources("pods"), ByTerm }, nil},
 		{"Namespaces in all namespaces", func(f *Fence) { f.Resources = resources("namespaces") }, nil},
 	} {
 		f := whole()
