@@ -367,8 +367,19 @@ func TestRetryTransport_WhenTheLeaseCannotBeLookedAt(t *testing.T) {
 
 func TestRetryTransport_AsksNobodyWithoutATerm(t *testing.T) {
 	s := &sink{answers: []string{lag}}
-	response, err := fencing.RetryTransport(nil, s).RoundTrip(request(t.Context(), t, "POST", configMaps, "application/json", `{}`))
+	response, err := fencing.RetryTransport(&leaderelection.Elector{}, s).RoundTrip(request(t.Context(), t, "POST", configMaps, "application/json", `{}`))
 	if err != nil || response.StatusCode != http.StatusUnprocessableEntity || len(s.sent) != 1 {
 		t.Errorf("%v after %d requests", err, len(s.sent))
+	}
+}
+
+// Not only when a write is refused for the first time.
+func TestRetryTransport_WithoutAnArbiterSaysSoAtOnce(t *testing.T) {
+	for _, arbiter := range []fencing.Arbiter{nil, (*leaderelection.Elector)(nil)} {
+		s := &sink{}
+		_, err := fencing.RetryTransport(arbiter, s).RoundTrip(request(t.Context(), t, "GET", configMaps, "", ""))
+		if err == nil || !strings.Contains(err.Error(), "give RetryTransport the Elector") || len(s.sent) != 0 {
+			t.Errorf("%T: %v after %d requests", arbiter, err, len(s.sent))
+		}
 	}
 }
