@@ -94,7 +94,10 @@ func (t retryTransport) send(r *http.Request, body []byte) (*http.Response, stri
 		return nil, "", err
 	}
 	text, err := peek(response)
-	return response, text, err
+	if err != nil {
+		return nil, "", err
+	}
+	return response, text, nil
 }
 
 // pause returns false if ctx ended first.

@@ -74,8 +74,11 @@ func (s stampTransport) sendOneOf(r *http.Request, forms [][]byte) (*http.Respon
 			return nil, err
 		}
 		text, err := peek(response)
-		if err != nil || !isInapplicable(response, text) {
-			return response, err
+		if err != nil {
+			return nil, err
+		}
+		if !isInapplicable(response, text) {
+			return response, nil
 		}
 	}
 	return s.next.RoundTrip(withBody(r, forms[len(forms)-1]))

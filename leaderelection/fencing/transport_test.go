@@ -383,3 +383,29 @@ func TestRetryTransport_WithoutAnArbiterSaysSoAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// torn is a connection that ends within an answer.
+type torn struct{ closed bool }
+
+func (c *torn) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusForbidden, Body: c}, nil
+}
+
+func (c *torn) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func (c *torn) Close() error { c.closed = true; return nil }
+
+func TestTransports_ReturnNoAnswerThatCannotBeRead(t *testing.T) {
+	inTerm(t, func(t *testing.T, ctx context.Context, scene scene) {
+		for name, wrap := range map[string]func(http.RoundTripper) http.RoundTripper{
+			"stamp": fencing.StampTransport,
+			"retry": func(next http.RoundTripper) http.RoundTripper { return fencing.RetryTransport(scene.elector, next) },
+		} {
+			c := &torn{}
+			response, err := wrap(c).RoundTrip(request(ctx, t, "PATCH", configMaps+"/a", "application/json-patch+json", `[]`))
+			if response != nil || !errors.Is(err, io.ErrUnexpectedEOF) || !c.closed {
+				t.Errorf("%s: answer %v, error %v, closed: %v", name, response, err, c.closed)
+			}
+		}
+	})
+}
