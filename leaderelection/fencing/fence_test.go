@@ -133,6 +133,20 @@ func TestPolicy_WithoutTheLease(t *testing.T) {
 	}
 }
 
+func TestPolicy_IsAboutTheServiceAccountInItsOwnNamespace(t *testing.T) {
+	for namespace, user := range map[string]string{"": "system:serviceaccount:ns:operator", "elsewhere": "system:serviceaccount:elsewhere:operator"} {
+		f := whole()
+		f.ServiceAccountNamespace = namespace
+		policy, _, err := Policy(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := policy.Spec.Validations[0].Expression, "request.userInfo.username != '"+user+"' || "; !strings.HasPrefix(got, want) {
+			t.Errorf("ServiceAccountNamespace %q: the rule is %s, want it to begin with %s", namespace, got, want)
+		}
+	}
+}
+
 func TestAnnotationKey_IsOneForEachLease(t *testing.T) {
 	long := "ns/" + strings.Repeat("a", 100)
 	seen := map[string]string{}

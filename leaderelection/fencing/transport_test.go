@@ -212,6 +212,7 @@ func TestStampTransport_WhatItSendsAsItIsAndWhatNot(t *testing.T) {
 			{"POST", "/prefix/apis/example.com/v1/widgets", "application/json", "{}", ctx, nil, true},
 			{"PUT", configMaps + "/a/status", "application/json", "{}", ctx, nil, true},
 			{"PATCH", "/api/v1/namespaces/ns/status", merge, "{}", ctx, nil, true},
+			{"PUT", "/apis/certificates.k8s.io/v1/certificatesigningrequests/a/approval", "application/json", "{}", ctx, nil, true},
 			{"PUT", "/api/v1/namespaces/ns/finalize", "application/json", "{}", ctx, nil, true},
 
 			{"PUT", "/api/clusters/c1/apis/apps/v1/namespaces/ns/deployments/a", "application/json", "{}", ctx, nil, true},
