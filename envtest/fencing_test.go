@@ -379,3 +379,38 @@ func TestFence_KnowsTheTokensOfRealPods(t *testing.T) {
 		t.Errorf("the follower's write: %v", err)
 	}
 }
+
+// Without the Lease no candidate could be started that would make one.
+func TestFence_OfWhatPodsAreStartedWithMayBeOpenWithoutTheLease(t *testing.T) {
+	t.Parallel()
+	for _, open := range []bool{false, true} {
+		p := newPaddock(t, shared.get(t))
+		p.fence.Resources, p.fence.OpenWithoutLease = []schema.GroupResource{{Resource: "pods"}, {Resource: "serviceaccounts"}}, open
+		p.enforce()
+		ctx, cancel := within()
+		defer cancel()
+		core := p.admin().CoreV1()
+		_, err := core.ServiceAccounts(p.namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "operator"}}, metav1.CreateOptions{})
+		must(t, err)
+		must(t, p.admin().CoordinationV1().Leases(p.namespace).Delete(ctx, leaseName, metav1.DeleteOptions{}))
+		token := func(ctx context.Context) error { // as a kubelet does, before it starts a pod
+			_, err := core.ServiceAccounts(p.namespace).CreateToken(ctx, "operator", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+			return err
+		}
+		awaitAnswer(t, func(ctx context.Context) error {
+			if err := token(ctx); (err == nil) == open {
+				return nil
+			}
+			return fmt.Errorf("not heard of yet (OpenWithoutLease: %v)", open)
+		})
+		_, err = core.Pods(p.namespace).Create(ctx, &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: "candidate"},
+			Spec:       corev1.PodSpec{ServiceAccountName: "operator", Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+		}, metav1.CreateOptions{})
+		for what, err := range map[string]error{"pod": err, "token": token(ctx)} {
+			if (err == nil) != open || fencing.IsStale(err) == open {
+				t.Errorf("without the Lease (OpenWithoutLease: %v) a %s for a candidate is answered: %v", open, what, err)
+			}
+		}
+	}
+}

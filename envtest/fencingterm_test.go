@@ -234,3 +234,31 @@ func TestFence_BothModesRefuseWhatEitherDoes(t *testing.T) {
 		}
 	}
 }
+
+// In their place one Fence of both kinds would compare nothing without the Lease.
+func TestFence_TwoOfOneLeaseKeepTheStampWithoutTheLease(t *testing.T) {
+	t.Parallel()
+	p := newPaddock(t, shared.get(t))
+	p.fence.OpenWithoutLease = true
+	p.enforce()
+	p.fence.OpenWithoutLease, p.fence.Mode, p.fence.Name = false, fencing.ByTerm, p.namespace+".terms"
+	p.enforce()
+	first := p.reign("pod-a")
+	_, err := first.CoreV1().ConfigMaps(p.namespace).Create(first.ctx, p.configMap("touch"), metav1.CreateOptions{})
+	must(t, err)
+	first.stop()
+	second := p.reign("pod-b")
+	must(t, p.stampables("touch")[0].do(second.ctx, second))
+	second.stop()
+	ctx, cancel := within()
+	defer cancel()
+	must(t, p.admin().CoordinationV1().Leases(p.namespace).Delete(ctx, leaseName, metav1.DeleteOptions{}))
+	// Until the API server has heard of that it refuses by pod: nobody holds it.
+	awaitAnswer(t, func(context.Context) error {
+		err := p.stampables("touch")[0].do(first.ctx, first)
+		if fencing.IsStale(err) && strings.Contains(err.Error(), "in the later term") && !strings.Contains(err.Error(), "nobody holds it") {
+			return nil
+		}
+		return fmt.Errorf("the first term writes without the Lease: %w", err)
+	})
+}

@@ -69,9 +69,9 @@ func parse(args []string, help io.Writer) (o orders, err error) {
 	resources := flags.String("resources", "", "what only the leader writes, as `plural[.group]`, with commas between them")
 	namespaces := flags.String("namespaces", "", "guard objects in these namespaces only, with commas between them")
 	modes := flags.String("mode", "pod", "how stale writers are told: pod, term, or pod,term; by term the program must write through fencing.StampTransport")
-	flags.BoolVar(&o.fence.OpenWithoutLease, "open-without-lease", false, "let everybody write while the Lease does not exist, instead of nobody")
+	flags.BoolVar(&o.fence.OpenWithoutLease, "open-without-lease", false, "let everybody write while the Lease does not exist, instead of nobody; not with -mode pod,term: print one policy for each")
 	flags.BoolVar(&o.fence.ReportOnly, "report-only", false, "refuse nothing, warn and write into the audit log")
-	flags.StringVar(&o.fence.Name, "name", "", "tells several policies for one Lease apart")
+	flags.StringVar(&o.fence.Name, "name", "", "tells several policies for one Lease apart: give each one of its own")
 	flags.BoolVar(&o.keeper, "keeper", false, "print what every cluster needs once, and nothing else")
 	if err := flags.Parse(args); err != nil {
 		return o, err

@@ -16,14 +16,14 @@ import (
 
 func TestRun_PrintsWhatThePackageMakes(t *testing.T) {
 	var out strings.Builder
-	err := run(strings.Fields("-lease ns/app -service-account other/operator -resources configmaps,widgets.example.com -mode pod,term -namespaces a,b -open-without-lease -name n"), &out, io.Discard)
+	err := run(strings.Fields("-lease ns/app -service-account other/operator -resources configmaps,widgets.example.com -mode pod -namespaces a,b -open-without-lease -name n"), &out, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	fence := fencing.Fence{
 		LeaseNamespace: "ns", LeaseName: "app", ServiceAccountNamespace: "other", ServiceAccount: "operator",
 		Resources: []schema.GroupResource{{Resource: "configmaps"}, {Group: "example.com", Resource: "widgets"}},
-		Mode:      fencing.ByPod | fencing.ByTerm, Namespaces: []string{"a", "b"}, OpenWithoutLease: true, Name: "n",
+		Mode:      fencing.ByPod, Namespaces: []string{"a", "b"}, OpenWithoutLease: true, Name: "n",
 	}
 	policy, binding, err := fencing.Policy(fence)
 	if err != nil {
@@ -67,6 +67,7 @@ func TestRun_NamesWhatIsWrong(t *testing.T) {
 		{"", `-lease ("")`},
 		{"-lease app", `-lease ("app") must be namespace/name`},
 		{"-lease ns/app -mode both", `-mode ("both")`},
+		{"-lease ns/app -service-account a -resources configmaps -mode pod,term -open-without-lease", "OpenWithoutLease with Mode ByPod | ByTerm"},
 		{"-lease ns/app extra", `"extra"`},
 		{"-keeper -lease ns/app", "give it alone"},
 		{"-lease ns/app -resources deployments.apps", "ServiceAccount is empty"},

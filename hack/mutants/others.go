@@ -4,6 +4,9 @@ var (
 	gateTests  = []string{"./manager", "-run", "TestGate_|TestStart_"}
 	guardTests = []string{"./manager", "-run", "TestGuard"}
 	fences     = []string{"./envtest", "-run", "TestFence_(LetsOnly|TakesNo|TouchesNothing|WithoutTheLease|ByTermRefuses|ByTermWants|ByTermKeeps|BothModes|OfPods)"}
+	fenceKinds = []string{"./envtest", "-run", "TestFence_(OfOther|OfPodsGuardsConnections|ThatOnlyReports|TwoOf)"}
+	validation = []string{"./leaderelection/fencing", "-run", "TestPolicy"}
+	stamping   = []string{"./leaderelection/fencing", "-run", "TestStampTransport|TestTransports"}
 	putBack    = []string{"./envtest", "-run", "TestFence_ThatIsPutBack"}
 	confirms   = []string{"./leaderelection", "-run", "Confirm"}
 	labelTests = []string{"./leaderelection/routing"}
@@ -49,6 +52,19 @@ var others = []mutant{
 `, "", fences},
 	{"the Fence lets a binding take the stamp back", "leaderelection/fencing/rules.go", `isBinding + stamp + " == '' : "`, `isBinding + "true : "`, fences},
 	{"the Fence forgets bindings by their old name", "leaderelection/fencing/policy.go", `[]admissionv1.OperationType{admissionv1.Create}, "bindings"))`, `nil, "bindings"))`, fences},
+	{"the Fence forgets connections", "leaderelection/fencing/policy.go", `"pods/exec", "pods/attach", "pods/portforward"`, `"pods/nothing"`, fenceKinds},
+	{"a Fence that reports warns nobody", "leaderelection/fencing/policy.go",
+		"[]admissionv1.ValidationAction{admissionv1.Warn, admissionv1.Audit}", "[]admissionv1.ValidationAction{admissionv1.Audit}", fenceKinds},
+	{"the Fence looks for the service account beside the Lease", "leaderelection/fencing/fence.go",
+		`"system:serviceaccount:" + f.ServiceAccountNamespace +`, `"system:serviceaccount:" + f.LeaseNamespace +`, validation},
+	{"Namespaces are guarded in some namespaces", "leaderelection/fencing/fence.go", `resource.Resource == "namespaces" {`, "false {", validation},
+	{"a Fence around policies guards nothing", "leaderelection/fencing/fence.go", `strings.Contains(resource.Resource, "admissionpolic"):`, "false:", validation},
+	{"terms are not compared without the Lease", "leaderelection/fencing/fence.go", "if f.OpenWithoutLease && f.has(ByPod) && f.has(ByTerm) {", "if false {", validation},
+	{"no pod can be started without the Lease", "leaderelection/fencing/fence.go", "if closes && ", "if closes && false && ", validation},
+	{"what is no resource is guarded", "leaderelection/fencing/known.go", `list.FieldByName("Items"); found {`, `list.FieldByName("Items"); true {`, []string{"./envtest", "-run", "TestFence_KnowsTheRes"}},
+	{"an approval is not stamped", "leaderelection/fencing/stamptransport.go", `case "status", "approval", "finalize":`, `case "status", "finalize":`, stamping},
+	{"a write behind another api is not stamped", "leaderelection/fencing/request.go", "len(parts) <= 3 && !another ||", "!another || true ||", stamping},
+	{"a write whose path is not understood is not stamped", "leaderelection/fencing/stamptransport.go", "understood && !target.isStampable(r)", "!target.isStampable(r)", stamping},
 	{"there is no Keeper", "leaderelection/fencing/keeper.go", "			ParamKind:     leaseParameter(),\n", "", putBack},
 	{"a look from before the question is an answer", "leaderelection/confirm.go", "c.began > asked", "c.began > 0", confirms},
 	{"each refused write looks for itself", "leaderelection/confirm.go", "c.began > asked", "false", confirms},

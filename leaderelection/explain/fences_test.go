@@ -32,9 +32,9 @@ func TestFencesOf_FindsThoseOfTheLease(t *testing.T) {
 	var policies []admissionv1.ValidatingAdmissionPolicy
 	var bindings []admissionv1.ValidatingAdmissionPolicyBinding
 	for _, f := range []fencing.Fence{
-		{Name: "pod", LeaseName: "app", Mode: fencing.ByPod},
+		{Name: "pod", LeaseName: "app", Mode: fencing.ByPod, OpenWithoutLease: true},
 		{Name: "term", LeaseName: "app", Mode: fencing.ByTerm, ReportOnly: true},
-		{Name: "some", LeaseName: "app", Mode: fencing.ByPod | fencing.ByTerm, Namespaces: []string{"ns", "ns2"}, OpenWithoutLease: true},
+		{Name: "some", LeaseName: "app", Mode: fencing.ByPod | fencing.ByTerm, Namespaces: []string{"ns", "ns2"}},
 		{Name: "other", LeaseName: "app2", Mode: fencing.ByPod | fencing.ByTerm},
 	} {
 		policy, binding := fence(t, f)
@@ -42,9 +42,9 @@ func TestFencesOf_FindsThoseOfTheLease(t *testing.T) {
 	}
 	resources := []string{"configmaps", "deployments.apps"}
 	want := []explain.Fence{
-		{Policy: "incumbent-fencing.pod", Enforced: true, ByPod: true},
+		{Policy: "incumbent-fencing.pod", Enforced: true, ByPod: true, OpenWithoutLease: true},
 		{Policy: "incumbent-fencing.term", IgnoresErrors: true, ByTerm: true},
-		{Policy: "incumbent-fencing.some", Enforced: true, ByPod: true, ByTerm: true, OpenWithoutLease: true, Limits: []string{"in namespace ns, ns2"}},
+		{Policy: "incumbent-fencing.some", Enforced: true, ByPod: true, ByTerm: true, Limits: []string{"in namespace ns, ns2"}},
 	}
 	for i := range want {
 		want[i].Binding, want[i].Incumbent, want[i].Account, want[i].Resources = want[i].Policy, true, "ns/account", resources

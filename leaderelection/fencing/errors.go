@@ -15,7 +15,8 @@ var (
 	ErrNoTerm = errors.New("fencing: the context of the write carries no term")
 
 	// ErrNotStampable is returned for a write through a StampTransport in a form that
-	// cannot be stamped. The error also says why.
+	// cannot be stamped, or to a path in which no resource is found. The error also
+	// says why.
 	ErrNotStampable = errors.New("fencing: the write cannot be stamped with its term")
 )
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
@@ -46,19 +47,26 @@ type Fence struct {
 	Resources []schema.GroupResource
 
 	// Namespaces limits the Fence to objects in these namespaces. Objects that are
-	// in no namespace are guarded all the same. Default: all namespaces.
+	// in no namespace are guarded all the same, but Namespaces cannot be: the API
+	// server takes each for an object in itself. Give those a Fence of their own.
+	// Default: all namespaces.
 	Namespaces []string
 
 	// Mode is how stale writers are told. Default: ByPod.
 	Mode Mode
 
 	// OpenWithoutLease lets everybody write while the Lease does not exist. It does
-	// not matter to ByTerm alone, which does not look at the Lease.
+	// not matter to ByTerm alone, which does not look at the Lease, and is refused
+	// with ByPod | ByTerm, for it would open the comparison of terms too: make two
+	// Fences with a Name each, one of them ByTerm.
 	//
 	// By default nobody may: the API server looks for the Lease before it looks at
 	// who asks, so that without it the guarded resources are closed to all users,
 	// not only to the service account. Apply the Lease together with the policy (see
-	// Lease), and limit Namespaces where that is too much to risk.
+	// Lease), and limit Namespaces where that is too much to risk. A Fence ByPod around
+	// pods or serviceaccounts wants OpenWithoutLease if the candidates' own pods are in
+	// its Namespaces, for otherwise a deleted Lease keeps them from being started again;
+	// around those of all namespaces it is refused without.
 	OpenWithoutLease bool
 
 	// ReportOnly refuses nothing: what would be refused is let through with a
@@ -152,7 +160,34 @@ func (f Fence) validateRest(refuse func(string, ...any)) {
 			refuse("Resources has %q: %s", resource.String(), why)
 		}
 	}
+	f.validateTogether(refuse)
 }
+
+// validateTogether names the fields that do not go together.
+func (f Fence) validateTogether(refuse func(string, ...any)) {
+	if f.OpenWithoutLease && f.has(ByPod) && f.has(ByTerm) {
+		refuse("OpenWithoutLease with Mode ByPod | ByTerm: without the Lease terms are not compared either, so that an earlier term's writes would pass: " +
+			"make two Fences with a Name each, one ByPod with OpenWithoutLease and one ByTerm, which does not look at the Lease")
+	}
+	closes := f.has(ByPod) && len(f.Namespaces) == 0 && !f.OpenWithoutLease && !f.ReportOnly
+	for _, resource := range f.Resources {
+		if closes && (resource == pods || resource == serviceAccounts) {
+			refuse("Resources has %q without Namespaces or OpenWithoutLease: if the Lease is deleted no pod of the cluster can be started, and so no candidate that would make a Lease: "+
+				"give Namespaces in which no candidate runs, or OpenWithoutLease", resource.String())
+		}
+		if len(f.Namespaces) > 0 && resource.Resource == "namespaces" { // whatever its group is
+			refuse("Resources has %q, and Namespaces is %q: the API server takes a Namespace for an object in itself, so that all others would not be guarded: "+
+				"give it a Fence with a Name of its own and without Namespaces", resource.String(), f.Namespaces)
+		}
+	}
+}
+
+// Without these no pod can be started: it is created, and its kubelet fetches a token
+// of its service account.
+var (
+	pods            = schema.GroupResource{Resource: "pods"}
+	serviceAccounts = schema.GroupResource{Resource: "serviceaccounts"}
+)
 
 // refused says why a resource cannot be guarded, "" if it can.
 func refused(resource schema.GroupResource) string {
@@ -165,6 +200,8 @@ func refused(resource schema.GroupResource) string {
 		return "give the resource alone: its subresources are guarded with it"
 	case resource == schema.GroupResource{Resource: "bindings"}:
 		return "the bindings of pods are guarded with them: give pods"
+	case resource.Group == admissionv1.GroupName && strings.Contains(resource.Resource, "admissionpolic"):
+		return "the API server asks no policy about policies and their bindings: limit by RBAC who may write them"
 	case isFree(resource):
 		return "it is never guarded: Leases, or nobody could be elected; Events, which must tell of what went wrong; " +
 			"reviews, which are questions in the form of a write"

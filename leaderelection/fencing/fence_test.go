@@ -38,6 +38,12 @@ func TestPolicy_RefusesWhatItKnowsToBeWrong(t *testing.T) {
 		{"a name that is too long", func(f *Fence) { f.LeaseName = strings.Repeat("a", 250) }, []string{"which is no name for a policy"}},
 		{"a resource without a name", func(f *Fence) { f.Resources = []schema.GroupResource{{Group: "apps"}} }, []string{"it names no resource"}},
 		{"a resource in the singular", func(f *Fence) { f.Resources = resources("deployment.apps") }, []string{`"deployment.apps"`, `is "deployments" meant?`}},
+		{"a resource in the singular, of which client-go knows nothing", func(f *Fence) { f.Resources = resources("customresourcedefinition.apiextensions.k8s.io") },
+			[]string{`is "customresourcedefinitions" meant?`}},
+		{"resources of which client-go knows nothing", func(f *Fence) {
+			f.Resources = resources("customresourcedefinitions.apiextensions.k8s.io", "apiservices.apiregistration.k8s.io")
+		}, nil},
+		{"a group that is not served any more", func(f *Fence) { f.Resources = resources("deployments.extensions") }, []string{`the group "extensions" has no such resource`}},
 		{"a resource without its group", func(f *Fence) { f.Resources = resources("deployments") }, []string{"name the group too"}},
 		{"a kind", func(f *Fence) { f.Resources = resources("ConfigMap") }, []string{`"ConfigMap"`, "in lower case"}},
 		{"bindings", func(f *Fence) { f.Resources = resources("bindings") }, []string{`"bindings"`, "give pods"}},
@@ -48,6 +54,28 @@ func TestPolicy_RefusesWhatItKnowsToBeWrong(t *testing.T) {
 			f.Resources = resources("leases.coordination.k8s.io", "events", "events.events.k8s.io")
 		},
 			[]string{`"leases.coordination.k8s.io"`, `"events"`, `"events.events.k8s.io"`, "never guarded"}},
+		{"policies and their bindings", func(f *Fence) {
+			f.Resources = resources("validatingadmissionpolicies.admissionregistration.k8s.io", "mutatingadmissionpolicybindings.admissionregistration.k8s.io")
+		},
+			[]string{`"validatingadmissionpolicies.admissionregistration.k8s.io"`, `"mutatingadmissionpolicybindings.admissionregistration.k8s.io"`, "asks no policy about policies"}},
+		{"webhooks", func(f *Fence) {
+			f.Resources = resources("validatingwebhookconfigurations.admissionregistration.k8s.io")
+		}, nil},
+		{"Namespaces in some namespaces", func(f *Fence) {
+			f.Resources, f.Namespaces = resources("namespaces", "namespaces.example.com"), []string{"a"}
+		},
+			[]string{`Resources has "namespaces", and Namespaces is ["a"]`, `"namespaces.example.com"`, "without Namespaces"}},
+		{"both modes, open without the Lease", func(f *Fence) { f.Mode, f.OpenWithoutLease = ByPod|ByTerm, true },
+			[]string{"OpenWithoutLease with Mode ByPod | ByTerm", "earlier term", "two Fences"}},
+		{"by term, open without the Lease", func(f *Fence) { f.Mode, f.OpenWithoutLease = ByTerm, true }, nil},
+		{"what pods are started with, everywhere", func(f *Fence) { f.Resources = resources("pods", "serviceaccounts") },
+			[]string{`Resources has "pods" without Namespaces or OpenWithoutLease`, `Resources has "serviceaccounts" without`, "no candidate"}},
+		{"pods, everywhere, by both modes", func(f *Fence) { f.Resources, f.Mode = resources("pods"), ByPod|ByTerm }, []string{`Resources has "pods" without`}},
+		{"pods in some namespaces", func(f *Fence) { f.Resources, f.Namespaces = resources("pods"), []string{"a"} }, nil},
+		{"pods, open without the Lease", func(f *Fence) { f.Resources, f.OpenWithoutLease = resources("pods"), true }, nil},
+		{"pods, for a report", func(f *Fence) { f.Resources, f.ReportOnly = resources("pods"), true }, nil},
+		{"pods by term", func(f *Fence) { f.Resources, f.Mode = resources("pods"), ByTerm }, nil},
+		{"Namespaces in all namespaces", func(f *Fence) { f.Resources = resources("namespaces") }, nil},
 	} {
 		f := whole()
 		tc.change(&f)
@@ -101,6 +129,20 @@ func TestPolicy_WithoutTheLease(t *testing.T) {
 			}
 		case ref == nil || *ref.ParameterNotFoundAction != *tc.notFound || ref.Name != "app" || ref.Namespace != "ns":
 			t.Errorf("%+v: the parameter is %+v", tc, ref)
+		}
+	}
+}
+
+func TestPolicy_IsAboutTheServiceAccountInItsOwnNamespace(t *testing.T) {
+	for namespace, user := range map[string]string{"": "system:serviceaccount:ns:operator", "elsewhere": "system:serviceaccount:elsewhere:operator"} {
+		f := whole()
+		f.ServiceAccountNamespace = namespace
+		policy, _, err := Policy(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := policy.Spec.Validations[0].Expression, "request.userInfo.username != '"+user+"' || "; !strings.HasPrefix(got, want) {
+			t.Errorf("ServiceAccountNamespace %q: the rule is %s, want it to begin with %s", namespace, got, want)
 		}
 	}
 }

@@ -2,7 +2,7 @@ package fencing
 
 import (
 	"fmt"
-	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -16,7 +16,7 @@ import (
 // knows, and a policy for one that does not exist guards nothing.
 func unknown(resource schema.GroupResource) string {
 	own := builtIn(resource.Group)
-	if len(own) == 0 || slices.Contains(own, resource.Resource) {
+	if len(own) == 0 && !scheme.Scheme.IsGroupRegistered(resource.Group) || slices.Contains(own, resource.Resource) {
 		return ""
 	}
 	why := fmt.Sprintf("the group %q has no such resource", resource.Group)
@@ -35,18 +35,40 @@ func unknown(resource schema.GroupResource) string {
 	return why
 }
 
-// builtIn lists the resources of a group that client-go knows. Some of the names are
-// no resources, for what it knows is kinds.
+// unknownToClientGo are the resources of Kubernetes' own groups of which client-go
+// has no kinds.
+var unknownToClientGo = map[string][]string{
+	"apiextensions.k8s.io":   {"customresourcedefinitions"},
+	"apiregistration.k8s.io": {"apiservices"},
+}
+
+// builtIn lists the resources of a group. What client-go knows is kinds: those are
+// resources of which there are lists of items.
 func builtIn(group string) []string {
-	names := map[string]bool{}
+	names := slices.Clone(unknownToClientGo[group])
 	for _, version := range scheme.Scheme.PrioritizedVersionsForGroup(group) {
-		for kind := range scheme.Scheme.KnownTypes(version) {
-			if strings.HasSuffix(kind, "List") || strings.HasSuffix(kind, "Options") || strings.HasSuffix(kind, "Event") {
+		kinds := scheme.Scheme.KnownTypes(version)
+		for kind, goType := range kinds {
+			list, found := kinds[kind+"List"]
+			if !found || isGone(goType) {
 				continue
 			}
-			plural, _ := meta.UnsafeGuessKindToResource(version.WithKind(kind))
-			names[plural.Resource] = true
+			if _, found = list.FieldByName("Items"); found {
+				plural, _ := meta.UnsafeGuessKindToResource(version.WithKind(kind))
+				names = append(names, plural.Resource)
+			}
 		}
 	}
-	return slices.Sorted(maps.Keys(names))
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// isGone reports whether a kind was removed before there were admission policies.
+func isGone(kind reflect.Type) bool {
+	removable, ok := reflect.New(kind).Interface().(interface{ APILifecycleRemoved() (major, minor int) })
+	if !ok {
+		return false
+	}
+	major, minor := removable.APILifecycleRemoved()
+	return major == 1 && minor < 30
 }

@@ -18,7 +18,8 @@ import (
 // What it cannot know is refused by the API server, not let through: the writes of
 // a service account that campaigns for another Lease, or whose Lease was deleted.
 // What nobody can refuse: writes of a resource whose name is misspelt in a group
-// that is not Kubernetes' own, and those of another service account.
+// that is not Kubernetes' own, those that go to an API server of another make by way
+// of an APIService, and those of another service account.
 func Policy(f Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.ValidatingAdmissionPolicyBinding, error) {
 	f = f.withDefaults()
 	if err := f.validate(); err != nil {
@@ -91,9 +92,6 @@ func (f Fence) matches() *admissionv1.MatchResources {
 	}
 	return m
 }
-
-// pods are bound to nodes, and connected to.
-var pods = schema.GroupResource{Resource: "pods"}
 
 // rules are those for one resource. Patches and server-side apply are updates,
 // deletecollection is a deletion of each object.

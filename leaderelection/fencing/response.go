@@ -36,7 +36,7 @@ func isInapplicable(response *http.Response, text string) bool {
 }
 
 // peek reads what the API server says of an error, and leaves it to be read again.
-// Of a success it reads nothing.
+// Of a success it reads nothing. The answer is closed if it cannot be read.
 func peek(response *http.Response) (string, error) {
 	if response.StatusCode < http.StatusBadRequest || response.Body == nil {
 		return "", nil

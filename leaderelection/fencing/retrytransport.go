@@ -2,7 +2,9 @@ package fencing
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -34,13 +36,17 @@ const (
 //	})
 //
 // It is not for the Elector's own client, nor needed: without it the refusal is
-// returned at once, and controllers try again anyway.
+// returned at once, and controllers try again anyway. Without an arbiter all requests
+// fail.
 func RetryTransport(arbiter Arbiter, next http.RoundTripper) http.RoundTripper {
+	if v := reflect.ValueOf(arbiter); v.Kind() == reflect.Pointer && v.IsNil() {
+		arbiter = nil
+	}
 	return retryTransport{arbiter, next}
 }
 
 type retryTransport struct {
-	arbiter Arbiter
+	arbiter Arbiter // nil: there is none
 	next    http.RoundTripper
 }
 
@@ -49,6 +55,10 @@ func (t retryTransport) WrappedRoundTripper() http.RoundTripper { return t.next 
 
 // RoundTrip sends a request, and sends it again if it was refused for lag.
 func (t retryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.arbiter == nil { // said at once, not when a write is refused for the first time
+		closeBody(r)
+		return nil, errors.New("fencing: the arbiter is nil: give RetryTransport the Elector, once it is made")
+	}
 	term, ok := leaderelection.TermFromContext(r.Context())
 	if !ok || r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return t.next.RoundTrip(r)
@@ -84,7 +94,10 @@ func (t retryTransport) send(r *http.Request, body []byte) (*http.Response, stri
 		return nil, "", err
 	}
 	text, err := peek(response)
-	return response, text, err
+	if err != nil {
+		return nil, "", err
+	}
+	return response, text, nil
 }
 
 // pause returns false if ctx ended first.

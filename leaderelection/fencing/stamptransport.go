@@ -21,7 +21,9 @@ import (
 // nothing else changes the stamp, once in each term. Deletions, bindings, server-side
 // apply of a status and writes of other subresources cannot carry a stamp and are
 // sent as they are; so are reads, Leases, Events and reviews of tokens and access,
-// and everything in a term without a Lease.
+// everything in a term without a Lease, and what has neither api nor apis in its path.
+// A write with one of these in whose path no resource is found is refused with
+// ErrNotStampable. The API server may be behind a path of its own.
 //
 // Bodies are understood in JSON, and in protobuf if client-go knows the kind.
 // Server-side apply without force conflicts over the annotation if the program
@@ -37,7 +39,8 @@ func (s stampTransport) WrappedRoundTripper() http.RoundTripper { return s.next 
 
 // RoundTrip sends a request, with a stamp if it can carry one.
 func (s stampTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !isStampable(r) {
+	target, understood := targetOf(r.URL.Path)
+	if !isWrite(r) || understood && !target.isStampable(r) {
 		return s.next.RoundTrip(r)
 	}
 	term, ok := leaderelection.TermFromContext(r.Context())
@@ -47,6 +50,9 @@ func (s stampTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("%w: %s %s", ErrNoTerm, r.Method, r.URL.Path)
 	case term.Lease == "":
 		return s.next.RoundTrip(r)
+	case !understood:
+		closeBody(r)
+		return nil, fmt.Errorf("%w: %s %s: no resource is found in its path: write what is none through another client", ErrNotStampable, r.Method, r.URL.Path)
 	}
 	body, err := takeBody(r)
 	if err != nil {
@@ -68,23 +74,25 @@ func (s stampTransport) sendOneOf(r *http.Request, forms [][]byte) (*http.Respon
 			return nil, err
 		}
 		text, err := peek(response)
-		if err != nil || !isInapplicable(response, text) {
-			return response, err
+		if err != nil {
+			return nil, err
+		}
+		if !isInapplicable(response, text) {
+			return response, nil
 		}
 	}
 	return s.next.RoundTrip(withBody(r, forms[len(forms)-1]))
 }
 
-// isStampable reports whether a request writes an object with its annotations. That
+// isWrite reports whether a request is one of those that can carry a stamp.
+func isWrite(r *http.Request) bool {
+	return r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch
+}
+
+// isStampable reports whether a write is of an object with its annotations. That
 // holds for the status of most kinds too; others ignore them there. An apply of a
 // status would dispute the annotation with that of the object.
-func isStampable(r *http.Request) bool {
-	switch r.Method {
-	case http.MethodPost, http.MethodPut, http.MethodPatch:
-	default:
-		return false
-	}
-	t := targetOf(r.URL.Path)
+func (t target) isStampable(r *http.Request) bool {
 	if t.Resource == "" || isFree(t.GroupResource) || t.GroupResource == (schema.GroupResource{Resource: "bindings"}) {
 		return false
 	}

@@ -212,8 +212,28 @@ func TestStampTransport_WhatItSendsAsItIsAndWhatNot(t *testing.T) {
 			{"POST", "/prefix/apis/example.com/v1/widgets", "application/json", "{}", ctx, nil, true},
 			{"PUT", configMaps + "/a/status", "application/json", "{}", ctx, nil, true},
 			{"PATCH", "/api/v1/namespaces/ns/status", merge, "{}", ctx, nil, true},
+			{"PUT", "/apis/certificates.k8s.io/v1/certificatesigningrequests/a/approval", "application/json", "{}", ctx, nil, true},
 			{"PUT", "/api/v1/namespaces/ns/finalize", "application/json", "{}", ctx, nil, true},
 
+			{"PUT", "/api/clusters/c1/apis/apps/v1/namespaces/ns/deployments/a", "application/json", "{}", ctx, nil, true},
+			{"PUT", "/gateway/api/c1" + configMaps + "/a", "application/json", "{}", ctx, nil, true},
+			{"POST", "/gateway/api/v1" + configMaps, "application/json", "{}", ctx, nil, true},
+			{"POST", "/api/v1/clusters/c1" + configMaps, "application/json", "{}", ctx, nil, true},
+			{"POST", "/apis/cluster.example.com/v1alpha1/clusters/c1/proxy" + configMaps, "application/json", "{}", ctx, nil, true},
+			{"PUT", "/apis/apps/v1/namespaces/apis/deployments/v1/status", "application/json", "{}", ctx, nil, true},
+			{"PUT", "/apis/example.com/v1/namespaces/api/apis/v1", "application/json", "{}", ctx, nil, true},
+			{"PUT", "/apis/example.com/v1api20200601/widgets/a", "application/json", "{}", ctx, nil, true},
+			{"PUT", "/apis/example.com/first/widgets/a", "application/json", "{}", ctx, nil, true},
+			{"PUT", "/api/clusters/c1/apis/coordination.k8s.io/v1/namespaces/ns/leases/a", "application/json", "{}", t.Context(), nil, false},
+			{"POST", "/api/c1/api/v1/namespaces/ns/events", "application/json", "{}", t.Context(), nil, false},
+			{"POST", "/api/v1/namespaces/ns/services/http:prometheus:9090/proxy/api/v1/query", "text/plain", "x", t.Context(), nil, false},
+			{"PUT", "/apis/example.com/v1/namespaces/ns/machines/a/console/setup", "application/json", "{}", t.Context(), nil, false},
+			{"DELETE", "/gateway/api/c1/x", "application/json", "{}", t.Context(), nil, false},
+
+			{"PUT", "/gateway/api/c1/x", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
+			{"PUT", "/gateway/api/c1/x", "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
+			{"POST", "/gateway/apis/example.com/first/widgets", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
+			{"POST", "/api/v1", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
 			{"PUT", configMaps + "/a/status", "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
 			{"POST", configMaps, "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
 			{"POST", configMaps, "application/cbor", "{}", ctx, fencing.ErrNotStampable, false},
@@ -348,8 +368,45 @@ func TestRetryTransport_WhenTheLeaseCannotBeLookedAt(t *testing.T) {
 
 func TestRetryTransport_AsksNobodyWithoutATerm(t *testing.T) {
 	s := &sink{answers: []string{lag}}
-	response, err := fencing.RetryTransport(nil, s).RoundTrip(request(t.Context(), t, "POST", configMaps, "application/json", `{}`))
+	response, err := fencing.RetryTransport(&leaderelection.Elector{}, s).RoundTrip(request(t.Context(), t, "POST", configMaps, "application/json", `{}`))
 	if err != nil || response.StatusCode != http.StatusUnprocessableEntity || len(s.sent) != 1 {
 		t.Errorf("%v after %d requests", err, len(s.sent))
 	}
+}
+
+// Not only when a write is refused for the first time.
+func TestRetryTransport_WithoutAnArbiterSaysSoAtOnce(t *testing.T) {
+	for _, arbiter := range []fencing.Arbiter{nil, (*leaderelection.Elector)(nil)} {
+		s := &sink{}
+		_, err := fencing.RetryTransport(arbiter, s).RoundTrip(request(t.Context(), t, "GET", configMaps, "", ""))
+		if err == nil || !strings.Contains(err.Error(), "give RetryTransport the Elector") || len(s.sent) != 0 {
+			t.Errorf("%T: %v after %d requests", arbiter, err, len(s.sent))
+		}
+	}
+}
+
+// torn is a connection that ends within an answer.
+type torn struct{ closed bool }
+
+func (c *torn) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusForbidden, Body: c}, nil
+}
+
+func (c *torn) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func (c *torn) Close() error { c.closed = true; return nil }
+
+func TestTransports_ReturnNoAnswerThatCannotBeRead(t *testing.T) {
+	inTerm(t, func(t *testing.T, ctx context.Context, scene scene) {
+		for name, wrap := range map[string]func(http.RoundTripper) http.RoundTripper{
+			"stamp": fencing.StampTransport,
+			"retry": func(next http.RoundTripper) http.RoundTripper { return fencing.RetryTransport(scene.elector, next) },
+		} {
+			c := &torn{}
+			response, err := wrap(c).RoundTrip(request(ctx, t, "PATCH", configMaps+"/a", "application/json-patch+json", `[]`))
+			if response != nil || !errors.Is(err, io.ErrUnexpectedEOF) || !c.closed {
+				t.Errorf("%s: answer %v, error %v, closed: %v", name, response, err, c.closed)
+			}
+		}
+	})
 }
