@@ -46,7 +46,8 @@
 // deletecollection, and subresources such as status and scale. Of connections only
 // exec, attach and portforward of pods are; what goes through the proxy of a pod, a
 // service or a node is not asked about, for it may be a mere read. Nor are the
-// resources of aggregated API servers: these would have to ask themselves.
+// resources of aggregated API servers, which would have to ask themselves, nor
+// admission policies and their bindings.
 //
 // # What by pod guarantees, and what not
 //
@@ -77,7 +78,8 @@
 //   - While nobody holds the Lease, all writes of the service account are refused. The
 //     first writes of a new leader may be, for some milliseconds: see Refusals.
 //   - While the Lease does not exist nobody may write or delete what is guarded, not
-//     even those who are not fenced off: see [Fence].OpenWithoutLease. The policy is
+//     even those who are not fenced off: see [Fence].OpenWithoutLease. A Fence around
+//     the candidates' own pods needs that, or none of them could be started. The policy is
 //     asked in the same way while an API server that has just started does not know
 //     the Lease yet. So a namespace that is deleted with its Lease and with guarded
 //     objects in it never ends: remove the policy first, or now.
@@ -92,7 +94,8 @@
 // no lag: the guarantee of one object holds for any number of API servers, and tells
 // terms apart, not only pods; until the object is deleted. Nothing is asked of the
 // Lease: that nobody holds it, or that it does not exist, refuses no write. Use both
-// together, ByPod | ByTerm, where both matter.
+// together, ByPod | ByTerm, where both matter; or two Fences, each with a Name, if the
+// one by pod is to be open without the Lease.
 //
 // What by term does not cover:
 //
@@ -108,6 +111,8 @@
 //     of its object, so updates and patches of it are stamped and compared. Custom
 //     resources and a few others ignore annotations there, and server-side apply
 //     brings none: these are let through, and leave the stamp as it is.
+//   - What the StampTransport cannot tell the resource of: such a write fails with
+//     [ErrNotStampable]. The API server may be behind a path of its own.
 //   - Clients of the same service account that do not write through a StampTransport:
 //     a creation is refused, and so is an update without the annotation. But what
 //     reads an object and writes it back carries the token that it read, and passes.

@@ -70,7 +70,9 @@ type Fence struct {
 	OpenWithoutLease bool
 
 	// ReportOnly refuses nothing: what would be refused is let through with a
-	// warning to the writer and a note in the audit log. For trying a Fence out.
+	// warning to the writer and a note in the audit log. For trying a Fence out. While
+	// the Lease does not exist it says nothing, though a Fence in force would then
+	// refuse everything: see to it that the Lease is there.
 	ReportOnly bool
 
 	// Name tells several Fences apart; the policy's name begins with
