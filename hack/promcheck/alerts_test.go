@@ -102,6 +102,25 @@ var healthy = []scene{
 		},
 	},
 	{
+		// For the moment in which it wakes it is late with everything.
+		name: "a process was frozen", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": during(10*time.Minute, 11*time.Minute, silent, during(11*time.Minute, 11*time.Minute+tick,
+				func(time.Duration) look { return look{Changes: 1, Stuck: true} }, follower)),
+		},
+	},
+	{
+		// That is what the liveness probe is for: nobody need come.
+		name: "an elector stands still, once, and is restarted by its liveness probe", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": once(10*time.Minute, sticks(40*time.Second, 10*time.Minute)),
+		},
+	},
+	{
+		// The probe takes half a minute, and the grace period is used up.
+		name: "an elector stands still, once, and is killed", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": once(10*time.Minute, sticks(75*time.Second, 10*time.Minute)),
+		},
+	},
+	{
 		// Its process lives on, for other work.
 		name: "an elector was stopped for good", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": steady,
@@ -119,6 +138,18 @@ var healthy = []scene{
 		},
 	},
 }
+
+// sticks stands still for so long every now and then, until the kubelet puts a new
+// process in its place, after ten seconds.
+func sticks(long, every time.Duration) replica {
+	return func(at time.Duration) look {
+		into := (at + every/2) % every
+		return look{Changes: 1, Stuck: into < long, Away: long <= into && into < long+10*time.Second}
+	}
+}
+
+// once is the first of what happens again and again.
+func once(every time.Duration, r replica) replica { return during(every, 2*every, r, follower) }
 
 func oneIf(is bool) float64 {
 	if is {
@@ -177,7 +208,33 @@ var troubled = []scene{
 		name: "an elector stands still", until: 20 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": func(at time.Duration) look { return look{Changes: 1, Stuck: at >= 10*time.Minute} },
 		},
-		raises: map[string][]string{"Stuck": {"The election of b for " + ours + " stands still"}},
+		raises: map[string][]string{"Stuck": {"The election for " + ours + " stands still"}},
+	},
+	{
+		name: "an elector stands still, again and again, and is restarted", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": sticks(40*time.Second, 3*time.Minute),
+		},
+		raises: map[string][]string{"Stuck": {"The election for " + ours + " stands still"}},
+	},
+	{
+		// Out of step with every scrape: one each minute misses a third of these.
+		name: "an elector stands still, and no scrape keeps step with it", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": sticks(40*time.Second, 3*time.Minute+25*time.Second),
+		},
+		raises: map[string][]string{"Stuck": {"The election for " + ours + " stands still"}},
+	},
+	{
+		name: "an elector stands still, again and again, and is killed", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": sticks(70*time.Second, 4*time.Minute),
+		},
+		raises: map[string][]string{"Stuck": {"The election for " + ours + " stands still"}},
+	},
+	{
+		// Each replica once: that is no accident of one process.
+		name: "one elector after the other stands still", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": sticks(70*time.Second, 8*time.Minute), "c": sticks(70*time.Second, 9*time.Minute),
+		},
+		raises: map[string][]string{"Stuck": {"The election for " + ours + " stands still"}},
 	},
 	{
 		// Every third renewal or so is late, at moments that no scrape keeps step with.
