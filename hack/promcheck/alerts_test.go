@@ -84,6 +84,15 @@ var healthy = []scene{
 		},
 	},
 	{
+		name: "two renewals are late", until: 40 * time.Minute, replicas: map[string]replica{
+			"a": func(at time.Duration) look {
+				late := at > 10*time.Minute && at <= 11*time.Minute || at > 14*time.Minute && at <= 15*time.Minute
+				return look{Leads: true, Valid: 11 - 8*oneIf(late), Changes: 1}
+			},
+			"b": follower,
+		},
+	},
+	{
 		name: "one renewal is late", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": during(10*time.Minute, 10*time.Minute+tick, func(time.Duration) look { return look{Leads: true, Valid: 3, Changes: 1} }, steady),
 			"b": follower,
@@ -202,7 +211,7 @@ var troubled = []scene{
 			"x": func(time.Duration) look { return look{Disabled: true, Leads: true, namespace: "x"} },
 			"y": func(time.Duration) look { return look{Disabled: true, Leads: true, namespace: "y"} },
 		},
-		raises: map[string][]string{"NotEnabled": {"1 processes in x lead without a Lease", "1 processes in y lead without a Lease"}},
+		raises: map[string][]string{"NotEnabled": {"A process in x leads without a Lease", "A process in y leads without a Lease"}},
 	},
 	{
 		name: "an elector stands still", until: 20 * time.Minute, replicas: map[string]replica{
@@ -278,6 +287,16 @@ var troubled = []scene{
 			"NotReleased":  {"A leader of " + ours + " left without releasing it"},
 			"RenewalsFail": {ours + " loses its leaders"},
 		},
+	},
+	{
+		// Three are what one may lose in a bad hour: they are told of, and nobody is called.
+		name: "leaders are lost, twice", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady,
+			"b": func(at time.Duration) look {
+				return look{Changes: 1, Expired: int(oneIf(at >= 20*time.Minute) + oneIf(at >= 40*time.Minute))}
+			},
+		},
+		raises: map[string][]string{"NotReleased": {"A leader of " + ours + " left without releasing it"}},
 	},
 	{
 		name: "leaders hand over every five minutes", until: time.Hour, replicas: map[string]replica{
@@ -362,23 +381,67 @@ func lostInTurn(who int) replica {
 	}
 }
 
+// twice is what happens to replicas that two jobs scrape, as a PodMonitor and a
+// ServiceMonitor for the same Pods do; statically is what happens to those of which
+// nothing is told but their addresses.
+func (s scene) twice() scene {
+	return s.scraped("scraped by two jobs", func(l *look) { l.jobs = []string{"podmonitor", "servicemonitor"} })
+}
+
+func (s scene) statically() scene {
+	if s.raises["NotEnabled"] != nil {
+		s.raises = map[string][]string{"NotEnabled": {"A process leads without a Lease"}}
+	}
+	return s.scraped("known by their addresses", func(l *look) { l.static = true })
+}
+
+func (s scene) scraped(how string, as func(*look)) scene {
+	replicas := map[string]replica{}
+	for name, r := range s.replicas {
+		replicas[name] = func(at time.Duration) look {
+			l := r(at)
+			as(&l)
+			return l
+		}
+	}
+	s.name, s.replicas = s.name+", "+how, replicas
+	return s
+}
+
 func TestAlerts_FireWhenTheyMustAndNeverElse(t *testing.T) {
-	for _, s := range append(healthy, troubled...) {
+	for _, s := range slices.Concat(healthy, troubled) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			want := map[string][]string{}
-			for name, summaries := range s.raises {
-				want["LeaderElection"+name] = summaries
-			}
 			for _, interval := range []time.Duration{15 * time.Second, 30 * time.Second, time.Minute} {
-				text := load(s.replicas, interval, s.until)
-				for _, every := range []time.Duration{15 * time.Second, time.Minute} {
-					if diff := cmp.Diff(want, fired(t, text, every, s.until)); diff != "" {
-						t.Errorf("scraped each %v, evaluated each %v: -want +fired:\n%s", interval, every, diff)
-					}
-				}
+				s.check(t, interval, 15*time.Second, time.Minute)
 			}
 		})
+	}
+}
+
+func TestAlerts_DoNotDependOnWhoScrapes(t *testing.T) {
+	for _, s := range slices.Concat(healthy, troubled) {
+		for _, variant := range []scene{s.twice(), s.statically()} {
+			t.Run(variant.name, func(t *testing.T) {
+				t.Parallel()
+				variant.check(t, 30*time.Second, 30*time.Second)
+			})
+		}
+	}
+}
+
+// check has the alerts evaluated in that scene, at each of these intervals.
+func (s scene) check(t *testing.T, interval time.Duration, evaluated ...time.Duration) {
+	t.Helper()
+	want := map[string][]string{}
+	for name, summaries := range s.raises {
+		want["LeaderElection"+name] = summaries
+	}
+	text := load(s.replicas, interval, s.until)
+	for _, every := range evaluated {
+		if diff := cmp.Diff(want, fired(t, text, every, s.until)); diff != "" {
+			t.Errorf("scraped each %v, evaluated each %v: -want +fired:\n%s", interval, every, diff)
+		}
 	}
 }
 
@@ -401,7 +464,7 @@ func TestScenes_RaiseEveryAlert(t *testing.T) {
 func TestScenes_ExportWhatElectorsExport(t *testing.T) {
 	all := exports(t)
 	for name := range (look{}).samples() {
-		scraped, err := parser.NewParser(parser.Options{}).ParseMetric(look{}.series(name, "pod"))
+		scraped, err := parser.NewParser(parser.Options{}).ParseMetric(look{}.series(name, "pod", "job"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -414,7 +477,7 @@ func TestScenes_ExportWhatElectorsExport(t *testing.T) {
 				t.Errorf("%s: label %s is one of %q", scraped, label, values)
 			}
 		}
-		if has := len(m) + 3; scraped.Len() != has { // its name, and two labels of its target
+		if has := len(m) + 5; scraped.Len() != has { // its name, and four labels of its target
 			t.Errorf("%s has %d labels, not %d", scraped, scraped.Len(), has)
 		}
 	}
