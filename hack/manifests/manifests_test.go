@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -177,12 +178,16 @@ func TestManifests_AreWhatTheCodeMakes(t *testing.T) {
 	if diff := cmp.Diff(bindings[0], as[rbacv1.RoleBinding](t, objects[1])); diff != "" {
 		t.Errorf("rbac.yaml, -code +file:\n%s", diff)
 	}
-	policy, binding, err := fencing.Policy(fencing.Fence{
+	fence := fencing.Fence{
 		LeaseNamespace: "my-namespace", LeaseName: "my-app-leader", ServiceAccount: "my-app",
 		Resources: []schema.GroupResource{{Resource: "configmaps"}}, Namespaces: []string{"my-namespace"},
-	})
+	}
+	policy, binding, err := fencing.Policy(fence)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if diff := cmp.Diff(fencing.Lease(fence), only[coordinationv1.Lease](t, "fencing.yaml", "Lease")); diff != "" {
+		t.Errorf("fencing.yaml, -code +file:\n%s", diff)
 	}
 	samePolicy(t, "fencing.yaml", documents(t, "fencing.yaml")[1:], policy, binding)
 	policy, binding = fencing.Keeper()
