@@ -6,6 +6,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,11 +122,15 @@ func (c *cluster) applyObject(t *testing.T, object any) {
 	c.applyText(t, string(text))
 }
 
+// applied are the files, in the order in which they are applied.
+var applied = []string{"deployment.yaml", "rbac.yaml", "fencing-keeper.yaml", "fencing-lease.yaml", "fencing.yaml", "flowschema.yaml",
+	"leader-service.yaml", "prometheusrule.yaml"}
+
 func TestManifests_AreAccepted(t *testing.T) {
 	c := newCluster(t, envtest.Options{})
 	c.applyText(t, definition)
 	awaitPrometheusRules(t, c.mapper)
-	for _, file := range []string{"deployment.yaml", "rbac.yaml", "fencing-keeper.yaml", "fencing.yaml", "flowschema.yaml", "leader-service.yaml", "prometheusrule.yaml"} {
+	for _, file := range applied {
 		objects := documents(t, file)
 		if len(objects) == 0 {
 			t.Errorf("%s is empty", file)
@@ -186,16 +193,50 @@ func TestManifests_AreWhatTheCodeMakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(fencing.Lease(fence), only[coordinationv1.Lease](t, "fencing.yaml", "Lease")); diff != "" {
-		t.Errorf("fencing.yaml, -code +file:\n%s", diff)
+	if diff := cmp.Diff(fencing.Lease(fence), only[coordinationv1.Lease](t, "fencing-lease.yaml", "Lease")); diff != "" {
+		t.Errorf("fencing-lease.yaml, -code +file:\n%s", diff)
 	}
-	samePolicy(t, "fencing.yaml", documents(t, "fencing.yaml")[1:], policy, binding)
+	samePolicy(t, "fencing.yaml", documents(t, "fencing.yaml"), policy, binding)
 	policy, binding = fencing.Keeper()
 	samePolicy(t, "fencing-keeper.yaml", documents(t, "fencing-keeper.yaml"), policy, binding)
 }
 
+// What is taken away is the fence, and never the Lease.
+func TestFencing_IsTakenAwayWithoutTheLease(t *testing.T) {
+	var deleted []string
+	for _, object := range documents(t, "fencing.yaml") {
+		deleted = append(deleted, strings.ToLower(object.GetKind())+" "+object.GetName())
+	}
+	slices.Sort(deleted)
+	const name = "incumbent-fencing.my-namespace.my-app-leader"
+	want := []string{"validatingadmissionpolicy " + name, "validatingadmissionpolicybinding " + name}
+	if diff := cmp.Diff(want, deleted); diff != "" {
+		t.Errorf("kubectl delete -f fencing.yaml, -want +deletes:\n%s", diff)
+	}
+	const command = "kubectl delete validatingadmissionpolicybinding,validatingadmissionpolicy " + name
+	for _, file := range []string{"README.md", "fencing.yaml"} {
+		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), command) {
+			t.Errorf("%s (%v) does not tell of\n%s", file, err, command)
+		}
+	}
+}
+
+// All that is there is applied, but for what others than kubectl read.
+func TestManifests_AreAllApplied(t *testing.T) {
+	files, err := filepath.Glob("*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(files, slices.Sorted(slices.Values(applied))); diff != "" {
+		t.Errorf("-folder +applied:\n%s", diff)
+	}
+}
+
 func samePolicy(t *testing.T, file string, objects []*unstructured.Unstructured, policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding) {
 	t.Helper()
+	if len(objects) != 2 { // whoever deletes what is in that file deletes no Lease
+		t.Fatalf("%s has %d documents, want a policy and its binding", file, len(objects))
+	}
 	if diff := cmp.Diff(policy, as[admissionv1.ValidatingAdmissionPolicy](t, objects[0])); diff != "" {
 		t.Errorf("%s, -code +file:\n%s", file, diff)
 	}
