@@ -61,7 +61,7 @@ func TestDeployment_HasThreeReplicasThatKnowTheirNames(t *testing.T) {
 			paths[env.Name] = env.ValueFrom.FieldRef.FieldPath
 		}
 	}
-	if diff := cmp.Diff(map[string]string{"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace"}, paths); diff != "" {
+	if diff := cmp.Diff(map[string]string{"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid"}, paths); diff != "" {
 		t.Errorf("downward API, -want +file:\n%s", diff)
 	}
 }
@@ -76,7 +76,13 @@ func TestDeployment_ItsPodsAreWhatIsSelected(t *testing.T) {
 	if most := budget.Spec.MaxUnavailable; most == nil || most.IntValue() != 1 {
 		t.Errorf("maxUnavailable: %v, want 1", most)
 	}
-	selectors := map[string]*metav1.LabelSelector{"PodDisruptionBudget": budget.Spec.Selector, "Deployment": deployment.Spec.Selector}
+	// Else replicas that are not ready keep a node from being drained for ever.
+	if policy := budget.Spec.UnhealthyPodEvictionPolicy; policy == nil || *policy != policyv1.AlwaysAllow {
+		t.Errorf("unhealthyPodEvictionPolicy: %v, want AlwaysAllow", policy)
+	}
+	selectors := map[string]*metav1.LabelSelector{
+		"PodDisruptionBudget": budget.Spec.Selector, "Deployment": deployment.Spec.Selector, "PodMonitor": &monitor(t).Spec.Selector,
+	}
 	for _, spread := range deployment.Spec.Template.Spec.TopologySpreadConstraints {
 		selectors[spread.TopologyKey] = spread.LabelSelector
 	}
@@ -86,6 +92,52 @@ func TestDeployment_ItsPodsAreWhatIsSelected(t *testing.T) {
 		if err != nil || s.Empty() || !s.Matches(pods) {
 			t.Errorf("%s selects %q (%v), the Pods are %q", who, s, err, pods)
 		}
+	}
+}
+
+// A podMonitor is what the Prometheus operator reads of one, as far as it is used.
+type podMonitor struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	Spec              struct {
+		Selector            metav1.LabelSelector `json:"selector"`
+		PodMetricsEndpoints []struct {
+			Port     string `json:"port"`
+			Path     string `json:"path"`
+			Interval string `json:"interval"`
+		} `json:"podMetricsEndpoints"`
+	} `json:"spec"`
+}
+
+func monitor(t *testing.T) *podMonitor {
+	t.Helper()
+	return only[podMonitor](t, "podmonitor.yaml", "PodMonitor")
+}
+
+// The alerts look at what it has scraped.
+func TestPodMonitor_ScrapesThePortOfMetrics(t *testing.T) {
+	m, deployment := monitor(t), only[appsv1.Deployment](t, "deployment.yaml", "Deployment")
+	if m.Namespace != deployment.Namespace {
+		t.Errorf("it is in %q, the Deployment in %q", m.Namespace, deployment.Namespace)
+	}
+	if len(m.Spec.PodMetricsEndpoints) != 1 {
+		t.Fatalf("it scrapes %d ports, want one", len(m.Spec.PodMetricsEndpoints))
+	}
+	scraped := m.Spec.PodMetricsEndpoints[0]
+	found := slices.ContainsFunc(deployment.Spec.Template.Spec.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.Name == scraped.Port })
+	if scraped.Port != "metrics" || !found {
+		t.Errorf("it scrapes port %q, want metrics of the container", scraped.Port)
+	}
+	if interval, err := time.ParseDuration(scraped.Interval); err != nil || interval < 15*time.Second || interval > time.Minute {
+		t.Errorf("it scrapes each %q (%v), and the alerts are tested for 15 s to a minute", scraped.Interval, err)
+	}
+}
+
+// One that grows is restarted before its node is in need.
+func TestDeployment_ItsMemoryIsLimited(t *testing.T) {
+	resources := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0].Resources
+	if limit := resources.Limits.Memory(); limit.IsZero() || limit.Cmp(*resources.Requests.Memory()) < 0 {
+		t.Errorf("its limit of memory is %v, it requests %v", limit, resources.Requests.Memory())
 	}
 }
 
@@ -284,11 +336,11 @@ func lead(t *testing.T, c *cluster, pod string) (stop func()) {
 	}
 	label := leaderLabel(t)
 	label.PodNamespace, label.PodName = "my-namespace", pod
-	probes := freeAddress(t)
+	probes, scraped := freeAddress(t), freeAddress(t)
 	account := envtest.ServiceAccount{Namespace: "my-namespace", Name: "my-app"}
 	mgr, err := manager.New(account.Pod(c.Admin().Config(), pod), ctrl.Options{
 		LeaderElection: true, LeaderElectionID: uses.LeaseName, LeaderElectionNamespace: uses.LeaseNamespace,
-		Metrics: server.Options{BindAddress: "0"}, Logger: logr.Discard(), Scheme: runtime.NewScheme(),
+		Metrics: server.Options{BindAddress: scraped}, Logger: logr.Discard(), Scheme: runtime.NewScheme(),
 		HealthProbeBindAddress: probes,
 	}, manager.WithIdentity(pod), manager.WithLeaderLabel(label))
 	if err != nil {
@@ -310,10 +362,19 @@ func lead(t *testing.T, c *cluster, pod string) (stop func()) {
 	})
 	t.Cleanup(stop)
 	ready, live := probed(t)
-	for _, path := range []string{ready, live} {
-		awaitOK(t, "http://"+probes+path)
+	for _, url := range []string{probes + ready, probes + live, scraped + metricsPath(t)} {
+		awaitOK(t, "http://"+url)
 	}
 	return stop
+}
+
+// metricsPath is what the Prometheus operator asks for.
+func metricsPath(t *testing.T) string {
+	t.Helper()
+	if path := monitor(t).Spec.PodMetricsEndpoints[0].Path; path != "" {
+		return path
+	}
+	return "/metrics"
 }
 
 func freeAddress(t *testing.T) string {

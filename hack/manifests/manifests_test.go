@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -50,12 +51,12 @@ func documents(t *testing.T, file string) (all []*unstructured.Unstructured) {
 	}
 }
 
-// The Prometheus operator's definition is not part of Kubernetes: this one has its
-// names, and accepts everything.
+// The Prometheus operator's definitions are not part of Kubernetes: these have their
+// names, and accept everything.
 const definition = `{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-"metadata": {"name": "prometheusrules.monitoring.coreos.com"},
+"metadata": {"name": "%[1]ss.monitoring.coreos.com"},
 "spec": {"group": "monitoring.coreos.com", "scope": "Namespaced",
- "names": {"plural": "prometheusrules", "singular": "prometheusrule", "kind": "PrometheusRule", "listKind": "PrometheusRuleList"},
+ "names": {"plural": "%[1]ss", "singular": "%[1]s", "kind": "%[2]s", "listKind": "%[2]sList"},
  "versions": [{"name": "v1", "served": true, "storage": true,
   "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}`
 
@@ -66,7 +67,8 @@ type cluster struct {
 	mapper *restmapper.DeferredDiscoveryRESTMapper
 }
 
-// newCluster starts one that has the namespace of the manifests.
+// newCluster starts one that has the namespace of the manifests. It admits no Pods but
+// those of the strictest profile.
 func newCluster(t *testing.T, options envtest.Options) *cluster {
 	t.Helper()
 	cp, err := envtest.Start(options)
@@ -84,7 +86,8 @@ func newCluster(t *testing.T, options envtest.Options) *cluster {
 		t.Fatal(err)
 	}
 	c.mapper = restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(discovery.NewDiscoveryClientForConfigOrDie(config)))
-	c.applyText(t, `{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "my-namespace"}}`)
+	c.applyText(t, `{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "my-namespace",
+ "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}`)
 	return c
 }
 
@@ -124,12 +127,14 @@ func (c *cluster) applyObject(t *testing.T, object any) {
 
 // applied are the files, in the order in which they are applied.
 var applied = []string{"deployment.yaml", "rbac.yaml", "fencing-keeper.yaml", "fencing-lease.yaml", "fencing.yaml", "flowschema.yaml",
-	"leader-service.yaml", "prometheusrule.yaml"}
+	"leader-service.yaml", "podmonitor.yaml", "prometheusrule.yaml"}
 
 func TestManifests_AreAccepted(t *testing.T) {
 	c := newCluster(t, envtest.Options{})
-	c.applyText(t, definition)
-	awaitPrometheusRules(t, c.mapper)
+	for _, kind := range []string{"PrometheusRule", "PodMonitor"} {
+		c.applyText(t, fmt.Sprintf(definition, strings.ToLower(kind), kind))
+		awaitKind(t, c.mapper, kind)
+	}
 	for _, file := range applied {
 		objects := documents(t, file)
 		if len(objects) == 0 {
@@ -146,11 +151,11 @@ func TestManifests_AreAccepted(t *testing.T) {
 	t.Run("and the Service selects the leader", func(t *testing.T) { selectsTheLeader(t, c) })
 }
 
-func awaitPrometheusRules(t *testing.T, mapper *restmapper.DeferredDiscoveryRESTMapper) {
+func awaitKind(t *testing.T, mapper *restmapper.DeferredDiscoveryRESTMapper, kind string) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		mapper.Reset()
-		_, err := mapper.RESTMapping(schema.GroupKind{Group: "monitoring.coreos.com", Kind: "PrometheusRule"}, "v1")
+		_, err := mapper.RESTMapping(schema.GroupKind{Group: "monitoring.coreos.com", Kind: kind}, "v1")
 		switch {
 		case err == nil:
 			return
