@@ -4,6 +4,11 @@
 //	go run ./hack/fence -lease my-namespace/my-app-leader -service-account my-app \
 //		-resources configmaps,deployments.apps | kubectl apply -f -
 //
+// The Lease must be there by then, or what is guarded is closed to everybody: with
+// -with-lease it is printed as well, before the policy. It is left out otherwise, so
+// that the same command with kubectl delete takes the fence away and nothing else:
+// whoever deletes a Lease ends the term of its leader.
+//
 // Before the first one that compares pods, once in a cluster, comes a policy that
 // guards nothing but keeps the API servers following Leases; leave it there:
 //
@@ -18,75 +23,109 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer/json"
 
+	"github.com/haproxy-template-ic/incumbent/hack/apply"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-func main() {
-	err := run(os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "fence:", err)
-		os.Exit(2)
-	}
-}
+const usage = `fence prints an admission policy that refuses the writes of all replicas but the leader.
 
-func run(args []string, out, help io.Writer) error {
-	o, err := parse(args, help)
-	if err != nil {
+  fence -lease my-namespace/my-app-leader -service-account my-app -resources configmaps,deployments.apps | kubectl apply -f -
+
+-lease, -service-account and -resources are required, or -keeper alone: apply what that prints once in a cluster,
+before the first fence, and leave it there. The Lease must exist, or -with-lease be given.
+
+`
+
+func main() { apply.Main("fence", run) }
+
+func run(args []string, out, notes io.Writer) error {
+	o, err := parse(args, notes)
+	if err != nil && !errors.As(err, new(wrong)) {
 		return err
 	}
 	if o.keeper {
+		if err != nil {
+			return err
+		}
 		policy, binding := fencing.Keeper()
-		return write(out, policy, binding)
+		return apply.Write(out, policy, binding)
 	}
-	policy, binding, err := fencing.Policy(o.fence)
-	if err != nil {
+	policy, binding, refused := fencing.Policy(o.fence)
+	if err := errors.Join(err, refused); err != nil {
 		return err
 	}
-	// The Lease comes first: without it the policy closes what it guards.
-	return write(out, fencing.Lease(o.fence), policy, binding)
+	objects := []runtime.Object{policy, binding}
+	if o.withLease {
+		objects = append([]runtime.Object{fencing.Lease(o.fence)}, objects...)
+	}
+	if param := binding.Spec.ParamRef; param != nil && *param.ParameterNotFoundAction == admissionv1.DenyAction && !o.withLease {
+		_, _ = fmt.Fprintf(notes, "fence: while the Lease %s/%s does not exist, what is guarded is closed to everybody: "+
+			"if nobody has led yet, give -with-lease\n", param.Namespace, param.Name)
+	}
+	if _, err := io.WriteString(out, heading(o, policy.Name)); err != nil {
+		return err
+	}
+	return apply.Write(out, objects...)
+}
+
+// heading says how to take away what is printed.
+func heading(o orders, policy string) string {
+	text := "# To take this fence away:\n" +
+		"# kubectl delete validatingadmissionpolicybinding,validatingadmissionpolicy " + policy + "\n"
+	if o.withLease {
+		text += "# Not with kubectl delete -f, nor change it with kubectl replace: the Lease is in here, and its\n" +
+			"# leader's term would end. kubectl apply takes nothing from a leader.\n"
+	}
+	return text
 }
 
 // orders are what is asked for.
 type orders struct {
-	fence  fencing.Fence
-	keeper bool
+	fence             fencing.Fence
+	keeper, withLease bool
 }
 
-func parse(args []string, help io.Writer) (o orders, err error) {
+// wrong is a flag that is understood, but says what cannot be.
+type wrong string
+
+func (w wrong) Error() string { return string(w) }
+
+func parse(args []string, notes io.Writer) (o orders, err error) {
 	flags := flag.NewFlagSet("fence", flag.ContinueOnError)
-	flags.SetOutput(help)
-	lease := flags.String("lease", "", "the Lease, as `namespace/name`")
-	account := flags.String("service-account", "", "the service account that the replicas run under, as `[namespace/]name`; its namespace is that of the Lease if it is not given")
-	resources := flags.String("resources", "", "what only the leader writes, as `plural[.group]`, with commas between them")
+	lease := flags.String("lease", "", "the Lease, as `namespace/name`; required")
+	account := flags.String("service-account", "", "the service account that the replicas run under, as `[namespace/]name`; its namespace is that of the Lease if it is not given; required")
+	resources := flags.String("resources", "", "what only the leader writes, as `plural[.group]`, with commas between them; required")
 	namespaces := flags.String("namespaces", "", "guard objects in these namespaces only, with commas between them")
 	modes := flags.String("mode", "pod", "how stale writers are told: pod, term, or pod,term; by term the program must write through fencing.StampTransport")
 	flags.BoolVar(&o.fence.OpenWithoutLease, "open-without-lease", false, "let everybody write while the Lease does not exist, instead of nobody; not with -mode pod,term: print one policy for each")
 	flags.BoolVar(&o.fence.ReportOnly, "report-only", false, "refuse nothing, warn and write into the audit log")
 	flags.StringVar(&o.fence.Name, "name", "", "tells several policies for one Lease apart: give each one of its own")
+	flags.BoolVar(&o.withLease, "with-lease", false, "print the Lease as well, for a program that has not run yet; do not kubectl delete that")
 	flags.BoolVar(&o.keeper, "keeper", false, "print what every cluster needs once, and nothing else")
-	if err := flags.Parse(args); err != nil {
+	if err := apply.Parse(flags, args, usage, notes); err != nil {
 		return o, err
 	}
-	switch {
-	case flags.NArg() > 0:
-		return o, fmt.Errorf("%q: only flags are expected", flags.Arg(0))
-	case o.keeper && flags.NFlag() > 1:
-		return o, errors.New("-keeper is about no Lease: give it alone")
-	case o.keeper:
-		return o, nil
+	var errs []error
+	refuse := func(format string, args ...any) { errs = append(errs, wrong(fmt.Sprintf(format, args...))) }
+	if flags.NArg() > 0 {
+		refuse("%q: only flags are expected", flags.Args())
+	}
+	if o.keeper {
+		if flags.NFlag() > 1 {
+			refuse("-keeper is about no Lease: give it alone")
+		}
+		return o, errors.Join(errs...)
 	}
 	f, found := &o.fence, false
 	if f.LeaseNamespace, f.LeaseName, found = strings.Cut(*lease, "/"); !found {
-		return o, fmt.Errorf("-lease (%q) must be namespace/name", *lease)
+		refuse("-lease (%q) must be namespace/name", *lease)
+		f.LeaseNamespace, f.LeaseName = "namespace", "name" // so that only the rest is told of later
 	}
 	if f.ServiceAccountNamespace, f.ServiceAccount, found = strings.Cut(*account, "/"); !found {
 		f.ServiceAccountNamespace, f.ServiceAccount = "", *account
@@ -95,11 +134,11 @@ func parse(args []string, help io.Writer) (o orders, err error) {
 		f.Resources = append(f.Resources, schema.ParseGroupResource(resource))
 	}
 	f.Namespaces = list(*namespaces)
-	f.Mode, err = modeOf(*modes)
-	return o, err
+	f.Mode = modeOf(*modes, refuse)
+	return o, errors.Join(errs...)
 }
 
-func modeOf(text string) (mode fencing.Mode, err error) {
+func modeOf(text string, refuse func(string, ...any)) (mode fencing.Mode) {
 	for _, name := range list(text) {
 		switch name {
 		case "pod":
@@ -107,28 +146,13 @@ func modeOf(text string) (mode fencing.Mode, err error) {
 		case "term":
 			mode |= fencing.ByTerm
 		default:
-			return mode, fmt.Errorf("-mode (%q) must be pod, term, or pod,term", text)
+			refuse("-mode (%q) must be pod, term, or pod,term", text)
 		}
 	}
-	return mode, nil
+	return mode
 }
 
 // list splits at commas; an empty text has no parts.
 func list(text string) []string {
 	return strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == ' ' })
-}
-
-func write(out io.Writer, objects ...runtime.Object) error {
-	serializer := json.NewSerializerWithOptions(json.DefaultMetaFactory, nil, nil, json.SerializerOptions{Yaml: true})
-	for i, object := range objects {
-		if i > 0 {
-			if _, err := io.WriteString(out, "---\n"); err != nil {
-				return err
-			}
-		}
-		if err := serializer.Encode(object, out); err != nil {
-			return err
-		}
-	}
-	return nil
 }

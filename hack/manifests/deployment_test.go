@@ -2,7 +2,10 @@ package manifests
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -19,10 +22,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
@@ -56,7 +61,7 @@ func TestDeployment_HasThreeReplicasThatKnowTheirNames(t *testing.T) {
 			paths[env.Name] = env.ValueFrom.FieldRef.FieldPath
 		}
 	}
-	if diff := cmp.Diff(map[string]string{"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace"}, paths); diff != "" {
+	if diff := cmp.Diff(map[string]string{"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid"}, paths); diff != "" {
 		t.Errorf("downward API, -want +file:\n%s", diff)
 	}
 }
@@ -71,7 +76,13 @@ func TestDeployment_ItsPodsAreWhatIsSelected(t *testing.T) {
 	if most := budget.Spec.MaxUnavailable; most == nil || most.IntValue() != 1 {
 		t.Errorf("maxUnavailable: %v, want 1", most)
 	}
-	selectors := map[string]*metav1.LabelSelector{"PodDisruptionBudget": budget.Spec.Selector, "Deployment": deployment.Spec.Selector}
+	// Else replicas that are not ready keep a node from being drained for ever.
+	if policy := budget.Spec.UnhealthyPodEvictionPolicy; policy == nil || *policy != policyv1.AlwaysAllow {
+		t.Errorf("unhealthyPodEvictionPolicy: %v, want AlwaysAllow", policy)
+	}
+	selectors := map[string]*metav1.LabelSelector{
+		"PodDisruptionBudget": budget.Spec.Selector, "Deployment": deployment.Spec.Selector, "PodMonitor": &monitor(t).Spec.Selector,
+	}
 	for _, spread := range deployment.Spec.Template.Spec.TopologySpreadConstraints {
 		selectors[spread.TopologyKey] = spread.LabelSelector
 	}
@@ -81,6 +92,52 @@ func TestDeployment_ItsPodsAreWhatIsSelected(t *testing.T) {
 		if err != nil || s.Empty() || !s.Matches(pods) {
 			t.Errorf("%s selects %q (%v), the Pods are %q", who, s, err, pods)
 		}
+	}
+}
+
+// A podMonitor is what the Prometheus operator reads of one, as far as it is used.
+type podMonitor struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	Spec              struct {
+		Selector            metav1.LabelSelector `json:"selector"`
+		PodMetricsEndpoints []struct {
+			Port     string `json:"port"`
+			Path     string `json:"path"`
+			Interval string `json:"interval"`
+		} `json:"podMetricsEndpoints"`
+	} `json:"spec"`
+}
+
+func monitor(t *testing.T) *podMonitor {
+	t.Helper()
+	return only[podMonitor](t, "podmonitor.yaml", "PodMonitor")
+}
+
+// The alerts look at what it has scraped.
+func TestPodMonitor_ScrapesThePortOfMetrics(t *testing.T) {
+	m, deployment := monitor(t), only[appsv1.Deployment](t, "deployment.yaml", "Deployment")
+	if m.Namespace != deployment.Namespace {
+		t.Errorf("it is in %q, the Deployment in %q", m.Namespace, deployment.Namespace)
+	}
+	if len(m.Spec.PodMetricsEndpoints) != 1 {
+		t.Fatalf("it scrapes %d ports, want one", len(m.Spec.PodMetricsEndpoints))
+	}
+	scraped := m.Spec.PodMetricsEndpoints[0]
+	found := slices.ContainsFunc(deployment.Spec.Template.Spec.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.Name == scraped.Port })
+	if scraped.Port != "metrics" || !found {
+		t.Errorf("it scrapes port %q, want metrics of the container", scraped.Port)
+	}
+	if interval, err := time.ParseDuration(scraped.Interval); err != nil || interval < 15*time.Second || interval > time.Minute {
+		t.Errorf("it scrapes each %q (%v), and the alerts are tested for 15 s to a minute", scraped.Interval, err)
+	}
+}
+
+// One that grows is restarted before its node is in need.
+func TestDeployment_ItsMemoryIsLimited(t *testing.T) {
+	resources := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0].Resources
+	if limit := resources.Limits.Memory(); limit.IsZero() || limit.Cmp(*resources.Requests.Memory()) < 0 {
+		t.Errorf("its limit of memory is %v, it requests %v", limit, resources.Requests.Memory())
 	}
 }
 
@@ -94,6 +151,85 @@ func TestDeployment_RunsAsTheServiceAccountThatHasTheRights(t *testing.T) {
 	}
 	if account.Namespace != want[0].Namespace || account.Name != want[0].Name {
 		t.Errorf("the service account is %s/%s, the Deployment's %s/%s", account.Namespace, account.Name, want[0].Namespace, want[0].Name)
+	}
+}
+
+// An update must neither leave fewer replicas than there are, nor take the leader away
+// before its successor is there.
+func TestDeployment_IsUpdatedOneByOneAndNeverHasFewerReplicas(t *testing.T) {
+	strategy := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Strategy
+	if strategy.Type != "" && strategy.Type != appsv1.RollingUpdateDeploymentStrategyType {
+		t.Errorf("strategy %q, want a rolling update", strategy.Type)
+	}
+	want := &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromInt32(1)), MaxUnavailable: new(intstr.FromInt32(0))}
+	if diff := cmp.Diff(want, strategy.RollingUpdate); diff != "" {
+		t.Errorf("rolling update, -want +file:\n%s", diff)
+	}
+}
+
+// gracefulShutdown is how long controller-runtime, and so package manager, waits for
+// work that it told to stop. The example of the main README has less.
+const gracefulShutdown = 30 * time.Second
+
+// The work stops within StopTimeout, and then the Lease is released, even if the API
+// server is away for as long as a term survives.
+func TestDeployment_ItsGracePeriodLeavesTimeForTheRelease(t *testing.T) {
+	pod := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec
+	timing := leaderelection.Config{Enabled: true, ReleaseOnCancel: true}.Timing()
+	least := gracefulShutdown + timing.Outage
+	switch grace := pod.TerminationGracePeriodSeconds; {
+	case grace == nil:
+		t.Errorf("there is no terminationGracePeriodSeconds: 30 are less than %v", least)
+	case time.Duration(*grace)*time.Second < least:
+		t.Errorf("terminationGracePeriodSeconds: %d is less than %v to stop and %v to release", *grace, gracefulShutdown, timing.Outage)
+	}
+}
+
+// probed are the probes' paths, by what they are for. Their ports are ports that the
+// container has.
+func probed(t *testing.T) (ready, live string) {
+	t.Helper()
+	container := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0]
+	ports := map[string]int32{}
+	for _, port := range container.Ports {
+		ports[port.Name] = port.ContainerPort
+	}
+	paths := map[string]string{}
+	for what, probe := range map[string]*corev1.Probe{"readiness": container.ReadinessProbe, "liveness": container.LivenessProbe} {
+		if probe == nil || probe.HTTPGet == nil {
+			t.Fatalf("the %s probe asks for nothing by HTTP", what)
+		}
+		if port := probe.HTTPGet.Port.StrVal; port != "health" || ports[port] == 0 {
+			t.Errorf("the %s probe asks port %q, want health of %v", what, &probe.HTTPGet.Port, ports)
+		}
+		paths[what] = probe.HTTPGet.Path
+	}
+	return paths["readiness"], paths["liveness"]
+}
+
+// A program listens where README.md says that it must, for the Deployment.
+func TestDeployment_ItsPortsAndProbesAreToldOf(t *testing.T) {
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready, live := probed(t)
+	want := []string{`http.Handle("` + ready + `", health.Handler(h.Ready))`, `http.Handle("` + live + `", health.Handler(h.Live))`}
+	for _, port := range only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0].Ports {
+		switch port.Name {
+		case "health":
+			want = append(want, fmt.Sprintf(`HealthProbeBindAddress: ":%d"`, port.ContainerPort))
+		case "metrics":
+			want = append(want, fmt.Sprintf(`BindAddress: ":%d"`, port.ContainerPort))
+		}
+	}
+	if len(want) != 4 {
+		t.Error("there are no ports health and metrics")
+	}
+	for _, text := range want {
+		if !strings.Contains(string(page), text) {
+			t.Errorf("README.md does not tell of %s", text)
+		}
 	}
 }
 
@@ -200,13 +336,20 @@ func lead(t *testing.T, c *cluster, pod string) (stop func()) {
 	}
 	label := leaderLabel(t)
 	label.PodNamespace, label.PodName = "my-namespace", pod
+	probes, scraped := freeAddress(t), freeAddress(t)
 	account := envtest.ServiceAccount{Namespace: "my-namespace", Name: "my-app"}
 	mgr, err := manager.New(account.Pod(c.Admin().Config(), pod), ctrl.Options{
 		LeaderElection: true, LeaderElectionID: uses.LeaseName, LeaderElectionNamespace: uses.LeaseNamespace,
-		Metrics: server.Options{BindAddress: "0"}, Logger: logr.Discard(), Scheme: runtime.NewScheme(),
+		Metrics: server.Options{BindAddress: scraped}, Logger: logr.Discard(), Scheme: runtime.NewScheme(),
+		HealthProbeBindAddress: probes,
 	}, manager.WithIdentity(pod), manager.WithLeaderLabel(label))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, err := range []error{mgr.AddHealthzCheck("leaderelection", manager.Live(mgr)), mgr.AddReadyzCheck("leaderelection", manager.Ready(mgr))} {
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -218,5 +361,47 @@ func lead(t *testing.T, c *cluster, pod string) (stop func()) {
 		}
 	})
 	t.Cleanup(stop)
+	ready, live := probed(t)
+	for _, url := range []string{probes + ready, probes + live, scraped + metricsPath(t)} {
+		awaitOK(t, "http://"+url)
+	}
 	return stop
+}
+
+// metricsPath is what the Prometheus operator asks for.
+func metricsPath(t *testing.T) string {
+	t.Helper()
+	if path := monitor(t).Spec.PodMetricsEndpoints[0].Path; path != "" {
+		return path
+	}
+	return "/metrics"
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// awaitOK returns when a probe succeeds.
+func awaitOK(t *testing.T, url string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		status := ""
+		reply, err := http.Get(url)
+		if err == nil {
+			reply.Body.Close()
+			status = reply.Status
+		}
+		switch {
+		case err == nil && reply.StatusCode == http.StatusOK:
+			return
+		case err == nil && reply.StatusCode == http.StatusNotFound || time.Now().After(deadline):
+			t.Fatalf("%s: %s (%v), want 200", url, status, err)
+		}
+	}
 }

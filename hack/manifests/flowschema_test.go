@@ -8,14 +8,17 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
 	registrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -26,16 +29,51 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
+// It is about what the election may do, whom it runs as and where its Lease is:
+// nothing of it waits among the requests of others.
+func TestFlowSchema_IsAboutEachRequestForTheLease(t *testing.T) {
+	schema := only[flowcontrolv1.FlowSchema](t, "flowschema.yaml", "FlowSchema")
+	level := only[flowcontrolv1.PriorityLevelConfiguration](t, "flowschema.yaml", "PriorityLevelConfiguration")
+	if schema.Spec.PriorityLevelConfiguration.Name != level.Name {
+		t.Errorf("its priority level is %q, that of the file %q", schema.Spec.PriorityLevelConfiguration.Name, level.Name)
+	}
+	var verbs []string
+	for _, r := range uses.Rights() {
+		if r.Resource == "leases" {
+			verbs = append(verbs, r.Verb)
+		}
+	}
+	slices.Sort(verbs)
+	account := only[corev1.ServiceAccount](t, "deployment.yaml", "ServiceAccount")
+	want := []flowcontrolv1.PolicyRulesWithSubjects{{
+		Subjects: []flowcontrolv1.Subject{{
+			Kind:           flowcontrolv1.SubjectKindServiceAccount,
+			ServiceAccount: &flowcontrolv1.ServiceAccountSubject{Namespace: account.Namespace, Name: account.Name},
+		}},
+		ResourceRules: []flowcontrolv1.ResourcePolicyRule{{
+			APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: verbs, Namespaces: []string{uses.LeaseNamespace},
+		}},
+	}}
+	for i := range schema.Spec.Rules {
+		for j := range schema.Spec.Rules[i].ResourceRules {
+			slices.Sort(schema.Spec.Rules[i].ResourceRules[j].Verbs)
+		}
+	}
+	if diff := cmp.Diff(want, schema.Spec.Rules); diff != "" {
+		t.Errorf("-rights +FlowSchema:\n%s", diff)
+	}
+}
+
 // A flooded API server has 16 seats, and a tenant with two hundred service accounts
 // whose writes each hold one for seconds: they wait for a webhook, not for the
 // machine that this test runs on.
-func TestFlowSchema_RenewalsSurviveAFloodOnlyWithIt(t *testing.T) {
+func TestFlowSchema_AnElectionSurvivesAFloodOnlyWithIt(t *testing.T) {
 	c := newCluster(t, envtest.Options{APIServerFlags: []string{"--max-requests-inflight=8", "--max-mutating-requests-inflight=8"}})
 	hook := newSlowHook(t, c)
 	account := c.ServiceAccount(t, "my-app", "my-namespace", rights.Rules(uses.Rights(), "my-namespace")...)
 
 	t.Run("without", func(t *testing.T) {
-		e := campaign(t, c, account)
+		e := campaign(t, c, account, "pod-1")
 		<-e.began
 		stop := flood(t, c, hook)
 		defer stop()
@@ -52,15 +90,24 @@ func TestFlowSchema_RenewalsSurviveAFloodOnlyWithIt(t *testing.T) {
 				awaitSchema(t, account.Pod(c.Admin().Config(), "pod-1"), string(created.GetUID()))
 			}
 		}
-		e := campaign(t, c, account)
+		e := campaign(t, c, account, "pod-1")
 		<-e.began
 		stop := flood(t, c, hook)
 		defer stop()
 		select {
 		case cause := <-e.ended:
 			t.Errorf("the term ended: %v", cause)
-		case <-time.After(3 * timing.LeaseDuration):
+		case <-time.After(2 * timing.LeaseDuration):
 		}
+		// Candidates that come while it is flooded: one takes over, one makes the Lease.
+		successor := campaign(t, c, account, "pod-2")
+		e.stop()
+		successor.awaitTerm(t)
+		successor.stop()
+		if err := c.Admin().Clientset().CoordinationV1().Leases(uses.LeaseNamespace).Delete(t.Context(), uses.LeaseName, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		campaign(t, c, account, "pod-3").awaitTerm(t)
 	})
 }
 
@@ -70,16 +117,26 @@ var timing = leaderelection.Config{LeaseDuration: 12 * time.Second, RenewDeadlin
 type election struct {
 	began chan struct{}
 	ended chan error
+	stop  func()
 }
 
-// campaign runs an elector until the end of the test.
-func campaign(t *testing.T, c *cluster, account envtest.ServiceAccount) *election {
+func (e *election) awaitTerm(t *testing.T) {
+	t.Helper()
+	select {
+	case <-e.began:
+	case <-time.After(timing.LeaseDuration):
+		t.Fatalf("it does not lead after %v", timing.LeaseDuration)
+	}
+}
+
+// campaign runs an elector in that Pod until it is stopped, or the test ends.
+func campaign(t *testing.T, c *cluster, account envtest.ServiceAccount, pod string) *election {
 	t.Helper()
 	e := &election{began: make(chan struct{}, 100), ended: make(chan error, 100)}
 	config := timing
-	config.Enabled, config.ReleaseOnCancel, config.Identity = true, true, "pod-1"
+	config.Enabled, config.ReleaseOnCancel, config.Identity = true, true, pod
 	config.LeaseNamespace, config.LeaseName = uses.LeaseNamespace, uses.LeaseName
-	client := c.Client("pod-1", envtest.AsPod(account, "pod-1"))
+	client := c.Client(pod, envtest.AsPod(account, pod))
 	elector, err := leaderelection.New(&config, client.Clientset(), leaderelection.Callbacks{OnStartedLeading: func(ctx context.Context) {
 		e.began <- struct{}{}
 		<-ctx.Done()
@@ -91,13 +148,14 @@ func campaign(t *testing.T, c *cluster, account envtest.ServiceAccount) *electio
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- elector.Run(ctx) }()
-	t.Cleanup(func() {
+	e.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 		client.Close()
 	})
+	t.Cleanup(e.stop)
 	return e
 }
 

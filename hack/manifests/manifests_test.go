@@ -4,13 +4,18 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -46,12 +51,12 @@ func documents(t *testing.T, file string) (all []*unstructured.Unstructured) {
 	}
 }
 
-// The Prometheus operator's definition is not part of Kubernetes: this one has its
-// names, and accepts everything.
+// The Prometheus operator's definitions are not part of Kubernetes: these have their
+// names, and accept everything.
 const definition = `{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-"metadata": {"name": "prometheusrules.monitoring.coreos.com"},
+"metadata": {"name": "%[1]ss.monitoring.coreos.com"},
 "spec": {"group": "monitoring.coreos.com", "scope": "Namespaced",
- "names": {"plural": "prometheusrules", "singular": "prometheusrule", "kind": "PrometheusRule", "listKind": "PrometheusRuleList"},
+ "names": {"plural": "%[1]ss", "singular": "%[1]s", "kind": "%[2]s", "listKind": "%[2]sList"},
  "versions": [{"name": "v1", "served": true, "storage": true,
   "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}`
 
@@ -62,7 +67,8 @@ type cluster struct {
 	mapper *restmapper.DeferredDiscoveryRESTMapper
 }
 
-// newCluster starts one that has the namespace of the manifests.
+// newCluster starts one that has the namespace of the manifests. It admits no Pods but
+// those of the strictest profile.
 func newCluster(t *testing.T, options envtest.Options) *cluster {
 	t.Helper()
 	cp, err := envtest.Start(options)
@@ -80,7 +86,8 @@ func newCluster(t *testing.T, options envtest.Options) *cluster {
 		t.Fatal(err)
 	}
 	c.mapper = restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(discovery.NewDiscoveryClientForConfigOrDie(config)))
-	c.applyText(t, `{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "my-namespace"}}`)
+	c.applyText(t, `{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "my-namespace",
+ "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}`)
 	return c
 }
 
@@ -118,11 +125,17 @@ func (c *cluster) applyObject(t *testing.T, object any) {
 	c.applyText(t, string(text))
 }
 
+// applied are the files, in the order in which they are applied.
+var applied = []string{"deployment.yaml", "rbac.yaml", "fencing-keeper.yaml", "fencing-lease.yaml", "fencing.yaml", "flowschema.yaml",
+	"leader-service.yaml", "podmonitor.yaml", "prometheusrule.yaml"}
+
 func TestManifests_AreAccepted(t *testing.T) {
 	c := newCluster(t, envtest.Options{})
-	c.applyText(t, definition)
-	awaitPrometheusRules(t, c.mapper)
-	for _, file := range []string{"deployment.yaml", "rbac.yaml", "fencing-keeper.yaml", "fencing.yaml", "flowschema.yaml", "leader-service.yaml", "prometheusrule.yaml"} {
+	for _, kind := range []string{"PrometheusRule", "PodMonitor"} {
+		c.applyText(t, fmt.Sprintf(definition, strings.ToLower(kind), kind))
+		awaitKind(t, c.mapper, kind)
+	}
+	for _, file := range applied {
 		objects := documents(t, file)
 		if len(objects) == 0 {
 			t.Errorf("%s is empty", file)
@@ -138,11 +151,11 @@ func TestManifests_AreAccepted(t *testing.T) {
 	t.Run("and the Service selects the leader", func(t *testing.T) { selectsTheLeader(t, c) })
 }
 
-func awaitPrometheusRules(t *testing.T, mapper *restmapper.DeferredDiscoveryRESTMapper) {
+func awaitKind(t *testing.T, mapper *restmapper.DeferredDiscoveryRESTMapper, kind string) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		mapper.Reset()
-		_, err := mapper.RESTMapping(schema.GroupKind{Group: "monitoring.coreos.com", Kind: "PrometheusRule"}, "v1")
+		_, err := mapper.RESTMapping(schema.GroupKind{Group: "monitoring.coreos.com", Kind: kind}, "v1")
 		switch {
 		case err == nil:
 			return
@@ -177,20 +190,58 @@ func TestManifests_AreWhatTheCodeMakes(t *testing.T) {
 	if diff := cmp.Diff(bindings[0], as[rbacv1.RoleBinding](t, objects[1])); diff != "" {
 		t.Errorf("rbac.yaml, -code +file:\n%s", diff)
 	}
-	policy, binding, err := fencing.Policy(fencing.Fence{
+	fence := fencing.Fence{
 		LeaseNamespace: "my-namespace", LeaseName: "my-app-leader", ServiceAccount: "my-app",
 		Resources: []schema.GroupResource{{Resource: "configmaps"}}, Namespaces: []string{"my-namespace"},
-	})
+	}
+	policy, binding, err := fencing.Policy(fence)
 	if err != nil {
 		t.Fatal(err)
 	}
-	samePolicy(t, "fencing.yaml", documents(t, "fencing.yaml")[1:], policy, binding)
+	if diff := cmp.Diff(fencing.Lease(fence), only[coordinationv1.Lease](t, "fencing-lease.yaml", "Lease")); diff != "" {
+		t.Errorf("fencing-lease.yaml, -code +file:\n%s", diff)
+	}
+	samePolicy(t, "fencing.yaml", documents(t, "fencing.yaml"), policy, binding)
 	policy, binding = fencing.Keeper()
 	samePolicy(t, "fencing-keeper.yaml", documents(t, "fencing-keeper.yaml"), policy, binding)
 }
 
+// What is taken away is the fence, and never the Lease.
+func TestFencing_IsTakenAwayWithoutTheLease(t *testing.T) {
+	var deleted []string
+	for _, object := range documents(t, "fencing.yaml") {
+		deleted = append(deleted, strings.ToLower(object.GetKind())+" "+object.GetName())
+	}
+	slices.Sort(deleted)
+	const name = "incumbent-fencing.my-namespace.my-app-leader"
+	want := []string{"validatingadmissionpolicy " + name, "validatingadmissionpolicybinding " + name}
+	if diff := cmp.Diff(want, deleted); diff != "" {
+		t.Errorf("kubectl delete -f fencing.yaml, -want +deletes:\n%s", diff)
+	}
+	const command = "kubectl delete validatingadmissionpolicybinding,validatingadmissionpolicy " + name
+	for _, file := range []string{"README.md", "fencing.yaml"} {
+		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), command) {
+			t.Errorf("%s (%v) does not tell of\n%s", file, err, command)
+		}
+	}
+}
+
+// All that is there is applied, but for what others than kubectl read.
+func TestManifests_AreAllApplied(t *testing.T) {
+	files, err := filepath.Glob("*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(files, slices.Sorted(slices.Values(applied))); diff != "" {
+		t.Errorf("-folder +applied:\n%s", diff)
+	}
+}
+
 func samePolicy(t *testing.T, file string, objects []*unstructured.Unstructured, policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding) {
 	t.Helper()
+	if len(objects) != 2 { // whoever deletes what is in that file deletes no Lease
+		t.Fatalf("%s has %d documents, want a policy and its binding", file, len(objects))
+	}
 	if diff := cmp.Diff(policy, as[admissionv1.ValidatingAdmissionPolicy](t, objects[0])); diff != "" {
 		t.Errorf("%s, -code +file:\n%s", file, diff)
 	}

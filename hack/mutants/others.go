@@ -15,6 +15,7 @@ var (
 	explained  = []string{"./leaderelection/explain"}
 	server     = []string{"./leaderelection/leaderelectiontest/..."}
 	measures   = []string{"./leaderelection/metrics"}
+	files      = []string{"./hack/manifests", "-run", "Deployment|FlowSchema_Is|WhatTheCodeMakes"}
 )
 
 // others breaks what stands around the core.
@@ -87,4 +88,10 @@ var others = []mutant{
 	{"explain ends another's term", "leaderelection/explain/explain.go",
 		"a.Since != nil && a.Terms[last].Acquired.Equal(*a.Since) {", "true {", explained},
 	{"a process's first increase is not seen", "leaderelection/metrics/metrics.go", "		m.terms.WithLabelValues(namespace, name, after)\n", "		_ = after\n", measures},
+	{"the fence's Lease is another one", "hack/manifests/fencing-lease.yaml", "  name: my-app-leader\n", "  name: my-app-leadr\n", files},
+	{"a probe asks a port that is not there", "hack/manifests/deployment.yaml", "{path: /readyz, port: health}", "{path: /readyz, port: heath}", files},
+	{"a probe asks what nobody serves", "hack/manifests/deployment.yaml", "{path: /readyz, port: health}", "{path: /redyz, port: health}", files},
+	{"the kubelet kills before the work has stopped", "hack/manifests/deployment.yaml", "terminationGracePeriodSeconds: 40", "terminationGracePeriodSeconds: 1", files},
+	{"an update stops all replicas at once", "hack/manifests/deployment.yaml", "{maxSurge: 1, maxUnavailable: 0}", "{maxSurge: 0, maxUnavailable: 3}", files},
+	{"the FlowSchema lets claims wait", "hack/manifests/flowschema.yaml", "verbs: [get, create, update, watch]", "verbs: [get, update]", files},
 }

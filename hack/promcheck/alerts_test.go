@@ -84,6 +84,15 @@ var healthy = []scene{
 		},
 	},
 	{
+		name: "two renewals are late", until: 40 * time.Minute, replicas: map[string]replica{
+			"a": func(at time.Duration) look {
+				late := at > 10*time.Minute && at <= 11*time.Minute || at > 14*time.Minute && at <= 15*time.Minute
+				return look{Leads: true, Valid: 11 - 8*oneIf(late), Changes: 1}
+			},
+			"b": follower,
+		},
+	},
+	{
 		name: "one renewal is late", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": during(10*time.Minute, 10*time.Minute+tick, func(time.Duration) look { return look{Leads: true, Valid: 3, Changes: 1} }, steady),
 			"b": follower,
@@ -99,6 +108,25 @@ var healthy = []scene{
 	{
 		name: "a short Lease", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": func(time.Duration) look { return look{Leads: true, Changes: 1, Window: 6, Valid: 5} }, "b": follower,
+		},
+	},
+	{
+		// For the moment in which it wakes it is late with everything.
+		name: "a process was frozen", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": during(10*time.Minute, 11*time.Minute, silent, during(11*time.Minute, 11*time.Minute+tick,
+				func(time.Duration) look { return look{Changes: 1, Stuck: true} }, follower)),
+		},
+	},
+	{
+		// That is what the liveness probe is for: nobody need come.
+		name: "an elector stands still, once, and is restarted by its liveness probe", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": once(10*time.Minute, sticks(40*time.Second, 10*time.Minute)),
+		},
+	},
+	{
+		// The probe takes half a minute, and the grace period is used up.
+		name: "an elector stands still, once, and is killed", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": once(10*time.Minute, sticks(75*time.Second, 10*time.Minute)),
 		},
 	},
 	{
@@ -119,6 +147,18 @@ var healthy = []scene{
 		},
 	},
 }
+
+// sticks stands still for so long every now and then, until the kubelet puts a new
+// process in its place, after ten seconds.
+func sticks(long, every time.Duration) replica {
+	return func(at time.Duration) look {
+		into := (at + every/2) % every
+		return look{Changes: 1, Stuck: into < long, Away: long <= into && into < long+10*time.Second}
+	}
+}
+
+// once is the first of what happens again and again.
+func once(every time.Duration, r replica) replica { return during(every, 2*every, r, follower) }
 
 func oneIf(is bool) float64 {
 	if is {
@@ -171,13 +211,39 @@ var troubled = []scene{
 			"x": func(time.Duration) look { return look{Disabled: true, Leads: true, namespace: "x"} },
 			"y": func(time.Duration) look { return look{Disabled: true, Leads: true, namespace: "y"} },
 		},
-		raises: map[string][]string{"NotEnabled": {"1 processes in x lead without a Lease", "1 processes in y lead without a Lease"}},
+		raises: map[string][]string{"NotEnabled": {"A process in x leads without a Lease", "A process in y leads without a Lease"}},
 	},
 	{
 		name: "an elector stands still", until: 20 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": func(at time.Duration) look { return look{Changes: 1, Stuck: at >= 10*time.Minute} },
 		},
-		raises: map[string][]string{"Stuck": {"The election of b for " + ours + " stands still"}},
+		raises: map[string][]string{"Stuck": {"The election for " + ours + " stands still"}},
+	},
+	{
+		name: "an elector stands still, again and again, and is restarted", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": sticks(40*time.Second, 3*time.Minute),
+		},
+		raises: map[string][]string{"Stuck": {"The election for " + ours + " stands still"}},
+	},
+	{
+		// Out of step with every scrape: one each minute misses a third of these.
+		name: "an elector stands still, and no scrape keeps step with it", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": sticks(40*time.Second, 3*time.Minute+25*time.Second),
+		},
+		raises: map[string][]string{"Stuck": {"The election for " + ours + " stands still"}},
+	},
+	{
+		name: "an elector stands still, again and again, and is killed", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": sticks(70*time.Second, 4*time.Minute),
+		},
+		raises: map[string][]string{"Stuck": {"The election for " + ours + " stands still"}},
+	},
+	{
+		// Each replica once: that is no accident of one process.
+		name: "one elector after the other stands still", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": sticks(70*time.Second, 8*time.Minute), "c": sticks(70*time.Second, 9*time.Minute),
+		},
+		raises: map[string][]string{"Stuck": {"The election for " + ours + " stands still"}},
 	},
 	{
 		// Every third renewal or so is late, at moments that no scrape keeps step with.
@@ -221,6 +287,16 @@ var troubled = []scene{
 			"NotReleased":  {"A leader of " + ours + " left without releasing it"},
 			"RenewalsFail": {ours + " loses its leaders"},
 		},
+	},
+	{
+		// Three are what one may lose in a bad hour: they are told of, and nobody is called.
+		name: "leaders are lost, twice", until: 60 * time.Minute, replicas: map[string]replica{
+			"a": steady,
+			"b": func(at time.Duration) look {
+				return look{Changes: 1, Expired: int(oneIf(at >= 20*time.Minute) + oneIf(at >= 40*time.Minute))}
+			},
+		},
+		raises: map[string][]string{"NotReleased": {"A leader of " + ours + " left without releasing it"}},
 	},
 	{
 		name: "leaders hand over every five minutes", until: time.Hour, replicas: map[string]replica{
@@ -305,23 +381,67 @@ func lostInTurn(who int) replica {
 	}
 }
 
+// twice is what happens to replicas that two jobs scrape, as a PodMonitor and a
+// ServiceMonitor for the same Pods do; statically is what happens to those of which
+// nothing is told but their addresses.
+func (s scene) twice() scene {
+	return s.scraped("scraped by two jobs", func(l *look) { l.jobs = []string{"podmonitor", "servicemonitor"} })
+}
+
+func (s scene) statically() scene {
+	if s.raises["NotEnabled"] != nil {
+		s.raises = map[string][]string{"NotEnabled": {"A process leads without a Lease"}}
+	}
+	return s.scraped("known by their addresses", func(l *look) { l.static = true })
+}
+
+func (s scene) scraped(how string, as func(*look)) scene {
+	replicas := map[string]replica{}
+	for name, r := range s.replicas {
+		replicas[name] = func(at time.Duration) look {
+			l := r(at)
+			as(&l)
+			return l
+		}
+	}
+	s.name, s.replicas = s.name+", "+how, replicas
+	return s
+}
+
 func TestAlerts_FireWhenTheyMustAndNeverElse(t *testing.T) {
-	for _, s := range append(healthy, troubled...) {
+	for _, s := range slices.Concat(healthy, troubled) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			want := map[string][]string{}
-			for name, summaries := range s.raises {
-				want["LeaderElection"+name] = summaries
-			}
 			for _, interval := range []time.Duration{15 * time.Second, 30 * time.Second, time.Minute} {
-				text := load(s.replicas, interval, s.until)
-				for _, every := range []time.Duration{15 * time.Second, time.Minute} {
-					if diff := cmp.Diff(want, fired(t, text, every, s.until)); diff != "" {
-						t.Errorf("scraped each %v, evaluated each %v: -want +fired:\n%s", interval, every, diff)
-					}
-				}
+				s.check(t, interval, 15*time.Second, time.Minute)
 			}
 		})
+	}
+}
+
+func TestAlerts_DoNotDependOnWhoScrapes(t *testing.T) {
+	for _, s := range slices.Concat(healthy, troubled) {
+		for _, variant := range []scene{s.twice(), s.statically()} {
+			t.Run(variant.name, func(t *testing.T) {
+				t.Parallel()
+				variant.check(t, 30*time.Second, 30*time.Second)
+			})
+		}
+	}
+}
+
+// check has the alerts evaluated in that scene, at each of these intervals.
+func (s scene) check(t *testing.T, interval time.Duration, evaluated ...time.Duration) {
+	t.Helper()
+	want := map[string][]string{}
+	for name, summaries := range s.raises {
+		want["LeaderElection"+name] = summaries
+	}
+	text := load(s.replicas, interval, s.until)
+	for _, every := range evaluated {
+		if diff := cmp.Diff(want, fired(t, text, every, s.until)); diff != "" {
+			t.Errorf("scraped each %v, evaluated each %v: -want +fired:\n%s", interval, every, diff)
+		}
 	}
 }
 
@@ -344,7 +464,7 @@ func TestScenes_RaiseEveryAlert(t *testing.T) {
 func TestScenes_ExportWhatElectorsExport(t *testing.T) {
 	all := exports(t)
 	for name := range (look{}).samples() {
-		scraped, err := parser.NewParser(parser.Options{}).ParseMetric(look{}.series(name, "pod"))
+		scraped, err := parser.NewParser(parser.Options{}).ParseMetric(look{}.series(name, "pod", "job"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -357,7 +477,7 @@ func TestScenes_ExportWhatElectorsExport(t *testing.T) {
 				t.Errorf("%s: label %s is one of %q", scraped, label, values)
 			}
 		}
-		if has := len(m) + 3; scraped.Len() != has { // its name, and two labels of its target
+		if has := len(m) + 5; scraped.Len() != has { // its name, and four labels of its target
 			t.Errorf("%s has %d labels, not %d", scraped, scraped.Len(), has)
 		}
 	}

@@ -118,6 +118,9 @@ func (r *reader) labels(expr parser.Expr) []string {
 		if e.Without {
 			r.fault("%s: labels that nobody knows of are kept", e)
 		}
+		if !namesWholeLease(e.Grouping) {
+			r.fault("%s: Leases of the same name in different namespaces are merged: group by lease_namespace, too", e)
+		}
 		return e.Grouping
 	case *parser.BinaryExpr:
 		return r.combined(e)
@@ -161,13 +164,46 @@ func (r *reader) called(e *parser.Call) (has []string) {
 	return has
 }
 
-// named checks the labels that a text for people names.
-func (r *reader) named(text string, pattern *regexp.Regexp, has []string) {
+// namesWholeLease reports whether labels with the name of a Lease have its namespace.
+func namesWholeLease(names []string) bool {
+	return slices.Contains(names, "lease_name") == slices.Contains(names, "lease_namespace")
+}
+
+// named checks the labels that a text for people names, and returns them.
+func (r *reader) named(text string, pattern *regexp.Regexp, has []string) (names []string) {
 	for _, name := range pattern.FindAllStringSubmatch(text, -1) {
+		names = append(names, name[1])
 		if !slices.Contains(has, name[1]) {
 			r.fault("%q: there is no label %q", text, name[1])
 		}
 	}
+	if !namesWholeLease(names) {
+		r.fault("%q names half of a Lease: lease_name and lease_namespace belong together", text)
+	}
+	return names
+}
+
+// legend checks that a legend tells curves apart: by their Lease, and by whatever else
+// the query groups by.
+func (r *reader) legend(text string, expr parser.Expr) {
+	has := r.labels(expr)
+	names := r.named(text, legendLabel, has)
+	if !slices.Contains(names, "lease_name") {
+		r.fault("legend %q names no Lease", text)
+	}
+	grouped := has
+	if len(intersect(has, targets)) == len(targets) { // each replica has a curve of its own
+		grouped = []string{"pod"}
+	}
+	for _, name := range grouped {
+		if !slices.Contains(names, name) {
+			r.fault("legend %q does not tell curves apart that differ in %s", text, name)
+		}
+	}
+}
+
+func intersect(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(name string) bool { return !slices.Contains(b, name) })
 }
 
 var (
@@ -192,7 +228,7 @@ func TestDashboard_AsksForMetricsAndLabelsThatAreExported(t *testing.T) {
 	queries, choices := dashboard(t)
 	for _, q := range queries {
 		r := &reader{exports: exports(t)}
-		r.named(q.legend, legendLabel, r.labels(parse(t, q.expr)))
+		r.legend(q.legend, parse(t, q.expr))
 		for _, fault := range r.faults {
 			t.Errorf("%s: %s", q.panel, fault)
 		}
@@ -208,17 +244,36 @@ func TestDashboard_AsksForMetricsAndLabelsThatAreExported(t *testing.T) {
 	}
 }
 
+func TestReader_FindsLegendsThatDoNotTellCurvesApart(t *testing.T) {
+	const each, grouped = `incumbent_leader_election_stuck`, `sum by (lease_namespace, lease_name, reason) (rate(incumbent_leader_election_terms_ended_total[1h]))`
+	for _, c := range []struct{ expr, legend, fault string }{
+		{each, `{{lease_namespace}}/{{lease_name}} {{pod}}`, ""},
+		{each, `stuck {{pod}}`, "names no Lease"},
+		{each, `{{lease_namespace}}/{{lease_name}}`, "differ in pod"},
+		{each, `{{lease_name}} {{pod}}`, "half of a Lease"},
+		{grouped, `{{lease_namespace}}/{{lease_name}} {{reason}}`, ""},
+		{grouped, `{{lease_namespace}}/{{lease_name}}`, "differ in reason"},
+	} {
+		r := &reader{exports: exports(t)}
+		r.legend(c.legend, parse(t, c.expr))
+		if got := strings.Join(r.faults, "\n"); (got == "") != (c.fault == "") || !strings.Contains(got, c.fault) {
+			t.Errorf("%s, legend %s: %q, want %q", c.expr, c.legend, got, c.fault)
+		}
+	}
+}
+
 func TestReader_FindsWhatNothingExports(t *testing.T) {
 	for _, c := range []struct{ expr, fault string }{
 		{`incumbent_leader_election_leads`, `"incumbent_leader_election_leads" is not exported`},
 		{`incumbent_leader_election_is_leader{lease="x"}`, `no label "lease"`},
 		{`sum by (name) (incumbent_leader_election_is_leader)`, `no label "name"`},
-		{`sum by (pod) (sum by (lease_name) (incumbent_leader_election_is_leader))`, `no label "pod"`},
+		{`sum by (pod) (sum by (instance) (incumbent_leader_election_is_leader))`, `no label "pod"`},
+		{`sum by (lease_name) (incumbent_leader_election_is_leader)`, `are merged`},
 		{`rate(incumbent_leader_election_terms_total{after=~"expired|crashed"}[1h])`, `no after="crashed"`},
 		{`incumbent_leader_election_handover_seconds`, `is not exported`},
 		{`histogram_quantile(0.9, sum by (after) (rate(incumbent_leader_election_handover_seconds_bucket[1h])))`, `lost the label le`},
 		{`time() - timestamp(incumbent_leader_election_term{x="y"})`, `no label "x"`},
-		{`sum by (pod) (incumbent_leader_election_term or sum by (lease_name) (incumbent_leader_election_term))`, `no label "pod"`},
+		{`sum by (pod) (incumbent_leader_election_term or sum by (instance) (incumbent_leader_election_term))`, `no label "pod"`},
 	} {
 		r := &reader{exports: exports(t)}
 		r.labels(parse(t, c.expr))

@@ -1,9 +1,11 @@
 package promcheck
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +23,7 @@ type look struct {
 	Leads     bool
 	Valid     float64 // while it leads; 0: 11 s
 	Window    float64 // 0: 12 s
+	Token     int     // of its term, if it leads: one that no other replica has
 	Disabled  bool
 	Stopped   bool // its elector does not run any more
 	Stuck     bool
@@ -32,6 +35,11 @@ type look struct {
 	Failed    int
 	Overruns  int
 	namespace string
+
+	// jobs are those that scrape it. Default: one. A static one tells neither Pod nor
+	// namespace, only the instance.
+	jobs   []string
+	static bool
 }
 
 // A replica tells how it looks at a time.
@@ -43,7 +51,7 @@ const (
 	tick      = 5 * time.Second // replicas are scraped at different ticks
 )
 
-// samples are what is scraped from a replica at a time.
+// samples are what is scraped from a replica at a time; NaN is what is not there.
 func (l look) samples() map[string]float64 {
 	one := oneIf
 	window := 12.0
@@ -54,7 +62,7 @@ func (l look) samples() map[string]float64 {
 	if l.Valid > 0 {
 		valid = l.Valid
 	}
-	return map[string]float64{
+	all := map[string]float64{
 		`is_leader`:                     one(l.Leads),
 		`valid_seconds`:                 valid,
 		`window_seconds`:                window,
@@ -68,52 +76,73 @@ func (l look) samples() map[string]float64 {
 		`terms_total{after="released"}`: float64(l.Released),
 		`terms_ended_total{reason="renewal_failed"}`: float64(l.Failed),
 		`overruns_total`: float64(l.Overruns),
+		`term`:           math.NaN(),
 	}
+	if l.Leads && !l.Disabled {
+		all[`term`] = float64(l.Token)
+	}
+	return all
 }
 
 // load tells Prometheus' test storage what it scrapes of the replicas, each at its
-// own tick of every interval.
+// own tick of every interval, and each job at ticks of its own.
 func load(replicas map[string]replica, interval, until time.Duration) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "load %s\n", tick)
 	for i, pod := range slices.Sorted(maps.Keys(replicas)) {
-		offset := time.Duration(i) * tick % interval
-		values := map[string][]string{}
-		for at := time.Duration(0); at <= until; at += tick {
-			l := replicas[pod](at)
-			for name, value := range l.samples() {
-				scraped := "_"
-				switch {
-				case l.Silent || at%interval != offset:
-				case l.Away && replicas[pod](max(0, at-interval)).Away && replicas[pod](max(0, at-2*interval)).Away:
-					scraped = "stale" // it is noted that late of what is discovered no more
-				case l.Away:
-				default:
-					scraped = fmt.Sprint(value)
-				}
-				values[name] = append(values[name], scraped)
-			}
-		}
 		first := replicas[pod](0)
-		for name, scraped := range values {
-			fmt.Fprintf(&text, "  %s %s\n", first.series(name, pod), strings.Join(scraped, " "))
+		jobs := first.jobs
+		if jobs == nil {
+			jobs = []string{"my-app"}
+		}
+		withToken := replica(func(at time.Duration) look {
+			l := replicas[pod](at)
+			l.Token = 1000 + i
+			return l
+		})
+		for k, job := range jobs {
+			for name, scraped := range withToken.scraped(time.Duration(i+2*k)*tick%interval, interval, until) {
+				fmt.Fprintf(&text, "  %s %s\n", first.series(name, pod, job), strings.Join(scraped, " "))
+			}
 		}
 	}
 	return text.String()
 }
 
+// scraped is what is noted of a replica at each tick, by the names of its metrics.
+func (r replica) scraped(offset, interval, until time.Duration) map[string][]string {
+	values := map[string][]string{}
+	for at := time.Duration(0); at <= until; at += tick {
+		l := r(at)
+		for name, value := range l.samples() {
+			scraped := "_"
+			switch {
+			case l.Silent || at%interval != offset:
+			case l.Away && r(max(0, at-interval)).Away && r(max(0, at-2*interval)).Away:
+				scraped = "stale" // it is noted that late of what is discovered no more
+			case l.Away:
+			case math.IsNaN(value):
+				scraped = "stale" // that is noted at once of what is scraped no more
+			default:
+				scraped = fmt.Sprint(value)
+			}
+			values[name] = append(values[name], scraped)
+		}
+	}
+	return values
+}
+
 // series is the name of one with all its labels.
-func (l look) series(name, pod string) string {
+func (l look) series(name, pod, job string) string {
 	name, own, _ := strings.Cut(strings.TrimSuffix(name, "}"), "{")
 	leaseNamespace, leaseName := namespace, lease
 	if l.Disabled {
 		leaseNamespace, leaseName = "", ""
 	}
-	where := l.namespace
-	if where == "" {
-		where = namespace
+	all := []string{fmt.Sprintf("job=%q,instance=%q,lease_namespace=%q,lease_name=%q", job, pod+":8080", leaseNamespace, leaseName)}
+	if !l.static {
+		all = append(all, fmt.Sprintf("namespace=%q,pod=%q", cmp.Or(l.namespace, namespace), pod))
 	}
-	all := []string{fmt.Sprintf("namespace=%q,pod=%q,lease_namespace=%q,lease_name=%q", where, pod, leaseNamespace, leaseName)}
 	if own != "" {
 		all = append(all, own)
 	}

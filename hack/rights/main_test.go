@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"flag"
 	"io"
 	"strings"
 	"testing"
@@ -39,6 +41,61 @@ func TestRun_TakesTheAccountFromThePodsNamespace(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it lacks\n%s\nin\n%s", want, &out)
 		}
+	}
+}
+
+// It prints nothing that an API server refuses, and says all that is wrong at once.
+func TestRun_RefusesWhatTheAPIServerWould(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		want []string
+	}{
+		{
+			[]string{"-lease", "My NS/App_1", "-service-account", "a b", "-name", "Bad/Name", "-pod-namespace", "-x", "-shared-watch", "-without-watch"},
+			[]string{
+				`-lease ("My NS/App_1"): "My NS" cannot be the name of a namespace`, `"App_1" cannot be the name of a Lease`,
+				`-service-account ("a b"): "a b" cannot be the name of a service account`, `-name ("Bad/Name")`, `-pod-namespace ("-x")`, "exclude each other",
+			},
+		},
+		{[]string{"-lease", "ns/app", "-service-account", "Ns/a", "x"}, []string{`-service-account ("Ns/a"): "Ns" cannot`, `"x"`}},
+		{nil, []string{`-lease ("")`, `-service-account ("")`}},
+	} {
+		var out strings.Builder
+		err := run(tc.args, &out, io.Discard)
+		for _, want := range tc.want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%q: %v, want it to say %q", tc.args, err, want)
+			}
+		}
+		if out.Len() > 0 {
+			t.Errorf("%q: it prints\n%s", tc.args, &out)
+		}
+	}
+	// RBAC is less strict about its own names.
+	if err := run(strings.Fields("-lease ns/app -service-account a -name System:App"), io.Discard, io.Discard); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRun_HelpSaysWhatForAndHow(t *testing.T) {
+	var notes strings.Builder
+	if err := run([]string{"-h"}, io.Discard, &notes); !errors.Is(err, flag.ErrHelp) {
+		t.Error(err)
+	}
+	for _, want := range []string{"the least Role", "kubectl apply -f -", "are required", "-lease namespace/name"} {
+		if !strings.Contains(notes.String(), want) {
+			t.Errorf("-h lacks %q:\n%s", want, &notes)
+		}
+	}
+}
+
+func TestRun_TellsOfAWrongFlagOnce(t *testing.T) {
+	var notes strings.Builder
+	if err := run([]string{"-leese", "x"}, io.Discard, &notes); err == nil || !strings.Contains(err.Error(), "-leese") {
+		t.Errorf("%v, want it to name -leese", err)
+	}
+	if notes.Len() > 0 {
+		t.Errorf("it was told of already:\n%s", &notes)
 	}
 }
 

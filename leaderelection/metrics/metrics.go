@@ -182,9 +182,8 @@ func (o *observation) made(e *leaderelection.Elector) {
 	// What has not happened is 0, and not missing: the first increase is seen, too.
 	m.leaderChanges.WithLabelValues(namespace, name)
 	m.overruns.WithLabelValues(namespace, name)
-	for _, reason := range []error{leaderelection.ErrCancelled, leaderelection.ErrSteppedDown, leaderelection.ErrRenewalFailed,
-		leaderelection.ErrOvertaken, leaderelection.ErrLeaseDeleted} {
-		m.ended.WithLabelValues(namespace, name, reasonOf(reason))
+	for _, reason := range reasons {
+		m.ended.WithLabelValues(namespace, name, reason.name)
 	}
 	for _, after := range []string{leaderelection.AfterNobody, leaderelection.AfterRelease, leaderelection.AfterExpiry,
 		leaderelection.AfterDelete, leaderelection.AfterOneself} {
@@ -224,16 +223,19 @@ func (o *observation) ended(end leaderelection.End) {
 	o.metrics.stopping.WithLabelValues(o.lease.namespace, o.lease.name).Observe(end.StopTook.Seconds())
 }
 
+// reasons are why terms end, and their labels.
+var reasons = []struct {
+	err  error
+	name string
+}{
+	{leaderelection.ErrCancelled, "cancelled"}, {leaderelection.ErrSteppedDown, "stepped_down"},
+	{leaderelection.ErrRenewalFailed, "renewal_failed"}, {leaderelection.ErrOvertaken, "overtaken"},
+	{leaderelection.ErrLeaseDeleted, "lease_deleted"}, {leaderelection.ErrHistoryRewound, "history_rewound"},
+}
+
 // reasonOf is the label for why a term ended.
 func reasonOf(cause error) string {
-	for _, reason := range []struct {
-		err  error
-		name string
-	}{
-		{leaderelection.ErrCancelled, "cancelled"}, {leaderelection.ErrSteppedDown, "stepped_down"},
-		{leaderelection.ErrRenewalFailed, "renewal_failed"}, {leaderelection.ErrOvertaken, "overtaken"},
-		{leaderelection.ErrLeaseDeleted, "lease_deleted"}, {leaderelection.ErrHistoryRewound, "history_rewound"},
-	} {
+	for _, reason := range reasons {
 		if errors.Is(cause, reason.err) {
 			return reason.name
 		}

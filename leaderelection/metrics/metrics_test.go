@@ -140,6 +140,21 @@ func (s *scene) want(when string, want map[string]float64) {
 	}
 }
 
+// What is not there yet cannot increase: the first increase would be missed.
+func TestMetrics_EachReasonAndOriginIsThereBeforeItHappens(t *testing.T) {
+	play(t, func(s *scene) {
+		s.run("a", true)
+		want := map[string]float64{}
+		for _, reason := range []string{"cancelled", "stepped_down", "renewal_failed", "overtaken", "lease_deleted", "history_rewound"} {
+			want["terms_ended_total/reason="+reason] = 0
+		}
+		for _, after := range []string{"released", "expired", "deleted", "own"} {
+			want["terms_total/after="+after] = 0
+		}
+		s.want("in its first term", want)
+	})
+}
+
 func TestMetrics_FollowATerm(t *testing.T) {
 	play(t, func(s *scene) {
 		elector, stop := s.run("a", true, func(_ *leaderelection.Config, callbacks *leaderelection.Callbacks) {
