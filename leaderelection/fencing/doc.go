@@ -18,6 +18,10 @@
 //		-lease my-namespace/my-app-leader -service-account my-app \
 //		-resources configmaps,deployments.apps | kubectl apply -f -
 //
+// The Lease must exist by then; with -with-lease it is printed, too. The same command
+// without that, and with kubectl delete, takes the Fence away and leaves the Lease
+// alone, whose deletion would end the leader's term.
+//
 // Before the first Fence [ByPod] of a cluster, apply the [Keeper], once, and leave it
 // there (the same command with -keeper): without it a Fence that is taken away and
 // put back may be asked with the holders of the day on which it was taken away.

@@ -62,11 +62,12 @@ type Fence struct {
 	//
 	// By default nobody may: the API server looks for the Lease before it looks at
 	// who asks, so that without it the guarded resources are closed to all users,
-	// not only to the service account. Apply the Lease together with the policy (see
-	// Lease), and limit Namespaces where that is too much to risk. A Fence ByPod around
-	// pods or serviceaccounts wants OpenWithoutLease if the candidates' own pods are in
-	// its Namespaces, for otherwise a deleted Lease keeps them from being started again;
-	// around those of all namespaces it is refused without.
+	// not only to the service account. Apply the Lease before the policy, and do not
+	// delete it with the policy (see Lease). Limit Namespaces where that is too much to
+	// risk. A Fence ByPod around pods or serviceaccounts wants OpenWithoutLease if the
+	// candidates' own pods are in its Namespaces, for otherwise a deleted Lease keeps
+	// them from being started again; around those of all namespaces it is refused
+	// without.
 	OpenWithoutLease bool
 
 	// ReportOnly refuses nothing: what would be refused is let through with a
