@@ -4,61 +4,17 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/util/flowcontrol"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
-
-func TestClient_NamesTheElectorAndKnowsNoRateLimit(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
-		var mu sync.Mutex
-		agents := map[string]bool{}
-		cfg := m.Client("a").Config()
-		cfg.UserAgent = "my-operator/1.2"
-		cfg.RateLimiter = flowcontrol.NewFakeNeverRateLimiter() // the application's is exhausted for good
-		cfg.Timeout = time.Millisecond
-		cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
-			return roundTripperFunc(func(r *http.Request) (*http.Response, error) {
-				if strings.Contains(r.URL.Path, "/leases") {
-					mu.Lock()
-					defer mu.Unlock()
-					agents[r.UserAgent()] = true
-				}
-				return next.RoundTrip(r)
-			})
-		})
-		p := &process{name: "a", logs: &logs{}}
-		var err error
-		if p.Manager, err = manager.New(cfg, managerOptions("default", p.logs)); err != nil {
-			t.Fatal(err)
-		}
-		start(t, p)
-		<-p.Elected()
-		time.Sleep(2 * leaseDuration)
-		if !p.elector().IsLeader() {
-			t.Error("it does not lead any more")
-		}
-		if err := p.stop(); err != nil {
-			t.Error(err)
-		}
-		if len(agents) != 1 || !agents["my-operator/1.2/incumbent-leader-election"] {
-			t.Errorf("the elector calls itself %v", agents)
-		}
-		if cfg.QPS != -1 || cfg.Timeout != time.Millisecond || cfg.UserAgent != "my-operator/1.2" {
-			t.Error("the caller's config was changed")
-		}
-	})
-}
 
 // The same with both. HTTP/2 takes 45 s to notice that its one connection is
 // dead.
