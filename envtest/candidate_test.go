@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/client-go/kubernetes"
+
 	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
@@ -18,6 +20,8 @@ type candidate struct {
 	elector *leaderelection.Elector // nil if it is client-go's
 	bare    func(context.Context) error
 
+	// electing is what the elector of ours speaks with.
+	electing func() kubernetes.Interface
 	// workClient is what the work writes with.
 	workClient func() *envtest.Client
 	// atStart is what the work does first.
@@ -49,7 +53,7 @@ func (s *stage) withElector(c *candidate, options ...leaderelection.Option) *can
 	config, name := s.config, c.Name()
 	config.Identity = name
 	var err error
-	c.elector, err = leaderelection.New(&config, c.Clientset(), leaderelection.Callbacks{
+	c.elector, err = leaderelection.New(&config, c.electing(), leaderelection.Callbacks{
 		OnStartedLeading: func(ctx context.Context) { c.onStartedLeading(ctx) },
 		OnStoppedLeading: c.onStoppedLeading,
 		OnNewLeader: func(identity string) {
@@ -68,6 +72,7 @@ func (s *stage) newCandidate(name string, options ...envtest.ClientOption) *cand
 		Client: s.cp.Client(name, options...), stage: s, linger: func() {}, atStart: func(context.Context) {},
 		terms: make(chan *reign, 100), leaders: make(chan string, 100),
 	}
+	c.electing = c.Clientset
 	// It has all rights, whatever the elector's may do, and the same network.
 	c.workClient = sync.OnceValue(func() *envtest.Client {
 		return s.cp.Client(name+"-work", envtest.OnNetwork(c.Network()))

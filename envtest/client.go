@@ -1,15 +1,12 @@
 package envtest
 
 import (
-	"net"
 	"sync"
-	"time"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	"k8s.io/client-go/util/connrotation"
 )
 
 // Client is one user of a ControlPlane, with connections and a Network of its
@@ -18,7 +15,7 @@ type Client struct {
 	name        string
 	config      *rest.Config
 	network     *Network
-	connections *connrotation.Dialer
+	connections *connections
 	clientset   func() kubernetes.Interface
 }
 
@@ -59,14 +56,13 @@ func (cp *ControlPlane) Client(name string, options ...ClientOption) *Client {
 	if err != nil {
 		panic("bug: " + err.Error())
 	}
-	dialer := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 10 * time.Second}
-	c := &Client{name: name, network: settings.network, connections: connrotation.NewDialer(dialer.DialContext)}
+	c := &Client{name: name, network: settings.network, connections: &connections{open: map[*connection]bool{}}}
 	c.config = c.network.Wrap(&rest.Config{
 		Host:            cp.servers[settings.server].URL(),
 		TLSClientConfig: rest.TLSClientConfig{CAData: cp.pki.caPEM, CertData: cert, KeyData: key},
 		UserAgent:       name,
 		QPS:             -1, // no limit: a test that waits for its own rate limit tests nothing
-		Dial:            c.connections.DialContext,
+		Dial:            c.connections.dial,
 	})
 	if settings.pod != nil {
 		c.config = settings.pod.account.Pod(c.config, settings.pod.name)
@@ -116,5 +112,5 @@ func (c *Client) Kubeconfig() ([]byte, error) {
 // Close closes the Network and all connections.
 func (c *Client) Close() {
 	c.network.Close()
-	c.connections.CloseAll()
+	c.connections.close()
 }

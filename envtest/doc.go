@@ -45,10 +45,11 @@
 // A Network also fits around any other rest.Config, that of controller-runtime's
 // envtest among them: [Network.Wrap].
 //
-// What is harmed is HTTP, not TCP: a request or a reply is held, dropped or
+// What a Network harms is HTTP, not TCP: a request or a reply is held, dropped or
 // refused as a whole, and what a watch delivers is held where it is read.
 // Whatever was held goes on its way when the fault is healed, as it does in a
-// real network: a write may arrive long after it was sent.
+// real network: a write may arrive long after it was sent. One fault is of TCP:
+// [Client.LoseConnections] makes connections dead, and new ones work.
 //
 // # The referee
 //

@@ -2,8 +2,9 @@
 // program, on a Lease. It wraps client-go's leader election and is stricter and
 // faster than that.
 //
-// Give an [Elector] a clientset and callbacks and call its Run: that is all. The
-// work of the leader lives in the context that OnStartedLeading is given.
+// Give an [Elector] a clientset, made as [Config.ClientConfig] says, and callbacks,
+// and call its Run: that is all. The work of the leader lives in the context that
+// OnStartedLeading is given.
 //
 // # What is promised
 //
@@ -58,8 +59,12 @@
 //	  |-- the work may go on --------------|-- it must stop --|
 //
 // A renewal is sent one RetryPeriod after the last one was. If it is not answered
-// after min(RetryPeriod, (W - RetryPeriod)/4) the next one overlaps it: a hung
-// connection leaves four attempts, and a slow server still succeeds.
+// after min(RetryPeriod, (W - RetryPeriod)/4) the next one overlaps it: a request
+// that hangs leaves four attempts, and a slow server still succeeds. A connection that
+// is dead leaves them too, if the clientset was made with [Config.ClientConfig].
+// Otherwise client-go sends all attempts over one HTTP/2 connection, which the
+// application shares: when that one is dead, the term is lost, and for 45 s nothing is
+// seen of the Lease.
 //
 // [Config.Timing] answers what follows: how long an outage of the API server is
 // survived, how long nobody leads after a stop, a crash or a partition. It is
@@ -118,6 +123,7 @@
 //	run.go                           the loop: wait until the Lease may be claimed, claim it, lead, again
 //	lock.go, campaign.go, release.go, request.go
 //	                                 what is sent, and what its answers mean
+//	client.go                        the connections it is sent over
 //	tenure.go, work.go, lead.go      a term: its hold on the Lease, its callbacks, and the one order in which it ends
 //	heir.go                          who claims first
 //

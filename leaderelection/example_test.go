@@ -63,16 +63,16 @@ func Example_main() {
 		fmt.Println("not in a cluster")
 		return
 	}
-	restConfig.QPS = -1 // the election has a client of its own: nothing may starve it
-	clientset, err := kubernetes.NewForConfig(restConfig)
+	config := &leaderelection.Config{
+		Enabled: true, Identity: os.Getenv("POD_NAME"), LeaseName: "my-app-leader", LeaseNamespace: os.Getenv("POD_NAMESPACE"),
+		ReleaseOnCancel: true, StopTimeout: 25 * time.Second,
+	}
+	clientset, err := kubernetes.NewForConfig(config.ClientConfig(restConfig)) // for the election alone
 	if err != nil {
 		slog.Error("no client", "err", err)
 		os.Exit(1)
 	}
-	elector, err := leaderelection.New(&leaderelection.Config{
-		Enabled: true, Identity: os.Getenv("POD_NAME"), LeaseName: "my-app-leader", LeaseNamespace: os.Getenv("POD_NAMESPACE"),
-		ReleaseOnCancel: true, StopTimeout: 25 * time.Second,
-	}, clientset, leaderelection.Callbacks{OnStartedLeading: work}, nil)
+	elector, err := leaderelection.New(config, clientset, leaderelection.Callbacks{OnStartedLeading: work}, nil)
 	if err != nil {
 		slog.Error("bad configuration", "err", err)
 		os.Exit(1)

@@ -57,6 +57,7 @@ func onSite(t *testing.T, forgiving bool) *site {
 type replica struct {
 	*process
 	site    *site
+	machine *envtest.Client
 	network *envtest.Network
 
 	mu       sync.Mutex
@@ -76,7 +77,7 @@ func (s *site) replica(name string, create newManager, work reconciling, change 
 	s.t.Helper()
 	c := s.plane.Client(name)
 	s.t.Cleanup(c.Close)
-	r := &replica{process: &process{name: name, logs: &logs{}}, site: s, network: c.Network(), first: make(chan struct{})}
+	r := &replica{process: &process{name: name, logs: &logs{}}, site: s, machine: c, network: c.Network(), first: make(chan struct{})}
 	cfg, opts := c.Config(), managerOptions(s.namespace, r.logs)
 	// Longer than in fake time: a machine that is busy stalls for seconds.
 	opts.LeaseDuration, opts.RenewDeadline = new(6*time.Second), new(4*time.Second)

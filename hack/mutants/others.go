@@ -87,6 +87,8 @@ var others = []mutant{
 	{"explain waits for a silent watch", "leaderelection/explain/seen.go", "due := s.heard.Add(Patience / 2)", "due := s.heard.Add(time.Hour)", explained},
 	{"explain ends another's term", "leaderelection/explain/explain.go",
 		"a.Since != nil && a.Terms[last].Acquired.Equal(*a.Since) {", "true {", explained},
+	{"the election speaks HTTP/2", "leaderelection/client.go", "	if len(own.NextProtos) == 0 {\n", "	if false {\n", unit("ClientConfig")},
+	{"the election shares the application's connection", "leaderelection/client.go", "	if own.Dial == nil {\n", "	if false {\n", unit("ClientConfig")},
 	{"a process's first increase is not seen", "leaderelection/metrics/metrics.go", "		m.terms.WithLabelValues(namespace, name, after)\n", "		_ = after\n", measures},
 	{"the fence's Lease is another one", "hack/manifests/fencing-lease.yaml", "  name: my-app-leader\n", "  name: my-app-leadr\n", files},
 	{"a probe asks a port that is not there", "hack/manifests/deployment.yaml", "{path: /readyz, port: health}", "{path: /readyz, port: heath}", files},

@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
@@ -41,18 +40,17 @@ func (r *replica) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	restConfig.QPS = -1
-	// The work has a client of its own, as it should in any program.
-	if r.working, err = kubernetes.NewForConfig(rest.CopyConfig(restConfig)); err != nil {
-		return err
-	}
-	electing, err := kubernetes.NewForConfig(restConfig)
-	if err != nil {
-		return err
-	}
 	config := r.timing
 	config.Enabled, config.Identity, config.ReleaseOnCancel = true, r.identity, true
 	config.LeaseName, config.LeaseNamespace = leaseName, r.namespace
+	electing, err := kubernetes.NewForConfig(config.ClientConfig(restConfig))
+	if err != nil {
+		return err
+	}
+	restConfig.QPS = -1 // the work writes as fast as it can
+	if r.working, err = kubernetes.NewForConfig(restConfig); err != nil {
+		return err
+	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	r.elector, err = leaderelection.New(&config, electing, leaderelection.Callbacks{OnStartedLeading: r.work}, logger)
 	if err != nil {
