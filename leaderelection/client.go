@@ -67,7 +67,7 @@ func (c Config) dialer() *net.Dialer {
 	c = c.withDefaults()
 	pace := min(max(time.Second, (c.RenewDeadline/4).Truncate(time.Second)), maxKeepAlive)
 	return &net.Dialer{
-		Timeout:         min(c.readTimeout(), maxDialTimeout),
+		Timeout:         min(c.shortestRead(), maxDialTimeout),
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: pace, Interval: pace, Count: 2},
 	}
 }

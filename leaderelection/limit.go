@@ -45,7 +45,7 @@ func (l *sharedLimit) enter(period time.Duration) string {
 		return ""
 	}
 	return fmt.Sprintf("the electors that share this clientset renew %.1f times a second when all lead, and its rate limit is %.1f requests a second: "+
-		"give them a clientset of their own with a higher QPS", load, qps)
+		"give them a clientset of their own, made with Config.ClientConfig", load, qps)
 }
 
 func (l *sharedLimit) leave(period time.Duration) {

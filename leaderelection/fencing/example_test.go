@@ -46,13 +46,13 @@ func ExampleStampTransport() {
 	if err != nil {
 		return // not in a cluster
 	}
-	restConfig.QPS = -1 // nothing may starve the renewals
-	work := rest.CopyConfig(restConfig)
-	var writer kubernetes.Interface
-	elector, err := leaderelection.New(&leaderelection.Config{
+	config := &leaderelection.Config{
 		Enabled: true, Identity: os.Getenv("POD_NAME"),
 		LeaseNamespace: "my-namespace", LeaseName: "my-app-leader", ReleaseOnCancel: true,
-	}, kubernetes.NewForConfigOrDie(restConfig), leaderelection.Callbacks{
+	}
+	work := rest.CopyConfig(restConfig)
+	var writer kubernetes.Interface
+	elector, err := leaderelection.New(config, kubernetes.NewForConfigOrDie(config.ClientConfig(restConfig)), leaderelection.Callbacks{
 		OnStartedLeading: func(ctx context.Context) { reconcile(ctx, writer) }, // ctx carries the term
 	}, nil)
 	if err != nil {

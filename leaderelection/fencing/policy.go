@@ -56,8 +56,9 @@ func Policy(f Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.Valid
 }
 
 // Lease makes the Lease of a Fence as it is before anybody has claimed it. Apply
-// it with the policy, or else the guarded resources are closed until somebody
-// leads; applied again later it takes nothing from its holder. The
+// it before the policy, or else the guarded resources are closed until somebody
+// leads; applied again later it takes nothing from its holder. To replace it, or to
+// delete it with the policy, ends its holder's term. The
 // first candidate leaves it alone for one RetryPeriod, as any that is free without
 // an Elector's mark.
 func Lease(f Fence) *coordinationv1.Lease {
