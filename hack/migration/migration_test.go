@@ -112,3 +112,22 @@ func TestClientGo_SideBySide(t *testing.T) {
 		})
 	}
 }
+
+// Who does not release leaves its work the rest of the Lease to stop in.
+func TestClientGo_SideBySideWithoutARelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := leaderelectiontest.NewServer()
+		defer server.Close()
+		old := start(t, clientGoMember(false)(t, server.Client("old")), 12500*time.Millisecond)
+		<-old.started
+		fresh := start(t, ours(t, server, "new"), 0)
+		time.Sleep(time.Minute)
+		stopped := time.Now()
+		old.stop()
+		oldDone, began := <-old.done, <-fresh.started
+		if took := began.Sub(stopped); began.Before(oldDone) || took > 16*time.Second {
+			t.Errorf("ours began %v after the stop of theirs, whose work took %v", took, oldDone.Sub(stopped))
+		}
+		fresh.stop()
+	})
+}
