@@ -11,6 +11,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/health"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/metrics"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
 // onCall makes an elector with what client-go's WatchDog, recorder and metrics were for.
@@ -21,6 +22,7 @@ func onCall(config *leaderelection.Config, clientset kubernetes.Interface, callb
 	registry.MustRegister(m)
 	mux.Handle("/healthz", health.Handler(h.Live))
 	elector, err := leaderelection.New(config, clientset, callbacks, logger,
-		h.Option(), m.Option(), leaderelection.WithEventRecorder(recorder))
+		h.Option(), m.Option(), leaderelection.WithEventRecorder(recorder),
+		rights.AtStart(clientset, rights.Uses{Events: true}))
 	return elector, err
 }

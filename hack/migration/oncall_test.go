@@ -1,7 +1,9 @@
 package migration
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -21,7 +23,8 @@ func TestOnCall_HasWhatTheyHad(t *testing.T) {
 		defer server.Close()
 		config := &leaderelection.Config{Enabled: true, Identity: "pod-1", LeaseName: "my-app-leader", LeaseNamespace: "ns", ReleaseOnCancel: true}
 		recorder, registry, mux := record.NewFakeRecorder(10), prometheus.NewRegistry(), http.NewServeMux()
-		elector, err := onCall(config, server.Client("pod-1").Clientset(), leaderelection.Callbacks{}, nil, recorder, registry, mux)
+		var log bytes.Buffer
+		elector, err := onCall(config, server.Client("pod-1").Clientset(), leaderelection.Callbacks{}, slog.New(slog.NewTextHandler(&log, nil)), recorder, registry, mux)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,9 +42,13 @@ func TestOnCall_HasWhatTheyHad(t *testing.T) {
 		if !leads(t, registry) {
 			t.Error("incumbent_leader_election_is_leader is not 1")
 		}
+		synctest.Wait() // it has asked
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+		if !strings.Contains(log.String(), "Not all rights of the election are known") { // the in-memory API knows of Leases only
+			t.Errorf("it has not asked for its rights:\n%s", &log)
 		}
 	})
 }
