@@ -2,13 +2,17 @@ package leaderelection_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
@@ -207,6 +211,57 @@ func TestElector_CallsWhatWrappersPutAroundTheCallbacks(t *testing.T) {
 		}
 		if want := []string{"inner saw outer saw a"}; !slices.Equal(a.leaders, want) {
 			t.Errorf("OnNewLeader was told %q, want %q", a.leaders, want)
+		}
+	})
+}
+
+func TestElector_RunsCompanionsBesideEachRunThatCampaigns(t *testing.T) {
+	play(t, func(s *stage) {
+		companion := leaderelection.WithCompanion(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
+			logger.Info("Beside it")
+			time.Sleep(time.Millisecond)
+			s.note("beside " + e.Config().Identity)
+			<-ctx.Done()
+			time.Sleep(time.Minute)
+			s.note("left " + e.Config().Identity)
+		})
+		var log lineHandler
+		a := s.candidate("a", []leaderelection.Option{companion, leaderelection.WithCompanion(nil)}, func(r *replica) { r.logger = log.logger() })
+		for range 2 {
+			a.run()
+			s.until(time.Second, a.IsLeader)
+			time.Sleep(time.Second)
+			if err := a.stop(); err != nil {
+				t.Error(err)
+			}
+			s.note("Run returned")
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		one := []string{"a started", "beside a", "a stopped", "left a", "Run returned"}
+		if want := slices.Concat(one, one); !slices.Equal(s.log, want) {
+			t.Errorf("happened has %q, want %q", s.log, want)
+		}
+		if !slices.ContainsFunc(log.all(), func(line string) bool {
+			return strings.Contains(line, "Beside it") && strings.Contains(line, "identity=a")
+		}) {
+			t.Errorf("the companion has not the Elector's logger: %q", log.all())
+		}
+	})
+}
+
+func TestElector_ACompanionIsToldWhenRunEndsByItself(t *testing.T) {
+	play(t, func(s *stage) {
+		let := make(chan struct{})
+		defer close(let)
+		companion := leaderelection.WithCompanion(func(ctx context.Context, _ *leaderelection.Elector, _ *slog.Logger) { <-ctx.Done() })
+		a := s.candidate("a", []leaderelection.Option{companion}, withWork(func(context.Context) { <-let }))
+		a.run()
+		s.until(time.Second, a.IsLeader)
+		s.edit(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("somebody") })
+		<-a.ran
+		if !errors.Is(a.err, leaderelection.ErrWorkStillRunning) {
+			t.Errorf("Run = %v", a.err)
 		}
 	})
 }

@@ -134,9 +134,12 @@
 // (status). [WithEventRecorder] records events on the Lease, and with [WithPod] on
 // the pod. [Elector.Stuck] says when only a new process helps. [WithWrapper] puts
 // something around the callbacks: package routing labels the leader's pod with it.
+// [WithCompanion] runs something beside the campaign: so AtStart of package rights
+// warns in the log of rights that are missing.
 //
 // # Rights
 //
 // In the namespace of the Lease: create, which cannot be limited to a name; get,
-// update and watch on the one Lease. Without watch it is polled.
+// update and watch on the one Lease. Without watch it is polled. Package rights makes
+// the Role.
 package leaderelection

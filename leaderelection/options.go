@@ -1,7 +1,9 @@
 package leaderelection
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 
@@ -22,6 +24,7 @@ type options struct {
 	priority      int32
 	traces        []Trace
 	wrappers      []func(*Elector, Callbacks) Callbacks
+	companions    []func(context.Context, *Elector, *slog.Logger)
 }
 
 func newOptions(opts []Option) (o options) {
@@ -95,6 +98,18 @@ func WithWrapper(wrap func(*Elector, Callbacks) Callbacks) Option {
 	return func(o *options) {
 		if wrap != nil {
 			o.wrappers = append(o.wrappers, wrap)
+		}
+	}
+}
+
+// WithCompanion has run called beside each Run that campaigns, in a goroutine of its
+// own, with the Elector and its logger. It delays nothing but the end: when ctx of Run
+// is done, or Run ends, its own is done, and Run returns when it has returned. For
+// packages that do something while the Elector campaigns. Default: none.
+func WithCompanion(run func(context.Context, *Elector, *slog.Logger)) Option {
+	return func(o *options) {
+		if run != nil {
+			o.companions = append(o.companions, run)
 		}
 	}
 }

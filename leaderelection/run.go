@@ -32,6 +32,11 @@ func (e *Elector) Run(ctx context.Context) error {
 	e.log.Info("Campaigning", "leaseDuration", e.config.LeaseDuration, "renewDeadline", e.config.RenewDeadline,
 		"retryPeriod", e.config.RetryPeriod, "trustWindow", e.config.Window(), "follows", e.config.Timing())
 	e.tasks.run(func() { e.follow(e.giveUp) })
+	beside, leave := context.WithCancel(ctx)
+	defer leave() // before e.end waits for them
+	for _, run := range e.options.companions {
+		e.tasks.run(func() { run(beside, e, e.log) })
+	}
 	return e.campaign(ctx)
 }
 

@@ -39,7 +39,6 @@ type electedManager struct {
 	events  *recorder
 	gate    *gate
 	route   *route // nil: the leader is not labelled
-	checks  bool   // for missing rights
 	base    *baseContexts
 	warmups warmups
 	onCall  onCall
@@ -152,16 +151,20 @@ func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o
 	if m.client, err = newElectionClient(cfg, m.config); err != nil {
 		return err
 	}
-	m.checks = !o.unchecked
 	if m.route, err = m.newRoute(o.label, own, cfg); err != nil {
 		return err
 	}
 	m.events = &recorder{client: m.client, identity: m.config.Identity, logger: m.logger.WithName("events")}
 	m.onCall = newOnCall(m.client)
+	check := m.checkRights
+	if o.unchecked {
+		check = nil
+	}
 	m.elector, err = leaderelection.New(&m.config, m.client, leaderelection.Callbacks{OnStartedLeading: m.lead}, slogOf(m.logger),
 		slices.Concat([]leaderelection.Option{
 			leaderelection.WithEventRecorder(m.events),
 			leaderelection.WithLeaseLabels(opts.LeaderElectionLabels),
+			leaderelection.WithCompanion(check),
 		}, m.onCall.options(), m.route.options(), o.elector)...)
 	return err
 }

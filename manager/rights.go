@@ -3,15 +3,17 @@ package manager
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"time"
 
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
 // checkRights warns of rights that are missing: each is asked for where it is used.
-func (m *electedManager) checkRights(ctx context.Context) {
-	uses, logger := m.uses(os.Getenv), slogOf(m.logger)
+func (m *electedManager) checkRights(ctx context.Context, _ *leaderelection.Elector, logger *slog.Logger) {
+	uses := m.uses(os.Getenv)
 	if m.route == nil || m.route.client == m.client {
 		rights.Preflight(ctx, m.client, uses, logger)
 		return

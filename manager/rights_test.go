@@ -14,7 +14,7 @@ import (
 func TestUses_NameTheNamespaceOfThePodThatEventsAreRecordedOn(t *testing.T) {
 	env := map[string]string{"POD_NAMESPACE": "pods", "POD_NAME": "pod-1", "POD_UID": "uid-1"}
 	m := &electedManager{config: leaderelection.Config{LeaseNamespace: "leases", LeaseName: "lease"}}
-	router, err := routing.New(routing.Label{Key: "example.com/leader", PodNamespace: "others", PodName: "pod-1"}, fake.NewClientset(), nil)
+	router, err := routing.New(routing.Label{Key: "example.com/leader", Value: "yes", PodNamespace: "others", PodName: "pod-1"}, fake.NewClientset(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,7 @@ func (s *site) pod(name string, labelled bool) {
 	}
 	if labelled {
 		pod.Labels[leaderKey] = "yes"
+		pod.Annotations = map[string]string{leaderKey + "-term": "1"}
 	}
 	if err := s.admin.Create(s.t.Context(), pod); err != nil {
 		s.t.Fatal(err)

@@ -69,14 +69,6 @@ func (m *electedManager) runElector(ctx context.Context) error {
 	}
 	defer m.client.close()
 	defer m.route.closeOwn(m.client)
-	if m.checks {
-		checking, cancel := context.WithCancel(ctx)
-		check := begin(func() error {
-			m.checkRights(checking)
-			return nil
-		})
-		defer func() { cancel(); <-check.done }() // it keeps nobody waiting
-	}
 	defer m.events.start()()
 	return m.elector.Run(ctx)
 }

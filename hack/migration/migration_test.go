@@ -21,7 +21,7 @@ func TestPage_IsThisCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	var code strings.Builder
-	for _, file := range []string{"clientgo.go", "controllerruntime.go", "forlife/forlife.go"} {
+	for _, file := range []string{"clientgo.go", "oncall.go", "controllerruntime.go", "forlife/forlife.go"} {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -29,8 +29,8 @@ func TestPage_IsThisCode(t *testing.T) {
 		code.Write(content)
 	}
 	blocks := block.FindAllStringSubmatch(string(page), -1)
-	if len(blocks) != 5 {
-		t.Errorf("%d blocks of code, want 5", len(blocks))
+	if len(blocks) != 6 {
+		t.Errorf("%d blocks of code, want 6", len(blocks))
 	}
 	for _, b := range blocks {
 		if !strings.Contains(code.String(), b[1]) {
@@ -111,4 +111,23 @@ func TestClientGo_SideBySide(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who does not release leaves its work the rest of the Lease to stop in.
+func TestClientGo_SideBySideWithoutARelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := leaderelectiontest.NewServer()
+		defer server.Close()
+		old := start(t, clientGoMember(false)(t, server.Client("old")), 12500*time.Millisecond)
+		<-old.started
+		fresh := start(t, ours(t, server, "new"), 0)
+		time.Sleep(time.Minute)
+		stopped := time.Now()
+		old.stop()
+		oldDone, began := <-old.done, <-fresh.started
+		if took := began.Sub(stopped); began.Before(oldDone) || took > 16*time.Second {
+			t.Errorf("ours began %v after the stop of theirs, whose work took %v", took, oldDone.Sub(stopped))
+		}
+		fresh.stop()
+	})
 }

@@ -17,6 +17,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
 func TestMain(m *testing.M) {
@@ -59,12 +60,37 @@ func managerKind(create func(*rest.Config, ctrl.Options) (ctrl.Manager, error)) 
 	}
 }
 
-// A stage is a namespace in which candidates of several kinds follow each other.
+// A stage is a namespace in which candidates of several kinds follow each other, all
+// with the rights of one user.
 type stage struct {
 	*testing.T
 	plane     *envtest.ControlPlane
 	namespace string
 	lease     time.Duration // LeaseDuration without two RetryPeriods
+	user      envtest.User
+}
+
+// newStage is one whose user has the rights that client-go and controller-runtime
+// need, and the verb that the page adds to them.
+func newStage(t *testing.T, plane *envtest.ControlPlane, leaseName string, lease time.Duration) stage {
+	t.Helper()
+	s := stage{T: t, plane: plane, namespace: plane.Namespace(t), lease: lease}
+	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: leaseName, Events: true}
+	before := uses
+	before.WithoutWatch = true
+	rules := rights.Rules(before.Rights(), s.namespace)
+	for i := range rules {
+		if rules[i].Resources[0] == "leases" && len(rules[i].ResourceNames) > 0 {
+			rules[i].Verbs = append(rules[i].Verbs, "watch")
+		}
+	}
+	s.user = plane.User(t, "my-app", s.namespace, rules...)
+	client := plane.Client("asked", envtest.AsUser(s.user))
+	t.Cleanup(client.Close)
+	if missing, err := rights.Missing(t.Context(), client.Clientset(), uses); err != nil || len(missing) > 0 {
+		t.Fatalf("after the verb watch was added, missing are %v, %v", missing, err)
+	}
+	return s
 }
 
 // A candidate is a replica with a network.
@@ -77,7 +103,7 @@ type candidate struct {
 // asked for the Lease.
 func (s stage) candidate(name string, k kind, stopping time.Duration) candidate {
 	s.Helper()
-	client := s.plane.Client(name)
+	client := s.plane.Client(name, envtest.AsUser(s.user))
 	s.Cleanup(client.Close)
 	asked := client.Network().DelayRequests(0, envtest.Resource("leases"))
 	r := start(s.T, func(ctx context.Context, work func(context.Context)) { k(ctx, client, s.namespace, work) }, stopping)
@@ -145,21 +171,21 @@ func TestSideBySide_WhatThePageSaysIsSafe(t *testing.T) {
 	theirs, ours := managerKind(theirManager), managerKind(ourManager)
 	t.Run("client-go, from theirs to ours by a crash", func(t *testing.T) {
 		t.Parallel()
-		s := stage{t, plane, plane.Namespace(t), 11 * time.Second}
+		s := newStage(t, plane, "my-app-leader", 11*time.Second)
 		old := s.candidate("old", clientGoKind, 0)
 		s.await("theirs leads", old.started)
 		s.cutOff("theirs to ours", old, s.candidate("new", electorKind, 0))
 	})
 	t.Run("client-go, from ours to theirs by a crash", func(t *testing.T) {
 		t.Parallel()
-		s := stage{t, plane, plane.Namespace(t), 11 * time.Second}
+		s := newStage(t, plane, "my-app-leader", 11*time.Second)
 		fresh := s.candidate("new", electorKind, time.Second)
 		s.await("ours leads", fresh.started)
 		s.cutOff("ours to theirs", fresh, s.candidate("old", clientGoKind, 0))
 	})
 	t.Run("controller-runtime, by a release", func(t *testing.T) {
 		t.Parallel()
-		s := stage{t, plane, plane.Namespace(t), 0}
+		s := newStage(t, plane, "my-operator", 0)
 		old := s.candidate("old", theirs, 200*time.Millisecond)
 		s.await("theirs leads", old.started)
 		fresh := s.candidate("new", ours, 2*time.Second)
@@ -168,14 +194,14 @@ func TestSideBySide_WhatThePageSaysIsSafe(t *testing.T) {
 	})
 	t.Run("controller-runtime, from theirs to ours by a crash", func(t *testing.T) {
 		t.Parallel()
-		s := stage{t, plane, plane.Namespace(t), 7 * time.Second}
+		s := newStage(t, plane, "my-operator", 7*time.Second)
 		old := s.candidate("old", theirs, 200*time.Millisecond)
 		s.await("theirs leads", old.started)
 		s.cutOff("theirs to ours", old, s.candidate("new", ours, 0))
 	})
 	t.Run("controller-runtime, from ours to theirs by a crash", func(t *testing.T) {
 		t.Parallel()
-		s := stage{t, plane, plane.Namespace(t), 7 * time.Second}
+		s := newStage(t, plane, "my-operator", 7*time.Second)
 		fresh := s.candidate("new", ours, time.Second)
 		s.await("ours leads", fresh.started)
 		s.cutOff("ours to theirs", fresh, s.candidate("old", theirs, 0))

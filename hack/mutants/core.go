@@ -22,6 +22,7 @@ var core = []mutant{
 		"	e.trust.Store(nil)\n	w.cancel(cause)", "	w.cancel(cause)", unit("CarriesTermLogger|AForeignHolderEnds")},
 	{"time asleep does not count", "leaderelection/clock.go", "return mono + slept(s.asleep, most)", "_ = most\n	return mono", unit("Stamp_")},
 	{"the work's context is not cancelled", "leaderelection/work.go", "	w.cancel(cause)\n", "", unit("StopsWhenTrustRunsOut")},
+	{"what runs beside a campaign outlives it", "leaderelection/run.go", "	defer leave() // before e.end waits for them\n", "	_ = leave\n", unit("ACompanionIsTold")},
 	{"the requests of a lost term go on", "leaderelection/tenure.go",
 		"	t.cancel()\n	close(t.lost)", "	close(t.lost)", unit("RequestsOfALostTerm")},
 

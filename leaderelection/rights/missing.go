@@ -10,6 +10,8 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
 // Missing asks the API server which rights that the uses need the clientset's own
@@ -64,6 +66,21 @@ func missing(uses Uses, ask func(*authorizationv1.ResourceAttributes) (authoriza
 // preflightTimeout bounds a preflight: it asks a handful of questions.
 const preflightTimeout = 10 * time.Second
 
+// AtStart has an Elector look for rights that are missing when its Run begins, and warn
+// of each in its log:
+//
+//	elector, err := leaderelection.New(config, clientset, callbacks, logger, rights.AtStart(clientset, rights.Uses{}))
+//
+// The Lease of the uses is the Elector's. It holds nothing up, see Preflight, and
+// package manager does it by itself.
+func AtStart(clientset kubernetes.Interface, uses Uses) leaderelection.Option {
+	return leaderelection.WithCompanion(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
+		uses := uses
+		uses.LeaseNamespace, uses.LeaseName = e.Config().LeaseNamespace, e.Config().LeaseName
+		Preflight(ctx, clientset, uses, logger)
+	})
+}
+
 // Preflight looks, beside an election that begins, for rights that are missing, and
 // warns of each:
 //
@@ -71,7 +88,7 @@ const preflightTimeout = 10 * time.Second
 //	err := elector.Run(ctx)
 //
 // It changes nothing and returns after ten seconds at the latest: an election waits
-// for its rights anyway. Package manager does it by itself.
+// for its rights anyway.
 func Preflight(ctx context.Context, clientset kubernetes.Interface, uses Uses, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()

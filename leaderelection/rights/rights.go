@@ -3,7 +3,8 @@
 //
 //	missing, err := rights.Missing(ctx, clientset, rights.Uses{LeaseNamespace: "ns", LeaseName: "my-app-leader"})
 //
-// Command hack/rights prints the Role for kubectl apply.
+// Command hack/rights prints the Role for kubectl apply. An Elector that is made with
+// [AtStart] warns in its log of rights that are missing.
 package rights
 
 import (

@@ -20,7 +20,9 @@
 // What dead leaders left is taken away by the next one. While it leads, it looks
 // every 10 to 30 s whether its own Pod has the label and no other one has, and puts
 // that right. An annotation, the key with "-term" behind it, says which term has set
-// the label, or in which it is over. Before each write but the one that takes the label
+// the label, or in which it is over: it is set with the label, in one request. A label
+// without it, such as one from the template of a Pod, was set by no leader: it stays,
+// and the log says so. Before each write but the one that takes the label
 // from its own Pod it asks its Elector whether it leads.
 //
 // # What it does not promise
@@ -39,7 +41,9 @@
 //     names the version of the Pod that it was decided on, so it fails once the label
 //     was taken away in an orderly stop. After a crash or a loss nothing may have
 //     changed that version: then two Pods have the label until the next leader looks
-//     again, 30 s at the most.
+//     again, 30 s at the most;
+//   - if somebody takes away the annotation of a dead leader's Pod: the label there is
+//     taken for a template's, and stays until somebody takes that away as well.
 //
 // Who must know whether they speak to the leader has it answer with its term, or puts
 // a Fence around what it writes, see package fencing.

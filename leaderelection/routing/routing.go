@@ -20,7 +20,8 @@ import (
 // A Label is the label that a Service finds the leader's Pod by.
 type Label struct {
 	// Key and Value are the label's. They must be of this election alone: from all
-	// other Pods of the namespace that have it, it is taken away. Required.
+	// other Pods of the namespace that a leader has given it, it is taken away. A key
+	// that Pods have from their template does not do; nothing is done to those. Required.
 	Key, Value string
 
 	// PodNamespace and PodName are this process's Pod. Default: POD_NAMESPACE and
@@ -109,11 +110,27 @@ func (l Label) problems() (errs []error) {
 	for _, msg := range utilvalidation.IsValidLabelValue(l.Value) {
 		errs = append(errs, fmt.Errorf("%q is no value for a label: %s", l.Value, msg))
 	}
-	if l.PodName == "" || l.PodNamespace == "" {
-		errs = append(errs, errors.New("this process's Pod is not known: set POD_NAME and POD_NAMESPACE"))
+	if l.Value == "" {
+		errs = append(errs, errors.New(`Value ("") must not be empty: "true" will do`)) //nolint:staticcheck // it is a field's name
 	}
+	errs = append(errs, l.podProblems()...)
 	if l.Patience < 0 {
 		errs = append(errs, fmt.Errorf("Patience (%v) must not be negative: 0 means the default", l.Patience)) //nolint:staticcheck // it is a field's name
+	}
+	return errs
+}
+
+// podProblems names what is wrong with the Pod.
+func (l Label) podProblems() (errs []error) {
+	const remedy = "set POD_NAME and POD_NAMESPACE, from the downward API"
+	if l.PodName == "" || l.PodNamespace == "" {
+		return []error{errors.New("this process's Pod is not known: " + remedy)}
+	}
+	for _, msg := range utilvalidation.IsDNS1123Subdomain(l.PodName) {
+		errs = append(errs, fmt.Errorf("PodName (%q) is no name of a Pod: %s; %s", l.PodName, msg, remedy))
+	}
+	for _, msg := range utilvalidation.IsDNS1123Label(l.PodNamespace) {
+		errs = append(errs, fmt.Errorf("PodNamespace (%q) is no name of a namespace: %s; %s", l.PodNamespace, msg, remedy))
 	}
 	return errs
 }

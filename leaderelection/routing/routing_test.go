@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/routing"
@@ -25,6 +26,23 @@ func TestNew_NamesEverythingThatIsWrong(t *testing.T) {
 	for _, want := range []string{`"a b" is no key`, `"c d" is no value`, "set POD_NAME and POD_NAMESPACE", "Patience (-1ns)", "the clientset is nil"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want it to say %q", err, want)
+		}
+	}
+}
+
+func TestNew_RefusesWhatNoServiceSelectsAndNoPodIsCalled(t *testing.T) {
+	good := routing.Label{Key: "example.com/leader", Value: "true", PodNamespace: "ns", PodName: "my-app-0.x"}
+	for want, change := range map[string]func(*routing.Label){
+		"": func(*routing.Label) {},
+		`Value ("") must not be empty: "true" will do`:   func(l *routing.Label) { l.Value = "" },
+		`PodName ("p q") is no name of a Pod`:            func(l *routing.Label) { l.PodName = "p q" },
+		`PodNamespace ("n.s") is no name of a namespace`: func(l *routing.Label) { l.PodNamespace = "n.s" },
+	} {
+		label := good
+		change(&label)
+		_, err := routing.New(label, fake.NewClientset(), nil)
+		if (want == "") != (err == nil) || err != nil && (strings.Count(err.Error(), "\n") > 0 || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%+v: %v, want it to say %q", label, err, want)
 		}
 	}
 }

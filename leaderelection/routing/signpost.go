@@ -109,6 +109,11 @@ func (t *term) set(ctx context.Context, seen *corev1.Pod) (err error) {
 			}
 		}
 		t.uid, t.may = string(seen.UID), true
+		if err := t.foreign(seen); err != nil && !t.mine {
+			t.spare = true
+			return err
+		}
+		t.mine, t.spare = true, false
 		if seen.Labels[t.label.Key] == t.label.Value && seen.Annotations[t.label.Key+"-term"] == t.token {
 			return nil
 		}
@@ -123,12 +128,29 @@ func (t *term) set(ctx context.Context, seen *corev1.Pod) (err error) {
 	return err
 }
 
-// clear takes the label away from all other Pods, as they were when it looked.
+// foreign returns an error if a Pod has the label and no leader has set it: each sets
+// the annotation in the same request. A ReplicaSet whose selector has the label would
+// lose the Pod without it.
+func (t *term) foreign(pod *corev1.Pod) error {
+	value, labelled := pod.Labels[t.label.Key]
+	if _, set := pod.Annotations[t.label.Key+"-term"]; set || !labelled {
+		return nil
+	}
+	return fmt.Errorf("Pod %q has the label %s=%s, perhaps from its template, and no annotation %s-term, so no leader has set it: it stays; "+ //nolint:staticcheck // a Pod is written so
+		"choose another Key, or take the label away by hand", pod.Name, t.label.Key, value, t.label.Key)
+}
+
+// clear takes the label that a leader has set away from all other Pods, as they were
+// when it looked.
 func (t *term) clear(ctx context.Context, labelled []corev1.Pod) error {
 	var errs []error
 	for i := range labelled {
 		pod := &labelled[i]
 		if t.isOwn(pod) {
+			continue
+		}
+		if err := t.foreign(pod); err != nil {
+			errs = append(errs, err)
 			continue
 		}
 		_, err := t.change(ctx, pod.Name, t.patch(pod.UID, pod.ResourceVersion, nil, nil))
@@ -153,6 +175,9 @@ func (t *term) change(ctx context.Context, name string, patch []byte) (*corev1.P
 // takeAway takes the label away from this process's Pod. A failure is no reason to
 // leave it there as long as the Lease is renewed.
 func (t *term) takeAway() {
+	if t.spare {
+		return
+	}
 	last, end := t.last()
 	defer end()
 	// Always a change, so that a patch that set the label and is late finds another version.

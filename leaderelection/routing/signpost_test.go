@@ -18,7 +18,7 @@ import (
 // A process that was frozen wakes in the middle of a term that is over.
 func TestRouter_WhoDoesNotLeadAnyMoreTakesNoLabelAway(t *testing.T) {
 	label := map[string]string{"example.com/leader": "yes"}
-	pods := fake.NewClientset(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "successor", Labels: label}}).CoreV1().Pods("ns")
+	pods := fake.NewClientset(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "successor", Labels: label, Annotations: map[string]string{"example.com/leader-term": "8"}}}).CoreV1().Pods("ns")
 	elector, err := leaderelection.New(&leaderelection.Config{}, nil, leaderelection.Callbacks{}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func TestRouter_WhoDoesNotLeadAnyMoreTakesNoLabelAway(t *testing.T) {
 // OnStartedLeading may come late to a term whose time was up.
 func TestRouter_ATermThatIsOverWhenItBeginsSendsNothing(t *testing.T) {
 	clientset := fake.NewClientset()
-	r, err := New(Label{Key: "example.com/leader", PodNamespace: "ns", PodName: "late"}, clientset, slog.New(slog.DiscardHandler))
+	r, err := New(Label{Key: "example.com/leader", Value: "yes", PodNamespace: "ns", PodName: "late"}, clientset, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,8 +52,12 @@ func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callba
 // A post is what a Router has to do with one Elector.
 type post struct {
 	*Router
-	current *term  // the last that has begun; guarded by the Router's mutex
-	uid     string // of this process's Pod, once it is known; only the goroutine of the current term uses it
+	current *term // the last that has begun; guarded by the Router's mutex
+
+	// Only the goroutine of the current term uses these.
+	uid   string // of this process's Pod, once it is known
+	mine  bool   // the Pod's label is a leader's: this process has set it, or found it with the annotation
+	spare bool   // the Pod's label was nobody's when it was last looked at: it is not ours to take away
 }
 
 func (p *post) present() *term {

@@ -54,11 +54,12 @@ func NewPods(key, value string) *Pods {
 	return &Pods{key: key, value: value, pods: map[string]*corev1.Pod{}, meet: func(*Request) error { return nil }}
 }
 
-// Put makes a Pod, or another one of its name.
+// Put makes a Pod, or another one of its name: labelled as a leader that died has left
+// it, or without the label.
 func (a *Pods) Put(name string, uid types.UID, labelled bool) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: uid}}
 	if labelled {
-		pod.Labels = map[string]string{a.key: a.value}
+		a.label(pod)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -71,16 +72,45 @@ func (a *Pods) store(pod *corev1.Pod) {
 	a.pods[pod.Name] = pod
 }
 
-// Edit changes the label by hand.
+// PutFromTemplate makes a Pod that has the label from its template, with that value.
+func (a *Pods) PutFromTemplate(name string, uid types.UID, value string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.store(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: uid, Labels: map[string]string{a.key: value}}})
+}
+
+// label labels a Pod as a leader does.
+func (a *Pods) label(pod *corev1.Pod) {
+	metav1.SetMetaDataLabel(&pod.ObjectMeta, a.key, a.value)
+	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, a.key+"-term", "1")
+}
+
+// RemoveAnnotation takes away by hand what says which leader has set the label.
+func (a *Pods) RemoveAnnotation(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	pod := a.pods[name].DeepCopy()
+	delete(pod.Annotations, a.key+"-term")
+	a.store(pod)
+}
+
+// Edit sets the label as the late request of a leader does, or takes it away by hand.
 func (a *Pods) Edit(name string, labelled bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	pod := a.pods[name].DeepCopy()
 	delete(pod.Labels, a.key)
 	if labelled {
-		metav1.SetMetaDataLabel(&pod.ObjectMeta, a.key, a.value)
+		a.label(pod)
 	}
 	a.store(pod)
+}
+
+// Label is the value of a Pod's label, "" if it has none.
+func (a *Pods) Label(name string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pods[name].Labels[a.key]
 }
 
 // Labelled are the names of the Pods that have the label.

@@ -1,0 +1,28 @@
+package migration
+
+import (
+	"log/slog"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/health"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/metrics"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
+)
+
+// onCall makes an elector with what client-go's WatchDog, recorder and metrics were for.
+func onCall(config *leaderelection.Config, clientset kubernetes.Interface, callbacks leaderelection.Callbacks, logger *slog.Logger,
+	recorder resourcelock.EventRecorder, registry *prometheus.Registry, mux *http.ServeMux,
+) (*leaderelection.Elector, error) {
+	h, m := health.New(), metrics.New()
+	registry.MustRegister(m)
+	mux.Handle("/healthz", health.Handler(h.Live))
+	elector, err := leaderelection.New(config, clientset, callbacks, logger,
+		h.Option(), m.Option(), leaderelection.WithEventRecorder(recorder),
+		rights.AtStart(clientset, rights.Uses{Events: true}))
+	return elector, err
+}

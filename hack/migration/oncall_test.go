@@ -1,0 +1,68 @@
+package migration
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+)
+
+func TestOnCall_HasWhatTheyHad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := leaderelectiontest.NewServer()
+		defer server.Close()
+		config := &leaderelection.Config{Enabled: true, Identity: "pod-1", LeaseName: "my-app-leader", LeaseNamespace: "ns", ReleaseOnCancel: true}
+		recorder, registry, mux := record.NewFakeRecorder(10), prometheus.NewRegistry(), http.NewServeMux()
+		var log bytes.Buffer
+		elector, err := onCall(config, server.Client("pod-1").Clientset(), leaderelection.Callbacks{}, slog.New(slog.NewTextHandler(&log, nil)), recorder, registry, mux)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- elector.Run(ctx) }()
+		if event := <-recorder.Events; !strings.Contains(event, "pod-1 became leader") {
+			t.Errorf("the event is %q", event)
+		}
+		answer := httptest.NewRecorder()
+		mux.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/healthz", nil))
+		if answer.Code != http.StatusOK {
+			t.Errorf("/healthz answers %d %s", answer.Code, answer.Body)
+		}
+		if !leads(t, registry) {
+			t.Error("incumbent_leader_election_is_leader is not 1")
+		}
+		synctest.Wait() // it has asked
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(log.String(), "Not all rights of the election are known") { // the in-memory API knows of Leases only
+			t.Errorf("it has not asked for its rights:\n%s", &log)
+		}
+	})
+}
+
+func leads(t *testing.T, registry *prometheus.Registry) bool {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "incumbent_leader_election_is_leader" {
+			return family.GetMetric()[0].GetGauge().GetValue() == 1
+		}
+	}
+	return false
+}
