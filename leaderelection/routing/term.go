@@ -116,10 +116,11 @@ func lossPatience(config leaderelection.Config) time.Duration {
 	return min(2*time.Second, config.Margin()/4)
 }
 
-// last is a context for what remains to be done when the label is to go. It lasts
-// for as long as there is patience, or for a moment after the Lease was lost.
+// last is a context for what remains to be done when the label is to go: while the
+// work goes on, as it does after Withdraw, for as long as there is patience after
+// that, or for a moment after the Lease was lost.
 func (t *term) last() (context.Context, func()) {
-	last, cancel := context.WithTimeout(context.WithoutCancel(t.work), t.patience())
+	last, cancel := context.WithCancel(context.WithoutCancel(t.work))
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
@@ -129,10 +130,12 @@ func (t *term) last() (context.Context, func()) {
 		case <-last.Done():
 			return
 		}
-		for !isLoss(context.Cause(t.work)) && t.isHeld() && wait(last, t.config.Margin()/16) {
+		stop, end := context.WithTimeout(last, t.patience())
+		defer end()
+		for !isLoss(context.Cause(t.work)) && t.isHeld() && wait(stop, t.config.Margin()/16) {
 			continue // nothing tells of a loss that comes after the end
 		}
-		wait(last, lossPatience(t.config))
+		wait(stop, lossPatience(t.config))
 	}()
 	return last, func() { cancel(); <-watched }
 }

@@ -131,3 +131,23 @@ func TestRouter_AConflictIsTriedAgainAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// A process that is about to stop may work on for long, and there may be an outage
+// meanwhile.
+func TestRouter_TakesTheLabelAwayAfterAnOutageWhileItDrains(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.pods.Put("pod-a", "1", false)
+		a := w.lead("pod-a")
+		synctest.Wait()
+		w.wantLabelled("at the beginning", "pod-a")
+		w.pods.During(func(*routingtest.Request) error { return routingtest.Broken() })
+		a.router.Withdraw()
+		time.Sleep(time.Minute)
+		w.pods.During(func(*routingtest.Request) error { return nil })
+		time.Sleep(2 * time.Second)
+		w.wantLabelled("after the outage")
+		if !a.IsLeader() {
+			t.Error("it does not lead any more")
+		}
+	})
+}
