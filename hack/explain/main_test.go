@@ -276,6 +276,7 @@ func TestCodeOf_ClaimsWhatIsKnown(t *testing.T) {
 		{explain.Answer{State: explain.Led, Certain: true}, somebodyLeads},
 		{explain.Answer{State: explain.Late}, somebodyLeads},
 		{explain.Answer{State: explain.Led, Lost: true}, cannotTell},
+		{explain.Answer{State: explain.Held}, cannotTell},
 		{explain.Answer{State: explain.Free, Certain: true}, nobodyLeads},
 		{explain.Answer{State: explain.Absent, Lost: true}, cannotTell},
 		{explain.Answer{State: explain.Lapsed, Certain: true}, nobodyLeads},

@@ -70,5 +70,7 @@ var others = []mutant{
 	{"explain waits for a silent watch", "leaderelection/explain/seen.go", "due := s.heard.Add(Patience / 2)", "due := s.heard.Add(time.Hour)", explained},
 	{"explain ends another's term", "leaderelection/explain/explain.go",
 		"a.Since != nil && a.Terms[last].Acquired.Equal(*a.Since) {", "true {", explained},
+	{"explain goes by a clock that is ahead", "leaderelection/explain/held.go", "case last == nil || last.Sub(s.since) > skew:", "case last == nil:", explained},
+	{"explain's exit code calls every holder a leader", "hack/explain/follow.go", "a.State == explain.Held || ", "", []string{"./hack/explain", "-run", "TestCodeOf"}},
 	{"a process's first increase is not seen", "leaderelection/metrics/metrics.go", "		m.terms.WithLabelValues(namespace, name, after)\n", "		_ = after\n", measures},
 }

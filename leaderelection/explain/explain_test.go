@@ -65,7 +65,8 @@ func TestExplain_StateAndEarliestClaim(t *testing.T) {
 		{"lapsed by its own clock", 100, []look{{lease("a", 0, 2), 100}}, explain.Lapsed, false, 17, "to be certain watch for 15s"},
 		{"lapsed, and watched for long", 115, []look{{lease("a", 0, 2), 100}, {lease("a", 0, 2), 115}}, explain.Lapsed, true, 17, "a has not renewed"},
 		{"a clock that is behind", 102, []look{{lease("a", 0, 2), 100}, {lease("a", 0, 4), 102}}, explain.Led, true, 117, ""},
-		{"a clock that is ahead", 2, []look{{lease("a", 3600, 3600), 1}}, explain.Led, false, 16, ""},
+		{"a clock that is hardly ahead", 2, []look{{lease("a", 2, 2), 1}}, explain.Led, false, 16, ""},
+		{"a clock that is ahead, and a renewal was seen", 4, []look{{lease("a", 3600, 3600), 1}, {lease("a", 3600, 3602), 3}}, explain.Led, true, 18, ""},
 		{"freed by client-go", 9, []look{{lease("a", 0, 4), 4}, {lease("", 5, 5), 5}}, explain.Free, true, 5, "has released it"},
 		{"deleted while it was held", 6, deleted, explain.Absent, true, 17, "there is no Lease"},
 	} {
@@ -82,6 +83,36 @@ func TestExplain_StateAndEarliestClaim(t *testing.T) {
 	}
 }
 
+// A dead holder's Lease looks the same for as long as his clock was ahead, or for ever
+// if he wrote no time at all.
+func TestExplain_DoesNotCallAliveWhomNothingShowsAlive(t *testing.T) {
+	silent := lease("a", 0, 0)
+	silent.Spec = coordinationv1.LeaseSpec{HolderIdentity: new("a")}
+	for name, l := range map[string]*coordinationv1.Lease{
+		"ahead": lease("a", 1800, 1802), "a little ahead": lease("a", 0, 1.1), "nothing but a holder": silent,
+	} {
+		a := explained(2.5, look{l, 0}, look{l, 2.5})
+		if a.State != explain.Held || a.Certain || a.Nobody() || a.Claim != nil || !strings.Contains(a.Why, "to be certain watch for 15s") {
+			t.Errorf("%s: %+v", name, a)
+		}
+		if a.Renewal.AgeSeconds != nil || a.Renewal.UnchangedSeconds != 2.5 {
+			t.Errorf("%s: the renewal is %+v", name, a.Renewal)
+		}
+		text := a.String()
+		for _, want := range []string{"State      a holds it, and whether it leads is not known\n", "Renewed    not known; not changed for at least 2.5s, lives for 15s without\n"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: it lacks %q:\n%s", name, want, text)
+			}
+		}
+		if a := explained(12, look{l, 0}, look{l, 12}); a.State != explain.Held || a.Certain {
+			t.Errorf("%s, watched for 12 s: %+v", name, a)
+		}
+		if a := explained(15, look{l, 0}, look{l, 15}); a.State != explain.Lapsed || !a.Certain || a.Claim == nil || a.Renewal.AgeSeconds != nil {
+			t.Errorf("%s, watched for 15 s: %+v", name, a)
+		}
+	}
+}
+
 // Silence says nothing of the Lease: its leader may renew it, and nothing reaches us.
 func TestExplain_WithoutContactNothingIsCertain(t *testing.T) {
 	looks := []look{{lease("a", 0, 2), 3}, {lease("a", 0, 4), 4.5}}
@@ -95,8 +126,8 @@ func TestExplain_WithoutContactNothingIsCertain(t *testing.T) {
 		if a.State != before.State || a.Certain || !a.Lost || a.Claim != nil || !strings.Contains(a.Why, "not heard of for 1m36s, since 2026-01-02 12:00:04Z") {
 			t.Errorf("%s: %+v", name, a)
 		}
-		if a.Renewal != nil && a.Renewal.AgeSeconds != before.Renewal.AgeSeconds {
-			t.Errorf("%s: the age grew to %v s without contact", name, a.Renewal.AgeSeconds)
+		if a.Renewal != nil && *a.Renewal.AgeSeconds != *before.Renewal.AgeSeconds {
+			t.Errorf("%s: the age grew to %v s without contact", name, *a.Renewal.AgeSeconds)
 		}
 		if text := a.String(); !strings.Contains(text, "State      not heard of since 2026-01-02 12:00:04Z; then: "+before.Summary()) {
 			t.Errorf("%s:\n%s", name, text)
@@ -107,13 +138,13 @@ func TestExplain_WithoutContactNothingIsCertain(t *testing.T) {
 func TestExplain_AfterContactWasLostItStartsAfresh(t *testing.T) {
 	looks := []look{{lease("a", 0, 2), 3}, {lease("a", 0, 4), 5}, {lease("a", 0, 6), 7}, {lease("a", 0, 98), 100}}
 	a := explained(101, looks...)
-	if a.State != explain.Led || a.Certain || a.Lost || a.Renewal.AgeSeconds != 2 || a.Renewal.EverySeconds != 2 {
+	if a.State != explain.Led || a.Certain || a.Lost || *a.Renewal.AgeSeconds != 2 || a.Renewal.EverySeconds != 2 {
 		t.Errorf("a renewal at an unknown time: %+v, %+v", a, a.Renewal)
 	}
 	if a := explained(103, append(looks, look{lease("a", 0, 100), 102})...); !a.Certain || a.Renewal.EverySeconds != 2 {
 		t.Errorf("the next one: %+v, %+v", a, a.Renewal)
 	}
-	if a := explained(101, append(looks[:3:3], look{lease("a", 0, 6), 100})...); a.State != explain.Lapsed || !a.Certain || a.Renewal.AgeSeconds != 93 {
+	if a := explained(101, append(looks[:3:3], look{lease("a", 0, 6), 100})...); a.State != explain.Lapsed || !a.Certain || *a.Renewal.AgeSeconds != 93 {
 		t.Errorf("no renewal in all that time: %+v, %+v", a, a.Renewal)
 	}
 }
@@ -122,7 +153,7 @@ func TestExplain_AfterContactWasLostItStartsAfresh(t *testing.T) {
 func TestSeen_AReadTellsOfTheTimeWhenItWasSent(t *testing.T) {
 	renewed := lease("a", 0, 4)
 	seen := explain.Seen{}.After(lease("a", 0, 2), at(3)).After(renewed, at(4)).AfterRead(renewed, at(18.9), at(21))
-	if a := explain.Explain(seen, at(21)); a.State != explain.Late || a.Renewal.AgeSeconds != 14.9 {
+	if a := explain.Explain(seen, at(21)); a.State != explain.Late || *a.Renewal.AgeSeconds != 14.9 {
 		t.Errorf("%+v, %+v", a, a.Renewal)
 	}
 }

@@ -27,6 +27,8 @@ func (a Answer) Summary() string {
 		if a.Heir != "" {
 			fmt.Fprintf(&b, ", heir %s", printable(a.Heir))
 		}
+	case Held:
+		fmt.Fprintf(&b, "%s holds it, and whether it leads is not known", printable(a.Leader))
 	case Lapsed:
 		fmt.Fprintf(&b, "nobody leads: %s has lapsed", printable(a.Leader))
 	case Unknown:
@@ -34,7 +36,7 @@ func (a Answer) Summary() string {
 	default:
 		fmt.Fprintf(&b, "nobody leads: the Lease is %s", a.State)
 	}
-	if !a.Certain && !a.Lost {
+	if !a.Certain && !a.Lost && a.State != Held {
 		b.WriteString(" (by its own clock)")
 	}
 	return b.String()
@@ -130,7 +132,11 @@ func (l lines) text(indent string) string {
 
 // String says when and how often.
 func (r Renewal) String() string {
-	text := fmt.Sprintf("%v ago, lives for %v without", rounded(fromSeconds(r.AgeSeconds)), fromSeconds(r.LeaseDurationSeconds))
+	text := fmt.Sprintf("not known; not changed for at least %v", rounded(fromSeconds(r.UnchangedSeconds)))
+	if r.AgeSeconds != nil {
+		text = fmt.Sprintf("%v ago", rounded(fromSeconds(*r.AgeSeconds)))
+	}
+	text += fmt.Sprintf(", lives for %v without", fromSeconds(r.LeaseDurationSeconds))
 	if r.EverySeconds > 0 {
 		text += fmt.Sprintf(", renewed every %v at the slowest", rounded(fromSeconds(r.EverySeconds)))
 	}
