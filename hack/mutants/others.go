@@ -71,6 +71,8 @@ var others = []mutant{
 	{"explain ends another's term", "leaderelection/explain/explain.go",
 		"a.Since != nil && a.Terms[last].Acquired.Equal(*a.Since) {", "true {", explained},
 	{"explain goes by a clock that is ahead", "leaderelection/explain/held.go", "case last == nil || last.Sub(s.since) > skew:", "case last == nil:", explained},
+	{"explain says nothing of a former holder", "leaderelection/explain/seen.go", "next.former = former{", "_ = former{", explained},
+	{"explain takes a Lease that was taken for one that was released", "leaderelection/explain/seen.go", "t.End == mark.Freed) &&", "t.End != mark.Freed) &&", explained},
 	{"explain's exit code calls every holder a leader", "hack/explain/follow.go", "a.State == explain.Held || ", "", []string{"./hack/explain", "-run", "TestCodeOf"}},
 	{"a process's first increase is not seen", "leaderelection/metrics/metrics.go", "		m.terms.WithLabelValues(namespace, name, after)\n", "		_ = after\n", measures},
 }

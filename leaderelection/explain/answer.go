@@ -67,8 +67,10 @@ type Answer struct {
 	Version     string `json:"resourceVersion,omitempty"`
 	Transitions int32  `json:"transitions"`
 
-	// Notes are what else is odd.
-	Notes []string `json:"notes,omitempty"`
+	// Notes are what else is odd, as that another one than the Leader may be at work.
+	// Of these, steady is what does not run with the time.
+	Notes  []string `json:"notes,omitempty"`
+	steady []string
 
 	// Rights and Fences are filled in by those who have asked the API server.
 	Rights *Rights `json:"rights,omitempty"`

@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ func Explain(s Seen, now time.Time) Answer {
 		return a
 	case s.lease == nil:
 		a.absent(s)
+		a.formerly(s)
 		a.lost(s)
 		return a
 	}
@@ -38,6 +40,7 @@ func Explain(s Seen, now time.Time) Answer {
 	} else {
 		a.held(s)
 	}
+	a.formerly(s)
 	a.lost(s)
 	if s.lease.Spec.Strategy != nil {
 		a.note("the API server chooses the leader (strategy %q): coordinated leader election", *s.lease.Spec.Strategy)
@@ -47,6 +50,18 @@ func Explain(s Seen, now time.Time) Answer {
 
 func (a *Answer) note(format string, args ...any) {
 	a.Notes = append(a.Notes, fmt.Sprintf(format, args...))
+	a.steady = append(a.steady, timeless(format, args...))
+}
+
+// timeless is that text without durations, which change while nothing happens.
+func timeless(format string, args ...any) string {
+	args = slices.Clone(args)
+	for i := range args {
+		if _, runs := args[i].(time.Duration); runs {
+			args[i] = time.Duration(0)
+		}
+	}
+	return fmt.Sprintf(format, args...)
 }
 
 // lost takes back what may not be so any more.
@@ -88,7 +103,7 @@ func (a *Answer) free(s Seen) {
 // protect takes in that who saw a holder whose Lease is gone waits until his time
 // has run out.
 func (a *Answer) protect(s Seen) {
-	if a.Claim != nil && !s.protected.IsZero() && s.protected.After(a.Claim.From) {
+	if !s.protected.IsZero() && s.protected.After(a.Claim.From) {
 		a.Claim = &Claim{From: s.protected, Note: "by those who saw the Lease before it was deleted; others may at once"}
 	}
 }

@@ -113,6 +113,55 @@ func TestExplain_DoesNotCallAliveWhomNothingShowsAlive(t *testing.T) {
 	}
 }
 
+// Who leads by the Lease need not be the only one at work.
+func TestExplain_SaysThatTwoMayBeAtWork(t *testing.T) {
+	remade, emptied, told := lease("b", 3, 3), lease("", 3, 3), lease("b", 3, 3)
+	remade.UID = "2"
+	told.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/terms": `[{"holder":"a","acquired":"2026-01-02T12:00:00.000000Z","end":"released"}]`}
+	lapsed := told.DeepCopy()
+	lapsed.Annotations["incumbent.haproxy-template-ic.github.io/terms"] = strings.Replace(told.Annotations["incumbent.haproxy-template-ic.github.io/terms"], "released", "lapsed", 1)
+	a, b := []look{{lease("a", 0, 0), 0}, {lease("a", 0, 2), 2}}, lease("b", 3, 3)
+	const want = "a was not seen to release it and may be at work until 2026-01-02 12:00:17Z"
+	for _, tc := range []struct {
+		name  string
+		note  bool
+		now   float64
+		looks []look
+	}{
+		{"b is written over it", true, 3, append(a, look{b, 3})},
+		{"b is written over it, and its own history says that a has lapsed", true, 3, append(a, look{lapsed, 3})},
+		{"it was deleted", true, 3, append(a, look{nil, 3})},
+		{"it was deleted, and b makes it", true, 4, append(a, look{nil, 3}, look{remade, 4})},
+		{"it was deleted and made by b unseen", true, 4, append(a, look{remade, 4})},
+		{"b has left again", true, 4, append(a, look{b, 3}, look{emptied, 4})},
+		{"a has released it", false, 4, append(a, look{emptied, 3}, look{b, 4})},
+		{"a has released it, as the Lease says", false, 4, append(a, look{told, 4})},
+		{"a's time has run out since", false, 17, append(a, look{b, 3}, look{b, 17})},
+		{"a had lapsed", false, 18, append(a, look{b, 18})},
+		{"a had lapsed by its own clock", false, 102, []look{{lease("a", 0, 2), 100}, {lease("b", 101, 101), 101}}},
+	} {
+		notes := strings.Join(explained(tc.now, tc.looks...).Notes, "\n")
+		if strings.Contains(notes, want) != tc.note || strings.Contains(notes, "at work") != tc.note {
+			t.Errorf("%s: the notes are %q", tc.name, notes)
+		}
+	}
+	if notes := explained(4, append(a, look{b, 3}, look{lease("a", 4, 4), 4})...).Notes; len(notes) != 1 || !strings.HasPrefix(notes[0], "b was not seen") {
+		t.Errorf("a is back: the notes are %q", notes)
+	}
+	before, after := explained(2, a...), explained(3, append(a, look{b, 3})...)
+	if update := after.Update(before); !strings.Contains(update, want) {
+		t.Errorf("the update does not say so:\n%s", update)
+	}
+	later := explained(18, append(a, look{b, 3}, look{lease("b", 3, 17), 17})...)
+	if update := later.Update(after); !strings.Contains(update, "No longer  "+want) {
+		t.Errorf("the update does not take it back:\n%s", update)
+	}
+	after.Notes, after.At = []string{"as it was read from elsewhere"}, at(5)
+	if update := after.Update(before); !strings.Contains(update, "elsewhere") {
+		t.Errorf("an answer with another's notes:\n%s", update)
+	}
+}
+
 // Silence says nothing of the Lease: its leader may renew it, and nothing reaches us.
 func TestExplain_WithoutContactNothingIsCertain(t *testing.T) {
 	looks := []look{{lease("a", 0, 2), 3}, {lease("a", 0, 4), 4.5}}

@@ -27,7 +27,7 @@ func (a *Answer) held(s Seen) {
 	if known {
 		a.Renewal.AgeSeconds = new(seconds(age))
 	}
-	a.Claim = &Claim{From: s.heard.Add(duration - age), Note: "if it is not renewed any more"}
+	a.Claim = &Claim{From: s.expires(), Note: "if it is not renewed any more"}
 	switch {
 	case age >= duration:
 		a.lapsed(duration, age)
@@ -42,7 +42,6 @@ func (a *Answer) held(s Seen) {
 	default:
 		a.State = Led
 	}
-	a.protect(s)
 }
 
 func (a *Answer) lapsed(duration, age time.Duration) {
@@ -58,6 +57,13 @@ func (a *Answer) lapsed(duration, age time.Duration) {
 	// Without an acquireTime the last term in the history is another one's.
 	if last := len(a.Terms) - 1; last >= 0 && a.Since != nil && a.Terms[last].Acquired.Equal(*a.Since) {
 		a.Terms[last].End, a.Terms[last].Renewed = mark.Lapsed, a.Renewal.Last
+	}
+}
+
+// formerly notes who may be at work beside whom the Lease names.
+func (a *Answer) formerly(s Seen) {
+	if f := s.former; f.name != "" && f.name != holderOf(s.lease) && f.until.After(a.At) {
+		a.note("%s was not seen to release it and may be at work until %s", name(f.name), clock(f.until))
 	}
 }
 

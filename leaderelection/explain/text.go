@@ -78,18 +78,44 @@ func (a Answer) Update(before Answer) string {
 	a.around(&around)
 	before.around(&aroundBefore)
 	moved := !slices.Equal(around, aroundBefore)
-	if a.Summary() == before.Summary() && !moved {
+	if a.Summary() == before.Summary() && !moved && slices.Equal(a.lasting(), before.lasting()) {
 		return ""
 	}
 	a.why(&l)
 	if a.Nobody() || a.State == Late {
 		a.claimable(&l)
 	}
+	for _, note := range a.notesBeyond(before) {
+		l.add("Note", printable(note))
+	}
+	for _, note := range before.notesBeyond(a) {
+		l.add("No longer", printable(note))
+	}
 	if moved {
 		l = append(l, around...)
 	}
 	at := a.At.UTC().Format("15:04:05.000") + "  "
 	return at + a.Summary() + "\n" + l.text(strings.Repeat(" ", len(at)))
+}
+
+// lasting are the notes without what runs with the time, which only those know who
+// have made the Answer.
+func (a Answer) lasting() []string {
+	if len(a.steady) != len(a.Notes) {
+		return a.Notes
+	}
+	return a.steady
+}
+
+// notesBeyond are the notes that the other one does not have.
+func (a Answer) notesBeyond(other Answer) []string {
+	var found []string
+	for i, note := range a.lasting() {
+		if !slices.Contains(other.lasting(), note) {
+			found = append(found, a.Notes[i])
+		}
+	}
+	return found
 }
 
 func (a Answer) why(l *lines) {
@@ -187,14 +213,28 @@ func fromSeconds(s float64) time.Duration { return time.Duration(s * float64(tim
 // printable is text that a terminal shows as it is; text with anything else in it,
 // quoted. It is cut where it is longer than anybody reads.
 func printable(text string) string {
-	const most = 1000
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "..."
-	}
+	text = cut(text, 1000)
 	for _, r := range text {
 		if r == utf8.RuneError || !strconv.IsPrint(r) {
 			return strconv.QuoteToASCII(text)
 		}
 	}
 	return text
+}
+
+// name is an identity as part of a sentence, which is to be read to its end: that of
+// a Pod and a UUID is whole.
+func name(identity string) string {
+	whole := cut(identity, 300)
+	if text := printable(whole); text == whole {
+		return text
+	}
+	return printable(cut(identity, 60)) // quoted, a byte may take six
+}
+
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
 }
