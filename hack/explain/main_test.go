@@ -250,16 +250,6 @@ func awaitAnswer(t *testing.T, answers *json.Decoder, wanted func(explain.Answer
 	}
 }
 
-func TestRun_NamesWhatIsWrong(t *testing.T) {
-	for args, want := range map[string]string{
-		"": "one Lease", "a b": `"a b"`, "-o yaml a": `-o ("yaml")`, "a -o yaml": `-o ("yaml")`, "a -events": "-service-account", "-kubeconfig " + os.DevNull + "x a": "no such file",
-	} {
-		if code, err := run(t.Context(), strings.Fields(args), io.Discard, io.Discard); code != cannotTell || err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %d, %v, want it to say %q", args, code, err, want)
-		}
-	}
-}
-
 func TestRun_HelpIsNoFailure(t *testing.T) {
 	var help strings.Builder
 	if code, err := run(t.Context(), []string{"-h"}, io.Discard, &help); code != 0 || err != nil || !strings.Contains(help.String(), "-service-account") {

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"io"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestRun_NamesWhatIsWrong(t *testing.T) {
+	for args, want := range map[string]string{
+		"": "one Lease", "a b": `"a b"`, "-o yaml a": `-o ("yaml")`, "a -o yaml": `-o ("yaml")`, "a -events": "-service-account", "-kubeconfig " + os.DevNull + "x a": "no such file",
+		"-n a b/c":                 `-n ("a") and the Lease ("b/c") name two namespaces`,
+		"/x":                       `the namespace of the Lease ("/x") is missing`,
+		"b/":                       `the name of the Lease ("b/") is missing`,
+		"lease/":                   `the name of the Lease ("lease/") is missing`,
+		"a/b/c":                    `the name of the Lease ("a/b/c") cannot be: a lowercase RFC 1123 subdomain`,
+		"My_App":                   `the name of the Lease ("My_App") cannot be: a lowercase RFC 1123 subdomain`,
+		"a.b/c":                    `the namespace of the Lease ("a.b/c") cannot be: must not contain dots`,
+		"-n a.b c":                 `-n ("a.b") cannot be`,
+		"a -wait -3s":              "-wait (-3s) must not be negative",
+		"a -w -wait 3s":            "-wait (3s) is for one answer, and -w goes on",
+		"a -service-account b/c/d": `the name of -service-account ("b/c/d") cannot be`,
+		"a -service-account ns/":   `the name of -service-account ("ns/") is missing`,
+		"a -service-account /x":    `the namespace of -service-account ("/x") is missing`,
+		"a -service-account x -events -pod-namespace A": `-pod-namespace ("A") cannot be`,
+	} {
+		if code, err := run(t.Context(), strings.Fields(args), io.Discard, io.Discard); code != cannotTell || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %d, %v, want it to say %q", args, code, err, want)
+		}
+	}
+}
+
+func TestParse_TakesALeaseAsKubectlDoes(t *testing.T) {
+	for args, want := range map[string]string{
+		"foo": "/foo", "-n ns foo": "ns/foo", "ns/foo": "ns/foo", "-n ns ns/foo": "ns/foo",
+		"lease/foo": "/foo", "-n ns lease/foo": "ns/foo", "leases/foo -n ns": "ns/foo", "lease.coordination.k8s.io/foo": "/foo",
+		"leases.v1.coordination.k8s.io/foo": "/foo", "-n lease foo": "lease/foo", "-n lease lease/foo": "lease/foo",
+	} {
+		o, err := parse(strings.Fields(args), io.Discard)
+		if err != nil {
+			t.Errorf("%q: %v", args, err)
+		} else if got := o.namespace + "/" + o.name; got != want {
+			t.Errorf("%q is %q, want %q", args, got, want)
+		}
+	}
+}
