@@ -51,6 +51,7 @@ func TestRun_OnARealControlPlane(t *testing.T) {
 	})
 	t.Run("an Elector's Lease", func(t *testing.T) { explainsAnElector(t, cp) })
 	t.Run("controller-runtime's Lease", func(t *testing.T) { explainsControllerRuntime(t, cp) })
+	t.Run("there is no namespace", func(t *testing.T) { missesTheNamespace(t, cp) })
 	t.Run("contact is lost", func(t *testing.T) { losesContact(t, cp) })
 }
 
@@ -129,6 +130,24 @@ func explainsControllerRuntime(t *testing.T, cp *envtest.ControlPlane) {
 	}
 	if code, text = call(t, "-kubeconfig", config, lease); code != nobodyLeads || !strings.Contains(text, "the Lease is free") {
 		t.Errorf("after it has left: %d\n%s", code, text)
+	}
+}
+
+// A misspelt namespace is no free Lease; who may not read namespaces is told nothing
+// of them.
+func missesTheNamespace(t *testing.T, cp *envtest.ControlPlane) {
+	code, text := call(t, "-kubeconfig", kubeconfig(t, cp), "-n", "nons", "foo")
+	if code != nobodyLeads || !strings.Contains(text, "Why        there is no namespace nons: is its name right?\n") || strings.Contains(text, "Claimable") {
+		t.Errorf("%d\n%s", code, text)
+	}
+	namespace := cp.Namespace(t)
+	reader := cp.Client("reader", envtest.AsUser(cp.User(t, "reader", namespace,
+		rbacv1.PolicyRule{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"get"}})))
+	defer reader.Close()
+	answers, stop := followed(t, reader.Clientset(), namespace+"/foo", func(error) {})
+	defer stop()
+	if a := awaitAnswer(t, answers, func(explain.Answer) bool { return true }); a.NamespaceAbsent || a.Claim == nil {
+		t.Errorf("who may not read the namespace is told %+v", a)
 	}
 }
 

@@ -72,6 +72,10 @@ type Answer struct {
 	Notes  []string `json:"notes,omitempty"`
 	steady []string
 
+	// NamespaceAbsent is whether not even the Lease's namespace is there, if somebody
+	// has asked, see [Answer.LacksNamespace].
+	NamespaceAbsent bool `json:"namespaceAbsent,omitempty"`
+
 	// Rights and Fences are filled in by those who have asked the API server.
 	Rights *Rights `json:"rights,omitempty"`
 	Fences *Fences `json:"fences,omitempty"`

@@ -2,6 +2,8 @@ package explain
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -18,7 +20,7 @@ import (
 // LookForFences asks the API server for the policies that guard a Lease's leader. It
 // takes the rights to list them and their bindings. It returns after ten seconds at
 // the latest.
-func LookForFences(ctx context.Context, clientset kubernetes.Interface, namespace, name string) Fences {
+func LookForFences(ctx context.Context, clientset kubernetes.Interface, namespace, lease string) Fences {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	f := Fences{At: time.Now()}
@@ -33,20 +35,41 @@ func LookForFences(ctx context.Context, clientset kubernetes.Interface, namespac
 		f.Problem = problem(err)
 		return f
 	}
-	lease := metav1.ObjectMeta{Namespace: namespace, Name: name}
+	meta := metav1.ObjectMeta{Namespace: namespace, Name: lease}
 	if selects(bindings.Items) {
-		stored, err := clientset.CoordinationV1().Leases(namespace).Get(ctx, name, metav1.GetOptions{})
+		stored, err := clientset.CoordinationV1().Leases(namespace).Get(ctx, lease, metav1.GetOptions{})
 		switch {
 		case err == nil:
-			lease.Labels = stored.Labels
+			meta.Labels = stored.Labels
 		case !apierrors.IsNotFound(err):
 			f.Problem = problem(err)
 			return f
 		}
 	}
-	f.Found = FencesOf(lease, policies.Items, bindings.Items)
+	f.Found = FencesOf(meta, policies.Items, bindings.Items)
 	f.Unkept = unkept(f.Found, policies.Items, bindings.Items)
 	return f
+}
+
+// NamespaceAbsent asks the API server whether there is no namespace of that name. It
+// answers false as well if that may not be asked. It returns after ten seconds at the
+// latest.
+func NamespaceAbsent(ctx context.Context, clientset kubernetes.Interface, namespace string) bool {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_, err := clientset.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
+	return apierrors.IsNotFound(err)
+}
+
+// LacksNamespace takes in that not even the Lease's namespace was found. It says
+// nothing about a Lease that was seen nevertheless.
+func (a *Answer) LacksNamespace() {
+	if a.State != Absent || a.Lost {
+		return
+	}
+	namespace, _, _ := strings.Cut(a.Lease, "/")
+	a.NamespaceAbsent, a.Claim = true, nil
+	a.Why = fmt.Sprintf("there is no namespace %s: is its name right?", name(namespace))
 }
 
 // selects reports whether the Lease's labels may count.
