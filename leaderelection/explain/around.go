@@ -47,6 +47,11 @@ func LookForFences(ctx context.Context, clientset kubernetes.Interface, namespac
 		}
 	}
 	f.Found = FencesOf(meta, policies.Items, bindings.Items)
+	for i := range f.Found {
+		if namespace, account, known := strings.Cut(f.Found[i].Account, "/"); known {
+			f.Found[i].AccountAbsent = accountAbsent(ctx, clientset, namespace, account)
+		}
+	}
 	f.Unkept = unkept(f.Found, policies.Items, bindings.Items)
 	return f
 }
@@ -89,17 +94,25 @@ func LookIntoRights(ctx context.Context, clientset kubernetes.Interface, namespa
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	r := Rights{At: time.Now(), Account: namespace + "/" + account, Needs: needsOf(uses)}
-	_, err := clientset.CoreV1().ServiceAccounts(namespace).Get(ctx, account, metav1.GetOptions{})
-	r.Absent = apierrors.IsNotFound(err)
+	r.Absent = accountAbsent(ctx, clientset, namespace, account)
+	_, err := clientset.CoordinationV1().Leases(uses.LeaseNamespace).Get(ctx, uses.LeaseName, metav1.GetOptions{})
+	exists := err == nil
 	missing, err := rights.MissingOf(ctx, clientset, namespace, account, uses)
 	if err != nil {
 		r.Problem = problem(err)
 		return r
 	}
 	for _, right := range missing {
-		r.Missing = append(r.Missing, right.String()+": "+right.Without)
+		r.Missing = append(r.Missing, right.String()+": "+consequence(right, exists))
 	}
 	return r
+}
+
+// accountAbsent reports whether there is no such service account, if that may be
+// asked.
+func accountAbsent(ctx context.Context, clientset kubernetes.Interface, namespace, account string) bool {
+	_, err := clientset.CoreV1().ServiceAccounts(namespace).Get(ctx, account, metav1.GetOptions{})
+	return apierrors.IsNotFound(err)
 }
 
 func problem(err error) string {

@@ -77,6 +77,9 @@ func (a *Answer) lost(s Seen) {
 func (a *Answer) absent(s Seen) {
 	a.State, a.Claim = Absent, &Claim{From: s.since}
 	a.Why = "there is no Lease: no candidate has run here yet, none may create it, or somebody has deleted it"
+	if s.deleted {
+		a.Why = fmt.Sprintf("the Lease was deleted, at %s or shortly before, and nobody has made it again: no candidate runs, or none may create it", clock(s.since))
+	}
 	a.protect(s)
 }
 
@@ -88,7 +91,7 @@ func (a *Answer) free(s Seen) {
 	case mark.IsReleased(s.lease):
 		a.Why = "its leader has stopped its work and released it, and nobody has claimed it since"
 		if a.Heir != "" {
-			a.Claim.Note = "by the heir; the others hesitate for up to half a second"
+			a.Claim.Note = fmt.Sprintf("by the heir, %s; the others hesitate for up to half a second", name(a.Heir))
 		}
 	default:
 		a.Why = "its leader has released it or somebody has emptied it, and nobody has claimed it since"

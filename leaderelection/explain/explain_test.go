@@ -68,7 +68,7 @@ func TestExplain_StateAndEarliestClaim(t *testing.T) {
 		{"a clock that is hardly ahead", 2, []look{{lease("a", 2, 2), 1}}, explain.Led, false, 16, ""},
 		{"a clock that is ahead, and a renewal was seen", 4, []look{{lease("a", 3600, 3600), 1}, {lease("a", 3600, 3602), 3}}, explain.Led, true, 18, ""},
 		{"freed by client-go", 9, []look{{lease("a", 0, 4), 4}, {lease("", 5, 5), 5}}, explain.Free, true, 5, "has released it"},
-		{"deleted while it was held", 6, deleted, explain.Absent, true, 17, "there is no Lease"},
+		{"deleted while it was held", 6, deleted, explain.Absent, true, 17, "the Lease was deleted"},
 	} {
 		a := explained(tc.now, tc.looks...)
 		if a.State != tc.state || a.Certain != tc.certain || !strings.Contains(a.Why, tc.why) || (a.Why == "") != (tc.why == "") {
@@ -159,6 +159,44 @@ func TestExplain_SaysThatTwoMayBeAtWork(t *testing.T) {
 	after.Notes, after.At = []string{"as it was read from elsewhere"}, at(5)
 	if update := after.Update(before); !strings.Contains(update, "elsewhere") {
 		t.Errorf("an answer with another's notes:\n%s", update)
+	}
+}
+
+func TestExplain_NamesTheHeirWhoMayClaim(t *testing.T) {
+	released := lease("", 0, 0)
+	released.Annotations = map[string]string{
+		"incumbent.haproxy-template-ic.github.io/heir":     "1767355200000000 0 1 pod-2",
+		"incumbent.haproxy-template-ic.github.io/released": "1767355200000000",
+	}
+	if text := explained(1, look{released, 1}).String(); !strings.Contains(text, "by the heir, pod-2; the others hesitate") {
+		t.Errorf("it says:\n%s", text)
+	}
+}
+
+func TestExplain_KnowsThatADeletedLeaseWasThere(t *testing.T) {
+	for _, looks := range [][]look{
+		{{lease("a", 0, 0), 0}, {nil, 5}}, {{lease("a", 0, 0), 0}, {nil, 5}, {nil, 7}}, {{lease("", 0, 0), 0}, {nil, 5}},
+	} {
+		if a := explained(7, looks...); !strings.HasPrefix(a.Why, "the Lease was deleted, at 2026-01-02 12:00:05Z or shortly before") {
+			t.Errorf("it says %q", a.Why)
+		}
+	}
+	if a := explained(7, look{nil, 0}, look{lease("a", 0, 0), 1}, look{nil, 5}); !strings.Contains(a.Why, "was deleted") {
+		t.Errorf("it says %q", a.Why)
+	}
+}
+
+// A sentence is read to its end, however long the name in it is.
+func TestExplain_ANameLeavesRoomForTheReason(t *testing.T) {
+	for name, holder := range map[string]string{"long": strings.Repeat("a", 1500), "odd": strings.Repeat("\x00\U0001f600", 300)} {
+		a := explained(20, look{lease(holder, 0, 2), 2}, look{lease(holder, 0, 4), 4}, look{lease(holder, 0, 4), 20})
+		if text := a.String(); !strings.Contains(text, "or none may update the Lease or reach the API server") || a.Leader != holder {
+			t.Errorf("%s:\n%s", name, text)
+		}
+	}
+	whole := "pod-" + strings.Repeat("a", 249) + "_01234567-89ab-cdef-0123-456789abcdef"
+	if text := explained(1, look{lease(whole, 0, 0), 1}).String(); !strings.Contains(text, whole+" leads") {
+		t.Errorf("a Pod's name and a UUID are cut:\n%s", text)
 	}
 }
 

@@ -38,7 +38,7 @@ func full(holder string, acquired, renewed float64) explain.Seen {
 func surrounded(a explain.Answer) explain.Answer {
 	a.Rights = &explain.Rights{At: at(1), Account: "ns/operator", Absent: true, Needs: []string{"campaign"}, Missing: []string{"update leases: it cannot claim"}, Problem: "not known"}
 	a.Fences = &explain.Fences{At: at(1), Unkept: true, Problem: "not known", Found: []explain.Fence{{
-		Policy: "policy", Binding: "binding", Incumbent: true, Account: "ns/operator", Enforced: true, IgnoresErrors: true, OpenWithoutLease: true,
+		Policy: "policy", Binding: "binding", Incumbent: true, Account: "ns/operator", AccountAbsent: true, Enforced: true, IgnoresErrors: true, OpenWithoutLease: true,
 		ByPod: true, ByTerm: true, Resources: []string{"configmaps"}, Limits: []string{"with exceptions"},
 	}}}
 	return a

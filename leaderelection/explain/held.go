@@ -34,11 +34,11 @@ func (a *Answer) held(s Seen) {
 	case !known:
 		a.State, a.Claim = Held, nil
 		a.Why = fmt.Sprintf("no change was seen, and its renewTime does not tell whether %s is alive: it is missing or ahead of our clock; "+
-			"to be certain watch for %v", a.Leader, duration)
+			"to be certain watch for %v", name(a.Leader), duration)
 	case age >= lateAfter(duration):
 		a.State = Late
 		a.Why = fmt.Sprintf("%s has not renewed for %v of %v: it cannot reach the API server, may not update the Lease, or is gone",
-			a.Leader, rounded(age), duration)
+			name(a.Leader), rounded(age), duration)
 	default:
 		a.State = Led
 	}
@@ -49,11 +49,11 @@ func (a *Answer) lapsed(duration, age time.Duration) {
 	a.Claim.Note = fmt.Sprintf("by a candidate that has watched it for %v; one that starts now waits for that long first", duration)
 	if !a.Certain {
 		a.Why = fmt.Sprintf("by its own clock %s has not renewed for %v, longer than its LeaseDuration (%v); if its clock is behind it may still lead: "+
-			"to be certain watch for %[3]v", a.Leader, rounded(age), duration)
+			"to be certain watch for %[3]v", name(a.Leader), rounded(age), duration)
 		return
 	}
 	a.Why = fmt.Sprintf("%s has not renewed for %v, longer than its LeaseDuration (%v), and nobody else has claimed it: "+
-		"no candidate runs, or none may update the Lease or reach the API server", a.Leader, rounded(age), duration)
+		"no candidate runs, or none may update the Lease or reach the API server", name(a.Leader), rounded(age), duration)
 	// Without an acquireTime the last term in the history is another one's.
 	if last := len(a.Terms) - 1; last >= 0 && a.Since != nil && a.Terms[last].Acquired.Equal(*a.Since) {
 		a.Terms[last].End, a.Terms[last].Renewed = mark.Lapsed, a.Renewal.Last
@@ -96,10 +96,10 @@ func (a *Answer) clocks(s Seen) {
 	ahead, behind := renewed.Sub(s.since), s.since.Sub(*renewed)
 	switch {
 	case ahead > skew:
-		a.note("its renewTime was %v ahead: the clock of %s or ours is wrong", rounded(ahead), a.Leader)
+		a.note("its renewTime was %v ahead: the clock of %s or ours is wrong", rounded(ahead), name(a.Leader))
 	case s.changed && behind > Patience:
-		a.note("its renewTime was already %v old when it was seen: the clock of %s or ours is wrong, or the news was late", rounded(behind), a.Leader)
+		a.note("its renewTime was already %v old when it was seen: the clock of %s or ours is wrong, or the news was late", rounded(behind), name(a.Leader))
 	case a.Since != nil && a.Since.Sub(s.since) > skew:
-		a.note("its acquireTime was %v ahead: the clock of %s or ours is wrong", rounded(a.Since.Sub(s.since)), a.Leader)
+		a.note("its acquireTime was %v ahead: the clock of %s or ours is wrong", rounded(a.Since.Sub(s.since)), name(a.Leader))
 	}
 }

@@ -24,6 +24,7 @@ type Seen struct {
 	changed   bool                  // there was a change at since, not the first look, nor the first one after contact was lost
 	every     time.Duration         // the longest time between two renewals in a row, 0 if none were seen
 	protected time.Time             // until when those who saw the Lease before it was deleted do not claim it
+	deleted   bool                  // there was a Lease before there was none
 	former    former                // who may be at work though the Lease does not name him any more
 }
 
@@ -53,6 +54,7 @@ func (s Seen) AfterRead(lease *coordinationv1.Lease, sent, answered time.Time) S
 	}
 	next := Seen{looked: true, lease: lease, since: answered, heard: sent, protected: s.protected, former: s.former}
 	next.changed = s.looked && !s.Lost(answered)
+	next.deleted = s.looked && lease == nil
 	switch {
 	case !s.looked:
 	case sameTerm(s.lease, lease):

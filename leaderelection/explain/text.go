@@ -17,7 +17,7 @@ func (a Answer) Summary() string {
 	}
 	switch a.State {
 	case Led, Late:
-		fmt.Fprintf(&b, "%s leads", printable(a.Leader))
+		fmt.Fprintf(&b, "%s leads", name(a.Leader))
 		if a.Since != nil {
 			fmt.Fprintf(&b, " since %s", clock(*a.Since))
 		}
@@ -25,12 +25,12 @@ func (a Answer) Summary() string {
 			b.WriteString(", renewal overdue")
 		}
 		if a.Heir != "" {
-			fmt.Fprintf(&b, ", heir %s", printable(a.Heir))
+			fmt.Fprintf(&b, ", heir %s", name(a.Heir))
 		}
 	case Held:
-		fmt.Fprintf(&b, "%s holds it, and whether it leads is not known", printable(a.Leader))
+		fmt.Fprintf(&b, "%s holds it, and whether it leads is not known", name(a.Leader))
 	case Lapsed:
-		fmt.Fprintf(&b, "nobody leads: %s has lapsed", printable(a.Leader))
+		fmt.Fprintf(&b, "nobody leads: %s has lapsed", name(a.Leader))
 	case Unknown:
 		b.WriteString("unknown")
 	default:
@@ -131,13 +131,15 @@ func (a Answer) claimable(l *lines) {
 }
 
 func (a Answer) around(l *lines) {
+	account := ""
 	if a.Rights != nil {
+		account = a.Rights.Account
 		for _, text := range a.Rights.lines() {
 			l.add("Rights", printable(text))
 		}
 	}
 	if a.Fences != nil {
-		for _, text := range a.Fences.lines() {
+		for _, text := range a.Fences.lines(account) {
 			l.add("Fencing", printable(text))
 		}
 	}
@@ -178,7 +180,7 @@ func (t Term) String() string {
 	default:
 		text += strings.Repeat(" ", len(stamp)-1) + "?"
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s  %s %s", text, printable(t.Leader), t.End))
+	return strings.TrimSpace(fmt.Sprintf("%s  %s %s", text, name(t.Leader), t.End))
 }
 
 // String names the elector and the program.
