@@ -76,7 +76,8 @@ func codeOf(a *explain.Answer) int {
 	}
 }
 
-// always tells each change until ctx is done.
+// always tells each change until ctx is done. The code says nothing of the Lease: it
+// was interrupted, as it was meant to be.
 func (t *teller) always(ctx context.Context, follower explain.Follower) (int, error) {
 	if t.around.await(ctx); ctx.Err() != nil {
 		return cannotTell, context.Cause(ctx)
@@ -116,16 +117,13 @@ func (t *teller) tell(a *explain.Answer) error {
 // tellChange tells what is new, if anything is: first everything.
 func (t *teller) tellChange(a *explain.Answer) error {
 	before := t.told
-	update := ""
-	if before != nil {
-		if update = a.Update(*before); update == "" {
-			return nil
-		}
+	if before != nil && a.Same(*before) {
+		return nil
 	}
 	t.told = a
 	if t.json || before == nil {
 		return t.tell(a)
 	}
-	_, err := io.WriteString(t.out, update)
+	_, err := io.WriteString(t.out, a.Update(*before))
 	return err
 }

@@ -11,7 +11,8 @@
 // does, and with 2 if it cannot tell.
 //
 // Followed with -w it says when contact is lost, and declares nobody dead because
-// of that.
+// of that. It goes on until it is interrupted and exits with 0 then, whoever leads;
+// with 2 if the first look at the Lease fails or nobody reads what it writes.
 package main
 
 import (

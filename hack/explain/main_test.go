@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -273,6 +274,29 @@ func TestRun_HelpIsNoFailure(t *testing.T) {
 	var help strings.Builder
 	if code, err := run(t.Context(), []string{"-h"}, io.Discard, &help); code != 0 || err != nil || !strings.Contains(help.String(), "-service-account") {
 		t.Errorf("%d, %v:\n%s", code, err, help.String())
+	}
+}
+
+// Programs that follow a Lease are told of a second term, however soon it comes, and
+// not of renewals.
+func TestTellChange_TellsWhatNoTextShows(t *testing.T) {
+	for _, format := range []bool{true, false} {
+		var out strings.Builder
+		told := &teller{options: &options{json: format}, out: &out}
+		second := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+		first := explain.Answer{State: explain.Led, Certain: true, Leader: "a", Since: &second, Transitions: 1, Version: "1"}
+		renewed, again := first, first
+		renewed.Version, renewed.At = "2", second
+		again.Since, again.Transitions = new(second.Add(time.Millisecond)), 2
+		for i, a := range []explain.Answer{first, renewed, again} {
+			before := out.Len()
+			if err := told.tellChange(&a); err != nil {
+				t.Fatal(err)
+			}
+			if new, want := out.Len() > before, i != 1; new != want {
+				t.Errorf("JSON is %v: answer %d is told: %v, want %v\n%s", format, i, new, want, &out)
+			}
+		}
 	}
 }
 

@@ -68,9 +68,11 @@ type Answer struct {
 	Transitions int32  `json:"transitions"`
 
 	// Notes are what else is odd, as that another one than the Leader may be at work.
-	// Of these, steady is what does not run with the time.
-	Notes  []string `json:"notes,omitempty"`
-	steady []string
+	Notes []string `json:"notes,omitempty"`
+
+	// Of Why and Notes, these are what does not run with the time.
+	steadyWhy   string
+	steadyNotes []string
 
 	// NamespaceAbsent is whether not even the Lease's namespace is there, if somebody
 	// has asked, see [Answer.LacksNamespace].

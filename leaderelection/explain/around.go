@@ -2,7 +2,6 @@ package explain
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -74,7 +73,7 @@ func (a *Answer) LacksNamespace() {
 	}
 	namespace, _, _ := strings.Cut(a.Lease, "/")
 	a.NamespaceAbsent, a.Claim = true, nil
-	a.Why = fmt.Sprintf("there is no namespace %s: is its name right?", name(namespace))
+	a.because("there is no namespace %s: is its name right?", name(namespace))
 }
 
 // selects reports whether the Lease's labels may count.

@@ -3,7 +3,6 @@ package explain
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +20,7 @@ func Explain(s Seen, now time.Time) Answer {
 	}
 	switch {
 	case !s.looked:
-		a.Why = "the Lease was not looked at yet"
+		a.because("the Lease was not looked at yet")
 		return a
 	case s.lease == nil:
 		a.absent(s)
@@ -48,37 +47,21 @@ func Explain(s Seen, now time.Time) Answer {
 	return a
 }
 
-func (a *Answer) note(format string, args ...any) {
-	a.Notes = append(a.Notes, fmt.Sprintf(format, args...))
-	a.steady = append(a.steady, timeless(format, args...))
-}
-
-// timeless is that text without durations, which change while nothing happens.
-func timeless(format string, args ...any) string {
-	args = slices.Clone(args)
-	for i := range args {
-		if _, runs := args[i].(time.Duration); runs {
-			args[i] = time.Duration(0)
-		}
-	}
-	return fmt.Sprintf(format, args...)
-}
-
 // lost takes back what may not be so any more.
 func (a *Answer) lost(s Seen) {
 	if !s.Lost(a.At) {
 		return
 	}
 	a.Lost, a.Certain, a.Claim = true, false, nil
-	a.Why = fmt.Sprintf("not heard of for %v, since %s: the API server cannot be reached or does not answer, or you may not look any more; what is said here was so then",
+	a.because("not heard of for %v, since %s: the API server cannot be reached or does not answer, or you may not look any more; what is said here was so then",
 		rounded(a.At.Sub(s.heard)), clock(s.heard))
 }
 
 func (a *Answer) absent(s Seen) {
 	a.State, a.Claim = Absent, &Claim{From: s.since}
-	a.Why = "there is no Lease: no candidate has run here yet, none may create it, or somebody has deleted it"
+	a.because("there is no Lease: no candidate has run here yet, none may create it, or somebody has deleted it")
 	if s.deleted {
-		a.Why = fmt.Sprintf("the Lease was deleted, at %s or shortly before, and nobody has made it again: no candidate runs, or none may create it", clock(s.since))
+		a.because("the Lease was deleted, at %s or shortly before, and nobody has made it again: no candidate runs, or none may create it", clock(s.since))
 	}
 	a.protect(s)
 }
@@ -87,14 +70,15 @@ func (a *Answer) free(s Seen) {
 	a.State, a.Claim = Free, &Claim{From: s.since}
 	switch {
 	case s.lease.Spec.AcquireTime == nil && s.lease.Spec.RenewTime == nil:
-		a.State, a.Why = Unused, "nobody has ever held it: no candidate runs, or none may update it"
+		a.State = Unused
+		a.because("nobody has ever held it: no candidate runs, or none may update it")
 	case mark.IsReleased(s.lease):
-		a.Why = "its leader has stopped its work and released it, and nobody has claimed it since"
+		a.because("its leader has stopped its work and released it, and nobody has claimed it since")
 		if a.Heir != "" {
 			a.Claim.Note = fmt.Sprintf("by the heir, %s; the others hesitate for up to half a second", name(a.Heir))
 		}
 	default:
-		a.Why = "its leader has released it or somebody has emptied it, and nobody has claimed it since"
+		a.because("its leader has released it or somebody has emptied it, and nobody has claimed it since")
 		a.Claim.Note = "by client-go; an Elector of package leaderelection waits for one RetryPeriod more, for the work of the last leader may still run"
 	}
 	if t := timeOf(s.lease.Spec.RenewTime); t != nil && !s.changed && t.Before(s.since) {

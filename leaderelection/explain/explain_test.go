@@ -377,6 +377,41 @@ func TestAnswer_AnUpdateTellsWhatIsNew(t *testing.T) {
 	}
 }
 
+// Whatever happens is told, and that time passes is not.
+func TestAnswer_AnUpdateTellsOfAllButTheTime(t *testing.T) {
+	l := lease("a", 0, 4)
+	looks := []look{{lease("a", 0, 2), 3}, {l, 4.5}}
+	before := explained(4.5, looks...)
+	changed := func(change func(*coordinationv1.Lease)) explain.Answer {
+		l := l.DeepCopy()
+		l.Spec.RenewTime = new(metav1.NewMicroTime(at(6)))
+		change(l)
+		return explained(6.5, append(looks, look{l, 6.5})...)
+	}
+	for want, a := range map[string]explain.Answer{
+		"Since      2026-01-02 12:00:00.250000Z": changed(func(l *coordinationv1.Lease) { l.Spec.AcquireTime = new(metav1.NewMicroTime(at(0.25))) }),
+		"Note       the API server chooses":      changed(func(l *coordinationv1.Lease) { l.Spec.Strategy = new(coordinationv1.OldestEmulationVersion) }),
+		"Holders    the holder has changed 7":    changed(func(l *coordinationv1.Lease) { l.Spec.LeaseTransitions = new(int32(7)) }),
+		"Renewed    0s ago, lives for 30s":       changed(func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = new(int32(30)) }),
+		"Writer     package leaderelection": changed(func(l *coordinationv1.Lease) {
+			l.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/heir": "1767355200000000 0 1 "}
+		}),
+		"": changed(func(l *coordinationv1.Lease) { l.ResourceVersion = "9" }),
+	} {
+		if update := a.Update(before); a.Same(before) != (want == "") || !strings.Contains(update, want) || (update == "") != (want == "") {
+			t.Errorf("want %q, it says:\n%s", want, update)
+		}
+	}
+	ahead := []look{{lease("a", 0, 60), 0}, {lease("a", 0, 62.3), 2}, {lease("a", 0, 65.1), 4.1}}
+	if a, b := explained(2, ahead[:2]...), explained(5, ahead...); !a.Same(b) {
+		t.Errorf("%q, %q", a.Notes, b.Notes)
+	}
+	late := []look{{lease("a", 0, 2), 3}, {l, 4.5}, {l, 15}, {l, 16}}
+	if a, b := explained(15, late[:3]...), explained(16, late...); a.State != explain.Late || !a.Same(b) || a.Why == b.Why {
+		t.Errorf("%q, %q", a.Why, b.Why)
+	}
+}
+
 // Whatever others wrote, the answer can be printed and encoded, and its text keeps
 // to lines of its own.
 func FuzzExplain(f *testing.F) {

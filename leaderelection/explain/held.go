@@ -33,11 +33,11 @@ func (a *Answer) held(s Seen) {
 		a.lapsed(duration, age)
 	case !known:
 		a.State, a.Claim = Held, nil
-		a.Why = fmt.Sprintf("no change was seen, and its renewTime does not tell whether %s is alive: it is missing or ahead of our clock; "+
+		a.because("no change was seen, and its renewTime does not tell whether %s is alive: it is missing or ahead of our clock; "+
 			"to be certain watch for %v", name(a.Leader), duration)
 	case age >= lateAfter(duration):
 		a.State = Late
-		a.Why = fmt.Sprintf("%s has not renewed for %v of %v: it cannot reach the API server, may not update the Lease, or is gone",
+		a.because("%s has not renewed for %v of %v: it cannot reach the API server, may not update the Lease, or is gone",
 			name(a.Leader), rounded(age), duration)
 	default:
 		a.State = Led
@@ -48,11 +48,11 @@ func (a *Answer) lapsed(duration, age time.Duration) {
 	a.State = Lapsed
 	a.Claim.Note = fmt.Sprintf("by a candidate that has watched it for %v; one that starts now waits for that long first", duration)
 	if !a.Certain {
-		a.Why = fmt.Sprintf("by its own clock %s has not renewed for %v, longer than its LeaseDuration (%v); if its clock is behind it may still lead: "+
+		a.because("by its own clock %s has not renewed for %v, longer than its LeaseDuration (%v); if its clock is behind it may still lead: "+
 			"to be certain watch for %[3]v", name(a.Leader), rounded(age), duration)
 		return
 	}
-	a.Why = fmt.Sprintf("%s has not renewed for %v, longer than its LeaseDuration (%v), and nobody else has claimed it: "+
+	a.because("%s has not renewed for %v, longer than its LeaseDuration (%v), and nobody else has claimed it: "+
 		"no candidate runs, or none may update the Lease or reach the API server", name(a.Leader), rounded(age), duration)
 	// Without an acquireTime the last term in the history is another one's.
 	if last := len(a.Terms) - 1; last >= 0 && a.Since != nil && a.Terms[last].Acquired.Equal(*a.Since) {

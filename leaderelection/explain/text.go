@@ -2,7 +2,6 @@ package explain
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,54 +67,6 @@ func (a Answer) String() string {
 	}
 	a.around(&l)
 	return l.text("")
-}
-
-// Update is for people who know the Answer before this one: what is new since then,
-// in a line or some more. It is empty if nothing is but what changes with each
-// renewal.
-func (a Answer) Update(before Answer) string {
-	var around, aroundBefore, l lines
-	a.around(&around)
-	before.around(&aroundBefore)
-	moved := !slices.Equal(around, aroundBefore)
-	if a.Summary() == before.Summary() && !moved && slices.Equal(a.lasting(), before.lasting()) {
-		return ""
-	}
-	a.why(&l)
-	if a.Nobody() || a.State == Late {
-		a.claimable(&l)
-	}
-	for _, note := range a.notesBeyond(before) {
-		l.add("Note", printable(note))
-	}
-	for _, note := range before.notesBeyond(a) {
-		l.add("No longer", printable(note))
-	}
-	if moved {
-		l = append(l, around...)
-	}
-	at := a.At.UTC().Format("15:04:05.000") + "  "
-	return at + a.Summary() + "\n" + l.text(strings.Repeat(" ", len(at)))
-}
-
-// lasting are the notes without what runs with the time, which only those know who
-// have made the Answer.
-func (a Answer) lasting() []string {
-	if len(a.steady) != len(a.Notes) {
-		return a.Notes
-	}
-	return a.steady
-}
-
-// notesBeyond are the notes that the other one does not have.
-func (a Answer) notesBeyond(other Answer) []string {
-	var found []string
-	for i, note := range a.lasting() {
-		if !slices.Contains(other.lasting(), note) {
-			found = append(found, a.Notes[i])
-		}
-	}
-	return found
 }
 
 func (a Answer) why(l *lines) {
