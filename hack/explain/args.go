@@ -41,10 +41,11 @@ func parse(args []string, help io.Writer) (*options, error) {
 	flags.StringVar(&overrides.CurrentContext, "context", "", "`name` of the kubeconfig's context to use")
 	flags.StringVar(&o.namespace, "n", "", "`namespace` of the Lease; default: that of the context")
 	flags.StringVar(&o.account, "service-account", "", "`name`, or namespace/name, of a service account whose rights to campaign are looked into")
-	flags.BoolVar(&o.uses.WithoutWatch, "without-watch", false, "that service account polls the Lease instead of watching it")
-	flags.BoolVar(&o.uses.Events, "events", false, "it records events, as package manager does")
-	flags.BoolVar(&o.uses.Route, "route", false, "it labels the leader's Pod")
-	flags.StringVar(&o.uses.PodNamespace, "pod-namespace", "", "`namespace` of the Pods, if it is not the Lease's")
+	flags.BoolVar(&o.uses.WithoutWatch, "without-watch", false, "the program of -service-account polls the Lease instead of watching it")
+	flags.BoolVar(&o.uses.SharedWatch, "shared-watch", false, "the electors of -service-account share one watch of all Leases of the namespace")
+	flags.BoolVar(&o.uses.Events, "events", false, "the program of -service-account records events, as package manager does")
+	flags.BoolVar(&o.uses.Route, "route", false, "the program of -service-account labels the leader's Pod, as package routing does")
+	flags.StringVar(&o.uses.PodNamespace, "pod-namespace", "", "`namespace` of the Pods that run as -service-account; default: the Lease's")
 	format := flags.String("o", "text", "text, or json: one object per line")
 	flags.BoolVar(&o.follow, "w", false, "go on, with a line for each change, until interrupted")
 	flags.DurationVar(&o.wait, "wait", 3*time.Second, "how long to wait at most for a renewal, to tell the time by it; 0: judge by the leader's clock")
@@ -102,7 +103,10 @@ func (o *options) check() error {
 		errs = append(errs, checkName("-pod-namespace", pods, pods, validation.NameIsDNSLabel))
 	}
 	if o.account == "" && o.uses != (rights.Uses{}) {
-		errs = append(errs, errors.New("-without-watch, -events, -route and -pod-namespace say more about a -service-account: name it"))
+		errs = append(errs, errors.New("-without-watch, -shared-watch, -events, -route and -pod-namespace say more about a -service-account: name it"))
+	}
+	if o.uses.WithoutWatch && o.uses.SharedWatch {
+		errs = append(errs, errors.New("-without-watch and -shared-watch exclude each other"))
 	}
 	if o.account != "" {
 		namespace, account, found := strings.Cut(o.account, "/")

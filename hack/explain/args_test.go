@@ -21,8 +21,10 @@ func TestRun_NamesWhatIsWrong(t *testing.T) {
 		"a -wait -3s":              "-wait (-3s) must not be negative",
 		"a -w -wait 3s":            "-wait (3s) is for one answer, and -w goes on",
 		"a -service-account b/c/d": `the name of -service-account ("b/c/d") cannot be`,
-		"a -service-account ns/":   `the name of -service-account ("ns/") is missing`,
-		"a -service-account /x":    `the namespace of -service-account ("/x") is missing`,
+		"a -service-account x -without-watch -shared-watch": "exclude each other",
+		"a -shared-watch":                               "name it",
+		"a -service-account ns/":                        `the name of -service-account ("ns/") is missing`,
+		"a -service-account /x":                         `the namespace of -service-account ("/x") is missing`,
 		"a -service-account x -events -pod-namespace A": `-pod-namespace ("A") cannot be`,
 	} {
 		if code, err := run(t.Context(), strings.Fields(args), io.Discard, io.Discard); code != cannotTell || err == nil || !strings.Contains(err.Error(), want) {

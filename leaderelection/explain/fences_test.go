@@ -217,6 +217,13 @@ func TestLookForFences_MissesTheAccount(t *testing.T) {
 	}
 }
 
+func TestLookIntoRights_AsksForASharedWatch(t *testing.T) {
+	r := explain.LookIntoRights(t.Context(), fake.NewClientset(), "ns", "account", rights.Uses{LeaseNamespace: "ns", LeaseName: "app", SharedWatch: true})
+	if len(r.Needs) != 1 || r.Needs[0] != "campaign with a shared watch" {
+		t.Errorf("it needs %q", r.Needs)
+	}
+}
+
 // That a Lease which is there cannot be made matters little.
 func TestLookIntoRights_WeighsWhatIsMissing(t *testing.T) {
 	uses := rights.Uses{LeaseNamespace: "ns", LeaseName: "app"}

@@ -30,8 +30,11 @@ type Rights struct {
 
 func needsOf(uses rights.Uses) []string {
 	needs := []string{"campaign"}
-	if uses.WithoutWatch {
+	switch {
+	case uses.WithoutWatch:
 		needs[0] = "campaign without a watch"
+	case uses.SharedWatch:
+		needs[0] = "campaign with a shared watch"
 	}
 	if uses.Events {
 		needs = append(needs, "record events")
