@@ -10,31 +10,41 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
+const usage = `explain says who leads a Lease and since when, or why nobody does, when it may be
+claimed, and what guards it. It changes nothing.
+
+usage:    explain [flags] lease            also namespace/lease, or lease/name as kubectl has it
+example:  explain -n kube-system kube-scheduler
+          explain -n my-namespace -service-account my-app -w my-app-leader
+
+It exits with 0 if somebody leads, with 1 if nobody does, and with 2 if it cannot tell.
+With -w it exits with 0 when it is interrupted, whoever leads.
+
+`
+
 type options struct {
-	loader    clientcmd.ClientConfig
-	namespace string
-	name      string
-	account   string
-	uses      rights.Uses
-	json      bool
-	follow    bool
-	wait      time.Duration
-	waits     bool // wait was given
+	loader     clientcmd.ClientConfig
+	kubeconfig string // as given
+	namespace  string
+	name       string
+	account    string
+	uses       rights.Uses
+	json       bool
+	follow     bool
+	wait       time.Duration
+	waits      bool // wait was given
 }
 
 func parse(args []string, help io.Writer) (*options, error) {
 	o := &options{}
 	flags := flag.NewFlagSet("explain", flag.ContinueOnError)
-	flags.SetOutput(help)
-	flags.Usage = func() {
-		_, _ = fmt.Fprintln(help, "explain [flags] lease")
-		flags.PrintDefaults()
-	}
+	flags.SetOutput(io.Discard) // what is wrong is told once, by the error
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	overrides := &clientcmd.ConfigOverrides{}
 	flags.StringVar(&rules.ExplicitPath, "kubeconfig", "", "`file` to use instead of that of KUBECONFIG or the home directory")
@@ -46,12 +56,18 @@ func parse(args []string, help io.Writer) (*options, error) {
 	flags.BoolVar(&o.uses.Events, "events", false, "the program of -service-account records events, as package manager does")
 	flags.BoolVar(&o.uses.Route, "route", false, "the program of -service-account labels the leader's Pod, as package routing does")
 	flags.StringVar(&o.uses.PodNamespace, "pod-namespace", "", "`namespace` of the Pods that run as -service-account; default: the Lease's")
-	format := flags.String("o", "text", "text, or json: one object per line")
+	format := flags.String("o", "text", "`format` of the output: text, or json with one object per line")
 	flags.BoolVar(&o.follow, "w", false, "go on, with a line for each change, until interrupted")
 	flags.DurationVar(&o.wait, "wait", 3*time.Second, "how long to wait at most for a renewal, to tell the time by it; 0: judge by the leader's clock")
 	names, err := parseAll(flags, args)
-	if err != nil {
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		_, _ = io.WriteString(help, usage)
+		flags.SetOutput(help)
+		flags.PrintDefaults()
 		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w; -h lists the flags", err)
 	}
 	switch *format {
 	case "text":
@@ -67,6 +83,7 @@ func parse(args []string, help io.Writer) (*options, error) {
 	if err := errors.Join(o.check(), o.take(names[0])); err != nil {
 		return nil, err
 	}
+	o.kubeconfig = rules.ExplicitPath
 	o.loader = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
 	return o, nil
 }
@@ -147,5 +164,20 @@ func parseAll(flags *flag.FlagSet, args []string) (names []string, err error) {
 			return names, nil
 		}
 		names, args = append(names, args[0]), args[1:]
+	}
+}
+
+// config is how to reach the cluster; an error says what to give.
+func (o *options) config() (*rest.Config, error) {
+	config, err := o.loader.ClientConfig()
+	switch {
+	case err == nil:
+		return config, nil
+	case clientcmd.IsEmptyConfig(err):
+		return nil, errors.New("no cluster is known: name a kubeconfig file with -kubeconfig or KUBECONFIG")
+	case o.kubeconfig != "":
+		return nil, fmt.Errorf("-kubeconfig (%q): %w", o.kubeconfig, err)
+	default:
+		return nil, fmt.Errorf("the kubeconfig of KUBECONFIG or the home directory: %w", err)
 	}
 }

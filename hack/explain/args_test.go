@@ -3,13 +3,16 @@ package main
 import (
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
 func TestRun_NamesWhatIsWrong(t *testing.T) {
 	for args, want := range map[string]string{
-		"": "one Lease", "a b": `"a b"`, "-o yaml a": `-o ("yaml")`, "a -o yaml": `-o ("yaml")`, "a -events": "-service-account", "-kubeconfig " + os.DevNull + "x a": "no such file",
+		"": "one Lease", "a b": `"a b"`, "-o yaml a": `-o ("yaml")`, "a -o yaml": `-o ("yaml")`, "a -events": "-service-account", "-kubeconfig " + os.DevNull + "x a": `-kubeconfig ("/dev/nullx"): stat /dev/nullx: no such file`,
+		"a -context nowhere":       `context "nowhere" does not exist`,
+		"-x a":                     "flag provided but not defined: -x; -h lists the flags",
 		"-n a b/c":                 `-n ("a") and the Lease ("b/c") name two namespaces`,
 		"/x":                       `the namespace of the Lease ("/x") is missing`,
 		"b/":                       `the name of the Lease ("b/") is missing`,
@@ -45,5 +48,37 @@ func TestParse_TakesALeaseAsKubectlDoes(t *testing.T) {
 		} else if got := o.namespace + "/" + o.name; got != want {
 			t.Errorf("%q is %q, want %q", args, got, want)
 		}
+	}
+}
+
+func TestRun_HelpIsNoFailure(t *testing.T) {
+	var help strings.Builder
+	if code, err := run(t.Context(), []string{"-h"}, io.Discard, &help); code != 0 || err != nil {
+		t.Errorf("%d, %v", code, err)
+	}
+	for _, want := range []string{
+		"explain says who leads a Lease", "explain [flags] lease", "explain -n kube-system kube-scheduler", "2 if it cannot tell",
+		"-service-account name", "the program of -service-account records events",
+	} {
+		if !strings.Contains(help.String(), want) {
+			t.Errorf("it lacks %q:\n%s", want, &help)
+		}
+	}
+}
+
+// What is wrong is told once, and by the error.
+func TestRun_SaysNothingBesideTheError(t *testing.T) {
+	var help strings.Builder
+	if _, err := run(t.Context(), []string{"-x", "a"}, io.Discard, &help); err == nil || help.Len() > 0 {
+		t.Errorf("%v, and beside it:\n%s", err, &help)
+	}
+}
+
+func TestRun_WithoutAClusterSaysHowToNameOne(t *testing.T) {
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	_, err := run(t.Context(), []string{"a"}, io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "with -kubeconfig or KUBECONFIG") || strings.Contains(err.Error(), "KUBERNETES_MASTER") {
+		t.Errorf("%v", err)
 	}
 }

@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, out, help io.Writer) (int, error) {
 	case err != nil:
 		return cannotTell, err
 	}
-	config, err := o.loader.ClientConfig()
+	config, err := o.config()
 	if err != nil {
 		return cannotTell, err
 	}

@@ -270,13 +270,6 @@ func awaitAnswer(t *testing.T, answers *json.Decoder, wanted func(explain.Answer
 	}
 }
 
-func TestRun_HelpIsNoFailure(t *testing.T) {
-	var help strings.Builder
-	if code, err := run(t.Context(), []string{"-h"}, io.Discard, &help); code != 0 || err != nil || !strings.Contains(help.String(), "-service-account") {
-		t.Errorf("%d, %v:\n%s", code, err, help.String())
-	}
-}
-
 // Programs that follow a Lease are told of a second term, however soon it comes, and
 // not of renewals.
 func TestTellChange_TellsWhatNoTextShows(t *testing.T) {
