@@ -68,8 +68,8 @@ func (s *surroundings) lookIntoRights(ctx context.Context) explain.Rights {
 	return explain.LookIntoRights(ctx, s.clientset, namespace, account, uses)
 }
 
-// await returns when they are known for the first time. Whoever follows the Lease
-// waits for that before he begins, not in between: he would miss what happens.
+// await returns when they are known for the first time, or ctx is done. Whoever
+// follows the Lease waits before he begins, not in between: he would miss what happens.
 func (s *surroundings) await(ctx context.Context) {
 	select {
 	case <-s.known:

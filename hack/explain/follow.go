@@ -76,10 +76,16 @@ func codeOf(a *explain.Answer) int {
 	}
 }
 
+// grace is how long the first answer of many waits for what stands around the Lease,
+// which is hardly ever longer in coming. Later it is told as news.
+const grace = time.Second
+
 // always tells each change until ctx is done. The code says nothing of the Lease: it
 // was interrupted, as it was meant to be.
 func (t *teller) always(ctx context.Context, follower explain.Follower) (int, error) {
-	if t.around.await(ctx); ctx.Err() != nil {
+	waiting, enough := context.WithTimeout(ctx, grace)
+	t.around.await(waiting)
+	if enough(); ctx.Err() != nil {
 		return cannotTell, context.Cause(ctx)
 	}
 	follower.Hear = func(seen explain.Seen) bool {
