@@ -286,8 +286,8 @@ func TestTellChange_TellsWhatNoTextShows(t *testing.T) {
 			if err := told.tellChange(&a); err != nil {
 				t.Fatal(err)
 			}
-			if new, want := out.Len() > before, i != 1; new != want {
-				t.Errorf("JSON is %v: answer %d is told: %v, want %v\n%s", format, i, new, want, &out)
+			if is, want := out.Len() > before, i != 1; is != want {
+				t.Errorf("JSON is %v: answer %d is told: %v, want %v\n%s", format, i, is, want, &out)
 			}
 		}
 	}

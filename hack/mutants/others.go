@@ -68,7 +68,7 @@ var others = []mutant{
 	{"explain believes news from before contact was lost", "leaderelection/explain/follow.go", "if p.seen.Lost(time.Now()) { // what comes now", "if false { // what comes now", explained},
 	{"explain takes a slow hearer for lost contact", "leaderelection/explain/follow.go", "if p.seen.Lost(time.Now()) { // whoever", "if false { // whoever", explained},
 	{"explain waits for a silent watch", "leaderelection/explain/seen.go", "due := s.heard.Add(Patience / 2)", "due := s.heard.Add(time.Hour)", explained},
-	{"explain ends another's term", "leaderelection/explain/explain.go",
+	{"explain ends another's term", "leaderelection/explain/held.go",
 		"a.Since != nil && a.Terms[last].Acquired.Equal(*a.Since) {", "true {", explained},
 	{"explain goes by a clock that is ahead", "leaderelection/explain/held.go", "case last == nil || last.Sub(s.since) > skew:", "case last == nil:", explained},
 	{"explain says nothing of a former holder", "leaderelection/explain/seen.go", "next.former = former{", "_ = former{", explained},
