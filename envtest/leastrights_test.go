@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
@@ -32,14 +33,21 @@ func TestRights_SufficeForAnElection(t *testing.T) {
 	for name, change := range map[string]func(*rights.Uses){
 		"watching":      func(*rights.Uses) {},
 		"without watch": func(u *rights.Uses) { u.WithoutWatch = true },
+		"shared watch":  func(u *rights.Uses) { u.SharedWatch = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newParallelStage(t, calm)
 			uses := s.uses()
 			change(&uses)
 			rules := rights.Rules(uses.Rights(), s.namespace)
-			first := s.candidate("pod-1", envtest.AsUser(s.cp.User(t, "first", s.namespace, rules...)))
-			second := s.candidate("pod-2", envtest.AsUser(s.cp.User(t, "second", s.namespace, rules...)))
+			candidate := func(name, user string) *candidate {
+				c := s.newCandidate(name, envtest.AsUser(s.cp.User(t, user, s.namespace, rules...)))
+				if uses.SharedWatch {
+					return s.withElector(c, leaderelection.WithSharedWatch(leaderelection.NewSharedWatch(c.Clientset(), s.namespace)))
+				}
+				return s.withElector(c)
+			}
+			first, second := candidate("pod-1", "first"), candidate("pod-2", "second")
 			if missing, err := rights.Missing(t.Context(), first.Clientset(), uses); err != nil || len(missing) > 0 {
 				t.Errorf("missing are %v, %v", missing, err)
 			}
@@ -49,6 +57,9 @@ func TestRights_SufficeForAnElection(t *testing.T) {
 				t.Errorf("Run returned %v", err)
 			}
 			second.awaitTerm().mustGoOn(2)
+			if watching := second.elector.State().Watching; watching == uses.WithoutWatch {
+				t.Errorf("it watches: %v", watching)
+			}
 			if said := strings.Contains(s.logs.String(), "forbidden"); said != uses.WithoutWatch { // then it is told once
 				t.Errorf("that something is forbidden was logged: %v\n%s", said, s.logs)
 			}

@@ -67,7 +67,7 @@ func (t *teller) once(ctx context.Context, follower explain.Follower) (int, erro
 // codeOf is the exit code for an answer. What is not known is not claimed.
 func codeOf(a *explain.Answer) int {
 	switch {
-	case a.Lost || a.State == explain.Lapsed && !a.Certain:
+	case a.Lost || a.State == explain.Held || a.State == explain.Lapsed && !a.Certain:
 		return cannotTell
 	case a.Nobody():
 		return nobodyLeads
@@ -76,9 +76,16 @@ func codeOf(a *explain.Answer) int {
 	}
 }
 
-// always tells each change until ctx is done.
+// grace is how long the first answer of many waits for what stands around the Lease,
+// which is hardly ever longer in coming. Later it is told as news.
+const grace = time.Second
+
+// always tells each change until ctx is done. The code says nothing of the Lease: it
+// was interrupted, as it was meant to be.
 func (t *teller) always(ctx context.Context, follower explain.Follower) (int, error) {
-	if t.around.await(ctx); ctx.Err() != nil {
+	waiting, enough := context.WithTimeout(ctx, grace)
+	t.around.await(waiting)
+	if enough(); ctx.Err() != nil {
 		return cannotTell, context.Cause(ctx)
 	}
 	follower.Hear = func(seen explain.Seen) bool {
@@ -116,16 +123,13 @@ func (t *teller) tell(a *explain.Answer) error {
 // tellChange tells what is new, if anything is: first everything.
 func (t *teller) tellChange(a *explain.Answer) error {
 	before := t.told
-	update := ""
-	if before != nil {
-		if update = a.Update(*before); update == "" {
-			return nil
-		}
+	if before != nil && a.Same(*before) {
+		return nil
 	}
 	t.told = a
 	if t.json || before == nil {
 		return t.tell(a)
 	}
-	_, err := io.WriteString(t.out, update)
+	_, err := io.WriteString(t.out, a.Update(*before))
 	return err
 }

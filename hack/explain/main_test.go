@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -51,6 +52,7 @@ func TestRun_OnARealControlPlane(t *testing.T) {
 	})
 	t.Run("an Elector's Lease", func(t *testing.T) { explainsAnElector(t, cp) })
 	t.Run("controller-runtime's Lease", func(t *testing.T) { explainsControllerRuntime(t, cp) })
+	t.Run("there is no namespace", func(t *testing.T) { missesTheNamespace(t, cp) })
 	t.Run("contact is lost", func(t *testing.T) { losesContact(t, cp) })
 }
 
@@ -129,6 +131,24 @@ func explainsControllerRuntime(t *testing.T, cp *envtest.ControlPlane) {
 	}
 	if code, text = call(t, "-kubeconfig", config, lease); code != nobodyLeads || !strings.Contains(text, "the Lease is free") {
 		t.Errorf("after it has left: %d\n%s", code, text)
+	}
+}
+
+// A misspelt namespace is no free Lease; who may not read namespaces is told nothing
+// of them.
+func missesTheNamespace(t *testing.T, cp *envtest.ControlPlane) {
+	code, text := call(t, "-kubeconfig", kubeconfig(t, cp), "-n", "nons", "foo")
+	if code != nobodyLeads || !strings.Contains(text, "Why        there is no namespace nons: is its name right?\n") || strings.Contains(text, "Claimable") {
+		t.Errorf("%d\n%s", code, text)
+	}
+	namespace := cp.Namespace(t)
+	reader := cp.Client("reader", envtest.AsUser(cp.User(t, "reader", namespace,
+		rbacv1.PolicyRule{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"get"}})))
+	defer reader.Close()
+	answers, stop := followed(t, reader.Clientset(), namespace+"/foo", func(error) {})
+	defer stop()
+	if a := awaitAnswer(t, answers, func(explain.Answer) bool { return true }); a.NamespaceAbsent || a.Claim == nil {
+		t.Errorf("who may not read the namespace is told %+v", a)
 	}
 }
 
@@ -250,20 +270,26 @@ func awaitAnswer(t *testing.T, answers *json.Decoder, wanted func(explain.Answer
 	}
 }
 
-func TestRun_NamesWhatIsWrong(t *testing.T) {
-	for args, want := range map[string]string{
-		"": "one Lease", "a b": `"a b"`, "-o yaml a": `-o ("yaml")`, "a -o yaml": `-o ("yaml")`, "a -events": "-service-account", "-kubeconfig " + os.DevNull + "x a": "no such file",
-	} {
-		if code, err := run(t.Context(), strings.Fields(args), io.Discard, io.Discard); code != cannotTell || err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %d, %v, want it to say %q", args, code, err, want)
+// Programs that follow a Lease are told of a second term, however soon it comes, and
+// not of renewals.
+func TestTellChange_TellsWhatNoTextShows(t *testing.T) {
+	for _, format := range []bool{true, false} {
+		var out strings.Builder
+		told := &teller{options: &options{json: format}, out: &out}
+		second := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+		first := explain.Answer{State: explain.Led, Certain: true, Leader: "a", Since: &second, Transitions: 1, Version: "1"}
+		renewed, again := first, first
+		renewed.Version, renewed.At = "2", second
+		again.Since, again.Transitions = new(second.Add(time.Millisecond)), 2
+		for i, a := range []explain.Answer{first, renewed, again} {
+			before := out.Len()
+			if err := told.tellChange(&a); err != nil {
+				t.Fatal(err)
+			}
+			if is, want := out.Len() > before, i != 1; is != want {
+				t.Errorf("JSON is %v: answer %d is told: %v, want %v\n%s", format, i, is, want, &out)
+			}
 		}
-	}
-}
-
-func TestRun_HelpIsNoFailure(t *testing.T) {
-	var help strings.Builder
-	if code, err := run(t.Context(), []string{"-h"}, io.Discard, &help); code != 0 || err != nil || !strings.Contains(help.String(), "-service-account") {
-		t.Errorf("%d, %v:\n%s", code, err, help.String())
 	}
 }
 
@@ -276,6 +302,7 @@ func TestCodeOf_ClaimsWhatIsKnown(t *testing.T) {
 		{explain.Answer{State: explain.Led, Certain: true}, somebodyLeads},
 		{explain.Answer{State: explain.Late}, somebodyLeads},
 		{explain.Answer{State: explain.Led, Lost: true}, cannotTell},
+		{explain.Answer{State: explain.Held}, cannotTell},
 		{explain.Answer{State: explain.Free, Certain: true}, nobodyLeads},
 		{explain.Answer{State: explain.Absent, Lost: true}, cannotTell},
 		{explain.Answer{State: explain.Lapsed, Certain: true}, nobodyLeads},

@@ -13,6 +13,7 @@ var (
 	routeTests = []string{"./manager", "-run", "TestLeaderLabel_IsTaken"}
 	lag        = []string{"./leaderelection/fencing", "-run", "TestRetryTransport"}
 	explained  = []string{"./leaderelection/explain"}
+	stale      = []string{"./leaderelection/explain", "-run", "TestFollower_ThatLosesContact", "-count=20"} // which of two events comes first is chance
 	server     = []string{"./leaderelection/leaderelectiontest/..."}
 	measures   = []string{"./leaderelection/metrics"}
 	files      = []string{"./hack/manifests", "-run", "Deployment|FlowSchema_Is|WhatTheCodeMakes"}
@@ -86,13 +87,17 @@ var others = []mutant{
 		`if wanted == "" || wanted == uid {`, "if true {", server},
 	{"explain takes silence for contact", "leaderelection/explain/seen.go", "now.Sub(s.heard) >= Patience }", "now.Sub(s.heard) >= time.Hour }", explained},
 	{"explain counts what it missed as a slow renewal", "leaderelection/explain/seen.go", "		now = s.heard\n", "", explained},
-	{"explain believes news from before contact was lost", "leaderelection/explain/follow.go", "if p.seen.Lost(time.Now()) { // what comes now", "if false { // what comes now", explained},
+	{"explain believes news from before contact was lost", "leaderelection/explain/follow.go", "if p.seen.Lost(time.Now()) { // what comes now", "if false { // what comes now", stale},
 	{"explain takes a slow hearer for lost contact", "leaderelection/explain/follow.go", "if p.seen.Lost(time.Now()) { // whoever", "if false { // whoever", explained},
 	{"explain waits for a silent watch", "leaderelection/explain/seen.go", "due := s.heard.Add(Patience / 2)", "due := s.heard.Add(time.Hour)", explained},
-	{"explain ends another's term", "leaderelection/explain/explain.go",
+	{"explain ends another's term", "leaderelection/explain/held.go",
 		"a.Since != nil && a.Terms[last].Acquired.Equal(*a.Since) {", "true {", explained},
 	{"the election speaks HTTP/2", "leaderelection/client.go", "	if len(own.NextProtos) == 0 {\n", "	if false {\n", unit("ClientConfig")},
 	{"the election shares the application's connection", "leaderelection/client.go", "	if own.Dial == nil {\n", "	if false {\n", unit("ClientConfig")},
+	{"explain goes by a clock that is ahead", "leaderelection/explain/held.go", "case last == nil || last.Sub(s.since) > skew:", "case last == nil:", explained},
+	{"explain says nothing of a former holder", "leaderelection/explain/seen.go", "next.former = former{", "_ = former{", explained},
+	{"explain takes a Lease that was taken for one that was released", "leaderelection/explain/seen.go", "t.End == mark.Freed) &&", "t.End != mark.Freed) &&", explained},
+	{"explain's exit code calls every holder a leader", "hack/explain/follow.go", "a.State == explain.Held || ", "", []string{"./hack/explain", "-run", "TestCodeOf"}},
 	{"a process's first increase is not seen", "leaderelection/metrics/metrics.go", "		m.terms.WithLabelValues(namespace, name, after)\n", "		_ = after\n", measures},
 	{"the fence's Lease is another one", "hack/manifests/fencing-lease.yaml", "  name: my-app-leader\n", "  name: my-app-leadr\n", files},
 	{"a probe asks a port that is not there", "hack/manifests/deployment.yaml", "{path: /readyz, port: health}", "{path: /readyz, port: heath}", files},

@@ -15,6 +15,7 @@ const (
 	Free    State = "free"    // its last holder has left
 	Led     State = "led"     // it is renewed
 	Late    State = "late"    // it is held, and a renewal is overdue
+	Held    State = "held"    // it names a holder, and nothing tells whether he renews it
 	Lapsed  State = "lapsed"  // it names a holder whose time has run out
 )
 
@@ -35,19 +36,19 @@ type Answer struct {
 	Heard *time.Time `json:"heard,omitempty"`
 	Lost  bool       `json:"lost,omitempty"`
 
-	// Leader holds the Lease, Since is when he says to have acquired it. With
-	// Lapsed he is the last one, and leads no more.
+	// Leader holds the Lease, Since is when he says to have acquired it. With Held it
+	// is not known whether he leads; with Lapsed he is the last one, and leads no more.
 	Leader string     `json:"leader,omitempty"`
 	Since  *time.Time `json:"since,omitempty"`
 
-	// Why says why nobody leads, or what endangers who does.
+	// Why says why nobody leads, why that is not known, or what endangers who leads.
 	Why string `json:"why,omitempty"`
 
 	// Renewal is how the Lease is renewed; nil if nobody holds it.
 	Renewal *Renewal `json:"renewal,omitempty"`
 
 	// Claim is when the next candidate may have it; nil if that is not known, as when
-	// contact is Lost.
+	// contact is Lost, and with Held.
 	Claim *Claim `json:"claim,omitempty"`
 
 	// Heir claims first when the Lease becomes free. There is none on a Lease that
@@ -66,8 +67,16 @@ type Answer struct {
 	Version     string `json:"resourceVersion,omitempty"`
 	Transitions int32  `json:"transitions"`
 
-	// Notes are what else is odd.
+	// Notes are what else is odd, as that another one than the Leader may be at work.
 	Notes []string `json:"notes,omitempty"`
+
+	// Of Why and Notes, these are what does not run with the time.
+	steadyWhy   string
+	steadyNotes []string
+
+	// NamespaceAbsent is whether not even the Lease's namespace is there, if somebody
+	// has asked, see [Answer.LacksNamespace].
+	NamespaceAbsent bool `json:"namespaceAbsent,omitempty"`
 
 	// Rights and Fences are filled in by those who have asked the API server.
 	Rights *Rights `json:"rights,omitempty"`
@@ -80,8 +89,13 @@ type Renewal struct {
 	Last *time.Time `json:"last,omitempty"`
 
 	// AgeSeconds is how long ago that was when the Lease was heard of last, by our own
-	// clock if a change was seen, or else by the holder's.
-	AgeSeconds float64 `json:"ageSeconds"`
+	// clock if a change was seen, or else by the holder's. It is nil if neither tells:
+	// no change was seen, and Last is missing or ahead of our clock.
+	AgeSeconds *float64 `json:"ageSeconds,omitempty"`
+
+	// UnchangedSeconds is for how long the Lease was known to be as it was when it was
+	// heard of last, by our own clock. Its last renewal is no newer than that.
+	UnchangedSeconds float64 `json:"unchangedSeconds"`
 
 	// EverySeconds is the longest time between two renewals that were seen, 0 if
 	// there were none.
@@ -127,4 +141,11 @@ type Writer struct {
 
 // Nobody reports whether nobody leads; if contact is Lost, whether nobody did when
 // the Lease was heard of last.
-func (a Answer) Nobody() bool { return a.State != Led && a.State != Late && a.State != Unknown }
+func (a Answer) Nobody() bool {
+	switch a.State {
+	case Led, Late, Held, Unknown:
+		return false
+	default:
+		return true
+	}
+}

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -18,7 +19,7 @@ import (
 // LookForFences asks the API server for the policies that guard a Lease's leader. It
 // takes the rights to list them and their bindings. It returns after ten seconds at
 // the latest.
-func LookForFences(ctx context.Context, clientset kubernetes.Interface, namespace, name string) Fences {
+func LookForFences(ctx context.Context, clientset kubernetes.Interface, namespace, lease string) Fences {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	f := Fences{At: time.Now()}
@@ -33,20 +34,46 @@ func LookForFences(ctx context.Context, clientset kubernetes.Interface, namespac
 		f.Problem = problem(err)
 		return f
 	}
-	lease := metav1.ObjectMeta{Namespace: namespace, Name: name}
+	meta := metav1.ObjectMeta{Namespace: namespace, Name: lease}
 	if selects(bindings.Items) {
-		stored, err := clientset.CoordinationV1().Leases(namespace).Get(ctx, name, metav1.GetOptions{})
+		stored, err := clientset.CoordinationV1().Leases(namespace).Get(ctx, lease, metav1.GetOptions{})
 		switch {
 		case err == nil:
-			lease.Labels = stored.Labels
+			meta.Labels = stored.Labels
 		case !apierrors.IsNotFound(err):
 			f.Problem = problem(err)
 			return f
 		}
 	}
-	f.Found = FencesOf(lease, policies.Items, bindings.Items)
+	f.Found = FencesOf(meta, policies.Items, bindings.Items)
+	for i := range f.Found {
+		if namespace, account, known := strings.Cut(f.Found[i].Account, "/"); known {
+			f.Found[i].AccountAbsent = accountAbsent(ctx, clientset, namespace, account)
+		}
+	}
 	f.Unkept = unkept(f.Found, policies.Items, bindings.Items)
 	return f
+}
+
+// NamespaceAbsent asks the API server whether there is no namespace of that name. It
+// answers false as well if that may not be asked. It returns after ten seconds at the
+// latest.
+func NamespaceAbsent(ctx context.Context, clientset kubernetes.Interface, namespace string) bool {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_, err := clientset.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
+	return apierrors.IsNotFound(err)
+}
+
+// LacksNamespace takes in that not even the Lease's namespace was found. It says
+// nothing about a Lease that was seen nevertheless.
+func (a *Answer) LacksNamespace() {
+	if a.State != Absent || a.Lost {
+		return
+	}
+	namespace, _, _ := strings.Cut(a.Lease, "/")
+	a.NamespaceAbsent, a.Claim = true, nil
+	a.because("there is no namespace %s: is its name right?", name(namespace))
 }
 
 // selects reports whether the Lease's labels may count.
@@ -66,17 +93,25 @@ func LookIntoRights(ctx context.Context, clientset kubernetes.Interface, namespa
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	r := Rights{At: time.Now(), Account: namespace + "/" + account, Needs: needsOf(uses)}
-	_, err := clientset.CoreV1().ServiceAccounts(namespace).Get(ctx, account, metav1.GetOptions{})
-	r.Absent = apierrors.IsNotFound(err)
+	r.Absent = accountAbsent(ctx, clientset, namespace, account)
+	_, err := clientset.CoordinationV1().Leases(uses.LeaseNamespace).Get(ctx, uses.LeaseName, metav1.GetOptions{})
+	exists := err == nil
 	missing, err := rights.MissingOf(ctx, clientset, namespace, account, uses)
 	if err != nil {
 		r.Problem = problem(err)
 		return r
 	}
 	for _, right := range missing {
-		r.Missing = append(r.Missing, right.String()+": "+right.Without)
+		r.Missing = append(r.Missing, right.String()+": "+consequence(right, exists))
 	}
 	return r
+}
+
+// accountAbsent reports whether there is no such service account, if that may be
+// asked.
+func accountAbsent(ctx context.Context, clientset kubernetes.Interface, namespace, account string) bool {
+	_, err := clientset.CoreV1().ServiceAccounts(namespace).Get(ctx, account, metav1.GetOptions{})
+	return apierrors.IsNotFound(err)
 }
 
 func problem(err error) string {

@@ -15,7 +15,9 @@
 //
 // The times in a Lease are by the clock of whoever wrote them. Only a change that
 // was itself seen tells the time by our own clock; until then an Answer is not
-// Certain. Candidates do not go by the times in the Lease either: each waits for
+// Certain. Where they cannot be gone by, because there are none or they are ahead of
+// our clock, a Lease without a change is [Held], which is to say that its holder may
+// be dead. Candidates do not go by the times in the Lease either: each waits for
 // LeaseDuration after it last saw a change itself.
 //
 // That nothing was heard says nothing: the leader may renew, and its renewals not

@@ -12,10 +12,6 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/mark"
 )
 
-// skew is by how much a clock may be ahead of ours before it is worth a note. One
-// that is behind cannot be told from news that are late, so it is given more.
-const skew = time.Second
-
 // Explain says what there is to say at now of what was seen until then.
 func Explain(s Seen, now time.Time) Answer {
 	a := Answer{State: Unknown, At: now, Certain: true}
@@ -24,10 +20,11 @@ func Explain(s Seen, now time.Time) Answer {
 	}
 	switch {
 	case !s.looked:
-		a.Why = "the Lease was not looked at yet"
+		a.because("the Lease was not looked at yet")
 		return a
 	case s.lease == nil:
 		a.absent(s)
+		a.formerly(s)
 		a.lost(s)
 		return a
 	}
@@ -42,15 +39,12 @@ func Explain(s Seen, now time.Time) Answer {
 	} else {
 		a.held(s)
 	}
+	a.formerly(s)
 	a.lost(s)
 	if s.lease.Spec.Strategy != nil {
 		a.note("the API server chooses the leader (strategy %q): coordinated leader election", *s.lease.Spec.Strategy)
 	}
 	return a
-}
-
-func (a *Answer) note(format string, args ...any) {
-	a.Notes = append(a.Notes, fmt.Sprintf(format, args...))
 }
 
 // lost takes back what may not be so any more.
@@ -59,13 +53,16 @@ func (a *Answer) lost(s Seen) {
 		return
 	}
 	a.Lost, a.Certain, a.Claim = true, false, nil
-	a.Why = fmt.Sprintf("not heard of for %v, since %s: the API server cannot be reached or does not answer, or you may not look any more; what is said here was so then",
+	a.because("not heard of for %v, since %s: the API server cannot be reached or does not answer, or you may not look any more; what is said here was so then",
 		rounded(a.At.Sub(s.heard)), clock(s.heard))
 }
 
 func (a *Answer) absent(s Seen) {
 	a.State, a.Claim = Absent, &Claim{From: s.since}
-	a.Why = "there is no Lease: no candidate has run here yet, none may create it, or somebody has deleted it"
+	a.because("there is no Lease: no candidate has run here yet, none may create it, or somebody has deleted it")
+	if s.deleted {
+		a.because("the Lease was deleted, at %s or shortly before, and nobody has made it again: no candidate runs, or none may create it", clock(s.since))
+	}
 	a.protect(s)
 }
 
@@ -73,14 +70,15 @@ func (a *Answer) free(s Seen) {
 	a.State, a.Claim = Free, &Claim{From: s.since}
 	switch {
 	case s.lease.Spec.AcquireTime == nil && s.lease.Spec.RenewTime == nil:
-		a.State, a.Why = Unused, "nobody has ever held it: no candidate runs, or none may update it"
+		a.State = Unused
+		a.because("nobody has ever held it: no candidate runs, or none may update it")
 	case mark.IsReleased(s.lease):
-		a.Why = "its leader has stopped its work and released it, and nobody has claimed it since"
+		a.because("its leader has stopped its work and released it, and nobody has claimed it since")
 		if a.Heir != "" {
-			a.Claim.Note = "by the heir; the others hesitate for up to half a second"
+			a.Claim.Note = fmt.Sprintf("by the heir, %s; the others hesitate for up to half a second", name(a.Heir))
 		}
 	default:
-		a.Why = "its leader has released it or somebody has emptied it, and nobody has claimed it since"
+		a.because("its leader has released it or somebody has emptied it, and nobody has claimed it since")
 		a.Claim.Note = "by client-go; an Elector of package leaderelection waits for one RetryPeriod more, for the work of the last leader may still run"
 	}
 	if t := timeOf(s.lease.Spec.RenewTime); t != nil && !s.changed && t.Before(s.since) {
@@ -94,76 +92,6 @@ func (a *Answer) free(s Seen) {
 func (a *Answer) protect(s Seen) {
 	if !s.protected.IsZero() && s.protected.After(a.Claim.From) {
 		a.Claim = &Claim{From: s.protected, Note: "by those who saw the Lease before it was deleted; others may at once"}
-	}
-}
-
-func (a *Answer) held(s Seen) {
-	duration, published := durationOf(s.lease)
-	if !published {
-		a.note("its LeaseDuration is missing: each candidate takes its own, which is supposed to be %v here", duration)
-	}
-	a.Leader, a.Since = holderOf(s.lease), timeOf(s.lease.Spec.AcquireTime)
-	a.clocks(s)
-	age := s.age()
-	a.Certain = s.changed || s.heard.Sub(s.since) >= duration
-	a.Renewal = &Renewal{Last: timeOf(s.lease.Spec.RenewTime), AgeSeconds: seconds(age),
-		EverySeconds: seconds(s.every), LeaseDurationSeconds: seconds(duration)}
-	a.Claim = &Claim{From: s.heard.Add(duration - age), Note: "if it is not renewed any more"}
-	switch {
-	case age >= duration:
-		a.lapsed(duration, age)
-	case age >= lateAfter(duration):
-		a.State = Late
-		a.Why = fmt.Sprintf("%s has not renewed for %v of %v: it cannot reach the API server, may not update the Lease, or is gone",
-			a.Leader, rounded(age), duration)
-	default:
-		a.State = Led
-	}
-	a.protect(s)
-}
-
-func (a *Answer) lapsed(duration, age time.Duration) {
-	a.State = Lapsed
-	a.Claim.Note = fmt.Sprintf("by a candidate that has watched it for %v; one that starts now waits for that long first", duration)
-	if !a.Certain {
-		a.Why = fmt.Sprintf("by its own clock %s has not renewed for %v, longer than its LeaseDuration (%v); if its clock is behind it may still lead: "+
-			"to be certain watch for %[3]v", a.Leader, rounded(age), duration)
-		return
-	}
-	a.Why = fmt.Sprintf("%s has not renewed for %v, longer than its LeaseDuration (%v), and nobody else has claimed it: "+
-		"no candidate runs, or none may update the Lease or reach the API server", a.Leader, rounded(age), duration)
-	// Without an acquireTime the last term in the history is another one's.
-	if last := len(a.Terms) - 1; last >= 0 && a.Since != nil && a.Terms[last].Acquired.Equal(*a.Since) {
-		a.Terms[last].End, a.Terms[last].Renewed = mark.Lapsed, a.Renewal.Last
-	}
-}
-
-// age is how old the last renewal was when the Lease was heard of last: by our
-// clock if that renewal was seen, or else by the holder's.
-func (s Seen) age() time.Duration {
-	seen := max(0, s.heard.Sub(s.since))
-	if last := timeOf(s.lease.Spec.RenewTime); last != nil && !s.changed {
-		return max(seen, s.heard.Sub(*last))
-	}
-	return seen
-}
-
-// clocks notes what shows that the holder's clock is not ours. The times that are
-// shown are by his.
-func (a *Answer) clocks(s Seen) {
-	renewed := timeOf(s.lease.Spec.RenewTime)
-	if renewed == nil {
-		a.note("it has no renewTime")
-		renewed = &s.since
-	}
-	ahead, behind := renewed.Sub(s.since), s.since.Sub(*renewed)
-	switch {
-	case ahead > skew:
-		a.note("its renewTime was %v ahead: the clock of %s or ours is wrong", rounded(ahead), a.Leader)
-	case s.changed && behind > Patience:
-		a.note("its renewTime was already %v old when it was seen: the clock of %s or ours is wrong, or the news was late", rounded(behind), a.Leader)
-	case a.Since != nil && a.Since.Sub(s.since) > skew:
-		a.note("its acquireTime was %v ahead: the clock of %s or ours is wrong", rounded(a.Since.Sub(s.since)), a.Leader)
 	}
 }
 

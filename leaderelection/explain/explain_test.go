@@ -65,9 +65,10 @@ func TestExplain_StateAndEarliestClaim(t *testing.T) {
 		{"lapsed by its own clock", 100, []look{{lease("a", 0, 2), 100}}, explain.Lapsed, false, 17, "to be certain watch for 15s"},
 		{"lapsed, and watched for long", 115, []look{{lease("a", 0, 2), 100}, {lease("a", 0, 2), 115}}, explain.Lapsed, true, 17, "a has not renewed"},
 		{"a clock that is behind", 102, []look{{lease("a", 0, 2), 100}, {lease("a", 0, 4), 102}}, explain.Led, true, 117, ""},
-		{"a clock that is ahead", 2, []look{{lease("a", 3600, 3600), 1}}, explain.Led, false, 16, ""},
+		{"a clock that is hardly ahead", 2, []look{{lease("a", 2, 2), 1}}, explain.Led, false, 16, ""},
+		{"a clock that is ahead, and a renewal was seen", 4, []look{{lease("a", 3600, 3600), 1}, {lease("a", 3600, 3602), 3}}, explain.Led, true, 18, ""},
 		{"freed by client-go", 9, []look{{lease("a", 0, 4), 4}, {lease("", 5, 5), 5}}, explain.Free, true, 5, "has released it"},
-		{"deleted while it was held", 6, deleted, explain.Absent, true, 17, "there is no Lease"},
+		{"deleted while it was held", 6, deleted, explain.Absent, true, 17, "the Lease was deleted"},
 	} {
 		a := explained(tc.now, tc.looks...)
 		if a.State != tc.state || a.Certain != tc.certain || !strings.Contains(a.Why, tc.why) || (a.Why == "") != (tc.why == "") {
@@ -79,6 +80,123 @@ func TestExplain_StateAndEarliestClaim(t *testing.T) {
 	}
 	if a := explained(1); a.State != explain.Unknown || a.Claim != nil || a.Nobody() {
 		t.Errorf("nothing was seen: %+v", a)
+	}
+}
+
+// A dead holder's Lease looks the same for as long as his clock was ahead, or for ever
+// if he wrote no time at all.
+func TestExplain_DoesNotCallAliveWhomNothingShowsAlive(t *testing.T) {
+	silent := lease("a", 0, 0)
+	silent.Spec = coordinationv1.LeaseSpec{HolderIdentity: new("a")}
+	for name, l := range map[string]*coordinationv1.Lease{
+		"ahead": lease("a", 1800, 1802), "a little ahead": lease("a", 0, 1.1), "nothing but a holder": silent,
+	} {
+		a := explained(2.5, look{l, 0}, look{l, 2.5})
+		if a.State != explain.Held || a.Certain || a.Nobody() || a.Claim != nil || !strings.Contains(a.Why, "to be certain watch for 15s") {
+			t.Errorf("%s: %+v", name, a)
+		}
+		if a.Renewal.AgeSeconds != nil || a.Renewal.UnchangedSeconds != 2.5 {
+			t.Errorf("%s: the renewal is %+v", name, a.Renewal)
+		}
+		text := a.String()
+		for _, want := range []string{"State      a holds it, and whether it leads is not known\n", "Renewed    not known; not changed for at least 2.5s, lives for 15s without\n"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: it lacks %q:\n%s", name, want, text)
+			}
+		}
+		if a := explained(12, look{l, 0}, look{l, 12}); a.State != explain.Held || a.Certain {
+			t.Errorf("%s, watched for 12 s: %+v", name, a)
+		}
+		if a := explained(15, look{l, 0}, look{l, 15}); a.State != explain.Lapsed || !a.Certain || a.Claim == nil || a.Renewal.AgeSeconds != nil {
+			t.Errorf("%s, watched for 15 s: %+v", name, a)
+		}
+	}
+}
+
+// Who leads by the Lease need not be the only one at work.
+func TestExplain_SaysThatTwoMayBeAtWork(t *testing.T) {
+	remade, emptied, told := lease("b", 3, 3), lease("", 3, 3), lease("b", 3, 3)
+	remade.UID = "2"
+	told.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/terms": `[{"holder":"a","acquired":"2026-01-02T12:00:00.000000Z","end":"released"}]`}
+	lapsed := told.DeepCopy()
+	lapsed.Annotations["incumbent.haproxy-template-ic.github.io/terms"] = strings.Replace(told.Annotations["incumbent.haproxy-template-ic.github.io/terms"], "released", "lapsed", 1)
+	a, b := []look{{lease("a", 0, 0), 0}, {lease("a", 0, 2), 2}}, lease("b", 3, 3)
+	const want = "a was not seen to release it and may be at work until 2026-01-02 12:00:17Z"
+	for _, tc := range []struct {
+		name  string
+		note  bool
+		now   float64
+		looks []look
+	}{
+		{"b is written over it", true, 3, append(a, look{b, 3})},
+		{"b is written over it, and its own history says that a has lapsed", true, 3, append(a, look{lapsed, 3})},
+		{"it was deleted", true, 3, append(a, look{nil, 3})},
+		{"it was deleted, and b makes it", true, 4, append(a, look{nil, 3}, look{remade, 4})},
+		{"it was deleted and made by b unseen", true, 4, append(a, look{remade, 4})},
+		{"b has left again", true, 4, append(a, look{b, 3}, look{emptied, 4})},
+		{"a has released it", false, 4, append(a, look{emptied, 3}, look{b, 4})},
+		{"a has released it, as the Lease says", false, 4, append(a, look{told, 4})},
+		{"a's time has run out since", false, 17, append(a, look{b, 3}, look{b, 17})},
+		{"a had lapsed", false, 18, append(a, look{b, 18})},
+		{"a had lapsed by its own clock", false, 102, []look{{lease("a", 0, 2), 100}, {lease("b", 101, 101), 101}}},
+	} {
+		notes := strings.Join(explained(tc.now, tc.looks...).Notes, "\n")
+		if strings.Contains(notes, want) != tc.note || strings.Contains(notes, "at work") != tc.note {
+			t.Errorf("%s: the notes are %q", tc.name, notes)
+		}
+	}
+	if notes := explained(4, append(a, look{b, 3}, look{lease("a", 4, 4), 4})...).Notes; len(notes) != 1 || !strings.HasPrefix(notes[0], "b was not seen") {
+		t.Errorf("a is back: the notes are %q", notes)
+	}
+	before, after := explained(2, a...), explained(3, append(a, look{b, 3})...)
+	if update := after.Update(before); !strings.Contains(update, want) {
+		t.Errorf("the update does not say so:\n%s", update)
+	}
+	later := explained(18, append(a, look{b, 3}, look{lease("b", 3, 17), 17})...)
+	if update := later.Update(after); !strings.Contains(update, "No longer  "+want) {
+		t.Errorf("the update does not take it back:\n%s", update)
+	}
+	after.Notes, after.At = []string{"as it was read from elsewhere"}, at(5)
+	if update := after.Update(before); !strings.Contains(update, "elsewhere") {
+		t.Errorf("an answer with another's notes:\n%s", update)
+	}
+}
+
+func TestExplain_NamesTheHeirWhoMayClaim(t *testing.T) {
+	released := lease("", 0, 0)
+	released.Annotations = map[string]string{
+		"incumbent.haproxy-template-ic.github.io/heir":     "1767355200000000 0 1 pod-2",
+		"incumbent.haproxy-template-ic.github.io/released": "1767355200000000",
+	}
+	if text := explained(1, look{released, 1}).String(); !strings.Contains(text, "by the heir, pod-2; the others hesitate") {
+		t.Errorf("it says:\n%s", text)
+	}
+}
+
+func TestExplain_KnowsThatADeletedLeaseWasThere(t *testing.T) {
+	for _, looks := range [][]look{
+		{{lease("a", 0, 0), 0}, {nil, 5}}, {{lease("a", 0, 0), 0}, {nil, 5}, {nil, 7}}, {{lease("", 0, 0), 0}, {nil, 5}},
+	} {
+		if a := explained(7, looks...); !strings.HasPrefix(a.Why, "the Lease was deleted, at 2026-01-02 12:00:05Z or shortly before") {
+			t.Errorf("it says %q", a.Why)
+		}
+	}
+	if a := explained(7, look{nil, 0}, look{lease("a", 0, 0), 1}, look{nil, 5}); !strings.Contains(a.Why, "was deleted") {
+		t.Errorf("it says %q", a.Why)
+	}
+}
+
+// A sentence is read to its end, however long the name in it is.
+func TestExplain_ANameLeavesRoomForTheReason(t *testing.T) {
+	for name, holder := range map[string]string{"long": strings.Repeat("a", 1500), "odd": strings.Repeat("\x00\U0001f600", 300)} {
+		a := explained(20, look{lease(holder, 0, 2), 2}, look{lease(holder, 0, 4), 4}, look{lease(holder, 0, 4), 20})
+		if text := a.String(); !strings.Contains(text, "or none may update the Lease or reach the API server") || a.Leader != holder {
+			t.Errorf("%s:\n%s", name, text)
+		}
+	}
+	whole := "pod-" + strings.Repeat("a", 249) + "_01234567-89ab-cdef-0123-456789abcdef"
+	if text := explained(1, look{lease(whole, 0, 0), 1}).String(); !strings.Contains(text, whole+" leads") {
+		t.Errorf("a Pod's name and a UUID are cut:\n%s", text)
 	}
 }
 
@@ -95,8 +213,8 @@ func TestExplain_WithoutContactNothingIsCertain(t *testing.T) {
 		if a.State != before.State || a.Certain || !a.Lost || a.Claim != nil || !strings.Contains(a.Why, "not heard of for 1m36s, since 2026-01-02 12:00:04Z") {
 			t.Errorf("%s: %+v", name, a)
 		}
-		if a.Renewal != nil && a.Renewal.AgeSeconds != before.Renewal.AgeSeconds {
-			t.Errorf("%s: the age grew to %v s without contact", name, a.Renewal.AgeSeconds)
+		if a.Renewal != nil && *a.Renewal.AgeSeconds != *before.Renewal.AgeSeconds {
+			t.Errorf("%s: the age grew to %v s without contact", name, *a.Renewal.AgeSeconds)
 		}
 		if text := a.String(); !strings.Contains(text, "State      not heard of since 2026-01-02 12:00:04Z; then: "+before.Summary()) {
 			t.Errorf("%s:\n%s", name, text)
@@ -107,13 +225,13 @@ func TestExplain_WithoutContactNothingIsCertain(t *testing.T) {
 func TestExplain_AfterContactWasLostItStartsAfresh(t *testing.T) {
 	looks := []look{{lease("a", 0, 2), 3}, {lease("a", 0, 4), 5}, {lease("a", 0, 6), 7}, {lease("a", 0, 98), 100}}
 	a := explained(101, looks...)
-	if a.State != explain.Led || a.Certain || a.Lost || a.Renewal.AgeSeconds != 2 || a.Renewal.EverySeconds != 2 {
+	if a.State != explain.Led || a.Certain || a.Lost || *a.Renewal.AgeSeconds != 2 || a.Renewal.EverySeconds != 2 {
 		t.Errorf("a renewal at an unknown time: %+v, %+v", a, a.Renewal)
 	}
 	if a := explained(103, append(looks, look{lease("a", 0, 100), 102})...); !a.Certain || a.Renewal.EverySeconds != 2 {
 		t.Errorf("the next one: %+v, %+v", a, a.Renewal)
 	}
-	if a := explained(101, append(looks[:3:3], look{lease("a", 0, 6), 100})...); a.State != explain.Lapsed || !a.Certain || a.Renewal.AgeSeconds != 93 {
+	if a := explained(101, append(looks[:3:3], look{lease("a", 0, 6), 100})...); a.State != explain.Lapsed || !a.Certain || *a.Renewal.AgeSeconds != 93 {
 		t.Errorf("no renewal in all that time: %+v, %+v", a, a.Renewal)
 	}
 }
@@ -122,7 +240,7 @@ func TestExplain_AfterContactWasLostItStartsAfresh(t *testing.T) {
 func TestSeen_AReadTellsOfTheTimeWhenItWasSent(t *testing.T) {
 	renewed := lease("a", 0, 4)
 	seen := explain.Seen{}.After(lease("a", 0, 2), at(3)).After(renewed, at(4)).AfterRead(renewed, at(18.9), at(21))
-	if a := explain.Explain(seen, at(21)); a.State != explain.Late || a.Renewal.AgeSeconds != 14.9 {
+	if a := explain.Explain(seen, at(21)); a.State != explain.Late || *a.Renewal.AgeSeconds != 14.9 {
 		t.Errorf("%+v, %+v", a, a.Renewal)
 	}
 }
@@ -256,6 +374,41 @@ func TestAnswer_AnUpdateTellsWhatIsNew(t *testing.T) {
 `
 	if diff := cmp.Diff(fenced, again.Update(led)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// Whatever happens is told, and that time passes is not.
+func TestAnswer_AnUpdateTellsOfAllButTheTime(t *testing.T) {
+	l := lease("a", 0, 4)
+	looks := []look{{lease("a", 0, 2), 3}, {l, 4.5}}
+	before := explained(4.5, looks...)
+	changed := func(change func(*coordinationv1.Lease)) explain.Answer {
+		l := l.DeepCopy()
+		l.Spec.RenewTime = new(metav1.NewMicroTime(at(6)))
+		change(l)
+		return explained(6.5, append(looks, look{l, 6.5})...)
+	}
+	for want, a := range map[string]explain.Answer{
+		"Since      2026-01-02 12:00:00.250000Z": changed(func(l *coordinationv1.Lease) { l.Spec.AcquireTime = new(metav1.NewMicroTime(at(0.25))) }),
+		"Note       the API server chooses":      changed(func(l *coordinationv1.Lease) { l.Spec.Strategy = new(coordinationv1.OldestEmulationVersion) }),
+		"Holders    the holder has changed 7":    changed(func(l *coordinationv1.Lease) { l.Spec.LeaseTransitions = new(int32(7)) }),
+		"Renewed    0s ago, lives for 30s":       changed(func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = new(int32(30)) }),
+		"Writer     package leaderelection": changed(func(l *coordinationv1.Lease) {
+			l.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/heir": "1767355200000000 0 1 "}
+		}),
+		"": changed(func(l *coordinationv1.Lease) { l.ResourceVersion = "9" }),
+	} {
+		if update := a.Update(before); a.Same(before) != (want == "") || !strings.Contains(update, want) || (update == "") != (want == "") {
+			t.Errorf("want %q, it says:\n%s", want, update)
+		}
+	}
+	ahead := []look{{lease("a", 0, 60), 0}, {lease("a", 0, 62.3), 2}, {lease("a", 0, 65.1), 4.1}}
+	if a, b := explained(2, ahead[:2]...), explained(5, ahead...); !a.Same(b) {
+		t.Errorf("%q, %q", a.Notes, b.Notes)
+	}
+	late := []look{{lease("a", 0, 2), 3}, {l, 4.5}, {l, 15}, {l, 16}}
+	if a, b := explained(15, late[:3]...), explained(16, late...); a.State != explain.Late || !a.Same(b) || a.Why == b.Why {
+		t.Errorf("%q, %q", a.Why, b.Why)
 	}
 }
 

@@ -43,8 +43,10 @@ type Fence struct {
 	Incumbent bool `json:"incumbent"`
 
 	// Account is the service account whose writes it governs, as namespace/name, and
-	// "" if that is not known. Nobody else is fenced off.
-	Account string `json:"account,omitempty"`
+	// "" if that is not known. Nobody else is fenced off. AccountAbsent is whether it
+	// was asked for, and there is none: then nobody is fenced off.
+	Account       string `json:"account,omitempty"`
+	AccountAbsent bool   `json:"accountAbsent,omitempty"`
 
 	// Enforced is whether it refuses writes; if not it only reports them.
 	Enforced bool `json:"enforced"`
@@ -182,7 +184,8 @@ func guarded(policy *admissionv1.ValidatingAdmissionPolicy) []string {
 	return slices.Compact(names)
 }
 
-func (f Fences) lines() []string {
+// lines are for those who are interested in an account, or in none ("").
+func (f Fences) lines(account string) []string {
 	if f.Problem != "" {
 		return []string{f.Problem}
 	}
@@ -190,8 +193,18 @@ func (f Fences) lines() []string {
 		return []string{"none found: a leader that does not know yet that it is none may write"}
 	}
 	var lines []string
+	guarded := false
 	for _, fence := range f.Found {
-		lines = append(lines, fence.String())
+		text := fence.String()
+		if account != "" && fence.Account != "" && fence.Account != account {
+			text += "; that is not about " + account
+		} else {
+			guarded = true
+		}
+		lines = append(lines, text)
+	}
+	if !guarded {
+		lines = append(lines, fmt.Sprintf("none found for %s: a leader that runs as it and does not know yet that it is none may write", account))
 	}
 	if f.Unkept {
 		lines = append(lines, "nothing else keeps the API servers following Leases: apply what `hack/fence -keeper` prints before you ever remove these")
@@ -216,6 +229,9 @@ func (f Fence) String() string {
 		text = fmt.Sprintf("%s %s the writes of stale leaders, of an account that is not known, to %s", f.Policy, verb, what)
 	default:
 		text = fmt.Sprintf("%s %s the writes of stale leaders that run as %s to %s", f.Policy, verb, account, what)
+	}
+	if f.AccountAbsent {
+		text += "; there is no such service account: is its name right?"
 	}
 	for _, limit := range f.Limits {
 		text += "; " + limit

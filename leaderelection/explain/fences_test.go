@@ -6,12 +6,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/explain"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
 var fencedLease = metav1.ObjectMeta{Namespace: "ns", Name: "app", Labels: map[string]string{"fenced": "yes"}}
@@ -178,5 +183,63 @@ func TestFences_ThatWereNotFoundAreNotDenied(t *testing.T) {
 	a.Fences = &explain.Fences{}
 	if text := a.String(); !strings.Contains(text, "Fencing    none found: ") {
 		t.Errorf("it says:\n%s", text)
+	}
+}
+
+// A fence guards the writes of its account, and of nobody else.
+func TestFences_OfAnotherAccountGuardNothing(t *testing.T) {
+	a := explained(1, look{lease("a", 0, 0), 1})
+	a.Fences = &explain.Fences{Found: []explain.Fence{{Policy: "p", Incumbent: true, Enforced: true, Account: "ns/account", Resources: []string{"pods"}}}}
+	for account, another := range map[string]bool{"": false, "ns/account": false, "ns/other": true} {
+		if a.Rights = nil; account != "" {
+			a.Rights = &explain.Rights{Account: account}
+		}
+		text := a.String()
+		for _, want := range []string{"; that is not about ns/other", "none found for ns/other: a leader that runs as it"} {
+			if strings.Contains(text, want) != another {
+				t.Errorf("for %q, %q is expected: %v\n%s", account, want, another, text)
+			}
+		}
+	}
+}
+
+func TestLookForFences_MissesTheAccount(t *testing.T) {
+	policy, binding := fence(t, fencing.Fence{Name: "pod", LeaseName: "app"})
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "account"}}
+	for _, tc := range []struct {
+		clientset *fake.Clientset
+		absent    bool
+	}{{fake.NewClientset(policy, binding), true}, {fake.NewClientset(policy, binding, account), false}} {
+		f := explain.LookForFences(t.Context(), tc.clientset, "ns", "app")
+		if len(f.Found) != 1 || f.Found[0].AccountAbsent != tc.absent || strings.Contains(f.Found[0].String(), "there is no such service account") != tc.absent {
+			t.Errorf("absent is expected: %v, and it is %+v", tc.absent, f.Found)
+		}
+	}
+}
+
+func TestLookIntoRights_AsksForASharedWatch(t *testing.T) {
+	r := explain.LookIntoRights(t.Context(), fake.NewClientset(), "ns", "account", rights.Uses{LeaseNamespace: "ns", LeaseName: "app", SharedWatch: true})
+	if len(r.Needs) != 1 || r.Needs[0] != "campaign with a shared watch" {
+		t.Errorf("it needs %q", r.Needs)
+	}
+}
+
+// That a Lease which is there cannot be made matters little.
+func TestLookIntoRights_WeighsWhatIsMissing(t *testing.T) {
+	uses := rights.Uses{LeaseNamespace: "ns", LeaseName: "app"}
+	for _, tc := range []struct {
+		clientset *fake.Clientset
+		want      string
+	}{
+		{fake.NewClientset(), "it cannot lead until somebody else has made the Lease"},
+		{fake.NewClientset(lease("a", 0, 0)), "it matters only if the Lease is deleted; then it cannot lead until somebody else has made it"},
+	} {
+		tc.clientset.PrependReactor("create", "subjectaccessreviews", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, &authorizationv1.SubjectAccessReview{}, nil
+		})
+		r := explain.LookIntoRights(t.Context(), tc.clientset, "ns", "account", uses)
+		if len(r.Missing) != 4 || r.Missing[0] != `create leases.coordination.k8s.io in namespace "ns": `+tc.want || r.Problem != "" {
+			t.Errorf("want %q, it is %q", tc.want, r.Missing)
+		}
 	}
 }

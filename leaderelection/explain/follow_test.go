@@ -102,7 +102,7 @@ func TestFollower_ThatLosesContactDeclaresNobodyDead(t *testing.T) {
 				if !a.Lost || a.At.Sub(cut) > tc.lost {
 					t.Errorf("that contact is lost is told %v after the cut", a.At.Sub(cut))
 				}
-				if a := c.last(); !a.Lost || a.Certain || a.Leader != "pod-1" || a.Renewal.AgeSeconds > 2 {
+				if a := c.last(); !a.Lost || a.Certain || a.Leader != "pod-1" || *a.Renewal.AgeSeconds > 2 {
 					t.Errorf("after a minute:\n%v", a)
 				}
 				healed := time.Now()

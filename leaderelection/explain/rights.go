@@ -30,8 +30,11 @@ type Rights struct {
 
 func needsOf(uses rights.Uses) []string {
 	needs := []string{"campaign"}
-	if uses.WithoutWatch {
+	switch {
+	case uses.WithoutWatch:
 		needs[0] = "campaign without a watch"
+	case uses.SharedWatch:
+		needs[0] = "campaign with a shared watch"
 	}
 	if uses.Events {
 		needs = append(needs, "record events")
@@ -40,6 +43,19 @@ func needsOf(uses rights.Uses) []string {
 		needs = append(needs, "label the leader's Pod")
 	}
 	return needs
+}
+
+// consequence says what follows if a right is missing. That a Lease cannot be made
+// does not matter while there is one.
+func consequence(right rights.Right, exists bool) string {
+	switch {
+	case !exists || right.Resource != "leases":
+	case right.Verb == "create":
+		return "it matters only if the Lease is deleted; then it cannot lead until somebody else has made it"
+	case right.Verb == "get":
+		return "it cannot lead without the right to watch the Lease, and it cannot find out what became of a lost reply"
+	}
+	return right.Without
 }
 
 func (r Rights) lines() []string {

@@ -1,10 +1,13 @@
 package explain
 
 import (
+	"slices"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/mark"
 )
 
 // Patience is how long nothing may be heard of a Lease before contact counts as
@@ -20,7 +23,15 @@ type Seen struct {
 	heard     time.Time             // until when they are known to have stayed so
 	changed   bool                  // there was a change at since, not the first look, nor the first one after contact was lost
 	every     time.Duration         // the longest time between two renewals in a row, 0 if none were seen
-	protected time.Time             // until when a holder may be at work whom the Lease does not name any more
+	protected time.Time             // until when those who saw the Lease before it was deleted do not claim it
+	deleted   bool                  // there was a Lease before there was none
+	former    former                // who may be at work though the Lease does not name him any more
+}
+
+// A former holder was not seen to release the Lease, nor does it say that he has.
+type former struct {
+	name  string    // "": there is none
+	until time.Time // his trust has run out by then
 }
 
 // After is what was seen once the Lease was found to be like that; nil if there is
@@ -41,8 +52,9 @@ func (s Seen) AfterRead(lease *coordinationv1.Lease, sent, answered time.Time) S
 		}
 		return s
 	}
-	next := Seen{looked: true, lease: lease, since: answered, heard: sent, protected: s.protected}
+	next := Seen{looked: true, lease: lease, since: answered, heard: sent, protected: s.protected, former: s.former}
 	next.changed = s.looked && !s.Lost(answered)
+	next.deleted = s.looked && lease == nil
 	switch {
 	case !s.looked:
 	case sameTerm(s.lease, lease):
@@ -50,11 +62,37 @@ func (s Seen) AfterRead(lease *coordinationv1.Lease, sent, answered time.Time) S
 		if s.changed {
 			next.every = max(s.every, s.unrenewed(answered))
 		}
-	case s.lease != nil && (lease == nil || lease.UID != s.lease.UID) && holderOf(s.lease) != "":
-		duration, _ := durationOf(s.lease)
-		next.protected = s.since.Add(duration)
+	case holderOf(s.lease) != "":
+		if lease == nil || lease.UID != s.lease.UID {
+			duration, _ := durationOf(s.lease)
+			next.protected = s.since.Add(duration)
+		}
+		if until := s.expires(); until.After(answered) && !wasReleased(s.lease, lease) {
+			next.former = former{name: holderOf(s.lease), until: until}
+		}
 	}
 	return next
+}
+
+// expires is when the holder's time runs out if he does not renew any more.
+func (s Seen) expires() time.Time {
+	duration, _ := durationOf(s.lease)
+	age, _ := s.age()
+	return s.heard.Add(duration - age)
+}
+
+// wasReleased reports whether the next state of a Lease that was held says that its
+// holder has left it. A history that lets him lapse was written by one who took it.
+func wasReleased(held, next *coordinationv1.Lease) bool {
+	if next == nil || next.UID != held.UID {
+		return false
+	}
+	if holderOf(next) == "" {
+		return true
+	}
+	return slices.ContainsFunc(mark.History(next), func(t mark.Term) bool {
+		return (t.End == mark.Released || t.End == mark.Freed) && t.Acquired.Equal(held.Spec.AcquireTime)
+	})
 }
 
 // unrenewed is for how long the Lease was not renewed, now that it was. What

@@ -2,7 +2,6 @@ package explain
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +16,7 @@ func (a Answer) Summary() string {
 	}
 	switch a.State {
 	case Led, Late:
-		fmt.Fprintf(&b, "%s leads", printable(a.Leader))
+		fmt.Fprintf(&b, "%s leads", name(a.Leader))
 		if a.Since != nil {
 			fmt.Fprintf(&b, " since %s", clock(*a.Since))
 		}
@@ -25,16 +24,18 @@ func (a Answer) Summary() string {
 			b.WriteString(", renewal overdue")
 		}
 		if a.Heir != "" {
-			fmt.Fprintf(&b, ", heir %s", printable(a.Heir))
+			fmt.Fprintf(&b, ", heir %s", name(a.Heir))
 		}
+	case Held:
+		fmt.Fprintf(&b, "%s holds it, and whether it leads is not known", name(a.Leader))
 	case Lapsed:
-		fmt.Fprintf(&b, "nobody leads: %s has lapsed", printable(a.Leader))
+		fmt.Fprintf(&b, "nobody leads: %s has lapsed", name(a.Leader))
 	case Unknown:
 		b.WriteString("unknown")
 	default:
 		fmt.Fprintf(&b, "nobody leads: the Lease is %s", a.State)
 	}
-	if !a.Certain && !a.Lost {
+	if !a.Certain && !a.Lost && a.State != Held {
 		b.WriteString(" (by its own clock)")
 	}
 	return b.String()
@@ -68,28 +69,6 @@ func (a Answer) String() string {
 	return l.text("")
 }
 
-// Update is for people who know the Answer before this one: what is new since then,
-// in a line or some more. It is empty if nothing is but what changes with each
-// renewal.
-func (a Answer) Update(before Answer) string {
-	var around, aroundBefore, l lines
-	a.around(&around)
-	before.around(&aroundBefore)
-	moved := !slices.Equal(around, aroundBefore)
-	if a.Summary() == before.Summary() && !moved {
-		return ""
-	}
-	a.why(&l)
-	if a.Nobody() || a.State == Late {
-		a.claimable(&l)
-	}
-	if moved {
-		l = append(l, around...)
-	}
-	at := a.At.UTC().Format("15:04:05.000") + "  "
-	return at + a.Summary() + "\n" + l.text(strings.Repeat(" ", len(at)))
-}
-
 func (a Answer) why(l *lines) {
 	if a.Why != "" {
 		l.add("Why", printable(a.Why))
@@ -103,13 +82,15 @@ func (a Answer) claimable(l *lines) {
 }
 
 func (a Answer) around(l *lines) {
+	account := ""
 	if a.Rights != nil {
+		account = a.Rights.Account
 		for _, text := range a.Rights.lines() {
 			l.add("Rights", printable(text))
 		}
 	}
 	if a.Fences != nil {
-		for _, text := range a.Fences.lines() {
+		for _, text := range a.Fences.lines(account) {
 			l.add("Fencing", printable(text))
 		}
 	}
@@ -130,7 +111,11 @@ func (l lines) text(indent string) string {
 
 // String says when and how often.
 func (r Renewal) String() string {
-	text := fmt.Sprintf("%v ago, lives for %v without", rounded(fromSeconds(r.AgeSeconds)), fromSeconds(r.LeaseDurationSeconds))
+	text := fmt.Sprintf("not known; not changed for at least %v", rounded(fromSeconds(r.UnchangedSeconds)))
+	if r.AgeSeconds != nil {
+		text = fmt.Sprintf("%v ago", rounded(fromSeconds(*r.AgeSeconds)))
+	}
+	text += fmt.Sprintf(", lives for %v without", fromSeconds(r.LeaseDurationSeconds))
 	if r.EverySeconds > 0 {
 		text += fmt.Sprintf(", renewed every %v at the slowest", rounded(fromSeconds(r.EverySeconds)))
 	}
@@ -146,7 +131,7 @@ func (t Term) String() string {
 	default:
 		text += strings.Repeat(" ", len(stamp)-1) + "?"
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s  %s %s", text, printable(t.Leader), t.End))
+	return strings.TrimSpace(fmt.Sprintf("%s  %s %s", text, name(t.Leader), t.End))
 }
 
 // String names the elector and the program.
@@ -181,14 +166,28 @@ func fromSeconds(s float64) time.Duration { return time.Duration(s * float64(tim
 // printable is text that a terminal shows as it is; text with anything else in it,
 // quoted. It is cut where it is longer than anybody reads.
 func printable(text string) string {
-	const most = 1000
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "..."
-	}
+	text = cut(text, 1000)
 	for _, r := range text {
 		if r == utf8.RuneError || !strconv.IsPrint(r) {
 			return strconv.QuoteToASCII(text)
 		}
 	}
 	return text
+}
+
+// name is an identity as part of a sentence, which is to be read to its end: that of
+// a Pod and a UUID is whole.
+func name(identity string) string {
+	whole := cut(identity, 300)
+	if text := printable(whole); text == whole {
+		return text
+	}
+	return printable(cut(identity, 60)) // quoted, a byte may take six
+}
+
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
 }
