@@ -58,8 +58,8 @@
 //
 // What is on its way already only the API server can refuse: package
 // leaderelection/fencing has it do so. By pod nothing need be done here, if the
-// identity is the default one and POD_NAME says which pod it is; [WithFencing] is for Fences by term, and for programs
-// that want to know what a refusal means.
+// identity is the default one and POD_NAME says which pod it is; [WithFencing] is for
+// Fences by term, and for programs that want to know what a refusal means.
 //
 // # Routing to the leader, and rights
 //

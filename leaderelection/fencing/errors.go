@@ -24,9 +24,9 @@ var (
 // a write by the policy of a Fence: the writer does not lead, or does not lead yet as
 // far as that API server knows, or the Lease does not exist. The error's text names
 // the Lease, its holder and the writer. Of a Lease that does not exist, or that an API
-// server has not read yet, the API server has words of its own: they name the policy, and so the Lease unless the
-// Fence was given a Name. A refused connection (exec, attach, portforward) comes back
-// as plain text, which it does not know.
+// server has not read yet, the API server has words of its own: they name the policy,
+// and so the Lease unless the Fence was given a Name. A refused connection (exec,
+// attach, portforward) comes back as plain text, which it does not know.
 func IsStale(err error) bool {
 	if status, ok := err.(apierrors.APIStatus); ok { // the tree is walked below
 		return isRefusal(status.Status().Message)
