@@ -220,10 +220,11 @@ func TestElector_RunTwiceIsRefused(t *testing.T) {
 func TestElector_HeldForGoesOnWhileTheWorkStops(t *testing.T) {
 	play(t, func(s *stage) {
 		finish := make(chan struct{})
-		a := s.start("a", withWork(func(context.Context) { <-finish }))
+		a := s.candidate("a", nil, withWork(func(context.Context) { <-finish }))
 		if held := a.HeldFor(); held != 0 {
 			t.Errorf("HeldFor is %v before the first term", held)
 		}
+		a.run()
 		s.until(time.Second, a.IsLeader)
 		a.cancel()
 		for range 60 {
