@@ -127,6 +127,17 @@
 //	tenure.go, work.go, lead.go      a term: its hold on the Lease, its callbacks, and the one order in which it ends
 //	heir.go                          who claims first
 //
+// The words in it:
+//
+//	term      what users see: its token, and the callbacks from their start to their end
+//	work      the callbacks of one term, with their context
+//	tenure    our hold on the Lease, from the claim that won it to its release or loss: the work begins and ends within it
+//	held      what a tenure rests on: the Lease as our last proven write left it
+//	trust     until when that write keeps others from claiming
+//	sighting  something that was seen of the Lease, by a watch, a read or the reply to a write
+//	view      what is known of the Lease from all sightings
+//	engine    client-go's LeaderElector, with the lock between it and the API server
+//
 // # On call
 //
 // [WithTrace] tells what an Elector does. Made of it, in packages of their own, are
