@@ -113,16 +113,7 @@ func (l *lock) awaitDue(ctx context.Context, t *tenure) error {
 	e.mu.Lock()
 	due := t.due(e.config.RetryPeriod)
 	e.mu.Unlock()
-	timer := time.NewTimer(time.Until(due))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-t.lost:
-		return errNotHeld
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return pause(ctx, t.lost, time.Until(due))
 }
 
 // await waits for the answer to r, for at most timeout. It is content earlier if
