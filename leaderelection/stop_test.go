@@ -205,6 +205,30 @@ func TestElector_TheContextOfStepDownBoundsOnlyTheWait(t *testing.T) {
 	})
 }
 
+// A slowContext takes a moment to tell what it carries.
+type slowContext struct{ context.Context }
+
+func (c slowContext) Value(key any) any {
+	time.Sleep(time.Millisecond)
+	return c.Context.Value(key)
+}
+
+// Now and then it took the stop that it had asked for itself for one that was under
+// way before, and did not wait.
+func TestElector_StepDownWaitsThoughTheStopIsFaster(t *testing.T) {
+	play(t, func(s *stage) {
+		r := s.start("a", withWork(func(context.Context) {}))
+		s.until(time.Second, r.IsLeader)
+		r.network.DelayRequests(time.Second, writes)
+		if err := r.StepDown(slowContext{s.Context()}); err != nil {
+			t.Errorf("StepDown = %v", err)
+		}
+		if s.holder() != "" {
+			t.Errorf("the Lease names %q, want it released", s.holder())
+		}
+	})
+}
+
 func TestElector_RunTwiceIsRefused(t *testing.T) {
 	play(t, func(s *stage) {
 		r := s.start("a")

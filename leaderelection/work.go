@@ -137,8 +137,9 @@ func (e *Elector) StepDown(ctx context.Context) error {
 	if w == nil || isClosed(w.over) {
 		return ErrNotLeading
 	}
+	mayBeTheWork := ctx.Value(termKey{}) == w || isClosed(w.stopping) // before the stop that is asked for here
 	w.ask.Do(func() { close(w.asked) })
-	if ctx.Value(termKey{}) == w || isClosed(w.stopping) {
+	if mayBeTheWork {
 		return nil
 	}
 	select {

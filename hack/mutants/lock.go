@@ -55,6 +55,8 @@ var lock = []mutant{
 		"h.over != present && !e.config.newcomer(joined) {", "h.over != present {", unit("OnlyANewcomer")},
 	{"a stalled watch is believed", "leaderelection/follow.go",
 		"w.again(e.config.longestPoll()) // it should have told that", "_ = w", unit("StalledWatch")},
+	{"StepDown takes its own stop for an earlier one", "leaderelection/work.go",
+		"	if mayBeTheWork {\n", "	if mayBeTheWork = ctx.Value(termKey{}) == w || isClosed(w.stopping); mayBeTheWork {\n", unit("StepDownWaits")},
 	{"a look that failed is never made good", "leaderelection/follow.go",
 		"	if e.trouble.cannotRead() {\n", "	if false {\n", unit("TroubleEnds")},
 	{"a leader does not make good a look that failed", "leaderelection/follow.go",
