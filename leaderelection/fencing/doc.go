@@ -182,7 +182,9 @@
 //     each handover. A new leader waited for 9.6 to 14 ms in the middle, 60 ms at worst:
 //     it writes beside an old one that is not refused yet.
 //
-// What a guarded write costs is part of make bench.
+// What a guarded write costs, in six runs of make bench BENCHFLAGS='-only fence': by
+// pod it took 1.08 to 1.11 times as long as the same write without a Fence, and 1.10 to
+// 1.12 times with both kinds; by term 1.06 times, in the two runs whose figure was kept.
 //
 // # Tests
 //
