@@ -140,29 +140,44 @@ func looksFor(policy *admissionv1.ValidatingAdmissionPolicy, key string) bool {
 	})
 }
 
-// How policies of package fencing leave everybody else alone: each rule begins with
-// the account, or, as older ones have it, the policy has a condition.
-var (
-	exempts  = regexp.MustCompile(`^request\.userInfo\.username != 'system:serviceaccount:([^:']+):([^:']+)' \|\| `)
-	concerns = regexp.MustCompile(`^request\.userInfo\.username == 'system:serviceaccount:([^:']+):([^:']+)'$`)
-)
+// How policies of package fencing leave everybody else alone: each rule ends with the
+// account; or, as older ones have it, begins with it, or the policy has a condition.
+var exempts = []*regexp.Regexp{
+	regexp.MustCompile(` \|\| request\.userInfo\.username != ` + accountPattern + `$`),
+	regexp.MustCompile(`^request\.userInfo\.username != ` + accountPattern + ` \|\| `),
+}
+
+var concerns = regexp.MustCompile(`^request\.userInfo\.username == ` + accountPattern + `$`)
+
+const accountPattern = `'system:serviceaccount:([^:']+):([^:']+)'`
 
 // accountOf is whom the policy governs, "" if that is not one service account.
 func accountOf(policy *admissionv1.ValidatingAdmissionPolicy) string {
 	for _, condition := range policy.Spec.MatchConditions {
-		if parts := concerns.FindStringSubmatch(condition.Expression); parts != nil {
-			return parts[1] + "/" + parts[2]
+		if account := accountIn(condition.Expression, concerns); account != "" {
+			return account
 		}
 	}
 	account := ""
 	for _, validation := range policy.Spec.Validations {
-		parts := exempts.FindStringSubmatch(validation.Expression)
-		if parts == nil || account != "" && account != parts[1]+"/"+parts[2] {
+		exempting := accountIn(validation.Expression, exempts...)
+		if exempting == "" || account != "" && account != exempting {
 			return ""
 		}
-		account = parts[1] + "/" + parts[2]
+		account = exempting
 	}
 	return account
+}
+
+// accountIn is the account that an expression of one of those forms is about, "" if
+// it has none of them.
+func accountIn(expression string, forms ...*regexp.Regexp) string {
+	for _, form := range forms {
+		if parts := form.FindStringSubmatch(expression); parts != nil {
+			return parts[1] + "/" + parts[2]
+		}
+	}
+	return ""
 }
 
 func guarded(policy *admissionv1.ValidatingAdmissionPolicy) []string {

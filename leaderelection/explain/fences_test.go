@@ -144,7 +144,19 @@ func TestFencesOf_SaysWhatAFenceDoesAndLeavesOpen(t *testing.T) {
 			p.Spec.MatchConditions = []admissionv1.MatchCondition{{Name: "service-account", Expression: "request.userInfo.username == 'system:serviceaccount:old:one'"}}
 			p.Spec.Validations = []admissionv1.Validation{{Expression: "false"}}
 		}, strings.Replace(guard, "ns/account", "old/one", 1)},
-		"the account in each rule": {func(p *policy, _ *binding) {
+		"the account at the end of each rule": {func(p *policy, _ *binding) {
+			p.Spec.MatchConditions = nil
+			p.Spec.Validations = []admissionv1.Validation{
+				{Expression: "false || request.userInfo.username != 'system:serviceaccount:new:one'"}, {Expression: "true || request.userInfo.username != 'system:serviceaccount:new:one'"},
+			}
+		}, strings.Replace(guard, "ns/account", "new/one", 1)},
+		"another account in each rule": {func(p *policy, _ *binding) {
+			p.Spec.MatchConditions = nil
+			p.Spec.Validations = []admissionv1.Validation{
+				{Expression: "false || request.userInfo.username != 'system:serviceaccount:new:one'"}, {Expression: "false || request.userInfo.username != 'system:serviceaccount:new:two'"},
+			}
+		}, strings.Replace(guard, " that run as ns/account", ", of an account that is not known,", 1)},
+		"the account at the beginning of each rule": {func(p *policy, _ *binding) {
 			p.Spec.MatchConditions = nil
 			p.Spec.Validations = []admissionv1.Validation{
 				{Expression: "request.userInfo.username != 'system:serviceaccount:new:one' || false"}, {Expression: "request.userInfo.username != 'system:serviceaccount:new:one' || true"},

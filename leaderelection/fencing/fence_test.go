@@ -141,8 +141,8 @@ func TestPolicy_IsAboutTheServiceAccountInItsOwnNamespace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := policy.Spec.Validations[0].Expression, "request.userInfo.username != '"+user+"' || "; !strings.HasPrefix(got, want) {
-			t.Errorf("ServiceAccountNamespace %q: the rule is %s, want it to begin with %s", namespace, got, want)
+		if got, want := policy.Spec.Validations[0].Expression, " || request.userInfo.username != '"+user+"'"; !strings.HasSuffix(got, want) {
+			t.Errorf("ServiceAccountNamespace %q: the rule is %s, want it to end with %s", namespace, got, want)
 		}
 	}
 }

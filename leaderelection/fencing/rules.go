@@ -9,11 +9,15 @@ import (
 )
 
 // What follows is in CEL, the language of admission policies. A field that is
-// missing is an error there, and an error refuses the write. Everything is written
-// out where it is needed: the API server evaluates messages with each write that
-// it lets through, and a variable costs more than what it stands for. So does a
-// match condition in place of the question whose write it is: for that alone the
-// Lease would be converted once more.
+// missing is an error there, and an error refuses the write, unless what stands
+// beside it in an "or" lets the write through.
+//
+// It is written so that the leader's next write of an object is asked the least: each
+// step along a path costs about as much as a comparison. Everything is written out
+// where it is needed, for a variable costs more than what it stands for. Messages
+// count too: the API server makes them for each write that it lets through. Whose
+// write it is comes last, for the holder's own passes without that; as a match
+// condition it would have the Lease converted once more.
 
 // quote makes a CEL string of text in which there is nothing to escape, such as
 // the names of Kubernetes.
@@ -22,8 +26,8 @@ func quote(text string) string { return "'" + text + "'" }
 const (
 	// boundTo is where the API server says to which pod a token is bound.
 	boundTo = "request.userInfo.?extra[?'authentication.kubernetes.io/pod-name'][?0]"
-	pod     = boundTo + ".orValue('')"
 	holder  = "params.?spec.?holderIdentity.orValue('')"
+	nothing = `'\n'` // no identity begins with it, and no stamp
 	writer  = `'pod "' + ` + boundTo + `.orValue('none, its token is bound to no pod') + '"'`
 )
 
@@ -40,11 +44,11 @@ func (f Fence) validations() []admissionv1.Validation {
 	case !f.has(ByPod):
 		t = f.byTerm()
 	case f.has(ByTerm):
-		t = both(t, f.byTerm())
+		t = f.both(t, f.byTerm())
 	}
 	begin := "fenced off from lease " + f.lease() + ": "
 	return []admissionv1.Validation{{
-		Expression:        "request.userInfo.username != " + quote(f.user()) + " || " + t.expression,
+		Expression:        t.expression + " || request.userInfo.username != " + quote(f.user()),
 		MessageExpression: quote(begin) + " + " + t.message,
 		Message:           begin + t.short,
 		Reason:            new(metav1.StatusReasonForbidden),
@@ -52,21 +56,20 @@ func (f Fence) validations() []admissionv1.Validation {
 }
 
 // byPod lets nothing but "_" follow the pod's name in the holder's: it is illegal in
-// names of pods, so that web-1 is never taken for web-10 or web-1-x.
+// names of pods, so that web-1 is never taken for web-10 or web-1-x. A token that is
+// bound to no pod is that of no holder.
 func byPod() test {
 	return test{
-		pod + " != '' && (" + holder + " + '_').startsWith(" + pod + " + '_')",
+		"(" + holder + " + '_').startsWith(" + boundTo + ".orValue(" + nothing + ") + '_')",
 		"(" + holder + ` == '' ? 'nobody holds it' : 'its holder is "' + ` + holder + ` + '"') + ', and the writer is ' + ` + writer,
 		"another pod holds it",
 	}
 }
 
 func (f Fence) byTerm() test {
-	key := AnnotationKey(f.lease())
-	stamp, stored := annotationOf("object", key), annotationOf("oldObject", key)
+	stamp, stored := f.stamp("object"), f.stamp("oldObject")
 	t := test{
-		"(" + hasToken(stamp) + " ? request.operation == 'CREATE' || " + stamp + " == " + stored +
-			" || !" + hasToken(stored) + " || " + tokenOf(stamp) + " >= " + tokenOf(stored) +
+		"(" + hasToken(stamp) + " ? request.operation == 'CREATE' || !" + hasToken(stored) + " || " + tokenOf(stamp) + " >= " + tokenOf(stored) +
 			" : " + unstamped(stored) + ")" + f.orUnstampable(),
 		"(" + hasToken(stamp) + ` ? '` + laterTerm + `"' + ` + stored + ` + '", and the writer is in term "' + ` + stamp + ` + '": ' : '` + noToken + `: ') + ` + writer,
 		laterTerm + "than the writer's, if that is in one",
@@ -74,7 +77,13 @@ func (f Fence) byTerm() test {
 	if slices.Contains(f.Resources, pods) {
 		t = ofBindings(t, stamp)
 	}
-	return t
+	return test{f.keepsStamp() + " || " + t.expression, "(" + f.keepsStamp() + " ? '' : " + t.message + ")", t.short}
+}
+
+// keepsStamp is whether a write leaves the stamp that is stored as it is, as all of a
+// term but the first one do. If there is none, it does not.
+func (f Fence) keepsStamp() string {
+	return f.stamp("object") + " == " + f.annotationOf("oldObject") + ".orValue(" + nothing + ")"
 }
 
 // ofBindings lets a Binding through if it carries no stamp: its annotations are put
@@ -88,11 +97,12 @@ func ofBindings(others test, stamp string) test {
 	}
 }
 
-// both is one test after the other.
-func both(first, second test) test {
+// both is one test after the other. A write that keeps the stamp was refused by the
+// first, if at all.
+func (f Fence) both(first, second test) test {
 	return test{
 		first.expression + " && (" + second.expression + ")",
-		"(" + first.expression + " ? " + second.message + " : " + first.message + ")",
+		"(" + f.keepsStamp() + " || !" + first.expression + " ? " + first.message + " : " + second.message + ")",
 		first.short + ", or the object was written in a later term",
 	}
 }
@@ -114,8 +124,11 @@ func (f Fence) orUnstampable() string {
 	return " || !(request.operation in ['CREATE', 'UPDATE'])"
 }
 
-func annotationOf(object, key string) string {
-	return fmt.Sprintf("%s.metadata.?annotations[?%s].orValue('')", object, quote(key))
+func (f Fence) stamp(object string) string { return f.annotationOf(object) + ".orValue('')" }
+
+// annotationOf is none of an object that is not there yet.
+func (f Fence) annotationOf(object string) string {
+	return fmt.Sprintf("%s.?metadata.?annotations[?%s]", object, quote(AnnotationKey(f.lease())))
 }
 
 // hasToken says whether a stamp begins with a number. If not, somebody has edited
