@@ -280,6 +280,10 @@ func TestFence_WhenNobodyLeads(t *testing.T) {
 	if !fencing.IsStale(err) || !strings.Contains(err.Error(), "nobody holds it") {
 		t.Errorf("the Lease is free, and a write is answered: %v", err)
 	}
+	err = p.touch(ctx, p.pod(""))
+	if !fencing.IsStale(err) || !strings.Contains(err.Error(), "bound to no pod") {
+		t.Errorf("the Lease is free, and a token that is bound to no pod is answered: %v", err)
+	}
 	if err := p.touch(ctx, p.admin()); err != nil {
 		t.Errorf("the Lease is free, and an administrator's write is answered: %v", err)
 	}

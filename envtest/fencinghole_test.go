@@ -215,9 +215,11 @@ func TestFence_ByTermKeepsTheStampOfAPodThatIsBound(t *testing.T) {
 		}
 		for name, path := range binders {
 			must(t, patch(second, name))
-			old := map[string]string{fencing.AnnotationKey(first.term.Lease): first.term.Token.String() + " pod-a_1"}
-			if err := p.bind(first.ctx, p.pod("pod-a"), name, old); !fencing.IsStale(err) || !strings.Contains(err.Error(), "must carry no token") {
-				t.Errorf("mode %d: a POST to %v with a stamp: %v, want it refused", mode, path, err)
+			for _, stamp := range []string{first.term.Token.String() + " pod-a_1", "nonsense", "\n"} {
+				old := map[string]string{fencing.AnnotationKey(first.term.Lease): stamp}
+				if err := p.bind(first.ctx, p.pod("pod-a"), name, old); !fencing.IsStale(err) || !strings.Contains(err.Error(), "must carry no token") {
+					t.Errorf("mode %d: a POST to %v with the stamp %q: %v, want it refused", mode, path, stamp, err)
+				}
 			}
 			if err := p.bind(first.ctx, first, name, nil); err != nil { // by term it cannot be told from the leader's
 				t.Errorf("mode %d: a POST to %v: %v", mode, path, err)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	appsv1apply "k8s.io/client-go/applyconfigurations/apps/v1"
@@ -203,6 +204,57 @@ func TestFence_ByTermWantsAStamp(t *testing.T) {
 	must(t, err)
 	if err := p.stampables("a")[0].do(leader.ctx, leader); err != nil {
 		t.Errorf("an update of an object whose stamp was spoilt: %v", err)
+	}
+}
+
+// A write that keeps what stands in the stamp's place is let through, whatever it is;
+// that there is nothing is not kept.
+func TestFence_ByTermTakesNothingForAStamp(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []fencing.Mode{fencing.ByTerm, fencing.ByPod | fencing.ByTerm} {
+		p := newPaddock(t, shared.get(t))
+		p.fence.Mode = mode
+		p.enforce()
+		leader := p.reign("pod-a")
+		_, err := leader.CoreV1().ConfigMaps(p.namespace).Create(leader.ctx, p.configMap("first"), metav1.CreateOptions{})
+		must(t, err) // and so the API server knows
+		bare := p.pod("pod-a").CoreV1().ConfigMaps(p.namespace)
+		admin := p.admin().CoreV1().ConfigMaps(p.namespace)
+		ctx, cancel := within()
+		defer cancel()
+		key := fencing.AnnotationKey(leader.term.Lease)
+		const absent = "absent"
+		object := func(stamp string) *corev1.ConfigMap {
+			object := p.configMap("object")
+			if stamp != absent {
+				object.Annotations = map[string]string{key: stamp}
+			}
+			return object
+		}
+		noToken := func(deed string, err error) {
+			if !fencing.IsStale(err) || !strings.Contains(err.Error(), "carries no token") {
+				t.Errorf("mode %d: %s: %v, want it refused because it carries no token", mode, deed, err)
+			}
+		}
+		for _, stamp := range []string{absent, "", "\n", "nonsense"} {
+			_, err := bare.Create(ctx, object(stamp), metav1.CreateOptions{})
+			noToken(fmt.Sprintf("a creation with the stamp %q", stamp), err)
+		}
+		for _, update := range []struct{ stored, written string }{
+			{absent, absent}, {absent, ""}, {absent, "\n"}, {"", absent}, {"", "\n"}, {"\n", absent}, {"nonsense", absent}, {"nonsense", "others"}, {"1", absent},
+			{"", ""}, {"\n", "\n"}, {"nonsense", "nonsense"}, {"1", "1"},
+		} {
+			_, err := admin.Create(ctx, object(update.stored), metav1.CreateOptions{})
+			must(t, err)
+			_, err = bare.Update(ctx, object(update.written), metav1.UpdateOptions{})
+			deed := fmt.Sprintf("an update of the stamp %q to %q", update.stored, update.written)
+			if update.stored == absent || update.stored != update.written {
+				noToken(deed, err)
+			} else if err != nil {
+				t.Errorf("mode %d: %s: %v", mode, deed, err)
+			}
+			must(t, admin.Delete(ctx, "object", metav1.DeleteOptions{}))
+		}
 	}
 }
 

@@ -24,10 +24,10 @@ import (
 func quote(text string) string { return "'" + text + "'" }
 
 const (
-	// boundTo is where the API server says to which pod a token is bound.
+	// boundTo is where the API server says to which pod a token is bound. It never
+	// says that it is bound to one without a name.
 	boundTo = "request.userInfo.?extra[?'authentication.kubernetes.io/pod-name'][?0]"
 	holder  = "params.?spec.?holderIdentity.orValue('')"
-	nothing = `'\n'` // no identity begins with it, and no stamp
 	writer  = `'pod "' + ` + boundTo + `.orValue('none, its token is bound to no pod') + '"'`
 )
 
@@ -44,7 +44,7 @@ func (f Fence) validations() []admissionv1.Validation {
 	case !f.has(ByPod):
 		t = f.byTerm()
 	case f.has(ByTerm):
-		t = f.both(t, f.byTerm())
+		t = both(t, f.byTerm())
 	}
 	begin := "fenced off from lease " + f.lease() + ": "
 	return []admissionv1.Validation{{
@@ -57,10 +57,10 @@ func (f Fence) validations() []admissionv1.Validation {
 
 // byPod lets nothing but "_" follow the pod's name in the holder's: it is illegal in
 // names of pods, so that web-1 is never taken for web-10 or web-1-x. A token that is
-// bound to no pod is that of no holder.
+// bound to no pod is that of a line break, with which no identity begins.
 func byPod() test {
 	return test{
-		"(" + holder + " + '_').startsWith(" + boundTo + ".orValue(" + nothing + ") + '_')",
+		"(" + holder + " + '_').startsWith(" + boundTo + `.orValue('\n') + '_')`,
 		"(" + holder + ` == '' ? 'nobody holds it' : 'its holder is "' + ` + holder + ` + '"') + ', and the writer is ' + ` + writer,
 		"another pod holds it",
 	}
@@ -81,9 +81,9 @@ func (f Fence) byTerm() test {
 }
 
 // keepsStamp is whether a write leaves the stamp that is stored as it is, as all of a
-// term but the first one do. If there is none, it does not.
+// term but the first one do. No stamp equals none, not even another one that is missing.
 func (f Fence) keepsStamp() string {
-	return f.stamp("object") + " == " + f.annotationOf("oldObject") + ".orValue(" + nothing + ")"
+	return f.annotationOf("object") + ".orValue(dyn(true)) == " + f.annotationOf("oldObject") + ".orValue(dyn(false))"
 }
 
 // ofBindings lets a Binding through if it carries no stamp: its annotations are put
@@ -97,12 +97,11 @@ func ofBindings(others test, stamp string) test {
 	}
 }
 
-// both is one test after the other. A write that keeps the stamp was refused by the
-// first, if at all.
-func (f Fence) both(first, second test) test {
+// both is one test after the other.
+func both(first, second test) test {
 	return test{
 		first.expression + " && (" + second.expression + ")",
-		"(" + f.keepsStamp() + " || !" + first.expression + " ? " + first.message + " : " + second.message + ")",
+		"(" + first.expression + " ? " + second.message + " : " + first.message + ")",
 		first.short + ", or the object was written in a later term",
 	}
 }
