@@ -1,15 +1,23 @@
 package manager
 
 import (
+	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 )
 
@@ -21,7 +29,8 @@ func TestEvents_AMissingRightIsToldOnceAndHarmsNothing(t *testing.T) {
 		return true, nil, apierrors.NewForbidden(corev1.Resource("events"), "", nil)
 	})
 	var lines []string
-	s := &sink{events: clientset.CoreV1().Events(""), logger: funcr.New(func(_, line string) { lines = append(lines, line) }, funcr.Options{})}
+	s := newSink(clientset.CoreV1().Events(""), funcr.New(func(_, line string) { lines = append(lines, line) }, funcr.Options{}))
+	defer s.close()
 	event := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "e"}}
 	for range 3 {
 		if _, err := s.Create(event); err != nil {
@@ -34,6 +43,71 @@ func TestEvents_AMissingRightIsToldOnceAndHarmsNothing(t *testing.T) {
 	if asked != 6 || len(lines) != 1 || !strings.Contains(lines[0], "Events may not be recorded") {
 		t.Errorf("after %d refusals the log says\n%s", asked, strings.Join(lines, "\n"))
 	}
+}
+
+// The event that a Manager stopped is among the last that it records.
+func TestEvents_AreSentBeforeTheManagerEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clientset, sent := fake.NewClientset(), 0
+		clientset.PrependReactor("create", "events", func(clienttesting.Action) (bool, runtime.Object, error) {
+			time.Sleep(time.Second / 2)
+			sent++
+			return false, nil, nil
+		})
+		r := &recorder{client: clientset, identity: "a", logger: logr.Discard()}
+		stop := r.start()
+		for i := range 3 {
+			r.Eventf(eventSubject, corev1.EventTypeNormal, "Reason", "event %d", i)
+		}
+		stop()
+		if sent != 3 {
+			t.Errorf("%d events had been sent when the recorder had stopped, want 3", sent)
+		}
+	})
+}
+
+// A request that came after the client was closed would open a connection that
+// nobody closes.
+func TestEvents_AreNotSentAfterTheManagerEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var begun, underWay atomic.Int32
+		r := &recorder{client: hungClient{Interface: fake.NewClientset(), begun: &begun, underWay: &underWay}, identity: "a", logger: logr.Discard()}
+		stop := r.start()
+		for i := range 3 {
+			r.Eventf(eventSubject, corev1.EventTypeNormal, "Reason", "event %d", i)
+		}
+		synctest.Wait()
+		began := time.Now()
+		stop()
+		if begun.Load() != 1 || underWay.Load() != 0 || time.Since(began) > lastTimeout {
+			t.Errorf("it stopped after %v: %d requests had begun and %d were under way", time.Since(began), begun.Load(), underWay.Load())
+		}
+		time.Sleep(time.Hour)
+		if begun.Load() != 1 {
+			t.Errorf("%d requests have begun since", begun.Load()-1)
+		}
+	})
+}
+
+var eventSubject = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "a"}}
+
+// A hungClient is that of an API server that takes events and does not answer.
+type hungClient struct {
+	kubernetes.Interface
+	typedcorev1.CoreV1Interface
+	typedcorev1.EventInterface
+	begun, underWay *atomic.Int32
+}
+
+func (c hungClient) CoreV1() typedcorev1.CoreV1Interface      { return c }
+func (c hungClient) Events(string) typedcorev1.EventInterface { return c }
+func (c hungClient) RESTClient() rest.Interface               { return nil }
+func (c hungClient) CreateWithEventNamespaceWithContext(ctx context.Context, _ *corev1.Event) (*corev1.Event, error) {
+	c.begun.Add(1)
+	c.underWay.Add(1)
+	defer c.underWay.Add(-1)
+	<-ctx.Done()
+	return nil, ctx.Err()
 }
 
 func TestEvents_AreOnThePodThatTheEnvironmentNames(t *testing.T) {
