@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -36,21 +37,22 @@ func (r *recorder) Eventf(object runtime.Object, eventType, reason, message stri
 func (r *recorder) use(target resourcelock.EventRecorder) { r.target.Store(&target) }
 
 // start begins to record, unless a target was set already, and returns what ends
-// it. The goroutines of a broadcaster begin with it, hence not in New.
-func (r *recorder) start() (stop func()) {
+// it, and waits for the last events for at most a while. The goroutines of a
+// broadcaster begin with it, hence not in New.
+func (r *recorder) start() (stop func(patience time.Duration)) {
 	if r.target.Load() != nil {
-		return func() {}
+		return func(time.Duration) {}
 	}
 	s := newSink(r.client.CoreV1().Events(""), r.logger)
 	broadcaster := record.NewBroadcaster(record.WithContext(logr.NewContext(context.Background(), r.logger)))
 	broadcaster.StartRecordingToSink(s)
 	target := broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: r.identity})
 	r.use(target)
-	return func() {
+	return func(patience time.Duration) {
 		r.target.Store(nil)
 		// What comes last says that all else has been sent: they come one by one.
 		target.Event(&corev1.ObjectReference{Namespace: corev1.NamespaceDefault, Name: r.identity}, corev1.EventTypeNormal, reasonLast, "")
-		s.awaitLast()
+		s.awaitLast(patience)
 		broadcaster.Shutdown() // alone it would lose what is left, or send it after the end
 		s.close()
 	}

@@ -59,7 +59,7 @@ func TestEvents_AreSentBeforeTheManagerEnds(t *testing.T) {
 		for i := range 3 {
 			r.Eventf(eventSubject, corev1.EventTypeNormal, "Reason", "event %d", i)
 		}
-		stop()
+		stop(time.Minute)
 		if sent != 3 {
 			t.Errorf("%d events had been sent when the recorder had stopped, want 3", sent)
 		}
@@ -77,9 +77,10 @@ func TestEvents_AreNotSentAfterTheManagerEnded(t *testing.T) {
 			r.Eventf(eventSubject, corev1.EventTypeNormal, "Reason", "event %d", i)
 		}
 		synctest.Wait()
+		const patience = time.Second
 		began := time.Now()
-		stop()
-		if begun.Load() != 1 || underWay.Load() != 0 || time.Since(began) > lastTimeout {
+		stop(patience)
+		if begun.Load() != 1 || underWay.Load() != 0 || time.Since(began) > patience {
 			t.Errorf("it stopped after %v: %d requests had begun and %d were under way", time.Since(began), begun.Load(), underWay.Load())
 		}
 		time.Sleep(time.Hour)

@@ -11,12 +11,8 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
-// How long one event may take, and how long a Manager that stops waits for the last
-// ones.
-const (
-	eventTimeout = 10 * time.Second
-	lastTimeout  = 2 * time.Second
-)
+// eventTimeout is how long one event may take.
+const eventTimeout = 10 * time.Second
 
 // reasonLast is that of an event that is not sent: it says that no other comes.
 const reasonLast = "Last"
@@ -41,8 +37,8 @@ func newSink(events typedcorev1.EventInterface, logger logr.Logger) *sink {
 }
 
 // awaitLast waits for the last event, in vain if the API server does not answer.
-func (s *sink) awaitLast() {
-	timer := time.NewTimer(lastTimeout)
+func (s *sink) awaitLast(patience time.Duration) {
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-s.last:

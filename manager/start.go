@@ -69,8 +69,20 @@ func (m *electedManager) runElector(ctx context.Context) error {
 	}
 	defer m.client.close()
 	defer m.route.closeOwn(m.client)
-	defer m.events.start()()
+	stopRecording := m.events.start()
+	defer func() { stopRecording(m.patienceWithEvents()) }()
 	return m.elector.Run(ctx)
+}
+
+// patienceWithEvents is how long the last events are waited for. Who has given the
+// Lease back has time. Whose term ended in another way has not, and the API server
+// may be silent.
+func (m *electedManager) patienceWithEvents() time.Duration {
+	lost := isClosed(m.ended) && !errors.Is(m.cause, leaderelection.ErrSteppedDown)
+	if lost || m.elector.GetLeader() == m.config.Identity {
+		return m.config.Margin() / 40
+	}
+	return 2 * time.Second
 }
 
 // lead is the work of a term: what the inner Manager does from now on. The Lease

@@ -40,7 +40,7 @@ var others = []mutant{
 	{"who was frozen takes away the label of its successor", "leaderelection/routing/signpost.go", "	if !t.elector.IsLeader() {\n", "	if false {\n", labelTests},
 	{"the Lease is released before the label is taken away", "leaderelection/routing/term.go", "				<-t.done\n", "				_ = t.done\n", labelTests},
 	{"the label stays though an outage ends while it drains", "leaderelection/routing/term.go", "context.WithCancel(context.WithoutCancel(t.work))", "context.WithTimeout(context.WithoutCancel(t.work), t.patience())", labelTests},
-	{"the last events are lost", "manager/events.go", "		s.awaitLast()\n", "", []string{"./manager", "-run", "TestEvents_AreSent"}},
+	{"the last events are lost", "manager/events.go", "		s.awaitLast(patience)\n", "", []string{"./manager", "-run", "TestEvents_AreSent"}},
 	{"events are sent after the end", "manager/events.go", "		s.close()\n", "", []string{"./manager", "-run", "TestEvents_AreNot"}},
 	{"the label stays while the Manager stops", "manager/start.go", "			m.route.withdraw()\n		case <-ended:", "		case <-ended:", routeTests},
 	{"the Fence takes web-1 for web-10", "leaderelection/fencing/rules.go",
