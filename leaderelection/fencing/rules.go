@@ -13,11 +13,11 @@ import (
 // beside it in an "or" lets the write through.
 //
 // It is written so that the leader's next write of an object is asked the least: each
-// step along a path costs about as much as a comparison. Everything is written out
-// where it is needed, for a variable costs more than what it stands for. Messages
-// count too: the API server makes them for each write that it lets through. Whose
-// write it is comes last, for the holder's own passes without that; as a match
-// condition it would have the Lease converted once more.
+// step along a path has its price. Everything is written out where it is needed, for
+// a variable costs more than what it stands for. Messages count too: the API server
+// makes them for each write that it lets through. Whose write it is comes last, for
+// the holder's own passes without that; as a match condition it would have the Lease
+// converted once more.
 
 // quote makes a CEL string of text in which there is nothing to escape, such as
 // the names of Kubernetes.
@@ -57,7 +57,7 @@ func (f Fence) validations() []admissionv1.Validation {
 
 // byPod lets nothing but "_" follow the pod's name in the holder's: it is illegal in
 // names of pods, so that web-1 is never taken for web-10 or web-1-x. A token that is
-// bound to no pod is that of a line break, with which no identity begins.
+// bound to no pod is that of a line break, with which no Elector's identity begins.
 func byPod() test {
 	return test{
 		"(" + holder + " + '_').startsWith(" + boundTo + `.orValue('\n') + '_')`,
@@ -81,7 +81,8 @@ func (f Fence) byTerm() test {
 }
 
 // keepsStamp is whether a write leaves the stamp that is stored as it is, as all of a
-// term but the first one do. No stamp equals none, not even another one that is missing.
+// term but the first one do. No stamp equals none, not even another one that is missing:
+// what stands for it is no text. Without dyn the type check of policies would warn of that.
 func (f Fence) keepsStamp() string {
 	return f.annotationOf("object") + ".orValue(dyn(true)) == " + f.annotationOf("oldObject") + ".orValue(dyn(false))"
 }
