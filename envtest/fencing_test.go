@@ -294,7 +294,7 @@ func TestFence_WhenNobodyLeads(t *testing.T) {
 		t.Errorf("a token of the service account that is bound to no pod is answered: %v", err)
 	}
 
-	// A Lease that has lapsed still names its holder: the policy has no clock.
+	// A Lease that has expired still names its holder: the policy has no clock.
 	old := metav1.NewMicroTime(metav1.Now().AddDate(-1, 0, 0))
 	lease, err := p.admin().CoordinationV1().Leases(p.namespace).Get(ctx, leaseName, metav1.GetOptions{})
 	must(t, err)
@@ -302,7 +302,7 @@ func TestFence_WhenNobodyLeads(t *testing.T) {
 	_, err = p.admin().CoordinationV1().Leases(p.namespace).Update(ctx, lease, metav1.UpdateOptions{})
 	must(t, err)
 	if err := p.touch(ctx, p.pod("pod-a")); err != nil {
-		t.Errorf("the Lease has lapsed, and its holder's write is answered: %v", err)
+		t.Errorf("the Lease has expired, and its holder's write is answered: %v", err)
 	}
 }
 

@@ -41,7 +41,7 @@ func (p *paddock) reign(name string, options ...envtest.ClientOption) termed {
 		Enabled: true, Identity: fmt.Sprintf("%s_%d", name, p.reigns), LeaseName: p.fence.LeaseName, LeaseNamespace: p.namespace, ReleaseOnCancel: true,
 	}, client.Clientset(), leaderelection.Callbacks{
 		OnStartedLeading: func(ctx context.Context) { terms <- ctx },
-	}, (&logs{}).logger(name), leaderelection.WithoutPauseAfterForeignRelease())
+	}, (&logs{}).logger(name), leaderelection.WithoutForeignReleaseDelay())
 	must(p.T, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -183,7 +183,7 @@ func TestRights_SufficeForTheHeir(t *testing.T) {
 	ctx, cancel := within()
 	defer cancel()
 	for state := range second.elector.Changes(ctx) {
-		if state.Heir == "pod-2" {
+		if state.Successor == "pod-2" {
 			return
 		}
 	}

@@ -163,7 +163,7 @@ func TestElector_ChangesGiveTheStateFirstAndThenEachChange(t *testing.T) {
 		s.edit(giveTo("b"))
 		for state := range seen {
 			if !state.Leading && state.Leader == "b" {
-				if state.Ended == nil {
+				if state.EndCause == nil {
 					t.Error("the state does not say why the term ended")
 				}
 				break
@@ -184,7 +184,7 @@ func TestElector_CallsWhatWrappersPutAroundTheCallbacks(t *testing.T) {
 	play(t, func(s *stage) {
 		var handed []*leaderelection.Elector
 		around := func(name string) leaderelection.Option {
-			return leaderelection.WithWrapper(func(e *leaderelection.Elector, inner leaderelection.Callbacks) leaderelection.Callbacks {
+			return leaderelection.WithCallbackMiddleware(func(e *leaderelection.Elector, inner leaderelection.Callbacks) leaderelection.Callbacks {
 				handed = append(handed, e)
 				return leaderelection.Callbacks{
 					OnStartedLeading: func(ctx context.Context) { s.note(name + " started"); inner.OnStartedLeading(ctx) },
@@ -193,7 +193,7 @@ func TestElector_CallsWhatWrappersPutAroundTheCallbacks(t *testing.T) {
 				}
 			})
 		}
-		a := s.candidate("a", []leaderelection.Option{around("inner"), leaderelection.WithWrapper(nil), around("outer")})
+		a := s.candidate("a", []leaderelection.Option{around("inner"), leaderelection.WithCallbackMiddleware(nil), around("outer")})
 		a.run()
 		s.until(time.Second, a.IsLeader)
 		synctest.Wait()
@@ -217,7 +217,7 @@ func TestElector_CallsWhatWrappersPutAroundTheCallbacks(t *testing.T) {
 
 func TestElector_RunsCompanionsBesideEachRunThatCampaigns(t *testing.T) {
 	play(t, func(s *stage) {
-		companion := leaderelection.WithCompanion(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
+		companion := leaderelection.WithBackgroundTask(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
 			logger.Info("Beside it")
 			time.Sleep(time.Millisecond)
 			s.note("beside " + e.Config().Identity)
@@ -226,7 +226,7 @@ func TestElector_RunsCompanionsBesideEachRunThatCampaigns(t *testing.T) {
 			s.note("left " + e.Config().Identity)
 		})
 		var log lineHandler
-		a := s.candidate("a", []leaderelection.Option{companion, leaderelection.WithCompanion(nil)}, func(r *replica) { r.logger = log.logger() })
+		a := s.candidate("a", []leaderelection.Option{companion, leaderelection.WithBackgroundTask(nil)}, func(r *replica) { r.logger = log.logger() })
 		for range 2 {
 			a.run()
 			s.until(time.Second, a.IsLeader)
@@ -254,7 +254,7 @@ func TestElector_ACompanionIsToldWhenRunEndsByItself(t *testing.T) {
 	play(t, func(s *stage) {
 		let := make(chan struct{})
 		defer close(let)
-		companion := leaderelection.WithCompanion(func(ctx context.Context, _ *leaderelection.Elector, _ *slog.Logger) { <-ctx.Done() })
+		companion := leaderelection.WithBackgroundTask(func(ctx context.Context, _ *leaderelection.Elector, _ *slog.Logger) { <-ctx.Done() })
 		a := s.candidate("a", []leaderelection.Option{companion}, withWork(func(context.Context) { <-let }))
 		a.run()
 		s.until(time.Second, a.IsLeader)

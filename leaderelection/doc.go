@@ -143,9 +143,9 @@
 // [WithTrace] tells what an Elector does. Made of it, in packages of their own, are
 // metrics for Prometheus (metrics), checks for probes (health) and a page for people
 // (status). [WithEventRecorder] records events on the Lease, and with [WithPod] on
-// the pod. [Elector.Stuck] says when only a new process helps. [WithWrapper] puts
+// the pod. [Elector.Stuck] says when only a new process helps. [WithCallbackMiddleware] puts
 // something around the callbacks: package routing labels the leader's pod with it.
-// [WithCompanion] runs something beside the campaign: so AtStart of package rights
+// [WithBackgroundTask] runs something beside the campaign: so AtStart of package rights
 // warns in the log of rights that are missing.
 //
 // # Rights

@@ -39,8 +39,10 @@ func WithPod(namespace, name string, uid types.UID) Option {
 // no term.
 func (e *Elector) eventTrace() Trace {
 	return Trace{
-		Began: func(Beginning) { e.record(corev1.EventTypeNormal, EventReason, "%s became leader", e.config.Identity) },
-		Ending: func(ending Ending) {
+		TermStarted: func(TermStarted) {
+			e.record(corev1.EventTypeNormal, EventReason, "%s became leader", e.config.Identity)
+		},
+		TermStopping: func(ending TermStopping) {
 			switch cause := ending.Cause; {
 			case errors.Is(cause, ErrSteppedDown):
 				e.record(corev1.EventTypeNormal, EventReason, "%s stepped down", e.config.Identity)
@@ -51,7 +53,7 @@ func (e *Elector) eventTrace() Trace {
 					e.config.Identity, strings.TrimPrefix(cause.Error(), "leaderelection: "))
 			}
 		},
-		Ended: func(end End) {
+		TermEnded: func(end TermEnded) {
 			if end.Overran {
 				e.record(corev1.EventTypeWarning, EventReasonOverran, "%s overran: its work has not stopped %v after it was told to, and nothing was released",
 					e.config.Identity, end.StopTook.Round(time.Millisecond))

@@ -120,8 +120,8 @@ func TestElector_TheNewestFollowerIsHeir(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		for state := range leader.Changes(s.Context()) {
-			if state.Heir != "follower-1" {
-				t.Errorf("the heir is %q, want the one with the highest priority", state.Heir)
+			if state.Successor != "follower-1" {
+				t.Errorf("the heir is %q, want the one with the highest priority", state.Successor)
 			}
 			break
 		}
@@ -155,7 +155,7 @@ func TestElector_AnHeirThatIsGoneCostsHalfASecond(t *testing.T) {
 				heir.run()
 				s.start("other")
 				time.Sleep(9 * time.Second)
-				if got := now(leader).Heir; got != "heir" {
+				if got := now(leader).Successor; got != "heir" {
 					t.Fatalf("the heir is %q", got)
 				}
 				harm(s, heir)
@@ -176,7 +176,7 @@ func entered(identity string) func(*coordinationv1.Lease) {
 
 func annotated(value string) func(*coordinationv1.Lease) {
 	return func(l *coordinationv1.Lease) {
-		l.Annotations["incumbent.haproxy-template-ic.github.io/heir"] = value
+		l.Annotations["incumbent.haproxy-template-ic.github.io/successor"] = value
 	}
 }
 
@@ -236,11 +236,11 @@ func TestElector_OnlyANewcomerPushesOutWhoWasFaster(t *testing.T) {
 					annotated(fmt.Sprintf("%d 0 0 faster", l.Spec.AcquireTime.UnixMicro()))(l)
 				})
 				time.Sleep(leaderelection.DefaultRetryPeriod * 9 / 10)
-				if got := now(leader).Heir; got != tc.want {
+				if got := now(leader).Successor; got != tc.want {
 					t.Errorf("before the next renewal the heir is %q, want %q", got, tc.want)
 				}
 				time.Sleep(leaderelection.DefaultRetryPeriod)
-				if got := now(leader).Heir; got != "follower" {
+				if got := now(leader).Successor; got != "follower" {
 					t.Errorf("after it the heir is %q, want the one who outranks the other", got)
 				}
 			})
@@ -265,7 +265,7 @@ func TestElector_BecomesHeirThoughItMeetsRenewals(t *testing.T) {
 					follower.network.Fail(http.StatusForbidden, 0, leaderelectiontest.Verbs("watch"))
 				}
 				follower.run()
-				s.until(2*leaderelection.DefaultRetryPeriod, func() bool { return now(leader).Heir == "follower" })
+				s.until(2*leaderelection.DefaultRetryPeriod, func() bool { return now(leader).Successor == "follower" })
 				if n := s.server.Count("follower", "update"); n > 3 {
 					t.Errorf("it took %d writes", n)
 				}
@@ -283,15 +283,15 @@ func TestElector_ANewReplicaIsHeirInPlaceOfAnOldOne(t *testing.T) {
 			synctest.Wait()
 			s.start("old")
 			time.Sleep(5 * time.Second)
-			if got := now(leader).Heir; got != "old" {
+			if got := now(leader).Successor; got != "old" {
 				t.Fatalf("the heir is %q, want the only one there is", got)
 			}
 			r := s.candidate("new", nil)
 			time.Sleep(warmup)
 			r.run()
-			s.until(2*leaderelection.DefaultRetryPeriod, func() bool { return now(leader).Heir == "new" })
+			s.until(2*leaderelection.DefaultRetryPeriod, func() bool { return now(leader).Successor == "new" })
 			time.Sleep(time.Minute)
-			if got := now(leader).Heir; got != "new" {
+			if got := now(leader).Successor; got != "new" {
 				t.Errorf("a minute later the heir is %q, want the new one", got)
 			}
 		})

@@ -8,7 +8,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 
-	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/mark"
+	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
 // heirAnnotation names the follower that claims first when the Lease becomes
@@ -19,7 +19,7 @@ import (
 //
 // The acquireTime ties it to one term: what was written under another leader, or
 // is left over from before a foreign candidate took the Lease, names nobody.
-const heirAnnotation = mark.Heir
+const heirAnnotation = leasestate.SuccessorAnnotation
 
 // An heir is a follower as the annotation names it. The zero heir is nobody.
 type heir struct {
@@ -52,7 +52,7 @@ func (h heir) inscription(acquired int64) string {
 // heirOf reads the annotation. ok reports whether the Lease's leader understands
 // heirs at all; with foreign leaders nobody enters himself.
 func heirOf(lease *coordinationv1.Lease) (h heir, ok bool) {
-	written, ok := mark.HeritageOf(lease)
+	written, ok := leasestate.NominationOf(lease)
 	return heir{identity: written.Identity, priority: written.Priority, started: written.Started}, ok
 }
 

@@ -73,11 +73,11 @@ func WithLeaseLabels(labels map[string]string) Option {
 	return func(o *options) { o.labels = labels }
 }
 
-// WithoutPauseAfterForeignRelease claims a Lease that was freed by another kind
+// WithoutForeignReleaseDelay claims a Lease that was freed by another kind
 // of candidate at once. client-go releases before its work has stopped, so by
 // default such a Lease is left alone for one RetryPeriod. Use it only if no
 // other kind of candidate is on the Lease, or their work stops at once.
-func WithoutPauseAfterForeignRelease() Option {
+func WithoutForeignReleaseDelay() Option {
 	return func(o *options) { o.claimUnmarked = true }
 }
 
@@ -89,12 +89,12 @@ func WithPriority(priority int32) Option {
 	return func(o *options) { o.priority = priority }
 }
 
-// WithWrapper has wrap put something around the Callbacks that New was given: it
+// WithCallbackMiddleware has wrap put something around the Callbacks that New was given: it
 // returns those that the Elector calls in their place, and should call them. New
 // hands it the Elector that it returns. What of several is given last is outermost.
 // For packages that do something beside the work of a term, or before the Lease is
 // released. Default: none.
-func WithWrapper(wrap func(*Elector, Callbacks) Callbacks) Option {
+func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 	return func(o *options) {
 		if wrap != nil {
 			o.wrappers = append(o.wrappers, wrap)
@@ -102,11 +102,11 @@ func WithWrapper(wrap func(*Elector, Callbacks) Callbacks) Option {
 	}
 }
 
-// WithCompanion has run called beside each Run that campaigns, in a goroutine of its
+// WithBackgroundTask has run called beside each Run that campaigns, in a goroutine of its
 // own, with the Elector and its logger. It delays nothing but the end: when ctx of Run
 // is done, or Run ends, its own is done, and Run returns when it has returned. For
 // packages that do something while the Elector campaigns. Default: none.
-func WithCompanion(run func(context.Context, *Elector, *slog.Logger)) Option {
+func WithBackgroundTask(run func(context.Context, *Elector, *slog.Logger)) Option {
 	return func(o *options) {
 		if run != nil {
 			o.companions = append(o.companions, run)

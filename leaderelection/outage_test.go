@@ -38,18 +38,18 @@ func TestElector_TroubleEndsThoughNobodyNeedsToLook(t *testing.T) {
 			time.Sleep(10500 * time.Millisecond)
 			r.network.Fail(http.StatusInternalServerError, 0, gets, leaderelectiontest.Once())
 			r.network.Fail(http.StatusInternalServerError, 0, writes, leaderelectiontest.Once())
-			s.until(10*time.Second, func() bool { return r.State().Trouble != "" })
+			s.until(10*time.Second, func() bool { return r.State().LastError != "" })
 			return r
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(s *stage) {
 				r := begin(s)
-				if r.State().Trouble == "" {
+				if r.State().LastError == "" {
 					s.Error("a request failed, and it is not told")
 				}
 				time.Sleep(10 * time.Second)
-				if trouble := r.State().Trouble; trouble != "" {
+				if trouble := r.State().LastError; trouble != "" {
 					s.Errorf("all requests succeed, and what is told is %s", trouble)
 				}
 			})
@@ -87,7 +87,7 @@ func TestElector_WhoeverHasNoTimeToConfirmMakesNoTrouble(t *testing.T) {
 		if _, err := a.Confirm(ctx, term); !errors.Is(err, context.DeadlineExceeded) {
 			s.Errorf("Confirm says %v", err)
 		}
-		if trouble := a.State().Trouble; trouble != "" {
+		if trouble := a.State().LastError; trouble != "" {
 			s.Errorf("its trouble is %s", trouble)
 		}
 	})

@@ -9,13 +9,13 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/mark"
+	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
 // releasedAnnotation marks a Lease that was released after the work had
 // stopped. Its value is the renewTime of the releasing write, in microseconds:
 // a mark that another elector left behind marks nothing.
-const releasedAnnotation = mark.ReleasedMark
+const releasedAnnotation = leasestate.ReleasedAnnotation
 
 // holderOf is the identity that a Lease names, "" if it is free.
 func holderOf(lease *coordinationv1.Lease) string {
@@ -45,7 +45,7 @@ func renewedAt(lease *coordinationv1.Lease) int64 {
 // releasedByUs reports whether an elector of this package freed the Lease, its
 // work having stopped before.
 func releasedByUs(lease *coordinationv1.Lease) bool {
-	return mark.IsReleased(lease)
+	return leasestate.IsReleased(lease)
 }
 
 // versionOf is a Lease's resourceVersion as a number, 0 if it has none that can
@@ -108,15 +108,15 @@ func (d draft) apply(base *coordinationv1.Lease) *coordinationv1.Lease {
 	delete(lease.Annotations, releasedAnnotation)
 	claim := d.renewed.Equal(d.acquired) && d.holder != ""
 	switch {
-	case !mark.HasRoom(lease):
+	case !leasestate.HasRoom(lease):
 		// The election matters more than what it notes.
 		delete(lease.Annotations, heirAnnotation)
-		delete(lease.Annotations, mark.Terms)
+		delete(lease.Annotations, leasestate.TermsAnnotation)
 	case d.holder == "":
 		lease.Annotations[releasedAnnotation] = strconv.FormatInt(d.renewed.UnixMicro(), 10)
 	case claim:
 		lease.Annotations[heirAnnotation] = heir{}.inscription(d.acquired.UnixMicro())
-		mark.Note(lease, base, d.holder, d.acquired)
+		leasestate.RecordTerm(lease, base, d.holder, d.acquired)
 	}
 	return lease
 }

@@ -411,11 +411,11 @@ func TestElector_AFollowersTroubleWithClaimsIsOverWhenSomebodyElseLeads(t *testi
 		a := s.candidate("a", nil)
 		a.network.Fail(503, 0, leaderelectiontest.Verbs("create", "update"))
 		a.run()
-		s.until(time.Minute, func() bool { return now(a).Trouble != "" })
+		s.until(time.Minute, func() bool { return now(a).LastError != "" })
 		b := s.start("b")
 		s.until(time.Minute, b.IsLeader)
 		time.Sleep(5 * time.Second)
-		if trouble := now(a).Trouble; trouble != "" {
+		if trouble := now(a).LastError; trouble != "" {
 			t.Errorf("a follower that need not write is in trouble: %s", trouble)
 		}
 	})

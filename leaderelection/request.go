@@ -161,7 +161,7 @@ func (e *Elector) enterAsHeir(lease *coordinationv1.Lease) {
 	defer cancel()
 	sent := time.Now()
 	reply, err := e.leases.Update(ctx, lease, metav1.UpdateOptions{})
-	e.requested(RequestHeir, sent, err)
+	e.requested(RequestNominate, sent, err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.observer.moment++

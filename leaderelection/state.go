@@ -18,11 +18,11 @@ type State struct {
 	Watching bool
 	// Heir is who claims first when the Lease is released, "" if nobody is
 	// entered.
-	Heir string
+	Successor string
 	// Trouble is why requests for the Lease fail now, "" if they do not.
-	Trouble string
+	LastError string
 	// Ended is why the last term ended, nil if none has.
-	Ended error
+	EndCause error
 }
 
 // Changes gives the present state first and then each change, until ctx is done
@@ -57,8 +57,8 @@ func (e *Elector) Changes(ctx context.Context) iter.Seq[State] {
 func (e *Elector) state() (State, <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	state := State{Running: e.running, Leader: e.GetLeader(), Ended: e.ended,
-		Watching: e.following.watching, Heir: e.observer.view.heir().identity, Trouble: e.trouble.now()}
+	state := State{Running: e.running, Leader: e.GetLeader(), EndCause: e.ended,
+		Watching: e.following.watching, Successor: e.observer.view.heir().identity, LastError: e.trouble.now()}
 	if w := e.work; w != nil && w.context.Err() == nil {
 		state.Leading, state.Term = true, w.term
 	}

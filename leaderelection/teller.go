@@ -50,8 +50,8 @@ func (t *teller) made(e *Elector) {
 	}
 	t.outbox.deliver, t.recorderOutbox.deliver = to(t.traces), to(t.recorder)
 	for _, trace := range slices.Concat(t.recorder, t.traces) {
-		if trace.Made != nil {
-			trace.Made(e)
+		if trace.Created != nil {
+			trace.Created(e)
 		}
 	}
 }
@@ -64,7 +64,7 @@ func (e *Elector) requested(what string, sent time.Time, err error) {
 		e.contacted(now)
 	}
 	r := Request{For: what, Sent: sent, Took: now.Sub(sent), Err: err, Failure: failureOf(err)}
-	if r.Failure == FailureGivenUp && r.Took >= e.config.attemptTimeout() {
+	if r.Failure == FailureCanceled && r.Took >= e.config.attemptTimeout() {
 		r.Failure = failureOf(context.DeadlineExceeded) // the next one had been sent by then
 	}
 	e.teller.tell(func(t Trace) {
@@ -93,40 +93,40 @@ func (e *Elector) contacted(at time.Time) { e.contact.Store(&at) }
 func (e *Elector) seen(identity string) {
 	now := time.Now()
 	e.teller.tell(func(t Trace) {
-		if t.LeaderSeen != nil {
-			t.LeaderSeen(identity, now)
+		if t.LeaderObserved != nil {
+			t.LeaderObserved(identity, now)
 		}
 	})
 }
 
 // began tells of a term whose claim was made when the Lease was vacant.
 func (e *Elector) began(term Term, v vacancy) {
-	b := Beginning{Term: term, At: time.Now(), After: cmp.Or(v.after, AfterNobody)}
+	b := TermStarted{Term: term, At: time.Now(), Previous: cmp.Or(v.after, PreviousNone)}
 	if !v.since.IsZero() {
-		b.Vacant = b.At.Sub(v.since)
+		b.SincePrevious = b.At.Sub(v.since)
 	}
 	e.teller.tell(func(t Trace) {
-		if t.Began != nil {
-			t.Began(b)
+		if t.TermStarted != nil {
+			t.TermStarted(b)
 		}
 	})
 }
 
 func (e *Elector) ending(w *work, cause error) {
-	w.told = Ending{Term: w.term, At: time.Now(), Cause: cause}
+	w.told = TermStopping{Term: w.term, At: time.Now(), Cause: cause}
 	told := w.told
 	e.teller.tell(func(t Trace) {
-		if t.Ending != nil {
-			t.Ending(told)
+		if t.TermStopping != nil {
+			t.TermStopping(told)
 		}
 	})
 }
 
 func (e *Elector) endedTerm(t *tenure, w *work, stopped bool) {
-	end := End{Ending: w.told, StopTook: time.Since(w.told.At), Overran: !stopped, Released: t != nil && t.released}
+	end := TermEnded{TermStopping: w.told, StopTook: time.Since(w.told.At), Overran: !stopped, Released: t != nil && t.released}
 	e.teller.tell(func(t Trace) {
-		if t.Ended != nil {
-			t.Ended(end)
+		if t.TermEnded != nil {
+			t.TermEnded(end)
 		}
 	})
 }
@@ -146,15 +146,15 @@ type vacancy struct {
 func (v view) vacancy(own bool) vacancy {
 	switch {
 	case v.lease == nil && v.gone == nil:
-		return vacancy{after: AfterNobody}
+		return vacancy{after: PreviousNone}
 	case v.lease == nil:
-		return vacancy{AfterDelete, v.since}
+		return vacancy{PreviousDeleted, v.since}
 	case v.holder() == "":
-		return vacancy{AfterRelease, v.since}
+		return vacancy{PreviousReleased, v.since}
 	case own:
-		return vacancy{AfterOneself, v.since}
+		return vacancy{PreviousOwn, v.since}
 	default:
-		return vacancy{AfterExpiry, v.since}
+		return vacancy{PreviousExpired, v.since}
 	}
 }
 
@@ -170,7 +170,7 @@ func failureOf(err error) string {
 	case err == nil:
 		return ""
 	case errors.Is(err, context.Canceled):
-		return FailureGivenUp
+		return FailureCanceled
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
 		return "conflict"
 	default:

@@ -152,7 +152,7 @@ func TestTiming_NobodyLeadsForNoLongerThanItSays(t *testing.T) {
 				time.Sleep(c.LeaseDuration)
 				e.afterRenewal(20)
 				e.network.Cut(hang)
-				s.until(c.Window(), func() bool { return e.State().Ended != nil })
+				s.until(c.Window(), func() bool { return e.State().EndCause != nil })
 				told := s.clock()
 				s.leaderless("a partition", timing.Partition+more, heir)
 				if margin := s.clock() - told; margin < timing.Stop {

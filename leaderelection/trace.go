@@ -12,18 +12,18 @@ import "time"
 // while a thousand calls wait is lost.
 type Trace struct {
 	// Made is called by New with the Elector that it returns.
-	Made func(*Elector)
+	Created func(*Elector)
 	// Request is called when a request was answered or given up.
 	Request func(Request)
-	// LeaderSeen is called when another holder was seen in the Lease, ourselves
+	// LeaderObserved is called when another holder was seen in the Lease, ourselves
 	// included, and with an empty identity when it was seen to be free.
-	LeaderSeen func(identity string, at time.Time)
+	LeaderObserved func(identity string, at time.Time)
 	// Began is called when the work of a term begins.
-	Began func(Beginning)
+	TermStarted func(TermStarted)
 	// Ending is called when the work of a term is told to stop: leadership is over.
-	Ending func(Ending)
+	TermStopping func(TermStopping)
 	// Ended is called when the term is over, whether or not its work has stopped.
-	Ended func(End)
+	TermEnded func(TermEnded)
 }
 
 // WithTrace tells trace what the Elector does, beside all others that were given.
@@ -34,16 +34,16 @@ func WithTrace(trace Trace) Option {
 
 // What a Request is for.
 const (
-	RequestClaim   = "claim"
-	RequestRenew   = "renew"
-	RequestRelease = "release"
-	RequestRead    = "read"
-	RequestHeir    = "heir" // to be entered as the heir
-	RequestWatch   = "watch"
+	RequestClaim    = "claim"
+	RequestRenew    = "renew"
+	RequestRelease  = "release"
+	RequestRead     = "read"
+	RequestNominate = "nominate" // a follower nominates itself as successor
+	RequestWatch    = "watch"
 )
 
-// FailureGivenUp is the Failure of a Request whose answer was not needed any more.
-const FailureGivenUp = "given_up"
+// FailureCanceled is the Failure of a Request whose answer was not needed any more.
+const FailureCanceled = "canceled"
 
 // A Request is one request for the Lease that was answered or given up. A watch
 // is told of only when it could not be opened or failed.
@@ -56,7 +56,7 @@ type Request struct {
 	// Err is what came of it, and Failure its kind in one word: "conflict" (somebody
 	// else was faster), "forbidden", "unauthorized", "not_found" (the namespace is
 	// missing), "refused_as_invalid", "throttled", "no_answer_in_time",
-	// "no_connection", "server_error", "other", or FailureGivenUp. Empty for a
+	// "no_connection", "server_error", "other", or FailureCanceled. Empty for a
 	// success.
 	Err     error
 	Failure string
@@ -64,27 +64,27 @@ type Request struct {
 
 // What became of the last leader's claim when a term begins.
 const (
-	AfterNobody  = "none"     // no leader was ever seen
-	AfterRelease = "released" // the Lease was free
-	AfterExpiry  = "expired"  // nobody renewed it
-	AfterDelete  = "deleted"  // and the Lease with it
-	AfterOneself = "own"      // it was an earlier claim of this Elector's
+	PreviousNone     = "none"     // no leader was ever seen
+	PreviousReleased = "released" // the Lease was free
+	PreviousExpired  = "expired"  // nobody renewed it
+	PreviousDeleted  = "deleted"  // and the Lease with it
+	PreviousOwn      = "own"      // it was an earlier claim of this Elector's
 )
 
 // A Beginning is the beginning of a term.
-type Beginning struct {
+type TermStarted struct {
 	// Term is the one that begins, and At the time by this machine's clock.
 	Term Term
 	At   time.Time
-	// After says what became of the last leader's claim: AfterRelease and so on.
-	After string
+	// After says what became of the last leader's claim: PreviousReleased and so on.
+	Previous string
 	// Vacant is how long before At this Elector saw the last leader's last write:
 	// its release, its last renewal or the deletion. Zero after nobody.
-	Vacant time.Duration
+	SincePrevious time.Duration
 }
 
 // An Ending is the end of leadership, though the work may take time to stop.
-type Ending struct {
+type TermStopping struct {
 	// Term is the one that ends, and At the time by this machine's clock.
 	Term Term
 	At   time.Time
@@ -93,8 +93,8 @@ type Ending struct {
 }
 
 // An End is the end of a term.
-type End struct {
-	Ending
+type TermEnded struct {
+	TermStopping
 	// StopTook is how long after Ending the work had returned, or was waited for.
 	StopTook time.Duration
 	// Overran is whether the work has not returned: Run returns ErrWorkStillRunning.

@@ -22,8 +22,8 @@ type record struct {
 	elector  *leaderelection.Elector
 	lines    []string
 	requests map[string]int // by purpose and failure
-	began    []leaderelection.Beginning
-	ended    []leaderelection.End
+	began    []leaderelection.TermStarted
+	ended    []leaderelection.TermEnded
 }
 
 func (r *record) note(f func()) {
@@ -35,18 +35,18 @@ func (r *record) note(f func()) {
 func (r *record) trace() leaderelection.Trace {
 	r.requests = map[string]int{}
 	return leaderelection.Trace{
-		Made:    func(e *leaderelection.Elector) { r.elector = e },
+		Created: func(e *leaderelection.Elector) { r.elector = e },
 		Request: func(q leaderelection.Request) { r.note(func() { r.requests[q.For+":"+q.Failure]++ }) },
-		LeaderSeen: func(identity string, _ time.Time) {
+		LeaderObserved: func(identity string, _ time.Time) {
 			r.note(func() { r.lines = append(r.lines, "leader "+identity) })
 		},
-		Began: func(b leaderelection.Beginning) {
+		TermStarted: func(b leaderelection.TermStarted) {
 			r.elector.IsLeader() // it may ask anything
 			_ = r.elector.State()
 			r.note(func() { r.lines, r.began = append(r.lines, "began"), append(r.began, b) })
 		},
-		Ending: func(leaderelection.Ending) { r.note(func() { r.lines = append(r.lines, "ending") }) },
-		Ended: func(end leaderelection.End) {
+		TermStopping: func(leaderelection.TermStopping) { r.note(func() { r.lines = append(r.lines, "ending") }) },
+		TermEnded: func(end leaderelection.TermEnded) {
 			r.note(func() { r.lines, r.ended = append(r.lines, "ended"), append(r.ended, end) })
 		},
 	}
@@ -71,13 +71,13 @@ func TestTrace_TellsOfATermInOrder(t *testing.T) {
 		if want := []string{"leader a", "began", "ending", "ended", "leader "}; !sameSet(r.lines, want) || !ordered(r.lines, "began", "ending", "ended") {
 			t.Errorf("told %q, want %q", r.lines, want)
 		}
-		if b := r.began[0]; b.After != "none" || b.Vacant != 0 || b.Term.Identity != "a" {
+		if b := r.began[0]; b.Previous != "none" || b.SincePrevious != 0 || b.Term.Identity != "a" {
 			t.Errorf("Began = %+v, want the first term of all", b)
 		}
 		if end := r.ended[0]; !errors.Is(end.Cause, leaderelection.ErrCancelled) || end.StopTook != time.Second || end.Overran || !end.Released {
 			t.Errorf("Ended = %+v, want released after a second", end)
 		}
-		if r.requests["claim:"] != 1 || r.requests["renew:"] < 2 || r.requests["release:"]+r.requests["release:given_up"] != 1 || r.requests["read:"] == 0 {
+		if r.requests["claim:"] != 1 || r.requests["renew:"] < 2 || r.requests["release:"]+r.requests["release:canceled"] != 1 || r.requests["read:"] == 0 {
 			t.Errorf("requests = %v", r.requests)
 		}
 	})
@@ -110,7 +110,7 @@ func TestTrace_SaysHowLongTheLeaseWasVacant(t *testing.T) {
 		_ = a.stop()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if b := r.began[0]; b.After != "released" || b.Vacant > 500*time.Millisecond {
+		if b := r.began[0]; b.Previous != "released" || b.SincePrevious > 500*time.Millisecond {
 			t.Errorf("Began = %+v, want at once after a release", b)
 		}
 	})
@@ -123,7 +123,7 @@ func TestTrace_SaysHowLongTheLeaseWasVacant(t *testing.T) {
 		a.network.Cut(hang)
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		if b := r.began[0]; b.After != "expired" || b.Vacant < 15*time.Second || b.Vacant > 16*time.Second {
+		if b := r.began[0]; b.Previous != "expired" || b.SincePrevious < 15*time.Second || b.SincePrevious > 16*time.Second {
 			t.Errorf("Began = %+v, want one LeaseDuration after the last renewal", b)
 		}
 		if b := r.requests["heir:"]; b != 1 {

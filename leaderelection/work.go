@@ -22,7 +22,7 @@ type work struct {
 	finished chan struct{} // closed when OnStoppedLeading has returned too
 	over     chan struct{} // closed when the term is over, released or not
 	err      error         // then: why it did not end as StepDown promises, or nil
-	told     Ending        // once context is cancelled
+	told     TermStopping  // once context is cancelled
 	stopping chan struct{} // closed when OnStoppedLeading is called; only the elector's goroutine does that
 }
 

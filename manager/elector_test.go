@@ -94,7 +94,7 @@ func TestLeaderOnly_ControllersOfAPlainManagerTakeTurns(t *testing.T) {
 	a := s.tenant("a")
 	first := s.works(a)
 	b := s.tenant("b")
-	await(t, b.elector, func(state leaderelection.State) bool { return state.Heir == "b" })
+	await(t, b.elector, func(state leaderelection.State) bool { return state.Successor == "b" })
 
 	s.referee.Note("a", "cut off")
 	a.network.Cut(envtest.Hang)

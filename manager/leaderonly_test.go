@@ -265,8 +265,8 @@ func TestLeaderOnly_OnLossAllAreCancelledAndTheNextTermWaitsForThem(t *testing.T
 		first := await(t, a, leading).Term
 		m.Client("a").Network().Cut(leaderelectiontest.Hang)
 		state := await(t, a, func(s leaderelection.State) bool { return !s.Leading })
-		if !errors.Is(state.Ended, leaderelection.ErrRenewalFailed) {
-			t.Errorf("the term ended for %v", state.Ended)
+		if !errors.Is(state.EndCause, leaderelection.ErrRenewalFailed) {
+			t.Errorf("the term ended for %v", state.EndCause)
 		}
 		m.Client("a").Network().Heal()
 		if second := await(t, a, leading).Term; second.Token <= first.Token {

@@ -164,7 +164,7 @@ func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o
 		slices.Concat([]leaderelection.Option{
 			leaderelection.WithEventRecorder(m.events),
 			leaderelection.WithLeaseLabels(opts.LeaderElectionLabels),
-			leaderelection.WithCompanion(check),
+			leaderelection.WithBackgroundTask(check),
 		}, m.onCall.options(), m.route.options(), o.elector)...)
 	return err
 }

@@ -74,9 +74,9 @@ func TestLeaderOnly_AFatalFailureUnderTheInnerElectorStepsDown(t *testing.T) {
 		run := begin(func() error { return e.Elector.Run(ctx) })
 		member := leaderOnly(func(context.Context) error { return errors.New("out of order") }, manager.FailManager())(e)
 		membership := begin(func() error { return member.Start(ctx) })
-		state := await(t, e, func(s leaderelection.State) bool { return s.Ended != nil })
-		if !errors.Is(state.Ended, leaderelection.ErrSteppedDown) {
-			t.Errorf("the term ended for %v, want ErrSteppedDown", state.Ended)
+		state := await(t, e, func(s leaderelection.State) bool { return s.EndCause != nil })
+		if !errors.Is(state.EndCause, leaderelection.ErrSteppedDown) {
+			t.Errorf("the term ended for %v, want ErrSteppedDown", state.EndCause)
 		}
 		cancel()
 		<-run.done

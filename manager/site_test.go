@@ -173,7 +173,7 @@ func (s *site) follower(r *replica) *replica {
 	defer cancel()
 	var last leaderelection.State
 	for last = range r.elector().Changes(ctx) {
-		if last.Heir == r.name {
+		if last.Successor == r.name {
 			return r
 		}
 		if closed(r.done) {

@@ -97,7 +97,7 @@ func teller(identity string) func(what string) {
 // tellHeir tells when the elector becomes the heir, until ctx ends.
 func tellHeir(ctx context.Context, e *leaderelection.Elector, identity string, say func(string)) {
 	for state := range e.Changes(ctx) {
-		if state.Heir == identity {
+		if state.Successor == identity {
 			say(isHeir)
 			return
 		}

@@ -67,7 +67,7 @@ func (t *teller) once(ctx context.Context, follower explain.Follower) (int, erro
 // codeOf is the exit code for an answer. What is not known is not claimed.
 func codeOf(a *explain.Answer) int {
 	switch {
-	case a.Lost || a.State == explain.Held || a.State == explain.Lapsed && !a.Certain:
+	case a.Lost || a.State == explain.Held || a.State == explain.Expired && !a.Certain:
 		return cannotTell
 	case a.Nobody():
 		return nobodyLeads

@@ -264,7 +264,7 @@ func awaitAnswer(t *testing.T, answers *json.Decoder, wanted func(explain.Answer
 		if wanted(a) {
 			return a
 		}
-		if a.State == explain.Lapsed {
+		if a.State == explain.Expired {
 			t.Errorf("a lapse is told of, and there was none: %+v", a)
 		}
 	}
@@ -305,8 +305,8 @@ func TestCodeOf_ClaimsWhatIsKnown(t *testing.T) {
 		{explain.Answer{State: explain.Held}, cannotTell},
 		{explain.Answer{State: explain.Free, Certain: true}, nobodyLeads},
 		{explain.Answer{State: explain.Absent, Lost: true}, cannotTell},
-		{explain.Answer{State: explain.Lapsed, Certain: true}, nobodyLeads},
-		{explain.Answer{State: explain.Lapsed}, cannotTell},
+		{explain.Answer{State: explain.Expired, Certain: true}, nobodyLeads},
+		{explain.Answer{State: explain.Expired}, cannotTell},
 	} {
 		if got := codeOf(&tc.answer); got != tc.want {
 			t.Errorf("%+v: code %d, want %d", tc.answer, got, tc.want)

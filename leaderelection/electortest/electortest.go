@@ -63,7 +63,7 @@ func New(config *leaderelection.Config, callbacks leaderelection.Callbacks, opts
 		}
 	}
 	e.client = e.server.Client(e.config.Identity)
-	opts = append(opts, leaderelection.WithoutPauseAfterForeignRelease())
+	opts = append(opts, leaderelection.WithoutForeignReleaseDelay())
 	var err error
 	if e.Elector, err = leaderelection.New(&e.config, e.client.Clientset(), callbacks, nil, opts...); err != nil {
 		return nil, err

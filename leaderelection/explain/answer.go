@@ -16,7 +16,7 @@ const (
 	Led     State = "led"     // it is renewed
 	Late    State = "late"    // it is held, and a renewal is overdue
 	Held    State = "held"    // it names a holder, and nothing tells whether he renews it
-	Lapsed  State = "lapsed"  // it names a holder whose time has run out
+	Expired State = "expired" // it names a holder whose time has run out
 )
 
 // An Answer says what there is to say of a Lease.
@@ -37,7 +37,7 @@ type Answer struct {
 	Lost  bool       `json:"lost,omitempty"`
 
 	// Leader holds the Lease, Since is when he says to have acquired it. With Held it
-	// is not known whether he leads; with Lapsed he is the last one, and leads no more.
+	// is not known whether he leads; with Expired he is the last one, and leads no more.
 	Leader string     `json:"leader,omitempty"`
 	Since  *time.Time `json:"since,omitempty"`
 
@@ -126,7 +126,7 @@ type Term struct {
 	Renewed *time.Time `json:"renewed,omitempty"`
 
 	// End is how it ended: released (the work had stopped), freed (without our
-	// mark), lapsed (not renewed), or "" if it goes on or nobody noted it.
+	// mark), expired (not renewed), or "" if it goes on or nobody noted it.
 	End string `json:"end,omitempty"`
 }
 

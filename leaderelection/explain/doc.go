@@ -21,7 +21,7 @@
 // LeaseDuration after it last saw a change itself.
 //
 // That nothing was heard says nothing: the leader may renew, and its renewals not
-// arrive here. A Lease has lapsed only if it was looked at after its time and found
+// arrive here. A Lease has expired only if it was looked at after its time and found
 // unchanged. So [Seen] wants to be told, too, that nothing has changed; without any
 // news for as long as [Patience] an Answer is not Certain, and says so.
 //

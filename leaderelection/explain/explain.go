@@ -9,7 +9,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/mark"
+	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
 // Explain says what there is to say at now of what was seen until then.
@@ -31,7 +31,7 @@ func Explain(s Seen, now time.Time) Answer {
 	a.Lease = s.lease.Namespace + "/" + s.lease.Name
 	a.Version, a.Transitions = s.lease.ResourceVersion, transitionsOf(s.lease)
 	a.Writer = writerOf(s.lease)
-	heritage, _ := mark.HeritageOf(s.lease)
+	heritage, _ := leasestate.NominationOf(s.lease)
 	a.Heir = heritage.Identity
 	a.Terms = termsOf(s.lease)
 	if holderOf(s.lease) == "" {
@@ -72,7 +72,7 @@ func (a *Answer) free(s Seen) {
 	case s.lease.Spec.AcquireTime == nil && s.lease.Spec.RenewTime == nil:
 		a.State = Unused
 		a.because("nobody has ever held it: no candidate runs, or none may update it")
-	case mark.IsReleased(s.lease):
+	case leasestate.IsReleased(s.lease):
 		a.because("its leader has stopped its work and released it, and nobody has claimed it since")
 		if a.Heir != "" {
 			a.Claim.Note = fmt.Sprintf("by the heir, %s; the others hesitate for up to half a second", name(a.Heir))
@@ -97,8 +97,8 @@ func (a *Answer) protect(s Seen) {
 
 // writerOf tells an Elector of ours by marks that belong to what the Lease says now.
 func writerOf(lease *coordinationv1.Lease) Writer {
-	_, inherits := mark.HeritageOf(lease)
-	w := Writer{Incumbent: inherits || mark.IsReleased(lease)}
+	_, inherits := leasestate.NominationOf(lease)
+	w := Writer{Incumbent: inherits || leasestate.IsReleased(lease)}
 	var newest *metav1.Time
 	for _, entry := range lease.ManagedFields {
 		if entry.FieldsV1 == nil || !strings.Contains(entry.FieldsV1.GetRawString(), `"f:renewTime"`) {
@@ -113,7 +113,7 @@ func writerOf(lease *coordinationv1.Lease) Writer {
 
 func termsOf(lease *coordinationv1.Lease) []Term {
 	var terms []Term
-	for _, t := range mark.History(lease) {
+	for _, t := range leasestate.History(lease) {
 		terms = append(terms, Term{Leader: t.Holder, Acquired: t.Acquired.Time, Renewed: timeOf(t.Renewed), End: t.End})
 	}
 	return terms

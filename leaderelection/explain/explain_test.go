@@ -61,9 +61,9 @@ func TestExplain_StateAndEarliestClaim(t *testing.T) {
 		{"a renewal was seen", 5, []look{{lease("a", 0, 2), 3}, {lease("a", 0, 4), 4.5}}, explain.Led, true, 19.5, ""},
 		{"a renewal is overdue", 15, overdue, explain.Late, true, 19.5, "has not renewed for 10.5s of 15s"},
 		{"overdue when it was heard of last", 19.6, overdue, explain.Late, true, 19.5, "has not renewed for 10.5s of 15s"},
-		{"lapsed under our eyes", 20, append(overdue, look{renewed, 20}), explain.Lapsed, true, 19.5, "longer than its LeaseDuration (15s)"},
-		{"lapsed by its own clock", 100, []look{{lease("a", 0, 2), 100}}, explain.Lapsed, false, 17, "to be certain watch for 15s"},
-		{"lapsed, and watched for long", 115, []look{{lease("a", 0, 2), 100}, {lease("a", 0, 2), 115}}, explain.Lapsed, true, 17, "a has not renewed"},
+		{"expired under our eyes", 20, append(overdue, look{renewed, 20}), explain.Expired, true, 19.5, "longer than its LeaseDuration (15s)"},
+		{"expired by its own clock", 100, []look{{lease("a", 0, 2), 100}}, explain.Expired, false, 17, "to be certain watch for 15s"},
+		{"expired, and watched for long", 115, []look{{lease("a", 0, 2), 100}, {lease("a", 0, 2), 115}}, explain.Expired, true, 17, "a has not renewed"},
 		{"a clock that is behind", 102, []look{{lease("a", 0, 2), 100}, {lease("a", 0, 4), 102}}, explain.Led, true, 117, ""},
 		{"a clock that is hardly ahead", 2, []look{{lease("a", 2, 2), 1}}, explain.Led, false, 16, ""},
 		{"a clock that is ahead, and a renewal was seen", 4, []look{{lease("a", 3600, 3600), 1}, {lease("a", 3600, 3602), 3}}, explain.Led, true, 18, ""},
@@ -107,7 +107,7 @@ func TestExplain_DoesNotCallAliveWhomNothingShowsAlive(t *testing.T) {
 		if a := explained(12, look{l, 0}, look{l, 12}); a.State != explain.Held || a.Certain {
 			t.Errorf("%s, watched for 12 s: %+v", name, a)
 		}
-		if a := explained(15, look{l, 0}, look{l, 15}); a.State != explain.Lapsed || !a.Certain || a.Claim == nil || a.Renewal.AgeSeconds != nil {
+		if a := explained(15, look{l, 0}, look{l, 15}); a.State != explain.Expired || !a.Certain || a.Claim == nil || a.Renewal.AgeSeconds != nil {
 			t.Errorf("%s, watched for 15 s: %+v", name, a)
 		}
 	}
@@ -118,8 +118,8 @@ func TestExplain_SaysThatTwoMayBeAtWork(t *testing.T) {
 	remade, emptied, told := lease("b", 3, 3), lease("", 3, 3), lease("b", 3, 3)
 	remade.UID = "2"
 	told.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/terms": `[{"holder":"a","acquired":"2026-01-02T12:00:00.000000Z","end":"released"}]`}
-	lapsed := told.DeepCopy()
-	lapsed.Annotations["incumbent.haproxy-template-ic.github.io/terms"] = strings.Replace(told.Annotations["incumbent.haproxy-template-ic.github.io/terms"], "released", "lapsed", 1)
+	expired := told.DeepCopy()
+	expired.Annotations["incumbent.haproxy-template-ic.github.io/terms"] = strings.Replace(told.Annotations["incumbent.haproxy-template-ic.github.io/terms"], "released", "expired", 1)
 	a, b := []look{{lease("a", 0, 0), 0}, {lease("a", 0, 2), 2}}, lease("b", 3, 3)
 	const want = "a was not seen to release it and may be at work until 2026-01-02 12:00:17Z"
 	for _, tc := range []struct {
@@ -129,7 +129,7 @@ func TestExplain_SaysThatTwoMayBeAtWork(t *testing.T) {
 		looks []look
 	}{
 		{"b is written over it", true, 3, append(a, look{b, 3})},
-		{"b is written over it, and its own history says that a has lapsed", true, 3, append(a, look{lapsed, 3})},
+		{"b is written over it, and its own history says that a has expired", true, 3, append(a, look{expired, 3})},
 		{"it was deleted", true, 3, append(a, look{nil, 3})},
 		{"it was deleted, and b makes it", true, 4, append(a, look{nil, 3}, look{remade, 4})},
 		{"it was deleted and made by b unseen", true, 4, append(a, look{remade, 4})},
@@ -137,8 +137,8 @@ func TestExplain_SaysThatTwoMayBeAtWork(t *testing.T) {
 		{"a has released it", false, 4, append(a, look{emptied, 3}, look{b, 4})},
 		{"a has released it, as the Lease says", false, 4, append(a, look{told, 4})},
 		{"a's time has run out since", false, 17, append(a, look{b, 3}, look{b, 17})},
-		{"a had lapsed", false, 18, append(a, look{b, 18})},
-		{"a had lapsed by its own clock", false, 102, []look{{lease("a", 0, 2), 100}, {lease("b", 101, 101), 101}}},
+		{"a had expired", false, 18, append(a, look{b, 18})},
+		{"a had expired by its own clock", false, 102, []look{{lease("a", 0, 2), 100}, {lease("b", 101, 101), 101}}},
 	} {
 		notes := strings.Join(explained(tc.now, tc.looks...).Notes, "\n")
 		if strings.Contains(notes, want) != tc.note || strings.Contains(notes, "at work") != tc.note {
@@ -165,8 +165,8 @@ func TestExplain_SaysThatTwoMayBeAtWork(t *testing.T) {
 func TestExplain_NamesTheHeirWhoMayClaim(t *testing.T) {
 	released := lease("", 0, 0)
 	released.Annotations = map[string]string{
-		"incumbent.haproxy-template-ic.github.io/heir":     "1767355200000000 0 1 pod-2",
-		"incumbent.haproxy-template-ic.github.io/released": "1767355200000000",
+		"incumbent.haproxy-template-ic.github.io/successor": "1767355200000000 0 1 pod-2",
+		"incumbent.haproxy-template-ic.github.io/released":  "1767355200000000",
 	}
 	if text := explained(1, look{released, 1}).String(); !strings.Contains(text, "by the heir, pod-2; the others hesitate") {
 		t.Errorf("it says:\n%s", text)
@@ -207,7 +207,7 @@ func TestExplain_WithoutContactNothingIsCertain(t *testing.T) {
 		t.Errorf("after a short silence: %+v", a)
 	}
 	for name, seen := range map[string][]look{
-		"held": looks, "free": {{lease("", 0, 2), 4.5}}, "absent": {{nil, 4.5}}, "lapsed": {{lease("a", -60, -60), -14}, {lease("a", -60, -60), 4.5}},
+		"held": looks, "free": {{lease("", 0, 2), 4.5}}, "absent": {{nil, 4.5}}, "expired": {{lease("a", -60, -60), -14}, {lease("a", -60, -60), 4.5}},
 	} {
 		before, a := explained(4.5, seen...), explained(100, seen...)
 		if a.State != before.State || a.Certain || !a.Lost || a.Claim != nil || !strings.Contains(a.Why, "not heard of for 1m36s, since 2026-01-02 12:00:04Z") {
@@ -231,7 +231,7 @@ func TestExplain_AfterContactWasLostItStartsAfresh(t *testing.T) {
 	if a := explained(103, append(looks, look{lease("a", 0, 100), 102})...); !a.Certain || a.Renewal.EverySeconds != 2 {
 		t.Errorf("the next one: %+v, %+v", a, a.Renewal)
 	}
-	if a := explained(101, append(looks[:3:3], look{lease("a", 0, 6), 100})...); a.State != explain.Lapsed || !a.Certain || *a.Renewal.AgeSeconds != 93 {
+	if a := explained(101, append(looks[:3:3], look{lease("a", 0, 6), 100})...); a.State != explain.Expired || !a.Certain || *a.Renewal.AgeSeconds != 93 {
 		t.Errorf("no renewal in all that time: %+v, %+v", a, a.Renewal)
 	}
 }
@@ -250,7 +250,7 @@ func TestExplain_ALapseEndsItsOwnTermOnly(t *testing.T) {
 	terms := func(l *coordinationv1.Lease, now float64) string {
 		l.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/terms": `[{"holder":"pod-0","acquired":"2026-01-02T11:00:00.000000Z","end":"released"}]`}
 		a := explained(now, look{l, 100}, look{l, now})
-		if a.State != explain.Lapsed {
+		if a.State != explain.Expired {
 			t.Errorf("the state is %s", a.State)
 		}
 		var ends []string
@@ -262,7 +262,7 @@ func TestExplain_ALapseEndsItsOwnTermOnly(t *testing.T) {
 	without := lease("a", 0, 2)
 	without.Spec.AcquireTime = nil
 	for _, tc := range []struct{ name, got, want string }{
-		{"certain", terms(lease("a", 0, 2), 115), "pod-0 released, a lapsed"},
+		{"certain", terms(lease("a", 0, 2), 115), "pod-0 released, a expired"},
 		{"by its own clock", terms(lease("a", 0, 2), 101), "pod-0 released, a "},
 		{"without acquireTime", terms(without, 115), "pod-0 released"},
 	} {
@@ -325,7 +325,7 @@ func TestExplain_BelievesInTheHeirWhomElectorsBelieveIn(t *testing.T) {
 		"1767355200000000\t0\t1\tb":       "",
 	} {
 		held := lease("a", 0, 0)
-		held.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/heir": text}
+		held.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/successor": text}
 		a := explained(1, look{held, 1})
 		if a.Heir != want || a.Writer.Incumbent != (want != "" || strings.HasSuffix(text, "1 ")) {
 			t.Errorf("%q: the heir is %q, want %q; ours: %v", text, a.Heir, want, a.Writer.Incumbent)
@@ -337,8 +337,8 @@ func TestAnswer_ReadsWell(t *testing.T) {
 	held := lease("pod-1", 0, 4)
 	held.ResourceVersion = "77"
 	held.Annotations = map[string]string{
-		"incumbent.haproxy-template-ic.github.io/heir":  "1767355200000000 0 1 pod-2",
-		"incumbent.haproxy-template-ic.github.io/terms": `[{"holder":"pod-0","acquired":"2026-01-02T11:00:00.000000Z","renewed":"2026-01-02T11:59:59.000000Z","end":"released"}]`,
+		"incumbent.haproxy-template-ic.github.io/successor": "1767355200000000 0 1 pod-2",
+		"incumbent.haproxy-template-ic.github.io/terms":     `[{"holder":"pod-0","acquired":"2026-01-02T11:00:00.000000Z","renewed":"2026-01-02T11:59:59.000000Z","end":"released"}]`,
 	}
 	const want = `Lease      ns/app
 State      pod-1 leads since 2026-01-02 12:00:00Z, heir pod-2
@@ -360,12 +360,12 @@ func TestAnswer_AnUpdateTellsWhatIsNew(t *testing.T) {
 	if update := again.Update(led); update != "" {
 		t.Errorf("nothing is new, and it says:\n%s", update)
 	}
-	lapsed := explained(20, append(looks, look{renewed, 20})...)
-	const want = `12:00:20.000  nobody leads: pod-1 has lapsed
+	expired := explained(20, append(looks, look{renewed, 20})...)
+	const want = `12:00:20.000  nobody leads: pod-1 has expired
               Why        pod-1 has not renewed for 15s, longer than its LeaseDuration (15s), and nobody else has claimed it: no candidate runs, or none may update the Lease or reach the API server
               Claimable  now, by a candidate that has watched it for 15s; one that starts now waits for that long first
 `
-	if diff := cmp.Diff(want, lapsed.Update(led)); diff != "" {
+	if diff := cmp.Diff(want, expired.Update(led)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	again.Fences = &explain.Fences{Found: []explain.Fence{{Policy: "mine", Resources: []string{"pods"}}}}
@@ -394,7 +394,7 @@ func TestAnswer_AnUpdateTellsOfAllButTheTime(t *testing.T) {
 		"Holders    the holder has changed 7":    changed(func(l *coordinationv1.Lease) { l.Spec.LeaseTransitions = new(int32(7)) }),
 		"Renewed    0s ago, lives for 30s":       changed(func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = new(int32(30)) }),
 		"Writer     package leaderelection": changed(func(l *coordinationv1.Lease) {
-			l.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/heir": "1767355200000000 0 1 "}
+			l.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/successor": "1767355200000000 0 1 "}
 		}),
 		"": changed(func(l *coordinationv1.Lease) { l.ResourceVersion = "9" }),
 	} {
@@ -422,7 +422,7 @@ func FuzzExplain(f *testing.F) {
 		l.Spec.LeaseDurationSeconds = &seconds
 		l.Spec.AcquireTime, l.Spec.RenewTime = new(metav1.NewMicroTime(time.UnixMicro(acquired))), new(metav1.NewMicroTime(time.UnixMicro(renewed)))
 		l.Annotations = map[string]string{
-			"incumbent.haproxy-template-ic.github.io/heir": heir, "incumbent.haproxy-template-ic.github.io/terms": terms,
+			"incumbent.haproxy-template-ic.github.io/successor": heir, "incumbent.haproxy-template-ic.github.io/terms": terms,
 		}
 		for _, a := range []explain.Answer{explained(1, look{l, 0}), explained(99, look{lease("b", 0, 0), 0}, look{l, 50})} {
 			if _, err := json.Marshal(a); err != nil {

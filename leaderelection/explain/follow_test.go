@@ -174,13 +174,13 @@ func TestFollower_TellsOfALapseInTime(t *testing.T) {
 		server.Client("pod-1").Network().Cut(leaderelectiontest.Hang)
 		time.Sleep(time.Minute)
 		last := c.first(func(a explain.Answer) bool { return a.State == explain.Late }).Heard.Add(-10 * time.Second)
-		for state, age := range map[explain.State]time.Duration{explain.Late: 10 * time.Second, explain.Lapsed: 15 * time.Second} {
+		for state, age := range map[explain.State]time.Duration{explain.Late: 10 * time.Second, explain.Expired: 15 * time.Second} {
 			a := c.first(func(a explain.Answer) bool { return a.State == state })
 			if !a.Certain || a.At.Sub(last).Round(10*time.Millisecond) != age {
 				t.Errorf("%s is told %v after the last renewal, certain: %v", state, a.At.Sub(last), a.Certain)
 			}
 		}
-		if a := c.last(); a.State != explain.Lapsed || !a.Certain {
+		if a := c.last(); a.State != explain.Expired || !a.Certain {
 			t.Errorf("%v", a)
 		}
 		server.Client("pod-1").Network().Heal()

@@ -23,8 +23,8 @@ func full(holder string, acquired, renewed float64) explain.Seen {
 	l.ResourceVersion, l.Spec.LeaseTransitions = "77", new(int32(3))
 	l.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "operator", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:renewTime":{}}}`)}}
 	l.Annotations = map[string]string{
-		"incumbent.haproxy-template-ic.github.io/heir":  "1767355200000000 0 1 pod-2",
-		"incumbent.haproxy-template-ic.github.io/terms": `[{"holder":"pod-0","acquired":"2026-01-02T11:00:00.000000Z","renewed":"2026-01-02T11:59:59.000000Z","end":"released"}]`,
+		"incumbent.haproxy-template-ic.github.io/successor": "1767355200000000 0 1 pod-2",
+		"incumbent.haproxy-template-ic.github.io/terms":     `[{"holder":"pod-0","acquired":"2026-01-02T11:00:00.000000Z","renewed":"2026-01-02T11:59:59.000000Z","end":"released"}]`,
 	}
 	var seen explain.Seen
 	for _, second := range []float64{renewed - 4, renewed - 2, renewed} {
@@ -56,10 +56,10 @@ func TestAnswer_IsTheDocumentThatProgramsRead(t *testing.T) {
 		"unknown": explained(1), "absent": explained(1, look{nil, 0}), "absent-namespace": nowhere,
 		"unused": explained(1, look{&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "app"}}, 0}), "free": explained(9, look{lease("pod-1", 0, 4), 4}, look{lease("", 0, 5), 5}),
 		"led": surrounded(explain.Explain(renewed, at(5))), "led-taken": explain.Explain(over, at(4)),
-		"held":   explained(2, look{silent, 0}, look{silent, 2}),
-		"late":   explained(14, look{lease("pod-1", 0, 2), 2}, look{lease("pod-1", 0, 4), 4}, look{lease("pod-1", 0, 4), 14}),
-		"lapsed": explained(20, look{lease("pod-1", 0, 2), 2}, look{lease("pod-1", 0, 4), 4}, look{lease("pod-1", 0, 4), 20}),
-		"lost":   explain.Explain(renewed, at(60)),
+		"held":    explained(2, look{silent, 0}, look{silent, 2}),
+		"late":    explained(14, look{lease("pod-1", 0, 2), 2}, look{lease("pod-1", 0, 4), 4}, look{lease("pod-1", 0, 4), 14}),
+		"expired": explained(20, look{lease("pod-1", 0, 2), 2}, look{lease("pod-1", 0, 4), 4}, look{lease("pod-1", 0, 4), 20}),
+		"lost":    explain.Explain(renewed, at(60)),
 	} {
 		content, err := json.MarshalIndent(a, "", "  ")
 		if err != nil {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/mark"
+	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
 // skew is by how much a clock may be ahead of ours before that is noted, and its
@@ -30,7 +30,7 @@ func (a *Answer) held(s Seen) {
 	a.Claim = &Claim{From: s.expires(), Note: "if it is not renewed any more"}
 	switch {
 	case age >= duration:
-		a.lapsed(duration, age)
+		a.expired(duration, age)
 	case !known:
 		a.State, a.Claim = Held, nil
 		a.because("no change was seen, and its renewTime does not tell whether %s is alive: it is missing or ahead of our clock; "+
@@ -44,8 +44,8 @@ func (a *Answer) held(s Seen) {
 	}
 }
 
-func (a *Answer) lapsed(duration, age time.Duration) {
-	a.State = Lapsed
+func (a *Answer) expired(duration, age time.Duration) {
+	a.State = Expired
 	a.Claim.Note = fmt.Sprintf("by a candidate that has watched it for %v; one that starts now waits for that long first", duration)
 	if !a.Certain {
 		a.because("by its own clock %s has not renewed for %v, longer than its LeaseDuration (%v); if its clock is behind it may still lead: "+
@@ -56,7 +56,7 @@ func (a *Answer) lapsed(duration, age time.Duration) {
 		"no candidate runs, or none may update the Lease or reach the API server", name(a.Leader), rounded(age), duration)
 	// Without an acquireTime the last term in the history is another one's.
 	if last := len(a.Terms) - 1; last >= 0 && a.Since != nil && a.Terms[last].Acquired.Equal(*a.Since) {
-		a.Terms[last].End, a.Terms[last].Renewed = mark.Lapsed, a.Renewal.Last
+		a.Terms[last].End, a.Terms[last].Renewed = leasestate.EndExpired, a.Renewal.Last
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 
-	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/mark"
+	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
 // Patience is how long nothing may be heard of a Lease before contact counts as
@@ -90,8 +90,8 @@ func wasReleased(held, next *coordinationv1.Lease) bool {
 	if holderOf(next) == "" {
 		return true
 	}
-	return slices.ContainsFunc(mark.History(next), func(t mark.Term) bool {
-		return (t.End == mark.Released || t.End == mark.Freed) && t.Acquired.Equal(held.Spec.AcquireTime)
+	return slices.ContainsFunc(leasestate.History(next), func(t leasestate.Term) bool {
+		return (t.End == leasestate.EndReleased || t.End == leasestate.EndUnannotated) && t.Acquired.Equal(held.Spec.AcquireTime)
 	})
 }
 

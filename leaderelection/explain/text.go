@@ -28,8 +28,8 @@ func (a Answer) Summary() string {
 		}
 	case Held:
 		fmt.Fprintf(&b, "%s holds it, and whether it leads is not known", name(a.Leader))
-	case Lapsed:
-		fmt.Fprintf(&b, "nobody leads: %s has lapsed", name(a.Leader))
+	case Expired:
+		fmt.Fprintf(&b, "nobody leads: %s has expired", name(a.Leader))
 	case Unknown:
 		b.WriteString("unknown")
 	default:

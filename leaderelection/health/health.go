@@ -44,7 +44,7 @@ func New(opts ...Option) *Health {
 func (h *Health) Option() leaderelection.Option {
 	p := &patient{reviewer: h.reviewer}
 	return leaderelection.WithTrace(leaderelection.Trace{
-		Made:    func(e *leaderelection.Elector) { h.admit(p, e) },
+		Created: func(e *leaderelection.Elector) { h.admit(p, e) },
 		Request: p.note,
 	})
 }
@@ -135,7 +135,7 @@ func (p *patient) note(r leaderelection.Request) {
 	switch r.Failure {
 	case "", "conflict":
 		if r.For != leaderelection.RequestRead { // who may do one of the writes may do all that come
-			for _, write := range []string{leaderelection.RequestClaim, leaderelection.RequestRenew, leaderelection.RequestHeir} {
+			for _, write := range []string{leaderelection.RequestClaim, leaderelection.RequestRenew, leaderelection.RequestNominate} {
 				delete(p.denied, write)
 			}
 		}
@@ -202,8 +202,8 @@ func (p *patient) ready(ctx context.Context) error {
 }
 
 func (p *patient) because(what string, state leaderelection.State) error {
-	if state.Trouble != "" {
-		return fmt.Errorf("%s: %s", what, state.Trouble)
+	if state.LastError != "" {
+		return fmt.Errorf("%s: %s", what, state.LastError)
 	}
 	return errors.New(what)
 }

@@ -37,7 +37,7 @@ func (p *patient) rights(ctx context.Context) error {
 	if missing := p.missingLocked(); len(missing) > 0 {
 		return fmt.Errorf("missing right: %s", strings.Join(missing, ", "))
 	}
-	for _, what := range []string{leaderelection.RequestRead, leaderelection.RequestClaim, leaderelection.RequestRenew, leaderelection.RequestHeir} {
+	for _, what := range []string{leaderelection.RequestRead, leaderelection.RequestClaim, leaderelection.RequestRenew, leaderelection.RequestNominate} {
 		if err := p.denied[what]; err != nil {
 			return err
 		}

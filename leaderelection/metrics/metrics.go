@@ -58,7 +58,7 @@ func New() *Metrics {
 func (m *Metrics) Option() leaderelection.Option {
 	o := &observation{metrics: m}
 	return leaderelection.WithTrace(leaderelection.Trace{
-		Made: o.made, Request: o.request, LeaderSeen: o.leaderSeen, Began: o.began, Ended: o.ended,
+		Created: o.made, Request: o.request, LeaderObserved: o.leaderSeen, TermStarted: o.began, TermEnded: o.ended,
 	})
 }
 
@@ -156,7 +156,7 @@ var gauges = []gauge{
 	newSwitch("stuck", "1 if the elector stands still, or the work has outlived its term.", func(s sample) bool { return s.elector.Stuck() != nil }),
 	newSwitch("watching", "1 while the Lease is watched, 0 while it is polled.", func(s sample) bool { return s.Watching }),
 	newSwitch("heir", "1 while this process is who claims a released Lease first.", func(s sample) bool {
-		return s.Heir != "" && s.Heir == s.elector.Config().Identity
+		return s.Successor != "" && s.Successor == s.elector.Config().Identity
 	}),
 	newGauge("last_contact_seconds", "How long ago the API server last told something of the Lease.", func(s sample) (float64, bool) {
 		contact := s.elector.LastContact()
@@ -185,8 +185,8 @@ func (o *observation) made(e *leaderelection.Elector) {
 	for _, reason := range reasons {
 		m.ended.WithLabelValues(namespace, name, reason.name)
 	}
-	for _, after := range []string{leaderelection.AfterNobody, leaderelection.AfterRelease, leaderelection.AfterExpiry,
-		leaderelection.AfterDelete, leaderelection.AfterOneself} {
+	for _, after := range []string{leaderelection.PreviousNone, leaderelection.PreviousReleased, leaderelection.PreviousExpired,
+		leaderelection.PreviousDeleted, leaderelection.PreviousOwn} {
 		m.terms.WithLabelValues(namespace, name, after)
 	}
 }
@@ -195,7 +195,7 @@ func (o *observation) request(r leaderelection.Request) {
 	switch r.Failure {
 	case "":
 		o.metrics.requests.WithLabelValues(o.lease.namespace, o.lease.name, r.For).Observe(r.Took.Seconds())
-	case leaderelection.FailureGivenUp:
+	case leaderelection.FailureCanceled:
 	default:
 		o.metrics.failures.WithLabelValues(o.lease.namespace, o.lease.name, r.For, r.Failure).Inc()
 	}
@@ -207,14 +207,14 @@ func (o *observation) leaderSeen(identity string, _ time.Time) {
 	}
 }
 
-func (o *observation) began(b leaderelection.Beginning) {
-	o.metrics.terms.WithLabelValues(o.lease.namespace, o.lease.name, b.After).Inc()
-	if b.After != leaderelection.AfterNobody {
-		o.metrics.handover.WithLabelValues(o.lease.namespace, o.lease.name, b.After).Observe(b.Vacant.Seconds())
+func (o *observation) began(b leaderelection.TermStarted) {
+	o.metrics.terms.WithLabelValues(o.lease.namespace, o.lease.name, b.Previous).Inc()
+	if b.Previous != leaderelection.PreviousNone {
+		o.metrics.handover.WithLabelValues(o.lease.namespace, o.lease.name, b.Previous).Observe(b.SincePrevious.Seconds())
 	}
 }
 
-func (o *observation) ended(end leaderelection.End) {
+func (o *observation) ended(end leaderelection.TermEnded) {
 	o.metrics.ended.WithLabelValues(o.lease.namespace, o.lease.name, reasonOf(end.Cause)).Inc()
 	if end.Overran {
 		o.metrics.overruns.WithLabelValues(o.lease.namespace, o.lease.name).Inc()

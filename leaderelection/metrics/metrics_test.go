@@ -214,7 +214,7 @@ func TestMetrics_MeasureHandovers(t *testing.T) {
 		time.Sleep(time.Second)
 		b, _ := s.run("b", true)
 		time.Sleep(10 * time.Second)
-		s.want("following", map[string]float64{"is_leader": 0, "heir": 1, "leader_changes_total": 1, "request_duration_seconds/request=heir.count": 1})
+		s.want("following", map[string]float64{"is_leader": 0, "heir": 1, "leader_changes_total": 1, "request_duration_seconds/request=nominate.count": 1})
 		_ = stop()
 		time.Sleep(time.Second)
 		s.want("leading", map[string]float64{

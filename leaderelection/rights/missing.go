@@ -74,7 +74,7 @@ const preflightTimeout = 10 * time.Second
 // The Lease of the uses is the Elector's. It holds nothing up, see Preflight, and
 // package manager does it by itself.
 func AtStart(clientset kubernetes.Interface, uses Uses) leaderelection.Option {
-	return leaderelection.WithCompanion(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
+	return leaderelection.WithBackgroundTask(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
 		uses := uses
 		uses.LeaseNamespace, uses.LeaseName = e.Config().LeaseNamespace, e.Config().LeaseName
 		Preflight(ctx, clientset, uses, logger)

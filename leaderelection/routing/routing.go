@@ -76,7 +76,7 @@ func (r *Router) Label() Label { return r.label }
 // Option has the Router label this process's Pod whenever the Elector leads. Each term
 // does so, also of a Run after the first.
 func (r *Router) Option() leaderelection.Option {
-	return leaderelection.WithWrapper(r.wrap)
+	return leaderelection.WithCallbackMiddleware(r.wrap)
 }
 
 // Withdraw takes the label away for the rest of the term, if there is one, and does

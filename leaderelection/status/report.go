@@ -94,8 +94,8 @@ func (s *subject) report(now time.Time) Elector {
 	state, c := s.elector.State(), s.config
 	r := Elector{
 		Lease: s.lease(), Identity: c.Identity, Enabled: c.Enabled, Running: state.Running,
-		ValidFor: seconds(s.elector.ValidFor()), Leader: state.Leader, Heir: state.Heir, Watching: state.Watching,
-		LastContact: -1, Trouble: state.Trouble,
+		ValidFor: seconds(s.elector.ValidFor()), Leader: state.Leader, Heir: state.Successor, Watching: state.Watching,
+		LastContact: -1, Trouble: state.LastError,
 		Durations: Durations{seconds(c.LeaseDuration), seconds(c.RenewDeadline), seconds(c.RetryPeriod), seconds(c.StopTimeout)},
 	}
 	if term, leading := s.elector.Term(); leading {
@@ -107,8 +107,8 @@ func (s *subject) report(now time.Time) Elector {
 	if err := s.elector.Stuck(); err != nil {
 		r.Stuck = plain(err)
 	}
-	if state.Ended != nil {
-		r.Ended = plain(state.Ended)
+	if state.EndCause != nil {
+		r.Ended = plain(state.EndCause)
 	}
 	if t := c.Timing(); c.Enabled {
 		r.Timing = &Timing{seconds(t.Outage), seconds(t.OutageEnds), seconds(t.Stop), seconds(t.Release), seconds(t.Crash),

@@ -26,12 +26,12 @@ func New() *Page { return &Page{} }
 func (p *Page) Option() leaderelection.Option {
 	s := &subject{}
 	return leaderelection.WithTrace(leaderelection.Trace{
-		Made:       func(e *leaderelection.Elector) { p.admit(s, e) },
-		Request:    s.request,
-		LeaderSeen: s.leaderSeen,
-		Began:      s.began,
-		Ending:     s.ending,
-		Ended:      s.ended,
+		Created:        func(e *leaderelection.Elector) { p.admit(s, e) },
+		Request:        s.request,
+		LeaderObserved: s.leaderSeen,
+		TermStarted:    s.began,
+		TermStopping:   s.ending,
+		TermEnded:      s.ended,
 	})
 }
 
@@ -80,25 +80,25 @@ func (s *subject) leaderSeen(identity string, at time.Time) {
 	s.note(at, "leader seen: %s", identity)
 }
 
-func (s *subject) began(b leaderelection.Beginning) {
-	if b.After == leaderelection.AfterNobody {
+func (s *subject) began(b leaderelection.TermStarted) {
+	if b.Previous == leaderelection.PreviousNone {
 		s.note(b.At, "became leader, term %v", b.Term.Token)
 		return
 	}
 	after := map[string]string{
-		leaderelection.AfterRelease: "the Lease was released",
-		leaderelection.AfterExpiry:  "the last renewal",
-		leaderelection.AfterDelete:  "the Lease was deleted",
-		leaderelection.AfterOneself: "an earlier claim of ours",
-	}[b.After]
-	s.note(b.At, "became leader, term %v, %v after %s", b.Term.Token, short(b.Vacant), after)
+		leaderelection.PreviousReleased: "the Lease was released",
+		leaderelection.PreviousExpired:  "the last renewal",
+		leaderelection.PreviousDeleted:  "the Lease was deleted",
+		leaderelection.PreviousOwn:      "an earlier claim of ours",
+	}[b.Previous]
+	s.note(b.At, "became leader, term %v, %v after %s", b.Term.Token, short(b.SincePrevious), after)
 }
 
-func (s *subject) ending(e leaderelection.Ending) {
+func (s *subject) ending(e leaderelection.TermStopping) {
 	s.note(e.At, "term %v ends: %s", e.Term.Token, plain(e.Cause))
 }
 
-func (s *subject) ended(e leaderelection.End) {
+func (s *subject) ended(e leaderelection.TermEnded) {
 	switch at := e.At.Add(e.StopTook); {
 	case e.Overran:
 		s.note(at, "the work of term %v has not stopped after %v: nothing is released", e.Term.Token, short(e.StopTook))
@@ -114,7 +114,7 @@ func (s *subject) ended(e leaderelection.End) {
 func (s *subject) request(r leaderelection.Request) {
 	kind := r.Failure
 	switch kind {
-	case leaderelection.FailureGivenUp:
+	case leaderelection.FailureCanceled:
 		return
 	case "conflict":
 		kind = ""

@@ -1,4 +1,4 @@
-package mark
+package lease
 
 import (
 	"encoding/json"
@@ -22,9 +22,9 @@ const (
 
 // How a term ended.
 const (
-	Released = "released" // its work had stopped
-	Freed    = "freed"    // without our mark: the work may have gone on
-	Lapsed   = "lapsed"   // the next leader found it run out
+	EndReleased    = "released"    // its work had stopped
+	EndUnannotated = "unannotated" // without our mark: the work may have gone on
+	EndExpired     = "expired"     // the next leader found it run out
 )
 
 // A Term is one entry of the history. Its times are by the clocks of those who
@@ -47,7 +47,7 @@ type Term struct {
 // History is what the Lease tells of recent terms, oldest first. If somebody holds
 // it, his term is the last one, whoever he is and whatever the annotation says.
 func History(lease *coordinationv1.Lease) []Term {
-	terms := read(lease.Annotations[Terms])
+	terms := read(lease.Annotations[TermsAnnotation])
 	spec := lease.Spec
 	if !sensible(spec.AcquireTime) {
 		return terms
@@ -60,9 +60,9 @@ func History(lease *coordinationv1.Lease) []Term {
 	known := last >= 0 && terms[last].Acquired.UnixMicro() == spec.AcquireTime.UnixMicro()
 	switch {
 	case holder == "" && known:
-		terms[last].Renewed, terms[last].End = renewed(lease), Freed
+		terms[last].Renewed, terms[last].End = renewed(lease), EndUnannotated
 		if IsReleased(lease) {
-			terms[last].End = Released
+			terms[last].End = EndReleased
 		}
 	case holder == "":
 		// Freed by somebody else, whose name went with it.
@@ -76,8 +76,8 @@ func History(lease *coordinationv1.Lease) []Term {
 
 // Note writes the history into a Lease that holder claims, and that was like before
 // until then. There must be room.
-func Note(lease, before *coordinationv1.Lease, holder string, acquired time.Time) {
-	lease.Annotations[Terms] = inscribe(before, holder, acquired)
+func RecordTerm(lease, before *coordinationv1.Lease, holder string, acquired time.Time) {
+	lease.Annotations[TermsAnnotation] = inscribe(before, holder, acquired)
 }
 
 // HasRoom reports whether a Lease has room for our annotations: the API server bounds
@@ -85,7 +85,7 @@ func Note(lease, before *coordinationv1.Lease, holder string, acquired time.Time
 func HasRoom(lease *coordinationv1.Lease) bool {
 	others := 0
 	for key, value := range lease.Annotations {
-		if key != Terms {
+		if key != TermsAnnotation {
 			others += len(key) + len(value)
 		}
 	}
@@ -96,7 +96,7 @@ func inscribe(before *coordinationv1.Lease, holder string, acquired time.Time) s
 	terms := History(before)
 	if last := len(terms) - 1; last >= 0 && before.Spec.HolderIdentity != nil && *before.Spec.HolderIdentity != "" &&
 		sensible(before.Spec.AcquireTime) {
-		terms[last].Renewed, terms[last].End = renewed(before), Lapsed
+		terms[last].Renewed, terms[last].End = renewed(before), EndExpired
 	}
 	if at := metav1.NewMicroTime(acquired); sensible(&at) {
 		terms = newest(append(terms, Term{Holder: cut(holder), Acquired: at}))
@@ -112,7 +112,7 @@ func inscribe(before *coordinationv1.Lease, holder string, acquired time.Time) s
 // having stopped before. The mark carries the renewTime of the releasing write:
 // one that was left behind marks nothing.
 func IsReleased(lease *coordinationv1.Lease) bool {
-	mark, ok := lease.Annotations[ReleasedMark]
+	mark, ok := lease.Annotations[ReleasedAnnotation]
 	free := lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == ""
 	return ok && free && lease.Spec.RenewTime != nil && mark == strconv.FormatInt(lease.Spec.RenewTime.UnixMicro(), 10)
 }
@@ -132,7 +132,7 @@ func read(text string) []Term {
 		if !sensible(t.Renewed) {
 			t.Renewed = nil
 		}
-		if t.End != Released && t.End != Freed && t.End != Lapsed {
+		if t.End != EndReleased && t.End != EndUnannotated && t.End != EndExpired {
 			t.End = ""
 		}
 		t.Holder = cut(t.Holder)

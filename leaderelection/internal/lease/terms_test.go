@@ -1,4 +1,4 @@
-package mark
+package lease
 
 import (
 	"encoding/json"
@@ -22,7 +22,7 @@ func claimed(before *coordinationv1.Lease, holder string, second int) *coordinat
 	if lease.Annotations == nil {
 		lease.Annotations = map[string]string{}
 	}
-	Note(lease, before, holder, at(second))
+	RecordTerm(lease, before, holder, at(second))
 	return held(lease, holder, second)
 }
 
@@ -43,7 +43,7 @@ func renewedAt(before *coordinationv1.Lease, second int) *coordinationv1.Lease {
 func released(before *coordinationv1.Lease, second int) *coordinationv1.Lease {
 	lease := renewedAt(before, second)
 	lease.Spec.HolderIdentity = new("")
-	lease.Annotations[ReleasedMark] = strconv.FormatInt(at(second).UnixMicro(), 10)
+	lease.Annotations[ReleasedAnnotation] = strconv.FormatInt(at(second).UnixMicro(), 10)
 	return lease
 }
 
@@ -72,13 +72,13 @@ func TestHistory_TellsHowTermsEnded(t *testing.T) {
 		"never held":                    {fresh, nil},
 		"the first":                     {renewedAt(a, 3), []string{"a 1"}},
 		"released":                      {released(a, 6), []string{"a 1-6 released"}},
-		"emptied by hand":               {func() *coordinationv1.Lease { l := renewedAt(a, 4); l.Spec.HolderIdentity = nil; return l }(), []string{"a 1-4 freed"}},
+		"emptied by hand":               {func() *coordinationv1.Lease { l := renewedAt(a, 4); l.Spec.HolderIdentity = nil; return l }(), []string{"a 1-4 unannotated"}},
 		"the second":                    {b, []string{"a 1-6 released", "b 7"}},
 		"a stranger leads":              {foreign, []string{"a 1-6 released", "b 7", "client-go 30"}},
 		"a stranger has left":           {freed, []string{"a 1-6 released", "b 7"}},
-		"claimed after a stranger":      {claimed(renewedAt(foreign, 33), "c", 60), []string{"a 1-6 released", "b 7", "client-go 30-33 lapsed", "c 60"}},
-		"claimed after a crash":         {claimed(renewedAt(b, 9), "c", 60), []string{"a 1-6 released", "b 7-9 lapsed", "c 60"}},
-		"the same name again":           {claimed(renewedAt(a, 3), "a", 60), []string{"a 1-3 lapsed", "a 60"}},
+		"claimed after a stranger":      {claimed(renewedAt(foreign, 33), "c", 60), []string{"a 1-6 released", "b 7", "client-go 30-33 expired", "c 60"}},
+		"claimed after a crash":         {claimed(renewedAt(b, 9), "c", 60), []string{"a 1-6 released", "b 7-9 expired", "c 60"}},
+		"the same name again":           {claimed(renewedAt(a, 3), "a", 60), []string{"a 1-3 expired", "a 60"}},
 		"somebody was written over it":  {func() *coordinationv1.Lease { l := a.DeepCopy(); l.Spec.HolderIdentity = new("x"); return l }(), []string{"a 1", "x 1"}},
 		"the annotation was taken away": {func() *coordinationv1.Lease { l := b.DeepCopy(); l.Annotations = nil; return l }(), []string{"b 7"}},
 	} {
@@ -92,7 +92,7 @@ func TestNote_DoesNotGrow(t *testing.T) {
 	lease, longest := &coordinationv1.Lease{}, 0
 	for i := range 1000 {
 		lease = claimed(lease, strings.Repeat("名", 1000)+strconv.Itoa(i), i)
-		longest = max(longest, len(lease.Annotations[Terms]))
+		longest = max(longest, len(lease.Annotations[TermsAnnotation]))
 	}
 	if terms := History(lease); len(terms) != maxTerms || !terms[maxTerms-1].Acquired.Time.Equal(at(999)) {
 		t.Errorf("%d terms, the last of %v", len(terms), terms[len(terms)-1].Acquired)
@@ -103,7 +103,7 @@ func TestNote_DoesNotGrow(t *testing.T) {
 }
 
 func TestHasRoom_KeepsAwayFromWhatTheServerRefuses(t *testing.T) {
-	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{Terms: strings.Repeat("x", 250*1024)}}}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{TermsAnnotation: strings.Repeat("x", 250*1024)}}}
 	if !HasRoom(lease) {
 		t.Error("our own history takes the room from itself")
 	}
@@ -125,10 +125,10 @@ func TestHistory_TakesFromNonsenseWhatMakesSense(t *testing.T) {
 		{`[{"holder":"a","acquired":"2026-01-02T12:00:03.000000Z","renewed":"never"}]`, nil},
 		{`[{"holder":"a","acquired":"0001-01-02T12:00:03.000000Z"}]`, nil},
 		{`[7,{"holder":"a","acquired":"2026-01-02T12:00:03.000000Z","end":"betrayed"}]`, []string{"a 3"}},
-		{`[{"holder":"a","acquired":"2026-01-02T12:00:03.000000Z","renewed":"2026-01-02T12:00:04.000000Z","end":"lapsed"}]`, []string{"a 3-4 lapsed"}},
+		{`[{"holder":"a","acquired":"2026-01-02T12:00:03.000000Z","renewed":"2026-01-02T12:00:04.000000Z","end":"expired"}]`, []string{"a 3-4 expired"}},
 		{strings.Repeat(" ", maxRead) + `[{"holder":"a","acquired":"2026-01-02T12:00:03.000000Z"}]`, nil},
 	} {
-		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{Terms: tc.text}}}
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{TermsAnnotation: tc.text}}}
 		if diff := cmp.Diff(tc.want, story(History(lease))); diff != "" {
 			t.Errorf("%.100s: -want +got:\n%s", tc.text, diff)
 		}
@@ -141,7 +141,7 @@ func FuzzNote(f *testing.F) {
 	f.Add(`[{"holder":"a","acquired":"2026-01-02T12:00:03.000000Z"}]`, "b", int64(1767355203000000), int64(1767355204000000), "c")
 	f.Add(`[[[]]]`, "", int64(-1<<63), int64(1<<63-1), "\xff\n\x1b[2J")
 	f.Fuzz(func(t *testing.T, text, before string, acquired, renewed int64, holder string) {
-		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{Terms: text}}}
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{TermsAnnotation: text}}}
 		lease.Spec.HolderIdentity = &before
 		lease.Spec.AcquireTime = new(metav1.NewMicroTime(time.UnixMicro(acquired)))
 		lease.Spec.RenewTime = new(metav1.NewMicroTime(time.UnixMicro(renewed)))
@@ -156,7 +156,7 @@ func FuzzNote(f *testing.F) {
 		if len(terms) == 0 || len(terms) > maxTerms || terms[len(terms)-1].Acquired.UnixMicro() != noon.UnixMicro() {
 			t.Fatalf("%v, want the claim at the end", terms)
 		}
-		again := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{Terms: written}}}
+		again := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{TermsAnnotation: written}}}
 		if diff := cmp.Diff(terms, History(again)); diff != "" {
 			t.Errorf("-written +read:\n%s", diff)
 		}
