@@ -131,7 +131,7 @@ func TestElector_SaysEachChangeOnce(t *testing.T) {
 		cancel()
 		<-ran
 		counts := map[string]int{}
-		for _, message := range []string{"Campaigning", "Leader seen", "Became leader", "Requests for the Lease fail", "The Lease can be reached again", "Released the Lease"} {
+		for _, message := range []string{"Campaigning for lease", "New leader observed", "Became leader", "Lease requests failing", "Lease requests succeeding again", "Released lease"} {
 			for _, line := range lines.all() {
 				if len(line) > 5 && slices.Contains([]string{"INFO " + message, "WARN " + message}, line[:min(len(line), 5+len(message))]) {
 					counts[message]++

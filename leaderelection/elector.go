@@ -107,7 +107,7 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 			return nil, fmt.Errorf("leaderelection: client-go refuses the configuration: %w", err)
 		}
 		for _, warning := range resolved.warnings() {
-			e.log.Warn("The configuration is unwise", "why", warning)
+			e.log.Warn("Unwise configuration", "why", warning)
 		}
 	}
 	for _, wrap := range options.wrappers {

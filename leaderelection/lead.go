@@ -144,7 +144,7 @@ func (e *Elector) afterLoss(t *tenure) time.Duration {
 func (e *Elector) settleTenure(t *tenure, engine *engine, w *work, stopped bool) {
 	steppedDown := w != nil && isClosed(w.asked)
 	if !stopped {
-		e.log.Error("The work has not stopped in time: nothing is released, the process should exit", "term", w.term)
+		e.log.Error("Callbacks did not return in time; exit the process (lease not released)", "term", w.term)
 		e.callStopped(w)
 		_ = pause(context.Background(), w.finished, e.config.Margin()/20) // others may claim soon
 	}
@@ -175,7 +175,7 @@ func (e *Elector) leaveTenure(t *tenure, release func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if t.yielding && !t.released {
-		e.log.Warn("The Lease was not released: others wait until it runs out", "term", t.token)
+		e.log.Warn("Lease not released; candidates wait until it expires", "term", t.token)
 	}
 	t.cancel()
 	e.tenure = nil
@@ -185,7 +185,7 @@ func (e *Elector) leaveTenure(t *tenure, release func()) {
 // leadWithoutLease leads until ctx is done. After StepDown it rests as long as it
 // would with a Lease that nobody else wants.
 func (e *Elector) leadWithoutLease(ctx context.Context) error {
-	e.log.Warn("The election is not enabled: this process leads without a Lease, whoever else does")
+	e.log.Warn("Leader election is disabled; leading without a lease")
 	e.looking.rest() // nothing is looked at
 	for ctx.Err() == nil {
 		e.turning.rest() // what is waited for has no limit

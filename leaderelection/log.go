@@ -102,14 +102,14 @@ func (t *trouble) noteKind(a *ailment, doing, kind string, err error) (changed b
 	case kind == a.kind:
 		return false
 	case kind == "":
-		t.log.Info("The Lease can be reached again", "doing", doing, "after", time.Since(a.since).Round(time.Millisecond), "was", a.kind)
+		t.log.Info("Lease requests succeeding again", "doing", doing, "after", time.Since(a.since).Round(time.Millisecond), "was", a.kind)
 		*a = ailment{}
 	default:
 		if a.kind == "" {
 			a.since = time.Now()
 		}
 		a.kind, a.err = kind, err
-		t.log.Warn("Requests for the Lease fail, and go on being tried", "doing", doing, "kind", kind, "err", err)
+		t.log.Warn("Lease requests failing; retrying", "doing", doing, "kind", kind, "err", err)
 	}
 	return true
 }

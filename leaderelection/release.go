@@ -17,7 +17,7 @@ func (l *lock) release(ctx context.Context, t *tenure) error {
 		}
 		err = l.await(r, t.lost, l.round(t), func() bool { return t.released })
 		if err == nil {
-			e.log.Info("Released the Lease")
+			e.log.Info("Released lease")
 			return nil
 		}
 		e.log.Debug("A release did not succeed yet", "err", err)

@@ -25,11 +25,11 @@ func (e *Elector) Run(ctx context.Context) error {
 		return e.leadWithoutLease(ctx)
 	}
 	if warning := e.limit.enter(e.config.RetryPeriod); warning != "" {
-		e.log.Warn("The client's rate limit is low", "why", warning)
+		e.log.Warn("Client rate limit is too low", "why", warning)
 	}
 	defer e.limit.leave(e.config.RetryPeriod)
 
-	e.log.Info("Campaigning", "leaseDuration", e.config.LeaseDuration, "renewDeadline", e.config.RenewDeadline,
+	e.log.Info("Campaigning for lease", "leaseDuration", e.config.LeaseDuration, "renewDeadline", e.config.RenewDeadline,
 		"retryPeriod", e.config.RetryPeriod, "trustWindow", e.config.Window(), "follows", e.config.Timing())
 	e.tasks.run(func() { e.follow(e.giveUp) })
 	beside, leave := context.WithCancel(ctx)

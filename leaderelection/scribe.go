@@ -18,7 +18,7 @@ type line struct {
 
 func newScribe() *scribe {
 	return &scribe{outbox[line]{deliver: line.write, missed: func(lost int, next line) {
-		r := slog.NewRecord(time.Now(), slog.LevelWarn, "Log lines were lost: the handler was blocked", 0)
+		r := slog.NewRecord(time.Now(), slog.LevelWarn, "Log lines dropped; the log handler was blocked", 0)
 		r.AddAttrs(slog.Int("lines", lost))
 		line{next.handler, r}.write()
 	}}}

@@ -108,7 +108,7 @@ func TestElector_ALogHandlerThatEndsItsGoroutineEndsNothingElse(t *testing.T) {
 			t.Errorf("Run = %v", err)
 		}
 		synctest.Wait()
-		if !slices.Contains(lines, "Released the Lease") {
+		if !slices.Contains(lines, "Released lease") {
 			t.Errorf("the last lines are missing: %q", lines)
 		}
 	})
@@ -126,7 +126,7 @@ func TestElector_LostLogLinesAreCounted(t *testing.T) {
 		close(let)
 		synctest.Wait()
 		_ = leader.stop()
-		if lines := strings.Join(out.all(), "\n"); !strings.Contains(lines, "Log lines were lost") {
+		if lines := strings.Join(out.all(), "\n"); !strings.Contains(lines, "Log lines dropped") {
 			t.Errorf("nothing tells of lost lines: %q", lines)
 		}
 	})

@@ -120,9 +120,9 @@ func (e *Elector) nameLeaderLocked(v view) {
 		e.observer.named = identity
 		e.seen(identity)
 		if identity == "" {
-			e.log.Info("The Lease is free")
+			e.log.Info("Lease is free")
 		} else {
-			e.log.Info("Leader seen", "leader", identity)
+			e.log.Info("New leader observed", "leader", identity)
 		}
 	}
 }

@@ -126,8 +126,8 @@ func TestTrace_SaysHowLongTheLeaseWasVacant(t *testing.T) {
 		if b := r.began[0]; b.Previous != "expired" || b.SincePrevious < 15*time.Second || b.SincePrevious > 16*time.Second {
 			t.Errorf("Began = %+v, want one LeaseDuration after the last renewal", b)
 		}
-		if b := r.requests["heir:"]; b != 1 {
-			t.Errorf("requests = %v, want one to be the heir", r.requests)
+		if b := r.requests["nominate:"]; b != 1 {
+			t.Errorf("requests = %v, want one nomination", r.requests)
 		}
 	})
 }

@@ -159,10 +159,10 @@ func (e *Elector) watchChanged(open bool, err error) {
 	switch forbidden := apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsMethodNotSupported(err); {
 	case forbidden && !e.following.mayNotWatch:
 		e.following.mayNotWatch = true
-		e.log.Warn("The Lease may not be watched: it is polled, so a handover takes seconds", "missing", "watch", "err", err)
+		e.log.Warn("Watching the lease is forbidden; polling instead", "missing", "watch", "err", err)
 	case open && e.following.mayNotWatch:
 		e.following.mayNotWatch = false
-		e.log.Info("The Lease may be watched now")
+		e.log.Info("Watching the lease is allowed again")
 	case err != nil && !forbidden:
 		e.log.Debug("The watch has ended: a new one is opened", "err", err)
 	}

@@ -83,9 +83,9 @@ func (e *Elector) endWorkLocked(cause error) {
 	e.ending(w, cause)
 	e.signalLocked()
 	if isLoss(cause) {
-		w.log.Warn("Leadership is lost: the work is asked to stop", "why", cause)
+		w.log.Warn("Lost leadership", "why", cause)
 	} else {
-		w.log.Info("Leadership ends: the work is asked to stop", "why", cause)
+		w.log.Info("Stopped leading", "why", cause)
 	}
 }
 

@@ -143,7 +143,7 @@ func TestNew_ItsLoggerIsTheUsers(t *testing.T) {
 		start(t, p)
 		<-p.Elected()
 		_ = p.stop()
-		for _, want := range []string{"Became leader", "Released the Lease"} {
+		for _, want := range []string{"Became leader", "Released lease"} {
 			if len(p.logs.with(want, "lease=default/operator")) != 1 {
 				t.Errorf("the line %q is missing", want)
 			}
