@@ -88,7 +88,7 @@ func (e *Elector) lead(ctx context.Context, h *heldLease, engine *engine) error 
 		e.lose(ErrWorkStillRunning)
 	}
 	if stopped && steppedDown {
-		e.startCooldown(h)
+		e.startCooldown()
 	}
 	e.endHold(h, engine, e.config.ReleaseOnCancel || steppedDown)
 	return e.endTerm(run, h, stopped)
@@ -227,11 +227,11 @@ func (e *Elector) stopTimeAfterLoss(h *heldLease) time.Duration {
 }
 
 // startCooldown leaves the Lease to other candidates for one LeaseDuration after
-// StepDown, unless it was lost: then another candidate leads already.
-func (e *Elector) startCooldown(h *heldLease) {
+// StepDown. If the Lease is lost, another candidate leads already.
+func (e *Elector) startCooldown() {
 	e.mu.Lock()
 	defer e.unlock()
-	if h == nil || h.phase != phaseLost {
+	if e.held == nil || e.held.phase != phaseLost {
 		e.cooldownUntil = time.Now().Add(e.config.LeaseDuration)
 	}
 }

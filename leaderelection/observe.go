@@ -165,7 +165,9 @@ func (e *Elector) follow(ctx context.Context) {
 			return
 		}
 		if e.holding() != nil && !requested && !e.requests.readsFail() {
-			e.noteRead() // the leader's own writes report the state of the Lease
+			e.mu.Lock()
+			e.noteReadLocked() // the leader's own writes report the state of the Lease
+			e.unlock()
 			continue
 		}
 		news, err := e.read(ctx, e.readTimeout())
@@ -178,14 +180,9 @@ func (e *Elector) follow(ctx context.Context) {
 // awaitSilence returns when there was no news for silenceTimeout. It returns true
 // earlier if a read was requested.
 func (e *Elector) awaitSilence(ctx context.Context) (requested bool) {
-	e.mu.Lock()
-	timeout := e.config.silenceTimeout(e.observed.watching)
-	e.unlock()
-	for {
-		quiet := e.silence()
-		if quiet >= timeout {
-			return false
-		}
+	quiet, watching := e.silence()
+	timeout := e.config.silenceTimeout(watching)
+	for ; quiet < timeout; quiet, _ = e.silence() {
 		e.observerHeartbeat.Within(timeout - quiet + e.config.longestRead())
 		timer := time.NewTimer(timeout - quiet)
 		select {
@@ -199,18 +196,20 @@ func (e *Elector) awaitSilence(ctx context.Context) (requested bool) {
 			return requested
 		}
 	}
+	return false
 }
 
-// silence returns the time since the last news of the Lease. While reads fail it returns
-// the time since the last read, because only another read can show that reads succeed
-// again.
-func (e *Elector) silence() time.Duration {
+// silence returns the time since the last news of the Lease, and whether it is watched.
+// While reads fail it returns the time since the last read, because only another read
+// can show that reads succeed again.
+func (e *Elector) silence() (quiet time.Duration, watching bool) {
 	e.mu.Lock()
 	defer e.unlock()
+	since := e.observed.newsAt
 	if e.requests.readsFail() {
-		return time.Since(e.observed.readAt)
+		since = e.observed.readAt
 	}
-	return time.Since(e.observed.newsAt)
+	return time.Since(since), e.observed.watching
 }
 
 // requestRead asks the observer to read the Lease.
@@ -221,10 +220,8 @@ func (e *Elector) requestRead() {
 	}
 }
 
-// noteRead records that the Lease was read, or need not be read now.
-func (e *Elector) noteRead() {
-	e.mu.Lock()
-	defer e.unlock()
+// noteReadLocked records that the Lease was read, or need not be read now.
+func (e *Elector) noteReadLocked() {
 	now := time.Now()
 	e.observed.newsAt, e.observed.readAt = now, now
 }
@@ -232,32 +229,29 @@ func (e *Elector) noteRead() {
 // read reads the Lease, for at most timeout, and takes in the result. It reports whether
 // that was news. If parent ends, the read has not failed.
 func (e *Elector) read(parent context.Context, timeout time.Duration) (news bool, err error) {
-	defer e.noteRead()
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
 	seq, sent := e.nextSeq(), time.Now()
 	lease, err := e.store.get(ctx)
 	e.requestDone(RequestRead, sent, err)
-	if err != nil {
-		if parent.Err() == nil {
-			e.requests.readDone(err)
-		}
-		return false, err
+	if err == nil || parent.Err() == nil {
+		e.requests.readDone(err)
 	}
-	e.requests.readDone(nil)
-	defer e.dropRefused(seq)
-	return e.observe(leasestate.Observation{Lease: lease, Version: leasestate.Version(lease), At: time.Now(), ReadSeq: seq}), nil
-}
-
-// dropRefused forgets writes that were refused before a read was sent. If one of them
-// had been applied after all, the read has shown it. A write whose request ended
-// otherwise, in a reset or a timeout, may still be applied.
-func (e *Elector) dropRefused(readSeq uint64) {
 	e.mu.Lock()
 	defer e.unlock()
+	defer e.noteReadLocked()
+	if err != nil {
+		return false, err
+	}
+	e.observed.seq++
+	news = e.observeLocked(leasestate.Observation{Lease: lease, Version: leasestate.Version(lease), At: time.Now(), ReadSeq: seq})
+	// Forget writes that were refused before this read was sent. If one of them had been
+	// applied after all, the read has shown it. A write whose request ended otherwise, in a
+	// reset or a timeout, may still be applied.
 	e.writes.unacknowledged = e.writes.unacknowledged.Without(func(w leasestate.Write) bool {
-		return w.Refused && w.FailedSeq < readSeq && w.RenewTime != leasestate.RenewTime(e.observed.state.Lease)
+		return w.Refused && w.FailedSeq < seq && w.RenewTime != leasestate.RenewTime(e.observed.state.Lease)
 	})
+	return news, nil
 }
 
 // nextSeq returns a sequence number greater than that of everything taken in before, and

@@ -150,14 +150,14 @@ func (c Config) logFlushTime() time.Duration   { return c.Margin() / 40 }
 func (c Config) traceFlushTime() time.Duration { return c.Margin() / 80 }
 
 // releaseStepTime returns how long each step of a release may take: as long as an
-// attempt, and not longer than the remaining trust.
-func (c Config) releaseStepTime(trust time.Duration) time.Duration {
-	return min(c.attemptTimeout(), trust)
+// attempt, and not beyond the end of trust.
+func (c Config) releaseStepTime(trustedUntil time.Time) time.Duration {
+	return min(c.attemptTimeout(), time.Until(trustedUntil))
 }
 
 // releaseRetryDelay returns the pause before a refused release is sent again.
-func (c Config) releaseRetryDelay(trust time.Duration) time.Duration {
-	return min(c.releaseStepTime(trust), c.RetryPeriod/4)
+func (c Config) releaseRetryDelay(trustedUntil time.Time) time.Duration {
+	return min(c.releaseStepTime(trustedUntil), c.RetryPeriod/4)
 }
 
 // lateClaimPause returns the pause between a read for a late claim and the wait for its
