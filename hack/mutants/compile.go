@@ -56,7 +56,7 @@ func (c *compiler) check(m *mutant) error {
 		return nil
 	}
 	p := c.tree.packages[path.Dir(m.file)]
-	for range 5 { // each round mends one import
+	for range 5 { // each round fixes one import
 		file, err := parser.ParseFile(c.tree.fset, "mutant.go", m.code, parser.SkipObjectResolution)
 		if err != nil {
 			return err
@@ -65,7 +65,7 @@ func (c *compiler) check(m *mutant) error {
 		if problem == nil {
 			return nil
 		}
-		code, ok := mendImports(p, file, m.code, *problem)
+		code, ok := fixImports(p, file, m.code, *problem)
 		if !ok {
 			return errors.New(problem.Msg)
 		}
@@ -113,9 +113,9 @@ var (
 	undefined    = regexp.MustCompile(`^undefined: (\w+)$`)
 )
 
-// mendImports returns code with one import less, or with one more that another file of
+// fixImports returns code with one import less, or with one more that another file of
 // the package has. It returns false if the problem is none of imports.
-func mendImports(p *pkg, file *ast.File, code []byte, problem types.Error) ([]byte, bool) {
+func fixImports(p *pkg, file *ast.File, code []byte, problem types.Error) ([]byte, bool) {
 	offset := func(pos token.Pos) int { return int(pos - file.FileStart) }
 	if unusedImport.MatchString(problem.Msg) {
 		for _, spec := range file.Imports {

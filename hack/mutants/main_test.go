@@ -35,7 +35,7 @@ func writeModule(t *testing.T) string {
 	return root
 }
 
-func TestApplyAll_MendsImports(t *testing.T) {
+func TestApplyAll_FixesImports(t *testing.T) {
 	port := tests{pkg: "./a", run: "Port"}
 	mutants, err := applyAll(writeModule(t), []mutation{
 		{"an import less", "a: Port", replace("strconv.Itoa($_)", `"80"`), port},

@@ -12,7 +12,7 @@ import (
 
 // A mutation is one fault that is put into the code. A test must catch it.
 type mutation struct {
-	name string // the promise that the code does not keep any more
+	name string // what the code does wrong with it
 	in   string // "folder of the package: declaration", or a file that is not Go
 	edit edit
 	test tests
@@ -26,24 +26,26 @@ type edit struct {
 	nth        int  // which of several places, from 1; 0: there must be one only
 }
 
-// replace puts new in the place of old. Both are expressions, or both are statements. Old
-// is a pattern, and new may use its wildcards.
-func replace(old, new string) edit {
+// replace replaces old. Both arguments are expressions, or both are statements. Old is a
+// pattern, and the replacement may use its wildcards.
+func replace(old, replacement string) edit {
 	_, errOld := parseExpression(old)
-	_, errNew := parseExpression(new)
-	return edit{how: replacePlace, old: old, new: new, statements: errOld != nil || errNew != nil}
+	_, errNew := parseExpression(replacement)
+	return edit{how: replacePlace, old: old, new: replacement, statements: errOld != nil || errNew != nil}
 }
 
 // remove removes statements.
 func remove(old string) edit { return edit{how: replacePlace, old: old, statements: true} }
 
 // before inserts statements before others.
-func before(old, new string) edit {
-	return edit{how: insertBefore, old: old, new: new, statements: true}
+func before(old, inserted string) edit {
+	return edit{how: insertBefore, old: old, new: inserted, statements: true}
 }
 
 // after inserts statements after others.
-func after(old, new string) edit { return edit{how: insertAfter, old: old, new: new, statements: true} }
+func after(old, inserted string) edit {
+	return edit{how: insertAfter, old: old, new: inserted, statements: true}
+}
 
 // never makes the condition false of the if, or of the case, in which statements stand.
 func never(old string) edit { return edit{how: force, old: old, new: "false &&", statements: true} }
@@ -52,7 +54,7 @@ func never(old string) edit { return edit{how: force, old: old, new: "false &&",
 func always(old string) edit { return edit{how: force, old: old, new: "true ||", statements: true} }
 
 // text replaces text in a file that is not Go.
-func text(old, new string) edit { return edit{old: old, new: new} }
+func text(old, replacement string) edit { return edit{old: old, new: replacement} }
 
 // at chooses the nth of several places, from 1.
 func (e edit) at(nth int) edit {
