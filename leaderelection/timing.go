@@ -144,10 +144,10 @@ func (c Config) stopTimeAfterLoss(sinceWrite time.Duration) time.Duration {
 // time, because others may claim soon.
 func (c Config) exitTime() time.Duration { return c.Margin() / 20 }
 
-// logFlushTime and traceFlushTime return how long Run waits for slow log handlers and
-// traces before it returns.
+// logFlushTime returns how long Run waits for a slow log handler before it returns, and
+// traceFlushTime how long for the traces and again for the event recorder.
 func (c Config) logFlushTime() time.Duration   { return c.Margin() / 40 }
-func (c Config) traceFlushTime() time.Duration { return c.Margin() / 80 }
+func (c Config) traceFlushTime() time.Duration { return c.Margin() / 160 }
 
 // releaseStepTime returns how long each step of a release may take: as long as an
 // attempt, and not beyond the end of trust.

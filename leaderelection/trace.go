@@ -207,10 +207,10 @@ func (t *tracer) report(f func(Trace)) {
 	t.events.put(f)
 }
 
-// flush waits until everything is reported, for at most timeout.
+// flush waits until everything is reported, for at most timeout in each queue.
 func (t *tracer) flush(timeout time.Duration) {
-	t.user.flush(timeout / 2)
-	t.events.flush(timeout / 2)
+	t.user.flush(timeout)
+	t.events.flush(timeout)
 }
 
 // A traceQueue calls traces in order. The zero traceQueue has none.
