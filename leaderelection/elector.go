@@ -122,6 +122,7 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	}
 	e.notifier.Call = e.callbacks.OnNewLeader
 	e.tracer = newTracer(e)
+	e.tracer.created(e)
 	return e, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/dispatch"
@@ -146,19 +145,23 @@ type tracer struct {
 	events traceQueue
 }
 
-// newTracer returns the tracer of e and calls Created.
+// newTracer returns the tracer of e.
 func newTracer(e *Elector) tracer {
 	t := tracer{user: newTraceQueue(e.options.traces)}
 	if e.options.recorder != nil {
 		events := eventRecorder{recorder: e.options.recorder, pod: e.options.pod, config: &e.config, lease: e.observedLease}
 		t.events = newTraceQueue([]Trace{events.trace()})
 	}
-	for _, trace := range slices.Concat(t.events.traces, t.user.traces) {
+	return t
+}
+
+// created calls Created at once, in the goroutine of New.
+func (t *tracer) created(e *Elector) {
+	for _, trace := range t.user.traces {
 		if trace.Created != nil {
 			trace.Created(e)
 		}
 	}
-	return t
 }
 
 func (t *tracer) request(r Request) {
