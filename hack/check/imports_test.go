@@ -59,9 +59,9 @@ func TestImports_PackagesImportOnlyWhatTheyMay(t *testing.T) {
 			own, isOwn := strings.CutPrefix(imported, module+"/")
 			switch {
 			case isOwn && !under(own, rules.own):
-				t.Errorf("%s: %s may not import %s", s.at(spec), s.dir(), imported)
+				t.Error(s.at(spec, "%s may not import %s", s.dir(), imported))
 			case !isOwn && isExternal(imported) && !rules.any && !under(imported, rules.other):
-				t.Errorf("%s: %s may import the standard library and %q, not %s", s.at(spec), s.dir(), rules.other, imported)
+				t.Error(s.at(spec, "%s may import the standard library and %q, not %s", s.dir(), rules.other, imported))
 			}
 		}
 	}

@@ -1,0 +1,4 @@
+package words
+
+// The heir is permitted here. It says so. // want: "says" is retired
+var heir = stage
