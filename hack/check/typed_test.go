@@ -29,7 +29,7 @@ type typed struct {
 var exportData = sync.OnceValues(func() (map[string]string, error) {
 	var stderr bytes.Buffer
 	cmd := exec.Command("go", "list", "-e", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}",
-		"./leaderelection/...", "./manager", "./envtest", "log", "os/signal", "net/http")
+		"./leaderelection/...", "./manager", "sigs.k8s.io/controller-runtime", "log", "os/signal", "net/http")
 	cmd.Dir, cmd.Stderr = root, &stderr
 	out, err := cmd.Output()
 	if err != nil {
