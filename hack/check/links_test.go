@@ -68,6 +68,9 @@ func (d documentation) check(page, text string) []finding {
 				}
 			}
 		}
+		if strings.Contains(line, "AFTER:") {
+			note("a figure is missing")
+		}
 		if strings.HasPrefix(line, "|") {
 			for _, m := range codePattern.FindAllStringSubmatch(line, -1) {
 				if looksLikeFile(m[1]) && !d.exists(".", m[1]) && !d.exists(path.Dir(page), m[1]) && !d.exists(core, m[1]) {
@@ -190,6 +193,19 @@ func contains(pattern *regexp.Regexp, text, want string) bool {
 	return false
 }
 
+// A newcomer finds the subject of each file of the core on one page.
+func TestLinks_ContributingNamesEveryFileOfTheCore(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, ".github/CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range in(code(t), core) {
+		if !strings.Contains(string(text), "`"+s.base()+"`") {
+			t.Errorf("%s: CONTRIBUTING.md does not state its subject", s.path)
+		}
+	}
+}
+
 func TestLinks_CanLeadNowhere(t *testing.T) {
 	d := documentation{root: "testdata/links", targets: "test: ## Tests\n"}
 	text, err := os.ReadFile("testdata/links/page.md")
@@ -204,6 +220,7 @@ func TestLinks_CanLeadNowhere(t *testing.T) {
 		"page.md:6: no test in ./pkg matches Unknown",
 		"page.md:7: no package ./missing",
 		"page.md:8: the Makefile has no target tset",
+		"page.md:13: a figure is missing",
 		"page.md:17: no file missing.go",
 		"page.md:17: no file lost/",
 	}
