@@ -39,9 +39,9 @@ var direction = map[string]struct {
 	},
 	// A command, which no package imports.
 	core + "/kubectl-lease": {own: []string{core}, any: true},
-	"manager": {own: []string{core, "manager"}, any: true},
-	"envtest": {own: []string{core, "envtest"}, any: true},
-	"hack":    {own: []string{core, "manager", "envtest", "hack"}, any: true},
+	"manager":               {own: []string{core, "manager"}, any: true},
+	"envtest":               {own: []string{core, "envtest"}, any: true},
+	"hack":                  {own: []string{core, "manager", "envtest", "hack"}, any: true},
 }
 
 func TestImports_PackagesImportOnlyWhatTheyMay(t *testing.T) {
