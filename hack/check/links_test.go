@@ -193,7 +193,7 @@ func contains(pattern *regexp.Regexp, text, want string) bool {
 	return false
 }
 
-// A newcomer finds the subject of each file of the core on one page.
+// A new contributor finds the subject of each file of the core on one page.
 func TestLinks_ContributingNamesEveryFileOfTheCore(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, ".github/CONTRIBUTING.md"))
 	if err != nil {

@@ -126,8 +126,8 @@ func split(text string) []string {
 func (r *retired) matches(words []string) bool {
 	for i := 0; i+len(r.parts) <= len(words); i++ {
 		if slices.EqualFunc(r.parts, words[i:i+len(r.parts)], func(part, word string) bool {
-			prefix, any := strings.CutSuffix(part, "*")
-			return part == word || any && strings.HasPrefix(word, prefix)
+			prefix, open := strings.CutSuffix(part, "*")
+			return part == word || open && strings.HasPrefix(word, prefix)
 		}) {
 			return true
 		}
@@ -260,13 +260,13 @@ func declared(file *ast.File) map[*ast.Ident]bool {
 func TestWords_RetiredWordsCanReturn(t *testing.T) {
 	const list = `
 # A comment.
-word   heir*          -> successor
+word   gnome*          -> garden figure
 name   giveUp         -> runCtx
 ident  stage          -> test cluster
 type   work           -> termRun
-prose  says           -> reports
-phrase who comes late -> a late candidate
-allow  heir* leaderelection/other.go because a test needs it
+prose  mumbles           -> reports
+phrase who sings late -> a late singer
+allow  gnome* leaderelection/other.go because a test needs it
 `
 	v, err := readVocabulary(bufio.NewScanner(strings.NewReader(list)))
 	if err != nil {
@@ -281,29 +281,29 @@ allow  heir* leaderelection/other.go because a test needs it
 
 	for text, want := range map[string]int{
 		"the successor":                  0,
-		"The heirs of\nthe heir":         2,
-		"He says: giveUpLocked":          2,
-		"A candidate who comes\nlate":    0,
-		"A candidate who comes late":     1,
+		"The gnomes of\nthe gnome":       2,
+		"He mumbles: giveUpLocked":       2,
+		"A candidate who sings\nlate":    0,
+		"A candidate who sings late":     1,
 		"the stage of the work; say yes": 0,
-		"`theirs`, chair, an `eHeir`":    1,
+		"`gnomic`, chair, an `eGnome`":   1,
 	} {
 		if got := v.inText("page.md", text); len(got) != want {
 			t.Errorf("%q: %v, want %d findings", text, got, want)
 		}
 	}
-	if got := v.inText("heir.md", ""); len(got) != 1 {
-		t.Errorf("heir.md: %v, want one finding", got)
+	if got := v.inText("gnome.md", ""); len(got) != 1 {
+		t.Errorf("gnome.md: %v, want one finding", got)
 	}
 }
 
 func TestWords_NamesAreSplit(t *testing.T) {
 	for text, want := range map[string][]string{
-		"heirTTL":          {"heir", "ttl"},
-		"HTTPServer":       {"http", "server"},
-		"TestHeir_IsFound": {"test", "heir", "is", "found"},
-		"lost-leader.md":   {"lost", "leader", "md"},
-		"hesitat*":         {"hesitat*"},
+		"gnomeTTL":          {"gnome", "ttl"},
+		"HTTPServer":        {"http", "server"},
+		"TestGnome_IsFound": {"test", "gnome", "is", "found"},
+		"lost-leader.md":    {"lost", "leader", "md"},
+		"gnome*":            {"gnome*"},
 	} {
 		if got := split(text); !slices.Equal(got, want) {
 			t.Errorf("split(%q) = %q, want %q", text, got, want)

@@ -1,4 +1,4 @@
 package words
 
-// The heir is permitted here. It says so. // want: "says" is retired
-var heir = stage
+// The gnome is permitted here. It mumbles so. // want: "mumbles" is retired
+var gnome = stage

@@ -5,21 +5,21 @@ import "errors"
 type work struct{} // want: "work" is retired
 
 type workers struct {
-	heirTTL int // want: "heir*" is retired
-	their   int
+	gnomeTTL int // want: "gnome*" is retired
+	their    int
 }
 
 func giveUpLocked() error { // want: "giveUp" is retired
 	work := errors.New("no error")
-	return errors.Join(work, errors.New("the Heirs have gone")) // want: "heir*" is retired
+	return errors.Join(work, errors.New("the Gnomes have gone")) // want: "gnome*" is retired
 }
 
-func stage(w workers) (says int) { // want: "stage" is retired
+func stage(w workers) (mumbles int) { // want: "stage" is retired
 	stageTwo := w.their
-	return stageTwo + w.heirTTL
+	return stageTwo + w.gnomeTTL
 }
 
-// A comment about somebody who comes late. // want: "who comes late" is retired
+// A comment about somebody who sings late. // want: "who sings late" is retired
 func f() {}
 
-func TestHeir_IsFound() { f() } // want: "heir*" is retired
+func TestGnome_IsFound() { f() } // want: "gnome*" is retired
