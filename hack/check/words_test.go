@@ -19,6 +19,7 @@ type retired struct {
 	kind        string
 	parts       []string // in lower case; the last one may end in *
 	text        string
+	scope       string // the only folder in which it is retired, "" for all
 	replacement string
 }
 
@@ -93,7 +94,9 @@ func readVocabulary(lines *bufio.Scanner) (*vocabulary, error) {
 		if !found || text == "" || !slices.Contains([]string{"word", "prose", "name", "ident", "type", "phrase"}, kind) {
 			return nil, fmt.Errorf("words.txt:%d: want: KIND TEXT -> REPLACEMENT", n)
 		}
-		r := retired{kind: kind, text: text, replacement: strings.TrimSpace(replacement)}
+		text, scope, _ := strings.Cut(text, " in:")
+		text = strings.TrimSpace(text)
+		r := retired{kind: kind, text: text, scope: scope, replacement: strings.TrimSpace(replacement)}
 		for _, word := range strings.Fields(text) {
 			r.parts = append(r.parts, split(word)...)
 		}
@@ -140,8 +143,9 @@ func (r *retired) matches(words []string) bool {
 func (v *vocabulary) find(path string, words []string, kinds ...string) []string {
 	var found []string
 	for _, r := range v.retired {
-		whole := (r.kind == "ident" || r.kind == "type") && len(words) != len(r.parts)
-		if slices.Contains(kinds, r.kind) && !whole && r.matches(words) && !v.allowed(r.text, path) {
+		part := (r.kind == "ident" || r.kind == "type") && len(words) != len(r.parts)
+		elsewhere := r.scope != "" && !under(path, []string{r.scope})
+		if slices.Contains(kinds, r.kind) && !part && !elsewhere && r.matches(words) && !v.allowed(r.text, path) {
 			found = append(found, fmt.Sprintf("%q is retired: use %s", r.text, r.replacement))
 		}
 	}
@@ -263,6 +267,7 @@ func TestWords_RetiredWordsCanReturn(t *testing.T) {
 word   gnome*          -> garden figure
 name   giveUp         -> runCtx
 ident  stage          -> test cluster
+ident  tent in:manager -> shelter
 type   work           -> termRun
 prose  mumbles           -> reports
 phrase who sings late -> a late singer

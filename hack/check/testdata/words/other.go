@@ -1,4 +1,4 @@
 package words
 
 // The gnome is permitted here. It mumbles so. // want: "mumbles" is retired
-var gnome = stage
+var gnome, tent = stage, 1
