@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +49,11 @@ type body struct {
 	calls  []call
 }
 
+// A net is what a helper such as lock or unlock changes for its caller.
+type net struct {
+	locks, unlocks types.Object
+}
+
 // A lockCheck walks the functions of a package.
 type lockCheck struct {
 	*typed
@@ -56,13 +62,14 @@ type lockCheck struct {
 	bodies map[ast.Node]*body
 	order  []ast.Node
 	memo   map[ast.Node][]effect
-	anyMu  types.Object // stands for the mutex that the caller of a Locked function holds
+	nets   map[ast.Node]net // of helpers such as lock and unlock
+	anyMu  types.Object     // stands for the mutex that the caller of a Locked function holds
 }
 
 // blocking finds what must not happen while a mutex is held.
 func blocking(p *typed) []finding {
 	c := &lockCheck{typed: p, decls: map[*types.Func]*ast.FuncDecl{}, locals: map[types.Object]*ast.FuncLit{},
-		bodies: map[ast.Node]*body{}, memo: map[ast.Node][]effect{}, anyMu: types.NewVar(token.NoPos, nil, "the mutex", nil)}
+		bodies: map[ast.Node]*body{}, memo: map[ast.Node][]effect{}, nets: map[ast.Node]net{}, anyMu: types.NewVar(token.NoPos, nil, "the mutex", nil)}
 	for _, s := range p.files {
 		for _, f := range functions(s) {
 			if obj, ok := p.info.Defs[f.Name].(*types.Func); ok {
@@ -80,10 +87,14 @@ func blocking(p *typed) []finding {
 			return true
 		})
 	}
-	for _, s := range p.files {
-		for _, f := range functions(s) {
-			if f.Body != nil {
-				c.walk(s, f, f.Name.Name, f.Body)
+	for before := map[ast.Node]net(nil); before == nil || !maps.Equal(before, c.nets); { // until what helpers change is known
+		before = maps.Clone(c.nets)
+		c.bodies, c.order = map[ast.Node]*body{}, nil
+		for _, s := range p.files {
+			for _, f := range functions(s) {
+				if f.Body != nil {
+					c.walk(s, f, f.Name.Name, f.Body)
+				}
 			}
 		}
 	}
@@ -106,7 +117,12 @@ func (c *lockCheck) walk(s *source, n ast.Node, name string, block *ast.BlockStm
 	if isLocked(n) {
 		held = []types.Object{c.anyMu}
 	}
-	w.stmts(block.List, held)
+	if after, ends := w.stmts(block.List, held); !ends {
+		w.atEnd = after
+	}
+	if f, ok := n.(*ast.FuncDecl); ok && !isLocked(f) {
+		c.nets[n] = w.net()
+	}
 }
 
 // isLocked reports whether a function runs while its caller holds a mutex.

@@ -12,7 +12,21 @@ import (
 // them holds it.
 type walker struct {
 	*lockCheck
-	body *body
+	body     *body
+	atEnd    []types.Object // held at the last return
+	deferred []types.Object // unlocked by a defer statement
+	foreign  types.Object   // unlocked, and not locked before
+}
+
+// net returns what the function changes for its caller.
+func (w *walker) net() net {
+	n := net{unlocks: w.foreign}
+	for _, m := range w.atEnd {
+		if !slices.Contains(w.deferred, m) {
+			n.locks = m
+		}
+	}
+	return n
 }
 
 // stmts follows a list of statements. It returns the mutexes that are held after
@@ -33,13 +47,15 @@ func (w *walker) stmt(s ast.Stmt, held []types.Object) (after []types.Object, en
 	case *ast.LabeledStmt:
 		return w.stmt(s.Stmt, held)
 	case *ast.ReturnStmt:
-		return w.exprs(s, held), true
+		w.atEnd = w.exprs(s, held)
+		return w.atEnd, true
 	case *ast.BranchStmt:
 		return held, s.Tok != token.FALLTHROUGH
 	case *ast.DeferStmt:
 		// A deferred unlock holds the mutex to the end. Other deferred calls that
 		// come after it run before it.
-		if mutex, op := w.mutex(s.Call); mutex != nil && (op == "Unlock" || op == "RUnlock") {
+		if mutex := w.unlocks(s.Call); mutex != nil {
+			w.deferred = append(w.deferred, mutex)
 			return held, false
 		}
 		return w.exprs(s.Call, held), false
@@ -166,7 +182,10 @@ func (w *walker) call(n *ast.CallExpr, held []types.Object) []types.Object {
 			w.note(call{at: n, does: effect{lock: mutex}, held: held})
 			return w.join(held, []types.Object{mutex})
 		case "Unlock", "RUnlock":
-			return slices.DeleteFunc(slices.Clone(held), func(m types.Object) bool { return m == mutex || m == w.anyMu })
+			if !slices.Contains(held, mutex) {
+				w.foreign = mutex
+			}
+			return w.without(held, mutex)
 		}
 		return held
 	}
@@ -175,7 +194,12 @@ func (w *walker) call(n *ast.CallExpr, held []types.Object) []types.Object {
 		return held
 	}
 	if to := w.target(n); to != nil {
+		change := w.nets[to]
+		held = w.without(held, change.unlocks)
 		w.note(call{at: n, to: to, held: held})
+		if change.locks != nil {
+			held = w.join(held, []types.Object{change.locks})
+		}
 	}
 	if f := w.callee(n); f != nil && f.Pkg() != nil && slices.Contains([]string{"slices", "maps", "sort", "strings"}, f.Pkg().Path()) {
 		for _, arg := range n.Args { // these call their functions before they return
@@ -185,6 +209,23 @@ func (w *walker) call(n *ast.CallExpr, held []types.Object) []types.Object {
 		}
 	}
 	return held
+}
+
+// without returns held without a mutex and without the one that the caller of a
+// Locked function holds.
+func (w *walker) without(held []types.Object, mutex types.Object) []types.Object {
+	if mutex == nil {
+		return held
+	}
+	return slices.DeleteFunc(slices.Clone(held), func(m types.Object) bool { return m == mutex || m == w.anyMu })
+}
+
+// unlocks returns the mutex that a call unlocks, itself or by a helper.
+func (w *walker) unlocks(n *ast.CallExpr) types.Object {
+	if mutex, op := w.mutex(n); op == "Unlock" || op == "RUnlock" {
+		return mutex
+	}
+	return w.nets[w.target(n)].unlocks
 }
 
 func (w *walker) note(c call) { w.body.calls = append(w.body.calls, c) }
@@ -227,6 +268,9 @@ func (w *walker) target(n *ast.CallExpr) ast.Node {
 	return nil
 }
 
+// logMethods write a line, or pass one on. With and Handler do not.
+var logMethods = []string{"Debug", "Info", "Warn", "Error", "Log", "LogAttrs", "DebugContext", "InfoContext", "WarnContext", "ErrorContext", "Handle"}
+
 // blocks returns what a call does that may block, "" if nothing is known of it.
 func (w *walker) blocks(n *ast.CallExpr) string {
 	sel, ok := ast.Unparen(n.Fun).(*ast.SelectorExpr)
@@ -237,7 +281,7 @@ func (w *walker) blocks(n *ast.CallExpr) string {
 		recv := selection.Recv()
 		path, name := named(recv)
 		switch {
-		case path == "log/slog" && (name == "Logger" || name == "Handler"), path == "github.com/go-logr/logr" && name == "Logger":
+		case path == "log/slog" && slices.Contains(logMethods, sel.Sel.Name), path == "github.com/go-logr/logr" && name == "Logger":
 			return "logs"
 		case path == leaseAPI && name == "LeaseInterface":
 			return "sends a request"
@@ -248,8 +292,7 @@ func (w *walker) blocks(n *ast.CallExpr) string {
 		}
 		return ""
 	}
-	if f := w.callee(n); f != nil && f.Pkg() != nil && f.Pkg().Path() == "log/slog" &&
-		slices.Contains([]string{"Debug", "Info", "Warn", "Error", "Log", "LogAttrs", "DebugContext", "InfoContext", "WarnContext", "ErrorContext"}, f.Name()) {
+	if f := w.callee(n); f != nil && f.Pkg() != nil && f.Pkg().Path() == "log/slog" && slices.Contains(logMethods, f.Name()) {
 		return "logs"
 	}
 	return ""

@@ -114,3 +114,37 @@ func (e *Elector) callsOne() {
 	defer e.mu.Unlock()
 	e.setLocked() // setLocked has the finding
 }
+
+// unlock runs after what was noted with the mutex.
+func (e *Elector) unlock() {
+	e.mu.Unlock()
+	e.report()
+}
+
+func (e *Elector) helper(ok bool) {
+	e.mu.Lock()
+	e.log = e.log.With("n", e.n)
+	if ok {
+		e.log.Info("Before") // want: helper logs
+	}
+	e.unlock()
+	e.report()
+	e.locks()
+}
+
+func (e *Elector) deferredHelper() {
+	e.mu.Lock()
+	defer e.unlock()
+	e.report() // want: deferredHelper calls the caller's OnNewLeader
+}
+
+func (e *Elector) lock() { e.mu.Lock() }
+
+func (e *Elector) lockHelper() {
+	e.lock()
+	e.report() // want: lockHelper calls the caller's OnNewLeader
+	e.unlock()
+	e.lock()
+	e.lock() // want: lockHelper locks mu again
+	e.unlock()
+}
