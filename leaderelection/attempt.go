@@ -25,7 +25,7 @@ type attempt struct {
 
 var _ engineDriver = (*attempt)(nil)
 
-func (e *Elector) newAttempt(basis *coordinationv1.Lease) *attempt {
+func newAttempt(e *Elector, basis *coordinationv1.Lease) *attempt {
 	return &attempt{elector: e, basis: basis, decided: make(chan bool, 1)}
 }
 

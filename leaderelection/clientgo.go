@@ -32,7 +32,7 @@ const clientJitterFactor = clientleaderelection.JitterFactor
 // delay a renewal that is due.
 type engineDriver interface {
 	// current returns the Lease that the next write is based on, and its holder as the
-	// engine should see it: "" if the Lease may be claimed, whoever it names. A nil
+	// engine should see it: "" if the Lease may be claimed, even if it names a holder. A nil
 	// Lease does not exist.
 	current(ctx context.Context) (lease *coordinationv1.Lease, holder string, err error)
 	// create claims a Lease that does not exist.

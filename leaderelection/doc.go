@@ -117,7 +117,8 @@
 //	internal/clock          time that counts sleep, trust, heartbeats
 //	run.go                  the follower's story: wait until the Lease may be claimed, claim it, lead, again
 //	lead.go, held.go        the leader's story: work, stop, release; the phases of a held Lease
-//	writes.go               issue, send and confirm writes: claim, renew, release
+//	attempt.go              claim, renew and release: what client-go's elector may send
+//	writes.go               issue, send and confirm writes
 //	observe.go              the observer, and what an observation changes
 //	nominate.go             the successor
 //	clientgo.go, store.go   client-go's elector; the requests for the Lease
@@ -127,9 +128,9 @@
 //
 //   - An option: options.go, and the file of the behaviour that it changes.
 //   - A delay, timeout or jitter: timing.go.
-//   - A new reason for the end of a term: errors.go, and internal/lease/held.go if an
-//     observation finds it.
-//   - A fix of claims, renewals or the release: writes.go; of the order in which a term
+//   - A new reason for the loss of the Lease: errors.go, internal/lease/held.go where an
+//     observation finds it, and held.go.
+//   - A fix of claims, renewals or the release: attempt.go; of the order in which a term
 //     ends: lead.go.
 //   - A new metric: package metrics; trace.go if it needs a new event.
 //

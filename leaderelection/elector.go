@@ -250,8 +250,8 @@ func (e *Elector) Stuck() error {
 	return nil
 }
 
-// StepDown ends the term, whoever leads next. The work is stopped, and the Lease is
-// released whatever ReleaseOnCancel is. This elector then does not claim until it has
+// StepDown ends the term, even if no other candidate can lead. The work is stopped, and
+// the Lease is released whatever ReleaseOnCancel is. This elector then does not claim until it has
 // observed another leader or one LeaseDuration has passed. StepDown cannot be undone:
 // ctx bounds only the wait.
 //

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
 // The reasons of the events that an Elector records.
@@ -36,10 +35,9 @@ func WithPod(namespace, name string, uid types.UID) Option {
 
 // An eventRecorder records the events of an Elector.
 type eventRecorder struct {
-	recorder resourcelock.EventRecorder
-	pod      *corev1.ObjectReference // may be nil
-	config   *Config
-	lease    func() *coordinationv1.Lease // the last observed Lease, nil if there is none
+	options *options
+	config  *Config
+	lease   func() *coordinationv1.Lease // returns the last observed Lease, nil if there is none
 }
 
 // trace returns the Trace that records the events.
@@ -69,10 +67,10 @@ func (r eventRecorder) trace() Trace {
 
 func (r eventRecorder) record(kind, reason, format string, args ...any) {
 	if r.config.Enabled {
-		r.recorder.Eventf(r.subject(), kind, reason, format, args...)
+		r.options.recorder.Eventf(r.subject(), kind, reason, format, args...)
 	}
-	if r.pod != nil {
-		r.recorder.Eventf(r.pod, kind, reason, format, args...)
+	if r.options.pod != nil {
+		r.options.recorder.Eventf(r.options.pod, kind, reason, format, args...)
 	}
 }
 

@@ -112,7 +112,7 @@ func (e *Elector) campaign(ctx context.Context) error {
 		// Claim it. A claim that is under way when ctx ends is awaited: if it succeeds, the
 		// Lease is released without starting work.
 		e.campaignHeartbeat.Within(e.config.claimTimeout())
-		a := e.newAttempt(basis)
+		a := newAttempt(e, basis)
 		engine, err := startEngine(&e.config, a, &e.tasks, e.log)
 		if err != nil {
 			return err // New has validated the same configuration
@@ -206,7 +206,7 @@ func (e *Elector) releaseLateClaims() {
 		case claim == nil:
 			return
 		case h != nil:
-			e.giveUpHold(h, func() { _ = e.newAttempt(nil).release(e.runCtx, h) })
+			e.giveUpHold(h, func() { _ = newAttempt(e, nil).release(e.runCtx, h) })
 			return
 		}
 		_, _ = e.read(e.runCtx, e.config.attemptTimeout())

@@ -149,7 +149,7 @@ type tracer struct {
 func newTracer(e *Elector) tracer {
 	t := tracer{user: newTraceQueue(e.options.traces)}
 	if e.options.recorder != nil {
-		events := eventRecorder{recorder: e.options.recorder, pod: e.options.pod, config: &e.config, lease: e.observedLease}
+		events := eventRecorder{options: &e.options, config: &e.config, lease: e.observedLease}
 		t.events = newTraceQueue([]Trace{events.trace()})
 	}
 	return t

@@ -17,6 +17,7 @@ const (
 // methodFiles lists types whose methods may stand in other files than the first
 // maxMethodFiles.
 var methodFiles = map[string][]string{
+	core + ".Config":  {"config.go", "flags.go", "client.go", "timing.go"},
 	core + ".Elector": {"elector.go", "run.go", "lead.go", "writes.go", "observe.go", "nominate.go"},
 }
 

@@ -16,7 +16,7 @@ const maxQueued = 1000
 // while the queue is not empty. Put never blocks, so it may be called with any mutex
 // held, and the receiver may call the elector.
 type Outbox[T any] struct {
-	Deliver func(T)
+	Deliver func(T)                 // receives each item
 	Dropped func(count int, next T) // called before next if items were dropped; may be nil
 
 	tasks Tasks

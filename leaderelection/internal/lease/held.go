@@ -22,7 +22,7 @@ const (
 // A Write is one request of this elector that changes the Lease. Its renewTime
 // identifies it: no two writes of an elector share one.
 type Write struct {
-	Kind      WriteKind
+	Kind      WriteKind   // claim, renewal or release
 	RenewTime int64       // microseconds
 	Base      uint64      // the version that it was based on; 0: none
 	Sent      clock.Stamp // before it was sent
@@ -74,7 +74,7 @@ func (ws Writes) Find(identity string, record *coordinationv1.Lease) (Write, boo
 // A Held is what a term rests on: the last confirmed write, and the object that it
 // left on the server.
 type Held struct {
-	Identity     string
+	Identity     string                // of this elector
 	Lease        *coordinationv1.Lease // the object on the server, as far as is known
 	Version      uint64                // of Lease
 	Write        Write                 // the confirmed write

@@ -31,7 +31,7 @@ func TestHeld_EvaluatesEachObservation(t *testing.T) {
 		{"another UID", own, event(record("b", 51, "me", 10), 0), Deleted, 0, false},
 		{"deleted after our write", own, deletion(51, 0), Deleted, 0, false},
 		{"deleted before our write", own, deletion(40, 0), NotLost, 0, false},
-		{"deleted, nobody says when", own, Observation{}, NotLost, 0, false},
+		{"deleted, without a version", own, Observation{}, NotLost, 0, false},
 		{"gone, asked after our write was answered", own, reply(nil, 21, 0), Deleted, 0, false},
 		{"gone, asked before", own, reply(nil, 19, 0), NotLost, 0, false},
 		{"metadata edited", own, event(record("a", 51, "me", 10), 0), NotLost, 0, true},

@@ -64,7 +64,7 @@ func TestHistory_ReportsHowTermsEnded(t *testing.T) {
 	a := claimed(fresh, "a", 1)
 	b := claimed(released(renewed(a, 5), 6), "b", 7)
 	foreign := held(renewed(b, 9), "client-go", 30)
-	freed := held(renewed(foreign, 33), "", 34) // client-go writes both times when it releases
+	emptied := held(renewed(foreign, 33), "", 34) // client-go writes both times when it releases
 	for name, tc := range map[string]struct {
 		lease *coordinationv1.Lease
 		want  []string
@@ -75,7 +75,7 @@ func TestHistory_ReportsHowTermsEnded(t *testing.T) {
 		"emptied by hand":                    {func() *coordinationv1.Lease { l := renewed(a, 4); l.Spec.HolderIdentity = nil; return l }(), []string{"a 1-4 unannotated"}},
 		"the second":                         {b, []string{"a 1-6 released", "b 7"}},
 		"a foreign holder leads":             {foreign, []string{"a 1-6 released", "b 7", "client-go 30"}},
-		"a foreign holder has released":      {freed, []string{"a 1-6 released", "b 7"}},
+		"a foreign holder has released":      {emptied, []string{"a 1-6 released", "b 7"}},
 		"claimed after a foreign holder":     {claimed(renewed(foreign, 33), "c", 60), []string{"a 1-6 released", "b 7", "client-go 30-33 expired", "c 60"}},
 		"claimed after a crash":              {claimed(renewed(b, 9), "c", 60), []string{"a 1-6 released", "b 7-9 expired", "c 60"}},
 		"the same name again":                {claimed(renewed(a, 3), "a", 60), []string{"a 1-3 expired", "a 60"}},

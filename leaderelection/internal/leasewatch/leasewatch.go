@@ -26,12 +26,12 @@ var ErrEnded = errors.New("the watch has ended")
 // old. Its events are hints. A receiver that gets none for a while must read the Lease
 // itself.
 type Watch struct {
-	Open           func(context.Context) (watch.Interface, error)
-	ConnectTimeout time.Duration                     // how long opening may take
-	Backoff        time.Duration                     // before the first restart; it doubles with each further one
-	Jitter         func(time.Duration) time.Duration // spreads a pause
-	Event          func(watch.Event)                 // receives each event, in order
-	Changed        func(open bool, err error)        // reports that the watch was opened or has ended
+	Open           func(context.Context) (watch.Interface, error) // opens a watch
+	ConnectTimeout time.Duration                                  // how long opening may take
+	Backoff        time.Duration                                  // before the first restart; it doubles with each further one
+	Jitter         func(time.Duration) time.Duration              // spreads a pause
+	Event          func(watch.Event)                              // receives each event, in order
+	Changed        func(open bool, err error)                     // reports that the watch was opened or has ended
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // ends the present watch
