@@ -16,51 +16,51 @@ import (
 )
 
 func TestElector_ConfirmEndsATermThatTheLeaseDoesNotName(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
 		synctest.Wait()
 		term, _ := a.Term()
 		a.network.StallWatches()
-		if ok, err := a.Confirm(s.Context(), term); !ok || err != nil {
+		if ok, err := a.Confirm(h.Context(), term); !ok || err != nil {
 			t.Errorf("the term goes on, and Confirm says %v, %v", ok, err)
 		}
-		if err := s.server.Edit(a.config.LeaseNamespace, a.config.LeaseName, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("b") }); err != nil {
+		if err := h.server.Edit(a.config.LeaseNamespace, a.config.LeaseName, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("b") }); err != nil {
 			t.Fatal(err)
 		}
-		if ok, err := a.Confirm(s.Context(), term); ok || err != nil {
+		if ok, err := a.Confirm(h.Context(), term); ok || err != nil {
 			t.Errorf("another one holds the Lease, and Confirm says %v, %v", ok, err)
 		}
 		synctest.Wait()
-		s.wantCause(a, leaderelection.ErrOvertaken)
-		gets := s.server.Count("a", "get")
-		if ok, err := a.Confirm(s.Context(), term); ok || err != nil || s.server.Count("a", "get") != gets {
+		h.wantCause(a, leaderelection.ErrOvertaken)
+		gets := h.server.Count("a", "get")
+		if ok, err := a.Confirm(h.Context(), term); ok || err != nil || h.server.Count("a", "get") != gets {
 			t.Errorf("the term is over, and Confirm says %v, %v after another look", ok, err)
 		}
 	})
 }
 
-func TestElector_ConfirmKnowsOnlyItsPresentTerm(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
-		if ok, err := a.Confirm(s.Context(), leaderelection.Term{}); ok || err != nil {
+func TestElector_ConfirmReturnsFalseForAnotherTerm(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
+		if ok, err := a.Confirm(h.Context(), leaderelection.Term{}); ok || err != nil {
 			t.Errorf("not leading yet, and Confirm says %v, %v", ok, err)
 		}
 		synctest.Wait()
 		term, _ := a.Term()
 		term.Token--
-		if ok, err := a.Confirm(s.Context(), term); ok || err != nil {
+		if ok, err := a.Confirm(h.Context(), term); ok || err != nil {
 			t.Errorf("asked for an earlier term Confirm says %v, %v", ok, err)
 		}
 	})
 }
 
-func TestElector_ConfirmKnowsNothingWithoutAnAnswer(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
+func TestElector_ConfirmReturnsAnErrorWithoutAnAnswer(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
 		synctest.Wait()
 		term, _ := a.Term()
 		a.network.Cut(hang)
-		ctx, cancel := context.WithTimeout(s.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(h.Context(), time.Second)
 		defer cancel()
 		if ok, err := a.Confirm(ctx, term); ok || err == nil {
 			t.Errorf("without an answer Confirm says %v, %v", ok, err)
@@ -73,23 +73,23 @@ func TestElector_ConfirmKnowsNothingWithoutAnAnswer(t *testing.T) {
 }
 
 // Each refused write asks, and a hundred workers may be refused at once.
-func TestElector_ConfirmsThatAreAskedTogetherShareALook(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
+func TestElector_ConcurrentConfirmsShareOneRead(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
 		synctest.Wait()
 		term, _ := a.Term()
 		a.network.DelayRequests(100 * time.Millisecond)
-		gets := s.server.Count("a", "get")
+		gets := h.server.Count("a", "get")
 		var asking sync.WaitGroup
 		for range 100 {
 			asking.Go(func() {
-				if ok, err := a.Confirm(s.Context(), term); !ok || err != nil {
+				if ok, err := a.Confirm(h.Context(), term); !ok || err != nil {
 					t.Errorf("the term goes on, and Confirm says %v, %v", ok, err)
 				}
 			})
 		}
 		asking.Wait()
-		if n := s.server.Count("a", "get") - gets; n < 1 || n > 2 {
+		if n := h.server.Count("a", "get") - gets; n < 1 || n > 2 {
 			t.Errorf("a hundred were answered after %d looks, want 1, or 2 if the first had begun before some asked", n)
 		}
 	})
@@ -97,9 +97,9 @@ func TestElector_ConfirmsThatAreAskedTogetherShareALook(t *testing.T) {
 
 // A client whose rate is limited fails at once if it could not send in time: that is
 // no answer to those who have time.
-func TestElector_ConfirmSharesNoFailureOfOneWhoIsInAHurry(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a", withTrip(func(r *http.Request, next send) (*http.Response, error) {
+func TestElector_ConfirmDoesNotFailWithAnotherCallersDeadline(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a", withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
 			if r.Method == http.MethodGet {
 				time.Sleep(100 * time.Millisecond)
 				if deadline, ok := r.Context().Deadline(); ok && time.Until(deadline) < 2*time.Second {
@@ -112,14 +112,14 @@ func TestElector_ConfirmSharesNoFailureOfOneWhoIsInAHurry(t *testing.T) {
 		term, _ := a.Term()
 		var asking sync.WaitGroup
 		patient := func() {
-			if ok, err := a.Confirm(s.Context(), term); !ok || err != nil {
+			if ok, err := a.Confirm(h.Context(), term); !ok || err != nil {
 				t.Errorf("a patient one got %v, %v", ok, err)
 			}
 		}
 		asking.Go(patient)
 		synctest.Wait() // it looks, and the next two wait for their turn, in this order
 		asking.Go(func() {
-			ctx, cancel := context.WithTimeout(s.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(h.Context(), time.Second)
 			defer cancel()
 			if ok, err := a.Confirm(ctx, term); ok || err == nil {
 				t.Errorf("the one in a hurry got %v, %v", ok, err)
@@ -132,23 +132,23 @@ func TestElector_ConfirmSharesNoFailureOfOneWhoIsInAHurry(t *testing.T) {
 }
 
 // What was seen before somebody asked is no answer: the Lease has changed since.
-func TestElector_ConfirmLooksAfterItWasAsked(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
+func TestElector_ConfirmReadsTheLeaseAfterTheCall(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
 		synctest.Wait()
 		term, _ := a.Term()
 		a.network.StallWatches()
 		a.network.DelayReplies(time.Second) // the reply is on its way that long
 		first := make(chan bool)
 		go func() {
-			ok, _ := a.Confirm(s.Context(), term)
+			ok, _ := a.Confirm(h.Context(), term)
 			first <- ok
 		}()
 		synctest.Wait() // the first look has been answered, and nobody has heard
-		if err := s.server.Edit(a.config.LeaseNamespace, a.config.LeaseName, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("b") }); err != nil {
+		if err := h.server.Edit(a.config.LeaseNamespace, a.config.LeaseName, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("b") }); err != nil {
 			t.Fatal(err)
 		}
-		ok, err := a.Confirm(s.Context(), term)
+		ok, err := a.Confirm(h.Context(), term)
 		if ok || err != nil {
 			t.Errorf("another one holds the Lease, and Confirm says %v, %v", ok, err)
 		}
@@ -158,7 +158,7 @@ func TestElector_ConfirmLooksAfterItWasAsked(t *testing.T) {
 	})
 }
 
-func TestElector_ConfirmWithoutALease(t *testing.T) {
+func TestElector_ConfirmSucceedsWithoutALease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		elector, err := leaderelection.New(&leaderelection.Config{}, nil, leaderelection.Callbacks{}, slog.New(slog.DiscardHandler))
 		if err != nil {

@@ -24,63 +24,63 @@ import (
 
 // etcd restored to a backup in which the Lease exists, after its deletion was seen.
 func TestElector_LeadsAfterARestoreThatBringsADeletedLeaseBack(t *testing.T) {
-	play(t, func(s *stage) {
-		gone := s.start("gone")
+	withHarness(t, func(h *harness) {
+		gone := h.start("gone")
 		time.Sleep(5 * time.Second)
-		follower := s.start("follower")
+		follower := h.start("follower")
 		time.Sleep(5 * time.Second)
-		backup := s.server.Snapshot()
+		backup := h.server.Snapshot()
 		gone.network.Cut(hang)
 		gone.cancel()
 		time.Sleep(5 * time.Second)
-		_ = s.server.Delete("default", "my-app-leader")
+		_ = h.server.Delete("default", "my-app-leader")
 		synctest.Wait() // the follower has seen the DELETED event
-		s.server.Restore(backup)
+		h.server.Restore(backup)
 		time.Sleep(10 * time.Minute)
-		s.expect(follower)
+		h.expectLeader(follower)
 	})
 }
 
 // Run returns at once, before others may claim, though OnStoppedLeading blocks.
 func TestElector_RunReturnsBeforeOthersMayClaimThoughOnStoppedLeadingBlocks(t *testing.T) {
 	for _, early := range []bool{false, true} {
-		play(t, func(s *stage) {
-			let := make(chan struct{})
-			client := s.server.Client("stubborn")
+		withHarness(t, func(h *harness) {
+			unblock := make(chan struct{})
+			client := h.server.Client("stubborn")
 			elector, err := leaderelection.New(config("stubborn"), client.Clientset(), leaderelection.Callbacks{
 				OnStartedLeading: func(context.Context) {
 					if !early {
-						<-let
+						<-unblock
 					}
 				},
-				OnStoppedLeading: func() { <-let }, // waits for the components to stop
+				OnStoppedLeading: func() { <-unblock }, // waits for the components to stop
 			}, debugLogger)
 			if err != nil {
 				t.Fatal(err)
 			}
 			ran := make(chan error, 1)
-			go func() { ran <- elector.Run(s.Context()) }()
+			go func() { ran <- elector.Run(h.Context()) }()
 			time.Sleep(21 * time.Second)
-			follower := s.start("follower")
+			follower := h.start("follower")
 			client.Network().Cut(hang)
 			err = <-ran
-			if at := s.clock(); at > 35*time.Second {
+			if at := h.elapsed(); at > 35*time.Second {
 				t.Errorf("early=%v: Run returned %v at %v, others may claim from 35 s; follower leads: %v", early, err, at, follower.IsLeader())
 			}
-			close(let)
+			close(unblock)
 		})
 	}
 }
 
 // A foreign holder that was seen before the reply to our claim came.
 func TestElector_AForeignHolderSeenBeforeTheReplyToTheClaimEndsTheTerm(t *testing.T) {
-	play(t, func(s *stage) {
-		r := s.candidate("late", nil)
+	withHarness(t, func(h *harness) {
+		r := h.newReplica("late", nil)
 		r.network.Fail(403, 0, watches)
 		r.network.DelayReplies(1500*time.Millisecond, writes)
 		r.run()
 		time.Sleep(50 * time.Millisecond)
-		s.edit(giveTo("stranger"))
+		h.editLease(setHolder("stranger"))
 		r.network.Heal() // the watch is opened anew and tells of the stranger
 		time.Sleep(1300 * time.Millisecond)
 		if r.GetLeader() != "stranger" {
@@ -88,20 +88,20 @@ func TestElector_AForeignHolderSeenBeforeTheReplyToTheClaimEndsTheTerm(t *testin
 		}
 		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
-		if r.IsLeader() || len(s.workers()) != 0 {
-			t.Errorf("at %v: IsLeader %v, %v work, GetLeader %q", s.clock(), r.IsLeader(), s.workers(), r.GetLeader())
+		if r.IsLeader() || len(h.workingNow()) != 0 {
+			t.Errorf("at %v: IsLeader %v, %v work, GetLeader %q", h.elapsed(), r.IsLeader(), h.workingNow(), r.GetLeader())
 		}
 	})
 }
 
-func TestElector_RunAgainRemembersWhoHeldTheDeletedLease(t *testing.T) {
-	play(t, func(s *stage) {
-		holder := s.start("holder")
+func TestElector_RunAgainRemembersTheHolderOfTheDeletedLease(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		holder := h.start("holder")
 		synctest.Wait()
-		follower := s.start("follower")
+		follower := h.start("follower")
 		time.Sleep(21 * time.Second)
 		holder.network.Cut(hang)
-		_ = s.server.Delete("default", "my-app-leader")
+		_ = h.server.Delete("default", "my-app-leader")
 		time.Sleep(6 * time.Second) // a look has found nothing: that has no version
 		_ = follower.stop()
 		follower.run()
@@ -115,10 +115,10 @@ func TestElector_RunAgainRemembersWhoHeldTheDeletedLease(t *testing.T) {
 // A write that was applied, answered by 500 and Retry-After (as the API server does when etcd answers too late), and sent
 // again by client-go itself: the 409 does not say that it was not applied.
 func TestElector_AConflictAfterClientGosOwnRetryIsNoLoss(t *testing.T) {
-	play(t, func(s *stage) {
-		s.server.Client("a").Deny("watch")
+	withHarness(t, func(h *harness) {
+		h.server.Client("a").Deny("watch")
 		puts := 0
-		elector := s.start("a", withTrip(func(r *http.Request, next send) (*http.Response, error) {
+		elector := h.start("a", withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
 			if r.Method != http.MethodPut {
 				return next(r)
 			}
@@ -130,7 +130,7 @@ func TestElector_AConflictAfterClientGosOwnRetryIsNoLoss(t *testing.T) {
 			}
 			return resp, err
 		}))
-		s.until(time.Second, elector.IsLeader)
+		h.waitUntil(time.Second, elector.IsLeader)
 		first, _ := elector.Term()
 		time.Sleep(20 * time.Second)
 		if term, ok := elector.Term(); term != first {
@@ -141,11 +141,11 @@ func TestElector_AConflictAfterClientGosOwnRetryIsNoLoss(t *testing.T) {
 
 // StepDown from OnStoppedLeading.
 func TestElector_StepDownFromOnStoppedLeadingDoesNotWait(t *testing.T) {
-	play(t, func(s *stage) {
+	withHarness(t, func(h *harness) {
 		var elector *leaderelection.Elector
-		ctx, cancel := context.WithCancel(s.Context())
-		give, giveUp := context.WithCancel(s.Context())
-		elector, err := leaderelection.New(config("a"), s.server.Client("a").Clientset(), leaderelection.Callbacks{
+		ctx, cancel := context.WithCancel(h.Context())
+		give, giveUp := context.WithCancel(h.Context())
+		elector, err := leaderelection.New(config("a"), h.server.Client("a").Clientset(), leaderelection.Callbacks{
 			OnStoppedLeading: func() { _ = elector.StepDown(give) },
 		}, debugLogger)
 		if err != nil {
@@ -153,13 +153,13 @@ func TestElector_StepDownFromOnStoppedLeadingDoesNotWait(t *testing.T) {
 		}
 		ran := make(chan error, 1)
 		go func() { ran <- elector.Run(ctx) }()
-		s.until(time.Second, elector.IsLeader)
-		follower := s.start("follower")
+		h.waitUntil(time.Second, elector.IsLeader)
+		follower := h.start("follower")
 		time.Sleep(time.Second)
 		cancel()
 		time.Sleep(10 * time.Minute)
 		if !follower.IsLeader() {
-			t.Errorf("ten minutes later nobody leads, and %s goes on being renewed", s.holder())
+			t.Errorf("ten minutes later nobody leads, and %s goes on being renewed", h.leaseHolder())
 		}
 		giveUp()
 		<-ran
@@ -168,17 +168,17 @@ func TestElector_StepDownFromOnStoppedLeadingDoesNotWait(t *testing.T) {
 
 // The end of a term during an outage is no sign that the server answers again.
 func TestElector_TheEndOfATermIsNoSignThatTheServerAnswers(t *testing.T) {
-	play(t, func(s *stage) {
+	withHarness(t, func(h *harness) {
 		var lines lineHandler
-		client := s.server.Client("a")
+		client := h.server.Client("a")
 		elector, err := leaderelection.New(config("a"), client.Clientset(), leaderelection.Callbacks{}, lines.logger())
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(s.Context())
+		ctx, cancel := context.WithCancel(h.Context())
 		ran := make(chan error, 1)
 		go func() { ran <- elector.Run(ctx) }()
-		s.until(time.Second, elector.IsLeader)
+		h.waitUntil(time.Second, elector.IsLeader)
 		client.Network().Cut(hang)
 		time.Sleep(5 * time.Minute)
 		cancel()
@@ -192,9 +192,9 @@ func TestElector_TheEndOfATermIsNoSignThatTheServerAnswers(t *testing.T) {
 }
 
 // More than 64 overlapping renewals.
-func TestElector_HundredsOfOverlappingRenewalsLoseNothing(t *testing.T) {
-	play(t, func(s *stage) {
-		r := s.start("a", withConfig(func(c *leaderelection.Config) {
+func TestElector_HundredsOfOverlappingRenewalsEndNoTerm(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		r := h.start("a", withConfig(func(c *leaderelection.Config) {
 			c.LeaseDuration, c.RenewDeadline = 1200*time.Second, 1000*time.Second
 		}))
 		time.Sleep(5 * time.Second)
@@ -204,19 +204,19 @@ func TestElector_HundredsOfOverlappingRenewalsLoseNothing(t *testing.T) {
 		r.network.DelayRequests(900*time.Second, leaderelectiontest.Verbs("get"))
 		time.Sleep(5000 * time.Second)
 		if term, _ := r.Term(); term != first {
-			t.Errorf("term %v became %v: %v; log %v", first, term, r.cause, s.log)
+			t.Errorf("term %v became %v: %v; log %v", first, term, r.cause, h.events)
 		}
 	})
 }
 
 // A shared watch that takes a moment to connect.
-func TestSharedWatch_ComesUpThoughItTakesAMomentToConnect(t *testing.T) {
-	play(t, func(s *stage) {
-		leaders := s.server.Client("leaders")
-		followers := s.server.Client("followers")
+func TestSharedWatch_ConnectsOverASlowConnection(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		leaders := h.server.Client("leaders")
+		followers := h.server.Client("followers")
 		shared := leaderelection.NewSharedWatch(followers.Clientset(), "default")
 		sharedL := leaderelection.NewSharedWatch(leaders.Clientset(), "default")
-		ctx, cancel := context.WithCancel(s.Context())
+		ctx, cancel := context.WithCancel(h.Context())
 		var wg sync.WaitGroup
 		run := func(client *leaderelectiontest.Client, id, name string, sh *leaderelection.SharedWatch) *leaderelection.Elector {
 			c := config(id)
@@ -242,11 +242,11 @@ func TestSharedWatch_ComesUpThoughItTakesAMomentToConnect(t *testing.T) {
 		time.Sleep(time.Minute)
 		outage.Heal()
 		time.Sleep(30 * time.Second)
-		before := s.server.Count("followers", "watch")
+		before := h.server.Count("followers", "watch")
 		up := 0
 		for range 300 {
 			time.Sleep(time.Second)
-			for st := range es[0].Changes(s.Context()) {
+			for st := range es[0].Changes(h.Context()) {
 				if st.Watching {
 					up++
 				}
@@ -254,7 +254,7 @@ func TestSharedWatch_ComesUpThoughItTakesAMomentToConnect(t *testing.T) {
 			}
 		}
 		if up < 290 {
-			t.Errorf("the watch was up for %d of 300 s; %d watches, %d gets", up, s.server.Count("followers", "watch")-before, s.server.Count("followers", "get"))
+			t.Errorf("the watch was up for %d of 300 s; %d watches, %d gets", up, h.server.Count("followers", "watch")-before, h.server.Count("followers", "get"))
 		}
 		cancel()
 		wg.Wait()
@@ -262,16 +262,16 @@ func TestSharedWatch_ComesUpThoughItTakesAMomentToConnect(t *testing.T) {
 }
 
 // Run again looks at once.
-func TestElector_RunAgainLooksAtOnce(t *testing.T) {
-	play(t, func(s *stage) {
-		r := s.candidate("a", nil)
+func TestElector_RunAgainReadsTheLeaseAtOnce(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		r := h.newReplica("a", nil)
 		r.network.Fail(403, 0, watches)
 		r.run()
-		s.until(time.Second, r.IsLeader)
+		h.waitUntil(time.Second, r.IsLeader)
 		time.Sleep(5 * time.Second)
 		_ = r.stop()
 		r.run()
-		if took := s.until(time.Minute, r.IsLeader); took > 100*time.Millisecond {
+		if took := h.waitUntil(time.Minute, r.IsLeader); took > 100*time.Millisecond {
 			t.Errorf("it led after %v, though the Lease is free", took)
 		}
 	})
@@ -279,10 +279,10 @@ func TestElector_RunAgainLooksAtOnce(t *testing.T) {
 
 // Claims that could not even be sent need not be waited for.
 func TestElector_StopsSoonThoughItsClaimsCouldNotBeSent(t *testing.T) {
-	play(t, func(s *stage) {
-		leader := s.start("leader")
+	withHarness(t, func(h *harness) {
+		leader := h.start("leader")
 		synctest.Wait()
-		r := s.start("follower")
+		r := h.start("follower")
 		time.Sleep(5 * time.Second)
 		leader.network.Cut(hang)
 		r.network.Cut(refuse, writes)
@@ -297,8 +297,8 @@ func TestElector_StopsSoonThoughItsClaimsCouldNotBeSent(t *testing.T) {
 
 // The reply to a release of an earlier term (a transport that is slow to notice the end of its context).
 func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
-	play(t, func(s *stage) {
-		elector := s.start("a", withTrip(func(r *http.Request, next send) (*http.Response, error) {
+	withHarness(t, func(h *harness) {
+		elector := h.start("a", withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
 			release := false
 			if r.Method == http.MethodPut {
 				body, _ := r.GetBody()
@@ -312,15 +312,15 @@ func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
 			}
 			return resp, err
 		}))
-		s.until(time.Second, elector.IsLeader)
+		h.waitUntil(time.Second, elector.IsLeader)
 		time.Sleep(5 * time.Second)
-		_ = elector.StepDown(s.Context())
-		s.until(time.Minute, elector.IsLeader)
+		_ = elector.StepDown(h.Context())
+		h.waitUntil(time.Minute, elector.IsLeader)
 		time.Sleep(10 * time.Second) // the late reply has come
 		if !elector.IsLeader() {
 			t.Error("does not lead")
 		}
-		s.edit(giveTo("stranger"))
+		h.editLease(setHolder("stranger"))
 		synctest.Wait()
 		if elector.IsLeader() {
 			t.Error("a foreign holder is overlooked")
@@ -328,9 +328,9 @@ func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
 	})
 }
 
-func TestElector_AClaimWhoseReplyIsLostIsProvenByReadingItBack(t *testing.T) {
+func TestElector_AClaimWhoseReplyIsLostIsConfirmedByReadingItBack(t *testing.T) {
 	noWatch := func(n *leaderelectiontest.Network) { n.Fail(403, 0, watches) }
-	for name, harm := range map[string]func(*leaderelectiontest.Network){
+	for name, inject := range map[string]func(*leaderelectiontest.Network){
 		"broken, slow watch": func(n *leaderelectiontest.Network) {
 			n.LoseReplies(refuse, writes)
 			n.DelayWatches(50 * time.Millisecond)
@@ -341,13 +341,13 @@ func TestElector_AClaimWhoseReplyIsLostIsProvenByReadingItBack(t *testing.T) {
 		"3 s late, no watch": func(n *leaderelectiontest.Network) { n.DelayReplies(3*time.Second, writes); noWatch(n) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(s *stage) {
-				r := s.candidate("a", nil)
-				harm(r.network)
+			withHarness(t, func(h *harness) {
+				r := h.newReplica("a", nil)
+				inject(r.network)
 				r.run()
 				time.Sleep(time.Minute)
 				if !r.IsLeader() {
-					t.Errorf("%q holds the Lease and does not lead", s.holder())
+					t.Errorf("%q holds the Lease and does not lead", h.leaseHolder())
 				}
 				r.network.Heal()
 			})
@@ -357,10 +357,10 @@ func TestElector_AClaimWhoseReplyIsLostIsProvenByReadingItBack(t *testing.T) {
 
 // A renewal whose connection was reset may still be applied, after the read-back
 // that did not find it.
-func TestElector_ARenewalAppliedAfterItsReadBackIsKnownForItsOwn(t *testing.T) {
-	play(t, func(s *stage) {
+func TestElector_ARenewalAppliedAfterItsReadBackIsRecognizedAsItsOwn(t *testing.T) {
+	withHarness(t, func(h *harness) {
 		var puts atomic.Int32
-		elector := s.start("a", withTrip(func(r *http.Request, next send) (*http.Response, error) {
+		elector := h.start("a", withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
 			if r.Method != http.MethodPut {
 				return next(r)
 			}
@@ -381,7 +381,7 @@ func TestElector_ARenewalAppliedAfterItsReadBackIsKnownForItsOwn(t *testing.T) {
 				return next(r)
 			}
 		}))
-		s.until(time.Second, elector.IsLeader)
+		h.waitUntil(time.Second, elector.IsLeader)
 		first, _ := elector.Term()
 		time.Sleep(20 * time.Second)
 		if term, _ := elector.Term(); term != first {
@@ -391,38 +391,38 @@ func TestElector_ARenewalAppliedAfterItsReadBackIsKnownForItsOwn(t *testing.T) {
 }
 
 // StepDown said nil though the Lease stayed held.
-func TestElector_StepDownSaysThatTheLeaseWasNotReleased(t *testing.T) {
-	play(t, func(s *stage) {
-		leader := s.start("leader")
+func TestElector_StepDownReportsThatTheLeaseWasNotReleased(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		leader := h.start("leader")
 		time.Sleep(21 * time.Second)
 		leader.network.Fail(503, 0, leaderelectiontest.Verbs("update"))
-		if err := leader.StepDown(s.Context()); !errors.Is(err, leaderelection.ErrNotReleased) {
+		if err := leader.StepDown(h.Context()); !errors.Is(err, leaderelection.ErrNotReleased) {
 			t.Errorf("StepDown = %v, want ErrNotReleased", err)
 		}
-		if s.holder() != "leader" {
-			t.Errorf("the Lease names %q", s.holder())
+		if h.leaseHolder() != "leader" {
+			t.Errorf("the Lease names %q", h.leaseHolder())
 		}
 	})
 }
 
 // A follower went on telling of a claim that had failed long ago.
-func TestElector_AFollowersTroubleWithClaimsIsOverWhenSomebodyElseLeads(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.candidate("a", nil)
+func TestElector_AFollowersClaimErrorIsClearedWhenAnotherCandidateLeads(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.newReplica("a", nil)
 		a.network.Fail(503, 0, leaderelectiontest.Verbs("create", "update"))
 		a.run()
-		s.until(time.Minute, func() bool { return now(a).LastError != "" })
-		b := s.start("b")
-		s.until(time.Minute, b.IsLeader)
+		h.waitUntil(time.Minute, func() bool { return stateOf(a).LastError != "" })
+		b := h.start("b")
+		h.waitUntil(time.Minute, b.IsLeader)
 		time.Sleep(5 * time.Second)
-		if trouble := now(a).LastError; trouble != "" {
-			t.Errorf("a follower that need not write is in trouble: %s", trouble)
+		if lastError := stateOf(a).LastError; lastError != "" {
+			t.Errorf("a follower that need not write is in lastError: %s", lastError)
 		}
 	})
 }
 
 // now is the state of an elector.
-func now(r *replica) leaderelection.State {
+func stateOf(r *replica) leaderelection.State {
 	for state := range r.Changes(context.Background()) {
 		return state
 	}
@@ -430,39 +430,39 @@ func now(r *replica) leaderelection.State {
 }
 
 // A state named a leader whose time had run out.
-func TestElector_AStateNamesNoLeaderWhoseTimeHasRunOut(t *testing.T) {
-	play(t, func(s *stage) {
-		leader := s.start("leader")
+func TestElector_AStateNamesNoExpiredLeader(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		leader := h.start("leader")
 		time.Sleep(5 * time.Second)
-		follower := s.start("follower")
+		follower := h.start("follower")
 		time.Sleep(5 * time.Second)
 		follower.network.Cut(hang)
 		time.Sleep(time.Minute)
-		if got := now(follower).Leader; got != "" || got != follower.GetLeader() {
+		if got := stateOf(follower).Leader; got != "" || got != follower.GetLeader() {
 			t.Errorf("the state names %q, GetLeader %q, want nobody", got, follower.GetLeader())
 		}
-		s.expect(leader)
+		h.expectLeader(leader)
 	})
 }
 
 // After a failed claim the elector waited for a GET that hung, though the watch
 // had told what had come before the claim.
 func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
-	play(t, func(s *stage) {
+	withHarness(t, func(h *harness) {
 		briefly := int32(1)
-		if _, err := s.server.Put(&coordinationv1.Lease{
+		if _, err := h.server.Put(&coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "my-app-leader"},
 			Spec:       coordinationv1.LeaseSpec{HolderIdentity: new("foreign"), LeaseDurationSeconds: &briefly},
 		}); err != nil {
 			t.Fatal(err)
 		}
-		r := s.candidate("a", nil)
+		r := h.newReplica("a", nil)
 		r.network.DelayRequests(100*time.Millisecond, writes, leaderelectiontest.Once())
 		r.network.Cut(hang, leaderelectiontest.Verbs("get"))
 		r.run()
 		time.Sleep(1050 * time.Millisecond) // its first claim is on the way
-		s.edit(giveTo("another"))
-		if took := s.until(10*time.Second, r.IsLeader); took > 2*time.Second {
+		h.editLease(setHolder("another"))
+		if took := h.waitUntil(10*time.Second, r.IsLeader); took > 2*time.Second {
 			t.Errorf("it led %v after a holder came whose time was up after %d s", took, briefly)
 		}
 	})
@@ -470,8 +470,8 @@ func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
 
 // Thousands of requests overlapped where the window was hours long.
 func TestElector_RequestsThatHangForHoursAreFew(t *testing.T) {
-	play(t, func(s *stage) {
-		r := s.start("a", withConfig(func(c *leaderelection.Config) {
+	withHarness(t, func(h *harness) {
+		r := h.start("a", withConfig(func(c *leaderelection.Config) {
 			c.LeaseDuration, c.RenewDeadline = 4*time.Hour, 3*time.Hour
 		}))
 		time.Sleep(5 * time.Second)
@@ -481,29 +481,29 @@ func TestElector_RequestsThatHangForHoursAreFew(t *testing.T) {
 		if n := sent.Load(); n > 400 {
 			t.Errorf("%d requests were sent in two hours, and none was answered", n)
 		}
-		s.expect(r)
+		h.expectLeader(r)
 	})
 }
 
 // Somebody edits the record that an earlier life left behind.
-func TestElector_EditsOfALeftOverRecordAreNoTwin(t *testing.T) {
-	play(t, func(s *stage) {
-		earlier := s.start("pod-0")
+func TestElector_EditsOfALeftOverRecordAreNoDuplicateIdentity(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		earlier := h.start("pod-0")
 		time.Sleep(5 * time.Second)
 		earlier.network.Cut(hang)
 		earlier.cancel()
 		<-earlier.ran
-		client := s.server.Client("the next life")
+		client := h.server.Client("the next life")
 		elector, err := leaderelection.New(config("pod-0"), client.Clientset(), leaderelection.Callbacks{}, debugLogger)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(s.Context())
+		ctx, cancel := context.WithCancel(h.Context())
 		ran := make(chan error)
 		go func() { ran <- elector.Run(ctx) }()
 		for seconds := int32(20); seconds < 25; seconds++ {
 			time.Sleep(time.Second)
-			_ = s.server.Edit("default", "my-app-leader", func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = &seconds })
+			_ = h.server.Edit("default", "my-app-leader", func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = &seconds })
 		}
 		time.Sleep(time.Minute)
 		if !elector.IsLeader() {
@@ -519,41 +519,41 @@ func TestElector_EditsOfALeftOverRecordAreNoTwin(t *testing.T) {
 // The claim of a candidate that was stopped was applied in a history that was
 // rewound, so that it looks older than what the candidate has seen.
 func TestElector_StopsWithoutABusyLoopAfterALateClaimInARewoundHistory(t *testing.T) {
-	play(t, func(s *stage) {
-		backup := s.server.Snapshot()
-		other := s.start("other")
+	withHarness(t, func(h *harness) {
+		backup := h.server.Snapshot()
+		other := h.start("other")
 		time.Sleep(20 * time.Second)
-		late := s.start("late")
+		late := h.start("late")
 		time.Sleep(time.Second)
 		other.network.Cut(hang)
-		_ = s.server.Delete("default", "my-app-leader")
+		_ = h.server.Delete("default", "my-app-leader")
 		synctest.Wait() // the DELETED event was seen
 		blind := late.network.Cut(hang, leaderelectiontest.Verbs("get", "list", "watch"))
 		late.network.LoseReplies(hang, leaderelectiontest.Verbs("create"))
-		s.server.Restore(backup)
-		for s.server.Count("late", "create") == 0 {
+		h.server.Restore(backup)
+		for h.server.Count("late", "create") == 0 {
 			time.Sleep(10 * time.Millisecond)
 		}
 		late.cancel()
 		time.Sleep(3 * time.Second) // nobody waits for the reply any more
 		blind.Heal()
-		before := s.server.Count("late", "get")
+		before := h.server.Count("late", "get")
 		time.Sleep(time.Minute) // would never end
 		<-late.ran
-		if n := s.server.Count("late", "get") - before; n > 60 {
+		if n := h.server.Count("late", "get") - before; n > 60 {
 			t.Errorf("%d looks at the Lease", n)
 		}
 	})
 }
 
-func TestElector_TheRequestsOfALostTermAreCancelled(t *testing.T) {
-	play(t, func(s *stage) {
+func TestElector_CancelsTheRequestsOfALostTerm(t *testing.T) {
+	withHarness(t, func(h *harness) {
 		var hanging atomic.Int32
 		slow := withWork(func(ctx context.Context) {
 			<-ctx.Done()
 			time.Sleep(time.Second)
 		})
-		leader := s.start("a", slow, withTrip(func(r *http.Request, next send) (*http.Response, error) {
+		leader := h.start("a", slow, withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
 			if r.Method != http.MethodPut {
 				return next(r)
 			}
@@ -562,13 +562,13 @@ func TestElector_TheRequestsOfALostTermAreCancelled(t *testing.T) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		}))
-		s.until(time.Second, leader.IsLeader)
+		h.waitUntil(time.Second, leader.IsLeader)
 		time.Sleep(5 * time.Second)
 		if hanging.Load() == 0 {
 			t.Fatal("no renewal hangs")
 		}
-		s.edit(giveTo("stranger"))
-		s.until(0, func() bool { return !leader.IsLeader() })
+		h.editLease(setHolder("stranger"))
+		h.waitUntil(0, func() bool { return !leader.IsLeader() })
 		if n := hanging.Load(); n != 0 {
 			t.Errorf("%d renewals of the lost term hang on", n)
 		}

@@ -17,45 +17,45 @@ import (
 )
 
 // A record is what a Trace was told.
-type record struct {
+type traceRecord struct {
 	mu       sync.Mutex
 	elector  *leaderelection.Elector
 	lines    []string
 	requests map[string]int // by purpose and failure
-	began    []leaderelection.TermStarted
+	started  []leaderelection.TermStarted
 	ended    []leaderelection.TermEnded
 }
 
-func (r *record) note(f func()) {
+func (r *traceRecord) locked(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f()
 }
 
-func (r *record) trace() leaderelection.Trace {
+func (r *traceRecord) trace() leaderelection.Trace {
 	r.requests = map[string]int{}
 	return leaderelection.Trace{
 		Created: func(e *leaderelection.Elector) { r.elector = e },
-		Request: func(q leaderelection.Request) { r.note(func() { r.requests[q.For+":"+q.Failure]++ }) },
+		Request: func(q leaderelection.Request) { r.locked(func() { r.requests[q.For+":"+q.Failure]++ }) },
 		LeaderObserved: func(identity string, _ time.Time) {
-			r.note(func() { r.lines = append(r.lines, "leader "+identity) })
+			r.locked(func() { r.lines = append(r.lines, "leader "+identity) })
 		},
 		TermStarted: func(b leaderelection.TermStarted) {
 			r.elector.IsLeader() // it may ask anything
 			_ = r.elector.State()
-			r.note(func() { r.lines, r.began = append(r.lines, "began"), append(r.began, b) })
+			r.locked(func() { r.lines, r.started = append(r.lines, "began"), append(r.started, b) })
 		},
-		TermStopping: func(leaderelection.TermStopping) { r.note(func() { r.lines = append(r.lines, "ending") }) },
+		TermStopping: func(leaderelection.TermStopping) { r.locked(func() { r.lines = append(r.lines, "ending") }) },
 		TermEnded: func(end leaderelection.TermEnded) {
-			r.note(func() { r.lines, r.ended = append(r.lines, "ended"), append(r.ended, end) })
+			r.locked(func() { r.lines, r.ended = append(r.lines, "ended"), append(r.ended, end) })
 		},
 	}
 }
 
-func TestTrace_TellsOfATermInOrder(t *testing.T) {
-	play(t, func(s *stage) {
-		var r record
-		a := s.candidate("a", []leaderelection.Option{leaderelection.WithTrace(r.trace())}, withWork(func(ctx context.Context) {
+func TestTrace_ReportsATermInOrder(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var r traceRecord
+		a := h.newReplica("a", []leaderelection.Option{leaderelection.WithTrace(r.trace())}, withWork(func(ctx context.Context) {
 			<-ctx.Done()
 			time.Sleep(time.Second)
 		}))
@@ -71,7 +71,7 @@ func TestTrace_TellsOfATermInOrder(t *testing.T) {
 		if want := []string{"leader a", "began", "ending", "ended", "leader "}; !sameSet(r.lines, want) || !ordered(r.lines, "began", "ending", "ended") {
 			t.Errorf("told %q, want %q", r.lines, want)
 		}
-		if b := r.began[0]; b.Previous != "none" || b.SincePrevious != 0 || b.Term.Identity != "a" {
+		if b := r.started[0]; b.Previous != "none" || b.SincePrevious != 0 || b.Term.Identity != "a" {
 			t.Errorf("Began = %+v, want the first term of all", b)
 		}
 		if end := r.ended[0]; !errors.Is(end.Cause, leaderelection.ErrCancelled) || end.StopTook != time.Second || end.Overran || !end.Released {
@@ -100,30 +100,30 @@ func ordered(lines []string, words ...string) bool {
 	return len(words) == 0
 }
 
-func TestTrace_SaysHowLongTheLeaseWasVacant(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
-		s.until(time.Second, a.IsLeader)
-		var r record
-		s.candidate("b", []leaderelection.Option{leaderelection.WithTrace(r.trace())}).run()
+func TestTrace_ReportsHowThePreviousTermEnded(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
+		h.waitUntil(time.Second, a.IsLeader)
+		var r traceRecord
+		h.newReplica("b", []leaderelection.Option{leaderelection.WithTrace(r.trace())}).run()
 		time.Sleep(10 * time.Second)
 		_ = a.stop()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if b := r.began[0]; b.Previous != "released" || b.SincePrevious > 500*time.Millisecond {
+		if b := r.started[0]; b.Previous != "released" || b.SincePrevious > 500*time.Millisecond {
 			t.Errorf("Began = %+v, want at once after a release", b)
 		}
 	})
-	play(t, func(s *stage) {
-		a := s.start("a")
-		s.until(time.Second, a.IsLeader)
-		var r record
-		s.candidate("b", []leaderelection.Option{leaderelection.WithTrace(r.trace())}).run()
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
+		h.waitUntil(time.Second, a.IsLeader)
+		var r traceRecord
+		h.newReplica("b", []leaderelection.Option{leaderelection.WithTrace(r.trace())}).run()
 		time.Sleep(10 * time.Second)
 		a.network.Cut(hang)
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		if b := r.began[0]; b.Previous != "expired" || b.SincePrevious < 15*time.Second || b.SincePrevious > 16*time.Second {
+		if b := r.started[0]; b.Previous != "expired" || b.SincePrevious < 15*time.Second || b.SincePrevious > 16*time.Second {
 			t.Errorf("Began = %+v, want one LeaseDuration after the last renewal", b)
 		}
 		if b := r.requests["nominate:"]; b != 1 {
@@ -132,19 +132,19 @@ func TestTrace_SaysHowLongTheLeaseWasVacant(t *testing.T) {
 	})
 }
 
-func TestTrace_OneThatBlocksDelaysNoTerm(t *testing.T) {
-	play(t, func(s *stage) {
+func TestTrace_ABlockedTraceDelaysNoTerm(t *testing.T) {
+	withHarness(t, func(h *harness) {
 		never := make(chan struct{})
-		a := s.candidate("a", []leaderelection.Option{leaderelection.WithTrace(leaderelection.Trace{
+		a := h.newReplica("a", []leaderelection.Option{leaderelection.WithTrace(leaderelection.Trace{
 			Request: func(leaderelection.Request) { <-never },
 		})})
 		a.run()
-		s.until(time.Second, a.IsLeader)
-		began := s.clock()
+		h.waitUntil(time.Second, a.IsLeader)
+		began := h.elapsed()
 		if err := a.stop(); err != nil {
 			t.Fatal(err)
 		}
-		if took := s.clock() - began; took > 100*time.Millisecond {
+		if took := h.elapsed() - began; took > 100*time.Millisecond {
 			t.Errorf("Run took %v to return", took)
 		}
 		close(never)
@@ -152,9 +152,9 @@ func TestTrace_OneThatBlocksDelaysNoTerm(t *testing.T) {
 	})
 }
 
-func TestElector_LastContactIsKnown(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.candidate("a", nil)
+func TestElector_LastContactIsTheTimeOfTheLastReply(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.newReplica("a", nil)
 		if at := a.LastContact(); !at.IsZero() {
 			t.Errorf("LastContact = %v before Run", at)
 		}
@@ -172,8 +172,8 @@ func TestElector_LastContactIsKnown(t *testing.T) {
 }
 
 func TestElector_IsStuckNeitherWhileItWaitsNorInAnOutage(t *testing.T) {
-	play(t, func(s *stage) {
-		a, b := s.start("a"), s.start("b")
+	withHarness(t, func(h *harness) {
+		a, b := h.start("a"), h.start("b")
 		check := func(when string, d time.Duration) {
 			for range d / time.Second {
 				time.Sleep(time.Second)
@@ -190,19 +190,19 @@ func TestElector_IsStuckNeitherWhileItWaitsNorInAnOutage(t *testing.T) {
 		a.network.Heal()
 		b.network.Cut(refuse)
 		check("while connections are refused", 5*time.Minute)
-		s.stopAll()
+		h.stopAll()
 		check("after Run", 5*time.Minute)
 	})
 }
 
 // With so short a Lease one attempt takes longer than trust lasts.
 func TestElector_IsNotStuckInAnOutageWithTheShortestLease(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a", withConfig(func(c *leaderelection.Config) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a", withConfig(func(c *leaderelection.Config) {
 			c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = time.Second, 970*time.Millisecond, 800*time.Millisecond
 		}))
 		time.Sleep(5 * time.Second)
-		s.server.Outage(hang)
+		h.server.Outage(hang)
 		for range 3000 {
 			time.Sleep(20 * time.Millisecond)
 			if err := a.Stuck(); err != nil {
@@ -213,10 +213,10 @@ func TestElector_IsNotStuckInAnOutageWithTheShortestLease(t *testing.T) {
 }
 
 func TestElector_IsStuckWhenWorkOutlivesItsTerm(t *testing.T) {
-	play(t, func(s *stage) {
+	withHarness(t, func(h *harness) {
 		end := make(chan struct{})
-		a := s.start("a", withConfig(func(c *leaderelection.Config) { c.StopTimeout = time.Second }), withWork(func(context.Context) { <-end }))
-		s.until(time.Second, a.IsLeader)
+		a := h.start("a", withConfig(func(c *leaderelection.Config) { c.StopTimeout = time.Second }), withWork(func(context.Context) { <-end }))
+		h.waitUntil(time.Second, a.IsLeader)
 		if err := a.stop(); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
 			t.Fatalf("Run = %v", err)
 		}
@@ -233,33 +233,33 @@ func TestElector_IsStuckWhenWorkOutlivesItsTerm(t *testing.T) {
 
 // A deafTransport never answers once it is deaf, and does not listen to contexts,
 // as a plugin for credentials may not.
-type deafTransport struct {
+type hangingTransport struct {
 	http.RoundTripper
-	hears chan struct{} // closed when it hears again
-	deaf  atomic.Bool
+	unblock chan struct{} // closed when it hears again
+	hangs   atomic.Bool
 }
 
-func (d *deafTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if d.deaf.Load() {
-		<-d.hears
+func (d *hangingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if d.hangs.Load() {
+		<-d.unblock
 	}
 	return d.RoundTripper.RoundTrip(r)
 }
 
 func TestElector_IsStuckWhenAClientIgnoresItsContexts(t *testing.T) {
-	play(t, func(s *stage) {
-		transport := &deafTransport{hears: make(chan struct{})}
-		restConfig := s.server.Client("a").Config()
+	withHarness(t, func(h *harness) {
+		transport := &hangingTransport{unblock: make(chan struct{})}
+		restConfig := h.server.Client("a").Config()
 		transport.RoundTripper, restConfig.Transport = restConfig.Transport, transport
 		elector, err := leaderelection.New(config("a"), kubernetes.NewForConfigOrDie(restConfig), leaderelection.Callbacks{}, debugLogger)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(s.Context())
+		ctx, cancel := context.WithCancel(h.Context())
 		ran := make(chan error)
 		go func() { ran <- elector.Run(ctx) }()
 		time.Sleep(10 * time.Second)
-		transport.deaf.Store(true)
+		transport.hangs.Store(true)
 		cancel()
 		time.Sleep(15 * time.Second)
 		if err := elector.Stuck(); err != nil {
@@ -269,7 +269,7 @@ func TestElector_IsStuckWhenAClientIgnoresItsContexts(t *testing.T) {
 		if err := elector.Stuck(); err == nil {
 			t.Error("Stuck = nil, though Run does not return")
 		}
-		close(transport.hears)
+		close(transport.unblock)
 		if err := <-ran; err != nil {
 			t.Errorf("Run = %v", err)
 		}
