@@ -40,14 +40,14 @@ func TestElector_LeadsOnTheFakeClientset(t *testing.T) {
 		go func() { ran <- elector.Run(ctx) }()
 
 		if term := <-started; term.Token == 0 {
-			t.Errorf("term = %+v, want one with a token", term)
+			t.Errorf("term = %+v, want a token", term)
 		}
 		if !elector.IsLeader() || elector.GetLeader() != "pod-1" {
 			t.Errorf("IsLeader = %v, GetLeader = %q while leading", elector.IsLeader(), elector.GetLeader())
 		}
 		time.Sleep(time.Minute)
 		if !elector.IsLeader() || elector.ValidFor() <= 0 {
-			t.Errorf("no leader after a minute of renewals, valid for %v", elector.ValidFor())
+			t.Errorf("the elector does not lead after a minute of renewals; ValidFor = %v", elector.ValidFor())
 		}
 		cancel()
 		if err := <-ran; err != nil {
@@ -59,7 +59,7 @@ func TestElector_LeadsOnTheFakeClientset(t *testing.T) {
 		}
 		lease, err := clientset.CoordinationV1().Leases("default").Get(t.Context(), "my-app-leader", metav1.GetOptions{})
 		if err != nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity != "" {
-			t.Errorf("the Lease after a clean stop = %+v, %v; want it free", lease, err)
+			t.Errorf("the Lease after a clean stop = %+v, %v; want it released", lease, err)
 		}
 	})
 }
@@ -67,20 +67,20 @@ func TestElector_LeadsOnTheFakeClientset(t *testing.T) {
 func TestElector_CallsOnNewLeaderInOrderWithoutRepeats(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		follower := h.newReplica("observer", nil)
-		follower.network.Cut(hang, writes) // it only looks on
+		follower.network.Cut(hang, writes) // it cannot claim the Lease
 		follower.run()
 		for i := range 3 {
 			name := fmt.Sprint("leader-", i)
 			r := h.start(name)
 			h.waitUntil(time.Minute, r.IsLeader)
 			time.Sleep(5 * time.Second)
-			r.stop() // the Lease is free in between: that is no leader
+			r.stop() // the Lease is free until the next start, which is no change of the leader
 		}
 		synctest.Wait()
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if want := []string{"leader-0", "leader-1", "leader-2"}; !slices.Equal(follower.leaders, want) {
-			t.Errorf("OnNewLeader was told %q, want %q", follower.leaders, want)
+			t.Errorf("OnNewLeader was called with %q, want %q", follower.leaders, want)
 		}
 	})
 }
@@ -88,11 +88,11 @@ func TestElector_CallsOnNewLeaderInOrderWithoutRepeats(t *testing.T) {
 func TestElector_ASlowOnNewLeaderDelaysNothing(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		unblock := make(chan struct{})
-		var told []string
+		var leaders []string
 		client := h.server.Client("a")
 		elector, err := leaderelection.New(config("a"), client.Clientset(), leaderelection.Callbacks{
 			OnNewLeader: func(identity string) {
-				told = append(told, identity)
+				leaders = append(leaders, identity)
 				<-unblock
 			},
 		}, debugLogger)
@@ -109,13 +109,13 @@ func TestElector_ASlowOnNewLeaderDelaysNothing(t *testing.T) {
 		h.editLease(setHolder("d"))
 		synctest.Wait()
 		cancel()
-		if err := <-ran; err != nil { // though the callback has not returned
+		if err := <-ran; err != nil { // Run does not wait for OnNewLeader
 			t.Errorf("Run = %v", err)
 		}
 		close(unblock)
 		synctest.Wait()
-		if want := []string{"a", "d"}; !slices.Equal(told, want) {
-			t.Errorf("a slow receiver was told %q, want the first and the newest: %q", told, want)
+		if want := []string{"a", "d"}; !slices.Equal(leaders, want) {
+			t.Errorf("a slow OnNewLeader was called with %q, want the first and the newest leader: %q", leaders, want)
 		}
 	})
 }
@@ -130,7 +130,7 @@ func TestElector_TheWorksContextCarriesTermLoggerAndCause(t *testing.T) {
 				leaderelection.LoggerFromContext(ctx).Info("by slog")
 				logr.FromContextOrDiscard(ctx).Info("by logr")
 				if ctx.Value(key{}) != "mine" {
-					t.Error("the values of Run's context are gone")
+					t.Error("the work's context lacks the values of Run's context")
 				}
 				<-ctx.Done()
 				got <- context.Cause(ctx)
@@ -147,13 +147,13 @@ func TestElector_TheWorksContextCarriesTermLoggerAndCause(t *testing.T) {
 		time.Sleep(time.Minute)
 		cancel()
 		<-ran
-		if err := <-got; err != leaderelection.ErrCancelled { // exactly this one
+		if err := <-got; err != leaderelection.ErrCancelled { // not wrapped
 			t.Errorf("context.Cause = %v, want ErrCancelled", err)
 		}
 		for _, message := range []string{"by slog", "by logr"} {
 			want := fmt.Sprintf("INFO %s lease=default/my-app-leader identity=a term=%v", message, term.Token)
 			if !slices.Contains(lines.all(), want) {
-				t.Errorf("no line %q in %q", want, lines.all())
+				t.Errorf("the log lacks the line %q: %q", want, lines.all())
 			}
 		}
 	})
@@ -185,7 +185,7 @@ func TestElector_LogsEachChangeOnce(t *testing.T) {
 				}
 			}
 			if counts[message] != 1 {
-				t.Errorf("%d lines say %q, want one; all: %q", counts[message], message, lines.all())
+				t.Errorf("%d log lines with message %q, want one; all lines: %q", counts[message], message, lines.all())
 			}
 		}
 	})
@@ -205,13 +205,13 @@ func TestElector_ChangesYieldsTheStateFirstAndThenEachChange(t *testing.T) {
 			}
 		}()
 		if state := <-seen; !state.Leading || state.Leader != "a" || state.Term.Token == 0 {
-			t.Errorf("a late subscriber is told %+v first", state)
+			t.Errorf("the first state of a late subscriber is %+v, want the present one", state)
 		}
 		h.editLease(setHolder("b"))
 		for state := range seen {
 			if !state.Leading && state.Leader == "b" {
 				if state.EndCause == nil {
-					t.Error("the state does not say why the term ended")
+					t.Error("EndCause is nil after the term ended")
 				}
 				break
 			}
@@ -248,16 +248,16 @@ func TestElector_CallsTheMiddlewareAroundTheCallbacks(t *testing.T) {
 			t.Error(err)
 		}
 		if !slices.Equal(handed, []*leaderelection.Elector{a.Elector, a.Elector}) {
-			t.Error("the wrappers were not handed the Elector that New returned")
+			t.Error("the middleware did not receive the Elector that New returned")
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		want := []string{"outer started", "inner started", "a started", "a stopped", "inner stopped", "outer stopped"}
 		if !slices.Equal(h.events, want) {
-			t.Errorf("called were %q, want %q", h.events, want)
+			t.Errorf("calls in order: %q, want %q", h.events, want)
 		}
 		if want := []string{"inner saw outer saw a"}; !slices.Equal(a.leaders, want) {
-			t.Errorf("OnNewLeader was told %q, want %q", a.leaders, want)
+			t.Errorf("OnNewLeader was called with %q, want %q", a.leaders, want)
 		}
 	})
 }
@@ -265,12 +265,12 @@ func TestElector_CallsTheMiddlewareAroundTheCallbacks(t *testing.T) {
 func TestElector_RunsBackgroundTasksDuringEachRun(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		companion := leaderelection.WithBackgroundTask(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
-			logger.Info("Beside it")
+			logger.Info("Background task started")
 			time.Sleep(time.Millisecond)
-			h.record("beside " + e.Config().Identity)
+			h.record("task started " + e.Config().Identity)
 			<-ctx.Done()
 			time.Sleep(time.Minute)
-			h.record("left " + e.Config().Identity)
+			h.record("task returned " + e.Config().Identity)
 		})
 		var log lineHandler
 		a := h.newReplica("a", []leaderelection.Option{companion, leaderelection.WithBackgroundTask(nil)}, func(r *replica) { r.logger = log.logger() })
@@ -285,14 +285,14 @@ func TestElector_RunsBackgroundTasksDuringEachRun(t *testing.T) {
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		one := []string{"a started", "beside a", "a stopped", "left a", "Run returned"}
+		one := []string{"a started", "task started a", "a stopped", "task returned a", "Run returned"}
 		if want := slices.Concat(one, one); !slices.Equal(h.events, want) {
-			t.Errorf("happened has %q, want %q", h.events, want)
+			t.Errorf("events in order: %q, want %q", h.events, want)
 		}
 		if !slices.ContainsFunc(log.all(), func(line string) bool {
-			return strings.Contains(line, "Beside it") && strings.Contains(line, "identity=a")
+			return strings.Contains(line, "Background task started") && strings.Contains(line, "identity=a")
 		}) {
-			t.Errorf("the companion has not the Elector's logger: %q", log.all())
+			t.Errorf("the background task did not get the Elector's logger: %q", log.all())
 		}
 	})
 }
@@ -308,7 +308,7 @@ func TestElector_CancelsABackgroundTaskWhenRunEndsByItself(t *testing.T) {
 		h.editLease(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("somebody") })
 		<-a.ran
 		if !errors.Is(a.err, leaderelection.ErrWorkStillRunning) {
-			t.Errorf("Run = %v", a.err)
+			t.Errorf("Run = %v, want ErrWorkStillRunning", a.err)
 		}
 	})
 }

@@ -17,11 +17,11 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A diary keeps events as lines.
+// An eventLog is an event recorder that keeps events as lines.
 type eventLog struct {
 	mu    sync.Mutex
 	lines []string
-	block chan struct{} // not nil: until it is closed
+	block chan struct{} // unless nil, Eventf blocks until it is closed
 }
 
 func (d *eventLog) Eventf(object runtime.Object, kind, reason, format string, args ...any) {
@@ -114,16 +114,16 @@ func TestEvents_ReportWorkThatOverran(t *testing.T) {
 	})
 }
 
-// Metrics, health and status are made of traces.
+// Metrics, health and status depend on traces.
 func TestEvents_ABlockedRecorderDelaysNoTrace(t *testing.T) {
 	withHarness(t, func(h *harness) {
-		d, told := eventLog{block: make(chan struct{})}, 0
-		trace := leaderelection.Trace{Request: func(leaderelection.Request) { told++ }}
+		d, requests := eventLog{block: make(chan struct{})}, 0
+		trace := leaderelection.Trace{Request: func(leaderelection.Request) { requests++ }}
 		h.newReplica("a", append(d.options(), leaderelection.WithTrace(trace))).run()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if told < 30 {
-			t.Errorf("%d requests were told in a minute", told)
+		if requests < 30 {
+			t.Errorf("%d requests were reported in a minute, want at least 30", requests)
 		}
 		close(d.block)
 	})
@@ -138,7 +138,7 @@ func TestEvents_ABlockedRecorderDelaysNoTerm(t *testing.T) {
 		began := h.elapsed()
 		_ = a.stop()
 		if took := h.elapsed() - began; took > 100*time.Millisecond {
-			t.Errorf("Run took %v to return", took)
+			t.Errorf("Run took %v to return, want at most 100 ms", took)
 		}
 		close(d.block)
 		d.want(t, onLease+"Normal LeaderElection: a became leader", onLease+"Normal LeaderElection: a stopped leading")

@@ -29,7 +29,7 @@ func TestElector_HandsOverAtOnceAfterARelease(t *testing.T) {
 		if err := leader.stop(); err != nil {
 			t.Errorf("Run = %v", err)
 		}
-		h.expectLeader(follower) // in the same instant: nothing was waited for
+		h.expectLeader(follower) // without a delay
 		h.wantCause(leader, leaderelection.ErrCancelled)
 	})
 }
@@ -46,10 +46,10 @@ func TestElector_ReleasesOnlyAfterTheWorkReturned(t *testing.T) {
 		slow.cancel()
 		time.Sleep(59 * time.Second)
 		if got := h.workingNow(); !slices.Equal(got, []string{"slow"}) || h.leaseHolder() != "slow" {
-			t.Errorf("%v work and the Lease names %q while slow stops", got, h.leaseHolder())
+			t.Errorf("%v work and %q holds the Lease, want slow while its work stops", got, h.leaseHolder())
 		}
 		if slow.IsLeader() {
-			t.Error("IsLeader is true though the work's context is cancelled")
+			t.Error("IsLeader is true after the work's context was cancelled")
 		}
 		time.Sleep(time.Second)
 		h.expectLeader(next)
@@ -72,7 +72,7 @@ func TestElector_AnIdleFollowerSendsNothingBesideItsWatch(t *testing.T) {
 			t.Errorf("the leader renewed %d times in ten minutes, want one in each RetryPeriod: 300", n)
 		}
 		if n := h.server.Count("leader", "get"); n > 1 {
-			t.Errorf("the leader read the Lease %d times, want at most once, at its start", n)
+			t.Errorf("the leader read the Lease %d times, want at most one read, at its start", n)
 		}
 		h.expectLeader(leader)
 	})
@@ -101,7 +101,7 @@ func TestElector_AFollowerClaimsOneLeaseDurationAfterACrash(t *testing.T) {
 		leader.network.Cut(hang)
 		took := h.waitUntil(time.Minute, follower.IsLeader)
 		if want := 14 * time.Second; took < want || took > want+2*time.Millisecond {
-			t.Errorf("the follower led %v after the crash, want 15 s after the last renewal: %v", took, want)
+			t.Errorf("the follower led %v after the crash, want %v: 15 s after the last renewal", took, want)
 		}
 		leader.stop()
 	})
@@ -121,7 +121,7 @@ func TestElector_TheFollowerWithTheHighestPriorityIsSuccessor(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		for state := range leader.Changes(h.Context()) {
 			if state.Successor != "follower-1" {
-				t.Errorf("the heir is %q, want the one with the highest priority", state.Successor)
+				t.Errorf("the successor is %q, want the follower with the highest priority", state.Successor)
 			}
 			break
 		}
@@ -131,34 +131,34 @@ func TestElector_TheFollowerWithTheHighestPriorityIsSuccessor(t *testing.T) {
 		time.Sleep(time.Second)
 		for _, w := range h.server.History()[before:] {
 			if w.Client != "leader" && w.Client != "follower-1" && leaderelectiontest.Holder(w.After) == w.Client {
-				t.Errorf("%s claimed the Lease, want it left to the heir", w.Client)
+				t.Errorf("%s claimed the Lease, want no claim but the successor's", w.Client)
 			}
 		}
 	})
 }
 
 func TestElector_AMissingSuccessorDelaysAHandoverByHalfASecond(t *testing.T) {
-	for name, inject := range map[string]func(h *harness, heir *replica){
-		"frozen, or cut off":   func(_ *harness, heir *replica) { heir.network.Cut(hang) },
-		"its host is gone":     func(_ *harness, heir *replica) { heir.network.Cut(refuse) },
-		"lost its rights":      func(_ *harness, heir *replica) { heir.network.Fail(http.StatusForbidden, 0, writes) },
-		"died":                 func(_ *harness, heir *replica) { _ = heir.stop() },
-		"was never one of us":  func(h *harness, _ *replica) { h.editLease(nominated("somebody")) },
-		"is nonsense":          func(h *harness, _ *replica) { h.editLease(withAnnotation("heir, heir, heir")) },
-		"slow by five seconds": func(_ *harness, heir *replica) { heir.network.DelayRequests(5*time.Second, writes) },
+	for name, inject := range map[string]func(h *harness, successor *replica){
+		"frozen or cut off":    func(_ *harness, successor *replica) { successor.network.Cut(hang) },
+		"its host is gone":     func(_ *harness, successor *replica) { successor.network.Cut(refuse) },
+		"may not write":        func(_ *harness, successor *replica) { successor.network.Fail(http.StatusForbidden, 0, writes) },
+		"stopped":              func(_ *harness, successor *replica) { _ = successor.stop() },
+		"never existed":        func(h *harness, _ *replica) { h.editLease(nominated("nobody")) },
+		"is malformed":         func(h *harness, _ *replica) { h.editLease(withAnnotation("successor, successor, successor")) },
+		"slow by five seconds": func(_ *harness, successor *replica) { successor.network.DelayRequests(5*time.Second, writes) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			withHarness(t, func(h *harness) {
 				leader := h.start("leader")
 				synctest.Wait()
-				heir := h.newReplica("heir", []leaderelection.Option{leaderelection.WithPriority(7)})
-				heir.run()
+				successor := h.newReplica("successor", []leaderelection.Option{leaderelection.WithPriority(7)})
+				successor.run()
 				h.start("other")
 				time.Sleep(9 * time.Second)
-				if got := stateOf(leader).Successor; got != "heir" {
-					t.Fatalf("the heir is %q", got)
+				if got := stateOf(leader).Successor; got != "successor" {
+					t.Fatalf("State.Successor = %q, want %q", got, "successor")
 				}
-				inject(h, heir)
+				inject(h, successor)
 				time.Sleep(time.Millisecond)
 				leader.stop()
 				h.waitUntil(501*time.Millisecond, func() bool { return len(h.workingNow()) == 1 })
@@ -167,7 +167,8 @@ func TestElector_AMissingSuccessorDelaysAHandoverByHalfASecond(t *testing.T) {
 	}
 }
 
-// entered names an heir for the term that is, as nobody does who may not.
+// nominated writes a nomination for the present term, although the named candidate
+// does not exist.
 func nominated(identity string) func(*coordinationv1.Lease) {
 	return func(l *coordinationv1.Lease) {
 		withAnnotation(fmt.Sprintf("%d 99 0 %s", l.Spec.AcquireTime.UnixMicro(), identity))(l)
@@ -180,8 +181,8 @@ func withAnnotation(value string) func(*coordinationv1.Lease) {
 	}
 }
 
-// A release wakes hundreds, to whom the watch tells late: it is the heir's claim
-// that they must hear of, before they make one.
+// A hundred followers observe a release late, over a slow watch. They must observe
+// the successor's claim before they claim the Lease themselves.
 func TestElector_OnlyTheSuccessorClaimsAfterARelease(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")
@@ -201,26 +202,27 @@ func TestElector_OnlyTheSuccessorClaimsAfterARelease(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		if n := claims.Load(); n != 0 {
-			t.Fatalf("%d claims were sent while somebody led", n)
+			t.Fatalf("%d claims were sent while the leader was active, want none", n)
 		}
 		leader.stop()
 		h.waitUntil(late+20*time.Millisecond, func() bool { return len(h.workingNow()) == 1 })
 		time.Sleep(time.Second)
 		if n := claims.Load(); n != 1 {
-			t.Errorf("%d claims were sent, want the heir's alone", n)
+			t.Errorf("%d claims were sent, want only the successor's", n)
 		}
 	})
 }
 
-// Who finds that another was faster waits for the leader's next renewal, though he
-// outranks him. A new replica does not: the next old one is stopped in a moment.
+// A follower does not replace a successor that was nominated just before, until the
+// leader's next renewal, even if it ranks higher. A recently joined follower
+// replaces it at once, because a rolling update is about to stop the old replica.
 func TestElector_OnlyARecentlyJoinedFollowerReplacesANewSuccessorAtOnce(t *testing.T) {
 	for name, tc := range map[string]struct {
-		ago  time.Duration // that it joined
-		want string        // heir before the next renewal
+		ago  time.Duration // the follower joined so long ago
+		want string        // the successor before the next renewal
 	}{
-		"a newcomer": {time.Second, "follower"},
-		"an old one": {time.Hour, "faster"},
+		"recently joined": {time.Second, "follower"},
+		"joined long ago": {time.Hour, "other"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withHarness(t, func(h *harness) {
@@ -233,23 +235,23 @@ func TestElector_OnlyARecentlyJoinedFollowerReplacesANewSuccessorAtOnce(t *testi
 				follower.JoinedAt(time.Now().Add(-tc.ago))
 				time.Sleep(leaderelection.DefaultRetryPeriod / 40)
 				h.editLease(func(l *coordinationv1.Lease) {
-					withAnnotation(fmt.Sprintf("%d 0 0 faster", l.Spec.AcquireTime.UnixMicro()))(l)
+					withAnnotation(fmt.Sprintf("%d 0 0 other", l.Spec.AcquireTime.UnixMicro()))(l)
 				})
 				time.Sleep(leaderelection.DefaultRetryPeriod * 9 / 10)
 				if got := stateOf(leader).Successor; got != tc.want {
-					t.Errorf("before the next renewal the heir is %q, want %q", got, tc.want)
+					t.Errorf("the successor before the next renewal is %q, want %q", got, tc.want)
 				}
 				time.Sleep(leaderelection.DefaultRetryPeriod)
 				if got := stateOf(leader).Successor; got != "follower" {
-					t.Errorf("after it the heir is %q, want the one who outranks the other", got)
+					t.Errorf("the successor after the next renewal is %q, want the follower, which ranks higher", got)
 				}
 			})
 		})
 	}
 }
 
-// The first attempt meets the leader's renewal, of which a watch tells late. It is
-// made again, but not in step with the renewals.
+// The first nomination conflicts with a renewal that the slow watch has not
+// delivered yet. The follower retries at a time that differs from the renewals.
 func TestElector_BecomesSuccessorDespiteConflictsWithRenewals(t *testing.T) {
 	for _, watching := range []bool{true, false} {
 		for range 40 {
@@ -267,15 +269,15 @@ func TestElector_BecomesSuccessorDespiteConflictsWithRenewals(t *testing.T) {
 				follower.run()
 				h.waitUntil(2*leaderelection.DefaultRetryPeriod, func() bool { return stateOf(leader).Successor == "follower" })
 				if n := h.server.Count("follower", "update"); n > 3 {
-					t.Errorf("it took %d writes", n)
+					t.Errorf("the nomination took %d writes, want at most 3", n)
 				}
 			})
 		}
 	}
 }
 
-// A new replica becomes heir in place of one that is a few seconds older, however
-// long its process took to join.
+// A new replica replaces a successor that is only a few seconds older, however long
+// the new process took until it campaigned.
 func TestElector_ANewReplicaReplacesAnOldSuccessor(t *testing.T) {
 	for _, warmup := range []time.Duration{0, time.Minute} {
 		withHarness(t, func(h *harness) {
@@ -284,7 +286,7 @@ func TestElector_ANewReplicaReplacesAnOldSuccessor(t *testing.T) {
 			h.start("old")
 			time.Sleep(5 * time.Second)
 			if got := stateOf(leader).Successor; got != "old" {
-				t.Fatalf("the heir is %q, want the only one there is", got)
+				t.Fatalf("the successor is %q, want the only follower", got)
 			}
 			r := h.newReplica("new", nil)
 			time.Sleep(warmup)
@@ -292,42 +294,43 @@ func TestElector_ANewReplicaReplacesAnOldSuccessor(t *testing.T) {
 			h.waitUntil(2*leaderelection.DefaultRetryPeriod, func() bool { return stateOf(leader).Successor == "new" })
 			time.Sleep(time.Minute)
 			if got := stateOf(leader).Successor; got != "new" {
-				t.Errorf("a minute later the heir is %q, want the new one", got)
+				t.Errorf("the successor is %q a minute later, want the new replica", got)
 			}
 		})
 	}
 }
 
-// After a handover nobody is heir, and hundreds would be. Those that are of an age
-// leave it to the first; if all outrank each other, one goes in each RetryPeriod.
+// After a handover there is no successor, and a hundred followers want to become
+// it. Followers of similar age accept the first nomination. If their ages differ,
+// at most one replaces the successor in each RetryPeriod.
 func TestElector_FewNominationsOfManyFollowersConflict(t *testing.T) {
-	const crowd, handovers, late = 100, 4, 120 * time.Millisecond
+	const followers, handovers, late = 100, 4, 120 * time.Millisecond
 	for name, tc := range map[string]struct {
-		between time.Duration // the first that came up and the last
-		most    int           // refused writes in a handover, on average
+		spread time.Duration // from the first process's start to the last
+		most   int           // conflicts in a handover, on average
 	}{
-		"they came up within a minute": {time.Minute, 16},
-		"they came up within a day":    {24 * time.Hour, 40},
+		"started within a minute": {time.Minute, 16},
+		"started within a day":    {24 * time.Hour, 40},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withHarness(t, func(h *harness) {
-				var refused atomic.Int64
-				for i := range 1 + crowd {
+				var conflicts atomic.Int64
+				for i := range 1 + followers {
 					r := h.newReplica(fmt.Sprintf("replica-%d", i), nil, withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
 						reply, err := next(r)
 						if err == nil && reply.StatusCode == http.StatusConflict {
-							refused.Add(1)
+							conflicts.Add(1)
 						}
 						return reply, err
 					}))
-					r.StartedAt(time.Now().Add(-time.Hour - tc.between*time.Duration(i)/crowd))
+					r.StartedAt(time.Now().Add(-time.Hour - tc.spread*time.Duration(i)/followers))
 					r.network.DelayWatches(late)
 					r.run()
 					synctest.Wait()
 					r.JoinedAt(time.Now().Add(-time.Hour))
 				}
 				time.Sleep(5 * time.Second)
-				before := refused.Load()
+				before := conflicts.Load()
 				for range handovers {
 					for _, r := range h.replicas {
 						if r.IsLeader() {
@@ -336,11 +339,11 @@ func TestElector_FewNominationsOfManyFollowersConflict(t *testing.T) {
 					}
 					time.Sleep(7 * time.Second)
 				}
-				if n := int(refused.Load()-before) / handovers; n > tc.most {
-					t.Errorf("%d writes were refused in a handover, want %d at most", n, tc.most)
+				if n := int(conflicts.Load()-before) / handovers; n > tc.most {
+					t.Errorf("%d writes per handover had a conflict, want at most %d", n, tc.most)
 				}
 				if len(h.workingNow()) != 1 {
-					t.Errorf("at work: %v", h.workingNow())
+					t.Errorf("%v work, want one leader", h.workingNow())
 				}
 			})
 		})

@@ -22,8 +22,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// debugLogger formats each line, and throws it away: nowhere is not io.Discard, for
-// which slog would skip the work.
+// debugLogger formats each line and discards it. slog would not format lines for
+// io.Discard.
 var debugLogger = slog.New(slog.NewTextHandler(discardWriter{}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 
 type discardWriter struct{}
@@ -32,18 +32,18 @@ func (discardWriter) Write(p []byte) (int, error) { return len(p), nil }
 
 const hang, refuse = leaderelectiontest.Hang, leaderelectiontest.Refuse
 
-// A stage is one server and the candidates on it, in fake time.
+// A harness is one in-memory API server with its replicas, in fake time.
 type harness struct {
 	*testing.T
 	server *leaderelectiontest.Server
 
 	mu       sync.Mutex
 	working  map[string]leaderelection.Term // by identity
-	events   []string                       // who started and stopped, in order
-	replicas []*replica                     // all that were run
+	events   []string                       // starts and stops of work, in order
+	replicas []*replica                     // all replicas that were run
 }
 
-// play runs a test in fake time. Two that work at once fail it.
+// withHarness runs a test in fake time. The test fails if two replicas work at once.
 func withHarness(t *testing.T, f func(h *harness)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -54,7 +54,7 @@ func withHarness(t *testing.T, f func(h *harness)) {
 	})
 }
 
-// A replica is one candidate.
+// A replica is one process with one candidate.
 type replica struct {
 	*leaderelection.Elector
 	harness    *harness
@@ -63,17 +63,17 @@ type replica struct {
 	ran        chan struct{}
 	err        error
 	config     leaderelection.Config
-	work       func(ctx context.Context) // after it was recorded; nil: until ctx is done
+	work       func(ctx context.Context) // nil: waits until ctx is cancelled
 	cause      error                     // of the last term
-	leaders    []string                  // what OnNewLeader said
-	roundTrip  roundTrip                 // each of its requests; nil: just sends it
+	leaders    []string                  // arguments of OnNewLeader
+	roundTrip  roundTrip                 // around each request; may be nil
 	logger     *slog.Logger
-	unrecorded bool // its work is not recorded: it is one of many on Leases of their own
+	unrecorded bool // its work may overlap with others, because it has a Lease of its own
 }
 
 type send = func(*http.Request) (*http.Response, error)
 
-// A trip is how a request goes to the server and comes back.
+// A roundTrip sends a request by calling next, and may change request and response.
 type roundTrip func(r *http.Request, next send) (*http.Response, error)
 
 type roundTripper struct {
@@ -94,6 +94,7 @@ func config(identity string) *leaderelection.Config {
 	}
 }
 
+// A setting changes a replica before its Elector is made.
 type setting func(*replica)
 
 func withRoundTrip(f roundTrip) setting { return func(r *replica) { r.roundTrip = f } }
@@ -103,7 +104,7 @@ func withConfig(f func(*leaderelection.Config)) setting {
 	return func(r *replica) { f(&r.config) }
 }
 
-// candidate makes a replica that does not run yet.
+// newReplica makes a replica that does not run yet.
 func (h *harness) newReplica(identity string, opts []leaderelection.Option, settings ...setting) *replica {
 	h.Helper()
 	client := h.server.Client(identity)
@@ -154,7 +155,7 @@ func (r *replica) run() {
 	r.harness.replicas = append(r.harness.replicas, r)
 }
 
-// stopAll leaves nothing running: fake time stands still when a test is over.
+// stopAll stops all replicas. A test in fake time must not leave goroutines.
 func (h *harness) stopAll() {
 	for _, r := range h.replicas {
 		r.cancel()
@@ -164,13 +165,15 @@ func (h *harness) stopAll() {
 	}
 }
 
-// stop ends the replica and waits until it has returned.
+// stop cancels Run and returns its error.
 func (r *replica) stop() error {
 	r.cancel()
 	<-r.ran
 	return r.err
 }
 
+// started is OnStartedLeading: it records the work and requires that no other
+// replica works.
 func (r *replica) started(ctx context.Context) {
 	if r.unrecorded {
 		<-ctx.Done()
@@ -179,14 +182,14 @@ func (r *replica) started(ctx context.Context) {
 	h, identity := r.harness, r.config.Identity
 	term, ok := leaderelection.TermFromContext(ctx)
 	h.mu.Lock()
-	for other, their := range h.working {
-		h.Errorf("%s works in term %v beside %s in term %v", identity, term, other, their)
+	for other, otherTerm := range h.working {
+		h.Errorf("%s works in term %v while %s works in term %v", identity, term, other, otherTerm)
 	}
 	h.working[identity] = term
 	h.events = append(h.events, identity+" started")
 	h.mu.Unlock()
 	if !ok || term.Identity != identity || term.Token == 0 {
-		h.Errorf("the work of %s is in term %+v", identity, term)
+		h.Errorf("the work's context of %s carries term %+v", identity, term)
 	}
 	defer func() {
 		h.mu.Lock()
@@ -201,13 +204,14 @@ func (r *replica) started(ctx context.Context) {
 	<-ctx.Done()
 }
 
+// record adds a line to h.events.
 func (h *harness) record(line string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.events = append(h.events, line)
 }
 
-// workers is who works now.
+// workingNow returns the identities of the replicas that work.
 func (h *harness) workingNow() []string {
 	synctest.Wait()
 	h.mu.Lock()
@@ -219,21 +223,23 @@ func (h *harness) workingNow() []string {
 	return names
 }
 
-// expect fails the test unless exactly who works now, and knows it.
-func (h *harness) expectLeader(who *replica) {
+// expectLeader requires that only leader works and that its IsLeader is true. With
+// nil it requires that no replica works.
+func (h *harness) expectLeader(leader *replica) {
 	h.Helper()
 	workers := h.workingNow()
 	switch {
-	case who == nil && len(workers) != 0:
-		h.Fatalf("%v work at %v, want nobody", workers, h.elapsed())
-	case who != nil && (len(workers) != 1 || workers[0] != who.config.Identity):
-		h.Fatalf("%v work at %v, want %s", workers, h.elapsed(), who.config.Identity)
-	case who != nil && !who.IsLeader():
-		h.Fatalf("%s works at %v and IsLeader is false", workers[0], h.elapsed())
+	case leader == nil && len(workers) != 0:
+		h.Fatalf("%v work at %v, want none", workers, h.elapsed())
+	case leader != nil && (len(workers) != 1 || workers[0] != leader.config.Identity):
+		h.Fatalf("%v work at %v, want %s", workers, h.elapsed(), leader.config.Identity)
+	case leader != nil && !leader.IsLeader():
+		h.Fatalf("%s works at %v, but IsLeader is false", workers[0], h.elapsed())
 	}
 }
 
-// until returns how long it took until done was true, at most limit.
+// waitUntil waits until done returns true, and returns how long it took. It fails
+// the test after limit.
 func (h *harness) waitUntil(limit time.Duration, done func() bool) time.Duration {
 	h.Helper()
 	const step = time.Millisecond
@@ -244,16 +250,16 @@ func (h *harness) waitUntil(limit time.Duration, done func() bool) time.Duration
 		}
 		time.Sleep(step)
 	}
-	h.Fatalf("it did not happen within %v, at %v", limit, h.elapsed())
+	h.Fatalf("the condition was not true within %v, at %v", limit, h.elapsed())
 	return 0
 }
 
-// clock is how much time has passed in the bubble.
+// elapsed returns the fake time since the test started.
 func (h *harness) elapsed() time.Duration {
 	return time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
 }
 
-// edit changes the Lease as somebody with kubectl would.
+// editLease changes the Lease manually, as a user of kubectl would.
 func (h *harness) editLease(edit func(*coordinationv1.Lease)) {
 	h.Helper()
 	if err := h.server.Edit("default", "my-app-leader", edit); err != nil {
@@ -261,6 +267,7 @@ func (h *harness) editLease(edit func(*coordinationv1.Lease)) {
 	}
 }
 
+// leaseHolder returns the holder that the Lease names.
 func (h *harness) leaseHolder() string {
 	h.Helper()
 	lease, err := h.server.Get("default", "my-app-leader")
@@ -270,16 +277,17 @@ func (h *harness) leaseHolder() string {
 	return leaderelectiontest.Holder(lease)
 }
 
+// wantCause requires that the replica's last work was cancelled with a cause.
 func (h *harness) wantCause(r *replica, want error) {
 	h.Helper()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !errors.Is(r.cause, want) {
-		h.Errorf("the term of %s ended because %v, want %v", r.config.Identity, r.cause, want)
+		h.Errorf("the cause of the end of %s's term is %v, want %v", r.config.Identity, r.cause, want)
 	}
 }
 
-// A lineHandler keeps what is logged above debug level.
+// A lineHandler keeps the log lines of level Info and above.
 type lineHandler struct {
 	mu    sync.Mutex
 	lines []string
@@ -294,7 +302,7 @@ func (h *lineHandler) logger() *slog.Logger {
 	}}))
 }
 
-// Write takes one line in slog's text form.
+// Write keeps one line of slog's text format, simplified.
 func (h *lineHandler) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

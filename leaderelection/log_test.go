@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// A logHook is a log handler with a mind of its own.
+// A hookHandler is a log handler that calls functions of a test.
 type hookHandler struct {
 	slog.Handler
-	enabled func() // nil: nothing more
+	enabled func() // may be nil
 	handle  func(context.Context, slog.Record) error
 }
 
@@ -28,12 +28,13 @@ func (h hookHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return true
 }
 
-// withLog lets handle do what the replica logs.
+// withLogHandler passes the replica's log records to handle.
 func withLogHandler(handle func(context.Context, slog.Record) error) setting {
 	return func(r *replica) { r.logger = slog.New(hookHandler{Handler: debugLogger.Handler(), handle: handle}) }
 }
 
-// blockedLog is the log of a program whose pipe is full.
+// withBlockedLog makes the log handler block, as that of a process whose stdout is
+// a full pipe.
 func withBlockedLog(unblock chan struct{}) setting {
 	return withLogHandler(func(context.Context, slog.Record) error { <-unblock; return nil })
 }
@@ -47,7 +48,7 @@ func TestElector_ABlockedLogHandlerProlongsNoTerm(t *testing.T) {
 		time.Sleep(21 * time.Second)
 		leader.network.Cut(hang)
 		if at := <-ended; at != 32*time.Second {
-			t.Errorf("the work was told to stop at %v, want at the end of trust: 32 s", at)
+			t.Errorf("the work's context was cancelled at %v, want 32 s, the end of trust", at)
 		}
 		if err := leader.stop(); err != nil {
 			t.Errorf("Run = %v", err)
@@ -66,35 +67,35 @@ func TestElector_RunDoesNotWaitForABlockedLogHandler(t *testing.T) {
 			t.Errorf("Run = %v", err)
 		}
 		if took := h.elapsed() - stopped; took > time.Second {
-			t.Errorf("Run returned after %v: it waited for the log", took)
+			t.Errorf("Run returned after %v, want at most 1 s", took)
 		}
 	})
 }
 
-// A handler that adds the term to each line, or whose level depends on it, takes
-// the elector's mutex.
+// A handler that adds the term to each line, or whose level depends on the term,
+// calls methods that lock the Elector's mutex.
 func TestElector_ALogHandlerMayCallTheElector(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var leader *replica
-		var asked atomic.Int32
-		ask := func() {
+		var calls atomic.Int32
+		call := func() {
 			if leader != nil {
 				_, _ = leader.Term()
-				asked.Add(1)
+				calls.Add(1)
 			}
 		}
 		leader = h.newReplica("a", nil, func(r *replica) {
-			r.logger = slog.New(hookHandler{debugLogger.Handler(), ask, func(context.Context, slog.Record) error { ask(); return nil }})
+			r.logger = slog.New(hookHandler{debugLogger.Handler(), call, func(context.Context, slog.Record) error { call(); return nil }})
 		})
 		leader.run()
 		time.Sleep(time.Minute)
-		if err := leader.stop(); err != nil || asked.Load() == 0 {
-			t.Errorf("Run = %v, and the handler asked %d times", err, asked.Load())
+		if err := leader.stop(); err != nil || calls.Load() == 0 {
+			t.Errorf("Run = %v after %d calls by the handler, want nil and some calls", err, calls.Load())
 		}
 	})
 }
 
-// Goexit is what t.FailNow does.
+// t.FailNow in a log handler calls Goexit.
 func TestElector_ALogHandlerThatCallsGoexitEndsNothingElse(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var lines []string
@@ -114,7 +115,7 @@ func TestElector_ALogHandlerThatCallsGoexitEndsNothingElse(t *testing.T) {
 	})
 }
 
-// What a handler that was blocked has missed is counted.
+// The log reports how many lines were dropped while the handler was blocked.
 func TestElector_DroppedLogLinesAreCounted(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		unblock, out := make(chan struct{}), &lineHandler{}
@@ -122,22 +123,22 @@ func TestElector_DroppedLogLinesAreCounted(t *testing.T) {
 			<-unblock
 			return out.logger().Handler().Handle(ctx, r)
 		}))
-		time.Sleep(2 * time.Hour) // client-go has a line for each renewal
+		time.Sleep(2 * time.Hour) // client-go logs a line for each renewal
 		close(unblock)
 		synctest.Wait()
 		_ = leader.stop()
 		if lines := strings.Join(out.all(), "\n"); !strings.Contains(lines, "Log lines dropped") {
-			t.Errorf("nothing tells of lost lines: %q", lines)
+			t.Errorf("no line reports the dropped lines: %q", lines)
 		}
 	})
 }
 
-// A lockedLog is a handler that lets one at a time in, also to make another handler
-// of it: while a line is written nobody else gets in.
+// A lockedHandler holds a mutex in Handle and in WithAttrs, so that WithAttrs blocks
+// while a line is written.
 type lockedHandler struct {
 	slog.Handler
 	mutex   chan struct{}
-	unblock chan struct{} // lets the lines be written
+	unblock chan struct{} // Handle blocks until it is closed
 }
 
 func (l lockedHandler) Enabled(context.Context, slog.Level) bool { return true }

@@ -14,7 +14,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// giveTo writes another holder into the Lease, as a person would.
+// setHolder returns a manual edit that names another holder.
 func setHolder(holder string) func(*coordinationv1.Lease) {
 	return func(l *coordinationv1.Lease) {
 		l.Spec.HolderIdentity = &holder
@@ -52,14 +52,14 @@ func TestElector_StopsWhenTrustEndsWhateverFails(t *testing.T) {
 	}
 }
 
-// The replies take nine seconds, then the network is cut: client-go's leader
-// counts from the reply.
+// The reply to a renewal takes nine seconds, then the network is cut. client-go
+// counts from the reply, the Elector from the request.
 func TestElector_TrustCountsFromTheRequestNotFromItsReply(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")
 		time.Sleep(21 * time.Second)
 		leader.network.DelayReplies(9 * time.Second)
-		leader.network.StallWatches() // or it would know of its write from there
+		leader.network.StallWatches() // a watch event would confirm the renewal
 		time.Sleep(10 * time.Second)  // the renewal sent at 22 s was answered at 31 s
 		h.expectLeader(leader)
 		leader.network.Heal()
@@ -94,7 +94,7 @@ func TestElector_SurvivesLostRepliesAndASlowServer(t *testing.T) {
 				time.Sleep(5 * time.Minute)
 				h.expectLeader(leader)
 				if term, _ := leader.Term(); term != first {
-					t.Errorf("term %v became term %v", first, term)
+					t.Errorf("term %v was followed by term %v, want it to continue", first, term)
 				}
 			})
 		})
@@ -106,11 +106,11 @@ func TestElector_AForeignHolderEndsTheTermAtOnce(t *testing.T) {
 		inject func(*harness)
 		want   error
 	}{
-		"given away":       {func(h *harness) { h.editLease(setHolder("stranger")) }, leaderelection.ErrOvertaken},
-		"wiped":            {func(h *harness) { h.editLease(setHolder("")) }, leaderelection.ErrOvertaken},
-		"our name, not us": {func(h *harness) { h.editLease(setHolder("leader")) }, leaderelection.ErrOvertaken},
-		"fields gone":      {func(h *harness) { h.editLease(func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} }) }, leaderelection.ErrOvertaken},
-		"deleted":          {func(h *harness) { _ = h.server.Delete("default", "my-app-leader") }, leaderelection.ErrLeaseDeleted},
+		"another holder":              {func(h *harness) { h.editLease(setHolder("foreign")) }, leaderelection.ErrOvertaken},
+		"no holder":                   {func(h *harness) { h.editLease(setHolder("")) }, leaderelection.ErrOvertaken},
+		"own identity, foreign write": {func(h *harness) { h.editLease(setHolder("leader")) }, leaderelection.ErrOvertaken},
+		"empty spec":                  {func(h *harness) { h.editLease(func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} }) }, leaderelection.ErrOvertaken},
+		"deleted":                     {func(h *harness) { _ = h.server.Delete("default", "my-app-leader") }, leaderelection.ErrLeaseDeleted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withHarness(t, func(h *harness) {
@@ -121,9 +121,9 @@ func TestElector_AForeignHolderEndsTheTermAtOnce(t *testing.T) {
 				tt.inject(h)
 				synctest.Wait()
 				if after, _ := leader.Term(); after == before {
-					t.Errorf("term %v goes on", after)
+					t.Errorf("term %v continues, want it to end at once", after)
 				}
-				if name != "deleted" { // the Lease that was deleted was our own: nobody need be waited for
+				if name != "deleted" { // the deleted Lease was its own, so that it may lead again at once
 					h.expectLeader(nil)
 				}
 				h.wantCause(leader, tt.want)
@@ -141,7 +141,7 @@ func TestElector_AMetadataEditEndsNoTerm(t *testing.T) {
 		}
 		h.expectLeader(leader)
 		if lease, _ := h.server.Get("default", "my-app-leader"); lease.Labels["at"] == "" {
-			t.Error("a renewal has removed the label")
+			t.Error("a renewal removed the label")
 		}
 	})
 }
@@ -150,16 +150,16 @@ func TestElector_ADeletedLeaseIsNotClaimedEarly(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		stubborn := h.start("stubborn", withWork(func(ctx context.Context) {
 			<-ctx.Done()
-			time.Sleep(2900 * time.Millisecond) // within Margin
+			time.Sleep(2900 * time.Millisecond) // less than Margin
 		}))
 		synctest.Wait()
 		follower := h.start("follower")
 		time.Sleep(21 * time.Second)
-		stubborn.network.Cut(hang) // it does not see the deletion: it works on until 32 s
+		stubborn.network.Cut(hang) // it does not observe the deletion and works until 32 s
 		_ = h.server.Delete("default", "my-app-leader")
 		took := h.waitUntil(time.Minute, follower.IsLeader)
 		if took < 14*time.Second {
-			t.Errorf("the follower led %v after the deletion, want the holder's LeaseDuration to run out first", took)
+			t.Errorf("the follower led %v after the deletion, want it to wait until the deleted Lease has expired", took)
 		}
 		stubborn.cancel()
 	})
@@ -177,7 +177,7 @@ func TestElector_LeadsAgainInANewTermAfterALoss(t *testing.T) {
 		h.waitUntil(15*time.Second, leader.IsLeader)
 		second, _ := leader.Term()
 		if second.Token <= first.Token {
-			t.Errorf("token %v after %v, want it to grow", second.Token, first.Token)
+			t.Errorf("token %v after %v, want a greater token", second.Token, first.Token)
 		}
 	})
 }
@@ -193,20 +193,20 @@ func TestElector_WorkThatDoesNotStopAfterALossEndsRun(t *testing.T) {
 		r.network.Cut(hang)
 		<-r.ran
 		if at := h.elapsed(); at != 34700*time.Millisecond {
-			t.Errorf("Run returned at %v, want shortly before others may claim, at 35 s", at)
+			t.Errorf("Run returned at %v, want 34.7 s, shortly before others may claim, at 35 s", at)
 		}
 		if !errors.Is(r.err, leaderelection.ErrWorkStillRunning) || !errors.Is(r.err, leaderelection.ErrRenewalFailed) {
-			t.Errorf("Run = %v", r.err)
+			t.Errorf("Run = %v, want ErrWorkStillRunning and ErrRenewalFailed", r.err)
 		}
 		h.mu.Lock()
 		stopped := len(h.events) == 2 && h.events[1] == "stubborn stopped"
-		h.working = map[string]leaderelection.Term{} // it is the process that ends here
+		h.working = map[string]leaderelection.Term{} // in production the process exits here
 		h.mu.Unlock()
 		if !stopped {
 			t.Errorf("OnStoppedLeading was not called: %q", h.events)
 		}
 		if err := r.Run(h.Context()); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
-			t.Errorf("Run again = %v, want ErrWorkStillRunning", err)
+			t.Errorf("the second Run = %v, want ErrWorkStillRunning", err)
 		}
 		h.waitUntil(time.Second, follower.IsLeader)
 		close(unblock)
@@ -215,7 +215,7 @@ func TestElector_WorkThatDoesNotStopAfterALossEndsRun(t *testing.T) {
 		r.run()
 		time.Sleep(time.Second)
 		if r.stop() != nil {
-			t.Errorf("Run after the work has returned = %v", r.err)
+			t.Errorf("Run after the work returned = %v, want nil", r.err)
 		}
 	})
 }

@@ -19,8 +19,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// Who watches, and who leads, need not look at the Lease. A look that failed must be
-// made good all the same: readiness, the log and the pace of attempts follow it.
+// A follower with a watch, and a leader, do not need to read the Lease. A failed
+// read must be repeated nevertheless, because readiness, the log and the pace of
+// attempts depend on the last error.
 func TestElector_LastErrorIsClearedThoughNoReadIsNeeded(t *testing.T) {
 	gets := leaderelectiontest.Verbs("get")
 	for name, begin := range map[string]func(*harness) *replica{
@@ -28,7 +29,7 @@ func TestElector_LastErrorIsClearedThoughNoReadIsNeeded(t *testing.T) {
 			h.start("leader")
 			synctest.Wait()
 			r := h.newReplica("a", nil)
-			r.network.Fail(http.StatusForbidden, 0, gets, leaderelectiontest.Once()) // its rights come a moment later
+			r.network.Fail(http.StatusForbidden, 0, gets, leaderelectiontest.Once()) // it gets its rights a moment later
 			r.run()
 			synctest.Wait()
 			return r
@@ -46,11 +47,11 @@ func TestElector_LastErrorIsClearedThoughNoReadIsNeeded(t *testing.T) {
 			withHarness(t, func(h *harness) {
 				r := begin(h)
 				if r.State().LastError == "" {
-					h.Error("a request failed, and it is not told")
+					h.Error("LastError is empty after a failed request")
 				}
 				time.Sleep(10 * time.Second)
 				if lastError := r.State().LastError; lastError != "" {
-					h.Errorf("all requests succeed, and what is told is %s", lastError)
+					h.Errorf("LastError is %q though all requests succeed", lastError)
 				}
 			})
 		})
@@ -67,11 +68,11 @@ func TestReady_SucceedsAfterOneForbiddenRead(t *testing.T) {
 		r.run()
 		synctest.Wait()
 		if err := checks.Ready(nil); err == nil {
-			h.Error("it may not read the Lease, and is ready")
+			h.Error("the replica is ready, though it must not read the Lease")
 		}
 		time.Sleep(10 * time.Second)
 		if err := checks.Ready(nil); err != nil {
-			h.Errorf("it may read the Lease, and is not ready: %v", err)
+			h.Errorf("the replica is not ready, though it can read the Lease: %v", err)
 		}
 	})
 }
@@ -85,42 +86,41 @@ func TestElector_AConfirmThatTimesOutSetsNoLastError(t *testing.T) {
 		ctx, cancel := context.WithTimeout(h.Context(), 10*time.Millisecond)
 		defer cancel()
 		if _, err := a.Confirm(ctx, term); !errors.Is(err, context.DeadlineExceeded) {
-			h.Errorf("Confirm says %v", err)
+			h.Errorf("Confirm = %v, want DeadlineExceeded", err)
 		}
 		if lastError := a.State().LastError; lastError != "" {
-			h.Errorf("its lastError is %s", lastError)
+			h.Errorf("LastError is %q after a call whose own deadline passed, want none", lastError)
 		}
 	})
 }
 
-// The more patient a program is with the API server, the longer one request that
-// hung kept it from the next: for minutes.
+// With a long RenewDeadline, one request that hung delayed the next one by minutes.
 func TestElector_OneHungReadDelaysAClaimBySeconds(t *testing.T) {
-	patient := withConfig(func(c *leaderelection.Config) {
+	longLease := withConfig(func(c *leaderelection.Config) {
 		c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = leaderelection.TolerateOutage(10 * time.Minute)
 	})
 	hungGet := func(r *replica) {
 		r.network.Cut(hang, leaderelectiontest.Verbs("get"), leaderelectiontest.Once())
 	}
 	withHarness(t, func(h *harness) {
-		a := h.newReplica("a", nil, patient)
+		a := h.newReplica("a", nil, longLease)
 		hungGet(a)
 		a.run()
 		if took := h.waitUntil(time.Hour, a.IsLeader); took > 20*time.Second {
-			h.Errorf("the first leader came after %v", took)
+			h.Errorf("a led after %v, want at most 20 s", took)
 		}
-		b := h.start("b", patient)
+		b := h.start("b", longLease)
 		time.Sleep(time.Minute)
 		b.network.StallWatches()
 		hungGet(b)
 		a.stop()
 		if took := h.waitUntil(time.Hour, b.IsLeader); took > 20*time.Second {
-			h.Errorf("the next leader came after %v", took)
+			h.Errorf("b led after %v, want at most 20 s", took)
 		}
 	})
 }
 
-// Steps of a release that did not look at the clock went on for seconds after trust
+// Steps of a release that did not check the time continued for seconds after trust
 // had ended.
 func TestElector_AReleaseIsAbandonedWhenTrustEnds(t *testing.T) {
 	withHarness(t, func(h *harness) {
@@ -131,12 +131,12 @@ func TestElector_AReleaseIsAbandonedWhenTrustEnds(t *testing.T) {
 		began := time.Now()
 		a.stop()
 		if took := time.Since(began); took > left {
-			h.Errorf("Run returned after %v, and trust ended after %v", took, left)
+			h.Errorf("Run returned after %v, want at most the rest of trust: %v", took, left)
 		}
 	})
 }
 
-// Who is about to release the Lease, and does not hear the reply, may be followed.
+// A leader that has sent a release may have a successor before it receives the reply.
 func TestElector_HeldForEndsWithTheFirstRelease(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a")
@@ -149,12 +149,13 @@ func TestElector_HeldForEndsWithTheFirstRelease(t *testing.T) {
 		time.Sleep(700 * time.Millisecond)
 		h.expectLeader(b)
 		if held := a.HeldFor(); held > 0 {
-			h.Errorf("b works, and a holds the Lease for %v", held)
+			h.Errorf("a.HeldFor() = %v though b works, want 0", held)
 		}
 	})
 }
 
-// It steps down so that somebody else leads: somebody does.
+// After StepDown a candidate does not claim the Lease for a while, so that another
+// one can lead. This is not necessary if another holder was observed.
 func TestElector_StepDownOfALostTermStartsNoCooldown(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a", withWork(func(ctx context.Context) { <-ctx.Done(); time.Sleep(time.Second) }))
@@ -166,13 +167,13 @@ func TestElector_StepDownOfALostTermStartsNoCooldown(t *testing.T) {
 		time.Sleep(1500 * time.Millisecond)
 		h.editLease(func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} })
 		if took := h.waitUntil(time.Minute, a.IsLeader); took > 5*time.Second {
-			h.Errorf("it led again after %v", took)
+			h.Errorf("it led again after %v, want at most 5 s", took)
 		}
 		<-stepped
 	})
 }
 
-// A proxy may end each watch after its first event.
+// Some proxies end each watch after its first event.
 func TestElector_AWatchThatEndsAtOnceIsReopenedNoMoreOftenThanAPoll(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		h.start("leader")
@@ -192,13 +193,13 @@ func TestElector_AWatchThatEndsAtOnceIsReopenedNoMoreOftenThanAPoll(t *testing.T
 		before := h.server.Count("a", "watch")
 		time.Sleep(10 * time.Minute)
 		if n := h.server.Count("a", "watch") - before; n > 40 {
-			h.Errorf("%d watches were opened in ten minutes", n)
+			h.Errorf("%d watches were opened in ten minutes, want at most 40", n)
 		}
 	})
 }
 
-// What all annotations of an object have together is bounded: the election matters
-// more than what it notes there.
+// The API server bounds the total size of an object's annotations. The election
+// must work without its own annotations.
 func TestElector_LeadsAndReleasesWhenTheAnnotationsAreFull(t *testing.T) {
 	const limit = 256 * 1024
 	withHarness(t, func(h *harness) {
@@ -221,7 +222,7 @@ func TestElector_LeadsAndReleasesWhenTheAnnotationsAreFull(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		h.expectLeader(a)
 		if err := a.StepDown(h.Context()); err != nil || h.leaseHolder() != "" {
-			h.Errorf("StepDown = %v, and %q holds the Lease", err, h.leaseHolder())
+			h.Errorf("StepDown = %v and %q holds the Lease, want it released", err, h.leaseHolder())
 		}
 	})
 }

@@ -19,10 +19,10 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// Each test here shows a bug that was found and mended. It stays, so that the bug
-// does not come back.
+// Each test in this file reproduces a bug that was fixed.
 
-// etcd restored to a backup in which the Lease exists, after its deletion was seen.
+// etcd was restored from a backup in which the Lease exists, after a follower had
+// observed its deletion. The follower never claimed it.
 func TestElector_LeadsAfterARestoreThatBringsADeletedLeaseBack(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		gone := h.start("gone")
@@ -34,14 +34,14 @@ func TestElector_LeadsAfterARestoreThatBringsADeletedLeaseBack(t *testing.T) {
 		gone.cancel()
 		time.Sleep(5 * time.Second)
 		_ = h.server.Delete("default", "my-app-leader")
-		synctest.Wait() // the follower has seen the DELETED event
+		synctest.Wait() // the follower has observed the DELETED event
 		h.server.Restore(backup)
 		time.Sleep(10 * time.Minute)
 		h.expectLeader(follower)
 	})
 }
 
-// Run returns at once, before others may claim, though OnStoppedLeading blocks.
+// Run returned after other candidates might claim, if OnStoppedLeading blocked.
 func TestElector_RunReturnsBeforeOthersMayClaimThoughOnStoppedLeadingBlocks(t *testing.T) {
 	for _, early := range []bool{false, true} {
 		withHarness(t, func(h *harness) {
@@ -53,7 +53,7 @@ func TestElector_RunReturnsBeforeOthersMayClaimThoughOnStoppedLeadingBlocks(t *t
 						<-unblock
 					}
 				},
-				OnStoppedLeading: func() { <-unblock }, // waits for the components to stop
+				OnStoppedLeading: func() { <-unblock }, // as if it waited for components to stop
 			}, debugLogger)
 			if err != nil {
 				t.Fatal(err)
@@ -65,14 +65,14 @@ func TestElector_RunReturnsBeforeOthersMayClaimThoughOnStoppedLeadingBlocks(t *t
 			client.Network().Cut(hang)
 			err = <-ran
 			if at := h.elapsed(); at > 35*time.Second {
-				t.Errorf("early=%v: Run returned %v at %v, others may claim from 35 s; follower leads: %v", early, err, at, follower.IsLeader())
+				t.Errorf("early=%v: Run returned %v at %v, want at most 35 s, when others may claim; follower leads: %v", early, err, at, follower.IsLeader())
 			}
 			close(unblock)
 		})
 	}
 }
 
-// A foreign holder that was seen before the reply to our claim came.
+// A foreign holder was overlooked if it was observed before the reply to the claim.
 func TestElector_AForeignHolderSeenBeforeTheReplyToTheClaimEndsTheTerm(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.newReplica("late", nil)
@@ -80,20 +80,22 @@ func TestElector_AForeignHolderSeenBeforeTheReplyToTheClaimEndsTheTerm(t *testin
 		r.network.DelayReplies(1500*time.Millisecond, writes)
 		r.run()
 		time.Sleep(50 * time.Millisecond)
-		h.editLease(setHolder("stranger"))
-		r.network.Heal() // the watch is opened anew and tells of the stranger
+		h.editLease(setHolder("foreign"))
+		r.network.Heal() // a new watch delivers the foreign holder
 		time.Sleep(1300 * time.Millisecond)
-		if r.GetLeader() != "stranger" {
-			t.Fatalf("GetLeader = %q", r.GetLeader())
+		if r.GetLeader() != "foreign" {
+			t.Fatalf("GetLeader = %q, want foreign", r.GetLeader())
 		}
 		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
 		if r.IsLeader() || len(h.workingNow()) != 0 {
-			t.Errorf("at %v: IsLeader %v, %v work, GetLeader %q", h.elapsed(), r.IsLeader(), h.workingNow(), r.GetLeader())
+			t.Errorf("at %v: IsLeader = %v, %v work, GetLeader = %q; want false and none", h.elapsed(), r.IsLeader(), h.workingNow(), r.GetLeader())
 		}
 	})
 }
 
+// A second Run forgot the holder of a deleted Lease, and created the Lease while
+// that holder might still work.
 func TestElector_RunAgainRemembersTheHolderOfTheDeletedLease(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		holder := h.start("holder")
@@ -102,18 +104,19 @@ func TestElector_RunAgainRemembersTheHolderOfTheDeletedLease(t *testing.T) {
 		time.Sleep(21 * time.Second)
 		holder.network.Cut(hang)
 		_ = h.server.Delete("default", "my-app-leader")
-		time.Sleep(6 * time.Second) // a look has found nothing: that has no version
+		time.Sleep(6 * time.Second) // a read returned NotFound, which has no resourceVersion
 		_ = follower.stop()
 		follower.run()
-		time.Sleep(2 * time.Second) // the harness fails if two work
+		time.Sleep(2 * time.Second) // the harness fails the test if two replicas work
 		if follower.IsLeader() {
-			t.Errorf("it created the Lease within %v of the deletion", 6*time.Second)
+			t.Errorf("the follower created the Lease within %v of the deletion", 6*time.Second)
 		}
 	})
 }
 
-// A write that was applied, answered by 500 and Retry-After (as the API server does when etcd answers too late), and sent
-// again by client-go itself: the 409 does not say that it was not applied.
+// The API server may apply a write and return 500 with Retry-After, if etcd answers
+// too late. client-go then sends the write again and receives 409, which does not
+// mean that the write was not applied.
 func TestElector_AConflictAfterClientGosOwnRetryIsNoLoss(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		h.server.Client("a").Deny("watch")
@@ -134,19 +137,19 @@ func TestElector_AConflictAfterClientGosOwnRetryIsNoLoss(t *testing.T) {
 		first, _ := elector.Term()
 		time.Sleep(20 * time.Second)
 		if term, ok := elector.Term(); term != first {
-			t.Errorf("term %v became %v (%v)", first, term, ok)
+			t.Errorf("term %v was followed by %v (%v), want it to continue", first, term, ok)
 		}
 	})
 }
 
-// StepDown from OnStoppedLeading.
+// StepDown from OnStoppedLeading waited for itself, so that Run never returned.
 func TestElector_StepDownFromOnStoppedLeadingDoesNotWait(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var elector *leaderelection.Elector
 		ctx, cancel := context.WithCancel(h.Context())
-		give, giveUp := context.WithCancel(h.Context())
+		stepDownCtx, cancelStepDown := context.WithCancel(h.Context())
 		elector, err := leaderelection.New(config("a"), h.server.Client("a").Clientset(), leaderelection.Callbacks{
-			OnStoppedLeading: func() { _ = elector.StepDown(give) },
+			OnStoppedLeading: func() { _ = elector.StepDown(stepDownCtx) },
 		}, debugLogger)
 		if err != nil {
 			t.Fatal(err)
@@ -159,14 +162,14 @@ func TestElector_StepDownFromOnStoppedLeadingDoesNotWait(t *testing.T) {
 		cancel()
 		time.Sleep(10 * time.Minute)
 		if !follower.IsLeader() {
-			t.Errorf("ten minutes later nobody leads, and %s goes on being renewed", h.leaseHolder())
+			t.Errorf("the follower does not lead ten minutes later; %s holds the Lease", h.leaseHolder())
 		}
-		giveUp()
+		cancelStepDown()
 		<-ran
 	})
 }
 
-// The end of a term during an outage is no sign that the server answers again.
+// The end of a term during an outage was logged as the end of the outage.
 func TestElector_TheEndOfATermIsNoSignThatTheServerAnswers(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var lines lineHandler
@@ -184,14 +187,14 @@ func TestElector_TheEndOfATermIsNoSignThatTheServerAnswers(t *testing.T) {
 		cancel()
 		<-ran
 		for _, line := range lines.all() {
-			if strings.Contains(line, "reached again") {
-				t.Errorf("in an outage that never ended: %s", line)
+			if strings.Contains(line, "succeeding again") {
+				t.Errorf("logged during the outage: %s", line)
 			}
 		}
 	})
 }
 
-// More than 64 overlapping renewals.
+// More than 64 overlapping renewals ended the term.
 func TestElector_HundredsOfOverlappingRenewalsEndNoTerm(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.start("a", withConfig(func(c *leaderelection.Config) {
@@ -204,12 +207,12 @@ func TestElector_HundredsOfOverlappingRenewalsEndNoTerm(t *testing.T) {
 		r.network.DelayRequests(900*time.Second, leaderelectiontest.Verbs("get"))
 		time.Sleep(5000 * time.Second)
 		if term, _ := r.Term(); term != first {
-			t.Errorf("term %v became %v: %v; log %v", first, term, r.cause, h.events)
+			t.Errorf("term %v was followed by %v, because %v; events %v", first, term, r.cause, h.events)
 		}
 	})
 }
 
-// A shared watch that takes a moment to connect.
+// A shared watch whose connection took 500 ms was never used.
 func TestSharedWatch_ConnectsOverASlowConnection(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leaders := h.server.Client("leaders")
@@ -254,14 +257,14 @@ func TestSharedWatch_ConnectsOverASlowConnection(t *testing.T) {
 			}
 		}
 		if up < 290 {
-			t.Errorf("the watch was up for %d of 300 s; %d watches, %d gets", up, h.server.Count("followers", "watch")-before, h.server.Count("followers", "get"))
+			t.Errorf("the watch was open for %d of 300 s, want 290 s; %d watches, %d gets", up, h.server.Count("followers", "watch")-before, h.server.Count("followers", "get"))
 		}
 		cancel()
 		wg.Wait()
 	})
 }
 
-// Run again looks at once.
+// A second Run waited before its first read of the Lease.
 func TestElector_RunAgainReadsTheLeaseAtOnce(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.newReplica("a", nil)
@@ -272,12 +275,12 @@ func TestElector_RunAgainReadsTheLeaseAtOnce(t *testing.T) {
 		_ = r.stop()
 		r.run()
 		if took := h.waitUntil(time.Minute, r.IsLeader); took > 100*time.Millisecond {
-			t.Errorf("it led after %v, though the Lease is free", took)
+			t.Errorf("it led after %v, want at most 100 ms, because the Lease is released", took)
 		}
 	})
 }
 
-// Claims that could not even be sent need not be waited for.
+// Run waited for replies to claims that could not be sent.
 func TestElector_StopsSoonThoughItsClaimsCouldNotBeSent(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")
@@ -290,12 +293,13 @@ func TestElector_StopsSoonThoughItsClaimsCouldNotBeSent(t *testing.T) {
 		before := time.Now()
 		_ = r.stop()
 		if time.Since(before) > 4*time.Second {
-			t.Errorf("Run took %v to return", time.Since(before))
+			t.Errorf("Run took %v to return, want at most 4 s", time.Since(before))
 		}
 	})
 }
 
-// The reply to a release of an earlier term (a transport that is slow to notice the end of its context).
+// A late reply to the release of an earlier term changed the next term. The
+// transport here returns long after its context was cancelled.
 func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		elector := h.start("a", withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
@@ -316,29 +320,31 @@ func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		_ = elector.StepDown(h.Context())
 		h.waitUntil(time.Minute, elector.IsLeader)
-		time.Sleep(10 * time.Second) // the late reply has come
+		time.Sleep(10 * time.Second) // the late reply has arrived
 		if !elector.IsLeader() {
-			t.Error("does not lead")
+			t.Error("the elector does not lead after the late reply")
 		}
-		h.editLease(setHolder("stranger"))
+		h.editLease(setHolder("foreign"))
 		synctest.Wait()
 		if elector.IsLeader() {
-			t.Error("a foreign holder is overlooked")
+			t.Error("the elector leads, though the Lease names a foreign holder")
 		}
 	})
 }
 
+// A claim whose reply was lost was repeated forever. The candidate held the Lease
+// but never led.
 func TestElector_AClaimWhoseReplyIsLostIsConfirmedByReadingItBack(t *testing.T) {
 	noWatch := func(n *leaderelectiontest.Network) { n.Fail(403, 0, watches) }
 	for name, inject := range map[string]func(*leaderelectiontest.Network){
-		"broken, slow watch": func(n *leaderelectiontest.Network) {
+		"reset, slow watch": func(n *leaderelectiontest.Network) {
 			n.LoseReplies(refuse, writes)
 			n.DelayWatches(50 * time.Millisecond)
 		},
-		"broken, no watch":   func(n *leaderelectiontest.Network) { n.LoseReplies(refuse, writes); noWatch(n) },
-		"lost, no watch":     func(n *leaderelectiontest.Network) { n.LoseReplies(hang, writes); noWatch(n) },
-		"504 after applying": func(n *leaderelectiontest.Network) { n.FailReplies(504, writes); noWatch(n) },
-		"3 s late, no watch": func(n *leaderelectiontest.Network) { n.DelayReplies(3*time.Second, writes); noWatch(n) },
+		"reset, no watch":     func(n *leaderelectiontest.Network) { n.LoseReplies(refuse, writes); noWatch(n) },
+		"lost, no watch":      func(n *leaderelectiontest.Network) { n.LoseReplies(hang, writes); noWatch(n) },
+		"504 after applying":  func(n *leaderelectiontest.Network) { n.FailReplies(504, writes); noWatch(n) },
+		"after 3 s, no watch": func(n *leaderelectiontest.Network) { n.DelayReplies(3*time.Second, writes); noWatch(n) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			withHarness(t, func(h *harness) {
@@ -347,7 +353,7 @@ func TestElector_AClaimWhoseReplyIsLostIsConfirmedByReadingItBack(t *testing.T) 
 				r.run()
 				time.Sleep(time.Minute)
 				if !r.IsLeader() {
-					t.Errorf("%q holds the Lease and does not lead", h.leaseHolder())
+					t.Errorf("%q holds the Lease, but a does not lead", h.leaseHolder())
 				}
 				r.network.Heal()
 			})
@@ -355,8 +361,8 @@ func TestElector_AClaimWhoseReplyIsLostIsConfirmedByReadingItBack(t *testing.T) 
 	}
 }
 
-// A renewal whose connection was reset may still be applied, after the read-back
-// that did not find it.
+// A renewal whose connection was reset may be applied later than the read that
+// follows it. The elector mistook its own renewal for a foreign write.
 func TestElector_ARenewalAppliedAfterItsReadBackIsRecognizedAsItsOwn(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var puts atomic.Int32
@@ -365,7 +371,7 @@ func TestElector_ARenewalAppliedAfterItsReadBackIsRecognizedAsItsOwn(t *testing.
 				return next(r)
 			}
 			switch puts.Add(1) {
-			case 3: // arrives late
+			case 3: // applied after 100 ms
 				go func() {
 					time.Sleep(100 * time.Millisecond)
 					late := r.Clone(context.WithoutCancel(r.Context()))
@@ -375,7 +381,7 @@ func TestElector_ARenewalAppliedAfterItsReadBackIsRecognizedAsItsOwn(t *testing.
 					}
 				}()
 				return nil, syscall.ECONNRESET
-			case 4: // never arrives
+			case 4: // never applied
 				return nil, syscall.ECONNRESET
 			default:
 				return next(r)
@@ -385,12 +391,12 @@ func TestElector_ARenewalAppliedAfterItsReadBackIsRecognizedAsItsOwn(t *testing.
 		first, _ := elector.Term()
 		time.Sleep(20 * time.Second)
 		if term, _ := elector.Term(); term != first {
-			t.Errorf("term %v became %v", first, term)
+			t.Errorf("term %v was followed by %v, want it to continue", first, term)
 		}
 	})
 }
 
-// StepDown said nil though the Lease stayed held.
+// StepDown returned nil though the Lease was not released.
 func TestElector_StepDownReportsThatTheLeaseWasNotReleased(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")
@@ -400,12 +406,12 @@ func TestElector_StepDownReportsThatTheLeaseWasNotReleased(t *testing.T) {
 			t.Errorf("StepDown = %v, want ErrNotReleased", err)
 		}
 		if h.leaseHolder() != "leader" {
-			t.Errorf("the Lease names %q", h.leaseHolder())
+			t.Errorf("the Lease names %q, want leader", h.leaseHolder())
 		}
 	})
 }
 
-// A follower went on telling of a claim that had failed long ago.
+// A follower reported the error of a claim that had failed long before.
 func TestElector_AFollowersClaimErrorIsClearedWhenAnotherCandidateLeads(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.newReplica("a", nil)
@@ -416,20 +422,20 @@ func TestElector_AFollowersClaimErrorIsClearedWhenAnotherCandidateLeads(t *testi
 		h.waitUntil(time.Minute, b.IsLeader)
 		time.Sleep(5 * time.Second)
 		if lastError := stateOf(a).LastError; lastError != "" {
-			t.Errorf("a follower that need not write is in lastError: %s", lastError)
+			t.Errorf("LastError of a follower that does not write is %q, want none", lastError)
 		}
 	})
 }
 
-// now is the state of an elector.
+// stateOf returns the first state that Changes yields.
 func stateOf(r *replica) leaderelection.State {
 	for state := range r.Changes(context.Background()) {
 		return state
 	}
-	panic("bug: Changes gave nothing")
+	panic("bug: Changes yielded nothing")
 }
 
-// A state named a leader whose time had run out.
+// State named a leader whose Lease had expired.
 func TestElector_AStateNamesNoExpiredLeader(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")
@@ -439,20 +445,20 @@ func TestElector_AStateNamesNoExpiredLeader(t *testing.T) {
 		follower.network.Cut(hang)
 		time.Sleep(time.Minute)
 		if got := stateOf(follower).Leader; got != "" || got != follower.GetLeader() {
-			t.Errorf("the state names %q, GetLeader %q, want nobody", got, follower.GetLeader())
+			t.Errorf("State.Leader = %q, GetLeader = %q; want both empty", got, follower.GetLeader())
 		}
 		h.expectLeader(leader)
 	})
 }
 
-// After a failed claim the elector waited for a GET that hung, though the watch
-// had told what had come before the claim.
+// After a failed claim the elector waited for a read that hung, though the watch had
+// already delivered the write that caused the conflict.
 func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
 	withHarness(t, func(h *harness) {
-		briefly := int32(1)
+		seconds := int32(1)
 		if _, err := h.server.Put(&coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "my-app-leader"},
-			Spec:       coordinationv1.LeaseSpec{HolderIdentity: new("foreign"), LeaseDurationSeconds: &briefly},
+			Spec:       coordinationv1.LeaseSpec{HolderIdentity: new("foreign"), LeaseDurationSeconds: &seconds},
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -460,15 +466,15 @@ func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
 		r.network.DelayRequests(100*time.Millisecond, writes, leaderelectiontest.Once())
 		r.network.Cut(hang, leaderelectiontest.Verbs("get"))
 		r.run()
-		time.Sleep(1050 * time.Millisecond) // its first claim is on the way
+		time.Sleep(1050 * time.Millisecond) // its first claim is in flight
 		h.editLease(setHolder("another"))
 		if took := h.waitUntil(10*time.Second, r.IsLeader); took > 2*time.Second {
-			t.Errorf("it led %v after a holder came whose time was up after %d s", took, briefly)
+			t.Errorf("it led %v after another claim with a LeaseDuration of %d s, want at most 2 s", took, seconds)
 		}
 	})
 }
 
-// Thousands of requests overlapped where the window was hours long.
+// With a RenewDeadline of hours, thousands of requests overlapped.
 func TestElector_RequestsThatHangForHoursAreFew(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.start("a", withConfig(func(c *leaderelection.Config) {
@@ -479,13 +485,14 @@ func TestElector_RequestsThatHangForHoursAreFew(t *testing.T) {
 		r.network.Cut(hang, leaderelectiontest.When(func(leaderelectiontest.Request) bool { sent.Add(1); return true }))
 		time.Sleep(2 * time.Hour)
 		if n := sent.Load(); n > 400 {
-			t.Errorf("%d requests were sent in two hours, and none was answered", n)
+			t.Errorf("%d requests were sent in a two-hour outage, want at most 400", n)
 		}
 		h.expectLeader(r)
 	})
 }
 
-// Somebody edits the record that an earlier life left behind.
+// Manual edits of a record that an earlier process with the same identity had left
+// were mistaken for a duplicate identity.
 func TestElector_EditsOfALeftOverRecordAreNoDuplicateIdentity(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		earlier := h.start("pod-0")
@@ -493,7 +500,7 @@ func TestElector_EditsOfALeftOverRecordAreNoDuplicateIdentity(t *testing.T) {
 		earlier.network.Cut(hang)
 		earlier.cancel()
 		<-earlier.ran
-		client := h.server.Client("the next life")
+		client := h.server.Client("next process")
 		elector, err := leaderelection.New(config("pod-0"), client.Clientset(), leaderelection.Callbacks{}, debugLogger)
 		if err != nil {
 			t.Fatal(err)
@@ -507,7 +514,7 @@ func TestElector_EditsOfALeftOverRecordAreNoDuplicateIdentity(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		if !elector.IsLeader() {
-			t.Error("it does not lead")
+			t.Error("the next process does not lead")
 		}
 		cancel()
 		if err := <-ran; err != nil {
@@ -516,8 +523,9 @@ func TestElector_EditsOfALeftOverRecordAreNoDuplicateIdentity(t *testing.T) {
 	})
 }
 
-// The claim of a candidate that was stopped was applied in a history that was
-// rewound, so that it looks older than what the candidate has seen.
+// A stopped candidate's claim was applied after a restore, so that its
+// resourceVersion was older than the newest one that the candidate had observed. Run
+// then read the Lease in a busy loop.
 func TestElector_StopsWithoutABusyLoopAfterALateClaimInARewoundHistory(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		backup := h.server.Snapshot()
@@ -527,25 +535,26 @@ func TestElector_StopsWithoutABusyLoopAfterALateClaimInARewoundHistory(t *testin
 		time.Sleep(time.Second)
 		other.network.Cut(hang)
 		_ = h.server.Delete("default", "my-app-leader")
-		synctest.Wait() // the DELETED event was seen
-		blind := late.network.Cut(hang, leaderelectiontest.Verbs("get", "list", "watch"))
+		synctest.Wait() // late has observed the DELETED event
+		readFault := late.network.Cut(hang, leaderelectiontest.Verbs("get", "list", "watch"))
 		late.network.LoseReplies(hang, leaderelectiontest.Verbs("create"))
 		h.server.Restore(backup)
 		for h.server.Count("late", "create") == 0 {
 			time.Sleep(10 * time.Millisecond)
 		}
 		late.cancel()
-		time.Sleep(3 * time.Second) // nobody waits for the reply any more
-		blind.Heal()
+		time.Sleep(3 * time.Second) // the elector has stopped waiting for the reply
+		readFault.Heal()
 		before := h.server.Count("late", "get")
-		time.Sleep(time.Minute) // would never end
+		time.Sleep(time.Minute) // a busy loop would keep fake time from advancing
 		<-late.ran
 		if n := h.server.Count("late", "get") - before; n > 60 {
-			t.Errorf("%d looks at the Lease", n)
+			t.Errorf("%d reads of the Lease in a minute, want at most 60", n)
 		}
 	})
 }
 
+// Requests of a lost term remained in flight.
 func TestElector_CancelsTheRequestsOfALostTerm(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var hanging atomic.Int32
@@ -565,12 +574,12 @@ func TestElector_CancelsTheRequestsOfALostTerm(t *testing.T) {
 		h.waitUntil(time.Second, leader.IsLeader)
 		time.Sleep(5 * time.Second)
 		if hanging.Load() == 0 {
-			t.Fatal("no renewal hangs")
+			t.Fatal("no renewal is in flight")
 		}
-		h.editLease(setHolder("stranger"))
+		h.editLease(setHolder("foreign"))
 		h.waitUntil(0, func() bool { return !leader.IsLeader() })
 		if n := hanging.Load(); n != 0 {
-			t.Errorf("%d renewals of the lost term hang on", n)
+			t.Errorf("%d renewals of the lost term are in flight, want none", n)
 		}
 	})
 }

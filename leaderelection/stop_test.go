@@ -15,7 +15,7 @@ import (
 
 func TestElector_CallbacksArePairedAndOrdered(t *testing.T) {
 	withHarness(t, func(h *harness) {
-		a := h.start("a", withWork(func(context.Context) {})) // returns early: the term goes on
+		a := h.start("a", withWork(func(context.Context) {})) // returns early, which does not end the term
 		time.Sleep(20 * time.Second)
 		if !a.IsLeader() {
 			t.Fatal("the term ended because OnStartedLeading returned")
@@ -41,7 +41,7 @@ func TestElector_NeverCallsOnStoppedLeadingWithoutATerm(t *testing.T) {
 			t.Errorf("Run = %v", err)
 		}
 		if slices.Contains(h.events, "follower stopped") {
-			t.Errorf("callbacks: %q", h.events)
+			t.Errorf("callbacks: %q, want none of the follower", h.events)
 		}
 	})
 }
@@ -69,14 +69,14 @@ func TestElector_StopTimeoutEndsRunWithoutARelease(t *testing.T) {
 		r.cancel()
 		time.Sleep(39 * time.Second)
 		if h.leaseHolder() != "stubborn" || len(h.workingNow()) != 1 {
-			t.Error("the Lease was not kept while the work stopped")
+			t.Error("the Lease was released before the work stopped")
 		}
 		<-r.ran
 		if at := h.elapsed(); at != 45*time.Second {
-			t.Errorf("Run returned at %v, want after StopTimeout: 45 s", at)
+			t.Errorf("Run returned at %v, want 45 s, after StopTimeout", at)
 		}
 		if !errors.Is(r.err, leaderelection.ErrWorkStillRunning) || h.leaseHolder() != "stubborn" {
-			t.Errorf("Run = %v and the Lease names %q", r.err, h.leaseHolder())
+			t.Errorf("Run = %v and the Lease names %q, want ErrWorkStillRunning and stubborn", r.err, h.leaseHolder())
 		}
 		if !slices.Contains(h.events, "stubborn stopped") {
 			t.Error("OnStoppedLeading was not called")
@@ -97,12 +97,12 @@ func TestElector_AClaimThatSucceedsAfterCancellationIsReleasedWithoutWork(t *tes
 					if lost {
 						r.network.LoseReplies(hang, leaderelectiontest.Verbs("create"))
 					}
-					r.network.Fail(403, 0, leaderelectiontest.Verbs("watch")) // or it would know at once
+					r.network.Fail(403, 0, leaderelectiontest.Verbs("watch")) // a watch event would confirm the claim at once
 					r.network.DelayReplies(delay, leaderelectiontest.Verbs("create"))
 					r.run()
 					time.Sleep(500 * time.Millisecond)
 					if h.leaseHolder() != "late" {
-						t.Fatal("the claim was not applied yet")
+						t.Fatal("the server has not applied the claim yet")
 					}
 					if err := r.stop(); err != nil || h.leaseHolder() != "" {
 						t.Errorf("Run = %v and the Lease names %q, want it released", err, h.leaseHolder())
@@ -135,7 +135,7 @@ func TestElector_WithoutReleaseOnCancelTheLeaseIsKept(t *testing.T) {
 		r := h.start("keeper", withConfig(func(c *leaderelection.Config) { c.ReleaseOnCancel = false }))
 		time.Sleep(5 * time.Second)
 		if err := r.stop(); err != nil || h.leaseHolder() != "keeper" || r.IsLeader() {
-			t.Errorf("Run = %v, holder %q, IsLeader %v", err, h.leaseHolder(), r.IsLeader())
+			t.Errorf("Run = %v, holder %q, IsLeader %v; want nil, keeper and false", err, h.leaseHolder(), r.IsLeader())
 		}
 	})
 }
@@ -147,7 +147,7 @@ func TestElector_StepDownHandsOverAndFollows(t *testing.T) {
 		follower := h.start("follower")
 		time.Sleep(5 * time.Second)
 		if err := follower.StepDown(h.Context()); !errors.Is(err, leaderelection.ErrNotLeading) {
-			t.Errorf("StepDown of a follower = %v", err)
+			t.Errorf("StepDown of a follower = %v, want ErrNotLeading", err)
 		}
 		if err := leader.StepDown(h.Context()); err != nil {
 			t.Errorf("StepDown = %v", err)
@@ -155,7 +155,7 @@ func TestElector_StepDownHandsOverAndFollows(t *testing.T) {
 		h.expectLeader(follower)
 		h.wantCause(leader, leaderelection.ErrSteppedDown)
 		follower.stop()
-		h.waitUntil(3*time.Second, leader.IsLeader) // it has seen another leader: it campaigns again
+		h.waitUntil(3*time.Second, leader.IsLeader) // it observed another leader, so that its cooldown has ended
 	})
 }
 
@@ -167,7 +167,7 @@ func TestElector_StepDownAloneLeadsAgainAfterOneLeaseDuration(t *testing.T) {
 			t.Error(err)
 		}
 		if took := h.waitUntil(time.Minute, r.IsLeader); took < 15*time.Second || took > 16*time.Second {
-			t.Errorf("it led again after %v, want one LeaseDuration", took)
+			t.Errorf("it led again after %v, want one LeaseDuration: 15 s", took)
 		}
 	})
 }
@@ -195,7 +195,7 @@ func TestElector_TheContextOfStepDownBoundsOnlyTheWait(t *testing.T) {
 		ctx, cancel := context.WithTimeout(h.Context(), time.Second)
 		defer cancel()
 		if err := r.StepDown(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("StepDown = %v, want the end of its context", err)
+			t.Errorf("StepDown = %v, want DeadlineExceeded", err)
 		}
 		time.Sleep(30 * time.Second)
 		h.expectLeader(nil)
@@ -205,7 +205,7 @@ func TestElector_TheContextOfStepDownBoundsOnlyTheWait(t *testing.T) {
 	})
 }
 
-// A slowContext takes a moment to tell what it carries.
+// A slowContext returns its values after a delay.
 type slowContext struct{ context.Context }
 
 func (c slowContext) Value(key any) any {
@@ -213,8 +213,8 @@ func (c slowContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// Now and then it took the stop that it had asked for itself for one that was under
-// way before, and did not wait.
+// StepDown sometimes mistook the stop that it had requested for an earlier one, and
+// returned before the release.
 func TestElector_StepDownWaitsForAReleaseThatStartsAtOnce(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.start("a", withWork(func(context.Context) {}))
@@ -240,13 +240,13 @@ func TestElector_RunTwiceIsRefused(t *testing.T) {
 	})
 }
 
-// The Lease is held until it is released, whatever the work was told.
+// HeldFor counts until the release, even after the work's context was cancelled.
 func TestElector_HeldForIsPositiveWhileTheWorkStops(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		finish := make(chan struct{})
 		a := h.newReplica("a", nil, withWork(func(context.Context) { <-finish }))
 		if held := a.HeldFor(); held != 0 {
-			t.Errorf("HeldFor is %v before the first term", held)
+			t.Errorf("HeldFor = %v before the first term, want 0", held)
 		}
 		a.run()
 		h.waitUntil(time.Second, a.IsLeader)
@@ -254,13 +254,13 @@ func TestElector_HeldForIsPositiveWhileTheWorkStops(t *testing.T) {
 		for range 60 {
 			time.Sleep(time.Second)
 			if held := a.HeldFor(); held <= 0 || held > 12*time.Second || a.ValidFor() != 0 {
-				t.Fatalf("the work stops: HeldFor is %v, ValidFor %v", held, a.ValidFor())
+				t.Fatalf("HeldFor = %v and ValidFor = %v while the work stops, want (0, 12 s] and 0", held, a.ValidFor())
 			}
 		}
 		a.network.Cut(refuse)
 		time.Sleep(12 * time.Second)
 		if held := a.HeldFor(); held != 0 {
-			t.Errorf("it could not be renewed: HeldFor is %v", held)
+			t.Errorf("HeldFor = %v after 12 s without a renewal, want 0", held)
 		}
 		a.network.Heal()
 		close(finish)

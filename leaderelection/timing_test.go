@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// durations are what the answers of Config.Timing are checked for.
+// durations are the configurations for which the values of Config.Timing are checked.
 var durations = map[string]func() (lease, deadline, retry time.Duration){
 	"default":      func() (_, _, _ time.Duration) { return },
 	"outage 20s":   func() (_, _, _ time.Duration) { return leaderelection.TolerateOutage(20 * time.Second) },
@@ -26,7 +26,7 @@ var durations = map[string]func() (lease, deadline, retry time.Duration){
 	"many retries": func() (_, _, _ time.Duration) { return 10 * time.Second, 8 * time.Second, 250 * time.Millisecond },
 }
 
-// eachTiming runs f once for each of durations.
+// eachTiming runs f for each of durations.
 func eachTiming(t *testing.T, f func(h *harness, timed setting, c leaderelection.Config)) {
 	for name, pick := range durations {
 		t.Run(name, func(t *testing.T) {
@@ -37,14 +37,14 @@ func eachTiming(t *testing.T, f func(h *harness, timed setting, c leaderelection
 				c = *own
 			})
 			withHarness(t, func(h *harness) {
-				h.newReplica("nobody", nil, timed) // fills c in
+				h.newReplica("nobody", nil, timed) // sets c
 				f(h, timed, withDefaults(c))
 			})
 		})
 	}
 }
 
-// filled is c as an Elector sees it.
+// withDefaults returns c with the defaults that an Elector uses.
 func withDefaults(c leaderelection.Config) leaderelection.Config {
 	e, err := leaderelection.New(&c, fake.NewClientset(), leaderelection.Callbacks{}, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -53,8 +53,8 @@ func withDefaults(c leaderelection.Config) leaderelection.Config {
 	return e.Config()
 }
 
-// afterRenewal waits until just after r's next renewal was answered, and then for
-// some parts of a hundred of the RetryPeriod.
+// afterRenewal waits for the reply to the next renewal, and then for a percentage of
+// RetryPeriod.
 func (r *replica) afterRenewal(percent int) {
 	for contact := r.LastContact(); !r.LastContact().After(contact); {
 		time.Sleep(epsilon / 10)
@@ -62,7 +62,7 @@ func (r *replica) afterRenewal(percent int) {
 	time.Sleep(r.Config().RetryPeriod * time.Duration(percent) / 100)
 }
 
-// epsilon is what requests and the steps of these tests take.
+// epsilon is the tolerance for requests and for the steps of these tests.
 const epsilon = 10 * time.Millisecond
 
 func TestTiming_ATermSurvivesTheStatedOutage(t *testing.T) {
@@ -79,7 +79,7 @@ func TestTiming_ATermSurvivesTheStatedOutage(t *testing.T) {
 				a.network.Heal()
 				time.Sleep(c.LeaseDuration)
 				if now, leads := a.Term(); !leads || now != term {
-					t.Errorf("an outage (%s) of %v that began after %d%% of RetryPeriod ended the term", name, timing.Outage, percent)
+					t.Errorf("an outage (%s) of %v that started after %d%% of RetryPeriod ended the term", name, timing.Outage, percent)
 					h.waitUntil(time.Minute, a.IsLeader)
 				}
 			}
@@ -93,8 +93,8 @@ func TestTiming_ATermSurvivesTheStatedOutage(t *testing.T) {
 	})
 }
 
-// What Timing says is not merely safe: a little more than Outage ends a term that
-// has just missed a renewal.
+// Timing.Outage is tight: an outage that is slightly longer, and starts just before
+// a renewal, ends the term.
 func TestTiming_ALongerOutageMayEndTheTerm(t *testing.T) {
 	eachTiming(t, func(h *harness, timed setting, c leaderelection.Config) {
 		a := h.start("a", timed)
@@ -108,18 +108,19 @@ func TestTiming_ALongerOutageMayEndTheTerm(t *testing.T) {
 	})
 }
 
-// leaderless is how long it took from an event until who led, at most limit.
+// wantLeaderWithin waits until one of the candidates leads. It fails the test if
+// this takes longer than limit.
 func (h *harness) wantLeaderWithin(what string, limit time.Duration, candidates ...*replica) {
 	h.Helper()
 	leads := func(r *replica) bool { return r.IsLeader() }
 	for began := h.elapsed(); !slices.ContainsFunc(candidates, leads); time.Sleep(epsilon / 2) {
 		if took := h.elapsed() - began; took > limit+epsilon {
-			h.Fatalf("after %s nobody led for %v, want at most %v", what, took, limit)
+			h.Fatalf("after %s there was no leader for %v, want at most %v", what, took, limit)
 		}
 	}
 }
 
-// polls makes a replica's client unable to watch.
+// forbidWatch denies a replica's client the verb watch, so that it polls.
 func forbidWatch(r *replica) { r.harness.server.Client(r.config.Identity).Deny("watch") }
 
 func TestTiming_AHandoverTakesNoLongerThanStated(t *testing.T) {
@@ -134,35 +135,35 @@ func TestTiming_AHandoverTakesNoLongerThanStated(t *testing.T) {
 				a := start("a")
 				h.waitUntil(time.Second, a.IsLeader)
 				b, d := start("b"), start("d")
-				time.Sleep(c.LeaseDuration) // one of them has become the heir
+				time.Sleep(c.LeaseDuration) // one of the followers is nominated
 				_ = a.stop()
 				h.wantLeaderWithin("a release", timing.Release+more, b, d)
 
-				leader, heir := b, d
+				leader, successor := b, d
 				if d.IsLeader() {
-					leader, heir = d, b
+					leader, successor = d, b
 				}
 				e := start("e")
 				time.Sleep(c.LeaseDuration)
-				heir.network.Cut(refuse) // it claims nothing
+				successor.network.Cut(refuse) // it cannot claim the Lease
 				_ = leader.stop()
-				h.wantLeaderWithin("a release with an heir that is gone", timing.Release+more, e)
-				heir.network.Heal()
+				h.wantLeaderWithin("a release with a successor that is cut off", timing.Release+more, e)
+				successor.network.Heal()
 
 				time.Sleep(c.LeaseDuration)
 				e.afterRenewal(20)
 				e.network.Cut(hang)
 				h.waitUntil(c.Window(), func() bool { return e.State().EndCause != nil })
-				told := h.elapsed()
-				h.wantLeaderWithin("a partition", timing.Partition+more, heir)
-				if margin := h.elapsed() - told; margin < timing.Stop {
-					t.Errorf("the work had %v to stop, want %v", margin, timing.Stop)
+				ended := h.elapsed()
+				h.wantLeaderWithin("a partition", timing.Partition+more, successor)
+				if margin := h.elapsed() - ended; margin < timing.Stop {
+					t.Errorf("the work had %v to stop, want at least %v", margin, timing.Stop)
 				}
 				e.network.Heal()
 
 				time.Sleep(c.LeaseDuration)
-				heir.afterRenewal(0)
-				heir.network.Cut(hang) // to the others it is as if it had died
+				successor.afterRenewal(0)
+				successor.network.Cut(hang) // to the others this is a crash
 				h.wantLeaderWithin("a crash", timing.Crash+more, e)
 			})
 		})
@@ -202,7 +203,7 @@ func TestTiming_ExtremeDurationsGiveValidConfigurations(t *testing.T) {
 		withDefaults(c)
 	}
 	if timing := (leaderelection.Config{}).Timing(); timing != (leaderelection.Timing{}) {
-		t.Errorf("an election that is not enabled has times: %v", timing)
+		t.Errorf("Timing of a disabled election = %v, want zero", timing)
 	}
 }
 
@@ -222,7 +223,7 @@ func TestTiming_IsLoggedOnceAtStart(t *testing.T) {
 		}
 		text := strings.Join(lines.all(), "\n")
 		if n := strings.Count(text, "follows.outage=8s"); n != 1 {
-			t.Errorf("the timing was logged %d times:\n%s", n, text)
+			t.Errorf("the timing was logged %d times, want once:\n%s", n, text)
 		}
 	})
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A record is what a Trace was told.
+// A traceRecord keeps the calls of a Trace.
 type traceRecord struct {
 	mu       sync.Mutex
 	elector  *leaderelection.Elector
@@ -41,11 +41,11 @@ func (r *traceRecord) trace() leaderelection.Trace {
 			r.locked(func() { r.lines = append(r.lines, "leader "+identity) })
 		},
 		TermStarted: func(b leaderelection.TermStarted) {
-			r.elector.IsLeader() // it may ask anything
+			r.elector.IsLeader() // a Trace may call any method
 			_ = r.elector.State()
-			r.locked(func() { r.lines, r.started = append(r.lines, "began"), append(r.started, b) })
+			r.locked(func() { r.lines, r.started = append(r.lines, "started"), append(r.started, b) })
 		},
-		TermStopping: func(leaderelection.TermStopping) { r.locked(func() { r.lines = append(r.lines, "ending") }) },
+		TermStopping: func(leaderelection.TermStopping) { r.locked(func() { r.lines = append(r.lines, "stopping") }) },
 		TermEnded: func(end leaderelection.TermEnded) {
 			r.locked(func() { r.lines, r.ended = append(r.lines, "ended"), append(r.ended, end) })
 		},
@@ -60,7 +60,7 @@ func TestTrace_ReportsATermInOrder(t *testing.T) {
 			time.Sleep(time.Second)
 		}))
 		if r.elector != a.Elector {
-			t.Fatalf("Made was called with %p, want %p", r.elector, a.Elector)
+			t.Fatalf("Created was called with %p, want %p", r.elector, a.Elector)
 		}
 		a.run()
 		time.Sleep(5 * time.Second)
@@ -68,17 +68,17 @@ func TestTrace_ReportsATermInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if want := []string{"leader a", "began", "ending", "ended", "leader "}; !sameSet(r.lines, want) || !ordered(r.lines, "began", "ending", "ended") {
-			t.Errorf("told %q, want %q", r.lines, want)
+		if want := []string{"leader a", "started", "stopping", "ended", "leader "}; !sameSet(r.lines, want) || !ordered(r.lines, "started", "stopping", "ended") {
+			t.Errorf("calls of the trace: %q, want %q", r.lines, want)
 		}
 		if b := r.started[0]; b.Previous != "none" || b.SincePrevious != 0 || b.Term.Identity != "a" {
-			t.Errorf("Began = %+v, want the first term of all", b)
+			t.Errorf("TermStarted = %+v, want no previous term", b)
 		}
 		if end := r.ended[0]; !errors.Is(end.Cause, leaderelection.ErrCancelled) || end.StopTook != time.Second || end.Overran || !end.Released {
-			t.Errorf("Ended = %+v, want released after a second", end)
+			t.Errorf("TermEnded = %+v, want a release after one second", end)
 		}
 		if r.requests["claim:"] != 1 || r.requests["renew:"] < 2 || r.requests["release:"]+r.requests["release:canceled"] != 1 || r.requests["read:"] == 0 {
-			t.Errorf("requests = %v", r.requests)
+			t.Errorf("requests = %v, want one claim, renewals, one release and reads", r.requests)
 		}
 	})
 }
@@ -90,7 +90,7 @@ func sameSet(a, b []string) bool {
 	return slices.Equal(a, b)
 }
 
-// ordered reports whether the words stand in lines in that order.
+// ordered reports whether lines contains words in that order.
 func ordered(lines []string, words ...string) bool {
 	for _, line := range lines {
 		if len(words) > 0 && line == words[0] {
@@ -111,7 +111,7 @@ func TestTrace_ReportsHowThePreviousTermEnded(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if b := r.started[0]; b.Previous != "released" || b.SincePrevious > 500*time.Millisecond {
-			t.Errorf("Began = %+v, want at once after a release", b)
+			t.Errorf("TermStarted = %+v, want at most 500 ms after a release", b)
 		}
 	})
 	withHarness(t, func(h *harness) {
@@ -124,7 +124,7 @@ func TestTrace_ReportsHowThePreviousTermEnded(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		if b := r.started[0]; b.Previous != "expired" || b.SincePrevious < 15*time.Second || b.SincePrevious > 16*time.Second {
-			t.Errorf("Began = %+v, want one LeaseDuration after the last renewal", b)
+			t.Errorf("TermStarted = %+v, want one LeaseDuration after the last renewal", b)
 		}
 		if b := r.requests["nominate:"]; b != 1 {
 			t.Errorf("requests = %v, want one nomination", r.requests)
@@ -134,9 +134,9 @@ func TestTrace_ReportsHowThePreviousTermEnded(t *testing.T) {
 
 func TestTrace_ABlockedTraceDelaysNoTerm(t *testing.T) {
 	withHarness(t, func(h *harness) {
-		never := make(chan struct{})
+		unblock := make(chan struct{})
 		a := h.newReplica("a", []leaderelection.Option{leaderelection.WithTrace(leaderelection.Trace{
-			Request: func(leaderelection.Request) { <-never },
+			Request: func(leaderelection.Request) { <-unblock },
 		})})
 		a.run()
 		h.waitUntil(time.Second, a.IsLeader)
@@ -145,9 +145,9 @@ func TestTrace_ABlockedTraceDelaysNoTerm(t *testing.T) {
 			t.Fatal(err)
 		}
 		if took := h.elapsed() - began; took > 100*time.Millisecond {
-			t.Errorf("Run took %v to return", took)
+			t.Errorf("Run took %v to return, want at most 100 ms", took)
 		}
-		close(never)
+		close(unblock)
 		synctest.Wait()
 	})
 }
@@ -156,17 +156,17 @@ func TestElector_LastContactIsTheTimeOfTheLastReply(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.newReplica("a", nil)
 		if at := a.LastContact(); !at.IsZero() {
-			t.Errorf("LastContact = %v before Run", at)
+			t.Errorf("LastContact = %v before Run, want zero", at)
 		}
 		a.run()
 		time.Sleep(10 * time.Second)
 		if age := time.Since(a.LastContact()); age > 2*time.Second {
-			t.Errorf("LastContact is %v ago, want less than a RetryPeriod", age)
+			t.Errorf("LastContact is %v ago, want at most RetryPeriod: 2 s", age)
 		}
 		a.network.Cut(refuse)
 		time.Sleep(8 * time.Second)
 		if age := time.Since(a.LastContact()); age < 8*time.Second {
-			t.Errorf("LastContact is %v ago, though nothing was answered for 8s", age)
+			t.Errorf("LastContact is %v ago, want at least 8 s, the time without a reply", age)
 		}
 	})
 }
@@ -179,7 +179,7 @@ func TestElector_IsStuckNeitherWhileItWaitsNorInAnOutage(t *testing.T) {
 				time.Sleep(time.Second)
 				for _, r := range []*replica{a, b} {
 					if err := r.Stuck(); err != nil {
-						t.Fatalf("%s %s: %v", r.config.Identity, when, err)
+						t.Fatalf("Stuck of %s %s = %v, want nil", r.config.Identity, when, err)
 					}
 				}
 			}
@@ -195,7 +195,7 @@ func TestElector_IsStuckNeitherWhileItWaitsNorInAnOutage(t *testing.T) {
 	})
 }
 
-// With so short a Lease one attempt takes longer than trust lasts.
+// With the shortest LeaseDuration, one attempt takes longer than trust lasts.
 func TestElector_IsNotStuckInAnOutageWithTheShortestLease(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a", withConfig(func(c *leaderelection.Config) {
@@ -206,7 +206,7 @@ func TestElector_IsNotStuckInAnOutageWithTheShortestLease(t *testing.T) {
 		for range 3000 {
 			time.Sleep(20 * time.Millisecond)
 			if err := a.Stuck(); err != nil {
-				t.Fatal(err)
+				t.Fatalf("Stuck = %v, want nil", err)
 			}
 		}
 	})
@@ -218,24 +218,24 @@ func TestElector_IsStuckWhenWorkOutlivesItsTerm(t *testing.T) {
 		a := h.start("a", withConfig(func(c *leaderelection.Config) { c.StopTimeout = time.Second }), withWork(func(context.Context) { <-end }))
 		h.waitUntil(time.Second, a.IsLeader)
 		if err := a.stop(); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
-			t.Fatalf("Run = %v", err)
+			t.Fatalf("Run = %v, want ErrWorkStillRunning", err)
 		}
 		if err := a.Stuck(); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
-			t.Errorf("Stuck = %v while the work goes on", err)
+			t.Errorf("Stuck = %v while the work runs, want ErrWorkStillRunning", err)
 		}
 		close(end)
 		synctest.Wait()
 		if err := a.Stuck(); err != nil {
-			t.Errorf("Stuck = %v after the work has returned", err)
+			t.Errorf("Stuck = %v after the work returned, want nil", err)
 		}
 	})
 }
 
-// A deafTransport never answers once it is deaf, and does not listen to contexts,
-// as a plugin for credentials may not.
+// A hangingTransport hangs on demand, and ignores the request's context, as a
+// credential plugin may.
 type hangingTransport struct {
 	http.RoundTripper
-	unblock chan struct{} // closed when it hears again
+	unblock chan struct{} // closed when requests may continue
 	hangs   atomic.Bool
 }
 
@@ -263,18 +263,18 @@ func TestElector_IsStuckWhenAClientIgnoresItsContexts(t *testing.T) {
 		cancel()
 		time.Sleep(15 * time.Second)
 		if err := elector.Stuck(); err != nil {
-			t.Errorf("Stuck = %v, want patience", err)
+			t.Errorf("Stuck = %v after 15 s, want nil", err)
 		}
 		time.Sleep(15 * time.Second)
 		if err := elector.Stuck(); err == nil {
-			t.Error("Stuck = nil, though Run does not return")
+			t.Error("Stuck = nil after 30 s, want an error, because Run does not return")
 		}
 		close(transport.unblock)
 		if err := <-ran; err != nil {
 			t.Errorf("Run = %v", err)
 		}
 		if err := elector.Stuck(); err != nil {
-			t.Errorf("Stuck = %v after Run", err)
+			t.Errorf("Stuck = %v after Run, want nil", err)
 		}
 	})
 }

@@ -19,8 +19,8 @@ var (
 	watches = leaderelectiontest.Verbs("watch")
 )
 
-// polling is what client-go's followers take at most from one look to the next,
-// and a little for the requests.
+// pollingTime is the longest time between two reads of a client-go follower, plus a
+// tolerance for the requests.
 const pollingTime = 4500 * time.Millisecond
 
 func TestElector_ABrokenWatchDelaysAClaimNoLongerThanPolling(t *testing.T) {
@@ -45,7 +45,7 @@ func TestElector_ABrokenWatchDelaysAClaimNoLongerThanPolling(t *testing.T) {
 				leader.stop()
 				took := h.waitUntil(time.Minute, follower.IsLeader)
 				if took > pollingTime {
-					t.Errorf("the follower led after %v, want no more than polling takes", took)
+					t.Errorf("the follower led after %v, want at most the time of a poll: %v", took, pollingTime)
 				}
 			})
 		})
@@ -63,7 +63,7 @@ func TestElector_PollsWithoutTheRightToWatchAndWatchesWhenItComes(t *testing.T) 
 		gets := h.server.Count("follower", "get")
 		time.Sleep(10 * time.Minute)
 		if n := h.server.Count("follower", "get") - gets; n < 600/5 || n > 600/2 {
-			t.Errorf("the follower looked %d times in ten minutes, want once in 2 to 4.4 s", n)
+			t.Errorf("the follower read the Lease %d times in ten minutes, want once in 2 s to 4.4 s", n)
 		}
 		watching := func() bool {
 			for state := range follower.Changes(h.Context()) {
@@ -72,7 +72,7 @@ func TestElector_PollsWithoutTheRightToWatchAndWatchesWhenItComes(t *testing.T) 
 			return false
 		}
 		if watching() {
-			t.Error("the state says that it watches")
+			t.Error("State.Watching is true without the right to watch")
 		}
 		follower.network.Heal()
 		h.waitUntil(time.Minute, watching)
@@ -90,18 +90,19 @@ func TestElector_AStalledWatchIsReplaced(t *testing.T) {
 		follower.network.StallWatches(stall)
 		time.Sleep(20 * time.Second)
 		if n := h.server.Count("follower", "watch"); n == before {
-			t.Error("no new watch was opened")
+			t.Error("the follower did not open a new watch")
 		}
 	})
 }
 
 func TestElector_TwoProcessesWithOneIdentityAreDetected(t *testing.T) {
 	withHarness(t, func(h *harness) {
-		incumbent := h.start("twin")
+		incumbent := h.start("duplicate")
 		synctest.Wait()
-		// Another process with the same identity: the harness would take both for one.
+		// The other process is not a replica of the harness, which identifies replicas
+		// by identity.
 		client := h.server.Client("other process")
-		elector, err := leaderelection.New(config("twin"), client.Clientset(), leaderelection.Callbacks{}, debugLogger)
+		elector, err := leaderelection.New(config("duplicate"), client.Clientset(), leaderelection.Callbacks{}, debugLogger)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +110,7 @@ func TestElector_TwoProcessesWithOneIdentityAreDetected(t *testing.T) {
 			t.Errorf("Run = %v, want ErrIdentityInUse", err)
 		}
 		if at := h.elapsed(); at > 15*time.Second {
-			t.Errorf("it took %v to find out", at)
+			t.Errorf("Run returned at %v, want at most one LeaseDuration: 15 s", at)
 		}
 		h.expectLeader(incumbent)
 	})
@@ -128,7 +129,7 @@ func TestElector_ARecordOfAnEarlierProcessIsClaimedAfterOneLeaseDuration(t *test
 		}
 		r := h.start(holder)
 		if took := h.waitUntil(time.Minute, r.IsLeader); took != 15*time.Second {
-			t.Errorf("it led after %v, want one LeaseDuration: the earlier process may still work", took)
+			t.Errorf("it led after %v, want one LeaseDuration, because the earlier process may still work", took)
 		}
 	})
 }
@@ -165,7 +166,7 @@ func TestSharedWatch_ServesManyElectorsWithOneWatch(t *testing.T) {
 		if n := h.server.Count("process", "watch"); n != 1 {
 			t.Errorf("%d watches were opened, want one", n)
 		}
-		holder := "stranger"
+		holder := "foreign"
 		err := h.server.Edit("default", "lease-7", func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = &holder })
 		if err != nil {
 			t.Fatal(err)
@@ -173,7 +174,7 @@ func TestSharedWatch_ServesManyElectorsWithOneWatch(t *testing.T) {
 		synctest.Wait()
 		for i, r := range replicas {
 			if r.IsLeader() != (i != 7) {
-				t.Errorf("elector %d: IsLeader = %v", i, r.IsLeader())
+				t.Errorf("elector %d: IsLeader = %v, want true for all except 7", i, r.IsLeader())
 			}
 		}
 	})
