@@ -162,21 +162,13 @@ func TestElector_TheWorksContextCarriesTermLoggerAndCause(t *testing.T) {
 func TestElector_LogsEachChangeOnce(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var lines lineHandler
-		client := h.server.Client("a")
-		elector, err := leaderelection.New(config("a"), client.Clientset(), leaderelection.Callbacks{}, lines.logger())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(h.Context())
-		ran := make(chan error)
-		go func() { ran <- elector.Run(ctx) }()
-		h.waitUntil(time.Second, elector.IsLeader)
-		client.Network().Fail(503, 0, writes)
+		a := h.start("a", withLog(&lines))
+		h.waitUntil(time.Second, a.IsLeader)
+		a.network.Fail(503, 0, writes)
 		time.Sleep(8 * time.Second)
-		client.Network().Heal()
+		a.network.Heal()
 		time.Sleep(time.Minute)
-		cancel()
-		<-ran
+		_ = a.stop()
 		counts := map[string]int{}
 		for _, message := range []string{"Campaigning for lease", "New leader observed", "Became leader", "Lease requests failing", "Lease requests succeeding again", "Released lease"} {
 			for _, line := range lines.all() {
@@ -195,20 +187,20 @@ func TestElector_ChangesYieldsTheStateFirstAndThenEachChange(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a")
 		h.waitUntil(time.Second, a.IsLeader)
-		seen := make(chan leaderelection.State)
+		states := make(chan leaderelection.State)
 		ctx, cancel := context.WithCancel(h.Context())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			for state := range a.Changes(ctx) {
-				seen <- state
+				states <- state
 			}
 		}()
-		if state := <-seen; !state.Leading || state.Leader != "a" || state.Term.Token == 0 {
+		if state := <-states; !state.Leading || state.Leader != "a" || state.Term.Token == 0 {
 			t.Errorf("the first state of a late subscriber is %+v, want the present one", state)
 		}
 		h.editLease(setHolder("b"))
-		for state := range seen {
+		for state := range states {
 			if !state.Leading && state.Leader == "b" {
 				if state.EndCause == nil {
 					t.Error("EndCause is nil after the term ended")
@@ -219,7 +211,7 @@ func TestElector_ChangesYieldsTheStateFirstAndThenEachChange(t *testing.T) {
 		cancel()
 		for range 3 {
 			select {
-			case <-seen:
+			case <-states:
 			case <-done:
 			}
 		}
@@ -264,7 +256,7 @@ func TestElector_CallsTheMiddlewareAroundTheCallbacks(t *testing.T) {
 
 func TestElector_RunsBackgroundTasksDuringEachRun(t *testing.T) {
 	withHarness(t, func(h *harness) {
-		companion := leaderelection.WithBackgroundTask(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
+		task := leaderelection.WithBackgroundTask(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
 			logger.Info("Background task started")
 			time.Sleep(time.Millisecond)
 			h.record("task started " + e.Config().Identity)
@@ -273,7 +265,7 @@ func TestElector_RunsBackgroundTasksDuringEachRun(t *testing.T) {
 			h.record("task returned " + e.Config().Identity)
 		})
 		var log lineHandler
-		a := h.newReplica("a", []leaderelection.Option{companion, leaderelection.WithBackgroundTask(nil)}, func(r *replica) { r.logger = log.logger() })
+		a := h.newReplica("a", []leaderelection.Option{task, leaderelection.WithBackgroundTask(nil)}, withLog(&log))
 		for range 2 {
 			a.run()
 			h.waitUntil(time.Second, a.IsLeader)
@@ -301,11 +293,11 @@ func TestElector_CancelsABackgroundTaskWhenRunEndsByItself(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		unblock := make(chan struct{})
 		defer close(unblock)
-		companion := leaderelection.WithBackgroundTask(func(ctx context.Context, _ *leaderelection.Elector, _ *slog.Logger) { <-ctx.Done() })
-		a := h.newReplica("a", []leaderelection.Option{companion}, withWork(func(context.Context) { <-unblock }))
+		task := leaderelection.WithBackgroundTask(func(ctx context.Context, _ *leaderelection.Elector, _ *slog.Logger) { <-ctx.Done() })
+		a := h.newReplica("a", []leaderelection.Option{task}, withWork(func(context.Context) { <-unblock }))
 		a.run()
 		h.waitUntil(time.Second, a.IsLeader)
-		h.editLease(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("somebody") })
+		h.editLease(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("other") })
 		<-a.ran
 		if !errors.Is(a.err, leaderelection.ErrWorkStillRunning) {
 			t.Errorf("Run = %v, want ErrWorkStillRunning", a.err)

@@ -119,11 +119,8 @@ func TestElector_TheFollowerWithTheHighestPriorityIsSuccessor(t *testing.T) {
 			followers[name] = r
 		}
 		time.Sleep(10 * time.Second)
-		for state := range leader.Changes(h.Context()) {
-			if state.Successor != "follower-1" {
-				t.Errorf("the successor is %q, want the follower with the highest priority", state.Successor)
-			}
-			break
+		if got := leader.State().Successor; got != "follower-1" {
+			t.Errorf("the successor is %q, want the follower with the highest priority", got)
 		}
 		before := len(h.server.History())
 		leader.stop()
@@ -155,7 +152,7 @@ func TestElector_AMissingSuccessorDelaysAHandoverByHalfASecond(t *testing.T) {
 				successor.run()
 				h.start("other")
 				time.Sleep(9 * time.Second)
-				if got := stateOf(leader).Successor; got != "successor" {
+				if got := leader.State().Successor; got != "successor" {
 					t.Fatalf("State.Successor = %q, want %q", got, "successor")
 				}
 				inject(h, successor)
@@ -238,11 +235,11 @@ func TestElector_OnlyARecentlyJoinedFollowerReplacesANewSuccessorAtOnce(t *testi
 					withAnnotation(fmt.Sprintf("%d 0 0 other", l.Spec.AcquireTime.UnixMicro()))(l)
 				})
 				time.Sleep(leaderelection.DefaultRetryPeriod * 9 / 10)
-				if got := stateOf(leader).Successor; got != tc.want {
+				if got := leader.State().Successor; got != tc.want {
 					t.Errorf("the successor before the next renewal is %q, want %q", got, tc.want)
 				}
 				time.Sleep(leaderelection.DefaultRetryPeriod)
-				if got := stateOf(leader).Successor; got != "follower" {
+				if got := leader.State().Successor; got != "follower" {
 					t.Errorf("the successor after the next renewal is %q, want the follower, which ranks higher", got)
 				}
 			})
@@ -267,7 +264,7 @@ func TestElector_BecomesSuccessorDespiteConflictsWithRenewals(t *testing.T) {
 					follower.network.Fail(http.StatusForbidden, 0, leaderelectiontest.Verbs("watch"))
 				}
 				follower.run()
-				h.waitUntil(2*leaderelection.DefaultRetryPeriod, func() bool { return stateOf(leader).Successor == "follower" })
+				h.waitUntil(2*leaderelection.DefaultRetryPeriod, func() bool { return leader.State().Successor == "follower" })
 				if n := h.server.Count("follower", "update"); n > 3 {
 					t.Errorf("the nomination took %d writes, want at most 3", n)
 				}
@@ -285,15 +282,15 @@ func TestElector_ANewReplicaReplacesAnOldSuccessor(t *testing.T) {
 			synctest.Wait()
 			h.start("old")
 			time.Sleep(5 * time.Second)
-			if got := stateOf(leader).Successor; got != "old" {
+			if got := leader.State().Successor; got != "old" {
 				t.Fatalf("the successor is %q, want the only follower", got)
 			}
 			r := h.newReplica("new", nil)
 			time.Sleep(warmup)
 			r.run()
-			h.waitUntil(2*leaderelection.DefaultRetryPeriod, func() bool { return stateOf(leader).Successor == "new" })
+			h.waitUntil(2*leaderelection.DefaultRetryPeriod, func() bool { return leader.State().Successor == "new" })
 			time.Sleep(time.Minute)
-			if got := stateOf(leader).Successor; got != "new" {
+			if got := leader.State().Successor; got != "new" {
 				t.Errorf("the successor is %q a minute later, want the new replica", got)
 			}
 		})

@@ -99,7 +99,12 @@ type setting func(*replica)
 
 func withRoundTrip(f roundTrip) setting { return func(r *replica) { r.roundTrip = f } }
 
+func withLog(lines *lineHandler) setting {
+	return func(r *replica) { r.logger = lines.logger() }
+}
+
 func withWork(f func(context.Context)) setting { return func(r *replica) { r.work = f } }
+
 func withConfig(f func(*leaderelection.Config)) setting {
 	return func(r *replica) { f(&r.config) }
 }

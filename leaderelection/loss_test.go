@@ -3,6 +3,8 @@ package leaderelection_test
 import (
 	"context"
 	"errors"
+	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,20 +150,20 @@ func TestElector_AMetadataEditEndsNoTerm(t *testing.T) {
 
 func TestElector_ADeletedLeaseIsNotClaimedEarly(t *testing.T) {
 	withHarness(t, func(h *harness) {
-		stubborn := h.start("stubborn", withWork(func(ctx context.Context) {
+		slow := h.start("slow", withWork(func(ctx context.Context) {
 			<-ctx.Done()
 			time.Sleep(2900 * time.Millisecond) // less than Margin
 		}))
 		synctest.Wait()
 		follower := h.start("follower")
 		time.Sleep(21 * time.Second)
-		stubborn.network.Cut(hang) // it does not observe the deletion and works until 32 s
+		slow.network.Cut(hang) // it does not observe the deletion and works until 32 s
 		_ = h.server.Delete("default", "my-app-leader")
 		took := h.waitUntil(time.Minute, follower.IsLeader)
 		if took < 14*time.Second {
 			t.Errorf("the follower led %v after the deletion, want it to wait until the deleted Lease has expired", took)
 		}
-		stubborn.cancel()
+		slow.cancel()
 	})
 }
 
@@ -185,7 +187,7 @@ func TestElector_LeadsAgainInANewTermAfterALoss(t *testing.T) {
 func TestElector_WorkThatDoesNotStopAfterALossEndsRun(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		unblock := make(chan struct{})
-		r := h.newReplica("stubborn", nil, withWork(func(context.Context) { <-unblock }))
+		r := h.newReplica("slow", nil, withWork(func(context.Context) { <-unblock }))
 		r.run()
 		synctest.Wait()
 		follower := h.start("follower")
@@ -199,7 +201,7 @@ func TestElector_WorkThatDoesNotStopAfterALossEndsRun(t *testing.T) {
 			t.Errorf("Run = %v, want ErrWorkStillRunning and ErrRenewalFailed", r.err)
 		}
 		h.mu.Lock()
-		stopped := len(h.events) == 2 && h.events[1] == "stubborn stopped"
+		stopped := len(h.events) == 2 && h.events[1] == "slow stopped"
 		h.working = map[string]leaderelection.Term{} // in production the process exits here
 		h.mu.Unlock()
 		if !stopped {
@@ -230,5 +232,34 @@ func TestElector_ReportsARewoundHistoryAndLeadsAgain(t *testing.T) {
 		h.waitUntil(5*time.Second, func() bool { return !leader.IsLeader() })
 		h.wantCause(leader, leaderelection.ErrHistoryRewound)
 		h.waitUntil(time.Minute, leader.IsLeader)
+	})
+}
+
+func TestElector_CancelsTheRequestsOfALostTerm(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var hanging atomic.Int32
+		slow := withWork(func(ctx context.Context) {
+			<-ctx.Done()
+			time.Sleep(time.Second)
+		})
+		leader := h.start("a", slow, withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
+			if r.Method != http.MethodPut {
+				return next(r)
+			}
+			hanging.Add(1)
+			defer hanging.Add(-1)
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}))
+		h.waitUntil(time.Second, leader.IsLeader)
+		time.Sleep(5 * time.Second)
+		if hanging.Load() == 0 {
+			t.Fatal("no renewal is in flight")
+		}
+		h.editLease(setHolder("foreign"))
+		h.waitUntil(0, func() bool { return !leader.IsLeader() })
+		if n := hanging.Load(); n != 0 {
+			t.Errorf("%d renewals of the lost term are in flight, want none", n)
+		}
 	})
 }

@@ -3,6 +3,7 @@ package leaderelection_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -46,8 +47,8 @@ func TestElector_RunReturnsBeforeOthersMayClaimThoughOnStoppedLeadingBlocks(t *t
 	for _, early := range []bool{false, true} {
 		withHarness(t, func(h *harness) {
 			unblock := make(chan struct{})
-			client := h.server.Client("stubborn")
-			elector, err := leaderelection.New(config("stubborn"), client.Clientset(), leaderelection.Callbacks{
+			client := h.server.Client("slow")
+			elector, err := leaderelection.New(config("slow"), client.Clientset(), leaderelection.Callbacks{
 				OnStartedLeading: func(context.Context) {
 					if !early {
 						<-unblock
@@ -173,19 +174,11 @@ func TestElector_StepDownFromOnStoppedLeadingDoesNotWait(t *testing.T) {
 func TestElector_TheEndOfATermIsNoSignThatTheServerAnswers(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var lines lineHandler
-		client := h.server.Client("a")
-		elector, err := leaderelection.New(config("a"), client.Clientset(), leaderelection.Callbacks{}, lines.logger())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(h.Context())
-		ran := make(chan error, 1)
-		go func() { ran <- elector.Run(ctx) }()
-		h.waitUntil(time.Second, elector.IsLeader)
-		client.Network().Cut(hang)
+		a := h.start("a", withLog(&lines))
+		h.waitUntil(time.Second, a.IsLeader)
+		a.network.Cut(hang)
 		time.Sleep(5 * time.Minute)
-		cancel()
-		<-ran
+		_ = a.stop()
 		for _, line := range lines.all() {
 			if strings.Contains(line, "succeeding again") {
 				t.Errorf("logged during the outage: %s", line)
@@ -194,7 +187,8 @@ func TestElector_TheEndOfATermIsNoSignThatTheServerAnswers(t *testing.T) {
 	})
 }
 
-// More than 64 overlapping renewals ended the term.
+// The elector recognized only its last 64 renewals. More overlapping ones ended the
+// term.
 func TestElector_HundredsOfOverlappingRenewalsEndNoTerm(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.start("a", withConfig(func(c *leaderelection.Config) {
@@ -212,59 +206,57 @@ func TestElector_HundredsOfOverlappingRenewalsEndNoTerm(t *testing.T) {
 	})
 }
 
-// A shared watch whose connection took 500 ms was never used.
+// Each follower restarted a shared watch that was still connecting, so that a slow
+// connection was never established.
 func TestSharedWatch_ConnectsOverASlowConnection(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leaders := h.server.Client("leaders")
 		followers := h.server.Client("followers")
-		shared := leaderelection.NewSharedWatch(followers.Clientset(), "default")
-		sharedL := leaderelection.NewSharedWatch(leaders.Clientset(), "default")
+		leadersWatch := leaderelection.NewSharedWatch(leaders.Clientset(), "default")
+		followersWatch := leaderelection.NewSharedWatch(followers.Clientset(), "default")
 		ctx, cancel := context.WithCancel(h.Context())
-		var wg sync.WaitGroup
-		run := func(client *leaderelectiontest.Client, id, name string, sh *leaderelection.SharedWatch) *leaderelection.Elector {
-			c := config(id)
-			c.LeaseName = name
-			e, err := leaderelection.New(c, client.Clientset(), leaderelection.Callbacks{}, debugLogger, leaderelection.WithSharedWatch(sh))
+		var running sync.WaitGroup
+		run := func(client *leaderelectiontest.Client, identity string, number int, shared *leaderelection.SharedWatch) *leaderelection.Elector {
+			c := config(identity)
+			c.LeaseName = fmt.Sprint("lease-", number)
+			elector, err := leaderelection.New(c, client.Clientset(), leaderelection.Callbacks{}, debugLogger, leaderelection.WithSharedWatch(shared))
 			if err != nil {
 				t.Fatal(err)
 			}
-			wg.Go(func() { _ = e.Run(ctx) })
-			return e
+			running.Go(func() { _ = elector.Run(ctx) })
+			return elector
 		}
-		const n = 8
-		var es []*leaderelection.Elector
-		for i := range n {
-			run(leaders, "l", "lease-"+string(rune('a'+i%26))+string(rune('a'+i/26)), sharedL)
+		const leases = 8
+		for i := range leases {
+			run(leaders, "leader", i, leadersWatch)
 		}
 		time.Sleep(time.Second)
 		outage := followers.Network().Fail(503, 0, watches)
 		followers.Network().DelayReplies(500*time.Millisecond, watches)
-		for i := range n {
-			es = append(es, run(followers, "f", "lease-"+string(rune('a'+i%26))+string(rune('a'+i/26)), shared))
+		follower := run(followers, "follower", 0, followersWatch)
+		for i := 1; i < leases; i++ {
+			run(followers, "follower", i, followersWatch)
 		}
 		time.Sleep(time.Minute)
 		outage.Heal()
 		time.Sleep(30 * time.Second)
 		before := h.server.Count("followers", "watch")
-		up := 0
+		seconds := 0
 		for range 300 {
 			time.Sleep(time.Second)
-			for st := range es[0].Changes(h.Context()) {
-				if st.Watching {
-					up++
-				}
-				break
+			if follower.State().Watching {
+				seconds++
 			}
 		}
-		if up < 290 {
-			t.Errorf("the watch was open for %d of 300 s, want 290 s; %d watches, %d gets", up, h.server.Count("followers", "watch")-before, h.server.Count("followers", "get"))
+		if seconds < 290 {
+			t.Errorf("the watch was open for %d of 300 s, want 290 s; %d watches, %d gets", seconds, h.server.Count("followers", "watch")-before, h.server.Count("followers", "get"))
 		}
 		cancel()
-		wg.Wait()
+		running.Wait()
 	})
 }
 
-// A second Run waited before its first read of the Lease.
+// A second Run waited for the next poll before it read the Lease.
 func TestElector_RunAgainReadsTheLeaseAtOnce(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.newReplica("a", nil)
@@ -417,22 +409,14 @@ func TestElector_AFollowersClaimErrorIsClearedWhenAnotherCandidateLeads(t *testi
 		a := h.newReplica("a", nil)
 		a.network.Fail(503, 0, leaderelectiontest.Verbs("create", "update"))
 		a.run()
-		h.waitUntil(time.Minute, func() bool { return stateOf(a).LastError != "" })
+		h.waitUntil(time.Minute, func() bool { return a.State().LastError != "" })
 		b := h.start("b")
 		h.waitUntil(time.Minute, b.IsLeader)
 		time.Sleep(5 * time.Second)
-		if lastError := stateOf(a).LastError; lastError != "" {
+		if lastError := a.State().LastError; lastError != "" {
 			t.Errorf("LastError of a follower that does not write is %q, want none", lastError)
 		}
 	})
-}
-
-// stateOf returns the first state that Changes yields.
-func stateOf(r *replica) leaderelection.State {
-	for state := range r.Changes(context.Background()) {
-		return state
-	}
-	panic("bug: Changes yielded nothing")
 }
 
 // State named a leader whose Lease had expired.
@@ -444,7 +428,7 @@ func TestElector_AStateNamesNoExpiredLeader(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		follower.network.Cut(hang)
 		time.Sleep(time.Minute)
-		if got := stateOf(follower).Leader; got != "" || got != follower.GetLeader() {
+		if got := follower.State().Leader; got != "" || got != follower.GetLeader() {
 			t.Errorf("State.Leader = %q, GetLeader = %q; want both empty", got, follower.GetLeader())
 		}
 		h.expectLeader(leader)
@@ -550,36 +534,6 @@ func TestElector_StopsWithoutABusyLoopAfterALateClaimInARewoundHistory(t *testin
 		<-late.ran
 		if n := h.server.Count("late", "get") - before; n > 60 {
 			t.Errorf("%d reads of the Lease in a minute, want at most 60", n)
-		}
-	})
-}
-
-// Requests of a lost term remained in flight.
-func TestElector_CancelsTheRequestsOfALostTerm(t *testing.T) {
-	withHarness(t, func(h *harness) {
-		var hanging atomic.Int32
-		slow := withWork(func(ctx context.Context) {
-			<-ctx.Done()
-			time.Sleep(time.Second)
-		})
-		leader := h.start("a", slow, withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
-			if r.Method != http.MethodPut {
-				return next(r)
-			}
-			hanging.Add(1)
-			defer hanging.Add(-1)
-			<-r.Context().Done()
-			return nil, r.Context().Err()
-		}))
-		h.waitUntil(time.Second, leader.IsLeader)
-		time.Sleep(5 * time.Second)
-		if hanging.Load() == 0 {
-			t.Fatal("no renewal is in flight")
-		}
-		h.editLease(setHolder("foreign"))
-		h.waitUntil(0, func() bool { return !leader.IsLeader() })
-		if n := hanging.Load(); n != 0 {
-			t.Errorf("%d renewals of the lost term are in flight, want none", n)
 		}
 	})
 }

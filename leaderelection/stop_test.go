@@ -63,22 +63,22 @@ func TestElector_StopTimeoutEndsRunWithoutARelease(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		unblock := make(chan struct{})
 		defer close(unblock)
-		r := h.start("stubborn", withWork(func(context.Context) { <-unblock }),
+		r := h.start("slow", withWork(func(context.Context) { <-unblock }),
 			withConfig(func(c *leaderelection.Config) { c.StopTimeout = 40 * time.Second }))
 		time.Sleep(5 * time.Second)
 		r.cancel()
 		time.Sleep(39 * time.Second)
-		if h.leaseHolder() != "stubborn" || len(h.workingNow()) != 1 {
+		if h.leaseHolder() != "slow" || len(h.workingNow()) != 1 {
 			t.Error("the Lease was released before the work stopped")
 		}
 		<-r.ran
 		if at := h.elapsed(); at != 45*time.Second {
 			t.Errorf("Run returned at %v, want 45 s, after StopTimeout", at)
 		}
-		if !errors.Is(r.err, leaderelection.ErrWorkStillRunning) || h.leaseHolder() != "stubborn" {
-			t.Errorf("Run = %v and the Lease names %q, want ErrWorkStillRunning and stubborn", r.err, h.leaseHolder())
+		if !errors.Is(r.err, leaderelection.ErrWorkStillRunning) || h.leaseHolder() != "slow" {
+			t.Errorf("Run = %v and the Lease names %q, want ErrWorkStillRunning and slow", r.err, h.leaseHolder())
 		}
-		if !slices.Contains(h.events, "stubborn stopped") {
+		if !slices.Contains(h.events, "slow stopped") {
 			t.Error("OnStoppedLeading was not called")
 		}
 	})

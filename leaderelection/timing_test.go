@@ -1,13 +1,11 @@
 package leaderelection_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"k8s.io/client-go/kubernetes/fake"
@@ -208,17 +206,11 @@ func TestTiming_ExtremeDurationsGiveValidConfigurations(t *testing.T) {
 }
 
 func TestTiming_IsLoggedOnceAtStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server := leaderelectiontest.NewServer()
-		defer server.Close()
+	withHarness(t, func(h *harness) {
 		var lines lineHandler
-		elector, err := leaderelection.New(config("a"), server.Client("a").Clientset(), leaderelection.Callbacks{}, lines.logger())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if err := elector.Run(ctx); err != nil {
+		a := h.start("a", withLog(&lines))
+		time.Sleep(time.Minute)
+		if err := a.stop(); err != nil {
 			t.Fatal(err)
 		}
 		text := strings.Join(lines.all(), "\n")

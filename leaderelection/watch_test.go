@@ -65,12 +65,7 @@ func TestElector_PollsWithoutTheRightToWatchAndWatchesWhenItComes(t *testing.T) 
 		if n := h.server.Count("follower", "get") - gets; n < 600/5 || n > 600/2 {
 			t.Errorf("the follower read the Lease %d times in ten minutes, want once in 2 s to 4.4 s", n)
 		}
-		watching := func() bool {
-			for state := range follower.Changes(h.Context()) {
-				return state.Watching
-			}
-			return false
-		}
+		watching := func() bool { return follower.State().Watching }
 		if watching() {
 			t.Error("State.Watching is true without the right to watch")
 		}
