@@ -132,10 +132,10 @@ func TestElector_ARefusedReleaseIsTriedAgain(t *testing.T) {
 
 func TestElector_WithoutReleaseOnCancelTheLeaseIsKept(t *testing.T) {
 	withHarness(t, func(h *harness) {
-		r := h.start("keeper", withConfig(func(c *leaderelection.Config) { c.ReleaseOnCancel = false }))
+		r := h.start("leader", withConfig(func(c *leaderelection.Config) { c.ReleaseOnCancel = false }))
 		time.Sleep(5 * time.Second)
-		if err := r.stop(); err != nil || h.leaseHolder() != "keeper" || r.IsLeader() {
-			t.Errorf("Run = %v, holder %q, IsLeader %v; want nil, keeper and false", err, h.leaseHolder(), r.IsLeader())
+		if err := r.stop(); err != nil || h.leaseHolder() != "leader" || r.IsLeader() {
+			t.Errorf("Run = %v, holder %q, IsLeader %v; want nil, leader and false", err, h.leaseHolder(), r.IsLeader())
 		}
 	})
 }
