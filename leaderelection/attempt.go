@@ -2,6 +2,7 @@ package leaderelection
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -291,9 +292,9 @@ func (a *attempt) readBack(ctx context.Context, h *heldLease) error {
 
 // wait waits for d. It returns errNotHeld if the Lease is lost first.
 func wait(ctx context.Context, h *heldLease, d time.Duration) error {
-	if err := clock.Sleep(ctx, h.lost, d); err == clock.ErrInterrupted {
+	err := clock.Sleep(ctx, h.lost, d)
+	if errors.Is(err, clock.ErrInterrupted) {
 		return errNotHeld
-	} else {
-		return err
 	}
+	return err
 }
