@@ -110,8 +110,7 @@ func TestExitCodes(t *testing.T) {
 	apiServer(t, heldLease("ns-one", "led", "pod-1"), heldLease("ns-one", "free", ""))
 	for args, want := range map[string]int{
 		"explain led --wait 0": 0, "explain free": 1, "explain absent": 1, "explain forbidden": 2, "explain": 2, "unknown": 2,
-		"explain led": 2, // its LeaseDuration has passed below
-		"":            0, "--help": 0, "rights led --service-account a": 0, "fence led --service-account a": 2,
+		"": 0, "--help": 0, "rights led --service-account a": 0, "fence led --service-account a": 2,
 	} {
 		if code, out, errOut := call(t, args); code != want {
 			t.Errorf("%q: exit code %d, want %d\n%s%s", args, code, want, out, errOut)
