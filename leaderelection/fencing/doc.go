@@ -12,18 +12,18 @@
 //
 // Say in a [Fence] which Lease is meant, under which service account the replicas
 // run, and what only the leader writes. [Policy] makes the policy of it; somebody
-// with the rights of an administrator applies it, once. The same as YAML:
+// with the rights of an administrator applies it, once. The kubectl plugin
+// leaderelection/kubectl-lease prints the same as YAML:
 //
-//	go run github.com/haproxy-template-ic/incumbent/hack/fence@latest \
-//		-lease my-namespace/my-app-leader -service-account my-app \
-//		-resources configmaps,deployments.apps | kubectl apply -f -
+//	kubectl lease fence -n my-namespace my-app-leader --service-account my-app \
+//		--resources configmaps,deployments.apps | kubectl apply -f -
 //
-// The Lease must exist by then; with -with-lease it is printed, too. The same command
+// The Lease must exist by then; with --with-lease it is printed, too. The same command
 // without that, and with kubectl delete, takes the Fence away and leaves the Lease
 // alone, whose deletion would end the leader's term.
 //
 // Before the first Fence [ByPod] of a cluster, apply the [Keeper], once, and leave it
-// there (the same command with -keeper): without it a Fence that is taken away and
+// there (kubectl lease fence --anchor prints it): without it a Fence that is taken away and
 // put back may be asked with the holders of the day on which it was taken away.
 //
 // While the Lease exists nobody but that service account is fenced off, and of its

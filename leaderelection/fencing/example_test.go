@@ -17,7 +17,7 @@ import (
 )
 
 // A Fence around what an operator writes. Its objects are created once, by somebody
-// who may; the command hack/fence prints them for kubectl apply.
+// who may; kubectl lease fence prints them for kubectl apply.
 func ExamplePolicy() {
 	policy, binding, err := fencing.Policy(fencing.Fence{
 		LeaseNamespace: "my-namespace",

@@ -40,7 +40,7 @@ With --watch it also reports that contact is lost, and does not report a leader 
 expired because of that.
 
 Exit codes: 0 means that the holder leads, 1 that nobody leads, 2 that this is not known,
-or an error. With --watch, 0 means that it was interrupted, whoever leads.`,
+or an error. With --watch, 0 means that it was interrupted, with or without a leader.`,
 		Example: `  kubectl lease explain -n kube-system kube-scheduler
   kubectl lease explain -n my-namespace -w my-app-leader
   kubectl lease explain -n my-namespace my-app-leader --service-account my-app --events -o json`,

@@ -14,30 +14,30 @@ import (
 )
 
 // leaseKinds are kubectl's names of the resource. They may precede the Lease's name:
-// lease/name. A namespace with the name lease must be given with -n.
+// lease/name. A namespace with the name lease must be named with -n.
 var leaseKinds = regexp.MustCompile(`^leases?(\.(v1\.)?coordination\.k8s\.io)?$`)
 
 // lease returns the namespace and the name of the Lease in an argument: NAME,
 // NAMESPACE/NAME or lease/NAME.
 func (p *plugin) lease(arg string) (namespace, name string, err error) {
-	given := p.overrides.Context.Namespace
-	namespace = given
+	flag := p.overrides.Context.Namespace
+	namespace = flag
 	before, after, found := strings.Cut(arg, "/")
 	switch {
 	case !found:
 		name = arg
 	case leaseKinds.MatchString(before):
 		name = after
-	case given != "" && given != before:
-		return "", "", fmt.Errorf("--namespace (%q) and the Lease (%q) name two namespaces: leave one of them out", given, arg)
+	case flag != "" && flag != before:
+		return "", "", fmt.Errorf("--namespace (%q) and the Lease (%q) name two namespaces: leave one of them out", flag, arg)
 	default:
 		namespace, name = before, after
 		if err := checkName("the namespace of the Lease", arg, before, validation.NameIsDNSLabel); err != nil {
 			return "", "", err
 		}
 	}
-	if given != "" {
-		if err := checkName("--namespace", given, given, validation.NameIsDNSLabel); err != nil {
+	if flag != "" {
+		if err := checkName("--namespace", flag, flag, validation.NameIsDNSLabel); err != nil {
 			return "", "", err
 		}
 	}
@@ -71,7 +71,7 @@ func checkName(what, text, part string, check validation.ValidateNameFunc) error
 }
 
 // serviceAccount returns the parts of --service-account: name or namespace/name. The
-// namespace is "" if it is not given.
+// namespace is "" if the text has none.
 func serviceAccount(text string) (namespace, name string, err error) {
 	namespace, name, found := strings.Cut(text, "/")
 	if !found {

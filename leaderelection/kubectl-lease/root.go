@@ -97,7 +97,7 @@ func (p *plugin) configError(err error) error {
 	case p.rules.ExplicitPath != "":
 		return fmt.Errorf("--kubeconfig (%q): %w", p.rules.ExplicitPath, err)
 	default:
-		return fmt.Errorf("kubeconfig of KUBECONFIG or the home directory: %w", err)
+		return fmt.Errorf("default kubeconfig (KUBECONFIG or ~/.kube/config): %w", err)
 	}
 }
 

@@ -23,7 +23,7 @@
 // Silence proves nothing: the leader may renew the Lease while its renewals do not
 // arrive here. A Lease has expired only if it was read after its time had run out and
 // was unchanged. [Observed] must therefore also be told that nothing has changed.
-// After [SilenceTimeout] without contact a Report is not Certain, and says so.
+// After [SilenceTimeout] without contact a Report is not Certain, and its text states that.
 //
 // A Lease proves no more than what it contains: everybody with the right to update the
 // Lease can also write its annotations.

@@ -25,11 +25,11 @@ func Explain(o Observed, now time.Time) Report {
 		return r
 	}
 	r.Lease = o.lease.Namespace + "/" + o.lease.Name
-	r.ResourceVersion, r.LeaseTransitions = o.lease.ResourceVersion, transitionsOf(o.lease)
+	r.ResourceVersion, r.LeaseTransitions = o.lease.ResourceVersion, leasestate.Transitions(o.lease)
 	r.Writer = writerOf(o.lease)
 	r.Successor = successorOf(o.lease)
 	r.Terms = termsOf(o.lease)
-	if holderOf(o.lease) == "" {
+	if leasestate.Holder(o.lease) == "" {
 		r.setFree(o)
 	} else {
 		r.setHeld(o)

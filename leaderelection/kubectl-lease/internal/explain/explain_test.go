@@ -135,7 +135,7 @@ func TestExplain_NotesAFormerHolderThatMayBeAtWork(t *testing.T) {
 		{"it was deleted and created by b between two observations", true, 4, append(a, observation{recreated, 4})},
 		{"b has released it again", true, 4, append(a, observation{b, 3}, observation{cleared, 4})},
 		{"a has released it", false, 4, append(a, observation{cleared, 3}, observation{b, 4})},
-		{"a has released it, as the Lease says", false, 4, append(a, observation{recorded, 4})},
+		{"a has released it, as the Lease records", false, 4, append(a, observation{recorded, 4})},
 		{"a has expired since", false, 17, append(a, observation{b, 3}, observation{b, 17})},
 		{"a had expired", false, 18, append(a, observation{b, 18})},
 		{"a had expired by its own clock", false, 102, []observation{{lease("a", 0, 2), 100}, {lease("b", 101, 101), 101}}},

@@ -243,7 +243,7 @@ func TestCheckRights_NamesTheConsequence(t *testing.T) {
 		clientset *fake.Clientset
 		want      string
 	}{
-		{fake.NewClientset(), "it cannot lead until somebody else has made the Lease"},
+		{fake.NewClientset(), "it cannot lead until somebody else has created the Lease"},
 		{fake.NewClientset(lease("a", 0, 0)), "it matters only if the Lease is deleted; then the program cannot lead until somebody else has created it"},
 	} {
 		tc.clientset.PrependReactor("create", "subjectaccessreviews", func(clienttesting.Action) (bool, runtime.Object, error) {

@@ -14,11 +14,11 @@ import (
 const maxSkew = time.Second
 
 func (r *Report) setHeld(o Observed) {
-	duration, published := durationOf(o.lease)
-	if !published {
+	duration := durationOf(o.lease)
+	if leasestate.Duration(o.lease, 0) == 0 {
 		r.note("its LeaseDuration is missing: each candidate uses its own, assumed to be %v here", duration)
 	}
-	r.Holder, r.Acquired = holderOf(o.lease), timeOf(o.lease.Spec.AcquireTime)
+	r.Holder, r.Acquired = leasestate.Holder(o.lease), timeOf(o.lease.Spec.AcquireTime)
 	r.noteClocks(o)
 	age, known := o.age()
 	r.Certain = o.changed || o.contact.Sub(o.since) >= duration
@@ -62,7 +62,7 @@ func (r *Report) setExpired(duration, age time.Duration) {
 
 // noteFormerHolder notes a former holder that may be at work beside the present one.
 func (r *Report) noteFormerHolder(o Observed) {
-	if f := o.former; f.identity != "" && f.identity != holderOf(o.lease) && f.until.After(r.Time) {
+	if f := o.former; f.identity != "" && f.identity != leasestate.Holder(o.lease) && f.until.After(r.Time) {
 		r.note("%s was not observed to release the Lease and may be at work until %s", identity(f.identity), clock(f.until))
 	}
 }

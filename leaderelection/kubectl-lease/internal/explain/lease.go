@@ -12,26 +12,16 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// This file holds every rule about what one Lease object, or a pair of them, means.
+// This file holds the rules about what one Lease object, or a pair of them, means that
+// package lease does not have, because an elector does not need them.
 
 // defaultDuration stands for a LeaseDuration that is missing. Candidates use their own
 // then, and this is the usual one.
 const defaultDuration = 15 * time.Second
 
-// holderOf returns the holder's identity, "" if there is no Lease or no holder.
-func holderOf(lease *coordinationv1.Lease) string {
-	if lease == nil || lease.Spec.HolderIdentity == nil {
-		return ""
-	}
-	return *lease.Spec.HolderIdentity
-}
-
-// durationOf returns the LeaseDuration that the holder published, and whether it did.
-func durationOf(lease *coordinationv1.Lease) (time.Duration, bool) {
-	if s := lease.Spec.LeaseDurationSeconds; s != nil && *s > 0 {
-		return time.Duration(*s) * time.Second, true
-	}
-	return defaultDuration, false
+// durationOf returns the LeaseDuration that the holder published, or defaultDuration.
+func durationOf(lease *coordinationv1.Lease) time.Duration {
+	return leasestate.Duration(lease, defaultDuration)
 }
 
 // overdueAfter returns the age of a renewal at which the next one is overdue.
@@ -42,17 +32,9 @@ func neverHeld(lease *coordinationv1.Lease) bool {
 	return lease.Spec.AcquireTime == nil && lease.Spec.RenewTime == nil
 }
 
-// unchanged reports whether b is the same object as a, with the same spec.
-func unchanged(a, b *coordinationv1.Lease) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.UID == b.UID && apiequality.Semantic.DeepEqual(a.Spec, b.Spec)
-}
-
 // sameTerm reports whether a and b are held by the same holder in the same term.
 func sameTerm(a, b *coordinationv1.Lease) bool {
-	return a != nil && b != nil && a.UID == b.UID && holderOf(a) != "" && holderOf(a) == holderOf(b) &&
+	return a != nil && b != nil && a.UID == b.UID && leasestate.Holder(a) != "" && leasestate.Holder(a) == leasestate.Holder(b) &&
 		apiequality.Semantic.DeepEqual(a.Spec.AcquireTime, b.Spec.AcquireTime)
 }
 
@@ -62,7 +44,7 @@ func wasReleased(held, next *coordinationv1.Lease) bool {
 	if next == nil || next.UID != held.UID {
 		return false
 	}
-	if holderOf(next) == "" {
+	if leasestate.Holder(next) == "" {
 		return true
 	}
 	return slices.ContainsFunc(leasestate.History(next), func(t leasestate.Term) bool {
@@ -100,13 +82,6 @@ func writerOf(lease *coordinationv1.Lease) Writer {
 		}
 	}
 	return w
-}
-
-func transitionsOf(lease *coordinationv1.Lease) int32 {
-	if n := lease.Spec.LeaseTransitions; n != nil {
-		return *n
-	}
-	return 0
 }
 
 // timeOf returns a time that can be encoded as JSON, or nil.

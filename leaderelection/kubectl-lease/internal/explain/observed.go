@@ -4,6 +4,8 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+
+	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
 // SilenceTimeout is the time without contact after which contact counts as lost. A
@@ -43,7 +45,7 @@ func (o Observed) With(lease *coordinationv1.Lease, at time.Time) Observed {
 // WithRead is With for the answer to a read. An unchanged Lease was unchanged when the
 // read was sent, but may have changed before the answer arrived.
 func (o Observed) WithRead(lease *coordinationv1.Lease, sent, answered time.Time) Observed {
-	if o.started && unchanged(o.lease, lease) {
+	if o.started && leasestate.SameRecord(o.lease, lease) {
 		o.lease = lease // its metadata may be new
 		if sent.After(o.contact) {
 			o.contact = sent
@@ -60,13 +62,13 @@ func (o Observed) WithRead(lease *coordinationv1.Lease, sent, answered time.Time
 		if o.changed {
 			next.interval = max(o.interval, o.unrenewed(answered))
 		}
-	case holderOf(o.lease) != "":
+	case leasestate.Holder(o.lease) != "":
 		if lease == nil || lease.UID != o.lease.UID {
-			duration, _ := durationOf(o.lease)
+			duration := durationOf(o.lease)
 			next.protected = o.since.Add(duration)
 		}
 		if until := o.expires(); until.After(answered) && !wasReleased(o.lease, lease) {
-			next.former = formerHolder{identity: holderOf(o.lease), until: until}
+			next.former = formerHolder{identity: leasestate.Holder(o.lease), until: until}
 		}
 	}
 	return next
@@ -84,7 +86,7 @@ func (o Observed) ContactLost(now time.Time) bool {
 
 // expires returns when the holder's LeaseDuration ends if it does not renew again.
 func (o Observed) expires() time.Time {
-	duration, _ := durationOf(o.lease)
+	duration := durationOf(o.lease)
 	age, _ := o.age()
 	return o.contact.Add(duration - age)
 }
@@ -120,10 +122,10 @@ func (o Observed) unrenewed(now time.Time) time.Duration {
 // enough to keep contact, and when its state changes without an event.
 func (o Observed) readAt() time.Time {
 	due := o.contact.Add(SilenceTimeout / 2)
-	if holderOf(o.lease) == "" {
+	if leasestate.Holder(o.lease) == "" {
 		return due
 	}
-	duration, _ := durationOf(o.lease)
+	duration := durationOf(o.lease)
 	for _, age := range []time.Duration{overdueAfter(duration), duration} {
 		if at := o.since.Add(age); at.After(o.contact) && at.Before(due) {
 			due = at
