@@ -92,9 +92,10 @@ func TestFindFences_ReportsAMissingAnchor(t *testing.T) {
 	cars.Spec.ParamKind = &admissionv1.ParamKind{APIVersion: "cars.example.com/v1", Kind: "Lease"}
 	put(cars, car)
 	want("another kind of that name", true)
-	put(fencing.Keeper())
+	anchor, anchorBinding := fencing.Keeper()
+	put(anchor, anchorBinding)
 	want("the anchor policy exists", false)
-	if err := admission.ValidatingAdmissionPolicyBindings().Delete(t.Context(), "incumbent-lease-keeper", metav1.DeleteOptions{}); err != nil {
+	if err := admission.ValidatingAdmissionPolicyBindings().Delete(t.Context(), anchorBinding.Name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	want("the anchor policy has no binding", true)
