@@ -3,6 +3,8 @@ package manager
 import (
 	"errors"
 	"slices"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/guard"
 )
 
 var (
@@ -13,9 +15,9 @@ var (
 	// process must exit.
 	ErrLeadershipLost = errors.New("manager: leadership was lost")
 
-	// ErrWriteRefused is returned for a write that a write guard did not let
-	// through. The error also wraps the reason.
-	ErrWriteRefused = errors.New("manager: the write was refused: no live term of leadership stands behind it")
+	// ErrWriteRefused is guard.ErrWriteRefused. It is returned for a write that does
+	// not belong to the current term. The error also wraps the reason.
+	ErrWriteRefused = guard.ErrWriteRefused
 )
 
 var (

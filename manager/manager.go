@@ -10,7 +10,6 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -223,20 +222,6 @@ func gatePace() (lease, renew, retry *time.Duration) {
 // GetLogger returns the logger that the Manager was given, not the one that the
 // inner one logs with.
 func (m *electedManager) GetLogger() logr.Logger { return m.logger }
-
-// guardedClient makes clients with a write guard.
-func guardedClient(newClient client.NewClientFunc, leadership Leadership) client.NewClientFunc {
-	if newClient == nil {
-		newClient = client.New
-	}
-	return func(cfg *rest.Config, opts client.Options) (client.Client, error) {
-		c, err := newClient(cfg, opts)
-		if err != nil {
-			return nil, err
-		}
-		return GuardClient(leadership, c), nil
-	}
-}
 
 // complete fills in what can be found out.
 func complete(config *leaderelection.Config, cfg *rest.Config) error {
