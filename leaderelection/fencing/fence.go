@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/guard"
 )
 
 // A Mode says how a writer is told from a stale one. Both may be used together:
@@ -205,7 +207,7 @@ func refused(resource schema.GroupResource) string {
 		return "the bindings of pods are guarded with them: give pods"
 	case resource.Group == admissionv1.GroupName && strings.Contains(resource.Resource, "admissionpolic"):
 		return "the API server asks no policy about policies and their bindings: limit by RBAC who may write them"
-	case isFree(resource):
+	case isExempt(resource):
 		return "it is never guarded: Leases, or nobody could be elected; Events, which must tell of what went wrong; " +
 			"reviews, which are questions in the form of a write"
 	}
@@ -215,15 +217,7 @@ func refused(resource schema.GroupResource) string {
 	return unknown(resource)
 }
 
-// freeGroups are the API groups of which nothing is guarded or stamped. Events of
-// the core group are named elsewhere.
-var freeGroups = map[string]bool{
-	"coordination.k8s.io":   true,
-	"events.k8s.io":         true,
-	"authentication.k8s.io": true,
-	"authorization.k8s.io":  true,
-}
-
-func isFree(resource schema.GroupResource) bool {
-	return freeGroups[resource.Group] || resource.Group == "" && resource.Resource == "events"
+// isExempt reports whether writes of a resource are never guarded or stamped.
+func isExempt(resource schema.GroupResource) bool {
+	return guard.Exempt(resource.Group, resource.Resource)
 }

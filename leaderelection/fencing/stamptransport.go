@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
 // StampTransport stamps each object that is written through it with the term that
@@ -39,8 +40,12 @@ func (s stampTransport) WrappedRoundTripper() http.RoundTripper { return s.next 
 
 // RoundTrip sends a request, with a stamp if it can carry one.
 func (s stampTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	target, understood := targetOf(r.URL.Path)
-	if !isWrite(r) || understood && !target.isStampable(r) {
+	if !isWrite(r) {
+		return s.next.RoundTrip(r)
+	}
+	request := apipath.Parse(r.Method, r.URL)
+	unclear := request.UnderAPI && !request.IsResource
+	if !unclear && !isStampable(request, r) {
 		return s.next.RoundTrip(r)
 	}
 	term, ok := leaderelection.TermFromContext(r.Context())
@@ -50,7 +55,7 @@ func (s stampTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("%w: %s %s", ErrNoTerm, r.Method, r.URL.Path)
 	case term.Lease == "":
 		return s.next.RoundTrip(r)
-	case !understood:
+	case unclear:
 		closeBody(r)
 		return nil, fmt.Errorf("%w: %s %s: no resource is found in its path: write what is none through another client", ErrNotStampable, r.Method, r.URL.Path)
 	}
@@ -89,14 +94,16 @@ func isWrite(r *http.Request) bool {
 	return r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch
 }
 
-// isStampable reports whether a write is of an object with its annotations. That
-// holds for the status of most kinds too; others ignore them there. An apply of a
-// status would dispute the annotation with that of the object.
-func (t target) isStampable(r *http.Request) bool {
-	if t.Resource == "" || isFree(t.GroupResource) || t.GroupResource == (schema.GroupResource{Resource: "bindings"}) {
+// isStampable reports whether the annotations of an object are written. They are
+// written with the status of most kinds too. Other kinds ignore them there. A
+// server-side apply of a status would conflict with the object's own field manager
+// over the annotation.
+func isStampable(request apipath.Request, r *http.Request) bool {
+	resource := schema.GroupResource{Group: request.Group, Resource: request.Resource}
+	if !request.IsResource || isExempt(resource) || resource == (schema.GroupResource{Resource: "bindings"}) {
 		return false
 	}
-	switch t.subresource {
+	switch request.Subresource {
 	case "":
 		return true
 	case "status", "approval", "finalize":

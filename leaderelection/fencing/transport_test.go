@@ -224,6 +224,7 @@ func TestStampTransport_WhatItSendsAsItIsAndWhatNot(t *testing.T) {
 			{"PUT", "/apis/example.com/v1/namespaces/api/apis/v1", "application/json", "{}", ctx, nil, true},
 			{"PUT", "/apis/example.com/v1api20200601/widgets/a", "application/json", "{}", ctx, nil, true},
 			{"PUT", "/apis/example.com/first/widgets/a", "application/json", "{}", ctx, nil, true},
+			{"PUT", "/gateway/apis/example.com/first/widgets/a", "application/json", "{}", ctx, nil, true},
 			{"PUT", "/api/clusters/c1/apis/coordination.k8s.io/v1/namespaces/ns/leases/a", "application/json", "{}", t.Context(), nil, false},
 			{"POST", "/api/c1/api/v1/namespaces/ns/events", "application/json", "{}", t.Context(), nil, false},
 			{"POST", "/api/v1/namespaces/ns/services/http:prometheus:9090/proxy/api/v1/query", "text/plain", "x", t.Context(), nil, false},
@@ -232,7 +233,7 @@ func TestStampTransport_WhatItSendsAsItIsAndWhatNot(t *testing.T) {
 
 			{"PUT", "/gateway/api/c1/x", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
 			{"PUT", "/gateway/api/c1/x", "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
-			{"POST", "/gateway/apis/example.com/first/widgets", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
+			{"POST", "/gateway/apis/example/first/widgets", "application/json", "{}", ctx, fencing.ErrNotStampable, false}, // no group of a custom resource
 			{"POST", "/api/v1", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
 			{"PUT", configMaps + "/a/status", "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
 			{"POST", configMaps, "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
