@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// takeBody reads what a request sends, and closes it.
+// takeBody reads the body of a request and closes it.
 func takeBody(r *http.Request) ([]byte, error) {
 	if r.Body == nil {
 		return nil, nil
@@ -25,7 +25,7 @@ func takeBody(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// withBody returns a copy of a request that sends that.
+// withBody returns a copy of a request with another body.
 func withBody(r *http.Request, body []byte) *http.Request {
 	r = r.Clone(r.Context())
 	if body == nil {
@@ -38,7 +38,7 @@ func withBody(r *http.Request, body []byte) *http.Request {
 	return r
 }
 
-// closeBody is what a RoundTripper owes a request that it does not send.
+// closeBody closes the body of a request that is not sent. A RoundTripper must do so.
 func closeBody(r *http.Request) {
 	if r.Body != nil {
 		_ = r.Body.Close() // nothing was read
@@ -49,4 +49,21 @@ func closeBody(r *http.Request) {
 func isApply(r *http.Request) bool {
 	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	return mediaType == string(types.ApplyYAMLPatchType) || mediaType == string(types.ApplyCBORPatchType)
+}
+
+// peek returns the body of an error response, and keeps it readable. Of a success it
+// reads nothing. If the body cannot be read, it is closed.
+func peek(response *http.Response) (string, error) {
+	if response.StatusCode < http.StatusBadRequest || response.Body == nil {
+		return "", nil
+	}
+	text, err := io.ReadAll(response.Body)
+	if closeErr := response.Body.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return "", fmt.Errorf("fencing: reading the response: %w", err)
+	}
+	response.Body = io.NopCloser(bytes.NewReader(text))
+	return string(text), nil
 }
