@@ -23,9 +23,9 @@ func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 		name   string
 		create newManager
 		keeps  bool
-	}{{"controller-runtime", theirs, false}, {"incumbent", ours(manager.WithIdentity("a")), true}} {
+	}{{"controller-runtime", controllerRuntime, false}, {"incumbent", incumbent(manager.WithIdentity("a")), true}} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := onSite(t, false)
+			s := startTestCluster(t, false)
 			s.configMaps(1)
 			a := s.leader(s.replica("a", tc.create, untilCancelled))
 			a.machine.LoseConnections()
@@ -56,10 +56,10 @@ func (c *connection) Close() error {
 }
 
 func TestClient_ItsConnectionsEndWithTheManager(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	var mu sync.Mutex
 	var made []*connection
-	a := s.replica("a", ours(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, cfg *rest.Config) {
+	a := s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, cfg *rest.Config) {
 		o.LeaderElectionConfig = rest.CopyConfig(cfg)
 		o.LeaderElectionConfig.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := cfg.Dial(ctx, network, address)
@@ -86,10 +86,10 @@ func TestClient_ItsConnectionsEndWithTheManager(t *testing.T) {
 	}
 }
 
-func TestEvents_TellWhoLedAndWhoStopped(t *testing.T) {
-	s := onSite(t, false)
+func TestEvents_NameTheLeaderThatStartedAndStopped(t *testing.T) {
+	s := startTestCluster(t, false)
 	s.configMaps(1)
-	a := s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled))
+	a := s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled))
 	watch, err := s.plane.Admin().Clientset().CoreV1().Events(s.namespace).Watch(t.Context(), metav1.ListOptions{
 		FieldSelector: "involvedObject.kind=Lease,involvedObject.name=" + leaseName,
 	})

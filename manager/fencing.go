@@ -9,8 +9,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// fencedClient makes clients that know what a refusal means and, by term, stamp what
-// they write, over the connections that they are given.
+// fencedClient returns a NewClientFunc whose clients write through a Fence. They handle
+// refusals and, with ByTerm, stamp their writes. They use the given HTTP connections.
 func fencedClient(newClient client.NewClientFunc, mode fencing.Mode, confirmer fencing.TermConfirmer) client.NewClientFunc {
 	if newClient == nil {
 		newClient = client.New

@@ -24,10 +24,10 @@ type write struct {
 	err    error
 }
 
-// behindFence returns what has a pod of an operator behind a Fence lead until it has
+// startBehindFence returns what has a pod of an operator behind a Fence lead until it has
 // written, and returns that write.
-func behindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*replica, write)) {
-	s := onSite(t, false)
+func startBehindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*replica, write)) {
+	s := startTestCluster(t, false)
 	account := envtest.ServiceAccount{Namespace: s.namespace, Name: "operator"}
 	s.plane.Fence(t, fencing.Fence{
 		LeaseNamespace: s.namespace, LeaseName: leaseName, ServiceAccount: account.Name,
@@ -63,7 +63,7 @@ func behindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*repli
 // Its controllers write through a Fence of both kinds, and what is left over from an
 // earlier leader is refused.
 func TestOperator_IsFencedOffWhenItsTermIsOver(t *testing.T) {
-	run := behindFence(t, fencing.ByPod|fencing.ByTerm)
+	run := startBehindFence(t, fencing.ByPod|fencing.ByTerm)
 	first, old := run("pod-a")
 	if err := first.stop(); err != nil {
 		t.Errorf("pod-a stopped with %v", err)
@@ -86,7 +86,7 @@ func TestOperator_IsFencedOffWhenItsTermIsOver(t *testing.T) {
 
 // By pod nothing is stamped, and whoever has no term may write too.
 func TestOperator_BehindAFenceByPodStampsNothing(t *testing.T) {
-	run := behindFence(t, fencing.ByPod)
+	run := startBehindFence(t, fencing.ByPod)
 	leader, present := run("pod-a")
 	if present.err != nil {
 		t.Errorf("the leader's write: %v", present.err)

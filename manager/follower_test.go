@@ -93,16 +93,16 @@ func get(t *testing.T, url string) (status int, body string) {
 }
 
 func TestFollower_ServesWebhooksMetricsAndHealth(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	s.configMaps(1)
-	s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled))
+	s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled))
 
 	metrics, health, hooks := freeAddress(t), freeAddress(t), freeAddress(t)
 	hookAddress := netip.MustParseAddrPort(hooks)
 	server := webhook.NewServer(webhook.Options{
 		Host: hookAddress.Addr().String(), Port: int(hookAddress.Port()), CertDir: certificates(t),
 	})
-	b := s.replica("b", ours(manager.WithIdentity("b")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
+	b := s.replica("b", incumbent(manager.WithIdentity("b")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
 		o.Metrics.BindAddress, o.HealthProbeBindAddress, o.WebhookServer = metrics, health, server
 	})
 	b.GetWebhookServer().Register("/hook", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -146,11 +146,11 @@ type warmedWorker struct {
 func (w warmedWorker) Warmup(context.Context) error { close(w.warm); return nil }
 
 func TestFollower_IsWarmBeforeItLeads_AndElectedWhenItDoes(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	configMaps := s.configMaps(3)
-	a := s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled))
+	a := s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled))
 	w := warmedWorker{newWorker(0), make(chan struct{})}
-	b := s.follower(s.replica("b", ours(manager.WithIdentity("b")), untilCancelled).add(w))
+	b := s.follower(s.replica("b", incumbent(manager.WithIdentity("b")), untilCancelled).add(w))
 	s.await("b is warm", w.warm)
 	// The controller has opened its watch as well.
 	for b.network.Count(ofConfigMaps) == 0 {
@@ -179,10 +179,10 @@ func TestFollower_IsWarmBeforeItLeads_AndElectedWhenItDoes(t *testing.T) {
 func ofConfigMaps(r envtest.Request) bool { return r.Resource == "configmaps" && envtest.Reads(r) }
 
 func TestFollower_ThatIsStoppedStartsNothingAndLeavesTheLeaderAlone(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	s.configMaps(1)
-	a := s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled))
-	b := s.follower(s.replica("b", ours(manager.WithIdentity("b")), untilCancelled))
+	a := s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled))
+	b := s.follower(s.replica("b", incumbent(manager.WithIdentity("b")), untilCancelled))
 	if err := b.stop(); err != nil || closed(b.Elected()) || closed(b.first) {
 		t.Errorf("b stopped with %v; elected: %v, it has reconciled: %v", err, closed(b.Elected()), closed(b.first))
 	}
@@ -193,9 +193,9 @@ func TestFollower_ThatIsStoppedStartsNothingAndLeavesTheLeaderAlone(t *testing.T
 }
 
 func TestOperator_CampaignsOnlyOnceItsCachesHaveSynced(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	s.configMaps(1)
-	a := s.replica("a", ours(manager.WithIdentity("a")), untilCancelled).prime()
+	a := s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled).prime()
 	cold := a.network.Fail(http.StatusServiceUnavailable, 0, envtest.Resource("configmaps"))
 	a.run()
 	for n := 0; n < 3; n = cold.Hits() {
@@ -209,8 +209,8 @@ func TestOperator_CampaignsOnlyOnceItsCachesHaveSynced(t *testing.T) {
 }
 
 func TestOperator_ThatIsStoppedWhileItsCachesCannotSyncReturnsAfterTheGracePeriod(t *testing.T) {
-	s := onSite(t, false)
-	a := s.replica("a", ours(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
+	s := startTestCluster(t, false)
+	a := s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
 		o.GracefulShutdownTimeout = new(500 * time.Millisecond)
 	}).prime()
 	cold := a.network.Fail(http.StatusServiceUnavailable, 0, envtest.Resource("configmaps"))

@@ -82,7 +82,7 @@ func TestGate_OpensOnceAndNotAfterShut(t *testing.T) {
 func TestGate_ClientGosElectorWinsWhenItOpensAndNeverLoses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate("a", "default/x")
-		lease, renew, retry := gatePace()
+		lease, renew, retry := gateTiming()
 		var began, ended time.Time
 		elector, err := clientleaderelection.NewLeaderElector(clientleaderelection.LeaderElectionConfig{
 			Lock: g, LeaseDuration: *lease, RenewDeadline: *renew, RetryPeriod: *retry,

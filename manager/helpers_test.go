@@ -38,14 +38,14 @@ const leaseName = "operator"
 // newManager is either of the two: the tests show what differs.
 type newManager func(*rest.Config, crmanager.Options) (crmanager.Manager, error)
 
-func ours(more ...manager.Option) newManager {
+func incumbent(more ...manager.Option) newManager {
 	return func(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
 		return manager.New(cfg, opts, more...)
 	}
 }
 
-// theirs is controller-runtime's, set to release.
-func theirs(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
+// controllerRuntime is controller-runtime's, set to release.
+func controllerRuntime(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
 	opts.LeaderElectionReleaseOnCancel = true
 	return crmanager.New(cfg, opts)
 }
@@ -197,8 +197,8 @@ type memory struct {
 	t *testing.T
 }
 
-// inMemory runs f in a bubble. What is left in it when f returns fails the test.
-func inMemory(t *testing.T, f func(t *testing.T, m memory)) {
+// runInMemory runs f in a bubble. What is left in it when f returns fails the test.
+func runInMemory(t *testing.T, f func(t *testing.T, m memory)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
@@ -227,7 +227,7 @@ func (m memory) make(name string, create newManager, change ...func(*crmanager.O
 // it leads.
 func (m memory) leader(name string, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	m.t.Helper()
-	p := m.make(name, ours(manager.WithIdentity(name)), func(o *crmanager.Options) { o.GracefulShutdownTimeout = &grace })
+	p := m.make(name, incumbent(manager.WithIdentity(name)), func(o *crmanager.Options) { o.GracefulShutdownTimeout = &grace })
 	for _, r := range runnables {
 		if err := p.Add(r); err != nil {
 			m.t.Fatal(err)

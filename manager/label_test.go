@@ -43,7 +43,7 @@ func TestLeaderLabel_IsTakenAwayBeforeTheReleaseThoughARequestFails(t *testing.T
 	}
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
-			inMemory(t, func(t *testing.T, m memory) {
+			runInMemory(t, func(t *testing.T, m memory) {
 				api := newPods()
 				api.Put("pod-a", "1", false)
 				p := m.routed(t, "pod-a", api, 20*time.Second)
@@ -72,7 +72,7 @@ func TestLeaderLabel_IsTakenAwayBeforeTheReleaseThoughARequestFails(t *testing.T
 }
 
 func TestLeaderLabel_IsTakenAwayWhenTheManagerBeginsToStop(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		api := newPods()
 		api.Put("pod-a", "1", false)
 		w := newWorker(10 * time.Second)
@@ -103,7 +103,7 @@ func TestLeaderLabel_AStopDoesNotWaitForItForEver(t *testing.T) {
 		"without the rights": {time.Minute, denied, true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inMemory(t, func(t *testing.T, m memory) {
+			runInMemory(t, func(t *testing.T, m memory) {
 				api := newPods()
 				api.Put("pod-a", "1", false)
 				fail := func(*routingtest.Request) error { return tc.failure() }
@@ -133,7 +133,7 @@ func TestLeaderLabel_DelaysNothingAfterALoss(t *testing.T) {
 	fails := func(*routingtest.Request) error { return routingtest.Broken() }
 	for name, meet := range map[string]func(*routingtest.Request) error{"requests hang": hangs, "requests fail": fails} {
 		t.Run(name+", while it leads", func(t *testing.T) {
-			inMemory(t, func(t *testing.T, m memory) {
+			runInMemory(t, func(t *testing.T, m memory) {
 				api := newPods()
 				api.Put("pod-a", "1", false)
 				w := newWorker(0)
@@ -151,7 +151,7 @@ func TestLeaderLabel_DelaysNothingAfterALoss(t *testing.T) {
 			})
 		})
 		t.Run(name+", after its work has stopped", func(t *testing.T) {
-			inMemory(t, func(t *testing.T, m memory) {
+			runInMemory(t, func(t *testing.T, m memory) {
 				api := newPods()
 				api.Put("pod-a", "1", false)
 				w := newWorker(0)
@@ -177,7 +177,7 @@ func TestLeaderLabel_DelaysNothingAfterALoss(t *testing.T) {
 }
 
 func TestLeaderLabel_IsGivenUpInAStopDuringWhichTheAPIServerFallsSilent(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		api := newPods()
 		api.Put("pod-a", "1", false)
 		p := m.routed(t, "pod-a", api, time.Minute)
@@ -194,7 +194,7 @@ func TestLeaderLabel_IsGivenUpInAStopDuringWhichTheAPIServerFallsSilent(t *testi
 }
 
 func TestLeaderLabel_GoesToTheClusterThatThePodIsIn(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		election, pods := newPods(), newPods()
 		pods.Put("pod-a", "1", false)
 		create := func(config *rest.Config) newManager {

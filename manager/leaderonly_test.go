@@ -81,7 +81,7 @@ func await(t *testing.T, e *manager.Elector, want func(leaderelection.State) boo
 func leading(s leaderelection.State) bool { return s.Leading }
 
 func TestLeaderOnly_RunsInEachTermWithoutARestartOfTheProcess(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		var tokens []leaderelection.Token
 		p, a := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
 			term, _ := leaderelection.TermFromContext(ctx)
@@ -113,7 +113,7 @@ func TestLeaderOnly_RunsInEachTermWithoutARestartOfTheProcess(t *testing.T) {
 }
 
 func TestLeaderOnly_AllStartTogetherAndTheLeaseWaitsForAll(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		starts := make(chan time.Time, 2)
 		work := func(slow time.Duration) func(context.Context) error {
 			return func(ctx context.Context) error {
@@ -148,7 +148,7 @@ func TestLeaderOnly_AllStartTogetherAndTheLeaseWaitsForAll(t *testing.T) {
 }
 
 func TestLeaderOnly_AFailureEndsTheTermAndNotTheProcess(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		fail := make(chan error)
 		var told error
 		p, a := m.withElector("a", leaderelection.Callbacks{},
@@ -175,7 +175,7 @@ func TestLeaderOnly_AFailureEndsTheTermAndNotTheProcess(t *testing.T) {
 }
 
 func TestLeaderOnly_WhatFailsAgainAndAgainIsStartedLaterAndLater(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		starts := map[string][]time.Time{} // one works at a time
 		for _, name := range []string{"a", "b"} {
 			m.withElector(name, leaderelection.Callbacks{}, leaderOnly(func(context.Context) error {
@@ -201,7 +201,7 @@ func TestLeaderOnly_WhatFailsAgainAndAgainIsStartedLaterAndLater(t *testing.T) {
 }
 
 func TestLeaderOnly_FailManagerStopsItWithAllErrors(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		first, second := errors.New("out of order"), errors.New("cannot stop well")
 		started := make(chan struct{})
 		p, _ := m.withElector("a", leaderelection.Callbacks{},
@@ -220,7 +220,7 @@ func TestLeaderOnly_FailManagerStopsItWithAllErrors(t *testing.T) {
 }
 
 func TestLeaderOnly_OneThatIsStoppedAloneLeavesTheTermToTheOthers(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		_, e := m.withElector("a", leaderelection.Callbacks{})
 		await(t, e, leading)
 		began, ended := make(chan struct{}), make(chan struct{})
@@ -241,7 +241,7 @@ func TestLeaderOnly_OneThatIsStoppedAloneLeavesTheTermToTheOthers(t *testing.T) 
 }
 
 func TestLeaderOnly_ReturningNilIsDoneForThisTerm(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		runs := 0
 		_, a := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(context.Context) error { runs++; return nil }))
 		await(t, a, leading)
@@ -253,7 +253,7 @@ func TestLeaderOnly_ReturningNilIsDoneForThisTerm(t *testing.T) {
 }
 
 func TestLeaderOnly_OnLossAllAreCancelledAndTheNextTermWaitsForThem(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		running := 0
 		_, a := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
 			if running++; running > 1 {
@@ -276,7 +276,7 @@ func TestLeaderOnly_OnLossAllAreCancelledAndTheNextTermWaitsForThem(t *testing.T
 }
 
 func TestNewElector_SeveralInOneManager(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
 		electors := map[string]*manager.Elector{}
 		for _, name := range []string{"one", "two"} {
@@ -305,7 +305,7 @@ func TestNewElector_SeveralInOneManager(t *testing.T) {
 }
 
 func TestNewElector_ItsErrorStopsTheManager(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		_, e := m.withElector("a", leaderelection.Callbacks{})
 		await(t, e, leading)
 		twin, _ := m.withElector("a", leaderelection.Callbacks{})
@@ -317,7 +317,7 @@ func TestNewElector_ItsErrorStopsTheManager(t *testing.T) {
 }
 
 func TestNewElector_BadConfigurationIsRefused(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
 		config := electorConfig("a")
 		config.LeaseName = ""
@@ -341,7 +341,7 @@ type recordingManager struct {
 func (m recordingManager) GetEventRecorderFor(string) record.EventRecorder { return m.recorder }
 
 func TestNewElector_TakesClientLoggerAndRecorderFromTheManager(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := &process{name: "a", logs: &logs{}}
 		opts := managerOptions("default", p.logs)
 		opts.LeaderElection = false
@@ -383,7 +383,7 @@ func TestNewElector_TakesClientLoggerAndRecorderFromTheManager(t *testing.T) {
 }
 
 func TestNewElector_CampaignsOnlyOnceTheManagersCachesHaveSynced(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		synced := make(chan struct{})
 		n := neighbour{newWorker(0), &slowCaches{FakeInformers: &informertest.FakeInformers{}, synced: synced}}
 		p, e := m.withElector("a", leaderelection.Callbacks{}, func(*manager.Elector) crmanager.Runnable { return n })
@@ -401,7 +401,7 @@ func TestNewElector_CampaignsOnlyOnceTheManagersCachesHaveSynced(t *testing.T) {
 }
 
 func TestElector_MadeByHandStopsTheManagerWithItsError(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		_, first := m.withElector("a", leaderelection.Callbacks{})
 		await(t, first, leading)
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
@@ -422,7 +422,7 @@ func TestElector_MadeByHandStopsTheManagerWithItsError(t *testing.T) {
 
 // What is added with mgr.Add need not be made by this package.
 func TestElector_MadeByHandIsAddedStartedAndStopped(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
 		began, ended := make(chan struct{}), make(chan struct{})
 		e, err := leaderelection.New(electorConfig("a"), m.Client("a").Clientset(), leaderelection.Callbacks{
@@ -450,7 +450,7 @@ func TestElector_MadeByHandIsAddedStartedAndStopped(t *testing.T) {
 // The work of the term that was lost goes on writing while this process leads
 // again: only the term tells the two apart.
 func TestGuardClient_AGoroutineLeftOverFromAnEarlierTermIsRefused(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		terms := make(chan context.Context, 2)
 		_, e := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
 			terms <- context.WithoutCancel(ctx) // as careless code does

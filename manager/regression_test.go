@@ -23,7 +23,7 @@ func (w slowWarmer) Warmup(ctx context.Context) error { return w.warm.Start(ctx)
 
 // controller-runtime does not wait for the warm-up of what it stops.
 func TestStart_TheLeaseWaitsForAWarmupThatGoesOn(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		w := slowWarmer{newWorker(0), newWorker(2*leaseDuration + 100*time.Millisecond)} // not when it is looked at
 		p := m.leader("a", forEver, w)
 		<-w.warm.started
@@ -43,7 +43,7 @@ func TestStart_TheLeaseWaitsForAWarmupThatGoesOn(t *testing.T) {
 }
 
 func TestStart_AWarmupThatOutlastsTheGracePeriodKeepsTheLease(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		w := slowWarmer{newWorker(0), newWorker(time.Minute)}
 		p := m.leader("a", time.Second, w)
 		asked := time.Now()
@@ -63,7 +63,7 @@ func TestStart_AWarmupThatOutlastsTheGracePeriodKeepsTheLease(t *testing.T) {
 // An Elector that was run by itself, and not as what NewElector returned, has
 // nobody to tell of the failure.
 func TestLeaderOnly_AFatalFailureUnderTheInnerElectorStepsDown(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
 		// The Manager is not started, and would not stop its recorder.
 		e, err := manager.NewElector(p, electorConfig("a"), leaderelection.Callbacks{}, leaderelection.WithEventRecorder(nil))
@@ -85,7 +85,7 @@ func TestLeaderOnly_AFatalFailureUnderTheInnerElectorStepsDown(t *testing.T) {
 }
 
 func TestLeaderOnly_WithoutElectorOrRunnableItsStartSaysSo(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		_, e := m.withElector("a", leaderelection.Callbacks{})
 		for name, r := range map[string]crmanager.Runnable{
 			"no elector":  manager.LeaderOnly(nil, newWorker(0)),
@@ -99,7 +99,7 @@ func TestLeaderOnly_WithoutElectorOrRunnableItsStartSaysSo(t *testing.T) {
 }
 
 func TestNewElector_ThatCannotBeAddedIsAnErrorAlone(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
 		w := newWorker(time.Second)
 		w.follows = true

@@ -22,7 +22,7 @@ import (
 const leaderKey = "example.com/leader"
 
 // pod makes a Pod, labelled if a leader left that behind.
-func (s *site) pod(name string, labelled bool) {
+func (s *testCluster) pod(name string, labelled bool) {
 	s.t.Helper()
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: s.namespace, Labels: map[string]string{"app": "x"}},
@@ -38,7 +38,7 @@ func (s *site) pod(name string, labelled bool) {
 }
 
 // labelled are the Pods that a Service would select.
-func (s *site) labelled() []string {
+func (s *testCluster) labelled() []string {
 	s.t.Helper()
 	pods, err := s.plane.Admin().Clientset().CoreV1().Pods(s.namespace).List(s.t.Context(), metav1.ListOptions{LabelSelector: leaderKey + "=yes"})
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *site) labelled() []string {
 	return names
 }
 
-func (s *site) awaitLabelled(want ...string) {
+func (s *testCluster) awaitLabelled(want ...string) {
 	s.t.Helper()
 	for deadline := time.Now().Add(time.Minute); !slices.Equal(s.labelled(), want); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -61,7 +61,7 @@ func (s *site) awaitLabelled(want ...string) {
 }
 
 func TestLeaderLabel_IsOnTheLeaderAlone(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	s.pod("ghost", true)
 	s.pod("pod-a", false)
 	s.pod("pod-b", false)
@@ -69,7 +69,7 @@ func TestLeaderLabel_IsOnTheLeaderAlone(t *testing.T) {
 	user := s.plane.User(t, "routing-"+s.namespace, s.namespace, rights.Rules(uses.Rights(), s.namespace)...)
 	routed := func(name string) *replica {
 		label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: name})
-		return s.replica(name, ours(manager.WithIdentity(name), label), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
+		return s.replica(name, incumbent(manager.WithIdentity(name), label), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
 			opts.LeaderElectionConfig = rest.CopyConfig(cfg) // the least rights suffice
 			opts.LeaderElectionConfig.Impersonate.UserName = user.Name
 		})
@@ -103,13 +103,13 @@ func TestLeaderLabel_IsOnTheLeaderAlone(t *testing.T) {
 }
 
 func TestLeaderLabel_WithoutItsRightsTheElectionGoesOn(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	s.pod("pod-a", false)
 	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: leaseName, Events: true}
 	user := s.plane.User(t, "unrouted-"+s.namespace, s.namespace, rights.Rules(uses.Rights(), s.namespace)...)
 	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: "pod-a"})
 	s.configMaps(1)
-	a := s.leader(s.replica("pod-a", ours(manager.WithIdentity("pod-a"), label), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
+	a := s.leader(s.replica("pod-a", incumbent(manager.WithIdentity("pod-a"), label), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
 		opts.LeaderElectionConfig = rest.CopyConfig(cfg)
 		opts.LeaderElectionConfig.Impersonate.UserName = user.Name
 	}))
@@ -129,7 +129,7 @@ func TestLeaderLabel_WithoutItsRightsTheElectionGoesOn(t *testing.T) {
 }
 
 func TestLeaderLabel_WithAConfigurationOfItsOwnTheRightsAreLookedForThere(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	s.pod("pod-a", false)
 	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: leaseName, Events: true}
 	election := s.plane.User(t, "election-"+s.namespace, s.namespace, rights.Rules(uses.Rights(), s.namespace)...)
@@ -143,7 +143,7 @@ func TestLeaderLabel_WithAConfigurationOfItsOwnTheRightsAreLookedForThere(t *tes
 	}
 	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: "pod-a", Config: as(router.Name)})
 	s.configMaps(1)
-	a := s.leader(s.replica("pod-a", ours(manager.WithIdentity("pod-a"), label), untilCancelled, func(opts *crmanager.Options, _ *rest.Config) {
+	a := s.leader(s.replica("pod-a", incumbent(manager.WithIdentity("pod-a"), label), untilCancelled, func(opts *crmanager.Options, _ *rest.Config) {
 		opts.LeaderElectionConfig = as(election.Name)
 	}))
 	s.awaitLabelled("pod-a")
@@ -157,7 +157,7 @@ func TestLeaderLabel_WithAConfigurationOfItsOwnTheRightsAreLookedForThere(t *tes
 
 // What the API in memory of the other tests does: the API server does it, too.
 func TestLeaderLabel_ThePreconditionsHoldOnTheAPIServer(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	s.pod("pod-a", false)
 	pods := s.plane.Admin().Clientset().CoreV1().Pods(s.namespace)
 	patch := func(body string) (*corev1.Pod, error) {

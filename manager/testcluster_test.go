@@ -25,7 +25,7 @@ import (
 )
 
 // A site is the namespace of one test on the real control plane.
-type site struct {
+type testCluster struct {
 	t         *testing.T
 	plane     *envtest.ControlPlane
 	namespace string
@@ -33,16 +33,16 @@ type site struct {
 	referee   *envtest.Referee
 }
 
-// onSite runs the test beside others on the control plane. If forgiving, overlaps
+// startTestCluster runs the test beside others on the control plane. If forgiving, overlaps
 // do not fail it.
-func onSite(t *testing.T, forgiving bool) *site {
+func startTestCluster(t *testing.T, forgiving bool) *testCluster {
 	t.Helper()
 	t.Parallel()
 	cp, err := plane()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, plane: cp, namespace: cp.Namespace(t), referee: &envtest.Referee{}}
+	s := &testCluster{t: t, plane: cp, namespace: cp.Namespace(t), referee: &envtest.Referee{}}
 	if !forgiving {
 		s.referee = envtest.NewReferee(t)
 	}
@@ -56,7 +56,7 @@ func onSite(t *testing.T, forgiving bool) *site {
 // and tells the referee.
 type replica struct {
 	*process
-	site    *site
+	cluster *testCluster
 	machine *envtest.Client
 	network *envtest.Network
 
@@ -73,11 +73,11 @@ type replica struct {
 type reconciling func(context.Context, *replica, *corev1.ConfigMap) error
 
 // replica makes a process. It is not started.
-func (s *site) replica(name string, create newManager, work reconciling, change ...func(*crmanager.Options, *rest.Config)) *replica {
+func (s *testCluster) replica(name string, create newManager, work reconciling, change ...func(*crmanager.Options, *rest.Config)) *replica {
 	s.t.Helper()
 	c := s.plane.Client(name)
 	s.t.Cleanup(c.Close)
-	r := &replica{process: &process{name: name, logs: &logs{}}, site: s, machine: c, network: c.Network(), first: make(chan struct{})}
+	r := &replica{process: &process{name: name, logs: &logs{}}, cluster: s, machine: c, network: c.Network(), first: make(chan struct{})}
 	cfg, opts := c.Config(), managerOptions(s.namespace, r.logs)
 	// Longer than in fake time: a machine that is busy stalls for seconds.
 	opts.LeaseDuration, opts.RenewDeadline = new(6*time.Second), new(4*time.Second)
@@ -108,8 +108,8 @@ func (s *site) replica(name string, create newManager, work reconciling, change 
 
 // run starts a replica.
 func (r *replica) run() *replica {
-	r.site.t.Helper()
-	start(r.site.t, r.process)
+	r.cluster.t.Helper()
+	start(r.cluster.t, r.process)
 	return r
 }
 
@@ -118,7 +118,7 @@ func (r *replica) enter(ctx context.Context) (leave func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.busy++; r.busy == 1 {
-		r.shift = r.site.referee.Start(r.name, "")
+		r.shift = r.cluster.referee.Start(r.name, "")
 	}
 	if r.firstAt.IsZero() {
 		r.firstAt, r.firstCtx = time.Now(), ctx
@@ -136,17 +136,17 @@ func (r *replica) enter(ctx context.Context) (leave func()) {
 
 // add adds Runnables before the start.
 func (r *replica) add(runnables ...crmanager.Runnable) *replica {
-	r.site.t.Helper()
+	r.cluster.t.Helper()
 	for _, runnable := range runnables {
 		if err := r.Add(runnable); err != nil {
-			r.site.t.Fatal(err)
+			r.cluster.t.Fatal(err)
 		}
 	}
 	return r
 }
 
 // await waits for a channel to be closed, and fails the test if it is not.
-func (s *site) await(what string, c <-chan struct{}) {
+func (s *testCluster) await(what string, c <-chan struct{}) {
 	s.t.Helper()
 	select {
 	case <-c:
@@ -156,7 +156,7 @@ func (s *site) await(what string, c <-chan struct{}) {
 }
 
 // leader starts a replica and waits until it has begun to reconcile.
-func (s *site) leader(r *replica) *replica {
+func (s *testCluster) leader(r *replica) *replica {
 	s.t.Helper()
 	r.run()
 	s.await(r.name+" reconciles", r.first)
@@ -166,7 +166,7 @@ func (s *site) leader(r *replica) *replica {
 // follower starts a replica and waits until its Elector has entered itself as
 // heir. The replica's name must be its identity, and its priority above those of
 // other followers.
-func (s *site) follower(r *replica) *replica {
+func (s *testCluster) follower(r *replica) *replica {
 	s.t.Helper()
 	r.run()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
@@ -187,12 +187,12 @@ func (s *site) follower(r *replica) *replica {
 // prime has the cache ask for ConfigMaps before the Manager starts, so that it
 // waits for them; a controller asks for what it watches when it is started.
 func (r *replica) prime() *replica {
-	r.site.t.Helper()
-	err := r.GetFieldIndexer().IndexField(r.site.t.Context(), &corev1.ConfigMap{}, "data.want", func(obj client.Object) []string {
+	r.cluster.t.Helper()
+	err := r.GetFieldIndexer().IndexField(r.cluster.t.Context(), &corev1.ConfigMap{}, "data.want", func(obj client.Object) []string {
 		return []string{obj.(*corev1.ConfigMap).Data["want"]}
 	})
 	if err != nil {
-		r.site.t.Fatal(err)
+		r.cluster.t.Fatal(err)
 	}
 	return r
 }
@@ -205,7 +205,7 @@ func (r *replica) last() time.Time {
 }
 
 // configMaps creates ConfigMaps with that generation.
-func (s *site) configMaps(n int) []*corev1.ConfigMap {
+func (s *testCluster) configMaps(n int) []*corev1.ConfigMap {
 	s.t.Helper()
 	var all []*corev1.ConfigMap
 	for i := range n {
@@ -222,7 +222,7 @@ func (s *site) configMaps(n int) []*corev1.ConfigMap {
 }
 
 // holder is who holds the Lease.
-func (s *site) holder() string {
+func (s *testCluster) holder() string {
 	s.t.Helper()
 	lease, err := s.plane.Admin().Clientset().CoordinationV1().Leases(s.namespace).Get(s.t.Context(), leaseName, metav1.GetOptions{})
 	if err != nil {

@@ -18,9 +18,9 @@ func both(t *testing.T, scenario func(t *testing.T, m memory, create newManager)
 		name   string
 		create newManager
 		keeps  bool
-	}{{"controller-runtime", theirs, false}, {"incumbent", ours(), true}} {
+	}{{"controller-runtime", controllerRuntime, false}, {"incumbent", incumbent(), true}} {
 		t.Run(tc.name, func(t *testing.T) {
-			inMemory(t, func(t *testing.T, m memory) {
+			runInMemory(t, func(t *testing.T, m memory) {
 				if kept := scenario(t, m, tc.create); kept != tc.keeps {
 					t.Errorf("the promise was kept: %v, want %v", kept, tc.keeps)
 				}

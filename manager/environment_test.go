@@ -10,17 +10,17 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// place makes surroundings of an environment, of files, and of a kubeconfig whose
+// place makes environment of an environment, of files, and of a kubeconfig whose
 // current context is for https://cluster and has that namespace ("-": no
 // kubeconfig).
-func place(env, files map[string]string, kubeconfigNamespace string) surroundings {
+func place(env, files map[string]string, kubeconfigNamespace string) environment {
 	kubeconfig := clientcmdapi.NewConfig()
 	if kubeconfigNamespace != "-" {
 		kubeconfig.CurrentContext = "c"
 		kubeconfig.Contexts["c"] = &clientcmdapi.Context{Cluster: "k", Namespace: kubeconfigNamespace}
 		kubeconfig.Clusters["k"] = &clientcmdapi.Cluster{Server: "https://cluster"}
 	}
-	return surroundings{
+	return environment{
 		getenv:   func(name string) string { return env[name] },
 		hostname: func() (string, error) { return "host", nil },
 		readFile: func(name string) ([]byte, error) {
@@ -33,7 +33,7 @@ func place(env, files map[string]string, kubeconfigNamespace string) surrounding
 	}
 }
 
-func TestSurroundings_WhereTheNamespaceComesFrom(t *testing.T) {
+func TestEnvironment_WhereTheNamespaceComesFrom(t *testing.T) {
 	pod := &rest.Config{Host: "https://10.0.0.1:443", BearerTokenFile: serviceAccount + "/token"}
 	outside := &rest.Config{Host: "https://cluster/"}
 	other := &rest.Config{Host: "https://other"}
@@ -43,7 +43,7 @@ func TestSurroundings_WhereTheNamespaceComesFrom(t *testing.T) {
 
 	for _, tc := range []struct {
 		name, given string
-		where       surroundings
+		where       environment
 		cfg         *rest.Config
 		want        string // else an error that says this
 		refused     string
@@ -70,7 +70,7 @@ func TestSurroundings_WhereTheNamespaceComesFrom(t *testing.T) {
 	}
 }
 
-func TestSurroundings_TheIdentityIsThePodsOrTheHostsNameAndASuffix(t *testing.T) {
+func TestEnvironment_TheIdentityIsThePodsOrTheHostsNameAndASuffix(t *testing.T) {
 	for want, env := range map[string]map[string]string{"pod-1": {"POD_NAME": "pod-1"}, "host": nil} {
 		where := place(env, nil, "-")
 		first, err := where.identity()
