@@ -16,8 +16,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// The same with both. HTTP/2 takes 45 s to notice that its one connection is
-// dead.
+// The test runs with both Managers. HTTP/2 detects a dead connection after 45 s.
 func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -43,7 +42,7 @@ func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 	}
 }
 
-// A connection tells when it is closed.
+// A connection records when it is closed.
 type connection struct {
 	net.Conn
 	once   sync.Once
@@ -55,7 +54,7 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-func TestClient_ItsConnectionsEndWithTheManager(t *testing.T) {
+func TestClient_ConnectionsAreClosedWithTheManager(t *testing.T) {
 	s := startTestCluster(t, false)
 	var mu sync.Mutex
 	var made []*connection

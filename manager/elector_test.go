@@ -21,7 +21,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// A electorProcess is a process with a plain Manager and an Elector in it. It reconciles
+// An electorProcess is a process with a plain Manager and an Elector. It reconciles
 // ConfigMaps with a new controller in each term.
 type electorProcess struct {
 	*process
@@ -76,7 +76,7 @@ func (p *electorProcess) control(ctx context.Context, s *testCluster) error {
 	return c.Start(ctx)
 }
 
-// works waits until it has begun to reconcile in a term, and returns that.
+// works waits until the process reconciles in a term. It returns the term's context.
 func (s *testCluster) works(p *electorProcess) context.Context {
 	s.t.Helper()
 	select {
@@ -88,7 +88,7 @@ func (s *testCluster) works(p *electorProcess) context.Context {
 	}
 }
 
-func TestLeaderOnly_ControllersOfAPlainManagerTakeTurns(t *testing.T) {
+func TestLeaderOnly_ControllersOfPlainManagersNeverOverlap(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.configMaps(1)
 	a := s.electorProcess("a")
@@ -115,7 +115,7 @@ func TestLeaderOnly_ControllersOfAPlainManagerTakeTurns(t *testing.T) {
 		t.Errorf("a has stopped: %v; its terms were %v and %v", a.stopped(), before.Token, after.Token)
 	}
 
-	// What is left of the first term may not write, although a leads.
+	// A goroutine of the first term must not write, although a leads again.
 	guarded := manager.GuardClient(a.elector, a.GetClient())
 	object := func() *corev1.ConfigMap {
 		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, GenerateName: "written-"}}

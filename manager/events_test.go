@@ -45,7 +45,7 @@ func TestEvents_AMissingRightIsLoggedOnceAndHarmsNothing(t *testing.T) {
 	}
 }
 
-// The event that a Manager stopped is among the last that it records.
+// The event that a Manager stopped leading is one of its last events.
 func TestEvents_AreSentBeforeTheManagerEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clientset, sent := fake.NewClientset(), 0
@@ -66,8 +66,7 @@ func TestEvents_AreSentBeforeTheManagerEnds(t *testing.T) {
 	})
 }
 
-// A request that came after the client was closed would open a connection that
-// nobody closes.
+// A request after the client was closed would open a connection that is never closed.
 func TestEvents_AreNotSentAfterTheManagerEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun, underWay atomic.Int32
@@ -92,7 +91,7 @@ func TestEvents_AreNotSentAfterTheManagerEnded(t *testing.T) {
 
 var eventSubject = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "a"}}
 
-// A hungClient is that of an API server that takes events and does not answer.
+// A hungClient is a client of an API server that does not respond to writes of events.
 type hungClient struct {
 	kubernetes.Interface
 	typedcorev1.CoreV1Interface

@@ -16,10 +16,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// What controller-runtime's own tests of its Manager expect, and the other tests
-// of this package do not show, holds for ours.
+// These tests correspond to controller-runtime's own tests of its Manager.
 
-func TestExpectations_ARunnableThatIsAddedToALeaderStartsAtOnce(t *testing.T) {
+func TestExpectations_ARunnableAddedToALeaderStartsAtOnce(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.leader("a", forEver, newWorker(0))
 		w, everywhere := newWorker(0), newWorker(0)
@@ -48,7 +47,7 @@ func TestExpectations_NothingCanBeAddedOnceItStops(t *testing.T) {
 	})
 }
 
-func TestExpectations_ACancelledRunnablesErrorIsNone(t *testing.T) {
+func TestExpectations_ACancellationErrorOfARunnableIsIgnored(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.leader("a", forEver, crmanager.RunnableFunc(func(ctx context.Context) error {
 			<-ctx.Done()
@@ -83,7 +82,7 @@ type coldRunnable struct {
 
 func (r coldRunnable) Warmup(context.Context) error { return r.failure }
 
-func TestExpectations_BaseContextsAreTheUsers(t *testing.T) {
+func TestExpectations_BaseContextDerivesFromTheUsers(t *testing.T) {
 	type key struct{}
 	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", incumbent(), func(o *crmanager.Options) {
@@ -117,7 +116,7 @@ func TestExpectations_AnAddressInUseIsAnErrorOfNew(t *testing.T) {
 	}
 }
 
-// A neighbour is what a Manager runs for another cluster.
+// A neighbour is a cluster.Cluster that a Manager runs for another cluster.
 type neighbour struct {
 	*worker
 	caches cache.Cache
@@ -152,7 +151,7 @@ func TestExpectations_ClustersStartBeforeAnythingThatLeads(t *testing.T) {
 	})
 }
 
-// slowCaches sync when they are told to.
+// slowCaches sync when the test permits it.
 type slowCaches struct {
 	*informertest.FakeInformers
 	synced <-chan struct{}

@@ -29,8 +29,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// freeAddress is one that nobody listens on. On 127.0.0.1 it might become the local
-// port of an outgoing connection before it is used.
+// freeAddress returns an address without a listener. A port on 127.0.0.1 might become
+// the local port of an outgoing connection before the test uses it.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	host := "127.0.0.1"
@@ -45,7 +45,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// certificates makes a folder with what a webhook server wants.
+// certificates returns a directory with the certificate of a webhook server.
 func certificates(t *testing.T) string {
 	t.Helper()
 	certificate, key, err := cert.GenerateSelfSignedCertKey("localhost", nil, nil)
@@ -61,7 +61,7 @@ func certificates(t *testing.T) string {
 	return dir
 }
 
-// get returns what a server answers, as soon as it is there.
+// get returns the response of a server, once it listens.
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
 	visitor := &http.Client{Transport: &http.Transport{
@@ -137,7 +137,7 @@ func TestFollower_ServesWebhooksMetricsAndHealth(t *testing.T) {
 	b.logs.wantNoErrors(t)
 }
 
-// A warmed worker is warmed up before its Manager leads.
+// A warmedWorker warms up before its Manager leads.
 type warmedWorker struct {
 	*worker
 	warm chan struct{}
@@ -145,14 +145,14 @@ type warmedWorker struct {
 
 func (w warmedWorker) Warmup(context.Context) error { close(w.warm); return nil }
 
-func TestFollower_IsWarmBeforeItLeads_AndElectedWhenItDoes(t *testing.T) {
+func TestFollower_WarmsUpBeforeItLeads_AndIsElectedWhenItLeads(t *testing.T) {
 	s := startTestCluster(t, false)
 	configMaps := s.configMaps(3)
 	a := s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled))
 	w := warmedWorker{newWorker(0), make(chan struct{})}
 	b := s.follower(s.replica("b", incumbent(manager.WithIdentity("b")), untilCancelled).add(w))
 	s.await("b is warm", w.warm)
-	// The controller has opened its watch as well.
+	// The controller has opened its watch.
 	for b.network.Count(ofConfigMaps) == 0 {
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -178,7 +178,7 @@ func TestFollower_IsWarmBeforeItLeads_AndElectedWhenItDoes(t *testing.T) {
 
 func ofConfigMaps(r envtest.Request) bool { return r.Resource == "configmaps" && envtest.Reads(r) }
 
-func TestFollower_ThatIsStoppedStartsNothingAndLeavesTheLeaderAlone(t *testing.T) {
+func TestFollower_StopStartsNothingAndDoesNotAffectTheLeader(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.configMaps(1)
 	a := s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled))

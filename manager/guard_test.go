@@ -143,7 +143,7 @@ func TestGuardClient_EveryWriteIsRefusedWithoutATermAndPassesInIt(t *testing.T) 
 	}
 }
 
-func TestGuardClient_ReadsElectionsEventsAndReviewsPass(t *testing.T) {
+func TestGuardClient_ReadsLeasesEventsAndReviewsPass(t *testing.T) {
 	calls := 0
 	c := GuardClient(leadership{}, countingClient{calls: &calls})
 	passed := map[string]error{

@@ -27,7 +27,7 @@ func wantLabelled(t *testing.T, api *routingtest.Pods, when string, want ...stri
 	}
 }
 
-func TestLeaderLabel_IsTakenAwayBeforeTheReleaseThoughARequestFails(t *testing.T) {
+func TestLeaderLabel_IsRemovedBeforeTheReleaseAlthoughARequestFails(t *testing.T) {
 	ends := map[string]func(t *testing.T, p *process) error{
 		"cancelled": func(_ *testing.T, p *process) error { return p.stop() },
 		"stepping down": func(t *testing.T, p *process) error {
@@ -71,7 +71,7 @@ func TestLeaderLabel_IsTakenAwayBeforeTheReleaseThoughARequestFails(t *testing.T
 	}
 }
 
-func TestLeaderLabel_IsTakenAwayWhenTheManagerBeginsToStop(t *testing.T) {
+func TestLeaderLabel_IsRemovedWhenTheManagerBeginsToStop(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		api := newPods()
 		api.Put("pod-a", "1", false)
@@ -89,7 +89,7 @@ func TestLeaderLabel_IsTakenAwayWhenTheManagerBeginsToStop(t *testing.T) {
 	})
 }
 
-func TestLeaderLabel_AStopDoesNotWaitForItForEver(t *testing.T) {
+func TestLeaderLabel_RemovalDelaysAStopForALimitedTime(t *testing.T) {
 	denied := func() error { return apierrors.NewForbidden(corev1.Resource("pods"), "pod-a", nil) }
 	for name, tc := range map[string]struct {
 		grace   time.Duration
@@ -176,7 +176,7 @@ func TestLeaderLabel_DelaysNothingAfterALoss(t *testing.T) {
 	}
 }
 
-func TestLeaderLabel_IsGivenUpInAStopDuringWhichTheAPIServerFallsSilent(t *testing.T) {
+func TestLeaderLabel_RemovalIsAbandonedIfTheAPIServerStopsResponding(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		api := newPods()
 		api.Put("pod-a", "1", false)
@@ -193,7 +193,7 @@ func TestLeaderLabel_IsGivenUpInAStopDuringWhichTheAPIServerFallsSilent(t *testi
 	})
 }
 
-func TestLeaderLabel_GoesToTheClusterThatThePodIsIn(t *testing.T) {
+func TestLeaderLabel_IsSetInTheClusterOfThePod(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		election, pods := newPods(), newPods()
 		pods.Put("pod-a", "1", false)
@@ -218,7 +218,7 @@ func TestLeaderLabel_GoesToTheClusterThatThePodIsIn(t *testing.T) {
 	})
 }
 
-// routed runs a Manager in memory whose Pod has its name, until it leads.
+// routed starts an in-memory Manager whose Pod has its name, and waits until it leads.
 func (m memory) routed(t *testing.T, name string, api *routingtest.Pods, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	t.Helper()
 	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: "default", PodName: name})

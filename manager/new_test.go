@@ -12,7 +12,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-func TestNew_RefusesWhatItCannotDoWithAReason(t *testing.T) {
+func TestNew_ReportsInvalidOptions(t *testing.T) {
 	for want, change := range map[string]func(*crmanager.Options){
 		"LeaderElectionResourceLockInterface cannot be used": func(o *crmanager.Options) {
 			o.LeaderElectionResourceLockInterface = &resourcelock.LeaseLock{}
@@ -41,7 +41,7 @@ func TestNew_RefusesWhatItCannotDoWithAReason(t *testing.T) {
 	}
 }
 
-func TestNew_WithoutLeaderElectionItIsControllerRuntimes(t *testing.T) {
+func TestNew_WithoutLeaderElectionReturnsAPlainManager(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", incumbent(manager.WithWriteGuard()), func(o *crmanager.Options) {
 			o.LeaderElection = false
@@ -64,7 +64,7 @@ func TestNew_WithoutLeaderElectionItIsControllerRuntimes(t *testing.T) {
 	})
 }
 
-func TestNew_TheOptionsOfTheElectionKeepTheirMeaning(t *testing.T) {
+func TestNew_ElectionOptionsKeepTheirMeaning(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		elsewhere := m.Client("elsewhere")
 		p := m.make("a", incumbent(manager.WithIdentity("me")), func(o *crmanager.Options) {
@@ -82,7 +82,7 @@ func TestNew_TheOptionsOfTheElectionKeepTheirMeaning(t *testing.T) {
 		if *lease.Spec.HolderIdentity != "me" || *lease.Spec.LeaseDurationSeconds != 5 || lease.Labels["team"] != "blue" {
 			t.Errorf("the Lease is %v", lease)
 		}
-		// Trust lasts RenewDeadline and RetryPeriod from the claim.
+		// The trust window is RenewDeadline + RetryPeriod, from the claim.
 		if left := p.elector().ValidFor(); left != trustWindow {
 			t.Errorf("leadership is certain for %v, want %v", left, trustWindow)
 		}
@@ -113,7 +113,7 @@ func TestNew_DurationsDefaultToControllerRuntimes(t *testing.T) {
 	})
 }
 
-func TestNew_NameAndNamespaceOfThePodAreThoseOfTheLease(t *testing.T) {
+func TestNew_IdentityAndNamespaceDefaultToThoseOfThePod(t *testing.T) {
 	t.Setenv("POD_NAME", "operator-7f9c")
 	t.Setenv("POD_NAMESPACE", "default")
 	runInMemory(t, func(t *testing.T, m memory) {
@@ -129,7 +129,7 @@ func TestNew_NameAndNamespaceOfThePodAreThoseOfTheLease(t *testing.T) {
 	})
 }
 
-func TestNew_ItsLoggerIsTheUsers(t *testing.T) {
+func TestNew_KeepsTheLoggerOfTheOptions(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", incumbent())
 		for name, logger := range map[string]interface{ Info(string, ...any) }{

@@ -17,7 +17,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// fetch gets a page of a metrics server that runs.
+// fetch returns a page of a running metrics server.
 func fetch(t *testing.T, address, path string) string {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -51,7 +51,7 @@ func wantMetrics(t *testing.T, text string, want ...string) {
 	}
 }
 
-func TestObservability_AManagerOfOursIsInMetricsAndOnAPage(t *testing.T) {
+func TestObservability_ManagerHasMetricsAndAStatusPage(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.configMaps(1)
 	address, other := freeAddress(t), http.NotFoundHandler()
@@ -90,7 +90,7 @@ func TestObservability_AManagerOfOursIsInMetricsAndOnAPage(t *testing.T) {
 	}
 }
 
-func TestObservability_AnElectorInAPlainManagerIsInMetricsAndOnAPage(t *testing.T) {
+func TestObservability_ElectorInAPlainManagerHasMetricsAndAStatusPage(t *testing.T) {
 	s := startTestCluster(t, false)
 	address := freeAddress(t)
 	c := s.plane.Client("a")
@@ -128,7 +128,7 @@ func TestObservability_AnElectorInAPlainManagerIsInMetricsAndOnAPage(t *testing.
 	}
 }
 
-func TestObservability_AManagerWithoutElectionIsAlwaysReady(t *testing.T) {
+func TestObservability_ManagerWithoutElectionIsAlwaysReady(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", incumbent(), func(o *crmanager.Options) { o.LeaderElection = false })
 		if err := manager.Ready(p.Manager)(nil); err != nil {

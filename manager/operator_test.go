@@ -18,8 +18,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// settle copies what is wanted to what is, and takes a while over it, also when it
-// is told to stop.
+// settle copies the wanted value to the actual value. It takes a while, also after its
+// context is done.
 func settle(ctx context.Context, r *replica, configMap *corev1.ConfigMap) error {
 	time.Sleep(20 * time.Millisecond)
 	if ctx.Err() != nil {
@@ -72,7 +72,7 @@ func TestOperator_RollingReplacementUnderLoad_OneReconcilesAtATime(t *testing.T)
 	}
 }
 
-// load changes what is wanted of the ConfigMaps, again and again.
+// load changes the wanted values of the ConfigMaps repeatedly.
 func (s *testCluster) load(ctx context.Context, configMaps []*corev1.ConfigMap) error {
 	for i := 1; ctx.Err() == nil; i++ {
 		configMap := configMaps[i%len(configMaps)]
@@ -86,7 +86,7 @@ func (s *testCluster) load(ctx context.Context, configMaps []*corev1.ConfigMap) 
 	return nil
 }
 
-// awaitSettled waits until what is wanted is.
+// awaitSettled waits until all actual values equal the wanted values.
 func (s *testCluster) awaitSettled(configMaps []*corev1.ConfigMap) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
@@ -110,8 +110,8 @@ func (s *testCluster) awaitSettled(configMaps []*corev1.ConfigMap) {
 	}
 }
 
-// With the default durations client-go's candidates look at the Lease every 2.0 to
-// 4.4 s. A busy machine may take its time, too.
+// With the default durations client-go's candidates read the Lease every 2.0 to 4.4 s.
+// The limit leaves time for a busy machine.
 func TestOperator_TheSuccessorReconcilesAsSoonAsTheLeaseIsReleased(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.configMaps(1)
@@ -190,7 +190,7 @@ func (r *replica) busyNow() bool {
 	return r.busy > 0
 }
 
-// The same with both: a reconciler that takes longer to stop than it may.
+// The test runs with both Managers. The reconciler does not stop within the grace period.
 func TestBoth_AReconcilerThatOutlastsTheGracePeriodWorksAlone(t *testing.T) {
 	for _, tc := range []struct {
 		name   string

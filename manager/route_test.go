@@ -21,7 +21,7 @@ import (
 
 const leaderKey = "example.com/leader"
 
-// pod makes a Pod, labelled if a leader left that behind.
+// pod creates a Pod, with or without the label of an earlier leader.
 func (s *testCluster) pod(name string, labelled bool) {
 	s.t.Helper()
 	pod := &corev1.Pod{
@@ -37,7 +37,7 @@ func (s *testCluster) pod(name string, labelled bool) {
 	}
 }
 
-// labelled are the Pods that a Service would select.
+// labelled returns the Pods that a Service would select.
 func (s *testCluster) labelled() []string {
 	s.t.Helper()
 	pods, err := s.plane.Admin().Clientset().CoreV1().Pods(s.namespace).List(s.t.Context(), metav1.ListOptions{LabelSelector: leaderKey + "=yes"})
@@ -60,7 +60,7 @@ func (s *testCluster) awaitLabelled(want ...string) {
 	}
 }
 
-func TestLeaderLabel_IsOnTheLeaderAlone(t *testing.T) {
+func TestLeaderLabel_IsOnlyOnTheLeader(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.pod("ghost", true)
 	s.pod("pod-a", false)
@@ -91,7 +91,7 @@ func TestLeaderLabel_IsOnTheLeaderAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Both are versions of one database: the one that counts is that of the change.
+	// Both resourceVersions are of one database. The version of the change is compared.
 	if order, err := resourceversion.CompareResourceVersion(pod.ResourceVersion, lease.ResourceVersion); err != nil || order >= 0 {
 		t.Errorf("the label was taken away in version %s, the Lease released in %s, %v", pod.ResourceVersion, lease.ResourceVersion, err)
 	}
@@ -102,7 +102,7 @@ func TestLeaderLabel_IsOnTheLeaderAlone(t *testing.T) {
 	}
 }
 
-func TestLeaderLabel_WithoutItsRightsTheElectionGoesOn(t *testing.T) {
+func TestLeaderLabel_WithoutItsRightsTheElectionWorks(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.pod("pod-a", false)
 	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: leaseName, Events: true}
@@ -128,7 +128,7 @@ func TestLeaderLabel_WithoutItsRightsTheElectionGoesOn(t *testing.T) {
 	}
 }
 
-func TestLeaderLabel_WithAConfigurationOfItsOwnTheRightsAreLookedForThere(t *testing.T) {
+func TestLeaderLabel_WithAnotherConfigurationTheRightsAreCheckedThere(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.pod("pod-a", false)
 	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: leaseName, Events: true}
@@ -155,7 +155,7 @@ func TestLeaderLabel_WithAConfigurationOfItsOwnTheRightsAreLookedForThere(t *tes
 	}
 }
 
-// What the API in memory of the other tests does: the API server does it, too.
+// The API server checks the same preconditions as the in-memory API of other tests.
 func TestLeaderLabel_ThePreconditionsHoldOnTheAPIServer(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.pod("pod-a", false)
@@ -183,7 +183,7 @@ func TestLeaderLabel_ThePreconditionsHoldOnTheAPIServer(t *testing.T) {
 	}
 }
 
-func TestLeaderLabel_WrongOnesAreRefused(t *testing.T) {
+func TestLeaderLabel_InvalidLabelsAreRefused(t *testing.T) {
 	opts := crmanager.Options{LeaderElection: true, LeaderElectionID: "x", LeaderElectionNamespace: "ns"}
 	_, err := manager.New(&rest.Config{Host: "http://127.0.0.1:1"}, opts, manager.WithLeaderLabel(manager.LeaderLabel{Key: "a b", Value: "c d", PodNamespace: "ns"}))
 	for _, want := range []string{`"a b" is no key`, `"c d" is no value`, "set POD_NAME and POD_NAMESPACE"} {

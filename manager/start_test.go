@@ -50,7 +50,7 @@ func TestStart_AGracePeriodThatRunsOutReleasesNothing(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, leaderelection.ErrWorkStillRunning) {
 			t.Errorf("Start returned %v, want DeadlineExceeded and ErrWorkStillRunning", err)
 		}
-		// The process ought to exit. If it does not, others wait for its work.
+		// The process should exit. Until it does, other candidates wait for its work.
 		for !closed(w.returned) {
 			time.Sleep(time.Second)
 			if holder := m.holder(); holder != "a" {
@@ -231,7 +231,7 @@ func TestStart_SteppingDownDuringAGracefulStopReleasesOnlyAfterTheWork(t *testin
 	})
 }
 
-// Whoever is not asked any more must not keep the process from ending.
+// A follower that does not lead must not delay the end of the process.
 func TestStart_AFollowerThatCannotReachTheAPIServerStopsAtOnce(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		m.Client("a").Network().Cut(hang)
@@ -264,7 +264,7 @@ func TestStart_AFollowerThatIsStoppedStartsNothing(t *testing.T) {
 		if !manager.GateIsShut(p.Manager) {
 			t.Error("it can still be elected")
 		}
-		// The Lease becomes free while the follower stops.
+		// The Lease is released while the follower stops.
 		if err := leader.stop(); err != nil {
 			t.Error(err)
 		}
@@ -282,7 +282,7 @@ func TestStart_AFollowerThatIsStoppedStartsNothing(t *testing.T) {
 	})
 }
 
-func TestStart_ALateWinStartsNothingAndIsGivenBack(t *testing.T) {
+func TestStart_ALateWinStartsNothingAndIsReleased(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		m.Client("a").Network().DelayReplies(500 * time.Millisecond)
 		m.Client("a").Network().DelayWatches(500 * time.Millisecond)

@@ -24,7 +24,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A site is the namespace of one test on the real control plane.
+// A testCluster is the namespace of one test on the real control plane.
 type testCluster struct {
 	t         *testing.T
 	plane     *envtest.ControlPlane
@@ -33,8 +33,8 @@ type testCluster struct {
 	referee   *envtest.Referee
 }
 
-// startTestCluster runs the test beside others on the control plane. If forgiving, overlaps
-// do not fail it.
+// startTestCluster runs the test in parallel with others on the control plane. With
+// forgiving, overlaps do not fail the test.
 func startTestCluster(t *testing.T, forgiving bool) *testCluster {
 	t.Helper()
 	t.Parallel()
@@ -52,8 +52,8 @@ func startTestCluster(t *testing.T, forgiving bool) *testCluster {
 	return s
 }
 
-// A replica is a process of a site, with a controller that reconciles ConfigMaps
-// and tells the referee.
+// A replica is a process with a controller that reconciles ConfigMaps and reports its
+// work to the referee.
 type replica struct {
 	*process
 	cluster *testCluster
@@ -69,17 +69,17 @@ type replica struct {
 	firstCtx context.Context
 }
 
-// reconciling is what the controllers of a test do with a ConfigMap.
+// reconciling is the reconcile function of a test's controllers.
 type reconciling func(context.Context, *replica, *corev1.ConfigMap) error
 
-// replica makes a process. It is not started.
+// replica creates a process without starting it.
 func (s *testCluster) replica(name string, create newManager, work reconciling, change ...func(*crmanager.Options, *rest.Config)) *replica {
 	s.t.Helper()
 	c := s.plane.Client(name)
 	s.t.Cleanup(c.Close)
 	r := &replica{process: &process{name: name, logs: &logs{}}, cluster: s, machine: c, network: c.Network(), first: make(chan struct{})}
 	cfg, opts := c.Config(), managerOptions(s.namespace, r.logs)
-	// Longer than in fake time: a machine that is busy stalls for seconds.
+	// Longer than with fake time, because a busy machine stalls for seconds.
 	opts.LeaseDuration, opts.RenewDeadline = new(6*time.Second), new(4*time.Second)
 	opts.Cache = cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}}
 	opts.Controller.SkipNameValidation = new(true)
@@ -113,7 +113,7 @@ func (r *replica) run() *replica {
 	return r
 }
 
-// enter tells the referee that this replica works, until leave.
+// enter reports the begin of work to the referee, and leave its end.
 func (r *replica) enter(ctx context.Context) (leave func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -134,7 +134,7 @@ func (r *replica) enter(ctx context.Context) (leave func()) {
 	}
 }
 
-// add adds Runnables before the start.
+// add adds Runnables before the replica is started.
 func (r *replica) add(runnables ...crmanager.Runnable) *replica {
 	r.cluster.t.Helper()
 	for _, runnable := range runnables {
@@ -145,7 +145,7 @@ func (r *replica) add(runnables ...crmanager.Runnable) *replica {
 	return r
 }
 
-// await waits for a channel to be closed, and fails the test if it is not.
+// await waits until a channel is closed, with a timeout.
 func (s *testCluster) await(what string, c <-chan struct{}) {
 	s.t.Helper()
 	select {
@@ -155,7 +155,7 @@ func (s *testCluster) await(what string, c <-chan struct{}) {
 	}
 }
 
-// leader starts a replica and waits until it has begun to reconcile.
+// leader starts a replica and waits until it reconciles.
 func (s *testCluster) leader(r *replica) *replica {
 	s.t.Helper()
 	r.run()
@@ -163,9 +163,9 @@ func (s *testCluster) leader(r *replica) *replica {
 	return r
 }
 
-// follower starts a replica and waits until its Elector has entered itself as
-// heir. The replica's name must be its identity, and its priority above those of
-// other followers.
+// follower starts a replica and waits until its Elector has nominated itself as
+// successor. The replica's name must be its identity, and its priority higher than those
+// of other followers.
 func (s *testCluster) follower(r *replica) *replica {
 	s.t.Helper()
 	r.run()
@@ -184,8 +184,8 @@ func (s *testCluster) follower(r *replica) *replica {
 	return nil
 }
 
-// prime has the cache ask for ConfigMaps before the Manager starts, so that it
-// waits for them; a controller asks for what it watches when it is started.
+// prime makes the cache watch ConfigMaps before the Manager starts, so that the start
+// waits for their sync. A controller begins to watch only when it is started.
 func (r *replica) prime() *replica {
 	r.cluster.t.Helper()
 	err := r.GetFieldIndexer().IndexField(r.cluster.t.Context(), &corev1.ConfigMap{}, "data.want", func(obj client.Object) []string {
@@ -197,14 +197,14 @@ func (r *replica) prime() *replica {
 	return r
 }
 
-// last is when the last reconcile ended.
+// last returns the time at which the last reconcile ended.
 func (r *replica) last() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.lastAt
 }
 
-// configMaps creates ConfigMaps with that generation.
+// configMaps creates n ConfigMaps.
 func (s *testCluster) configMaps(n int) []*corev1.ConfigMap {
 	s.t.Helper()
 	var all []*corev1.ConfigMap
@@ -221,7 +221,7 @@ func (s *testCluster) configMaps(n int) []*corev1.ConfigMap {
 	return all
 }
 
-// holder is who holds the Lease.
+// holder returns the holder of the Lease.
 func (s *testCluster) holder() string {
 	s.t.Helper()
 	lease, err := s.plane.Admin().Clientset().CoordinationV1().Leases(s.namespace).Get(s.t.Context(), leaseName, metav1.GetOptions{})
@@ -231,13 +231,13 @@ func (s *testCluster) holder() string {
 	return leaderelectiontest.Holder(lease)
 }
 
-// untilCancelled reconciles for as long as it may.
+// untilCancelled reconciles until its context is done.
 func untilCancelled(ctx context.Context, _ *replica, _ *corev1.ConfigMap) error {
 	<-ctx.Done()
 	return nil
 }
 
-// stubborn reconciles for that long, whatever its context says.
+// stubborn reconciles for d, even after its context is done.
 func stubborn(d time.Duration) reconciling {
 	return func(ctx context.Context, _ *replica, _ *corev1.ConfigMap) error {
 		<-ctx.Done()
