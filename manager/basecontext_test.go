@@ -46,7 +46,7 @@ func TestBaseContext_CarriesTheUsersValuesAndTheTerm(t *testing.T) {
 	ctx, cancel := context.WithCancel(derive()) // as a group does
 	defer cancel()
 	if _, ok := leaderelection.TermFromContext(ctx); ok {
-		t.Error("there is a term before there is one")
+		t.Error("the context has a term before the term begins")
 	}
 	e, term, _ := leadAlone(t)
 	g.open(term)
@@ -74,7 +74,7 @@ func TestBaseContext_EndCancelsAllDerivedContexts(t *testing.T) {
 		// The context is cancelled synchronously, before end returns.
 		for _, ctx := range []context.Context{first, second, derived} {
 			if context.Cause(ctx) != cause {
-				t.Errorf("a context ended for %v, want %v", context.Cause(ctx), cause)
+				t.Errorf("a context ended because of %v, want %v", context.Cause(ctx), cause)
 			}
 		}
 	})

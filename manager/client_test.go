@@ -108,10 +108,10 @@ func TestEvents_NameTheLeaderThatStartedAndStopped(t *testing.T) {
 		select {
 		case event := <-watch.ResultChan():
 			if message := messageOf(event); message != want {
-				t.Errorf("an event says %q, want %q", message, want)
+				t.Errorf("an event has the message %q, want %q", message, want)
 			}
 		case <-deadline:
-			t.Fatalf("no event says %q", want)
+			t.Fatalf("no event has the message %q", want)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func TestLeaderOnly_ControllersOfPlainManagersNeverOverlap(t *testing.T) {
 	a.network.Cut(envtest.Hang)
 	s.works(b)
 	if cause := context.Cause(first); !errors.Is(cause, leaderelection.ErrRenewalFailed) {
-		t.Errorf("a's reconciler was told %v", cause)
+		t.Errorf("a's reconciler's context ended because of %v", cause)
 	}
 	a.network.Heal()
 	await(t, a.elector, func(state leaderelection.State) bool { return state.Leader == "b" })

@@ -65,7 +65,7 @@ func TestEnvironment_NamespaceDefaultsOnlyFromTheSameCluster(t *testing.T) {
 				t.Errorf("%s: %q and %v, want %q", tc.name, got, err, tc.want)
 			}
 		case err == nil || !strings.Contains(err.Error(), tc.refused) || !strings.Contains(err.Error(), "LeaderElectionNamespace or POD_NAMESPACE"):
-			t.Errorf("%s: %q and %v, want an error that says %q and what to do", tc.name, got, err, tc.refused)
+			t.Errorf("%s: %q and %v, want an error with %q and a remedy", tc.name, got, err, tc.refused)
 		}
 	}
 }
@@ -86,6 +86,6 @@ func TestEnvironment_IdentityIsThePodNameOrTheHostnameWithASuffix(t *testing.T) 
 	where := testEnvironment(nil, nil, "-")
 	where.hostname = func() (string, error) { return "", errors.New("no name") }
 	if _, err := where.identity(); err == nil || !strings.Contains(err.Error(), "POD_NAME") {
-		t.Errorf("without a hostname: %v, want an error that says what to do", err)
+		t.Errorf("without a hostname: %v, want an error with a remedy", err)
 	}
 }

@@ -34,14 +34,14 @@ func TestEvents_AMissingRightIsLoggedOnceAndHarmsNothing(t *testing.T) {
 	event := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "e"}}
 	for range 3 {
 		if _, err := s.Create(event); err != nil {
-			t.Errorf("Create = %v, want it to be left at that", err)
+			t.Errorf("Create = %v, want nil", err)
 		}
 		if _, err := s.Patch(event, []byte("{}")); err != nil {
-			t.Errorf("Patch = %v, want it to be left at that", err)
+			t.Errorf("Patch = %v, want nil", err)
 		}
 	}
 	if asked != 6 || len(lines) != 1 || !strings.Contains(lines[0], "Recording events is forbidden") {
-		t.Errorf("after %d refusals the log says\n%s", asked, strings.Join(lines, "\n"))
+		t.Errorf("after %d refusals the log is\n%s", asked, strings.Join(lines, "\n"))
 	}
 }
 
@@ -76,10 +76,10 @@ func TestEvents_AreNotSentAfterTheManagerEnded(t *testing.T) {
 			r.Eventf(eventSubject, corev1.EventTypeNormal, "Reason", "event %d", i)
 		}
 		synctest.Wait()
-		const patience = time.Second
+		const timeout = time.Second
 		began := time.Now()
-		stop(patience)
-		if begun.Load() != 1 || underWay.Load() != 0 || time.Since(began) > patience {
+		stop(timeout)
+		if begun.Load() != 1 || underWay.Load() != 0 || time.Since(began) > timeout {
 			t.Errorf("it stopped after %v: %d requests had begun and %d were under way", time.Since(began), begun.Load(), underWay.Load())
 		}
 		time.Sleep(time.Hour)

@@ -112,7 +112,7 @@ func TestExpectations_AnAddressInUseIsAnErrorOfNew(t *testing.T) {
 	opts := managerOptions("default", &logs{})
 	opts.HealthProbeBindAddress = taken.Addr().String()
 	if mgr, err := manager.New(&rest.Config{Host: "https://cluster.invalid"}, opts); err == nil || mgr != nil {
-		t.Errorf("New returned %v and %v, want an error alone", mgr, err)
+		t.Errorf("New returned %v and %v, want only an error", mgr, err)
 	}
 }
 

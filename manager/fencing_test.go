@@ -39,7 +39,7 @@ func startBehindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*
 		writes := make(chan write, 100)
 		r := s.replica(name, func(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
 			cfg = account.Pod(cfg, name)
-			cfg.Impersonate.Groups = append(cfg.Impersonate.Groups, "system:masters") // rights are not what is tested
+			cfg.Impersonate.Groups = append(cfg.Impersonate.Groups, "system:masters") // this test is not about rights
 			return manager.New(cfg, opts, manager.WithIdentity(name+"_1"), manager.WithFencing(mode))
 		}, func(ctx context.Context, r *replica, configMap *corev1.ConfigMap) error {
 			if configMap.Data["by"] == r.name {

@@ -86,7 +86,7 @@ func get(t *testing.T, url string) (status int, body string) {
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("%s does not answer: %v", url, err)
+			t.Fatalf("%s does not respond: %v", url, err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -124,7 +124,7 @@ func TestFollower_ServesWebhooksMetricsAndHealth(t *testing.T) {
 		"https://" + hooks + "/hook":     "hooked",
 	} {
 		if status, body := get(t, url); status != http.StatusOK || !strings.Contains(body, want) {
-			t.Errorf("%s answers %d, and %q is not in %.200s", url, status, want, body)
+			t.Errorf("%s responds %d, and %q is not in %.200s", url, status, want, body)
 		}
 	}
 	s.await("the Runnable without leader election starts", everywhere.started)
@@ -217,12 +217,12 @@ func TestOperator_ThatIsStoppedWhileItsCachesCannotSyncReturnsAfterTheGracePerio
 	a.run()
 	cold.Await(t)
 	if err := a.stop(); err == nil {
-		t.Error("Start returned nil though not everything had stopped")
+		t.Error("Start returned nil although a Runnable still runs")
 	}
 	_, err := s.plane.Admin().Clientset().CoordinationV1().Leases(s.namespace).Get(t.Context(), leaseName, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
 		t.Errorf("there is a Lease, or %v", err)
 	}
 	cold.Heal()
-	s.await("what is left of it stops", manager.InnerStopped(a.Manager))
+	s.await("its inner Manager stops", manager.InnerStopped(a.Manager))
 }

@@ -31,7 +31,7 @@ func TestGate_GetBlocksUntilTheGateIsOpened(t *testing.T) {
 		}
 		<-done
 		if !apierrors.IsNotFound(err) {
-			t.Errorf("Get returned %v, want NotFound: nobody has the lock", err)
+			t.Errorf("Get returned %v, want NotFound: the lock does not exist", err)
 		}
 	})
 }
@@ -58,7 +58,7 @@ func TestGate_CannotBeEnteredAfterShut(t *testing.T) {
 			t.Errorf("shut %s: a claim returned %v, entered: %v", name, err, g.entered)
 		}
 		if apierrors.IsConflict(g.Create(t.Context(), record)) {
-			t.Errorf("shut %s: the refusal is a conflict: client-go's release would recurse without end", name)
+			t.Errorf("shut %s: the refusal is a conflict: client-go's release would recurse endlessly", name)
 		}
 	}
 }
@@ -69,11 +69,11 @@ func TestGate_OpensOnceAndNotAfterShut(t *testing.T) {
 		t.Error("want the gate to open the first time, and not again")
 	}
 	if !g.shut() {
-		t.Error("shut does not know that the gate was open")
+		t.Error("shut does not report that the gate was open")
 	}
 	g = newGate("a", "default/x")
 	if g.shut() || g.open(t.Context()) {
-		t.Error("want a gate that was shut to stay so")
+		t.Error("a gate opened after shut")
 	}
 }
 

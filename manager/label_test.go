@@ -23,7 +23,7 @@ func newPods() *routingtest.Pods { return routingtest.NewPods(leaderKey, "yes") 
 func wantLabelled(t *testing.T, api *routingtest.Pods, when string, want ...string) {
 	t.Helper()
 	if got := api.Labelled(); !slices.Equal(got, want) {
-		t.Errorf("%s: labelled are %q, want %q", when, got, want)
+		t.Errorf("%s: the labelled Pods are %q, want %q", when, got, want)
 	}
 }
 
@@ -52,7 +52,7 @@ func TestLeaderLabel_IsRemovedBeforeTheReleaseAlthoughARequestFails(t *testing.T
 				began := time.Now()
 				api.During(func(r *routingtest.Request) error {
 					if holder := m.holder(); r.Removes && holder != "pod-a" {
-						t.Errorf("the label is taken away when the Lease is held by %q", holder)
+						t.Errorf("the label is removed while the Lease is held by %q", holder)
 					}
 					if time.Since(began) < 3*time.Second {
 						return routingtest.Broken()
@@ -115,13 +115,13 @@ func TestLeaderLabel_RemovalDelaysAStopForALimitedTime(t *testing.T) {
 				api.During(fail)
 				asked := time.Now()
 				if err := p.stop(); err != nil || m.holder() != "" {
-					t.Errorf("Start returned %v with the Lease held by %q, want nil and nobody", err, m.holder())
+					t.Errorf("Start returned %v with the Lease held by %q, want nil and no holder", err, m.holder())
 				}
 				if took := time.Since(asked); took > tc.most {
 					t.Errorf("the stop took %v, want %v at most", took, tc.most)
 				}
 				if len(p.logs.with("label stays until the next leader")) != 1 {
-					t.Error("it is not told that the label stays")
+					t.Error("the log does not report that the label remains")
 				}
 			})
 		})
@@ -162,7 +162,7 @@ func TestLeaderLabel_DelaysNothingAfterALoss(t *testing.T) {
 				<-w.returned
 				time.Sleep(time.Second)
 				if closed(p.done) {
-					t.Fatal("the label was given up within a second")
+					t.Fatal("the removal of the label was abandoned within a second")
 				}
 				m.give("somebody")
 				lost := time.Now()

@@ -73,7 +73,7 @@ func await(t *testing.T, e *manager.Elector, want func(leaderelection.State) boo
 			return state
 		}
 	}
-	t.Fatalf("what was waited for did not come; the elector is in the state %+v", state)
+	t.Fatalf("timeout; the state of the elector is %+v", state)
 	return state
 }
 
@@ -164,10 +164,10 @@ func TestLeaderOnly_AFailureEndsTheTermButNotTheProcess(t *testing.T) {
 			t.Errorf("the other one led %v after the failure", took)
 		}
 		if !errors.Is(told, leaderelection.ErrSteppedDown) || p.stopped() {
-			t.Errorf("the other Runnable was told %v, the process has stopped: %v", told, p.stopped())
+			t.Errorf("the other Runnable's context ended because of %v, the process has stopped: %v", told, p.stopped())
 		}
 		if lines := p.logs.with("out of order"); len(lines) != 1 {
-			t.Errorf("the failure is in the log %d times: %q", len(lines), lines)
+			t.Errorf("the failure was logged %d times: %q", len(lines), lines)
 		}
 		close(fail)
 	})
@@ -213,7 +213,7 @@ func TestLeaderOnly_FailManagerStopsItWithAllErrors(t *testing.T) {
 			}))
 		<-p.done
 		if !errors.Is(p.err, first) || !errors.Is(p.err, second) || m.holder() != "" {
-			t.Errorf("the Manager stopped with %v and the Lease held by %q, want both errors and nobody", p.err, m.holder())
+			t.Errorf("the Manager stopped with %v and the Lease held by %q, want both errors and no holder", p.err, m.holder())
 		}
 	})
 }
@@ -256,7 +256,7 @@ func TestLeaderOnly_OnLossAllAreCancelledAndTheNextTermWaitsForThem(t *testing.T
 		running := 0
 		_, a := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
 			if running++; running > 1 {
-				t.Error("it was started beside itself")
+				t.Error("it was started while it was running")
 			}
 			defer func() { running-- }()
 			return untilDone(margin / 2)(ctx)
@@ -265,7 +265,7 @@ func TestLeaderOnly_OnLossAllAreCancelledAndTheNextTermWaitsForThem(t *testing.T
 		m.Client("a").Network().Cut(leaderelectiontest.Hang)
 		state := await(t, a, func(s leaderelection.State) bool { return !s.Leading })
 		if !errors.Is(state.EndCause, leaderelection.ErrRenewalFailed) {
-			t.Errorf("the term ended for %v", state.EndCause)
+			t.Errorf("the term ended because of %v", state.EndCause)
 		}
 		m.Client("a").Network().Heal()
 		if second := await(t, a, leading).Term; second.Token <= first.Token {
@@ -307,10 +307,10 @@ func TestNewElector_ItsErrorStopsTheManager(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		_, e := m.withElector("a", leaderelection.Callbacks{})
 		await(t, e, leading)
-		twin, _ := m.withElector("a", leaderelection.Callbacks{})
-		<-twin.done
-		if !errors.Is(twin.err, leaderelection.ErrIdentityInUse) {
-			t.Errorf("the Manager stopped with %v, want ErrIdentityInUse", twin.err)
+		duplicate, _ := m.withElector("a", leaderelection.Callbacks{})
+		<-duplicate.done
+		if !errors.Is(duplicate.err, leaderelection.ErrIdentityInUse) {
+			t.Errorf("the Manager stopped with %v, want ErrIdentityInUse", duplicate.err)
 		}
 	})
 }
@@ -322,11 +322,11 @@ func TestNewElector_BadConfigurationIsRefused(t *testing.T) {
 		config.LeaseName = ""
 		for _, c := range []*leaderelection.Config{nil, config} {
 			if e, err := manager.NewElector(p, c, leaderelection.Callbacks{}); err == nil || e != nil {
-				t.Errorf("NewElector returned %v and %v, want an error alone", e, err)
+				t.Errorf("NewElector returned %v and %v, want only an error", e, err)
 			}
 		}
 		if _, err := manager.NewElector(nil, electorConfig("a"), leaderelection.Callbacks{}); err == nil {
-			t.Error("NewElector takes no Manager for one")
+			t.Error("NewElector accepts a nil Manager")
 		}
 	})
 }
@@ -370,13 +370,13 @@ func TestNewElector_TakesClientLoggerAndRecorderFromTheManager(t *testing.T) {
 			t.Errorf("the event is %q", event)
 		}
 		if agent := <-agents; agent != "my-operator/1.2/incumbent-leader-election" {
-			t.Errorf("the elector calls itself %q", agent)
+			t.Errorf("the user agent of the elector is %q", agent)
 		}
 		if err := p.stop(); err != nil {
 			t.Error(err)
 		}
 		if lines := p.logs.with("Became leader", "lease=default/operator"); len(lines) != 1 {
-			t.Errorf("the Manager's log says %q", lines)
+			t.Errorf("the Manager's log has %q", lines)
 		}
 	})
 }
@@ -404,11 +404,11 @@ func TestElector_OfPackageLeaderelectionStopsTheManagerWithItsError(t *testing.T
 		_, first := m.withElector("a", leaderelection.Callbacks{})
 		await(t, first, leading)
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
-		twin, err := leaderelection.New(electorConfig("a"), m.Client("a").Clientset(), leaderelection.Callbacks{}, slog.New(slog.DiscardHandler))
+		duplicate, err := leaderelection.New(electorConfig("a"), m.Client("a").Clientset(), leaderelection.Callbacks{}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Add(twin); err != nil {
+		if err := p.Add(duplicate); err != nil {
 			t.Fatal(err)
 		}
 		start(t, p)

@@ -14,7 +14,7 @@ import (
 
 func TestNew_ReportsInvalidOptions(t *testing.T) {
 	for want, change := range map[string]func(*crmanager.Options){
-		"LeaderElectionResourceLockInterface cannot be used": func(o *crmanager.Options) {
+		"LeaderElectionResourceLockInterface is invalid": func(o *crmanager.Options) {
 			o.LeaderElectionResourceLockInterface = &resourcelock.LeaseLock{}
 		},
 		`LeaderElectionResourceLock ("endpoints")`: func(o *crmanager.Options) { o.LeaderElectionResourceLock = "endpoints" },
@@ -27,11 +27,11 @@ func TestNew_ReportsInvalidOptions(t *testing.T) {
 		change(&opts)
 		mgr, err := manager.New(&rest.Config{Host: "https://cluster.invalid"}, opts)
 		if err == nil || !strings.Contains(err.Error(), want) || mgr != nil {
-			t.Errorf("New returned %v and %v, want an error alone that says %q", mgr, err, want)
+			t.Errorf("New returned %v and %v, want only an error with %q", mgr, err, want)
 		}
 	}
-	if _, err := manager.New(&rest.Config{}, managerOptions("default", &logs{}), manager.WithFencing(4)); err == nil || !strings.Contains(err.Error(), "WithFencing(4)") {
-		t.Errorf("with a mode that there is not New returned %v", err)
+	if _, err := manager.New(&rest.Config{}, managerOptions("default", &logs{}), manager.WithFencing(4)); err == nil || !strings.Contains(err.Error(), "WithFencing has an invalid mode: 4") {
+		t.Errorf("with an invalid mode New returned %v", err)
 	}
 	if _, err := manager.New(nil, managerOptions("default", &logs{})); err == nil || !strings.Contains(err.Error(), "must specify Config") {
 		t.Errorf("without a config New returned %v", err)
@@ -149,7 +149,7 @@ func TestNew_KeepsTheLoggerOfTheOptions(t *testing.T) {
 			}
 		}
 		if all, of := p.logs.with("acquire"), p.logs.with("acquire", "level=DEBUG", "by=client-go"); len(all) != len(of) {
-			t.Errorf("lines of the election at the gate are among %q", all)
+			t.Errorf("lines of controller-runtime's election are among %q", all)
 		}
 	})
 }

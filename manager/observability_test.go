@@ -64,17 +64,17 @@ func TestObservability_ManagerHasMetricsAndAStatusPage(t *testing.T) {
 	}
 	s.leader(a)
 	if err := manager.Ready(a.Manager)(nil); err != nil {
-		t.Errorf("while it leads Ready says %v", err)
+		t.Errorf("while it leads Ready returned %v", err)
 	}
 	if err := manager.Live(a.Manager)(nil); err != nil {
-		t.Errorf("while it leads Live says %v", err)
+		t.Errorf("while it leads Live returned %v", err)
 	}
 	labels := fmt.Sprintf(`lease_name="operator",lease_namespace="%s"`, s.namespace)
 	wantMetrics(t, fetch(t, address, "/metrics"),
 		"incumbent_leader_election_is_leader{"+labels+"} 1", "incumbent_leader_election_running{"+labels+"} 1",
 		"incumbent_leader_election_terms_total{after=\"none\","+labels+"} 1")
 	if e := fetchStatus(t, address, manager.StatusPath); !e.Leading || e.Identity != "a" || e.Lease != s.namespace+"/operator" {
-		t.Errorf("the page says %+v", e)
+		t.Errorf("the page has %+v", e)
 	}
 	if page := fetch(t, address, manager.StatusPath); !strings.Contains(page, "This process leads") {
 		t.Errorf("the page is\n%s", page)
@@ -86,7 +86,7 @@ func TestObservability_ManagerHasMetricsAndAStatusPage(t *testing.T) {
 		t.Error("after its end it is ready")
 	}
 	if err := manager.Live(a.Manager)(nil); err != nil {
-		t.Errorf("after its end Live says %v", err)
+		t.Errorf("after its end Live returned %v", err)
 	}
 }
 
@@ -116,15 +116,15 @@ func TestObservability_ElectorInAPlainManagerHasMetricsAndAStatusPage(t *testing
 	start(t, p)
 	await(t, elector, func(state leaderelection.State) bool { return state.Leading })
 	if err := elector.Ready(nil); err != nil {
-		t.Errorf("while it leads Ready says %v", err)
+		t.Errorf("while it leads Ready returned %v", err)
 	}
 	if err := elector.Live(nil); err != nil {
-		t.Errorf("while it leads Live says %v", err)
+		t.Errorf("while it leads Live returned %v", err)
 	}
 	labels := fmt.Sprintf(`lease_name=%q,lease_namespace=%q`, config.LeaseName, s.namespace)
 	wantMetrics(t, fetch(t, address, "/metrics"), "incumbent_leader_election_is_leader{"+labels+"} 1")
 	if e := fetchStatus(t, address, manager.StatusPath+"/"+s.namespace+"/"+config.LeaseName); !e.Leading || e.Identity != "a" {
-		t.Errorf("the page says %+v", e)
+		t.Errorf("the page has %+v", e)
 	}
 }
 

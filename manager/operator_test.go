@@ -127,7 +127,7 @@ func TestOperator_TheSuccessorReconcilesAsSoonAsTheLeaseIsReleased(t *testing.T)
 	took := b.firstAt.Sub(a.last())
 	t.Logf("nobody reconciled for %v", took)
 	if took > time.Second {
-		t.Errorf("nobody reconciled for %v, want less than client-go's candidates wait from one look to the next", took)
+		t.Errorf("no replica reconciled for %v, want less than the retry interval of client-go's candidates", took)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestOperator_APartitionEndsTheWorkAndTheProcessBeforeAnotherLeads(t *testin
 		}
 	}
 	if cause := context.Cause(a.firstCtx); !errors.Is(cause, leaderelection.ErrRenewalFailed) {
-		t.Errorf("the reconciler was told %v", cause)
+		t.Errorf("the reconciler's context ended because of %v", cause)
 	}
 	s.await("b reconciles", b.first)
 	if !returned.Before(b.firstAt) {
@@ -207,7 +207,7 @@ func TestBoth_AReconcilerThatOutlastsTheGracePeriodWorksAlone(t *testing.T) {
 			a := s.leader(s.replica("a", tc.create("a"), stubborn(5*time.Second), grace))
 			b := s.replica("b", tc.create("b"), untilCancelled).run()
 			if err := a.stop(); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("Start returned %v, want that the grace period ran out", err)
+				t.Errorf("Start returned %v, want that the grace period expired", err)
 			}
 			s.await("b reconciles", b.first)
 			if err := b.stop(); err != nil {
@@ -217,7 +217,7 @@ func TestBoth_AReconcilerThatOutlastsTheGracePeriodWorksAlone(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 			}
 			if overlaps := s.referee.Overlaps(); (len(overlaps) == 0) != tc.alone {
-				t.Errorf("they worked at once: %v\n%s", overlaps, s.referee.Timeline())
+				t.Errorf("they overlapped: %v\n%s", overlaps, s.referee.Timeline())
 			}
 		})
 	}

@@ -37,7 +37,7 @@ func TestStart_TheReleaseWaitsForWarmups(t *testing.T) {
 		}
 		<-p.done
 		if p.err != nil || m.holder() != "" {
-			t.Errorf("Start returned %v with the Lease held by %q, want nil and nobody", p.err, m.holder())
+			t.Errorf("Start returned %v with the Lease held by %q, want nil and no holder", p.err, m.holder())
 		}
 	})
 }
@@ -48,7 +48,7 @@ func TestStart_AWarmupThatOutlastsTheGracePeriodKeepsTheLease(t *testing.T) {
 		p := m.leader("a", time.Second, w)
 		asked := time.Now()
 		if err := p.stop(); !errors.Is(err, context.DeadlineExceeded) || time.Since(asked) != time.Second {
-			t.Errorf("Start returned %v after %v, want that the grace period ran out", err, time.Since(asked))
+			t.Errorf("Start returned %v after %v, want that the grace period expired", err, time.Since(asked))
 		}
 		for !closed(w.warm.returned) {
 			if m.holder() != "a" {
@@ -76,7 +76,7 @@ func TestLeaderOnly_FailManagerStepsDownIfTheEmbeddedElectorWasRun(t *testing.T)
 		membership := begin(func() error { return member.Start(ctx) })
 		state := await(t, e, func(s leaderelection.State) bool { return s.EndCause != nil })
 		if !errors.Is(state.EndCause, leaderelection.ErrSteppedDown) {
-			t.Errorf("the term ended for %v, want ErrSteppedDown", state.EndCause)
+			t.Errorf("the term ended because of %v, want ErrSteppedDown", state.EndCause)
 		}
 		cancel()
 		<-run.done
@@ -112,7 +112,7 @@ func TestNewElector_ReturnsNoElectorIfItCannotBeAdded(t *testing.T) {
 		<-w.cancelled
 		synctest.Wait()
 		if e, err := manager.NewElector(p, electorConfig("a"), leaderelection.Callbacks{}); err == nil || e != nil {
-			t.Errorf("NewElector returned %v and %v for a Manager that stops, want an error alone", e, err)
+			t.Errorf("NewElector returned %v and %v for a Manager that stops, want only an error", e, err)
 		}
 	})
 }

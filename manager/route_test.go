@@ -55,7 +55,7 @@ func (s *testCluster) awaitLabelled(want ...string) {
 	s.t.Helper()
 	for deadline := time.Now().Add(time.Minute); !slices.Equal(s.labelled(), want); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("labelled are %q, want %q", s.labelled(), want)
+			s.t.Fatalf("the labelled Pods are %q, want %q", s.labelled(), want)
 		}
 	}
 }
@@ -93,7 +93,7 @@ func TestLeaderLabel_IsOnlyOnTheLeader(t *testing.T) {
 	}
 	// Both resourceVersions are of one database. The version of the change is compared.
 	if order, err := resourceversion.CompareResourceVersion(pod.ResourceVersion, lease.ResourceVersion); err != nil || order >= 0 {
-		t.Errorf("the label was taken away in version %s, the Lease released in %s, %v", pod.ResourceVersion, lease.ResourceVersion, err)
+		t.Errorf("the label was removed in version %s, the Lease released in %s, %v", pod.ResourceVersion, lease.ResourceVersion, err)
 	}
 	b := s.leader(routed("pod-b"))
 	s.awaitLabelled("pod-b")
@@ -116,7 +116,7 @@ func TestLeaderLabel_WithoutItsRightsTheElectionWorks(t *testing.T) {
 	for _, want := range []string{"list pods", "patch pods"} {
 		for deadline := time.Now().Add(time.Minute); len(a.logs.with("A right is missing", want)) == 0; time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("the check of the rights has not named %q", want)
+				t.Fatalf("the check of rights did not report %q", want)
 			}
 		}
 	}
@@ -151,7 +151,7 @@ func TestLeaderLabel_WithAnotherConfigurationTheRightsAreCheckedThere(t *testing
 		t.Fatal(err)
 	}
 	if lines := a.logs.with("A right is missing"); len(lines) > 0 {
-		t.Errorf("rights are there, and missed: %q", lines)
+		t.Errorf("existing rights were reported missing: %q", lines)
 	}
 }
 
@@ -188,7 +188,7 @@ func TestLeaderLabel_InvalidLabelsAreRefused(t *testing.T) {
 	_, err := manager.New(&rest.Config{Host: "http://127.0.0.1:1"}, opts, manager.WithLeaderLabel(manager.LeaderLabel{Key: "a b", Value: "c d", PodNamespace: "ns"}))
 	for _, want := range []string{`"a b" is no key`, `"c d" is no value`, "set POD_NAME and POD_NAMESPACE"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v, want it to say %q", err, want)
+			t.Errorf("%v, want %q in it", err, want)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func TestStart_TheLeaseIsRenewedUntilAllHaveStopped_AndThenReleased(t *testing.T
 		}
 		<-p.done
 		if p.err != nil || m.holder() != "" {
-			t.Errorf("Start returned %v with the Lease held by %q, want nil and nobody", p.err, m.holder())
+			t.Errorf("Start returned %v with the Lease held by %q, want nil and no holder", p.err, m.holder())
 		}
 		p.logs.wantNoErrors(t)
 	})
@@ -59,7 +59,7 @@ func TestStart_AGracePeriodThatRunsOutReleasesNothing(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		if holder := m.holder(); holder != "a" {
-			t.Errorf("the Lease is held by %q after the grace period had run out, want a until it expires", holder)
+			t.Errorf("the Lease is held by %q after the grace period had expired, want a until it expires", holder)
 		}
 	})
 }
@@ -74,7 +74,7 @@ func TestStart_WithoutGraceReturnsAtOnceAndReleasesNothing(t *testing.T) {
 		}
 		<-w.cancelled
 		if time.Since(asked) != 0 {
-			t.Errorf("the work was told after %v, want at once", time.Since(asked))
+			t.Errorf("the work was cancelled after %v, want at once", time.Since(asked))
 		}
 		<-w.returned
 		time.Sleep(10 * time.Second)
@@ -94,10 +94,10 @@ func TestStart_OnLossEveryRunnableIsCancelledAtOnce_AlthoughOneIsSlowToStop(t *t
 		<-w.cancelled
 		lost := time.Now()
 		if took := lost.Sub(cut); took > trustWindow {
-			t.Errorf("the work was told %v after the network was cut, want at most %v", took, trustWindow)
+			t.Errorf("the work was cancelled %v after the network was cut, want at most %v", took, trustWindow)
 		}
 		if !errors.Is(w.cause, leaderelection.ErrRenewalFailed) {
-			t.Errorf("the work's context ended for %v, want ErrRenewalFailed", w.cause)
+			t.Errorf("the work's context ended because of %v, want ErrRenewalFailed", w.cause)
 		}
 		<-p.done
 		if took := time.Since(lost); took > margin*3/4 {
@@ -146,7 +146,7 @@ func TestStart_ALossDuringAGracefulStopIsNoticed(t *testing.T) {
 		m.give("somebody")
 		<-w.cancelled
 		if !errors.Is(w.cause, leaderelection.ErrOvertaken) {
-			t.Errorf("the work's context ended for %v, want ErrOvertaken", w.cause)
+			t.Errorf("the work's context ended because of %v, want ErrOvertaken", w.cause)
 		}
 		<-p.done
 		if !errors.Is(p.err, manager.ErrLeadershipLost) || closed(slow.returned) {
@@ -323,16 +323,16 @@ func TestStart_ASecondCallIsRefused(t *testing.T) {
 func TestStart_AnIdentityInUseStopsTheManager(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		m.leader("a", forEver, newWorker(0))
-		twin := m.make("a", incumbent(manager.WithIdentity("a")), func(o *crmanager.Options) { o.GracefulShutdownTimeout = new(time.Second) })
+		duplicate := m.make("a", incumbent(manager.WithIdentity("a")), func(o *crmanager.Options) { o.GracefulShutdownTimeout = new(time.Second) })
 		stuck := newWorker(time.Minute)
 		stuck.follows = true
-		if err := twin.Add(stuck); err != nil {
+		if err := duplicate.Add(stuck); err != nil {
 			t.Fatal(err)
 		}
-		start(t, twin)
-		<-twin.done
-		if !errors.Is(twin.err, leaderelection.ErrIdentityInUse) || !errors.Is(twin.err, context.DeadlineExceeded) {
-			t.Errorf("Start returned %v, want ErrIdentityInUse, and that the grace period ran out", twin.err)
+		start(t, duplicate)
+		<-duplicate.done
+		if !errors.Is(duplicate.err, leaderelection.ErrIdentityInUse) || !errors.Is(duplicate.err, context.DeadlineExceeded) {
+			t.Errorf("Start returned %v, want ErrIdentityInUse, and that the grace period expired", duplicate.err)
 		}
 		<-stuck.returned
 	})

@@ -180,7 +180,7 @@ func (s *testCluster) follower(r *replica) *replica {
 			s.t.Fatalf("%s has stopped: %v", r.name, r.err)
 		}
 	}
-	s.t.Fatalf("%s has not become the heir: %+v\n%s", r.name, last, s.referee.Timeline())
+	s.t.Fatalf("%s has not become the successor: %+v\n%s", r.name, last, s.referee.Timeline())
 	return nil
 }
 
