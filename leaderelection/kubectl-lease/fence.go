@@ -88,7 +88,7 @@ func (p *plugin) printAnchor(cmd *cobra.Command, o *fenceOptions) error {
 	if err := checkOutput(o.output, objectFormats...); err != nil {
 		return err
 	}
-	policy, binding := fencing.Keeper()
+	policy, binding := fencing.AnchorPolicy()
 	return printObjects(p.out, o.output, "", policy, binding)
 }
 

@@ -105,7 +105,7 @@ func TestFence_PrintsTheAnchor(t *testing.T) {
 	if code != 0 {
 		t.Fatal(errOut)
 	}
-	policy, binding := fencing.Keeper()
+	policy, binding := fencing.AnchorPolicy()
 	documents := strings.Split(out, "---\n")
 	if len(documents) != 2 {
 		t.Fatalf("%d documents, want 2:\n%s", len(documents), out)

@@ -103,7 +103,7 @@ func TestManifests_NamesAreWhereTheyBelong(t *testing.T) {
 	same(t, roles[0], one[*rbacv1.Role](t, objects))
 	same(t, bindings[0], one[*rbacv1.RoleBinding](t, objects))
 	same(t, fencing.Lease(fence), one[*coordinationv1.Lease](t, objects))
-	anchor, anchorBinding := fencing.Keeper()
+	anchor, anchorBinding := fencing.AnchorPolicy()
 	objects = slices.DeleteFunc(objects, func(o runtime.Object) bool {
 		return cmp.Equal(o, runtime.Object(anchor)) || cmp.Equal(o, runtime.Object(anchorBinding))
 	})

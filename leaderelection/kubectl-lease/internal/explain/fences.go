@@ -23,7 +23,7 @@ type Fences struct {
 	Policies []Fence `json:"policies,omitempty"`
 
 	// AnchorMissing means that only the policies that are found here keep Leases in
-	// the API servers' caches, see [fencing.Keeper]. Without the anchor policy they
+	// the API servers' caches, see [fencing.AnchorPolicy]. Without the anchor policy they
 	// must not be deleted and created again.
 	AnchorMissing bool `json:"anchorMissing,omitempty"`
 

@@ -87,12 +87,12 @@ func TestFindFences_ReportsAMissingAnchor(t *testing.T) {
 	want("it does not read the Lease", false)
 	put(fence(t, fencing.Fence{Name: "pod", LeaseName: "app"}))
 	want("it is the only one", true)
-	cars, car := fencing.Keeper()
+	cars, car := fencing.AnchorPolicy()
 	cars.Name, car.Name, car.Spec.PolicyName = "cars", "cars", "cars"
 	cars.Spec.ParamKind = &admissionv1.ParamKind{APIVersion: "cars.example.com/v1", Kind: "Lease"}
 	put(cars, car)
 	want("another kind of that name", true)
-	anchor, anchorBinding := fencing.Keeper()
+	anchor, anchorBinding := fencing.AnchorPolicy()
 	put(anchor, anchorBinding)
 	want("the anchor policy exists", false)
 	if err := admission.ValidatingAdmissionPolicyBindings().Delete(t.Context(), anchorBinding.Name, metav1.DeleteOptions{}); err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// fetch gets a page of a metrics server that runs.
+// fetch returns a page of a running metrics server.
 func fetch(t *testing.T, address, path string) string {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -51,11 +51,11 @@ func wantMetrics(t *testing.T, text string, want ...string) {
 	}
 }
 
-func TestOnCall_AManagerOfOursIsInMetricsAndOnAPage(t *testing.T) {
-	s := onSite(t, false)
+func TestObservability_ManagerHasMetricsAndAStatusPage(t *testing.T) {
+	s := startTestCluster(t, false)
 	s.configMaps(1)
 	address, other := freeAddress(t), http.NotFoundHandler()
-	a := s.replica("a", ours(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
+	a := s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
 		o.Metrics.BindAddress = address
 		o.Metrics.ExtraHandlers = map[string]http.Handler{"/other": other}
 	})
@@ -64,17 +64,17 @@ func TestOnCall_AManagerOfOursIsInMetricsAndOnAPage(t *testing.T) {
 	}
 	s.leader(a)
 	if err := manager.Ready(a.Manager)(nil); err != nil {
-		t.Errorf("while it leads Ready says %v", err)
+		t.Errorf("while it leads Ready returned %v", err)
 	}
 	if err := manager.Live(a.Manager)(nil); err != nil {
-		t.Errorf("while it leads Live says %v", err)
+		t.Errorf("while it leads Live returned %v", err)
 	}
 	labels := fmt.Sprintf(`lease_name="operator",lease_namespace="%s"`, s.namespace)
 	wantMetrics(t, fetch(t, address, "/metrics"),
 		"incumbent_leader_election_is_leader{"+labels+"} 1", "incumbent_leader_election_running{"+labels+"} 1",
 		"incumbent_leader_election_terms_total{after=\"none\","+labels+"} 1")
 	if e := fetchStatus(t, address, manager.StatusPath); !e.Leading || e.Identity != "a" || e.Lease != s.namespace+"/operator" {
-		t.Errorf("the page says %+v", e)
+		t.Errorf("the page has %+v", e)
 	}
 	if page := fetch(t, address, manager.StatusPath); !strings.Contains(page, "This process leads") {
 		t.Errorf("the page is\n%s", page)
@@ -86,12 +86,12 @@ func TestOnCall_AManagerOfOursIsInMetricsAndOnAPage(t *testing.T) {
 		t.Error("after its end it is ready")
 	}
 	if err := manager.Live(a.Manager)(nil); err != nil {
-		t.Errorf("after its end Live says %v", err)
+		t.Errorf("after its end Live returned %v", err)
 	}
 }
 
-func TestOnCall_AnElectorInAPlainManagerIsInMetricsAndOnAPage(t *testing.T) {
-	s := onSite(t, false)
+func TestObservability_ElectorInAPlainManagerHasMetricsAndAStatusPage(t *testing.T) {
+	s := startTestCluster(t, false)
 	address := freeAddress(t)
 	c := s.plane.Client("a")
 	t.Cleanup(c.Close)
@@ -116,21 +116,21 @@ func TestOnCall_AnElectorInAPlainManagerIsInMetricsAndOnAPage(t *testing.T) {
 	start(t, p)
 	await(t, elector, func(state leaderelection.State) bool { return state.Leading })
 	if err := elector.Ready(nil); err != nil {
-		t.Errorf("while it leads Ready says %v", err)
+		t.Errorf("while it leads Ready returned %v", err)
 	}
 	if err := elector.Live(nil); err != nil {
-		t.Errorf("while it leads Live says %v", err)
+		t.Errorf("while it leads Live returned %v", err)
 	}
 	labels := fmt.Sprintf(`lease_name=%q,lease_namespace=%q`, config.LeaseName, s.namespace)
 	wantMetrics(t, fetch(t, address, "/metrics"), "incumbent_leader_election_is_leader{"+labels+"} 1")
 	if e := fetchStatus(t, address, manager.StatusPath+"/"+s.namespace+"/"+config.LeaseName); !e.Leading || e.Identity != "a" {
-		t.Errorf("the page says %+v", e)
+		t.Errorf("the page has %+v", e)
 	}
 }
 
-func TestOnCall_AManagerWithoutElectionIsAlwaysReady(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
-		p := m.make("a", ours(), func(o *crmanager.Options) { o.LeaderElection = false })
+func TestObservability_ManagerWithoutElectionIsAlwaysReady(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", incumbent(), func(o *crmanager.Options) { o.LeaderElection = false })
 		if err := manager.Ready(p.Manager)(nil); err != nil {
 			t.Error(err)
 		}
