@@ -76,7 +76,7 @@ func TestFence_PrintsTheLeaseFirst(t *testing.T) {
 }
 
 func TestFence_PrintsTheManifests(t *testing.T) {
-	for file, args := range map[string]string{"fencing.yaml": minimalFence, "fencing-keeper.yaml": "fence --anchor"} {
+	for file, args := range map[string]string{"fencing.yaml": minimalFence, "fencing-anchor.yaml": "fence --anchor"} {
 		code, out, errOut := call(t, args)
 		if code != 0 {
 			t.Fatal(errOut)
@@ -140,7 +140,7 @@ func TestFence_RefusesInvalidArguments(t *testing.T) {
 		{"ns/app --resources deployments.apps", []string{`the name of --service-account ("") is missing`}},
 		{"ns/app --service-account a", []string{`--resources ("") is missing`}},
 		// All errors are reported at once.
-		{"My_App --mode both --resources */x", []string{`the name of the Lease ("My_App")`, `--mode ("both")`, `the name of --service-account ("")`, "name each resource"}},
+		{"My_App --mode both --resources */x", []string{`the name of the Lease ("My_App")`, `--mode ("both")`, `the name of --service-account ("")`, "list each resource"}},
 	} {
 		refuses(t, "fence "+tc.args, tc.want...)
 	}

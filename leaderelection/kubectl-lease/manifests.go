@@ -24,7 +24,7 @@ func (m manifest) file() string { return m.name + ".yaml" }
 var allManifests = []manifest{
 	{"deployment", "three replicas, a PodDisruptionBudget and a service account"},
 	{"rbac", "the least Role and its binding; kubectl lease rights prints it for other uses"},
-	{"fencing-keeper", "the anchor policy: once in a cluster, before the first fencing, and for good"},
+	{"fencing-anchor", "the anchor policy: once in a cluster, before the first fencing, and for good"},
 	{"fencing-lease", "the Lease, without a holder: before fencing, if the program has never run"},
 	{"fencing", "optional: the API server refuses a stale leader's writes to ConfigMaps"},
 	{"flowschema", "optional: renewals get through to an overloaded API server"},

@@ -152,7 +152,7 @@ func TestCompletion_CompletesNames(t *testing.T) {
 		{[]string{"explain", "-o", ""}, []string{"text", "json", "yaml"}},
 		{[]string{"fence", "--mode", ""}, []string{"pod", "term", "pod,term"}},
 		{[]string{"manifests", "rbac", "r"}, nil},
-		{[]string{"manifests", "fencing-"}, []string{"fencing-keeper", "fencing-lease"}},
+		{[]string{"manifests", "fencing-"}, []string{"fencing-anchor", "fencing-lease"}},
 		{[]string{"ex"}, []string{"explain"}},
 	} {
 		var out, errOut strings.Builder
