@@ -37,8 +37,8 @@ var direction = map[string]struct {
 		own:   []string{core},
 		other: []string{"github.com/prometheus/client_golang/prometheus"},
 	},
-	// A command, which no package imports.
-	core + "/kubectl-lease": {own: []string{core}, any: true},
+	// A command, which no package imports. It prints the manifests.
+	core + "/kubectl-lease": {own: []string{core, "hack/manifests"}, any: true},
 	"manager":               {own: []string{core, "manager"}, any: true},
 	"envtest":               {own: []string{core, "envtest"}, any: true},
 	"hack":                  {own: []string{core, "manager", "envtest", "hack"}, any: true},
@@ -88,6 +88,18 @@ func TestImports_CoreDoesNotReachControllerRuntime(t *testing.T) {
 func TestImports_CoreDoesNotReachPrometheus(t *testing.T) {
 	mustNotReach(t, []string{"./" + core, "./" + core + "/health", "./" + core + "/routing", "./" + core + "/status"},
 		"github.com/prometheus", module+"/"+core+"/metrics")
+}
+
+// Only the command parses flags with cobra. Packages are listed without it.
+func TestImports_PackagesDoNotReachCobra(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "list", "./"+core+"/...", "./manager/...", "./envtest/...")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	packages := slices.DeleteFunc(strings.Fields(string(out)), func(p string) bool { return under(p, []string{module + "/" + core + "/kubectl-lease"}) })
+	mustNotReach(t, packages, "github.com/spf13/cobra")
 }
 
 // mustNotReach fails the test if the packages depend on one of the others.

@@ -126,7 +126,7 @@ func (c *cluster) applyObject(t *testing.T, object any) {
 }
 
 // applied are the files, in the order in which they are applied.
-var applied = []string{"deployment.yaml", "rbac.yaml", "fencing-keeper.yaml", "fencing-lease.yaml", "fencing.yaml", "flowschema.yaml",
+var applied = []string{"deployment.yaml", "rbac.yaml", "fencing-anchor.yaml", "fencing-lease.yaml", "fencing.yaml", "flowschema.yaml",
 	"leader-service.yaml", "podmonitor.yaml", "prometheusrule.yaml"}
 
 func TestManifests_AreAccepted(t *testing.T) {
@@ -202,8 +202,8 @@ func TestManifests_AreWhatTheCodeMakes(t *testing.T) {
 		t.Errorf("fencing-lease.yaml, -code +file:\n%s", diff)
 	}
 	samePolicy(t, "fencing.yaml", documents(t, "fencing.yaml"), policy, binding)
-	policy, binding = fencing.Keeper()
-	samePolicy(t, "fencing-keeper.yaml", documents(t, "fencing-keeper.yaml"), policy, binding)
+	policy, binding = fencing.AnchorPolicy()
+	samePolicy(t, "fencing-anchor.yaml", documents(t, "fencing-anchor.yaml"), policy, binding)
 }
 
 // What is taken away is the fence, and never the Lease.

@@ -5,8 +5,8 @@ var (
 	guardTests  = tests{pkg: "./manager", run: "TestGuard"}
 	eventTests  = func(run string) tests { return tests{pkg: "./manager", run: "TestEvents_" + run} }
 	labelTests  = tests{pkg: "./leaderelection/routing"}
-	explained   = tests{pkg: "./leaderelection/explain"}
-	lostContact = tests{"./leaderelection/explain", "TestFollower_ThatLosesContact", []string{"-count=20"}} // the order of two events is random
+	explained   = tests{pkg: "./leaderelection/kubectl-lease/internal/explain"}
+	lostContact = tests{"./leaderelection/kubectl-lease/internal/explain", "TestWatcher_WithoutContactReportsNoExpiry", []string{"-count=20"}} // the order of two events is random
 	manifests   = tests{pkg: "./hack/manifests", run: "Deployment|FlowSchema_Is|WhatTheCodeMakes"}
 	memory      = tests{pkg: "./leaderelection/leaderelectiontest/..."}
 )
@@ -62,26 +62,26 @@ var others = []mutation{
 		replace(`$wanted == "" || $_`, "true"), memory},
 
 	// Explain.
-	{"explain takes silence for contact", "leaderelection/explain: Seen.Lost",
-		replace("Patience", "time.Hour"), explained},
-	{"explain counts a loss of contact as a slow renewal", "leaderelection/explain: Seen.unrenewed",
+	{"explain takes silence for contact", "leaderelection/kubectl-lease/internal/explain: Observed.ContactLost",
+		replace("SilenceTimeout", "time.Hour"), explained},
+	{"explain counts a loss of contact as a slow renewal", "leaderelection/kubectl-lease/internal/explain: Observed.unrenewed",
 		remove("$now = $_"), explained},
-	{"explain uses news from before contact was lost", "leaderelection/explain: pursuit.watch",
-		never("return $p.blind == nil"), lostContact},
-	{"explain takes a slow receiver for lost contact", "leaderelection/explain: pursuit.watch",
-		replace("$p.seen.Lost($_)", "false").at(1), explained},
-	{"explain waits for a silent watch", "leaderelection/explain: Seen.lookAt",
-		replace("Patience / 2", "time.Hour"), explained},
-	{"explain ends the term of another leader", "leaderelection/explain: Answer.expired",
-		replace("$a.Since != nil && $_", "true"), explained},
-	{"explain uses a clock that is ahead", "leaderelection/explain: Seen.age",
-		replace("$last == nil || $_ > skew", "$last == nil"), explained},
-	{"explain does not report a former holder", "leaderelection/explain: Seen.AfterRead",
+	{"explain uses news from before contact was lost", "leaderelection/kubectl-lease/internal/explain: watchRun.watch",
+		never("return $r.readErr == nil"), lostContact},
+	{"explain takes a slow receiver for lost contact", "leaderelection/kubectl-lease/internal/explain: watchRun.watch",
+		replace("$r.observed.ContactLost($_)", "false").at(1), explained},
+	{"explain waits for a silent watch", "leaderelection/kubectl-lease/internal/explain: Observed.readAt",
+		replace("SilenceTimeout / 2", "time.Hour"), explained},
+	{"explain ends the term of another leader", "leaderelection/kubectl-lease/internal/explain: Report.setExpired",
+		replace("$r.Acquired != nil && $_", "true"), explained},
+	{"explain uses a clock that is ahead", "leaderelection/kubectl-lease/internal/explain: Observed.age",
+		replace("$renewed == nil || $_ > maxSkew", "$renewed == nil"), explained},
+	{"explain does not report a former holder", "leaderelection/kubectl-lease/internal/explain: Observed.WithRead",
 		remove("$next.former = $_"), explained},
-	{"explain takes a claimed Lease for a released one", "leaderelection/explain: wasReleased",
+	{"explain takes a claimed Lease for a released one", "leaderelection/kubectl-lease/internal/explain: wasReleased",
 		replace("$t.End == leasestate.EndUnannotated", "$t.End != leasestate.EndUnannotated"), explained},
-	{"the exit code of explain reports every holder as a leader", "hack/explain: codeOf",
-		replace("$_.State == explain.Held", "false"), tests{pkg: "./hack/explain", run: "TestCodeOf"}},
+	{"the exit code of explain reports every holder as a leader", "leaderelection/kubectl-lease: exitCode",
+		replace("$_.State == explain.Unconfirmed", "false"), tests{pkg: "./leaderelection/kubectl-lease", run: "TestExitCode_"}},
 
 	// Metrics.
 	{"the first increase of a counter is lost", "leaderelection/metrics: observation.made",

@@ -21,7 +21,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// An authorizer answers reviews, and leaves everything else to the in-memory API.
+// An authorizer answers reviews, and passes other requests to the in-memory API.
 type authorizer struct {
 	http.RoundTripper
 	review func(context.Context, *authorizationv1.SelfSubjectAccessReview) error
@@ -62,8 +62,8 @@ func (b *lockedBuffer) String() string {
 	return b.Buffer.String()
 }
 
-// atStart runs an Elector until it leads, tells then what its log has about rights, and
-// after it was asked to stop.
+// atStart runs an Elector until it leads, and stops it. It returns the log lines about
+// rights before and after the stop, and how long the stop took.
 func atStart(t *testing.T, enabled bool, uses rights.Uses, review func(context.Context, *authorizationv1.SelfSubjectAccessReview) error) (before, after string, stop time.Duration) {
 	t.Helper()
 	server := leaderelectiontest.NewServer()
@@ -85,15 +85,15 @@ func atStart(t *testing.T, enabled bool, uses rights.Uses, review func(context.C
 	go func() { done <- elector.Run(ctx) }()
 	time.Sleep(time.Second)
 	if !elector.IsLeader() {
-		t.Error("it does not lead after a second")
+		t.Error("the Elector does not lead after a second")
 	}
 	before = aboutRights(log.String())
-	asked := time.Now()
+	stopped := time.Now()
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	return before, aboutRights(log.String()), time.Since(asked)
+	return before, aboutRights(log.String()), time.Since(stopped)
 }
 
 func aboutRights(log string) string {
@@ -106,12 +106,12 @@ func aboutRights(log string) string {
 	return found.String()
 }
 
-func TestAtStart_WarnsOfEachRightThatIsMissing(t *testing.T) {
+func TestAtStart_LogsAWarningForEachMissingRight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		review := func(_ context.Context, r *authorizationv1.SelfSubjectAccessReview) error {
 			asked := r.Spec.ResourceAttributes
 			if asked.Namespace != "ns" || asked.Resource == "leases" && asked.Verb != "create" && asked.Name != "my-app-leader" {
-				t.Errorf("it asked for %+v, which is not of the Elector's Lease", asked)
+				t.Errorf("the review %+v is not about the Elector's Lease", asked)
 			}
 			r.Status.Allowed = asked.Verb != "watch" && asked.Resource != "events"
 			return nil
@@ -119,31 +119,31 @@ func TestAtStart_WarnsOfEachRightThatIsMissing(t *testing.T) {
 		log, after, _ := atStart(t, true, rights.Uses{Events: true}, review)
 		for _, want := range []string{`watch leases.coordination.k8s.io \"my-app-leader\"`, "create events", "patch events"} {
 			if strings.Count(log, want) != 1 {
-				t.Errorf("the log lacks %q, or has it more than once:\n%s", want, log)
+				t.Errorf("the log must contain %q once:\n%s", want, log)
 			}
 		}
 		if strings.Count(log, "level=WARN") != 3 || strings.Count(log, "lease=ns/my-app-leader identity=pod-1") != 3 || log != after {
-			t.Errorf("logged was\n%s, and after the stop\n%s", log, after)
+			t.Errorf("the log is\n%s, and after the stop\n%s", log, after)
 		}
 	})
 }
 
-func TestAtStart_HoldsNothingUp(t *testing.T) {
+func TestAtStart_DelaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := func(ctx context.Context, _ *authorizationv1.SelfSubjectAccessReview) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}
 		if before, after, stop := atStart(t, true, rights.Uses{}, hangs); before+after != "" || stop != 0 {
-			t.Errorf("the stop took %v, and logged was\n%s", stop, after)
+			t.Errorf("the stop took %v, and the log is\n%s", stop, after)
 		}
 	})
 }
 
-func TestAtStart_AsksNothingWithoutAnElection(t *testing.T) {
+func TestAtStart_SendsNothingWithoutAnElection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		atStart(t, false, rights.Uses{}, func(context.Context, *authorizationv1.SelfSubjectAccessReview) error {
-			t.Error("it asked for rights that it does not need")
+			t.Error("a review was sent")
 			return nil
 		})
 	})

@@ -14,9 +14,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// Missing asks the API server which rights that the uses need the clientset's own
-// user lacks. Every authenticated user may ask. With an error it returns those that
-// are missing as far as it got answers.
+// Missing asks the API server which of the rights that the uses need the clientset's user
+// lacks. Every authenticated user may ask. If it returns an error, it also returns the
+// missing rights among those for which there was an answer.
 func Missing(ctx context.Context, clientset kubernetes.Interface, uses Uses) ([]Right, error) {
 	reviews := clientset.AuthorizationV1().SelfSubjectAccessReviews()
 	return missing(uses, func(attributes *authorizationv1.ResourceAttributes) (authorizationv1.SubjectAccessReviewStatus, error) {
@@ -29,8 +29,8 @@ func Missing(ctx context.Context, clientset kubernetes.Interface, uses Uses) ([]
 	})
 }
 
-// MissingOf asks the same about a service account. Only those may ask who may
-// create SubjectAccessReviews, such as administrators.
+// MissingOf asks the same about a service account. It needs the right to create
+// SubjectAccessReviews, which administrators have.
 func MissingOf(ctx context.Context, clientset kubernetes.Interface, namespace, account string, uses Uses) ([]Right, error) {
 	reviews := clientset.AuthorizationV1().SubjectAccessReviews()
 	return missing(uses, func(attributes *authorizationv1.ResourceAttributes) (authorizationv1.SubjectAccessReviewStatus, error) {
@@ -63,16 +63,16 @@ func missing(uses Uses, ask func(*authorizationv1.ResourceAttributes) (authoriza
 	return lacking, errors.Join(errs...)
 }
 
-// preflightTimeout bounds a preflight: it asks a handful of questions.
+// preflightTimeout bounds a preflight, which sends a few requests.
 const preflightTimeout = 10 * time.Second
 
-// AtStart has an Elector look for rights that are missing when its Run begins, and warn
-// of each in its log:
+// AtStart returns an option with which an Elector checks its rights when Run begins, and
+// logs a warning for each missing right:
 //
 //	elector, err := leaderelection.New(config, clientset, callbacks, logger, rights.AtStart(clientset, rights.Uses{}))
 //
-// The Lease of the uses is the Elector's. It holds nothing up, see Preflight, and
-// package manager does it by itself.
+// The Elector's Lease replaces that of the uses. The check delays nothing, see Preflight.
+// Package manager does it without this option.
 func AtStart(clientset kubernetes.Interface, uses Uses) leaderelection.Option {
 	return leaderelection.WithBackgroundTask(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
 		uses := uses
@@ -81,14 +81,14 @@ func AtStart(clientset kubernetes.Interface, uses Uses) leaderelection.Option {
 	})
 }
 
-// Preflight looks, beside an election that begins, for rights that are missing, and
-// warns of each:
+// Preflight checks the rights while an election begins, and logs a warning for each
+// missing right:
 //
 //	go rights.Preflight(ctx, clientset, uses, logger)
 //	err := elector.Run(ctx)
 //
-// It changes nothing and returns after ten seconds at the latest: an election waits
-// for its rights anyway.
+// It changes nothing and returns after ten seconds at the latest. A missing right does not
+// end the election, which retries until it has the right.
 func Preflight(ctx context.Context, clientset kubernetes.Interface, uses Uses, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()

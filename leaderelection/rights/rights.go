@@ -1,10 +1,10 @@
-// Package rights knows which rights an election needs, makes the Role for them, and
-// finds out which are missing.
+// Package rights lists the rights that an election needs, returns the Role for them, and
+// asks the API server which rights are missing.
 //
 //	missing, err := rights.Missing(ctx, clientset, rights.Uses{LeaseNamespace: "ns", LeaseName: "my-app-leader"})
 //
-// Command hack/rights prints the Role for kubectl apply. An Elector that is made with
-// [AtStart] warns in its log of rights that are missing.
+// The command "kubectl lease rights" (leaderelection/kubectl-lease) prints the Role for
+// kubectl apply. An Elector with the option [AtStart] logs a warning for each missing right.
 package rights
 
 import (
@@ -16,50 +16,51 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Uses says what a program does with an election. Neither an heir nor being fenced
-// by package fencing takes a right of its own.
+// Uses describes what a program does with an election. Neither a successor nor a Fence of
+// package fencing needs further rights.
 type Uses struct {
 	// LeaseNamespace and LeaseName name the Lease.
 	LeaseNamespace string
 	LeaseName      string
 
-	// WithoutWatch is for programs that are to poll the Lease, as client-go does.
+	// WithoutWatch is for programs that poll the Lease instead of watching it, as
+	// client-go does.
 	WithoutWatch bool
 
-	// SharedWatch is for those whose electors share one watch of all Leases of the
+	// SharedWatch is for programs whose electors share one watch of all Leases of the
 	// namespace, see leaderelection.WithSharedWatch.
 	SharedWatch bool
 
-	// Events is for those that record events on the Lease, PodEvents for those that
-	// record them on the leader's Pod, too. Package manager does both, the latter if
-	// the environment says which Pod it is.
+	// Events is for programs that record events on the Lease, PodEvents for programs
+	// that record them on the leader's Pod as well. Package manager does both, the
+	// latter if environment variables name its Pod.
 	Events    bool
 	PodEvents bool
 
-	// Route is for those that label the leader's Pod, see package routing.
+	// Route is for programs that label the leader's Pod, see package routing.
 	Route bool
 
-	// PodNamespace is where the replicas' Pods are. Default: LeaseNamespace.
+	// PodNamespace is the namespace of the replicas' Pods. Default: LeaseNamespace.
 	PodNamespace string
 }
 
 // A Right is one verb on one resource.
 type Right struct {
-	// Verb is what may be done to that resource of that API group.
+	// Verb, Group and Resource are as in a rule of a Role.
 	Verb     string
 	Group    string // "": the core group
 	Resource string
 
-	// Namespace is where, Name to which object; if they are empty, everywhere and to
-	// all.
+	// Namespace and Name limit the right to one namespace and one object. Empty means
+	// all namespaces and all objects.
 	Namespace string
 	Name      string
 
-	// Without says what follows if it is missing.
+	// Without describes what happens if the right is missing.
 	Without string
 }
 
-// String names the right as RBAC does.
+// String returns the right in the terms of RBAC.
 func (r Right) String() string {
 	text := r.Verb + " " + r.Resource
 	if r.Group != "" {
@@ -74,18 +75,18 @@ func (r Right) String() string {
 	return text
 }
 
-// Rights are the least that the uses need.
+// Rights returns the least rights that the uses need.
 func (u Uses) Rights() []Right {
 	lease := func(verb, name, without string) Right {
 		return Right{Verb: verb, Group: "coordination.k8s.io", Resource: "leases", Namespace: u.LeaseNamespace, Name: name, Without: without}
 	}
 	all := []Right{
-		lease("create", "", "it cannot lead until somebody else has made the Lease"), // RBAC cannot limit it to a name
-		lease("get", u.LeaseName, "it cannot lead until somebody else has made the Lease, nor at all without the right to watch it, "+
-			"and it cannot find out what became of a lost reply"),
+		lease("create", "", "it cannot lead until somebody else has created the Lease"), // RBAC cannot limit it to a name
+		lease("get", u.LeaseName, "it cannot lead until somebody else has created the Lease, nor at all without the right to watch it, "+
+			"and it cannot find out whether a write without a reply was stored"),
 		lease("update", u.LeaseName, "it can neither claim the Lease when it exists, nor renew or release it"),
 	}
-	const polls = "it polls the Lease: a handover takes seconds, not milliseconds"
+	const polls = "it polls the Lease: a change of leader takes seconds, not milliseconds"
 	switch {
 	case u.WithoutWatch:
 	case u.SharedWatch:
@@ -102,8 +103,8 @@ func (u Uses) Rights() []Right {
 	}
 	if u.Route {
 		all = append(all,
-			Right{Verb: "list", Resource: "pods", Namespace: pods, Without: "labels that dead leaders left stay"},
-			Right{Verb: "patch", Resource: "pods", Namespace: pods, Without: "no Pod is labelled: the Service of the leader has no endpoint"})
+			Right{Verb: "list", Resource: "pods", Namespace: pods, Without: "labels of crashed leaders are not removed"},
+			Right{Verb: "patch", Resource: "pods", Namespace: pods, Without: "no Pod is labelled: the leader's Service has no endpoint"})
 	}
 	return all
 }
@@ -111,11 +112,11 @@ func (u Uses) Rights() []Right {
 func events(namespace string) []Right {
 	return []Right{
 		{Verb: "create", Resource: "events", Namespace: namespace, Without: "events of the election are missing; nothing else"},
-		{Verb: "patch", Resource: "events", Namespace: namespace, Without: "events that happen again are not counted; nothing else"},
+		{Verb: "patch", Resource: "events", Namespace: namespace, Without: "repeated events are not counted; nothing else"},
 	}
 }
 
-// Rules are the rights in that namespace, as a Role has them.
+// Rules returns the rights in one namespace as the rules of a Role.
 func Rules(rights []Right, namespace string) []rbacv1.PolicyRule {
 	var rules []rbacv1.PolicyRule
 	for _, r := range rights {
@@ -137,8 +138,8 @@ func Rules(rights []Right, namespace string) []rbacv1.PolicyRule {
 	return rules
 }
 
-// Roles are the Role for each namespace that the uses touch, and its binding to a
-// service account, both of that name.
+// Roles returns a Role for each namespace in which the uses need rights, and its binding to
+// the service account. Both have that name.
 func (u Uses) Roles(name, accountNamespace, account string) ([]*rbacv1.Role, []*rbacv1.RoleBinding) {
 	var roles []*rbacv1.Role
 	var bindings []*rbacv1.RoleBinding

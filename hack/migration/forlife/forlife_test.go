@@ -62,7 +62,7 @@ func newStage(t *testing.T, more ...rbacv1.PolicyRule) *stage {
 	return s
 }
 
-// grant is the page's first step: it applies what hack/rights prints.
+// grant is the page's first step: it applies the output of kubectl lease rights.
 func (s *stage) grant() {
 	s.Helper()
 	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: "my-app-leader"}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
+)
+
+// refreshInterval is the time between two requests for the information about the cluster.
+const refreshInterval = time.Minute
+
+// clusterInfo is information that the Lease does not contain: rights, policies and
+// whether the namespace exists. It is requested concurrently with the Lease, so that
+// slow answers delay no report about the Lease.
+type clusterInfo struct {
+	*explainOptions
+	clientset kubernetes.Interface
+	known     chan struct{} // closed when all answers have arrived for the first time
+
+	mu               sync.Mutex
+	rights           *explain.Rights
+	fences           *explain.Fences
+	namespaceMissing bool
+}
+
+// refresh requests the information and, with --watch, requests it again until ctx is
+// done.
+func (c *clusterInfo) refresh(ctx context.Context) {
+	c.request(ctx)
+	close(c.known)
+	for c.watch {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(refreshInterval):
+			c.request(ctx)
+		}
+	}
+}
+
+func (c *clusterInfo) request(ctx context.Context) {
+	var requests sync.WaitGroup
+	var fences explain.Fences
+	var rights *explain.Rights
+	namespaceMissing := false
+	requests.Go(func() { fences = explain.FindFences(ctx, c.clientset, c.namespace, c.name) })
+	requests.Go(func() { namespaceMissing = explain.NamespaceMissing(ctx, c.clientset, c.namespace) })
+	if c.account != "" {
+		requests.Go(func() { rights = new(c.checkRights(ctx)) })
+	}
+	requests.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fences, c.rights, c.namespaceMissing = &fences, rights, namespaceMissing
+}
+
+func (c *clusterInfo) checkRights(ctx context.Context) explain.Rights {
+	uses := c.uses
+	uses.LeaseNamespace, uses.LeaseName, uses.PodEvents = c.namespace, c.name, c.uses.Events
+	return explain.CheckRights(ctx, c.clientset, cmp.Or(c.accountNamespace, c.uses.PodNamespace, c.namespace), c.account, uses)
+}
+
+// await returns when the information is known, or ctx is done. With --watch it must be
+// called before the Lease is watched, because changes are missed while it waits.
+func (c *clusterInfo) await(ctx context.Context) {
+	select {
+	case <-c.known:
+	case <-ctx.Done():
+	}
+}
+
+func (c *clusterInfo) addTo(r *explain.Report) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.Rights, r.Fences = c.rights, c.fences
+	if c.namespaceMissing {
+		r.SetNamespaceMissing()
+	}
+}

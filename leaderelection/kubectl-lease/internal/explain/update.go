@@ -1,0 +1,117 @@
+package explain
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Same reports whether two Reports differ only in times that grow while nothing
+// happens, or that each renewal changes.
+func (r Report) Same(other Report) bool { return reflect.DeepEqual(r.stable(), other.stable()) }
+
+// stable returns the Report without those times.
+func (r Report) stable() Report {
+	r.Time, r.LastContact, r.ResourceVersion = time.Time{}, nil, ""
+	r.Notes, r.stableNotes = r.comparableNotes(), nil
+	if r.stableReason != "" {
+		r.Reason, r.stableReason = r.stableReason, ""
+	}
+	if r.Renewal != nil {
+		r.Renewal = &Renewal{LeaseDurationSeconds: r.Renewal.LeaseDurationSeconds}
+	}
+	if r.Claim != nil {
+		r.Claim = &Claim{Note: r.Claim.Note}
+	}
+	if r.Rights != nil {
+		r.Rights = new(*r.Rights)
+		r.Rights.Time = time.Time{}
+	}
+	if r.Fences != nil {
+		r.Fences = new(*r.Fences)
+		r.Fences.Time = time.Time{}
+	}
+	return r
+}
+
+// Update returns what has changed since the Report before this one, in one line or
+// more. It is empty if they are the [Report.Same].
+func (r Report) Update(before Report) string {
+	if r.Same(before) {
+		return ""
+	}
+	var l, present, past lines // of rights and fences: the present and the past lines
+	r.addRightsAndFences(&present)
+	before.addRightsAndFences(&past)
+	r.addReason(&l)
+	if r.NobodyLeads() || r.State == Overdue {
+		r.addClaim(&l)
+	}
+	if r.Summary() == before.Summary() {
+		r.addDetails(before, &l)
+	}
+	for _, note := range r.notesMissingIn(before) {
+		l.add("Note", printable(note))
+	}
+	for _, note := range before.notesMissingIn(r) {
+		l.add("No longer", printable(note))
+	}
+	if !slices.Equal(present, past) {
+		l = append(l, present...)
+	}
+	at := r.Time.UTC().Format("15:04:05.000") + "  "
+	return at + r.Summary() + "\n" + l.text(strings.Repeat(" ", len(at)))
+}
+
+// addDetails adds the changes that a summary does not show.
+func (r Report) addDetails(before Report, l *lines) {
+	if r.Acquired != nil && (before.Acquired == nil || !r.Acquired.Equal(*before.Acquired)) {
+		l.add("Acquired", r.Acquired.UTC().Format("2006-01-02 15:04:05.000000Z"))
+	}
+	if n, old := r.Renewal, before.Renewal; n != nil && (old == nil || n.LeaseDurationSeconds != old.LeaseDurationSeconds) {
+		l.add("Renewed", n.String())
+	}
+	if r.LeaseTransitions != before.LeaseTransitions {
+		l.add("Holders", fmt.Sprintf("the holder has changed %d times, as the holders counted", r.LeaseTransitions))
+	}
+	if r.Writer != before.Writer {
+		l.add("Writer", r.Writer.String())
+	}
+	if n := len(r.Terms); n > 0 && !reflect.DeepEqual(r.Terms, before.Terms) {
+		l.add("Terms", r.Terms[n-1].String())
+	}
+}
+
+// withoutDurations returns the text with every duration set to 0, because durations
+// grow while nothing happens.
+func withoutDurations(format string, args ...any) string {
+	args = slices.Clone(args)
+	for i := range args {
+		if _, is := args[i].(time.Duration); is {
+			args[i] = time.Duration(0)
+		}
+	}
+	return fmt.Sprintf(format, args...)
+}
+
+// comparableNotes returns the notes without durations. A Report that was decoded from
+// JSON does not have them, and returns its Notes.
+func (r Report) comparableNotes() []string {
+	if len(r.stableNotes) != len(r.Notes) {
+		return r.Notes
+	}
+	return r.stableNotes
+}
+
+// notesMissingIn returns the notes that the other Report does not have.
+func (r Report) notesMissingIn(other Report) []string {
+	var missing []string
+	for i, note := range r.comparableNotes() {
+		if !slices.Contains(other.comparableNotes(), note) {
+			missing = append(missing, r.Notes[i])
+		}
+	}
+	return missing
+}

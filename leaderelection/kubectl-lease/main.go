@@ -1,0 +1,44 @@
+// Command kubectl-lease is a kubectl plugin for the Leases of leader elections:
+//
+//	go install github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease@latest
+//
+//	kubectl lease explain -n kube-system kube-scheduler
+//	kubectl lease explain -n my-namespace -w my-app-leader
+//	kubectl lease rights -n my-namespace my-app-leader --service-account my-app --events | kubectl apply -f -
+//	kubectl lease fence -n my-namespace my-app-leader --service-account my-app --resources configmaps | kubectl apply -f -
+//	kubectl lease manifests -n my-namespace --app my-app
+//
+// Explain reads Leases of every elector and needs the right to get the Lease; with the
+// right to watch it, it misses no change. The other commands print manifests and send
+// no request. No command changes the cluster.
+//
+// # Exit codes
+//
+//	0  success; explain: a holder leads, or explain --watch was interrupted
+//	1  explain: nobody leads
+//	2  an error; explain: it is not known whether the holder leads
+//
+// # Completion
+//
+// The command completes Lease names, namespaces and contexts. For "kubectl lease",
+// put an executable file kubectl_complete-lease with this content on the PATH:
+//
+//	#!/bin/sh
+//	exec kubectl-lease __complete "$@"
+//
+// For "kubectl-lease", use what "kubectl-lease completion" prints.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	cancel()
+	os.Exit(code)
+}

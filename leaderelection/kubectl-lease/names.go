@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/validation"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
+)
+
+// leaseKinds are kubectl's names of the resource. They may precede the Lease's name:
+// lease/name. A namespace with the name lease must be named with -n.
+var leaseKinds = regexp.MustCompile(`^leases?(\.(v1\.)?coordination\.k8s\.io)?$`)
+
+// lease returns the namespace and the name of the Lease in an argument: NAME,
+// NAMESPACE/NAME or lease/NAME.
+func (p *plugin) lease(arg string) (namespace, name string, err error) {
+	flag := p.overrides.Context.Namespace
+	namespace = flag
+	before, after, found := strings.Cut(arg, "/")
+	switch {
+	case !found:
+		name = arg
+	case leaseKinds.MatchString(before):
+		name = after
+	case flag != "" && flag != before:
+		return "", "", fmt.Errorf("--namespace (%q) and the Lease (%q) name two namespaces: leave one of them out", flag, arg)
+	default:
+		namespace, name = before, after
+		if err := checkName("the namespace of the Lease", arg, before, validation.NameIsDNSLabel); err != nil {
+			return "", "", err
+		}
+	}
+	if flag != "" {
+		if err := checkName("--namespace", flag, flag, validation.NameIsDNSLabel); err != nil {
+			return "", "", err
+		}
+	}
+	if err := checkName("the name of the Lease", arg, name, validation.NameIsDNSSubdomain); err != nil {
+		return "", "", err
+	}
+	if namespace == "" {
+		namespace, err = p.namespace()
+	}
+	return namespace, name, err
+}
+
+// oneLease refuses any number of arguments but one.
+func oneLease(cmd *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		return nil
+	}
+	return fmt.Errorf("the name of one Lease is expected, not %q: %s", args, cmd.UseLine())
+}
+
+// checkName refuses a name that the API server refuses, for the same reasons. Part is
+// the name in the text of a flag or an argument.
+func checkName(what, text, part string, check validation.ValidateNameFunc) error {
+	if part == "" {
+		return fmt.Errorf("%s (%q) is missing: give name, or namespace/name", what, text)
+	}
+	if reasons := check(part, false); len(reasons) > 0 {
+		return fmt.Errorf("%s (%q) is not valid: %s", what, text, strings.Join(reasons, "; "))
+	}
+	return nil
+}
+
+// serviceAccount returns the parts of --service-account: name or namespace/name. The
+// namespace is "" if the text has none.
+func serviceAccount(text string) (namespace, name string, err error) {
+	namespace, name, found := strings.Cut(text, "/")
+	if !found {
+		namespace, name = "", text
+	} else if err := checkName("the namespace of --service-account", text, namespace, validation.NameIsDNSLabel); err != nil {
+		return "", "", err
+	}
+	return namespace, name, checkName("the name of --service-account", text, name, validation.NameIsDNSSubdomain)
+}
+
+const serviceAccountUsage = "`name`, or namespace/name, of the replicas' service account"
+
+// addUsesFlags adds the flags that describe what the program does with the election.
+func addUsesFlags(flags *pflag.FlagSet, uses *rights.Uses) {
+	flags.BoolVar(&uses.WithoutWatch, "without-watch", false, "the program polls the Lease instead of watching it")
+	flags.BoolVar(&uses.SharedWatch, "shared-watch", false, "the program's electors share one watch of all Leases of the namespace")
+	flags.BoolVar(&uses.Events, "events", false, "the program records events, as package manager does: on the Lease and on its Pod")
+	flags.BoolVar(&uses.Route, "route", false, "the program labels the leader's Pod, as package routing does")
+	flags.StringVar(&uses.PodNamespace, "pod-namespace", "", "`namespace` of the replicas' Pods; default: that of the Lease")
+}
+
+// checkUses returns all errors in those flags.
+func checkUses(uses *rights.Uses) error {
+	var errs []error
+	if uses.WithoutWatch && uses.SharedWatch {
+		errs = append(errs, errors.New("--without-watch and --shared-watch exclude each other: leave one of them out"))
+	}
+	if pods := uses.PodNamespace; pods != "" {
+		errs = append(errs, checkName("--pod-namespace", pods, pods, validation.NameIsDNSLabel))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
+)
+
+// A reporter prints reports about the Lease.
+type reporter struct {
+	*explainOptions
+	out     io.Writer
+	warn    func(error)
+	info    *clusterInfo
+	printed *explain.Report // the last one; nil at first
+	failed  error           // of printing
+}
+
+// explain returns the exit code.
+func (o *explainOptions) explain(ctx context.Context, clientset kubernetes.Interface, out io.Writer, warn func(error)) (int, error) {
+	r := &reporter{explainOptions: o, out: out, warn: warn,
+		info: &clusterInfo{explainOptions: o, clientset: clientset, known: make(chan struct{})}}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	defer func() { cancel(); <-done }()
+	go func() { defer close(done); r.info.refresh(ctx) }()
+	watcher := explain.Watcher{Leases: clientset.CoordinationV1().Leases(o.namespace), Name: o.name}
+	if o.watch {
+		return r.reportChanges(ctx, watcher)
+	}
+	return r.reportOnce(ctx, watcher)
+}
+
+// reportOnce prints one report. It waits for at most --wait until the report is certain.
+func (r *reporter) reportOnce(ctx context.Context, watcher explain.Watcher) (int, error) {
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	var report *explain.Report
+	watcher.OnObserved = func(observed explain.Observed) bool {
+		if report == nil {
+			time.AfterFunc(r.wait, stop)
+		}
+		report = new(r.report(observed))
+		return !report.Certain && r.wait > 0
+	}
+	// OnError is not set: without the right to watch the Lease is read, and at worst the
+	// report depends on the holder's clock.
+	if err := watcher.Run(waiting); err != nil {
+		return exitUnknown, err
+	}
+	if report == nil {
+		return exitUnknown, context.Cause(ctx)
+	}
+	r.info.await(ctx)
+	r.info.addTo(report)
+	if err := r.print(report); err != nil {
+		return exitUnknown, err
+	}
+	return exitCode(report), nil
+}
+
+// exitCode returns exitUnknown unless it is known whether the holder leads.
+func exitCode(r *explain.Report) int {
+	switch {
+	case r.ContactLost || r.State == explain.Unconfirmed || r.State == explain.Expired && !r.Certain:
+		return exitUnknown
+	case r.NobodyLeads():
+		return exitNobody
+	default:
+		return exitLeads
+	}
+}
+
+// infoTimeout is how long the first of many reports waits for the information about
+// the cluster, which hardly ever takes longer. Later information is printed as a change.
+const infoTimeout = time.Second
+
+// reportChanges prints each change until ctx is done. The exit code does not depend on
+// the Lease.
+func (r *reporter) reportChanges(ctx context.Context, watcher explain.Watcher) (int, error) {
+	waiting, cancel := context.WithTimeout(ctx, infoTimeout)
+	r.info.await(waiting)
+	if cancel(); ctx.Err() != nil {
+		return exitUnknown, context.Cause(ctx)
+	}
+	watcher.OnObserved = func(observed explain.Observed) bool {
+		report := r.report(observed)
+		r.info.addTo(&report)
+		r.failed = r.printChange(&report)
+		return r.failed == nil
+	}
+	watcher.OnError = func(err error) {
+		if err == nil {
+			err = errors.New("the Lease can be read and watched again")
+		}
+		r.warn(err)
+	}
+	if err := errors.Join(watcher.Run(ctx), r.failed); err != nil {
+		return exitUnknown, err
+	}
+	return exitLeads, nil
+}
+
+func (r *reporter) report(observed explain.Observed) explain.Report {
+	report := explain.Explain(observed, time.Now())
+	report.Lease = r.namespace + "/" + r.name
+	return report
+}
+
+// print prints the whole report: a text, one line of JSON, or a YAML document.
+func (r *reporter) print(report *explain.Report) error {
+	switch r.output {
+	case "json":
+		return json.NewEncoder(r.out).Encode(report)
+	case "yaml":
+		text, err := yaml.Marshal(report)
+		if err != nil {
+			return err
+		}
+		if r.watch {
+			text = append([]byte("---\n"), text...)
+		}
+		_, err = r.out.Write(text)
+		return err
+	default:
+		_, err := io.WriteString(r.out, report.String())
+		return err
+	}
+}
+
+// printChange prints the first report, and later ones if something has changed: as a
+// text only the changes, otherwise the whole report.
+func (r *reporter) printChange(report *explain.Report) error {
+	before := r.printed
+	if before != nil && report.Same(*before) {
+		return nil
+	}
+	r.printed = report
+	if r.output != "text" || before == nil {
+		return r.print(report)
+	}
+	_, err := io.WriteString(r.out, report.Update(*before))
+	return err
+}
