@@ -193,45 +193,22 @@ func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode)
 // force. Only this function writes an object of that name.
 func (b *bench) enforcePlainPolicy(ctx context.Context) error {
 	const refused = "refused"
-	admin := b.cluster.Clientset
-	policies, name := admin.AdmissionregistrationV1(), metav1.ObjectMeta{Name: plainNamespace}
-	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: name, Spec: admissionv1.ValidatingAdmissionPolicySpec{
-		MatchConstraints: &admissionv1.MatchResources{
-			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: plainNamespace}},
-		},
-		Validations: []admissionv1.Validation{{Expression: "object.metadata.name != '" + refused + "'"}},
-	}}
+	match := admissionv1.MatchResources{
+		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: plainNamespace}},
+	}
 	for _, kind := range fencedKinds {
-		policy.Spec.MatchConstraints.ResourceRules = append(policy.Spec.MatchConstraints.ResourceRules, admissionv1.NamedRuleWithOperations{
-			RuleWithOperations: admissionv1.RuleWithOperations{
-				Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update},
-				Rule:       admissionv1.Rule{APIGroups: []string{kind.resource.Group}, APIVersions: []string{"v1"}, Resources: []string{kind.resource.Resource}},
-			},
-		})
-	}
-	if _, err := policies.ValidatingAdmissionPolicies().Create(ctx, policy, metav1.CreateOptions{}); err != nil {
-		return err
-	}
-	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: name, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
-		PolicyName: plainNamespace, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
-	}}
-	if _, err := policies.ValidatingAdmissionPolicyBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil {
-		return err
+		match.ResourceRules = append(match.ResourceRules, lab.Rule(kind.resource, admissionv1.Create, admissionv1.Update))
 	}
 	probe := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: refused}}
-	for began := time.Now(); time.Since(began) < waitTimeout; {
-		_, err := admin.CoreV1().ConfigMaps(plainNamespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		switch {
-		case apierrors.IsInvalid(err) && strings.Contains(err.Error(), plainNamespace):
-			return nil
-		case err != nil:
-			return err
-		}
-		if err := lab.Sleep(ctx, 50*time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("the policy %s is not in force after %v", plainNamespace, waitTimeout)
+	return lab.EnforcePolicy(ctx, b.cluster.Clientset, plainNamespace, match,
+		admissionv1.Validation{Expression: "object.metadata.name != '" + refused + "'"},
+		func(ctx context.Context) (bool, error) {
+			_, err := b.cluster.Clientset.CoreV1().ConfigMaps(plainNamespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			if apierrors.IsInvalid(err) && strings.Contains(err.Error(), plainNamespace) {
+				return true, nil
+			}
+			return false, err
+		})
 }
 
 func fenceFigures(mode, kind string, samples map[string][]float64, wanted int) (f figures) {

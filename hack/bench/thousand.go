@@ -19,8 +19,9 @@ import (
 const (
 	manyElectors = 1000
 	manyWindow   = 10 * time.Second // five renewals each
-	// memorySamples is the number of samples of which the median counts.
-	memorySamples = 5
+	// usageSamples is the number of samples of which the median counts. They spread
+	// over one RetryPeriod, because a renewal needs memory and goroutines too.
+	usageSamples = 10
 	// footprintTimeout is how long a process with many electors may take.
 	footprintTimeout = 3 * waitTimeout
 )
@@ -88,7 +89,7 @@ func (b *bench) footprintOf(ctx context.Context, shared bool) (f footprint, err 
 
 // reportFootprint measures the electors of this process and reports the result.
 func reportFootprint(ctx context.Context, config *rest.Config, s settings, events *lab.Reporter) error {
-	before, goroutines := memory(ctx), runtime.NumGoroutine()
+	before := measureUsage(ctx)
 	began := time.Now()
 	g, err := newElectorGroup(config, s)
 	if err != nil {
@@ -110,8 +111,8 @@ func reportFootprint(ctx context.Context, config *rest.Config, s settings, event
 	}
 	sent, n := g.client.transport.traffic().minus(from), float64(s.Electors)
 	f.Renewals = float64(sent.writes) / time.Since(start).Minutes() / n
-	f.Goroutines = float64(runtime.NumGoroutine()-goroutines) / n
-	after := memory(ctx)
+	after := measureUsage(ctx)
+	f.Goroutines = (after.goroutines - before.goroutines) / n
 	f.Heap = (after.heap - before.heap) / 1024 / n
 	f.Stack = (after.stack - before.stack) / 1024 / n
 	for _, e := range g.electors {
@@ -125,22 +126,23 @@ func reportFootprint(ctx context.Context, config *rest.Config, s settings, event
 	return err
 }
 
-// memoryUse is the memory of this process in bytes.
-type memoryUse struct{ heap, stack float64 }
+// A usage is the memory of this process in bytes, and its number of goroutines.
+type usage struct{ heap, stack, goroutines float64 }
 
-// memory returns the median of several samples. Each is taken after all garbage was
-// collected.
-func memory(ctx context.Context) memoryUse {
-	var heap, stack []float64
-	for range memorySamples {
+// measureUsage returns the medians of several samples. Each is taken after all garbage
+// was collected.
+func measureUsage(ctx context.Context) usage {
+	var heap, stack, goroutines []float64
+	for range usageSamples {
 		runtime.GC()
 		runtime.GC() // the first collection leaves the content of sync.Pools
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		heap, stack = append(heap, float64(m.HeapAlloc)), append(stack, float64(m.StackInuse))
-		_ = lab.Sleep(ctx, 200*time.Millisecond)
+		goroutines = append(goroutines, float64(runtime.NumGoroutine()))
+		_ = lab.Sleep(ctx, defaultTiming.RetryPeriod/usageSamples)
 	}
-	return memoryUse{summarize(heap).Median, summarize(stack).Median}
+	return usage{summarize(heap).Median, summarize(stack).Median, summarize(goroutines).Median}
 }
 
 func newElectorGroup(config *rest.Config, s settings) (*electorGroup, error) {

@@ -87,6 +87,11 @@ func (l Ledger) Overwrite(ctx context.Context, e Entry) error {
 	return l.patch(ctx, map[string]any{"data": map[string]string{entryKey: string(mustMarshal(e)), TermKey: fmt.Sprint(e.Term)}})
 }
 
+// SetTerm changes the term of the last entry only.
+func (l Ledger) SetTerm(ctx context.Context, term uint64) error {
+	return l.patch(ctx, map[string]any{"data": map[string]string{TermKey: fmt.Sprint(term)}})
+}
+
 // Touch changes a label of the ledger and no entry, whatever the ledger contains.
 func (l Ledger) Touch(ctx context.Context, value string) error {
 	return l.patch(ctx, map[string]any{"metadata": map[string]any{"labels": map[string]string{"late": value}}})

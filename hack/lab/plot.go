@@ -113,8 +113,8 @@ func touches(d Dot, others []Dot) bool {
 // Number formats a value with three significant digits, and an integer in full.
 func Number(v float64) string {
 	switch abs := math.Abs(v); {
-	case v == math.Trunc(v) && abs < 1e15:
-		return fmt.Sprintf("%.0f", v)
+	case v == float64(int64(v)):
+		return fmt.Sprintf("%d", int64(v)) // prints a negative zero as 0
 	case abs >= 99.95:
 		return fmt.Sprintf("%.0f", v)
 	case abs >= 9.995:

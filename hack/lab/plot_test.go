@@ -69,4 +69,7 @@ func TestNumber_ShowsThreeDigits(t *testing.T) {
 			t.Errorf("Number(%v) = %q, want %q", v, got, want)
 		}
 	}
+	if got := Number(math.Copysign(0, -1)); got != "0" {
+		t.Errorf("Number(-0) = %q, want 0", got)
+	}
 }

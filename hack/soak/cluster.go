@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
-	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
@@ -76,61 +73,26 @@ func (c *cluster) connect(name string) (*proxy, string, error) {
 // createLedgers creates both ledgers and a policy that refuses entries of an earlier
 // term in one of them. It returns when the policy is in force.
 func createLedgers(ctx context.Context, client kubernetes.Interface) error {
-	meta := metav1.ObjectMeta{Name: namespace}
-	deny := admissionv1.Fail
-	policy := &admissionv1.ValidatingAdmissionPolicy{
-		ObjectMeta: meta,
-		Spec: admissionv1.ValidatingAdmissionPolicySpec{
-			FailurePolicy: &deny,
-			MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
-				ResourceNames: []string{guardedLedger},
-				RuleWithOperations: admissionv1.RuleWithOperations{
-					Operations: []admissionv1.OperationType{admissionv1.Update},
-					Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
-				},
-			}}},
-			Validations: []admissionv1.Validation{{
-				Expression: "int(object.data.term) >= int(oldObject.data.term)",
-				Message:    "a later term has already written",
-			}},
-		},
-	}
-	if _, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Create(ctx, policy, metav1.CreateOptions{}); err != nil {
-		return err
-	}
-	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: meta, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
-		PolicyName: namespace, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
-	}}
-	if _, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil {
-		return err
-	}
 	for _, name := range []string{openLedger, guardedLedger} {
-		if err := ledger(client, name).Create(ctx, map[string]string{lab.TermKey: "1"}); err != nil {
+		if err := ledger(client, name).Create(ctx, map[string]string{lab.TermKey: "0"}); err != nil {
 			return err
 		}
 	}
-	return awaitPolicy(ctx, client)
+	rule := lab.Rule(schema.GroupResource{Resource: "configmaps"}, admissionv1.Update)
+	rule.ResourceNames = []string{guardedLedger}
+	return lab.EnforcePolicy(ctx, client, namespace,
+		admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{rule}},
+		admissionv1.Validation{Expression: "int(object.data.term) >= int(oldObject.data.term)", Message: "a later term has already written"},
+		func(ctx context.Context) (bool, error) {
+			// The policy is in force when it refuses an earlier term than the stored one.
+			guarded := ledger(client, guardedLedger)
+			if err := guarded.SetTerm(ctx, 1); err != nil {
+				return false, err
+			}
+			return guarded.SetTerm(ctx, 0) != nil, nil
+		})
 }
 
 func ledger(client kubernetes.Interface, name string) lab.Ledger {
 	return lab.Ledger{Client: client.CoreV1().ConfigMaps(namespace), Name: name}
-}
-
-// awaitPolicy writes an earlier term after a later one until the API server refuses
-// it.
-func awaitPolicy(ctx context.Context, client kubernetes.Interface) error {
-	write := func(term string) error {
-		patch := fmt.Sprintf(`{"data":{%q:%q}}`, lab.TermKey, term)
-		_, err := client.CoreV1().ConfigMaps(namespace).Patch(ctx, guardedLedger, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
-		return err
-	}
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline) && lab.Sleep(ctx, 50*time.Millisecond) == nil; {
-		if err := write("1"); err != nil {
-			return err
-		}
-		if write("0") != nil {
-			return write("1")
-		}
-	}
-	return errors.Join(ctx.Err(), errors.New("the policy is not in force after a minute"))
 }
