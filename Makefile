@@ -61,7 +61,7 @@ fuzz: ## Each fuzz test for a while (FUZZTIME=30s)
 	done
 
 .PHONY: mutants
-mutants: ## Break code and manifests in a hundred ways, in a copy: each break must be noticed (MUTANTSFLAGS='-only release')
+mutants: ## Put each mutation into a copy of the code: a test must catch it (MUTANTSFLAGS='-only release' or -check)
 	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
 	go run ./hack/mutants $(MUTANTSFLAGS)
 

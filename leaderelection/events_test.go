@@ -110,7 +110,7 @@ func TestEvents_TellOfWorkThatOverran(t *testing.T) {
 		_ = a.stop()
 		close(end)
 		d.want(t, onLease+"Normal LeaderElection: a became leader", onLease+"Normal LeaderElection: a stopped leading",
-			onLease+"Warning LeadershipOverran: a overran: its work has not stopped 1s after it was told to, and nothing was released")
+			onLease+"Warning LeadershipOverran: a overran: its work has not stopped within 1s, and the Lease was not released")
 	})
 }
 

@@ -221,7 +221,7 @@ func TestTiming_IsLoggedOnceAtStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := strings.Join(lines.all(), "\n")
-		if n := strings.Count(text, "follows.outage=8s"); n != 1 {
+		if n := strings.Count(text, "timing.outage=8s"); n != 1 {
 			t.Errorf("the timing was logged %d times:\n%s", n, text)
 		}
 	})
