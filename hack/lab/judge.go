@@ -95,7 +95,9 @@ func JudgeWork(entries []Entry) (violations []string) {
 
 // A Span is a time during which IsLeader of one replica returned true.
 type Span struct {
-	Replica  string
+	// Replica is its identity.
+	Replica string
+	// From and To are the first and the last time.
 	From, To time.Time
 }
 

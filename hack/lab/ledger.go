@@ -33,10 +33,10 @@ const (
 
 // An Entry is the record of one piece of work in one term.
 type Entry struct {
-	Replica string    `json:"replica"`
-	Term    uint64    `json:"term"`
-	Seq     int       `json:"seq"` // counts from 1 in each term
-	At      time.Time `json:"at"`  // when the writer called IsLeader, or before
+	Replica string    `json:"replica"` // the identity of the writer
+	Term    uint64    `json:"term"`    // its fencing token
+	Seq     int       `json:"seq"`     // counts from 1 in each term
+	At      time.Time `json:"at"`      // when the writer called IsLeader, or before
 }
 
 // A Ledger is a ConfigMap into which leaders write entries.

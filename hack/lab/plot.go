@@ -30,9 +30,12 @@ func Draw(files fs.FS, name string, data any) (string, error) {
 
 // A Frame is the common part of all plots.
 type Frame struct {
-	Title         string
+	// Title is the heading.
+	Title string
+	// Width and Height are the size in pixels.
 	Width, Height float64
-	Grid          []GridLine
+	// Grid are the vertical lines.
+	Grid []GridLine
 }
 
 // CardWidth returns the width of the background.
@@ -59,16 +62,16 @@ func (s Scale) X(v float64) float64 {
 
 // A GridLine is a vertical line across a plot with its label.
 type GridLine struct {
-	X     float64
-	Label string
+	X     float64 // in pixels
+	Label string  // above or below the line
 }
 
-// A Bar is a horizontal bar from one value to another. Y is its upper edge.
+// A Bar is a horizontal bar from one value to another.
 type Bar struct {
+	// Class is its style, and Label its text.
 	Class, Label string
-	X, Y         float64
-	Width        float64
-	Height       float64
+	// X and Y are its left and upper edge, Width and Height its size in pixels.
+	X, Y, Width, Height float64
 }
 
 // minBar is the least width of a bar: a narrower one would be invisible.
@@ -80,8 +83,10 @@ func (s Scale) Bar(class, label string, from, to, middle, height float64) Bar {
 	return Bar{Class: class, Label: label, X: x, Y: middle - height/2, Width: max(minBar, math.Round(10*(s.X(to)-x))/10), Height: height}
 }
 
-// A Dot is one sample; Y is its distance from the middle of its row.
-type Dot struct{ X, Y float64 }
+// A Dot is one sample.
+type Dot struct {
+	X, Y float64 // Y is the distance from the middle of the row
+}
 
 const (
 	dotSize = 5 // the distance of two dots that do not touch

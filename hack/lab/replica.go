@@ -31,14 +31,13 @@ const (
 // An Event is one line that a replica prints. All replicas run on one machine, so
 // their clocks agree.
 type Event struct {
-	At      time.Time `json:"at"`
-	Replica string    `json:"replica,omitempty"`
-	Kind    Kind      `json:"kind"`
-	Term    uint64    `json:"term,omitempty"`
-	Seq     int       `json:"seq,omitempty"`
-	Detail  string    `json:"detail,omitempty"`
-	// Unexpected marks an exit that nothing had caused on purpose.
-	Unexpected bool `json:"unexpected,omitempty"`
+	At         time.Time `json:"at"`                   // when it happened
+	Replica    string    `json:"replica,omitempty"`    // the identity
+	Kind       Kind      `json:"kind"`                 // what happened
+	Term       uint64    `json:"term,omitempty"`       // the fencing token
+	Seq        int       `json:"seq,omitempty"`        // the number of a ledger entry in its term
+	Detail     string    `json:"detail,omitempty"`     // for people; see the kinds
+	Unexpected bool      `json:"unexpected,omitempty"` // an exit that the program had not caused
 }
 
 // A Reporter prints the events of one replica, one JSON object per line.
