@@ -26,13 +26,13 @@ import (
 )
 
 const (
-	fencedNamespace = "bench-fenced"
-	openNamespace   = "bench-open"
-	plainNamespace  = "bench-plain" // has a policy with one trivial expression
-	plainName       = "plain policy"
-	bystanderName   = "other writer"
-	fencedPod       = "leader"
-	fencedObject    = "object"
+	fencedNamespace   = "bench-fenced"
+	unfencedNamespace = "bench-unfenced"
+	plainNamespace    = "bench-plain" // has a policy with one trivial expression
+	plainName         = "plain policy"
+	bystanderName     = "other writer"
+	fencedPod         = "leader"
+	fencedObject      = "object"
 	// writesPerRound is the number of writes of each kind per round of -rounds. The
 	// policy costs little, so many writes are needed to measure it.
 	writesPerRound = 100
@@ -101,7 +101,7 @@ var fencingModes = []fencingMode{
 // into one without a policy, and into one with a trivial policy. A writer to whom the
 // Fence does not apply writes into the first one too.
 func (b *bench) measureFence(ctx context.Context) (f figures, err error) {
-	for _, namespace := range []string{fencedNamespace, openNamespace, plainNamespace} {
+	for _, namespace := range []string{fencedNamespace, unfencedNamespace, plainNamespace} {
 		if err := b.prepareNamespace(ctx, namespace); err != nil {
 			return nil, err
 		}
@@ -168,7 +168,7 @@ func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode)
 		namespace string
 	}{
 		incumbent: {writer, fencedNamespace}, bystanderName: {bystander, fencedNamespace},
-		limitName: {writer, openNamespace}, plainName: {writer, plainNamespace},
+		limitName: {writer, unfencedNamespace}, plainName: {writer, plainNamespace},
 	}
 	samples, n := map[string]map[string][]float64{}, 0
 	for _, kind := range fencedKinds {

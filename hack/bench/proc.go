@@ -31,13 +31,13 @@ func parseStat(text string) (procStat, error) {
 	if open < 0 || shut < open {
 		return procStat{}, fmt.Errorf("not the stat file of a process: %q", text)
 	}
-	rest := strings.Fields(text[shut+1:]) // from field 3 on
+	fields := strings.Fields(text[shut+1:]) // from field 3 on
 	const parent, userTime, systemTime = 4 - 3, 14 - 3, 15 - 3
-	if len(rest) <= systemTime {
+	if len(fields) <= systemTime {
 		return procStat{}, fmt.Errorf("not the stat file of a process: %q", text)
 	}
 	var numbers [4]int
-	for i, field := range []string{strings.TrimSpace(text[:open]), rest[parent], rest[userTime], rest[systemTime]} {
+	for i, field := range []string{strings.TrimSpace(text[:open]), fields[parent], fields[userTime], fields[systemTime]} {
 		n, err := strconv.Atoi(field)
 		if err != nil {
 			return procStat{}, fmt.Errorf("not the stat file of a process: %w", err)

@@ -19,7 +19,7 @@ func samplesOf(medians map[string]float64) map[string][]float64 {
 	return samples
 }
 
-// repeat returns n samples that contain the given ones.
+// repeat returns n samples, repeating the arguments.
 func repeat(n int, samples ...float64) []float64 {
 	for len(samples) < n {
 		samples = append(samples, samples...)

@@ -157,7 +157,7 @@ func (r *runner) killAll() {
 	}
 }
 
-// lastEntry returns the last ledger entry before the given one. If the given event
+// lastEntry returns the last ledger entry before another one. If that event
 // is zero, it returns the newest entry.
 func lastEntry(events []lab.Event, before lab.Event) lab.Event {
 	var last lab.Event

@@ -98,8 +98,8 @@ func (r *runner) freeze(ctx context.Context) error {
 	if err := r.awaitSuccessor(ctx, "freeze", old, at); err != nil {
 		return err
 	}
-	rest := max(time.Second, time.Until(at.Add(timing.LeaseDuration+2*time.Second)))
-	if err := lab.Sleep(ctx, rest); err != nil {
+	remaining := max(time.Second, time.Until(at.Add(timing.LeaseDuration+2*time.Second)))
+	if err := lab.Sleep(ctx, remaining); err != nil {
 		return err
 	}
 	r.note("SIGCONT to %s, which was frozen for %.1f s", old.Replica, time.Since(at).Seconds())

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	namespace     = "soak"
-	openLedger    = "open"
-	guardedLedger = "guarded"
+	namespace       = "soak"
+	unguardedLedger = "unguarded"
+	guardedLedger   = "guarded"
 )
 
 // A cluster is two API servers over one etcd, with the two ledgers.
@@ -73,7 +73,7 @@ func (c *cluster) connect(name string) (*proxy, string, error) {
 // createLedgers creates both ledgers and a policy that refuses entries of an earlier
 // term in one of them. It returns when the policy is in force.
 func createLedgers(ctx context.Context, client kubernetes.Interface) error {
-	for _, name := range []string{openLedger, guardedLedger} {
+	for _, name := range []string{unguardedLedger, guardedLedger} {
 		if err := ledger(client, name).Create(ctx, map[string]string{lab.TermKey: "0"}); err != nil {
 			return err
 		}

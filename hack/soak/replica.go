@@ -68,7 +68,7 @@ type worker struct {
 // run writes into both ledgers until ctx ends.
 func (w *worker) run(ctx context.Context) {
 	var both sync.WaitGroup
-	for _, name := range []string{openLedger, guardedLedger} {
+	for _, name := range []string{unguardedLedger, guardedLedger} {
 		l := ledger(w.client, name)
 		both.Go(func() {
 			lab.Work(ctx, w.events.Replica, func(ctx context.Context, e lab.Entry) bool {

@@ -21,8 +21,8 @@ type report struct {
 	entries    int
 	terms      int
 	leadership lab.Leadership
-	frozen     int // stale entries in the open ledger that a frozen process sent after it woke
-	late       int // other stale entries in the open ledger
+	frozen     int // stale entries in the unguarded ledger that a frozen process sent after it woke
+	late       int // other stale entries in the unguarded ledger
 	guarded    int // stale entries in the guarded ledger
 }
 
@@ -38,8 +38,8 @@ type report struct {
 func (r *runner) judge() *report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	open, guarded := r.cluster.history.Of(openLedger), r.cluster.history.Of(guardedLedger)
-	now, both := time.Now(), slices.Concat(open, guarded)
+	unguarded, guarded := r.cluster.history.Of(unguardedLedger), r.cluster.history.Of(guardedLedger)
+	now, both := time.Now(), slices.Concat(unguarded, guarded)
 	rep := &report{
 		violations: append(slices.Clone(r.violations), lab.JudgeWork(both)...),
 		faults:     r.faults, replicas: len(r.pods), took: now.Sub(r.began),
@@ -49,7 +49,7 @@ func (r *runner) judge() *report {
 	for _, p := range r.pods {
 		rep.processes += p.started
 	}
-	rep.countStale(open, r.frozen)
+	rep.countStale(unguarded, r.frozen)
 	for _, e := range lab.Stale(guarded) {
 		rep.guarded++
 		rep.violations = append(rep.violations, fmt.Sprintf("the guarded ledger has an entry of %s, term %d, after an entry of a later term", e.Replica, e.Term))
@@ -58,7 +58,7 @@ func (r *runner) judge() *report {
 	return rep
 }
 
-// countStale counts the stale entries of the open ledger.
+// countStale counts the stale entries of the unguarded ledger.
 func (rep *report) countStale(entries []lab.Entry, frozen []lab.Span) {
 	for _, e := range lab.Stale(entries) {
 		wasFrozen := func(f lab.Span) bool {
@@ -89,7 +89,7 @@ func (rep *report) String() string {
 	row("handovers", "%d", max(0, rep.terms-1))
 	row("time with a leader", "%.1f %%; longest time without a leader %v", 100*(1-l.None.Seconds()/rep.took.Seconds()), l.LongestGap.Round(time.Millisecond))
 	row("ledger entries", "%d", rep.entries)
-	row("  late ones in the open ledger", "%d sent by a frozen process after it woke, %d delayed in other ways", rep.frozen, rep.late)
+	row("  late ones in the unguarded ledger", "%d sent by a frozen process after it woke, %d delayed in other ways", rep.frozen, rep.late)
 	row("  late ones in the guarded ledger", "%d", rep.guarded)
 	row("overlaps and other violations", "%d", len(rep.violations))
 	_ = table.Flush() // likewise

@@ -70,9 +70,9 @@ func (r *runner) run(ctx context.Context) error {
 	return r.stopAll(ctx)
 }
 
-// leader returns the newest entry in the open ledger. Its replica is the leader.
+// leader returns the newest entry in the unguarded ledger. Its replica is the leader.
 func (r *runner) leader() lab.Entry {
-	entries := r.cluster.history.Of(openLedger)
+	entries := r.cluster.history.Of(unguardedLedger)
 	if len(entries) == 0 {
 		return lab.Entry{}
 	}
