@@ -19,32 +19,32 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
 const (
-	fencedNamespace = "bench-fenced"
-	openNamespace   = "bench-open"
-	plainNamespace  = "bench-plain" // guarded by a policy that says next to nothing
-	plainName       = "plainest policy"
-	bystanderName   = "somebody else"
-	fencedPod       = "leader"
-	fencedObject    = "object"
-	// writesPerRound is how many writes of each kind there are for each round that
-	// is asked for: the policy costs little, and much else varies.
+	fencedNamespace   = "bench-fenced"
+	unfencedNamespace = "bench-unfenced"
+	plainNamespace    = "bench-plain" // has a policy with one trivial expression
+	plainName         = "plain policy"
+	bystanderName     = "other writer"
+	fencedPod         = "leader"
+	fencedObject      = "object"
+	// writesPerRound is the number of writes of each kind per round of -rounds. The
+	// policy costs little, so many writes are needed to measure it.
 	writesPerRound = 100
 )
 
-// A fencedKind is one kind of object to write. The policy looks at the same few fields
-// of each, so it costs the least object the most in proportion.
+// A fencedKind is one kind of object to write. The policy reads the same few fields of
+// each, so its relative cost is highest for the smallest object.
 type fencedKind struct {
 	name     string
 	resource schema.GroupResource
 	create   func(ctx context.Context, admin kubernetes.Interface, namespace string) error
-	// change changes the object, and puts the stamp of a term on it.
+	// change changes the object and annotates it with a term.
 	change func(ctx context.Context, writer kubernetes.Interface, namespace, annotation string, n int) error
 }
 
@@ -97,21 +97,20 @@ var fencingModes = []fencingMode{
 	{"by pod and by term", fencing.ByPod | fencing.ByTerm},
 }
 
-// measureFence writes in turn, in random order, into a namespace with a Fence, into
-// one without, and into one with the plainest policy that there can be: the same
-// writer, the same object, the same patch. Somebody whom the Fence does not govern
-// writes where it is, too.
+// measureFence sends the same writes, in random order, into a namespace with a Fence,
+// into one without a policy, and into one with a trivial policy. A writer to whom the
+// Fence does not apply writes into the first one too.
 func (b *bench) measureFence(ctx context.Context) (f figures, err error) {
-	for _, namespace := range []string{fencedNamespace, openNamespace, plainNamespace} {
-		if err := b.cluster.prepareNamespace(ctx, namespace); err != nil {
+	for _, namespace := range []string{fencedNamespace, unfencedNamespace, plainNamespace} {
+		if err := b.prepareNamespace(ctx, namespace); err != nil {
 			return nil, err
 		}
 	}
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "leader"}, Spec: specOf(fencedPod + "_5b1f0f4c-9c39-4a3c-8f0d-0a4d9e9f6c11")}
-	if _, err := b.cluster.plane.Admin().Clientset().CoordinationV1().Leases(fencedNamespace).Create(ctx, lease, metav1.CreateOptions{}); err != nil {
+	if _, err := b.cluster.Clientset.CoordinationV1().Leases(fencedNamespace).Create(ctx, lease, metav1.CreateOptions{}); err != nil {
 		return nil, err
 	}
-	client := b.cluster.client()
+	client := newClient(b.cluster.Config)
 	defer client.close()
 	if err := b.enforcePlainPolicy(ctx); err != nil {
 		return nil, err
@@ -123,14 +122,14 @@ func (b *bench) measureFence(ctx context.Context) (f figures, err error) {
 			return nil, fmt.Errorf("%s: %w", m.name, err)
 		}
 		for _, kind := range fencedKinds {
-			f = append(f, fenceFigures(m.name, kind.name, samples[kind.name])...)
+			f = append(f, fenceFigures(m.name, kind.name, samples[kind.name], b.rounds*writesPerRound)...)
 		}
 	}
 	return f, nil
 }
 
-func (c *cluster) prepareNamespace(ctx context.Context, name string) error {
-	admin := c.plane.Admin().Clientset()
+func (b *bench) prepareNamespace(ctx context.Context, name string) error {
+	admin := b.cluster.Clientset
 	_, err := admin.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	for _, kind := range fencedKinds {
 		if err == nil {
@@ -140,8 +139,8 @@ func (c *cluster) prepareNamespace(ctx context.Context, name string) error {
 	return err
 }
 
-// fencedWrites returns how long writes of each kind of object took, with a Fence and
-// without.
+// fencedWrites returns how long the writes of each kind of object took, by writer and
+// namespace.
 func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode) (samples map[string]map[string][]float64, err error) {
 	account := envtest.ServiceAccount{Namespace: fencedNamespace, Name: "operator"}
 	fence := fencing.Fence{
@@ -155,12 +154,12 @@ func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode)
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, remove(context.WithoutCancel(ctx))) }()
-	writer, err := kubernetes.NewForConfig(asPod(client.config, account, fencedPod))
+	writer, err := kubernetes.NewForConfig(lab.AsPod(client.config, account.Namespace, account.Name, fencedPod))
 	if err != nil {
 		return nil, err
 	}
 	account.Name = "bystander"
-	bystander, err := kubernetes.NewForConfig(asPod(client.config, account, "bystander"))
+	bystander, err := kubernetes.NewForConfig(lab.AsPod(client.config, account.Namespace, account.Name, "bystander"))
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +168,7 @@ func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode)
 		namespace string
 	}{
 		incumbent: {writer, fencedNamespace}, bystanderName: {bystander, fencedNamespace},
-		limitName: {writer, openNamespace}, plainName: {writer, plainNamespace},
+		limitName: {writer, unfencedNamespace}, plainName: {writer, plainNamespace},
 	}
 	samples, n := map[string]map[string][]float64{}, 0
 	for _, kind := range fencedKinds {
@@ -178,80 +177,50 @@ func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode)
 			names := slices.Collect(maps.Keys(writes))
 			rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 			for _, name := range names {
-				n++ // each write is a change
+				n++ // each write must change the object
 				began := time.Now()
 				if err := kind.change(ctx, writes[name].writer, writes[name].namespace, fencing.AnnotationKey(fence.LeaseNamespace+"/"+fence.LeaseName), n); err != nil {
 					return nil, err
 				}
-				samples[kind.name][name] = append(samples[kind.name][name], milliseconds(time.Since(began)))
+				samples[kind.name][name] = append(samples[kind.name][name], lab.Milliseconds(time.Since(began)))
 			}
 		}
 	}
 	return samples, nil
 }
 
-// enforcePlainPolicy puts a policy into force that refuses one name, which nobody
-// writes but to see whether it is in force.
+// enforcePlainPolicy creates a policy that refuses one name, and waits until it is in
+// force. Only this function writes an object of that name.
 func (b *bench) enforcePlainPolicy(ctx context.Context) error {
 	const refused = "refused"
-	admin := b.cluster.plane.Admin().Clientset()
-	policies, name := admin.AdmissionregistrationV1(), metav1.ObjectMeta{Name: plainNamespace}
-	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: name, Spec: admissionv1.ValidatingAdmissionPolicySpec{
-		MatchConstraints: &admissionv1.MatchResources{
-			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: plainNamespace}},
-		},
-		Validations: []admissionv1.Validation{{Expression: "object.metadata.name != '" + refused + "'"}},
-	}}
+	match := admissionv1.MatchResources{
+		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: plainNamespace}},
+	}
 	for _, kind := range fencedKinds {
-		policy.Spec.MatchConstraints.ResourceRules = append(policy.Spec.MatchConstraints.ResourceRules, admissionv1.NamedRuleWithOperations{
-			RuleWithOperations: admissionv1.RuleWithOperations{
-				Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update},
-				Rule:       admissionv1.Rule{APIGroups: []string{kind.resource.Group}, APIVersions: []string{"v1"}, Resources: []string{kind.resource.Resource}},
-			},
-		})
-	}
-	if _, err := policies.ValidatingAdmissionPolicies().Create(ctx, policy, metav1.CreateOptions{}); err != nil {
-		return err
-	}
-	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: name, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
-		PolicyName: plainNamespace, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
-	}}
-	if _, err := policies.ValidatingAdmissionPolicyBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil {
-		return err
+		match.ResourceRules = append(match.ResourceRules, lab.Rule(kind.resource, admissionv1.Create, admissionv1.Update))
 	}
 	probe := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: refused}}
-	for began := time.Now(); time.Since(began) < patience; {
-		_, err := admin.CoreV1().ConfigMaps(plainNamespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		switch {
-		case apierrors.IsInvalid(err) && strings.Contains(err.Error(), plainNamespace):
-			return nil
-		case err != nil:
-			return err
-		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("the policy %s is not in force after %v", plainNamespace, patience)
+	return lab.EnforcePolicy(ctx, b.cluster.Clientset, plainNamespace, match,
+		admissionv1.Validation{Expression: "object.metadata.name != '" + refused + "'"},
+		func(ctx context.Context) (bool, error) {
+			_, err := b.cluster.Clientset.CoreV1().ConfigMaps(plainNamespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			if apierrors.IsInvalid(err) && strings.Contains(err.Error(), plainNamespace) {
+				return true, nil
+			}
+			return false, err
+		})
 }
 
-// asPod is a config that RBAC lets through.
-func asPod(config *rest.Config, account envtest.ServiceAccount, pod string) *rest.Config {
-	config = account.Pod(config, pod)
-	config.Impersonate.Groups = []string{"system:masters"}
-	return config
-}
-
-func fenceFigures(mode, kind string, samples map[string][]float64) (f figures) {
-	group := fmt.Sprintf("guarded write %s, fenced %s; the limit is the same write without a Fence, %d of each", kind, mode, len(samples[incumbent]))
+func fenceFigures(mode, kind string, samples map[string][]float64, wanted int) (f figures) {
+	group := fmt.Sprintf("write %s with a Fence %s; the limit is the same write without a Fence, %d of each", kind, mode, wanted)
 	own := map[string][]float64{incumbent: samples[incumbent], limitName: samples[limitName]}
-	f.add(group, "median", "ms", each(own, medianOf))
-	f.add(group, "99 %", "ms", each(own, p99Of))
-	limit := summarize(samples[limitName]).Median
-	multiple := func(name string) float64 { return summarize(samples[name]).Median / limit }
-	f.add(group, "median, as multiple of the limit's", "", map[string]float64{limitName: 1, incumbent: multiple(incumbent)})
+	f.addSamples(group, "median", "ms", own, wanted, medianOf)
+	f.addSamples(group, "99 %", "ms", own, wanted, p99Of)
+	limit := medianOrNaN(samples[limitName], wanted)
+	multiple := func(s summary) float64 { return s.Median / limit }
+	f.addSamples(group, "median, as multiple of the limit's", "", own, wanted, multiple)
 	f.wantAtMost(1.1)
-	f.add(group, "the same of a writer who is not fenced off", "", map[string]float64{incumbent: multiple(bystanderName)})
-	f.add(group, "the same under the plainest policy", "", map[string]float64{limitName: multiple(plainName)})
+	f.addSamples(group, "the same of a writer to whom the Fence does not apply", "", map[string][]float64{incumbent: samples[bystanderName]}, wanted, multiple)
+	f.addSamples(group, "the same under a trivial policy", "", map[string][]float64{limitName: samples[plainName]}, wanted, multiple)
 	return f
 }

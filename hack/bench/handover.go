@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// measureHandover stops the leader of each contender in turn, round by round, and
-// in another order in each: so leaders are stopped at any moment between two looks
+// measureHandover stops the leader of each implementation, round by round and in a
+// different order in each round. So leaders are stopped at any time between two polls
 // of followers that poll.
 func (b *bench) measureHandover(ctx context.Context) (f figures, err error) {
 	bare, err := newLimit(ctx, b.cluster, "limit")
@@ -17,11 +19,11 @@ func (b *bench) measureHandover(ctx context.Context) (f figures, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var troupes []*troupe
-	defer func() { err = errors.Join(err, closeAll(troupes)) }()
-	for _, c := range contenders {
-		t, err := newTroupe(ctx, troupe{cluster: b.cluster, contender: c, pace: defaultPace, traced: c.name == incumbent}, 3)
-		troupes = append(troupes, t)
+	var groups []*candidateGroup
+	defer func() { err = errors.Join(err, closeAll(groups)) }()
+	for _, i := range implementations {
+		g, err := newGroup(ctx, candidateGroup{cluster: b.cluster, implementation: i, timing: defaultTiming, traced: i.name == incumbent}, 3)
+		groups = append(groups, g)
 		if err != nil {
 			return nil, err
 		}
@@ -33,50 +35,50 @@ func (b *bench) measureHandover(ctx context.Context) (f figures, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("the limit: %w", err)
 		}
-		samples[limitName] = append(samples[limitName], milliseconds(took))
-		for _, i := range rand.Perm(len(troupes)) {
-			t := troupes[i]
-			took, line, err := t.handOver(ctx)
+		samples[limitName] = append(samples[limitName], lab.Milliseconds(took))
+		for _, i := range rand.Perm(len(groups)) {
+			g := groups[i]
+			took, line, err := g.handOver(ctx)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", t.contender.name, err)
+				return nil, fmt.Errorf("%s: %w", g.implementation.name, err)
 			}
-			samples[t.contender.name] = append(samples[t.contender.name], milliseconds(took))
+			samples[g.implementation.name] = append(samples[g.implementation.name], lab.Milliseconds(took))
 			if line != nil {
 				timelines = append(timelines, *line)
 			}
 		}
 	}
 	b.report.Samples, b.report.Timeline = samples, middle(timelines)
-	return handoverFigures(samples), nil
+	return handoverFigures(samples, b.rounds), nil
 }
 
-// settle lets connections open and followers settle after a candidate was
-// replaced.
+// settle is the time for connections to open and for followers to settle after a
+// candidate was replaced.
 const settle = 300 * time.Millisecond
 
-// handOver stops the leader and replaces it, and then leaves everybody alone for a
-// while. The timeline is nil if there is none.
-func (t *troupe) handOver(ctx context.Context) (took time.Duration, line *timeline, err error) {
-	h, err := t.stopLeader(ctx)
+// handOver stops the leader, replaces it and waits until the group has settled. The
+// timeline is nil if the handover was not traced.
+func (g *candidateGroup) handOver(ctx context.Context) (took time.Duration, line *timeline, err error) {
+	h, err := g.stopLeader(ctx)
 	if err != nil {
 		return 0, nil, err
 	}
-	if err := t.replace(h.from); err != nil {
+	if err := g.replace(h.from); err != nil {
 		return 0, nil, err
 	}
-	if t.traced {
-		line = newTimeline(h, h.from.stopped, h.from.client.wire.recent(), h.to.client.wire.recent())
+	if g.traced {
+		line = newTimeline(h, h.from.stopped, h.from.client.transport.recent(), h.to.client.transport.recent())
 	}
-	return h.took(), line, pause(ctx, settle+rand.N(settle))
+	return h.took(), line, lab.Sleep(ctx, settle+rand.N(settle))
 }
 
-func closeAll(troupes []*troupe) error {
+func closeAll(groups []*candidateGroup) error {
 	errs := make(chan error)
-	for _, t := range troupes {
-		go func() { errs <- t.close() }()
+	for _, g := range groups {
+		go func() { errs <- g.close() }()
 	}
 	var all error
-	for range troupes {
+	for range groups {
 		all = errors.Join(all, <-errs)
 	}
 	return all

@@ -1,27 +1,35 @@
 package main
 
-import "strings"
+import (
+	"embed"
+	"strings"
 
-// A swarmRow is one contender's row.
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
+)
+
+//go:embed *.svg.tmpl
+var plotFiles embed.FS
+
+// A swarmRow is the row of one implementation.
 type swarmRow struct {
 	Name, Class string
 	Y           float64
-	Dots        []dot
-	Median      float64 // where it is, in pixels
+	Dots        []lab.Dot
+	Median      float64 // in pixels
 	Summary     summary
 }
 
-// handoverPlot shows each handover as a dot, on a log scale.
+// handoverPlot draws each handover as a dot on a logarithmic scale.
 func handoverPlot(samples map[string][]float64, title string) (string, error) {
 	const top, rowHeight = 84.0, 46.0
-	s := scale{from: 1, to: 10_000, left: 170, right: 590, log: true}
+	s := lab.Scale{From: 1, To: 10_000, Left: 170, Right: 590, Log: true}
 	data := struct {
-		frame
+		lab.Frame
 		Rows        []swarmRow
 		Top, Bottom float64
-	}{frame: frame{Title: title}, Top: top - rowHeight/2, Bottom: top - rowHeight/2}
-	for _, line := range []gridLine{{1, "1 ms"}, {10, "10 ms"}, {100, "100 ms"}, {1000, "1 s"}, {10_000, "10 s"}} {
-		data.Grid = append(data.Grid, gridLine{s.x(line.X), line.Label})
+	}{Frame: lab.Frame{Title: title, Width: 780}, Top: top - rowHeight/2, Bottom: top - rowHeight/2}
+	for _, line := range []lab.GridLine{{X: 1, Label: "1 ms"}, {X: 10, Label: "10 ms"}, {X: 100, Label: "100 ms"}, {X: 1000, Label: "1 s"}, {X: 10_000, Label: "10 s"}} {
+		data.Grid = append(data.Grid, lab.GridLine{X: s.X(line.X), Label: line.Label})
 	}
 	for _, name := range columns {
 		row := samples[name]
@@ -31,12 +39,12 @@ func handoverPlot(samples map[string][]float64, title string) (string, error) {
 		r := swarmRow{Name: name, Class: strings.ReplaceAll(name, " ", "-"), Y: data.Bottom + rowHeight/2, Summary: summarize(row)}
 		var xs []float64
 		for _, v := range row {
-			xs = append(xs, s.x(v))
+			xs = append(xs, s.X(v))
 		}
-		r.Dots, r.Median = swarm(xs), s.x(r.Summary.Median)
+		r.Dots, r.Median = lab.Swarm(xs), s.X(r.Summary.Median)
 		data.Rows = append(data.Rows, r)
 		data.Bottom += rowHeight
 	}
 	data.Height = data.Bottom + 16
-	return draw("handover", data)
+	return lab.Draw(plotFiles, "handover.svg.tmpl", data)
 }

@@ -6,66 +6,68 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
 const (
 	herdSize   = 500
 	herdRounds = 10
-	herdSettle = 4500 * time.Millisecond // the next heir enters itself at leisure, and no renewal is under way
+	herdSettle = 4500 * time.Millisecond // after that a successor is nominated and no renewal is unanswered
 )
 
-// measureHerd releases a Lease that many follow. It counts the writes that are
-// refused until there is an heir again. For comparison the limit hands one over that
-// as many watch.
+// measureHerd releases a Lease that has many followers. It counts the refused writes
+// until a successor is nominated again. For comparison the limit hands over a Lease
+// with as many watches.
 func (b *bench) measureHerd(ctx context.Context) (f figures, err error) {
-	b.progress("herd: %d followers come", herdSize)
-	t, err := newTroupe(ctx, troupe{cluster: b.cluster, contender: contenderNamed(incumbent), pace: defaultPace}, 1+herdSize)
-	defer func() { err = errors.Join(err, t.close()) }()
+	b.progress("herd: starting %d followers", herdSize)
+	g, err := newGroup(ctx, candidateGroup{cluster: b.cluster, implementation: implementationNamed(incumbent), timing: defaultTiming}, 1+herdSize)
+	defer func() { err = errors.Join(err, g.close()) }()
 	if err != nil {
 		return nil, err
 	}
-	if err := t.awaitCalm(ctx); err != nil {
+	if err := g.awaitIdle(ctx); err != nil {
 		return nil, err
 	}
 	var samples, refused []float64
 	for round := range herdRounds {
-		before := t.traffic()
-		h, err := t.stopLeader(ctx)
+		before := g.traffic()
+		h, err := g.stopLeader(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if err := pause(ctx, time.Second); err != nil { // everybody's hesitation is over
+		if err := lab.Sleep(ctx, time.Second); err != nil { // longer than any claim delay
 			return nil, err
 		}
-		claims := t.traffic().minus(before).refused
-		if err := t.replace(h.from); err != nil {
+		claims := g.traffic().minus(before).refused
+		if err := g.replace(h.from); err != nil {
 			return nil, err
 		}
-		before = t.traffic()
-		if err := pause(ctx, herdSettle); err != nil {
+		before = g.traffic()
+		if err := lab.Sleep(ctx, herdSettle); err != nil {
 			return nil, err
 		}
-		entries := t.traffic().minus(before).refused
-		samples = append(samples, milliseconds(h.took()))
-		refused = append(refused, float64(claims+entries))
-		b.progress("herd: round %d of %d: %.1f ms, %d refused writes, and %d until there was an heir again", round+1, herdRounds, samples[round], claims, entries)
+		nominations := g.traffic().minus(before).refused
+		samples = append(samples, lab.Milliseconds(h.took()))
+		refused = append(refused, float64(claims+nominations))
+		b.progress("herd: round %d of %d: %.1f ms, %d refused claims and %d refused nominations", round+1, herdRounds, samples[round], claims, nominations)
 	}
-	bare, err := b.watchedLimit(ctx, t.actors)
+	bare, err := b.watchedLimit(ctx, g.candidates)
 	if err != nil {
 		return nil, err
 	}
 	return herdFigures(samples, bare, refused), nil
 }
 
-// watchedLimit is the limit on a Lease that all of these watch as well.
-func (b *bench) watchedLimit(ctx context.Context, actors []*actor) (samples []float64, err error) {
+// watchedLimit measures the limit on a Lease that all candidates watch too.
+func (b *bench) watchedLimit(ctx context.Context, candidates []*candidate) (samples []float64, err error) {
 	l, err := newLimit(ctx, b.cluster, "limit-herd")
 	defer l.close()
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range actors {
-		stream, err := watchLease(ctx, a.client.clientset().CoordinationV1().Leases(namespace), l.lease)
+	for _, c := range candidates {
+		stream, err := watchLease(ctx, c.client.clientset().CoordinationV1().Leases(namespace), l.lease)
 		if err != nil {
 			return nil, err
 		}
@@ -77,7 +79,7 @@ func (b *bench) watchedLimit(ctx context.Context, actors []*actor) (samples []fl
 		if err != nil {
 			return nil, err
 		}
-		samples = append(samples, milliseconds(took))
+		samples = append(samples, lab.Milliseconds(took))
 	}
 	return samples, nil
 }

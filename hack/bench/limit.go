@@ -11,32 +11,34 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// The limit is what a handover takes at least: the release, the watch's event
-// and the claim, one after the other, and nothing else.
+// A limit measures the least time of a handover: the release, the watch's event and
+// the claim, one after the other, and nothing else.
 type limit struct {
-	lease          string
-	leader, heir   *client
-	giving, taking coordinationclient.LeaseInterface
-	held           *coordinationv1.Lease
-	stream         watch.Interface
-	events         <-chan watch.Event
+	lease                        string
+	leader, successor            *client
+	leaderLeases, followerLeases coordinationclient.LeaseInterface
+	current                      *coordinationv1.Lease
+	stream                       watch.Interface
+	events                       <-chan watch.Event
 }
 
-func newLimit(ctx context.Context, c *cluster, lease string) (*limit, error) {
-	l := &limit{lease: lease, leader: c.client(), heir: c.client()}
-	l.giving = l.leader.clientset().CoordinationV1().Leases(namespace)
-	l.taking = l.heir.clientset().CoordinationV1().Leases(namespace)
+func newLimit(ctx context.Context, c *lab.Cluster, lease string) (*limit, error) {
+	l := &limit{lease: lease, leader: newClient(c.Config), successor: newClient(c.Config)}
+	l.leaderLeases = l.leader.clientset().CoordinationV1().Leases(namespace)
+	l.followerLeases = l.successor.clientset().CoordinationV1().Leases(namespace)
 	var err error
-	l.held, err = l.giving.Create(ctx, &coordinationv1.Lease{
+	l.current, err = l.leaderLeases.Create(ctx, &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Name: lease, Namespace: namespace},
 		Spec:       specOf("leader"),
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return l, err
 	}
-	l.stream, err = watchLease(ctx, l.taking, lease)
+	l.stream, err = watchLease(ctx, l.followerLeases, lease)
 	if err != nil {
 		return l, err
 	}
@@ -56,17 +58,17 @@ func specOf(holder string) coordinationv1.LeaseSpec {
 	}
 }
 
-// awaitHolder waits until the watch has shown that holder.
+// awaitHolder waits until the watch reports the holder.
 func (l *limit) awaitHolder(ctx context.Context, holder string) error {
 	for {
 		select {
 		case event, ok := <-l.events:
 			lease, isLease := event.Object.(*coordinationv1.Lease)
 			if !ok || !isLease {
-				return fmt.Errorf("the watch ended, or says %v", event.Object)
+				return fmt.Errorf("the watch ended, or sent %v", event.Object)
 			}
 			if *lease.Spec.HolderIdentity == holder {
-				l.held = lease
+				l.current = lease
 				return nil
 			}
 		case <-ctx.Done():
@@ -75,34 +77,34 @@ func (l *limit) awaitHolder(ctx context.Context, holder string) error {
 	}
 }
 
-// handOver releases the Lease and claims it for the heir, and returns how long
-// that took. Before that the leader renews, for a connection that has been idle for
-// longer than those of the others would be slower.
+// handOver releases the Lease, claims it for the successor, and returns how long that
+// took. Before that the leader renews, because a connection that was idle for longer
+// than those of the implementations would be slower.
 func (l *limit) handOver(ctx context.Context) (time.Duration, error) {
-	renewed := l.held.DeepCopy()
+	renewed := l.current.DeepCopy()
 	renewed.Spec = specOf("leader")
-	if _, err := l.giving.Update(ctx, renewed, metav1.UpdateOptions{}); err != nil {
+	if _, err := l.leaderLeases.Update(ctx, renewed, metav1.UpdateOptions{}); err != nil {
 		return 0, err
 	}
-	if err := errors.Join(l.awaitHolder(ctx, "leader"), pause(ctx, settle+rand.N(settle))); err != nil {
+	if err := errors.Join(l.awaitHolder(ctx, "leader"), lab.Sleep(ctx, settle+rand.N(settle))); err != nil {
 		return 0, err
 	}
-	freed := l.held.DeepCopy()
-	freed.Spec = specOf("")
-	asked := time.Now()
-	if _, err := l.giving.Update(ctx, freed, metav1.UpdateOptions{}); err != nil {
+	released := l.current.DeepCopy()
+	released.Spec = specOf("")
+	began := time.Now()
+	if _, err := l.leaderLeases.Update(ctx, released, metav1.UpdateOptions{}); err != nil {
 		return 0, err
 	}
 	if err := l.awaitHolder(ctx, ""); err != nil {
 		return 0, err
 	}
-	claimed := l.held.DeepCopy()
-	claimed.Spec = specOf("heir")
-	if _, err := l.taking.Update(ctx, claimed, metav1.UpdateOptions{}); err != nil {
+	claimed := l.current.DeepCopy()
+	claimed.Spec = specOf("successor")
+	if _, err := l.followerLeases.Update(ctx, claimed, metav1.UpdateOptions{}); err != nil {
 		return 0, err
 	}
-	took := time.Since(asked)
-	return took, l.awaitHolder(ctx, "heir")
+	took := time.Since(began)
+	return took, l.awaitHolder(ctx, "successor")
 }
 
 func (l *limit) close() {
@@ -110,5 +112,5 @@ func (l *limit) close() {
 		l.stream.Stop()
 	}
 	l.leader.close()
-	l.heir.close()
+	l.successor.close()
 }

@@ -1,11 +1,11 @@
-// Command bench measures leader election on a real control plane: bare client-go,
-// controller-runtime's manager, Incumbent alone and in a manager, side by side,
-// and the limit, which is the bare requests of a handover one after the other.
-// For rolling updates it starts itself again, once for each replica.
+// Command bench measures leader election on a real control plane. It compares
+// client-go, controller-runtime's manager, Incumbent alone and Incumbent in a manager.
+// It also measures the limit: the requests that a handover needs, one after the other,
+// and nothing else. Some parts start this program again, once for each replica.
 //
-// It prints one table. A run of all parts also writes the results and their plots
-// into -out. It exits with 1 if it could not measure, not if a target is missed:
-// figures depend on the machine, and their ratios are what to look at.
+// It prints one table. A run of all parts also writes the results and their plots into
+// -out. It exits with 1 if it could not measure, but not if a target is missed: the
+// figures depend on the machine, and only their ratios are comparable.
 package main
 
 import (
@@ -24,24 +24,20 @@ import (
 
 	"github.com/go-logr/logr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
 func main() {
-	if text := os.Getenv(ordersVariable); text != "" {
-		if err := runReplica(text); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	only := flag.String("only", "", "measure only these parts, with commas between them: "+strings.Join(names(), ", "))
-	rounds := flag.Int("rounds", 30, "how many handovers of each contender")
-	out := flag.String("out", "hack/bench/results", "where a run of all parts writes its results; with -only, nothing is written unless this is given")
+	lab.RunReplica(runReplica)
+	only := flag.String("only", "", "measure only these parts, separated by commas: "+strings.Join(names(), ", "))
+	rounds := flag.Int("rounds", 30, "number of handovers of each implementation")
+	out := flag.String("out", "hack/bench/results", "where a run of all parts writes its results; with -only, nothing is written without this flag")
 	flag.Parse()
 
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "out" })
-	if *only != "" && !given {
+	outIsSet := false
+	flag.Visit(func(f *flag.Flag) { outIsSet = outIsSet || f.Name == "out" })
+	if *only != "" && !outIsSet {
 		*out = ""
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -54,13 +50,13 @@ func main() {
 
 // A bench is one run.
 type bench struct {
-	cluster *cluster
+	cluster *lab.Cluster
 	report  *report
 	rounds  int
 	began   time.Time
 }
 
-// A part is what can be measured by itself.
+// A part is a measurement that can run without the others.
 type part struct {
 	name    string
 	measure func(*bench, context.Context) (figures, error)
@@ -86,22 +82,18 @@ func names() []string {
 	return all
 }
 
-// choose returns the parts that only names, all of them if it is empty.
+// choose returns the parts that only names, or all parts if it is empty.
 func choose(only string) ([]part, error) {
 	if only == "" {
 		return parts, nil
 	}
 	var chosen []part
 	for name := range strings.SplitSeq(only, ",") {
-		found := false
-		for _, p := range parts {
-			if p.name == strings.TrimSpace(name) {
-				chosen, found = append(chosen, p), true
-			}
+		i := slices.Index(names(), strings.TrimSpace(name))
+		if i < 0 {
+			return nil, fmt.Errorf("invalid -only: there is no part %q, use %s", name, strings.Join(names(), ", "))
 		}
-		if !found {
-			return nil, fmt.Errorf("-only: there is no part %q, only %s", name, strings.Join(names(), ", "))
-		}
+		chosen = append(chosen, parts[i])
 	}
 	return chosen, nil
 }
@@ -112,19 +104,22 @@ func run(ctx context.Context, only string, rounds int, out string) (err error) {
 		return err
 	}
 	if rounds < 1 {
-		return fmt.Errorf("-rounds (%d) must be at least 1", rounds)
+		return fmt.Errorf("invalid -rounds (%d): it must be at least 1", rounds)
 	}
 	log.SetLogger(logr.Discard())
 	b := &bench{rounds: rounds, began: time.Now()}
 	b.progress("starting etcd and kube-apiserver")
-	if b.cluster, err = startCluster(ctx); err != nil {
+	b.cluster, err = startCluster(ctx)
+	defer func() { err = errors.Join(err, b.cluster.Close()) }()
+	if err != nil {
 		return err
 	}
-	defer func() {
-		time.Sleep(time.Second) // the last events of controller-runtime's Managers are on their way
-		err = errors.Join(err, b.cluster.plane.Stop())
-	}()
-	b.report = &report{Date: b.began.UTC().Truncate(time.Second), Kubernetes: b.cluster.version, Go: runtime.Version(), CPUs: runtime.NumCPU()}
+	defer time.Sleep(time.Second) // controller-runtime's Managers send their last events
+	version, err := b.cluster.Clientset.Discovery().ServerVersion()
+	if err != nil {
+		return err
+	}
+	b.report = &report{Date: b.began.UTC().Truncate(time.Second), Kubernetes: version.GitVersion, Go: runtime.Version(), CPUs: runtime.NumCPU()}
 	err = b.measure(ctx, chosen)
 	b.progress("done")
 	fmt.Print("\n" + table(b.report.Figures))
@@ -134,8 +129,8 @@ func run(ctx context.Context, only string, rounds int, out string) (err error) {
 	return b.report.write(out)
 }
 
-// measure measures the parts, one after the other or side by side. A part that
-// fails keeps no other from being measured.
+// measure runs the parts one after the other, or side by side if they allow it. It
+// runs all parts even if one fails.
 func (b *bench) measure(ctx context.Context, chosen []part) error {
 	results, errs := make([]figures, len(chosen)), make([]error, len(chosen))
 	var group sync.WaitGroup
@@ -155,7 +150,7 @@ func (b *bench) measure(ctx context.Context, chosen []part) error {
 	return errors.Join(errs...)
 }
 
-// progress tells what is going on, with the time since the beginning.
+// progress prints a line with the time since the beginning.
 func (b *bench) progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%6.1f s  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
 }

@@ -1,19 +1,14 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"testing"
+
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// TestMain lets the test binary be a process of a fleet.
+// TestMain runs the test binary as a replica if a test has started it as one.
 func TestMain(m *testing.M) {
-	if text := os.Getenv(ordersVariable); text != "" {
-		if err := runReplica(text); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	lab.RunReplica(runReplica)
 	os.Exit(m.Run())
 }

@@ -2,15 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"os"
-	"sync"
-	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -19,92 +13,70 @@ import (
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/haproxy-template-ic/incumbent/hack/spawn"
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// ordersVariable holds the orders of a process that is one candidate of a fleet.
-const ordersVariable = "INCUMBENT_BENCH_ORDERS"
+// settings are what a replica must know.
+type settings struct {
+	Kubeconfig string
 
-// Orders say what a process is to be.
-type orders struct {
-	Contender, Lease, Identity string
-	Lasts, Renew, Retry        time.Duration
-	Operator                   bool // its work is that of a controller
-	Kubeconfig                 []byte
+	// A candidate for one Lease:
+	Implementation, Lease string
+	Timing                lab.Timing
+	Operator              bool // its work is that of a controller
+
+	// Or a process with many electors:
+	Electors    int
+	SharedWatch bool
 }
 
-// A report of a process, one JSON object in a line.
-type told struct {
-	Replica string    `json:"replica"`
-	What    string    `json:"what"`
-	At      time.Time `json:"at"`
-}
-
-// What processes tell.
+// The kinds of events of the benchmark itself.
 const (
-	isReady = "ready"
-	isHeir  = "heir"
-	began   = "began" // to work
-	ended   = "ended"
+	ready     lab.Kind = "ready"     // the candidate campaigns
+	nominated lab.Kind = "nominated" // the candidate is the nominated successor
+	measured  lab.Kind = "measured"  // Detail is a footprint as JSON
 )
 
-// runReplica is a process of a fleet.
-func runReplica(text string) error {
-	ctx, stop := spawn.Context()
-	defer stop()
+// runReplica runs one candidate, or a process with many electors.
+func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	klog.SetLogger(logr.Discard())
 	log.SetLogger(logr.Discard())
-	var o orders
-	if err := json.Unmarshal([]byte(text), &o); err != nil {
-		return fmt.Errorf("$%s: %w", ordersVariable, err)
-	}
-	config, err := clientcmd.RESTConfigFromKubeConfig(o.Kubeconfig)
+	config, err := lab.LoadConfig(s.Kubeconfig)
 	if err != nil {
 		return err
 	}
+	if s.Electors > 0 {
+		return reportFootprint(ctx, config, s, events)
+	}
 	config.QPS = -1
-	say := teller(o.Identity)
-	c := candidate{
-		pace: pace{o.Lasts, o.Renew, o.Retry}, lease: o.Lease, identity: o.Identity, client: &client{config: config},
-		ready:   func() { say(isReady) },
-		observe: func(ctx context.Context, e *leaderelection.Elector) { tellHeir(ctx, e, o.Identity, say) },
+	c := candidateSpec{
+		timing: s.Timing, lease: s.Lease, identity: events.Replica, client: &client{config: config},
+		ready:   func() { events.Report(lab.Event{Kind: ready}) },
+		observe: func(ctx context.Context, e *leaderelection.Elector) { reportNomination(ctx, e, events) },
 	}
 	c.work = func(ctx context.Context) {
-		say(began)
+		events.Report(lab.Event{Kind: lab.Elected})
 		<-ctx.Done()
-		say(ended)
+		events.Report(lab.Event{Kind: lab.Ended})
 	}
-	if o.Operator {
+	if s.Operator {
 		c.operate = func(mgr crmanager.Manager) error { return operate(mgr, c.work) }
 	}
-	return contenderNamed(o.Contender).campaign(ctx, c)
+	return implementationNamed(s.Implementation).campaign(ctx, c)
 }
 
-func teller(identity string) func(what string) {
-	var mu sync.Mutex
-	return func(what string) {
-		mu.Lock()
-		defer mu.Unlock()
-		line, err := json.Marshal(told{identity, what, time.Now()})
-		if err != nil {
-			panic("bug: " + err.Error())
-		}
-		_, _ = fmt.Fprintf(os.Stdout, "%s\n", line) // if nobody reads, this process is about to end
-	}
-}
-
-// tellHeir tells when the elector becomes the heir, until ctx ends.
-func tellHeir(ctx context.Context, e *leaderelection.Elector, identity string, say func(string)) {
+// reportNomination reports when the elector becomes the nominated successor.
+func reportNomination(ctx context.Context, e *leaderelection.Elector, events *lab.Reporter) {
 	for state := range e.Changes(ctx) {
-		if state.Successor == identity {
-			say(isHeir)
+		if state.Successor == events.Replica {
+			events.Report(lab.Event{Kind: nominated})
 			return
 		}
 	}
 }
 
-// operate adds a controller that is busy for as long as it may be.
+// operate adds a controller whose only reconciliation is the work.
 func operate(mgr crmanager.Manager, work func(context.Context)) error {
 	return builder.ControllerManagedBy(mgr).Named("settings").For(&corev1.ConfigMap{}).
 		WithOptions(controller.Options{EnableWarmup: new(true)}).

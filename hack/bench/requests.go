@@ -4,43 +4,47 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// measureRequests counts for a minute what a leader and its idle followers send.
+// measureRequests counts for a minute the requests of a leader and of its idle
+// followers.
 func (b *bench) measureRequests(ctx context.Context) (f figures, err error) {
-	var troupes []*troupe
-	defer func() { err = errors.Join(err, closeAll(troupes)) }()
-	for _, c := range contenders {
-		t, err := newTroupe(ctx, troupe{cluster: b.cluster, contender: c, pace: defaultPace}, 3)
-		troupes = append(troupes, t)
+	var groups []*candidateGroup
+	defer func() { err = errors.Join(err, closeAll(groups)) }()
+	for _, i := range implementations {
+		g, err := newGroup(ctx, candidateGroup{cluster: b.cluster, implementation: i, timing: defaultTiming}, 3)
+		groups = append(groups, g)
 		if err != nil {
 			return nil, err
 		}
 	}
-	if err := pause(ctx, 6*time.Second); err != nil {
+	if err := lab.Sleep(ctx, 6*time.Second); err != nil {
 		return nil, err
 	}
-	before := map[*actor]traffic{}
-	for _, t := range troupes {
-		for _, a := range t.actors {
-			before[a] = a.client.wire.traffic()
+	before := map[*candidate]traffic{}
+	for _, g := range groups {
+		for _, c := range g.candidates {
+			before[c] = c.client.transport.traffic()
 		}
 	}
 	b.progress("requests: counting for a minute")
-	if err := pause(ctx, time.Minute); err != nil {
+	if err := lab.Sleep(ctx, time.Minute); err != nil {
 		return nil, err
 	}
-	leaders, followers := map[string]float64{}, map[string]float64{}
-	for _, t := range troupes {
-		name := t.contender.name
-		leaders[name] = t.leader.client.wire.traffic().minus(before[t.leader]).requests()
-		for _, a := range t.followers() {
-			sent := a.client.wire.traffic().minus(before[a]).requests()
+	leaders, followers, silent := map[string]float64{}, map[string]float64{}, map[string]bool{}
+	for _, g := range groups {
+		name := g.implementation.name
+		leaders[name] = g.leader.client.transport.traffic().minus(before[g.leader]).requests()
+		for _, c := range g.followers() {
+			sent := c.client.transport.traffic().minus(before[c]).requests()
 			followers[name] = max(followers[name], sent)
+			silent[name] = silent[name] || before[c].requests() == 0
 		}
 	}
-	return requestFigures(leaders, followers), nil
+	return requestFigures(leaders, followers, silent), nil
 }
 
-// requests are all requests; a watch that is open all the time is none.
+// requests returns the number of all requests. A watch counts when it is opened.
 func (t traffic) requests() float64 { return float64(t.reads + t.writes + t.watches) }

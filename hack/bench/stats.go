@@ -3,10 +3,9 @@ package main
 import (
 	"math"
 	"slices"
-	"time"
 )
 
-// A summary is what a row of samples comes to, in milliseconds.
+// A summary of samples, in their unit.
 type summary struct {
 	Min    float64 `json:"min"`
 	Median float64 `json:"median"`
@@ -14,8 +13,11 @@ type summary struct {
 	Max    float64 `json:"max"`
 }
 
-// summarize needs at least one sample.
+// summarize returns a summary of NaNs if there are no samples.
 func summarize(samples []float64) summary {
+	if len(samples) == 0 {
+		return summary{math.NaN(), math.NaN(), math.NaN(), math.NaN()}
+	}
 	sorted := slices.Sorted(slices.Values(samples))
 	return summary{
 		Min:    sorted[0],
@@ -25,18 +27,13 @@ func summarize(samples []float64) summary {
 	}
 }
 
-// quantile is by nearest rank: a value that was measured, never one between two.
+// quantile returns the nearest rank: a sample, not a value between two samples.
 func quantile(sorted []float64, q float64) float64 {
 	rank := int(math.Ceil(q * float64(len(sorted))))
 	return sorted[max(rank, 1)-1]
 }
 
-// milliseconds is to the microsecond: the rest is noise.
-func milliseconds(d time.Duration) float64 {
-	return float64(d.Round(time.Microsecond).Microseconds()) / 1000
-}
-
-// mean needs at least one value.
+// mean returns NaN if there are no values.
 func mean(values []float64) float64 {
 	var sum float64
 	for _, v := range values {

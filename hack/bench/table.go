@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// columns are the contenders in the order of the table.
+// columns are the implementations in the order of the table.
 var columns = []string{limitName, clientGo, runtimeName, incumbent, incumbentMgr}
 
 // table renders the figures, each group under a heading of its own.
@@ -46,22 +48,45 @@ func cells(f figure) []string {
 	for _, column := range columns {
 		cell := ""
 		if v, ok := f.Values[column]; ok {
-			cell = number(v)
+			cell = lab.Number(v)
+		} else if _, missing := f.NotMeasured[column]; missing {
+			cell = "?"
 		}
 		row = append(row, cell)
 	}
-	if f.Target == nil {
-		return append(row, "", "")
-	}
-	verdict := "met"
-	if !f.Target.Met {
-		verdict = "MISSED"
-	}
-	return append(row, f.Target.Relation+" "+number(f.Target.Value), verdict)
+	return append(row, f.Target.String(), f.outcome())
 }
 
-// line puts the first and the last cell to the left of their columns, the others
-// to the right.
+// String returns the relation and the value; it is empty without a target.
+func (t *target) String() string {
+	if t == nil {
+		return ""
+	}
+	return t.Relation + " " + lab.Number(t.Value)
+}
+
+// outcome returns whether the target is met, and which values were not measured.
+func (f figure) outcome() string {
+	var texts []string
+	if t := f.Target; t != nil {
+		switch {
+		case t.NotMeasured != "":
+			texts = append(texts, "not measured: "+t.NotMeasured)
+		case t.Met:
+			texts = append(texts, "met")
+		default:
+			texts = append(texts, "MISSED")
+		}
+	}
+	for _, column := range columns {
+		if reason, missing := f.NotMeasured[column]; missing && (f.Target == nil || f.Target.NotMeasured != reason) {
+			texts = append(texts, column+" not measured: "+reason)
+		}
+	}
+	return strings.Join(texts, "; ")
+}
+
+// line aligns the first and the last cell to the left and the others to the right.
 func line(row []string, widths []int) string {
 	var b strings.Builder
 	for i, cell := range row {
@@ -76,18 +101,4 @@ func line(row []string, widths []int) string {
 		}
 	}
 	return b.String()
-}
-
-// number shows three digits that count, and whole numbers as such.
-func number(v float64) string {
-	switch abs := max(v, -v); {
-	case v == float64(int64(v)):
-		return fmt.Sprintf("%d", int64(v))
-	case abs >= 99.95:
-		return fmt.Sprintf("%.0f", v)
-	case abs >= 9.995:
-		return fmt.Sprintf("%.1f", v)
-	default:
-		return fmt.Sprintf("%.2f", v)
-	}
 }

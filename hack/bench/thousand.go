@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -9,35 +10,45 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/client-go/rest"
+
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
 const (
 	manyElectors = 1000
 	manyWindow   = 10 * time.Second // five renewals each
+	// usageSamples is the number of samples of which the median counts. They spread
+	// over one RetryPeriod, because a renewal needs memory and goroutines too.
+	usageSamples = 10
+	// footprintTimeout is how long a process with many electors may take.
+	footprintTimeout = 3 * waitTimeout
 )
 
-// A crowd is many electors of one process, each on a Lease of its own, over one
-// clientset. All lead.
-type crowd struct {
+// An electorGroup is a set of electors in one process, each on a Lease of its own,
+// with one clientset. All of them lead.
+type electorGroup struct {
 	electors []*leaderelection.Elector
 	client   *client
 	cancel   context.CancelFunc
 	group    sync.WaitGroup
-	leading  atomic.Int64 // how many work now
-	lost     atomic.Int64 // how many terms have ended
+	leading  atomic.Int64 // number of electors that work now
+	lost     atomic.Int64 // number of terms that have ended
 }
 
-// A footprint is what the electors of a crowd need, each.
+// A footprint is what each elector of a group needs.
 type footprint struct {
-	heap, stack, goroutines float64 // KiB, KiB, number
-	start                   float64 // seconds until all led
-	leading                 float64 // at the end
-	lost                    float64 // terms that ended meanwhile
-	renewals                float64 // a minute
+	Heap, Stack, Goroutines float64 // KiB, KiB, number
+	Start                   float64 // seconds until all led
+	Leading                 float64 // number of leaders at the end
+	Lost                    float64 // terms that ended meanwhile
+	Renewals                float64 // per minute
 }
 
-// measureThousand counts what a thousand electors in one process need.
+// measureThousand measures what a thousand electors in one process need. The process
+// is a new one for each kind of watch: memory that earlier measurements have not
+// released yet would count as negative memory of the electors when it is released.
 func (b *bench) measureThousand(ctx context.Context) (f figures, err error) {
 	for _, shared := range []bool{false, true} {
 		kind := "a watch each"
@@ -49,85 +60,120 @@ func (b *bench) measureThousand(ctx context.Context) (f figures, err error) {
 		if err != nil {
 			return nil, err
 		}
-		f = append(f, crowdFigures(kind, p)...)
+		f = append(f, electorFigures(kind, p)...)
 	}
 	return f, nil
 }
 
-func (b *bench) footprintOf(ctx context.Context, shared bool) (p footprint, err error) {
-	before, goroutines := memory(), runtime.NumGoroutine()
-	began := time.Now()
-	c, err := b.newCrowd(shared)
+// footprintOf starts a process with many electors and returns what it has measured.
+func (b *bench) footprintOf(ctx context.Context, shared bool) (f footprint, err error) {
+	var journal lab.Journal
+	var logs lab.LogTail
+	s := settings{Kubeconfig: b.cluster.Kubeconfig, Timing: defaultTiming, Electors: manyElectors, SharedWatch: shared}
+	p, err := lab.StartReplica(fmt.Sprintf("electors-%t", shared), s, &logs, journal.Add)
 	if err != nil {
-		return p, err
+		return f, err
 	}
-	defer c.stop()
-	for c.leading.Load() < manyElectors && time.Since(began) < patience {
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
-			return p, err
+	defer p.Kill()
+	e, err := journal.Await(ctx, footprintTimeout, "the footprint of the electors", func(e lab.Event) bool {
+		return e.Kind == measured || e.Kind == lab.Exited
+	})
+	if err == nil && e.Kind == lab.Exited {
+		err = fmt.Errorf("it has exited: %s", e.Detail)
+	}
+	if err != nil {
+		return f, fmt.Errorf("the process with %d electors: %w\n%s", manyElectors, err, &logs)
+	}
+	return f, json.Unmarshal([]byte(e.Detail), &f)
+}
+
+// reportFootprint measures the electors of this process and reports the result.
+func reportFootprint(ctx context.Context, config *rest.Config, s settings, events *lab.Reporter) error {
+	before := measureUsage(ctx)
+	began := time.Now()
+	g, err := newElectorGroup(config, s)
+	if err != nil {
+		return err
+	}
+	defer g.stop()
+	for g.leading.Load() < int64(s.Electors) && time.Since(began) < waitTimeout {
+		if err := lab.Sleep(ctx, 10*time.Millisecond); err != nil {
+			return err
 		}
 	}
-	p.start = time.Since(began).Seconds()
-	if err := pause(ctx, 2*defaultPace.retry); err != nil {
-		return p, err
+	f := footprint{Start: time.Since(began).Seconds()}
+	if err := lab.Sleep(ctx, 2*s.Timing.RetryPeriod); err != nil {
+		return err
 	}
-	start, from := time.Now(), c.client.wire.traffic()
-	if err := pause(ctx, manyWindow); err != nil {
-		return p, err
+	start, from := time.Now(), g.client.transport.traffic()
+	if err := lab.Sleep(ctx, manyWindow); err != nil {
+		return err
 	}
-	sent := c.client.wire.traffic().minus(from)
-	p.renewals = float64(sent.writes) / time.Since(start).Minutes() / manyElectors
-	p.goroutines = float64(runtime.NumGoroutine()-goroutines) / manyElectors
-	after := memory()
-	p.heap = float64(int64(after.HeapAlloc)-int64(before.HeapAlloc)) / 1024 / manyElectors
-	p.stack = float64(int64(after.StackInuse)-int64(before.StackInuse)) / 1024 / manyElectors
-	for _, e := range c.electors {
+	sent, n := g.client.transport.traffic().minus(from), float64(s.Electors)
+	f.Renewals = float64(sent.writes) / time.Since(start).Minutes() / n
+	after := measureUsage(ctx)
+	f.Goroutines = (after.goroutines - before.goroutines) / n
+	f.Heap = (after.heap - before.heap) / 1024 / n
+	f.Stack = (after.stack - before.stack) / 1024 / n
+	for _, e := range g.electors {
 		if e.IsLeader() {
-			p.leading++
+			f.Leading++
 		}
 	}
-	p.lost = float64(c.lost.Load())
-	return p, nil
+	f.Lost = float64(g.lost.Load())
+	text, err := json.Marshal(f)
+	events.Report(lab.Event{Kind: measured, Detail: string(text)})
+	return err
 }
 
-// memory is what is in use after everything that can be freed has been.
-func memory() runtime.MemStats {
-	runtime.GC()
-	runtime.GC() // the first one leaves what lies in pools
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m
+// A usage is the memory of this process in bytes, and its number of goroutines.
+type usage struct{ heap, stack, goroutines float64 }
+
+// measureUsage returns the medians of several samples. Each is taken after all garbage
+// was collected.
+func measureUsage(ctx context.Context) usage {
+	var heap, stack, goroutines []float64
+	for range usageSamples {
+		runtime.GC()
+		runtime.GC() // the first collection leaves the content of sync.Pools
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		heap, stack = append(heap, float64(m.HeapAlloc)), append(stack, float64(m.StackInuse))
+		goroutines = append(goroutines, float64(runtime.NumGoroutine()))
+		_ = lab.Sleep(ctx, defaultTiming.RetryPeriod/usageSamples)
+	}
+	return usage{summarize(heap).Median, summarize(stack).Median, summarize(goroutines).Median}
 }
 
-func (b *bench) newCrowd(shared bool) (*crowd, error) {
-	c := &crowd{client: b.cluster.client()}
-	clientset := c.client.clientset()
+func newElectorGroup(config *rest.Config, s settings) (*electorGroup, error) {
+	g := &electorGroup{client: newClient(config)}
+	clientset := g.client.clientset()
 	var options []leaderelection.Option
-	if shared {
+	if s.SharedWatch {
 		options = append(options, leaderelection.WithSharedWatch(leaderelection.NewSharedWatch(clientset, namespace)))
 	}
 	callbacks := leaderelection.Callbacks{
-		OnStartedLeading: func(context.Context) { c.leading.Add(1) },
-		OnStoppedLeading: func() { c.leading.Add(-1); c.lost.Add(1) },
+		OnStartedLeading: func(context.Context) { g.leading.Add(1) },
+		OnStoppedLeading: func() { g.leading.Add(-1); g.lost.Add(1) },
 	}
-	for i := range manyElectors {
-		config := candidate{pace: defaultPace, lease: fmt.Sprintf("%v-%04d", shared, i), identity: "the only one"}.config()
-		e, err := leaderelection.New(config, clientset, callbacks, slog.New(slog.DiscardHandler), options...)
+	for i := range s.Electors {
+		spec := candidateSpec{timing: s.Timing, lease: fmt.Sprintf("%v-%04d", s.SharedWatch, i), identity: "only-candidate"}
+		e, err := leaderelection.New(spec.config(), clientset, callbacks, slog.New(slog.DiscardHandler), options...)
 		if err != nil {
 			return nil, err
 		}
-		c.electors = append(c.electors, e)
+		g.electors = append(g.electors, e)
 	}
 	var ctx context.Context
-	ctx, c.cancel = context.WithCancel(context.Background())
-	for _, e := range c.electors {
-		c.group.Go(func() { _ = e.Run(ctx) }) // who does not lead at the end is counted
+	ctx, g.cancel = context.WithCancel(context.Background())
+	for _, e := range g.electors {
+		g.group.Go(func() { _ = e.Run(ctx) }) // the leaders are counted at the end
 	}
-	return c, nil
+	return g, nil
 }
 
-func (c *crowd) stop() {
-	c.cancel()
-	c.group.Wait()
-	c.client.close()
+func (g *electorGroup) stop() {
+	g.cancel()
+	g.group.Wait()
+	g.client.close()
 }

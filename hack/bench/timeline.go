@@ -1,32 +1,34 @@
 package main
 
 import (
+	"math"
 	"slices"
 	"time"
+
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A timeline is one handover, in milliseconds from the moment at which the leader
-// was told to stop.
+// A timeline is one handover, in milliseconds since the leader was told to stop.
 type timeline struct {
 	Stopped         float64 `json:"stopped"` // the leader's work
 	ReleaseSent     float64 `json:"releaseSent"`
 	ReleaseAnswered float64 `json:"releaseAnswered"`
-	Heard           float64 `json:"heard"` // the watch's event
+	Observed        float64 `json:"observed"` // the successor received the watch's event
 	ClaimSent       float64 `json:"claimSent"`
 	ClaimAnswered   float64 `json:"claimAnswered"`
 	Started         float64 `json:"started"` // the successor's work
 }
 
-// newTimeline reads the marks of both wires. It is nil if something else went over
-// them at the same time, a renewal for instance.
-func newTimeline(h handover, stopped time.Time, leader, heir []mark) *timeline {
-	since := func(at time.Time) float64 { return milliseconds(at.Sub(h.asked)) }
+// newTimeline reads the exchanges of both candidates. It returns nil if another
+// request fell into the handover, for instance a renewal.
+func newTimeline(h handover, stopped time.Time, leader, successor []exchange) *timeline {
+	since := func(at time.Time) float64 { return lab.Milliseconds(at.Sub(h.began)) }
 	t := &timeline{Stopped: since(stopped), Started: since(h.started)}
-	soon := h.started.Add(time.Second)
+	end := h.started.Add(time.Second)
 	ok := true
-	only := func(marks []mark, what string) float64 {
-		found := slices.DeleteFunc(slices.Clone(marks), func(m mark) bool {
-			return m.What != what || m.At.Before(h.asked) || m.At.After(soon)
+	only := func(trace []exchange, what string) float64 {
+		found := slices.DeleteFunc(slices.Clone(trace), func(e exchange) bool {
+			return e.What != what || e.At.Before(h.began) || e.At.After(end)
 		})
 		if len(found) != 1 {
 			ok = false
@@ -35,19 +37,19 @@ func newTimeline(h handover, stopped time.Time, leader, heir []mark) *timeline {
 		return since(found[0].At)
 	}
 	t.ReleaseSent, t.ReleaseAnswered = only(leader, writeSent), only(leader, writeAnswered)
-	t.ClaimSent, t.ClaimAnswered = only(heir, writeSent), only(heir, writeAnswered)
-	for _, m := range heir {
-		if at := since(m.At); m.What == watchHeard && at > t.ReleaseSent && at < t.ClaimSent {
-			t.Heard = at
+	t.ClaimSent, t.ClaimAnswered = only(successor, writeSent), only(successor, writeAnswered)
+	for _, e := range successor {
+		if at := since(e.At); e.What == watchReceived && at > t.ReleaseSent && at < t.ClaimSent {
+			t.Observed = at
 		}
 	}
-	if !ok || t.Heard == 0 {
+	if !ok || t.Observed == 0 {
 		return nil
 	}
 	return t
 }
 
-// middle is the timeline of the handover that took the median time.
+// middle returns the timeline of the handover that took the median time.
 func middle(timelines []timeline) *timeline {
 	if len(timelines) == 0 {
 		return nil
@@ -56,4 +58,44 @@ func middle(timelines []timeline) *timeline {
 		return int(1e6 * (a.Started - b.Started))
 	})
 	return &sorted[(len(sorted)-1)/2]
+}
+
+// timelinePlot draws the work and the requests of both candidates in one handover.
+func timelinePlot(t timeline, title string) (string, error) {
+	const barHeight, work, requests = 20.0, 72.0, 108.0 // the middles of the bars of the leader
+	const successor = 110.0                             // how much lower the successor's bars are
+	before := math.Ceil(t.Started / 8)
+	s := lab.Scale{From: -before, To: t.Started + 1.5*before, Left: 130, Right: 764}
+	data := struct {
+		lab.Frame
+		Bars        []lab.Bar
+		Observed    float64
+		Stop, Start lab.GridLine
+	}{
+		Frame: lab.Frame{Title: title, Width: 780, Height: 286},
+		Bars: []lab.Bar{
+			s.Bar("limit", "works", s.From, t.Stopped, work, barHeight),
+			s.Bar("client-go", "release", t.ReleaseSent, t.ReleaseAnswered, requests, barHeight),
+			s.Bar("incumbent", "claim", t.ClaimSent, t.ClaimAnswered, requests+successor, barHeight),
+			s.Bar("incumbent-manager", "works", t.Started, s.To, work+successor, barHeight),
+		},
+		Observed: s.X(t.Observed),
+		Stop:     lab.GridLine{X: s.X(0), Label: "told to stop"}, Start: lab.GridLine{X: s.X(t.Started), Label: lab.Number(t.Started) + " ms"},
+	}
+	step := gridStep(s.To - s.From)
+	for v := math.Ceil(s.From/step) * step; v <= s.To; v += step {
+		data.Grid = append(data.Grid, lab.GridLine{X: s.X(v), Label: lab.Number(v) + " ms"})
+	}
+	return lab.Draw(plotFiles, "timeline.svg.tmpl", data)
+}
+
+// gridStep returns a round number that divides a span into four to ten parts.
+func gridStep(span float64) float64 {
+	step := math.Pow(10, math.Floor(math.Log10(span/4)))
+	for _, factor := range []float64{5, 2} {
+		if span/(factor*step) >= 4 {
+			return factor * step
+		}
+	}
+	return step
 }

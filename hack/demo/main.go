@@ -1,116 +1,93 @@
-// Command demo shows leader election at work, and at being disturbed: three
-// replicas, each a process of its own with a Manager made by manager.New in it,
-// campaign for one Lease, and whoever leads appends to a ledger. The leader is then
-// stopped, killed and frozen, and the API server is restarted. At the end the
-// ledger is judged: it must not have an entry of an earlier term after one of a
-// later term. On a control plane of its own the ledger is behind a Fence as well, and
-// the leader that was frozen tries to write past its elector when it wakes.
+// Command demo shows leader election at work and under faults. Three replicas, each
+// a process with a Manager of manager.New, campaign for one Lease. The leader appends
+// entries to a ledger. The demo stops the leader, kills it and freezes it, and
+// restarts the API server. At the end it checks the ledger: no entry of an earlier
+// term may follow an entry of a later term. On a control plane of its own, the ledger
+// is also protected by a Fence, and a leader that was frozen tries to bypass its
+// elector when it wakes.
 //
-// It starts a control plane of its own, or uses the cluster that -kubeconfig
-// names, in a namespace that it creates and deletes. It exits with 1 if two
-// leaders were at work, with 2 if the demonstration could not be given.
+// It starts a control plane of its own. With -kubeconfig it uses that cluster, in a
+// namespace that it creates and deletes. It exits with 1 if two leaders were at work,
+// and with 2 if it could not run.
 package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
+	"strings"
 	"time"
 
-	"github.com/haproxy-template-ic/incumbent/hack/spawn"
+	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
-
-const (
-	exitTwoLeaders  = 1
-	exitNotGiven    = 2
-	exitInterrupted = 130
-)
-
-var errCleanup = errors.New("cleaning up")
 
 func main() {
-	kubeconfig := flag.String("kubeconfig", "", "run on this cluster, in a namespace of its own; default: a control plane of its own")
-	svg := flag.String("svg", "", "draw the timeline into this file; default: not at all")
-	verbose := flag.Bool("v", false, "show what the replicas log")
-	identity := flag.String("replica", "", "run as this replica; for the demo's own use")
-	namespace := flag.String("namespace", "", "where the replica runs; for the demo's own use")
-	fenced := flag.Bool("fenced", false, "the replica is behind a Fence; for the demo's own use")
+	lab.RunReplica(runReplica)
+	kubeconfig := flag.String("kubeconfig", "", "run on this cluster, in a namespace of its own (default: a control plane of its own)")
+	svg := flag.String("svg", "", "draw the timeline into this file (default: do not draw it)")
+	verbose := flag.Bool("v", false, "show the logs of the replicas")
 	flag.Parse()
 
-	if *identity != "" {
-		if err := runReplica(*identity, *namespace, *kubeconfig, *fenced); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	os.Exit(lab.Run("demo", func(ctx context.Context) (bool, error) {
+		s, err := run(ctx, *kubeconfig, *verbose)
+		if err != nil {
+			return false, err
 		}
-		return
-	}
-	os.Exit(demonstrate(*kubeconfig, *svg, *verbose))
+		fmt.Printf("\n%s", s)
+		if *svg != "" {
+			if err := s.draw(*svg); err != nil {
+				return false, fmt.Errorf("drawing the timeline: %w", err)
+			}
+			fmt.Println("The timeline is drawn in", *svg)
+		}
+		return len(s.violations()) == 0, nil
+	}))
 }
 
-// demonstrate gives the demonstration and returns the exit status. Nothing that
-// it started is left when it returns.
-func demonstrate(kubeconfig, svg string, verbose bool) (status int) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	s, err := run(ctx, kubeconfig, verbose)
-	switch {
-	case ctx.Err() != nil && !errors.Is(err, errCleanup):
-		fmt.Println("\nInterrupted; everything is cleaned up.")
-		return exitInterrupted
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "\ndemo:", err)
-		return exitNotGiven
-	}
-	fmt.Printf("\n%s", s)
-	if err := s.draw(svg); err != nil {
-		fmt.Fprintln(os.Stderr, "\ndemo: drawing the timeline:", err)
-		return exitNotGiven
-	}
-	if svg != "" {
-		fmt.Println("The timeline is drawn in", svg)
-	}
-	if len(s.verdict()) > 0 {
-		return exitTwoLeaders
-	}
-	return 0
-}
-
-// run plays the scenario and cleans up.
+// run runs the scenario and cleans up.
 func run(ctx context.Context, kubeconfig string, verbose bool) (s summary, err error) {
 	if kubeconfig == "" {
 		fmt.Println("Starting a control plane: etcd and kube-apiserver.")
 	} else {
 		fmt.Printf("Running on the cluster of %s. Its API server is not restarted.\n", kubeconfig)
 	}
-	c, err := openCluster(ctx, kubeconfig)
-	defer func() {
-		if failure := c.close(); failure != nil {
-			err = errors.Join(err, fmt.Errorf("%w: %w", errCleanup, failure))
-		}
-	}()
+	c, err := lab.OpenCluster(ctx, kubeconfig, "incumbent-demo-"+strings.ToLower(rand.Text()[:6]), envtest.Options{APIServerFlags: []string{
+		// Without this flag an API server that is asked to stop waits a minute for its watches.
+		"--shutdown-watch-termination-grace-period=2s",
+	}})
+	defer func() { err = errors.Join(err, c.Close()) }()
 	if err != nil {
 		return summary{}, err
 	}
+	ledger := ledgerIn(c.Clientset, c.Namespace)
+	if err := ledger.Create(ctx, nil); err != nil {
+		return summary{}, fmt.Errorf("creating the ledger: %w", err)
+	}
+	if c.Plane != nil {
+		if err := enforceFence(ctx, c); err != nil {
+			return summary{}, fmt.Errorf("protecting the ledger with a Fence: %w", err)
+		}
+	}
 	fmt.Printf("Namespace %s; LeaseDuration %v, RenewDeadline %v, RetryPeriod %v.\n\n",
-		c.namespace, timing.LeaseDuration, timing.RenewDeadline, timing.RetryPeriod)
+		c.Namespace, timing.LeaseDuration, timing.RenewDeadline, timing.RetryPeriod)
 
-	logs := &spawn.Tail{}
+	logs := &lab.LogTail{}
 	if verbose {
 		logs.To = os.Stderr
 	}
-	d := newDirector(c, os.Stdout, logs)
-	defer d.killAll() // before the cluster closes
-	if err := d.play(ctx, scenario(c.own != nil)); err != nil {
+	r := newRunner(c, os.Stdout, logs)
+	defer r.killAll() // before the cluster closes
+	if err := r.run(ctx, scenario(c.Plane != nil)); err != nil {
 		return summary{}, err
 	}
 	end := time.Now()
-	p, err := c.ledger().read(ctx)
+	page, err := ledger.Read(ctx)
 	if err != nil {
 		return summary{}, fmt.Errorf("reading the ledger: %w", err)
 	}
-	return summary{handovers: d.handovers, frozen: d.frozen, events: d.record.All(), entries: p.entries, end: end}, nil
+	return summary{handovers: r.handovers, frozen: r.frozen, events: r.journal.All(), entries: page.Entries, end: end}, nil
 }

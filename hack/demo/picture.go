@@ -1,88 +1,77 @@
 package main
 
 import (
-	_ "embed"
+	"embed"
+	"errors"
 	"fmt"
-	"html/template"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
 //go:embed timeline.svg.tmpl
-var pictureText string
+var pictureFile embed.FS
 
-var pictureTemplate = template.Must(template.New("timeline").Parse(pictureText))
-
-// What a picture is made of, in pixels.
+// The measures of a picture in pixels.
 const (
-	pictureWidth = 960
-	pictureLeft  = 60
-	pictureRight = 940
-	pictureTop   = 96 // of the first lane
-	laneHeight   = 44
-	minBar       = 2 // a shorter one would not be seen
+	pictureTop  = 96 // the upper edge of the first row
+	rowHeight   = 44
+	barHeight   = 28
+	runsHeight  = 12 // of the bar of a process that runs
+	faultHeight = 18 // of the label of a fault
 )
 
-// A bar is a span of time in the lane of a column of replicas.
-type bar struct {
-	Class, Label string
-	X, Y, Width  float64
+// A label is a text at a point of the picture.
+type label struct {
+	X, Y       float64
+	Text       string
+	LeftOfLine bool // there is no room on the right
 }
 
-// A strike is something that was done to a leader, with what came of it.
-type strike struct {
-	X, Y        float64
-	What, Label string
-	Left        bool // its label stands left of it: there is no room on the right
-}
-
-// A picture is the timeline as a drawing.
+// A picture is the data of the template.
 type picture struct {
-	Title         string
-	Width, Height int
-	Lanes         []bar // the names of the columns
-	Bars          []bar
-	Strikes       []strike
-	Ticks         []strike
-	Bottom        float64
+	lab.Frame
+	Rows   []label // the names of the replicas, at the middle of their rows
+	Bars   []lab.Bar
+	Faults []label
+	Bottom float64 // the lower edge of the last row
 }
 
-// svg draws who was there, who led and who was frozen, from the first event to the
-// end.
+// middle returns the middle of a row.
+func middle(row int) float64 { return pictureTop + rowHeight*(float64(row)+0.5) }
+
+// svg draws which processes ran, which led and which was frozen, from the first event
+// to the end.
 func (s summary) svg(columns ...string) (string, error) {
 	if len(s.events) == 0 {
-		return "", fmt.Errorf("there is nothing to draw: no event was recorded")
+		return "", errors.New("no event was recorded")
 	}
 	from, to := s.events[0].At, s.end
-	x := func(at time.Time) float64 {
-		part := at.Sub(from).Seconds() / max(to.Sub(from).Seconds(), 1e-9)
-		return math.Round(10*(pictureLeft+part*(pictureRight-pictureLeft))) / 10
+	scale := lab.Scale{To: max(to.Sub(from).Seconds(), 1e-9), Left: 60, Right: 940}
+	since := func(at time.Time) float64 { return at.Sub(from).Seconds() }
+	p := picture{
+		Frame:  lab.Frame{Title: "Leaders and the faults that were injected", Width: 960, Height: pictureTop + rowHeight*float64(len(columns)) + 40},
+		Bottom: pictureTop + rowHeight*float64(len(columns)),
 	}
-	p := picture{Title: "Who leads, and what was done to the leaders", Width: pictureWidth,
-		Height: pictureTop + laneHeight*len(columns) + 40, Bottom: float64(pictureTop + laneHeight*len(columns))}
-	add := func(class, label, replica string, start, end time.Time) {
-		lane := slices.Index(columns, column(replica))
-		if lane < 0 {
-			return
+	add := func(class, replica string, start, end time.Time, height float64) {
+		if row := slices.Index(columns, column(replica)); row >= 0 {
+			p.Bars = append(p.Bars, scale.Bar(class, replica, since(start), since(end), middle(row), height))
 		}
-		p.Bars = append(p.Bars, bar{Class: class, Label: label, X: x(start), Y: float64(pictureTop + laneHeight*lane),
-			Width: max(minBar, x(end)-x(start))})
 	}
 	for i, name := range columns {
-		p.Lanes = append(p.Lanes, bar{Label: name, X: pictureLeft - 12, Y: float64(pictureTop + laneHeight*i)})
+		p.Rows = append(p.Rows, label{X: scale.Left - 12, Y: middle(i), Text: name})
 	}
-	for _, l := range lives(s.events, to) {
-		add("alive", l.replica, l.replica, l.start, l.end)
+	for _, l := range lifetimes(s.events, to) {
+		add("runs", l.Replica, l.From, l.To, runsHeight)
 	}
-	for _, l := range spans(s.events, to) {
-		add("leads", "", l.replica, l.start, l.end)
+	for _, l := range lab.Spans(s.events, to) {
+		add("leads", l.Replica, l.From, l.To, barHeight)
 	}
 	if f := s.frozen; f.replica != "" {
-		add("frozen", "", f.replica, f.frozen, f.awake)
+		add("frozen", f.replica, f.from, f.to, barHeight)
 	}
 	for i, h := range s.handovers {
 		if h.before.Replica == "" {
@@ -90,45 +79,41 @@ func (s summary) svg(columns ...string) (string, error) {
 		}
 		took := "kept its term"
 		if h.before.Term != h.after.Term {
-			took = seconds(h.after.At.Sub(h.struck))
+			took = seconds(h.after.At.Sub(h.at))
 		}
-		p.Strikes = append(p.Strikes, strike{X: x(h.struck), Y: float64(44 + 18*(i%3)), What: h.what, Label: took, Left: x(h.struck) > 700})
+		x := scale.X(since(h.at))
+		p.Faults = append(p.Faults, label{X: x, Y: float64(44 + faultHeight*(i%3)), Text: h.what + ": " + took, LeftOfLine: x > 700})
 	}
-	for at := time.Duration(0); at <= to.Sub(from); at += 10 * time.Second {
-		p.Ticks = append(p.Ticks, strike{X: x(from.Add(at)), Label: fmt.Sprintf("%.0f s", at.Seconds())})
+	for at := 0.0; at <= scale.To; at += 10 {
+		p.Grid = append(p.Grid, lab.GridLine{X: scale.X(at), Label: fmt.Sprintf("%.0f s", at)})
 	}
-	var b strings.Builder
-	err := pictureTemplate.Execute(&b, p)
-	return b.String(), err
+	return lab.Draw(pictureFile, "timeline.svg.tmpl", p)
 }
 
-// lives is from when to when each process was there: from its first event to its
-// last, or to the end if it did not exit.
-func lives(events []event, end time.Time) []span {
-	var all []span
-	open := map[string]int{} // index into all
+// lifetimes returns when each process ran: from its first event to its exit, or to
+// the end if it did not exit.
+func lifetimes(events []lab.Event, end time.Time) []lab.Span {
+	var all []lab.Span
+	index := map[string]int{}
 	for _, e := range events {
 		if e.Replica == "" {
 			continue
 		}
-		i, known := open[e.Replica]
+		i, known := index[e.Replica]
 		if !known {
 			i = len(all)
-			open[e.Replica] = i
-			all = append(all, span{replica: e.Replica, start: e.At, end: end})
+			index[e.Replica] = i
+			all = append(all, lab.Span{Replica: e.Replica, From: e.At, To: end})
 		}
-		if e.Kind == exited {
-			all[i].end = e.At
+		if e.Kind == lab.Exited {
+			all[i].To = e.At
 		}
 	}
 	return all
 }
 
-// draw writes the picture into a file; nowhere if path is empty.
+// draw writes the picture into a file.
 func (s summary) draw(path string) error {
-	if path == "" {
-		return nil
-	}
 	text, err := s.svg(columnNames...)
 	if err != nil {
 		return err

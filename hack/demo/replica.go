@@ -2,156 +2,161 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/haproxy-template-ic/incumbent/hack/spawn"
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// timing is what most programs have: what is seen here is what users get.
-var timing = leaderelection.Config{
+// timing has the default durations, so that the demo shows what most users get.
+var timing = lab.Timing{
 	LeaseDuration: leaderelection.DefaultLeaseDuration,
 	RenewDeadline: leaderelection.DefaultRenewDeadline,
 	RetryPeriod:   leaderelection.DefaultRetryPeriod,
 }
 
-const leaseName = "demo"
+const (
+	leaseName  = "demo"
+	ledgerName = "ledger"
+)
 
-// runReplica is one replica: an operator as a user of the library writes it. It
-// prints events and runs until it is asked to stop, the director is gone, or its
-// leadership was lost: then its process ends, as that of an operator must.
-func runReplica(identity, namespace, kubeconfig string, fenced bool) error {
-	ctx, stop := spawn.Context()
-	defer stop()
-	config, err := loadConfig(kubeconfig)
+func ledgerIn(client kubernetes.Interface, namespace string) lab.Ledger {
+	return lab.Ledger{Client: client.CoreV1().ConfigMaps(namespace), Name: ledgerName}
+}
+
+// settings are what a replica must know.
+type settings struct {
+	Namespace, Kubeconfig string
+	Fenced                bool // a Fence protects the ledger
+}
+
+// runReplica runs one replica: an operator as a user of the library writes it. It
+// runs until it is asked to stop, until the demo has exited, or until it lost its
+// leadership: then an operator's process must exit.
+func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
+	config, err := lab.LoadConfig(s.Kubeconfig)
 	if err != nil {
 		return err
 	}
-	config.UserAgent = "incumbent-demo/" + identity
-	if fenced {
-		config = asPod(config, namespace, identity)
+	config.UserAgent = "incumbent-demo/" + events.Replica
+	if s.Fenced {
+		config = lab.AsPod(config, s.Namespace, serviceAccount, events.Replica)
 	}
 	log.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, nil)))
-	r, err := newReplica(identity, namespace, config, &reporter{replica: identity, out: os.Stdout})
+	mgr, w, err := newManager(config, s.Namespace, events)
 	if err != nil {
 		return err
 	}
-	if fenced {
-		r.late = func() { r.events.report(r.ledger.writeLate(identity)) }
+	sampler := lab.Sampler{IsLeader: w.isLeader, Events: events}
+	if s.Fenced {
+		sampler.AfterFreeze = func() { events.Report(writeLate(w.ledger, events.Replica)) }
 	}
-	return r.run(ctx)
-}
-
-// replica is a Manager whose leader has work to do.
-type replica struct {
-	manager crmanager.Manager
-	elector *leaderelection.Elector
-	ledger  ledger
-	events  *reporter
-	late    func() // writes past the elector, after the process was frozen; nil: it does not
-}
-
-// newReplica makes a Manager with a worker, which needs leader election as each
-// Runnable does that does not say otherwise.
-func newReplica(identity, namespace string, config *rest.Config, events *reporter) (*replica, error) {
-	mgr, err := manager.New(config, crmanager.Options{
-		LeaderElection: true, LeaderElectionID: leaseName, LeaderElectionNamespace: namespace,
-		LeaseDuration: &timing.LeaseDuration, RenewDeadline: &timing.RenewDeadline, RetryPeriod: &timing.RetryPeriod,
-		Metrics: metricsserver.Options{BindAddress: "0"}, // all replicas are on one machine
-	}, manager.WithIdentity(identity))
-	if err != nil {
-		return nil, err
-	}
-	working, err := kubernetes.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
-	if err != nil {
-		return nil, err
-	}
-	r := &replica{
-		manager: mgr, elector: manager.ElectorOf(mgr), events: events,
-		ledger: ledger{working.CoreV1().ConfigMaps(namespace)},
-	}
-	w := &worker{
-		replica:  identity,
-		ledger:   r.ledger,
-		isLeader: r.elector.IsLeader,
-		events:   events,
-	}
-	return r, mgr.Add(crmanager.RunnableFunc(w.run))
-}
-
-// run runs the Manager until ctx ends or it stops by itself, and meanwhile asks
-// IsLeader all the time.
-func (r *replica) run(ctx context.Context) error {
-	asking, stop := context.WithCancel(context.Background())
-	asked := make(chan struct{})
-	go func() {
-		defer close(asked)
-		ask(asking, r.elector.IsLeader, r.late, r.events)
-	}()
-	err := r.manager.Start(ctx)
-	stop()
-	<-asked
-	if err != nil {
+	if err := sampler.During(func() error { return mgr.Start(ctx) }); err != nil {
 		return fmt.Errorf("the manager: %w", err)
 	}
 	return nil
 }
 
-const (
-	askPeriod = 5 * time.Millisecond
-	// nap is how long the process must have been frozen to speak of it.
-	nap = 2 * time.Second
-)
-
-// ask reports when isLeader begins to answer true and when it did so for the
-// last time. The times are from before the question, so that a process that is
-// frozen while it asks does not claim to have led until it woke. It asks once
-// more when ctx has ended: the process may have been frozen until then.
-func ask(ctx context.Context, isLeader func() bool, late func(), events *reporter) {
-	ticker := time.NewTicker(askPeriod)
-	defer ticker.Stop()
-	leading, last, lastTrue := false, time.Now(), time.Time{}
-	var writing sync.WaitGroup
-	defer writing.Wait()
-	for done := false; ; {
-		now := time.Now()
-		answer := isLeader()
-		if slept := now.Sub(last); slept > nap {
-			events.report(event{At: now, Kind: woke, Detail: fmt.Sprintf("noticed a gap of %.1f s, IsLeader() = %t", slept.Seconds(), answer)})
-			if leading && late != nil {
-				writing.Go(late)
-			}
-		}
-		answer = answer && !done
-		switch {
-		case answer && !leading:
-			events.report(event{At: now, Kind: leads})
-		case !answer && leading:
-			events.report(event{At: lastTrue, Kind: led})
-		}
-		if done {
-			return
-		}
-		if answer {
-			lastTrue = now
-		}
-		leading, last = answer, now
-		select {
-		case <-ctx.Done():
-			done = true
-		case <-ticker.C:
-		}
+// newManager returns a Manager with a worker. The worker needs leader election, as
+// each Runnable does by default.
+func newManager(config *rest.Config, namespace string, events *lab.Reporter) (crmanager.Manager, *worker, error) {
+	mgr, err := manager.New(config, crmanager.Options{
+		LeaderElection: true, LeaderElectionID: leaseName, LeaderElectionNamespace: namespace,
+		LeaseDuration: &timing.LeaseDuration, RenewDeadline: &timing.RenewDeadline, RetryPeriod: &timing.RetryPeriod,
+		Metrics: metricsserver.Options{BindAddress: "0"}, // all replicas run on one machine
+	}, manager.WithIdentity(events.Replica))
+	if err != nil {
+		return nil, nil, err
 	}
+	client, err := kubernetes.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return nil, nil, err
+	}
+	w := &worker{ledger: ledgerIn(client, namespace), isLeader: manager.ElectorOf(mgr).IsLeader, events: events}
+	return mgr, w, mgr.Add(crmanager.RunnableFunc(w.run))
+}
+
+// A worker is the work of a leader: it appends to the ledger as long as its term
+// lasts.
+type worker struct {
+	ledger   lab.Ledger
+	isLeader func() bool
+	events   *lab.Reporter
+	failing  bool
+}
+
+// run works until ctx ends and returns when all its work has stopped. It is the Start
+// method of a Runnable.
+func (w *worker) run(ctx context.Context) error {
+	w.events.Report(lab.Event{Kind: lab.Elected, Term: lab.Term(ctx)})
+	lab.Work(ctx, w.events.Replica, w.append)
+	w.events.Report(lab.Event{Kind: lab.Ended, Term: lab.Term(ctx), Detail: reasonOf(ctx)})
+	return nil
+}
+
+// reasonOf returns why ctx ended. A Manager that is asked to stop cancels the
+// contexts of its Runnables without a cause.
+func reasonOf(ctx context.Context) string {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.Canceled) {
+		return "the manager was asked to stop"
+	}
+	return cause.Error()
+}
+
+// append reads the ledger, calls IsLeader and writes, in this order. A process can be
+// frozen between any two lines and wake when it no longer leads. If it was frozen
+// before IsLeader, IsLeader returns false. If it was frozen after IsLeader, the
+// successor has written since the read, and the API server refuses the entry. Nothing
+// else protects the ledger: if IsLeader wrongly returned true, the ledger would show it.
+func (w *worker) append(ctx context.Context, e lab.Entry) (done bool) {
+	ctx, cancel := context.WithTimeout(ctx, lab.RequestTimeout)
+	defer cancel()
+	page, err := w.ledger.Read(ctx)
+	if err != nil {
+		w.reportFailure(ctx, err)
+		return false
+	}
+	if last := page.Last(); last.Term == e.Term && last.Seq == e.Seq {
+		w.events.Report(lab.Event{Kind: lab.Appended, Term: e.Term, Seq: e.Seq}) // the reply was lost
+		return true
+	}
+	e.At = time.Now()
+	if !w.isLeader() {
+		return false
+	}
+	switch err := w.ledger.Append(ctx, page, e); {
+	case apierrors.IsConflict(err):
+		w.events.Report(lab.Event{Kind: lab.Refused, Term: e.Term, Seq: e.Seq})
+		return false
+	case err != nil:
+		w.reportFailure(ctx, err)
+		return false
+	}
+	w.failing = false
+	w.events.Report(lab.Event{Kind: lab.Appended, Term: e.Term, Seq: e.Seq})
+	return true
+}
+
+// reportFailure reports the first of several failures in sequence. A request that was
+// cancelled because the term ended is not a failure.
+func (w *worker) reportFailure(ctx context.Context, err error) {
+	if w.failing || ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return
+	}
+	w.failing = true
+	w.events.Report(lab.Event{Kind: lab.Failed, Detail: err.Error()})
 }

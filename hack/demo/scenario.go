@@ -5,139 +5,142 @@ import (
 	"fmt"
 	"syscall"
 	"time"
+
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// An act is one part of the demonstration.
-type act struct {
+// A part is one part of the scenario.
+type part struct {
 	title string
-	play  func(*director, context.Context) error
+	run   func(*runner, context.Context) error
 }
 
-// scenario lists the acts. The API server is restarted only if it is ours.
-func scenario(own bool) []act {
-	acts := []act{
-		{"First election: three processes start at once", (*director).firstElection},
-		{"Graceful stop: the leader gets SIGTERM", (*director).gracefulStop},
-		{"Crash: the leader gets SIGKILL", (*director).crash},
-		{fmt.Sprintf("Freeze: the leader gets SIGSTOP, and SIGCONT when more than the lease (%v) has passed", timing.LeaseDuration), (*director).freeze},
+// scenario lists the parts. Only an API server of the demo's own is restarted.
+func scenario(own bool) []part {
+	parts := []part{
+		{"First election: three processes start at once", (*runner).firstElection},
+		{"Graceful stop: the leader gets SIGTERM", (*runner).gracefulStop},
+		{"Crash: the leader gets SIGKILL", (*runner).crash},
+		{fmt.Sprintf("Freeze: the leader gets SIGSTOP, and SIGCONT after more than its LeaseDuration (%v)", timing.LeaseDuration), (*runner).freeze},
 	}
 	if own {
-		acts = append(acts, act{"Restart of the API server", (*director).restartAPIServer})
+		parts = append(parts, part{"Restart of the API server", (*runner).restartAPIServer})
 	}
-	return append(acts, act{"The end: all get SIGTERM", (*director).stopAll})
+	return append(parts, part{"The end: all replicas get SIGTERM", (*runner).stopAll})
 }
 
-// play runs the acts, with a while of ordinary work between them. It ends early
-// when a replica does.
-func (d *director) play(ctx context.Context, acts []act) error {
-	ctx, d.abort = context.WithCancelCause(ctx)
-	defer d.abort(nil)
-	for i, a := range acts {
-		d.heading(fmt.Sprintf("%d. %s", i+1, a.title))
-		if err := a.play(d, ctx); err != nil {
+// run runs the parts, with some seconds of undisturbed work between them. It fails
+// when a replica exits unexpectedly.
+func (r *runner) run(ctx context.Context, parts []part) error {
+	ctx, r.abort = context.WithCancelCause(ctx)
+	defer r.abort(nil)
+	for i, p := range parts {
+		r.heading(fmt.Sprintf("%d. %s", i+1, p.title))
+		if err := p.run(r, ctx); err != nil {
 			return err
 		}
-		if i == len(acts)-1 {
+		if i == len(parts)-1 {
 			break
 		}
-		if err := d.watch(ctx, 3*time.Second); err != nil {
+		if err := lab.Sleep(ctx, 3*time.Second); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *director) firstElection(ctx context.Context) error {
+func (r *runner) firstElection(ctx context.Context) error {
 	began := time.Now()
-	for _, column := range d.timeline.columns {
-		if err := d.start(column); err != nil {
+	for _, column := range r.timeline.columns {
+		if err := r.start(column); err != nil {
 			return err
 		}
 	}
-	return d.awaitSuccessor(ctx, "first election", event{}, began)
+	return r.awaitSuccessor(ctx, "first election", lab.Event{}, began)
 }
 
-func (d *director) gracefulStop(ctx context.Context) error {
-	old, at, err := d.strike(syscall.SIGTERM, "SIGTERM")
+func (r *runner) gracefulStop(ctx context.Context) error {
+	old, at, err := r.signalLeader(syscall.SIGTERM, "SIGTERM")
 	if err != nil {
 		return err
 	}
-	if err := d.awaitSuccessor(ctx, "graceful stop", old, at); err != nil {
+	if err := r.awaitSuccessor(ctx, "graceful stop", old, at); err != nil {
 		return err
 	}
-	if err := d.awaitGone(ctx, old.Replica); err != nil {
+	if err := r.awaitExit(ctx, old.Replica); err != nil {
 		return err
 	}
-	return d.start(column(old.Replica))
+	return r.start(column(old.Replica))
 }
 
-func (d *director) crash(ctx context.Context) error {
-	old, at, err := d.strike(syscall.SIGKILL, "SIGKILL")
+func (r *runner) crash(ctx context.Context) error {
+	old, at, err := r.signalLeader(syscall.SIGKILL, "SIGKILL")
 	if err != nil {
 		return err
 	}
-	if err := d.awaitGone(ctx, old.Replica); err != nil {
+	if err := r.awaitExit(ctx, old.Replica); err != nil {
 		return err
 	}
-	if err := d.awaitSuccessor(ctx, "crash", old, at); err != nil {
+	if err := r.awaitSuccessor(ctx, "crash", old, at); err != nil {
 		return err
 	}
-	return d.start(column(old.Replica))
+	return r.start(column(old.Replica))
 }
 
-// freeze lets the leader go when its lease has long run out and its successor is
-// at work: the moment at which a stale leader does harm.
-func (d *director) freeze(ctx context.Context) error {
-	old, at, err := d.strike(syscall.SIGSTOP, "SIGSTOP")
+// freeze resumes the frozen leader when its Lease has expired and its successor is at
+// work. At that moment a stale leader could do harm.
+func (r *runner) freeze(ctx context.Context) error {
+	old, at, err := r.signalLeader(syscall.SIGSTOP, "SIGSTOP")
 	if err != nil {
 		return err
 	}
-	d.mark(old.Replica, stateFrozen)
-	if err := d.awaitSuccessor(ctx, "freeze", old, at); err != nil {
+	r.setState(old.Replica, stateFrozen)
+	if err := r.awaitSuccessor(ctx, "freeze", old, at); err != nil {
 		return err
 	}
-	rest := max(time.Second, time.Until(at.Add(timing.LeaseDuration+2*time.Second)))
-	if err := d.watch(ctx, rest); err != nil {
+	remaining := max(time.Second, time.Until(at.Add(timing.LeaseDuration+2*time.Second)))
+	if err := lab.Sleep(ctx, remaining); err != nil {
 		return err
 	}
-	d.say("SIGCONT to %s, which was frozen for %.1f s", old.Replica, time.Since(at).Seconds())
-	d.mayEnd.Store(old.Replica, true) // a manager that lost its Lease ends, for its controllers cannot be started twice
-	d.frozen = wakening{replica: old.Replica, term: old.Term, frozen: at, awake: time.Now()}
-	if err := d.processes[old.Replica].signal(syscall.SIGCONT); err != nil {
+	r.note("SIGCONT to %s, which was frozen for %.1f s", old.Replica, time.Since(at).Seconds())
+	p := r.processes[old.Replica]
+	p.MayExit() // a Manager that lost its Lease exits, because its controllers cannot start again
+	r.frozen = freeze{replica: old.Replica, term: old.Term, from: at, to: time.Now()}
+	if err := p.Signal(syscall.SIGCONT); err != nil {
 		return err
 	}
-	if d.cluster.own != nil {
-		_, err := d.record.Await(ctx, patience, "the answer to what "+old.Replica+" writes past its elector", func(e event) bool {
-			return e.Replica == old.Replica && (e.Kind == fencedOff || e.Kind == tooLate)
+	if r.cluster.Plane != nil {
+		_, err := r.journal.Await(ctx, waitTimeout, "the reply to the late write of "+old.Replica, func(e lab.Event) bool {
+			return e.Replica == old.Replica && (e.Kind == lateWriteRefused || e.Kind == lateWriteAccepted)
 		})
 		if err != nil {
 			return err
 		}
 	}
-	_, err = d.record.Await(ctx, patience, old.Replica+" to stop its work", func(e event) bool {
-		return e.Kind == ended && e.Term == old.Term
+	_, err = r.journal.Await(ctx, waitTimeout, "the end of the work of "+old.Replica, func(e lab.Event) bool {
+		return e.Kind == lab.Ended && e.Term == old.Term
 	})
 	if err != nil {
 		return err
 	}
-	if err := d.awaitGone(ctx, old.Replica); err != nil {
+	if err := r.awaitExit(ctx, old.Replica); err != nil {
 		return err
 	}
-	return d.start(column(old.Replica))
+	return r.start(column(old.Replica))
 }
 
-func (d *director) restartAPIServer(ctx context.Context) error {
+func (r *runner) restartAPIServer(ctx context.Context) error {
 	at := time.Now()
-	d.say("the API server is stopped")
-	server := d.cluster.own.APIServer(0)
+	r.note("the API server is stopped")
+	server := r.cluster.Plane.APIServer(0)
 	if err := server.Stop(); err != nil {
 		return err
 	}
 	stopped := time.Now()
-	d.say("the API server is started again")
+	r.note("the API server is started again")
 	if err := server.Start(); err != nil {
 		return err
 	}
-	d.say("the API server is ready, after %.1f s", time.Since(at).Seconds())
-	return d.awaitEntry(ctx, "API server restarted", at, func(e event) bool { return e.At.After(stopped) })
+	r.note("the API server is ready, after %.1f s", time.Since(at).Seconds())
+	return r.awaitEntry(ctx, "API server restarted", at, func(e lab.Event) bool { return e.At.After(stopped) })
 }

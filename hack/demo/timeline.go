@@ -5,28 +5,31 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// timeline prints events as they come: the time, what each replica is, and what
-// happened.
+// A timeline prints events as they arrive: the time, the state of each replica, and
+// what happened.
 type timeline struct {
-	out      io.Writer
-	start    time.Time
-	columns  []string          // the replicas' names without the number of the process
-	state    map[string]string // by column
-	announce map[uint64]bool   // terms whose first entry was announced
+	out     io.Writer
+	start   time.Time
+	columns []string          // the replicas' names without the number of the process
+	state   map[string]string // by column
+	printed map[uint64]bool   // terms whose first entry was printed
 }
 
+// The states of a replica.
 const (
-	stateGone   = "-"
-	stateWaits  = "."
-	stateLeads  = "LEADS"
-	stateFrozen = "frozen"
-	stateAwake  = "awake"
+	stateGone    = "-"
+	stateFollows = "."
+	stateLeads   = "LEADS"
+	stateFrozen  = "frozen"
+	stateAwake   = "awake"
 )
 
 func newTimeline(out io.Writer, start time.Time, columns ...string) *timeline {
-	t := &timeline{out: out, start: start, columns: columns, state: map[string]string{}, announce: map[uint64]bool{}}
+	t := &timeline{out: out, start: start, columns: columns, state: map[string]string{}, printed: map[uint64]bool{}}
 	for _, c := range columns {
 		t.state[c] = stateGone
 	}
@@ -34,11 +37,11 @@ func newTimeline(out io.Writer, start time.Time, columns ...string) *timeline {
 	return t
 }
 
-// set changes what a replica is, for the lines that follow.
+// set changes the state of a replica for the lines that follow.
 func (t *timeline) set(replica, state string) { t.state[column(replica)] = state }
 
-// print shows an event if it means something to people.
-func (t *timeline) print(e event) {
+// print prints an event that readers want to see.
+func (t *timeline) print(e lab.Event) {
 	text := t.describe(e)
 	if text == "" {
 		return
@@ -47,36 +50,36 @@ func (t *timeline) print(e event) {
 		t.cells(func(c string) string { return t.state[c] }), text)
 }
 
-// describe also follows what the replica is.
-func (t *timeline) describe(e event) string {
+// describe returns the text of an event and updates the state of its replica.
+func (t *timeline) describe(e lab.Event) string {
 	switch e.Kind {
-	case elected:
+	case lab.Elected:
 		t.set(e.Replica, stateLeads)
 		return fmt.Sprintf("%s is elected, term %d", e.Replica, e.Term)
-	case ended:
-		t.set(e.Replica, stateWaits)
+	case lab.Ended:
+		t.set(e.Replica, stateFollows)
 		return fmt.Sprintf("%s has stopped its work: %s", e.Replica, strings.TrimPrefix(e.Detail, "leaderelection: "))
-	case appended:
-		if t.announce[e.Term] {
+	case lab.Appended:
+		if t.printed[e.Term] {
 			return ""
 		}
-		t.announce[e.Term] = true
+		t.printed[e.Term] = true
 		return fmt.Sprintf("%s has its first entry in the ledger", e.Replica)
-	case refused:
-		return fmt.Sprintf("%s: an entry was refused, the ledger has changed meanwhile", e.Replica)
-	case failed:
+	case lab.Refused:
+		return fmt.Sprintf("%s: an entry was refused because the ledger has changed", e.Replica)
+	case lab.Failed:
 		return fmt.Sprintf("%s cannot write: %s", e.Replica, shorten(e.Detail, 70))
-	case woke:
+	case lab.Woke:
 		t.set(e.Replica, stateAwake)
 		return fmt.Sprintf("%s %s", e.Replica, e.Detail)
-	case fencedOff:
-		return fmt.Sprintf("%s writes past its elector, and the API server refuses that: %s", e.Replica, e.Detail)
-	case tooLate:
-		return fmt.Sprintf("%s writes past its elector, and the API server accepts that", e.Replica)
-	case exited:
+	case lateWriteRefused:
+		return fmt.Sprintf("%s bypasses its elector, and the API server refuses its write: %s", e.Replica, e.Detail)
+	case lateWriteAccepted:
+		return fmt.Sprintf("%s bypasses its elector, and the API server accepts its write", e.Replica)
+	case lab.Exited:
 		t.set(e.Replica, stateGone)
-		return fmt.Sprintf("%s is gone (%s)", e.Replica, e.Detail)
-	case told:
+		return fmt.Sprintf("%s has exited (%s)", e.Replica, e.Detail)
+	case note:
 		return e.Detail
 	}
 	return ""
@@ -90,18 +93,18 @@ func (t *timeline) cells(content func(column string) string) string {
 	return b.String()
 }
 
-// act prints a heading.
-func (t *timeline) act(title string) {
+// heading prints the title of a part of the scenario.
+func (t *timeline) heading(title string) {
 	_, _ = fmt.Fprintf(t.out, "\n          %s\n", title)
 }
 
-// column is the replica's name without the number of its process.
+// column returns the replica's name without the number of its process.
 func column(replica string) string {
 	name, _, _ := strings.Cut(replica, "-")
 	return name
 }
 
-// shorten keeps the end, where Go's errors have their cause.
+// shorten keeps the end, where errors in Go have their cause.
 func shorten(s string, n int) string {
 	if len(s) <= n {
 		return s

@@ -3,124 +3,106 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/haproxy-template-ic/incumbent/hack/spawn"
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A pod is the place of one replica: processes with identities of their own follow
-// one another in it, on one network.
+// A pod is the place of one replica. Its processes run one after the other, each with
+// an identity of its own, on one network.
 type pod struct {
-	director   *director
+	runner     *runner
 	name       string
 	kubeconfig string
 	proxy      *proxy
-	busy       sync.Mutex // held while it is harmed
+	busy       sync.Mutex // held while a fault lasts
 
 	mu      sync.Mutex
-	life    int
-	process *spawn.Process
-	mayEnd  bool // its end is no surprise
+	started int // number of processes so far
+	process *lab.Process
 }
 
-// A blow is one kind of harm.
-type blow int
+// A fault is one kind of fault of a replica.
+type fault int
 
 const (
-	terminate blow = iota
-	crash
-	stopAndContinue
+	terminate fault = iota
+	kill
+	freeze
 	networkHangs
 	networkRefuses
 	networkSlow
-	blows // how many there are
+	faults // the number of kinds
 )
 
-var blowNames = map[blow]string{
-	terminate: "replica terminated", crash: "replica killed", stopAndContinue: "replica frozen",
-	networkHangs: "network cut, silently", networkRefuses: "network cut, connections reset", networkSlow: "network slow",
+var faultNames = map[fault]string{
+	terminate: "replica terminated", kill: "replica killed", freeze: "replica frozen",
+	networkHangs: "network cut silently", networkRefuses: "network cut, connections reset", networkSlow: "network slow",
 }
 
-func (d *director) blow() blow {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return blow(d.rng.IntN(int(blows)))
-}
-
-// workTooSlow is how a replica ends that could not wait for its work.
+// workTooSlow is the exit status of a replica whose work did not stop in time.
 var workTooSlow = fmt.Sprintf("exit status %d", exitWorkTooSlow)
 
-// suffer strikes the pod and heals it. When ctx ends it is healed at once.
-func (p *pod) suffer(ctx context.Context, b blow) {
-	d := p.director
-	lease := d.timing.LeaseDuration
-	d.count(blowNames[b])
-	d.sayf("%s: %s", p.identity(), blowNames[b])
-	switch b {
+// inject injects a fault and heals it after a while, or at once when ctx ends.
+func (p *pod) inject(ctx context.Context, f fault) {
+	r := p.runner
+	lease := r.timing.LeaseDuration
+	r.count(faultNames[f])
+	r.logf("%s: %s", p.identity(), faultNames[f])
+	switch f {
 	case terminate:
 		p.stop(ctx)
 		p.restart(ctx)
-	case crash:
+	case kill:
 		p.kill()
 		p.restart(ctx)
-	case stopAndContinue:
-		p.freeze(ctx, d.between(lease/4, 2*lease))
+	case freeze:
+		p.freeze(ctx, r.between(lease/4, 2*lease))
 	case networkHangs:
-		p.harmNetwork(ctx, hangs, 0, d.between(lease/8, 2*lease))
+		p.disturbNetwork(ctx, hangs, 0, r.between(lease/8, 2*lease))
 	case networkRefuses:
-		p.harmNetwork(ctx, refuses, 0, d.between(lease/8, 2*lease))
+		p.disturbNetwork(ctx, refuses, 0, r.between(lease/8, 2*lease))
 	case networkSlow:
-		p.harmNetwork(ctx, slow, d.between(10*time.Millisecond, lease/6), d.between(lease/8, 2*lease))
+		p.disturbNetwork(ctx, slow, r.between(10*time.Millisecond, lease/6), r.between(lease/8, 2*lease))
 	}
 }
 
-func (p *pod) harmNetwork(ctx context.Context, f fault, delay, how time.Duration) {
-	p.proxy.set(f, delay)
-	wait(ctx, how)
-	p.proxy.set(whole, 0)
+func (p *pod) disturbNetwork(ctx context.Context, c condition, delay, duration time.Duration) {
+	p.proxy.set(c, delay)
+	_ = lab.Sleep(ctx, duration)
+	p.proxy.set(healthy, 0)
 }
 
-// freeze stops the process for a while. What it sends when it wakes was decided
-// before.
-func (p *pod) freeze(ctx context.Context, how time.Duration) {
+// freeze stops the process for a while. It may send a request when it wakes that it
+// had decided on before.
+func (p *pod) freeze(ctx context.Context, duration time.Duration) {
 	identity, from := p.identity(), time.Now()
-	if err := p.signal(syscall.SIGSTOP); err != nil {
-		return // it has just ended by itself, which is told elsewhere
+	if err := p.current().Signal(syscall.SIGSTOP); err != nil {
+		return // the process has just exited; its exit is reported elsewhere
 	}
-	wait(ctx, how)
-	p.director.mu.Lock()
-	p.director.frozen = append(p.director.frozen, freeze{identity, from, time.Now()})
-	p.director.mu.Unlock()
-	_ = p.signal(syscall.SIGCONT)
+	_ = lab.Sleep(ctx, duration)
+	p.runner.mu.Lock()
+	p.runner.frozen = append(p.runner.frozen, lab.Span{Replica: identity, From: from, To: time.Now()})
+	p.runner.mu.Unlock()
+	_ = p.current().Signal(syscall.SIGCONT)
 }
 
 func (p *pod) identity() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return fmt.Sprintf("%s-%d", p.name, p.life)
+	return fmt.Sprintf("%s-%d", p.name, p.started)
 }
 
-// start starts a new process, under an identity of its own.
+// start starts a new process with a new identity.
 func (p *pod) start() error {
 	p.mu.Lock()
-	p.life++
-	p.mayEnd = false
+	p.started++
 	p.mu.Unlock()
-	identity, timing := p.identity(), p.director.timing
-	process, err := spawn.Start(spawn.Spec{
-		Args: []string{
-			"-replica", identity, "-namespace", namespace, "-kubeconfig", p.kubeconfig,
-			"-lease", timing.LeaseDuration.String(), "-deadline", timing.RenewDeadline.String(), "-period", timing.RetryPeriod.String(),
-		},
-		Logs:  p.director.logs,
-		Read:  func(in io.Reader) error { return p.director.hear(identity, in) },
-		Ended: func(state string) { p.ended(identity, state) },
-	})
+	process, err := lab.StartReplica(p.identity(), settings{p.kubeconfig, p.runner.timing}, p.runner.logs, p.receive)
 	if err != nil {
-		return fmt.Errorf("starting %s: %w", identity, err)
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -130,75 +112,56 @@ func (p *pod) start() error {
 
 // restart starts a new process after a while, or at once when ctx ends.
 func (p *pod) restart(ctx context.Context) {
-	wait(ctx, p.director.between(0, 3*time.Second))
+	_ = lab.Sleep(ctx, p.runner.between(0, 3*time.Second))
+	p.startOrReport()
+}
+
+func (p *pod) startOrReport() {
 	if err := p.start(); err != nil {
-		p.director.problem("%v", err)
+		p.runner.violatedf("%v", err)
 	}
 }
 
-// ended is called when a process is gone. It led until then at the latest.
-func (p *pod) ended(identity, state string) {
-	d := p.director
-	d.mu.Lock()
-	d.endLocked(identity, time.Now())
-	d.mu.Unlock()
-	d.sayf("%s is gone: %s", identity, state)
-	p.mu.Lock()
-	expected := p.mayEnd
-	p.mu.Unlock()
+// receive records an event of a process.
+func (p *pod) receive(e lab.Event) {
+	r := p.runner
+	r.journal.Add(e)
+	r.logf("%s: %s %s", e.Replica, e.Kind, e.Detail)
 	switch {
-	case state == workTooSlow:
-		d.count("work too slow to stop: the replica left")
-		if !expected {
-			go func() {
-				if err := p.start(); err != nil {
-					d.problem("%v", err)
-				}
-			}()
+	case e.Kind != lab.Exited:
+	case e.Detail == workTooSlow:
+		r.count("work too slow to stop; the replica exited")
+		if e.Unexpected {
+			go p.startOrReport()
 		}
-	case !expected:
-		d.problem("%s ended by itself: %s", identity, state)
+	case e.Unexpected:
+		r.violatedf("%s exited unexpectedly: %s", e.Replica, e.Detail)
 	}
 }
 
-// stop asks the process to end, and waits for it.
+// stop sends SIGTERM and waits until the process has exited.
 func (p *pod) stop(ctx context.Context) {
-	p.expectEnd()
-	if p.signal(syscall.SIGTERM) != nil {
+	process, limit := p.current(), 2*p.runner.timing.LeaseDuration+20*time.Second
+	if process.Signal(syscall.SIGTERM) != nil {
 		return
 	}
-	identity, limit := p.identity(), 2*p.director.timing.LeaseDuration+20*time.Second
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	defer cancel()
-	select {
-	case <-p.current().Gone():
-		if err := p.current().Err(); err != nil && err.Error() != workTooSlow {
-			p.director.problem("%s did not end as it should: %v", identity, err)
-		}
-	case <-ctx.Done():
-		p.director.problem("%s has not ended %v after SIGTERM", identity, limit)
-		p.kill()
+	if err := process.Await(context.WithoutCancel(ctx), limit); err != nil {
+		p.runner.violatedf("after SIGTERM: %v", err)
+		process.Kill()
+	} else if err := process.Err(); err != nil && err.Error() != workTooSlow {
+		p.runner.violatedf("%s did not exit normally: %v", process.Identity, err)
 	}
 }
 
-// kill ends the process at once. It leads no longer than until now.
+// kill kills the process and waits until it has exited.
 func (p *pod) kill() {
-	p.expectEnd()
 	if process := p.current(); process != nil {
 		process.Kill()
 	}
 }
 
-func (p *pod) expectEnd() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.mayEnd = true
-}
-
-func (p *pod) current() *spawn.Process {
+func (p *pod) current() *lab.Process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.process
 }
-
-func (p *pod) signal(s syscall.Signal) error { return p.current().Signal(s) }

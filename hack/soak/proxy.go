@@ -7,30 +7,31 @@ import (
 	"time"
 )
 
-// A proxy is the network of one replica: TCP connections to whichever API server
-// answers, as through a load balancer. It lies outside the replica's process, so
-// that it goes on when that is frozen: what was sent may arrive much later.
+// A proxy is the network of one replica. It forwards TCP connections to an API server
+// that answers, as a load balancer does. It runs outside the replica's process, so
+// that it still forwards while the replica is frozen: a request may arrive much later.
 type proxy struct {
 	listener net.Listener
 	upstream []string
 	group    sync.WaitGroup
 
 	mu      sync.Mutex
-	next    int // upstream to try first
-	fault   fault
+	next    int // the upstream to try first
+	state   condition
 	delay   time.Duration
-	changed chan struct{} // closed and replaced when the fault changes
+	changed chan struct{} // closed and replaced when the condition changes
 	conns   map[net.Conn]bool
 	closed  bool
 }
 
-type fault int
+// A condition is the state of a network.
+type condition int
 
 const (
-	whole   fault = iota
-	hangs         // bytes are held until it is whole again
-	refuses       // connections break, and new ones do
-	slow          // bytes arrive later by delay
+	healthy condition = iota
+	hangs             // bytes are held until the network is healthy again
+	refuses           // existing and new connections break
+	slow              // bytes arrive later by the delay
 )
 
 func newProxy(host string, upstream []string) (*proxy, error) {
@@ -45,14 +46,14 @@ func newProxy(host string, upstream []string) (*proxy, error) {
 
 func (p *proxy) address() string { return p.listener.Addr().String() }
 
-// set puts a fault in the place of the last one.
-func (p *proxy) set(f fault, delay time.Duration) {
+// set changes the condition.
+func (p *proxy) set(c condition, delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.fault, p.delay = f, delay
+	p.state, p.delay = c, delay
 	close(p.changed)
 	p.changed = make(chan struct{})
-	if f == refuses {
+	if c == refuses {
 		p.breakAllLocked()
 	}
 }
@@ -65,7 +66,7 @@ func (p *proxy) breakAllLocked() {
 
 func (p *proxy) close() {
 	_ = p.listener.Close()
-	p.set(whole, 0)
+	p.set(healthy, 0)
 	p.mu.Lock()
 	p.closed = true
 	p.breakAllLocked()
@@ -83,45 +84,45 @@ func (p *proxy) accept() {
 	}
 }
 
-// serve carries one connection.
+// serve forwards one connection.
 func (p *proxy) serve(client net.Conn) {
-	defer p.forget(client)
-	if !p.keep(client) || !p.pass() {
+	defer p.untrack(client)
+	if !p.track(client) || !p.awaitHealthy() {
 		return
 	}
 	server, err := p.dial()
 	if err != nil {
 		return
 	}
-	defer p.forget(server)
-	if !p.keep(server) {
+	defer p.untrack(server)
+	if !p.track(server) {
 		return
 	}
 	var back sync.WaitGroup
-	back.Go(func() { p.carry(client, server) })
-	p.carry(server, client)
+	back.Go(func() { p.forward(client, server) })
+	p.forward(server, client)
 	back.Wait()
 }
 
-// keep notes a connection, unless it has to break at once.
-func (p *proxy) keep(conn net.Conn) bool {
+// track adds a connection. It returns false if the connection must break at once.
+func (p *proxy) track(conn net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || p.fault == refuses {
+	if p.closed || p.state == refuses {
 		return false
 	}
 	p.conns[conn] = true
 	return true
 }
 
-func (p *proxy) forget(conn net.Conn) {
+func (p *proxy) untrack(conn net.Conn) {
 	_ = conn.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.conns, conn)
 }
 
-// dial connects to one of the API servers that answer, in turn.
+// dial connects to the next API server that answers.
 func (p *proxy) dial() (net.Conn, error) {
 	p.mu.Lock()
 	first := p.next
@@ -138,15 +139,15 @@ func (p *proxy) dial() (net.Conn, error) {
 	return nil, errors.Join(errs...)
 }
 
-// carry copies what comes from one end to the other until one of them breaks, and
-// then breaks the other.
-func (p *proxy) carry(to, from net.Conn) {
+// forward copies bytes from one end to the other until one of them breaks, and then
+// breaks the other.
+func (p *proxy) forward(to, from net.Conn) {
 	defer func() { _ = to.Close(); _ = from.Close() }()
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
 		if n > 0 {
-			if !p.pass() {
+			if !p.awaitHealthy() {
 				return
 			}
 			if _, err := to.Write(buffer[:n]); err != nil {
@@ -159,20 +160,20 @@ func (p *proxy) carry(to, from net.Conn) {
 	}
 }
 
-// pass waits as long as the network hangs, or is slow. It answers false if the
-// proxy is closed.
-func (p *proxy) pass() bool {
+// awaitHealthy waits while the network hangs, or for the delay if it is slow. It
+// returns false if the proxy is closed.
+func (p *proxy) awaitHealthy() bool {
 	for {
 		p.mu.Lock()
-		f, delay, changed, closed := p.fault, p.delay, p.changed, p.closed
+		c, delay, changed, closed := p.state, p.delay, p.changed, p.closed
 		p.mu.Unlock()
 		switch {
 		case closed:
 			return false
-		case f == slow:
+		case c == slow:
 			time.Sleep(delay)
 			return true
-		case f != hangs:
+		case c != hangs:
 			return true
 		}
 		<-changed

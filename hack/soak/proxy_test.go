@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// echo is a server that sends back each line, and says its name before.
-func echo(t *testing.T, name string) string {
+// startEcho starts a server that returns each line after its name.
+func startEcho(t *testing.T, name string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -32,29 +32,29 @@ func echo(t *testing.T, name string) string {
 	return listener.Addr().String()
 }
 
-type talker struct {
+type testClient struct {
 	net.Conn
 	lines *bufio.Reader
 }
 
-func talk(t *testing.T, p *proxy) *talker {
+func connect(t *testing.T, p *proxy) *testClient {
 	t.Helper()
 	conn, err := net.Dial("tcp", p.address())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return &talker{conn, bufio.NewReader(conn)}
+	return &testClient{conn, bufio.NewReader(conn)}
 }
 
-func (c *talker) say(t *testing.T, text string) {
+func (c *testClient) send(t *testing.T, text string) {
 	t.Helper()
 	if _, err := c.Write([]byte(text + "\n")); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (c *talker) hear(t *testing.T) string {
+func (c *testClient) receive(t *testing.T) string {
 	t.Helper()
 	c.SetReadDeadline(time.Now().Add(time.Minute))
 	line, err := c.lines.ReadString('\n')
@@ -74,68 +74,68 @@ func newTestProxy(t *testing.T, upstream ...string) *proxy {
 	return p
 }
 
-func TestProxy_FindsTheServerThatAnswers(t *testing.T) {
+func TestProxy_ConnectsToTheServerThatAnswers(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	gone := listener.Addr().String()
 	listener.Close()
-	p := newTestProxy(t, gone, echo(t, "b"))
+	p := newTestProxy(t, gone, startEcho(t, "b"))
 	for range 3 {
-		c := talk(t, p)
-		c.say(t, "hello")
-		if got := c.hear(t); got != "b: hello\n" {
-			t.Errorf("heard %q", got)
+		c := connect(t, p)
+		c.send(t, "hello")
+		if got := c.receive(t); got != "b: hello\n" {
+			t.Errorf("received %q", got)
 		}
 	}
 }
 
-func TestProxy_HoldsWhatIsSentWhileItHangs(t *testing.T) {
-	p := newTestProxy(t, echo(t, "a"))
-	c := talk(t, p)
-	c.say(t, "one")
-	c.hear(t)
+func TestProxy_HoldsBytesWhileItHangs(t *testing.T) {
+	p := newTestProxy(t, startEcho(t, "a"))
+	c := connect(t, p)
+	c.send(t, "one")
+	c.receive(t)
 	p.set(hangs, 0)
-	c.say(t, "two")
+	c.send(t, "two")
 	c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	if line, err := c.lines.ReadString('\n'); err == nil {
-		t.Errorf("heard %q from a network that hangs", line)
+		t.Errorf("received %q from a network that hangs", line)
 	}
-	p.set(whole, 0)
-	if got := c.hear(t); got != "a: two\n" {
-		t.Errorf("heard %q", got)
+	p.set(healthy, 0)
+	if got := c.receive(t); got != "a: two\n" {
+		t.Errorf("received %q", got)
 	}
 }
 
 func TestProxy_BreaksConnectionsWhenItRefuses(t *testing.T) {
-	p := newTestProxy(t, echo(t, "a"))
-	c := talk(t, p)
-	c.say(t, "one")
-	c.hear(t)
+	p := newTestProxy(t, startEcho(t, "a"))
+	c := connect(t, p)
+	c.send(t, "one")
+	c.receive(t)
 	p.set(refuses, 0)
-	for _, conn := range []*talker{c, talk(t, p)} {
+	for _, conn := range []*testClient{c, connect(t, p)} {
 		conn.SetReadDeadline(time.Now().Add(time.Minute))
 		if line, err := conn.lines.ReadString('\n'); err == nil {
-			t.Errorf("heard %q from a network that refuses", line)
+			t.Errorf("received %q from a network that refuses", line)
 		}
 	}
-	p.set(whole, 0)
-	again := talk(t, p)
-	again.say(t, "two")
-	if got := again.hear(t); got != "a: two\n" {
-		t.Errorf("heard %q", got)
+	p.set(healthy, 0)
+	again := connect(t, p)
+	again.send(t, "two")
+	if got := again.receive(t); got != "a: two\n" {
+		t.Errorf("received %q", got)
 	}
 }
 
 func TestProxy_DelaysWhenItIsSlow(t *testing.T) {
-	p := newTestProxy(t, echo(t, "a"))
+	p := newTestProxy(t, startEcho(t, "a"))
 	p.set(slow, 30*time.Millisecond)
-	c := talk(t, p)
+	c := connect(t, p)
 	began := time.Now()
-	c.say(t, "one")
-	c.hear(t)
+	c.send(t, "one")
+	c.receive(t)
 	if took := time.Since(began); took < 60*time.Millisecond {
-		t.Errorf("there and back took %v, want two delays of 30ms", took)
+		t.Errorf("the round trip took %v, want two delays of 30ms", took)
 	}
 }

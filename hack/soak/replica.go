@@ -2,148 +2,89 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
+	"errors"
 	"log/slog"
 	"os"
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
 const (
-	leaseName  = "soak"
-	workPeriod = 200 * time.Millisecond
-	askPeriod  = 10 * time.Millisecond
-	// requestTimeout bounds a request of the work.
-	requestTimeout = 2 * time.Second
+	leaseName = "soak"
+	// exitWorkTooSlow is the exit status of a replica whose work did not stop in time.
+	exitWorkTooSlow = 3
 )
 
-// A replica is one process: an elector, with work that writes into the ledgers.
-type replica struct {
-	identity, namespace, kubeconfig string
-	timing                          leaderelection.Config
-
-	elector *leaderelection.Elector
-	working kubernetes.Interface
+// settings are what a replica must know.
+type settings struct {
+	Kubeconfig string
+	Timing     lab.Timing
 }
 
-// run campaigns until ctx ends.
-func (r *replica) run(ctx context.Context) error {
-	restConfig, err := clientcmd.BuildConfigFromFlags("", r.kubeconfig)
+// runReplica runs one replica: an Elector whose work writes into both ledgers.
+func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
+	restConfig, err := lab.LoadConfig(s.Kubeconfig)
 	if err != nil {
 		return err
 	}
-	config := r.timing
-	config.Enabled, config.Identity, config.ReleaseOnCancel = true, r.identity, true
-	config.LeaseName, config.LeaseNamespace = leaseName, r.namespace
+	config := leaderelection.Config{
+		Enabled: true, Identity: events.Replica, ReleaseOnCancel: true, LeaseName: leaseName, LeaseNamespace: namespace,
+		LeaseDuration: s.Timing.LeaseDuration, RenewDeadline: s.Timing.RenewDeadline, RetryPeriod: s.Timing.RetryPeriod,
+	}
 	electing, err := kubernetes.NewForConfig(config.ClientConfig(restConfig))
 	if err != nil {
 		return err
 	}
-	restConfig.QPS = -1 // the work writes as fast as it can
-	if r.working, err = kubernetes.NewForConfig(restConfig); err != nil {
+	restConfig.QPS = -1 // no rate limit for the work
+	w := worker{events: events}
+	if w.client, err = kubernetes.NewForConfig(restConfig); err != nil {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	r.elector, err = leaderelection.New(&config, electing, leaderelection.Callbacks{OnStartedLeading: r.work}, logger)
+	elector, err := leaderelection.New(&config, electing, leaderelection.Callbacks{OnStartedLeading: func(ctx context.Context) { w.run(ctx) }}, logger)
 	if err != nil {
 		return err
 	}
-	asking, stop := context.WithCancel(context.Background())
-	var asked sync.WaitGroup
-	asked.Go(func() { r.ask(asking) })
-	err = r.elector.Run(ctx)
-	stop()
-	asked.Wait()
+	w.isLeader = elector.IsLeader
+	err = lab.Sampler{IsLeader: elector.IsLeader, Events: events}.During(func() error { return elector.Run(ctx) })
+	if errors.Is(err, leaderelection.ErrWorkStillRunning) {
+		os.Exit(exitWorkTooSlow)
+	}
 	return err
 }
 
-// work writes into both ledgers until ctx ends.
-func (r *replica) work(ctx context.Context) {
-	term, ok := leaderelection.TermFromContext(ctx)
-	if !ok {
-		panic("bug: the work's context has no term")
-	}
+// A worker is the work of a leader.
+type worker struct {
+	client   kubernetes.Interface
+	isLeader func() bool
+	events   *lab.Reporter
+}
+
+// run writes into both ledgers until ctx ends.
+func (w *worker) run(ctx context.Context) {
 	var both sync.WaitGroup
-	for _, ledger := range []string{openLedger, guardedLedger} {
+	for _, name := range []string{unguardedLedger, guardedLedger} {
+		l := ledger(w.client, name)
 		both.Go(func() {
-			ticker := time.NewTicker(workPeriod)
-			defer ticker.Stop()
-			for seq := 1; ctx.Err() == nil; seq++ {
-				r.write(ctx, ledger, entry{Replica: r.identity, Term: uint64(term.Token), Seq: seq})
-				select {
-				case <-ctx.Done():
-				case <-ticker.C:
-				}
-			}
+			lab.Work(ctx, w.events.Replica, func(ctx context.Context, e lab.Entry) bool {
+				w.write(ctx, l, e)
+				return true // a failed write is not repeated: the next entry follows soon
+			})
 		})
 	}
 	both.Wait()
 }
 
-// write puts an entry in the place of whatever stands in the ledger. Its time is
-// from before the question whether we lead: who says then that he leads was at
-// work at that time.
-func (r *replica) write(ctx context.Context, ledger string, e entry) {
+// write replaces the last entry of the ledger. The entry's time is from before the
+// call of IsLeader: if that returns true, the replica was at work at that time.
+func (w *worker) write(ctx context.Context, l lab.Ledger, e lab.Entry) {
 	e.At = time.Now()
-	if !r.elector.IsLeader() {
-		return
-	}
-	text, err := json.Marshal(e)
-	if err != nil {
-		panic("bug: " + err.Error())
-	}
-	patch, err := json.Marshal(map[string]map[string]string{"data": {entryKey: string(text), termKey: fmt.Sprint(e.Term)}})
-	if err != nil {
-		panic("bug: " + err.Error())
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	// What fails is not tried again: the next entry comes soon.
-	_, _ = r.working.CoreV1().ConfigMaps(r.namespace).Patch(ctx, ledger, types.MergePatchType, patch, metav1.PatchOptions{})
-}
-
-// A change is a line that a replica prints: since when it has led, and until when.
-type change struct {
-	Leads bool      `json:"leads"`
-	At    time.Time `json:"at"`
-}
-
-// ask prints when IsLeader begins and ceases to say yes. It did so at least
-// between the two times: the first is from after the question that was answered
-// with yes first, the second from before the one that was last.
-func (r *replica) ask(ctx context.Context) {
-	ticker := time.NewTicker(askPeriod)
-	defer ticker.Stop()
-	out := json.NewEncoder(os.Stdout)
-	leads, last := false, time.Time{}
-	for {
-		before := time.Now()
-		answer := r.elector.IsLeader()
-		switch {
-		case answer && !leads:
-			_ = out.Encode(change{true, time.Now()}) // who does not read is gone
-		case !answer && leads:
-			_ = out.Encode(change{false, last})
-		}
-		leads = answer
-		if answer {
-			last = before
-		}
-		select {
-		case <-ctx.Done():
-			if leads {
-				_ = out.Encode(change{false, last})
-			}
-			return
-		case <-ticker.C:
-		}
+	if w.isLeader() {
+		_ = l.Overwrite(ctx, e)
 	}
 }

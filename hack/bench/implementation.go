@@ -14,41 +14,37 @@ import (
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// A pace is the three durations of an election.
-type pace struct{ lease, renew, retry time.Duration }
+var defaultTiming = lab.Timing{LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second}
 
-func (p pace) String() string {
-	return p.lease.String() + "/" + p.renew.String() + "/" + p.retry.String()
-}
-
-var defaultPace = pace{15 * time.Second, 10 * time.Second, 2 * time.Second}
-
-// A candidate is one process that wants to lead, as far as the others know.
-type candidate struct {
-	pace     pace
+// A candidateSpec is what an implementation needs to campaign. To the other
+// candidates, each candidate is a process of its own.
+type candidateSpec struct {
+	timing   lab.Timing
 	lease    string
 	identity string
 	client   *client
 	work     func(context.Context) // returns as soon as its context ends
 
-	// A process of a fleet has these too; they may be nil.
-	ready   func()                                         // it campaigns, or is about to
-	observe func(context.Context, *leaderelection.Elector) // until the context ends
-	operate func(crmanager.Manager) error                  // adds a controller in the place of the work
+	// The following functions are for replicas that are processes; they may be nil.
+	ready   func()                                         // called when the candidate campaigns, or is about to
+	observe func(context.Context, *leaderelection.Elector) // runs until the context ends
+	operate func(crmanager.Manager) error                  // adds a controller instead of the work
 }
 
-// A contender is a way to elect a leader. Its campaign goes on until ctx is done,
-// the work has stopped and the Lease was released.
-type contender struct {
+// An implementation is one way to elect a leader. Its campaign returns when ctx has
+// ended, the work has stopped and the Lease was released.
+type implementation struct {
 	name     string
-	campaign func(ctx context.Context, c candidate) error
+	campaign func(ctx context.Context, c candidateSpec) error
 }
 
-// The names of the contenders, and of the limit, which is none.
+// The names of the implementations. The limit is none: it sends only the requests
+// that a handover needs.
 const (
 	limitName    = "limit"
 	clientGo     = "client-go"
@@ -57,23 +53,47 @@ const (
 	incumbentMgr = "incumbent manager"
 )
 
-var contenders = []contender{
+var implementations = []implementation{
 	{clientGo, campaignClientGo},
 	{runtimeName, campaignControllerRuntime},
 	{incumbent, campaignIncumbent},
 	{incumbentMgr, campaignIncumbentManager},
 }
 
-func contenderNamed(name string) contender {
-	for _, c := range contenders {
-		if c.name == name {
-			return c
+func implementationNamed(name string) implementation {
+	for _, i := range implementations {
+		if i.name == name {
+			return i
 		}
 	}
-	panic("bug: no contender " + name)
+	panic("bug: no implementation " + name)
 }
 
-func campaignClientGo(ctx context.Context, c candidate) error {
+// sideBySide calls measure for all implementations at the same time.
+func sideBySide[R any](measure func(implementation) (R, error)) (map[string]R, error) {
+	type result struct {
+		name  string
+		value R
+		err   error
+	}
+	results := make(chan result)
+	for _, i := range implementations {
+		go func() {
+			value, err := measure(i)
+			results <- result{i.name, value, err}
+		}()
+	}
+	values := map[string]R{}
+	var errs []error
+	for range implementations {
+		r := <-results
+		values[r.name] = r.value
+		errs = append(errs, r.err)
+	}
+	return values, errors.Join(errs...)
+}
+
+func campaignClientGo(ctx context.Context, c candidateSpec) error {
 	ctx = logr.NewContext(ctx, logr.Discard())
 	elector, err := clientleaderelection.NewLeaderElector(clientleaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
@@ -81,7 +101,7 @@ func campaignClientGo(ctx context.Context, c candidate) error {
 			Client:     c.client.clientset().CoordinationV1(),
 			LockConfig: resourcelock.ResourceLockConfig{Identity: c.identity},
 		},
-		LeaseDuration: c.pace.lease, RenewDeadline: c.pace.renew, RetryPeriod: c.pace.retry,
+		LeaseDuration: c.timing.LeaseDuration, RenewDeadline: c.timing.RenewDeadline, RetryPeriod: c.timing.RetryPeriod,
 		ReleaseOnCancel: true,
 		Callbacks: clientleaderelection.LeaderCallbacks{
 			OnStartedLeading: c.work,
@@ -96,25 +116,25 @@ func campaignClientGo(ctx context.Context, c candidate) error {
 	return nil
 }
 
-func campaignIncumbent(ctx context.Context, c candidate) error {
+func campaignIncumbent(ctx context.Context, c candidateSpec) error {
 	elector, err := leaderelection.New(c.config(), c.client.clientset(),
 		leaderelection.Callbacks{OnStartedLeading: c.work}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
 	c.isReady()
-	defer c.watch(elector)()
+	defer c.startObserver(elector)()
 	return elector.Run(ctx)
 }
 
-func (c candidate) isReady() {
+func (c candidateSpec) isReady() {
 	if c.ready != nil {
 		c.ready()
 	}
 }
 
-// watch has the elector observed until stop is called.
-func (c candidate) watch(elector *leaderelection.Elector) (stop func()) {
+// startObserver runs observe until stop is called.
+func (c candidateSpec) startObserver(elector *leaderelection.Elector) (stop func()) {
 	if c.observe == nil || elector == nil {
 		return func() {}
 	}
@@ -127,15 +147,15 @@ func (c candidate) watch(elector *leaderelection.Elector) (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-func (c candidate) config() *leaderelection.Config {
+func (c candidateSpec) config() *leaderelection.Config {
 	return &leaderelection.Config{
 		Enabled: true, Identity: c.identity, LeaseName: c.lease, LeaseNamespace: namespace,
-		LeaseDuration: c.pace.lease, RenewDeadline: c.pace.renew, RetryPeriod: c.pace.retry,
+		LeaseDuration: c.timing.LeaseDuration, RenewDeadline: c.timing.RenewDeadline, RetryPeriod: c.timing.RetryPeriod,
 		ReleaseOnCancel: true,
 	}
 }
 
-func campaignControllerRuntime(ctx context.Context, c candidate) error {
+func campaignControllerRuntime(ctx context.Context, c candidateSpec) error {
 	options := c.managerOptions()
 	options.LeaderElectionReleaseOnCancel = true
 	mgr, err := crmanager.New(c.client.config, options)
@@ -145,7 +165,7 @@ func campaignControllerRuntime(ctx context.Context, c candidate) error {
 	return c.runManager(ctx, mgr)
 }
 
-func campaignIncumbentManager(ctx context.Context, c candidate) error {
+func campaignIncumbentManager(ctx context.Context, c candidateSpec) error {
 	mgr, err := manager.New(c.client.config, c.managerOptions(), manager.WithIdentity(c.identity))
 	if err != nil {
 		return err
@@ -153,17 +173,17 @@ func campaignIncumbentManager(ctx context.Context, c candidate) error {
 	return c.runManager(ctx, mgr)
 }
 
-func (c candidate) managerOptions() crmanager.Options {
+func (c candidateSpec) managerOptions() crmanager.Options {
 	return crmanager.Options{
 		LeaderElection: true, LeaderElectionID: c.lease, LeaderElectionNamespace: namespace,
-		LeaseDuration: &c.pace.lease, RenewDeadline: &c.pace.renew, RetryPeriod: &c.pace.retry,
+		LeaseDuration: &c.timing.LeaseDuration, RenewDeadline: &c.timing.RenewDeadline, RetryPeriod: &c.timing.RetryPeriod,
 		Logger:  logr.Discard(),
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}},
 	}
 }
 
-func (c candidate) runManager(ctx context.Context, mgr crmanager.Manager) error {
+func (c candidateSpec) runManager(ctx context.Context, mgr crmanager.Manager) error {
 	operate := c.operate
 	if operate == nil {
 		operate = c.addWork
@@ -171,11 +191,11 @@ func (c candidate) runManager(ctx context.Context, mgr crmanager.Manager) error 
 	if err := errors.Join(operate(mgr), mgr.Add(everywhere{c.isReady})); err != nil {
 		return err
 	}
-	defer c.watch(manager.ElectorOf(mgr))()
+	defer c.startObserver(manager.ElectorOf(mgr))()
 	return mgr.Start(ctx)
 }
 
-func (c candidate) addWork(mgr crmanager.Manager) error {
+func (c candidateSpec) addWork(mgr crmanager.Manager) error {
 	return mgr.Add(crmanager.RunnableFunc(func(ctx context.Context) error {
 		c.work(ctx)
 		return nil

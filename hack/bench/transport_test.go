@@ -11,11 +11,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestWire_CountsWhatGoesOverIt(t *testing.T) {
-	w := &wire{}
-	w.trace()
+func TestTransport_CountsRequestsForLeases(t *testing.T) {
+	tr := &transport{}
+	tr.startTrace()
 	status := http.StatusOK
-	client := http.Client{Transport: w.wrap(roundTripper(func(*http.Request) (*http.Response, error) {
+	client := http.Client{Transport: tr.wrap(roundTripper(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("event"))}, nil
 	}))}
 	send := func(ctx context.Context, method, path string) error {
@@ -40,31 +40,31 @@ func TestWire_CountsWhatGoesOverIt(t *testing.T) {
 		if status = r.status; send(t.Context(), r.method, r.path) != nil {
 			t.Errorf("%s %s failed", r.method, r.path)
 		}
-		if applied := !w.lastApplied().IsZero(); applied != (r.status == 201) {
+		if applied := !tr.lastApplied().IsZero(); applied != (r.status == 201) {
 			t.Errorf("%s %s: a write was applied: %v", r.method, r.path, applied)
 		}
 	}
-	if diff := cmp.Diff(traffic{reads: 1, watches: 1, writes: 2, refused: 1}, w.traffic(), cmp.AllowUnexported(traffic{})); diff != "" {
+	if diff := cmp.Diff(traffic{reads: 1, watches: 1, writes: 2, refused: 1}, tr.traffic(), cmp.AllowUnexported(traffic{})); diff != "" {
 		t.Errorf("traffic (-want +got):\n%s", diff)
 	}
 	var what []string
-	for _, m := range w.recent() {
+	for _, m := range tr.recent() {
 		what = append(what, m.What)
 	}
-	if diff := cmp.Diff([]string{watchHeard, writeSent, writeAnswered, writeSent, writeAnswered}, what); diff != "" {
-		t.Errorf("marks (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]string{watchReceived, writeSent, writeAnswered, writeSent, writeAnswered}, what); diff != "" {
+		t.Errorf("exchanges (-want +got):\n%s", diff)
 	}
-	if len(w.recent()) > 0 {
-		t.Error("marks are told twice")
+	if len(tr.recent()) > 0 {
+		t.Error("exchanges are returned twice")
 	}
 
-	w.cut.Store(true)
+	tr.cut.Store(true)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := send(ctx, "GET", leases); !errors.Is(err, context.Canceled) {
-		t.Errorf("over a wire that is cut: %v, want to wait until it is given up", err)
+		t.Errorf("with a cut transport: %v, want to wait until the context ends", err)
 	}
-	if got := w.traffic().reads; got != 1 {
-		t.Errorf("%d reads, though the last one did not get through", got)
+	if got := tr.traffic().reads; got != 1 {
+		t.Errorf("%d reads, although the last one was blocked", got)
 	}
 }

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"strings"
+
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
+)
+
+// A figure is one line of the table.
+type figure struct {
+	Group  string             `json:"group"`
+	Name   string             `json:"name"`
+	Unit   string             `json:"unit"`
+	Values map[string]float64 `json:"values"` // by implementation
+	// NotMeasured has the reasons for missing values, by implementation. A value that
+	// makes no sense is missing.
+	NotMeasured map[string]string `json:"notMeasured,omitempty"`
+	Target      *target           `json:"target,omitempty"`
+}
+
+// A target is what Incumbent should achieve.
+type target struct {
+	Relation string  `json:"relation"` // "<=" or ">="
+	Value    float64 `json:"value"`
+	Met      bool    `json:"met"`
+	// NotMeasured is the reason why the target is neither met nor missed.
+	NotMeasured string `json:"notMeasured,omitempty"`
+}
+
+// figures are the lines of the table, in order.
+type figures []figure
+
+// add adds a figure without a target. A negative value or NaN is not measured.
+func (f *figures) add(group, name, unit string, values map[string]float64) {
+	*f = append(*f, figure{Group: group, Name: name, Unit: unit, Values: maps.Clone(values)})
+	for implementation, v := range values {
+		switch {
+		case math.IsNaN(v) || math.IsInf(v, 0):
+			f.notMeasured(implementation, "a value that it depends on was not measured")
+		case v < 0:
+			f.notMeasured(implementation, fmt.Sprintf("the result is negative (%s)", strings.TrimSpace(lab.Number(v)+" "+unit)))
+		}
+	}
+}
+
+// addSamples adds a figure of samples. Fewer samples than wanted are not measured.
+func (f *figures) addSamples(group, name, unit string, samples map[string][]float64, wanted int, value func(summary) float64) {
+	values := map[string]float64{}
+	for implementation, row := range samples {
+		values[implementation] = value(summarize(row))
+	}
+	f.add(group, name, unit, values)
+	for implementation, row := range samples {
+		if len(row) < wanted {
+			f.notMeasured(implementation, fmt.Sprintf("%d of %d samples", len(row), wanted))
+		}
+	}
+}
+
+// notMeasured removes a value of the last figure.
+func (f figures) notMeasured(implementation, reason string) {
+	last := &f[len(f)-1]
+	delete(last.Values, implementation)
+	if last.NotMeasured == nil {
+		last.NotMeasured = map[string]string{}
+	}
+	last.NotMeasured[implementation] = reason
+}
+
+// wantPositive removes zeros from the last figure: they are the result of a failure.
+func (f figures) wantPositive(reason string) {
+	for implementation, v := range f[len(f)-1].Values {
+		if v == 0 {
+			f.notMeasured(implementation, reason)
+		}
+	}
+}
+
+// wantAtMost puts a target on the last figure.
+func (f figures) wantAtMost(limit float64) {
+	f.want("<=", limit, func(v float64) bool { return v <= limit })
+}
+
+// wantAtLeast puts a target on the last figure.
+func (f figures) wantAtLeast(limit float64) {
+	f.want(">=", limit, func(v float64) bool { return v >= limit })
+}
+
+func (f figures) want(relation string, limit float64, met func(float64) bool) {
+	last := &f[len(f)-1]
+	last.Target = &target{Relation: relation, Value: limit}
+	if math.IsNaN(limit) || limit < 0 {
+		last.Target.Value, last.Target.NotMeasured = 0, "the value to compare with was not measured"
+		return
+	}
+	// Incumbent's value is that of the Elector alone, if it took part.
+	for _, implementation := range []string{incumbent, incumbentMgr} {
+		if reason, missing := last.NotMeasured[implementation]; missing {
+			last.Target.NotMeasured = reason
+			return
+		}
+		if v, ok := last.Values[implementation]; ok {
+			last.Target.Met = met(v)
+			return
+		}
+	}
+	last.Target.NotMeasured = "there is no value"
+}
+
+func minOf(s summary) float64    { return s.Min }
+func medianOf(s summary) float64 { return s.Median }
+func p99Of(s summary) float64    { return s.P99 }
+func maxOf(s summary) float64    { return s.Max }
+
+// medianOrNaN returns NaN if a row has fewer samples than wanted.
+func medianOrNaN(samples []float64, wanted int) float64 {
+	if len(samples) < wanted {
+		return math.NaN()
+	}
+	return summarize(samples).Median
+}
+
+func handoverFigures(samples map[string][]float64, rounds int) (f figures) {
+	group := fmt.Sprintf("graceful handover, one leader and two followers, %v, %d rounds", defaultTiming, rounds)
+	f.addSamples(group, "least", "ms", samples, rounds, minOf)
+	f.addSamples(group, "median", "ms", samples, rounds, medianOf)
+	f.addSamples(group, "99 %", "ms", samples, rounds, p99Of)
+	f.addSamples(group, "most", "ms", samples, rounds, maxOf)
+	f.wantAtMost(50)
+	limit, slow := medianOrNaN(samples[limitName], rounds), medianOrNaN(samples[clientGo], rounds)
+	f.addSamples(group, "median, as multiple of the limit's", "", samples, rounds, func(s summary) float64 { return s.Median / limit })
+	f.wantAtMost(1.3)
+	f.addSamples(group, "client-go's median, as multiple of it", "", samples, rounds, func(s summary) float64 { return slow / s.Median })
+	f.wantAtLeast(150)
+	return f
+}
+
+// operatorFigures returns for how long no replica reconciled.
+func operatorFigures(rolls map[string][]rollout) (f figures) {
+	group := fmt.Sprintf("rolling update of a three-replica operator, %v, %d rounds", defaultTiming, rolloutRounds)
+	idle := map[string][]float64{}
+	for name, rounds := range rolls {
+		for _, r := range rounds {
+			idle[name] = append(idle[name], lab.Milliseconds(r.idle))
+		}
+	}
+	f.addSamples(group, "time without reconciliation, median of an update", "ms", idle, rolloutRounds, medianOf)
+	f.addSamples(group, "time without reconciliation, most", "ms", idle, rolloutRounds, maxOf)
+	return append(f, handoverCounts(group, rolls)...)
+}
+
+// processFigures returns how often the leader changed.
+func processFigures(rolls map[string][]rollout) figures {
+	return handoverCounts(fmt.Sprintf("rolling update of %d replicas that stops the leader first, %v, %d rounds", processGroupSize, defaultTiming, rolloutRounds), rolls)
+}
+
+func handoverCounts(group string, rolls map[string][]rollout) (f figures) {
+	counts := map[string][]float64{}
+	for name, rounds := range rolls {
+		for _, r := range rounds {
+			counts[name] = append(counts[name], float64(r.handovers))
+		}
+	}
+	const none = "no handover was counted, although the leader was replaced"
+	f.addSamples(group, "handovers, median of an update", "", counts, rolloutRounds, medianOf)
+	f.wantPositive(none)
+	f.addSamples(group, "handovers, most", "", counts, rolloutRounds, maxOf)
+	f.wantPositive(none)
+	f.wantAtMost(1)
+	return f
+}
+
+func crashFigures(samples map[string][]float64) (f figures) {
+	group := fmt.Sprintf("takeover after a crash, time after the Lease expired, %v, %d rounds", crashTiming, crashRounds)
+	f.addSamples(group, "median", "ms", samples, crashRounds, medianOf)
+	f.addSamples(group, "most", "ms", samples, crashRounds, maxOf)
+	f.wantAtMost(50)
+	return f
+}
+
+// requestFigures takes the implementations that have a follower which had sent no
+// request at all.
+func requestFigures(leaders, followers map[string]float64, silent map[string]bool) (f figures) {
+	group := fmt.Sprintf("requests per minute, %v", defaultTiming)
+	f.add(group, "idle follower, apart from its watch", "", followers)
+	for implementation := range followers {
+		if silent[implementation] {
+			f.notMeasured(implementation, "a follower sent no request, not even before the measurement")
+		}
+	}
+	f.wantAtMost(0)
+	f.add(group, "leader", "", leaders)
+	f.wantPositive("no request was counted")
+	limit := math.NaN()
+	if v, ok := f[len(f)-1].Values[clientGo]; ok {
+		limit = v + 1 // the minute may contain one renewal more or less
+	}
+	f.wantAtMost(limit)
+	return f
+}
+
+var cpuGroup = fmt.Sprintf("CPU time of the API server, %d idle followers, %v", cpuFollowers, defaultTiming)
+
+func cpuFigures(base []float64, watching, polling float64) (f figures) {
+	followers := map[string]float64{
+		incumbent: (watching - mean(base)) / cpuFollowers,
+		clientGo:  (polling - mean(base)) / cpuFollowers,
+	}
+	f.add(cpuGroup, "per follower and minute", "ms", followers)
+	f.wantAtMost(followers[clientGo] / 20)
+	f.add(cpuGroup, "with a leader only, per minute", "ms", map[string]float64{incumbent: base[0], clientGo: base[1]})
+	f.wantPositive("no CPU time was counted")
+	return f
+}
+
+func cpuNotMeasured(reason string) (f figures) {
+	f.add(cpuGroup, "per follower and minute", "ms", nil)
+	f.notMeasured(incumbent, reason)
+	return f
+}
+
+func herdFigures(samples, bare, refused []float64) (f figures) {
+	group := fmt.Sprintf("graceful handover, one leader and %d followers, %d rounds", herdSize, herdRounds)
+	both := map[string][]float64{incumbent: samples, limitName: bare}
+	f.addSamples(group, "median", "ms", both, herdRounds, medianOf)
+	f.addSamples(group, "most", "ms", both, herdRounds, maxOf)
+	f.wantAtMost(50)
+	limit := medianOrNaN(bare, herdRounds)
+	f.addSamples(group, "median, as multiple of the limit's", "", both, herdRounds, func(s summary) float64 { return s.Median / limit })
+	f.wantAtMost(1.3)
+	f.addSamples(group, "refused writes, most in a round", "", map[string][]float64{incumbent: refused}, herdRounds, maxOf)
+	f.wantAtMost(10)
+	return f
+}
+
+func electorFigures(kind string, p footprint) (f figures) {
+	group := fmt.Sprintf("%d electors in one process, %s, one clientset", manyElectors, kind)
+	add := func(name, unit string, value float64) { f.add(group, name, unit, map[string]float64{incumbent: value}) }
+	add("heap, each", "KiB", p.Heap)
+	f.wantPositive("the heap did not grow")
+	f.wantAtMost(96)
+	add("stacks, each", "KiB", p.Stack)
+	f.wantPositive("the stacks did not grow")
+	add("goroutines, each", "", p.Goroutines)
+	f.wantPositive("no goroutine was counted")
+	f.wantAtMost(8)
+	add("until all led", "s", p.Start)
+	if p.Leading < manyElectors {
+		f.notMeasured(incumbent, fmt.Sprintf("only %.0f of %d led", p.Leading, manyElectors))
+	}
+	add("leading", "", p.Leading)
+	f.wantAtLeast(manyElectors)
+	add("terms lost", "", p.Lost)
+	f.wantAtMost(0)
+	add("renewals, each per minute", "", p.Renewals)
+	f.wantPositive("no write was counted")
+	return f
+}

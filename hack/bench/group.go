@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/haproxy-template-ic/incumbent/hack/lab"
+)
+
+// A candidateGroup is a set of candidates of one implementation for one Lease, all in
+// this process.
+type candidateGroup struct {
+	cluster        *lab.Cluster
+	implementation implementation
+	timing         lab.Timing
+	lease          string
+	traced         bool
+
+	candidates []*candidate
+	leader     *candidate
+	starts     chan start
+}
+
+// A candidate campaigns with connections of its own, as a process would.
+type candidate struct {
+	client *client
+	cancel context.CancelFunc
+	done   chan struct{} // closed when its campaign has ended
+	err    error         // of its campaign
+
+	crashed bool      // its campaign may end with an error
+	stopped time.Time // when its work stopped; read it after done is closed
+}
+
+// A start is the time at which the work of a candidate began.
+type start struct {
+	candidate *candidate
+	at        time.Time
+}
+
+// uniqueLease returns a new Lease name for an implementation.
+func uniqueLease(implementation string) string {
+	return strings.ToLower(strings.ReplaceAll(implementation, " ", "-") + "-" + rand.Text()[:6])
+}
+
+// newGroup starts size candidates and waits until one leads.
+func newGroup(ctx context.Context, g candidateGroup, size int) (*candidateGroup, error) {
+	g.starts = make(chan start, 16)
+	g.lease = uniqueLease(g.implementation.name)
+	g.candidates = append(g.candidates, g.start())
+	first, err := g.awaitWork(ctx)
+	if err != nil {
+		return &g, err
+	}
+	g.leader = first.candidate
+	for range size - 1 {
+		g.candidates = append(g.candidates, g.start())
+	}
+	return &g, nil
+}
+
+// start starts a candidate with a new identity and new connections.
+func (g *candidateGroup) start() *candidate {
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &candidate{client: newClient(g.cluster.Config), cancel: cancel, done: make(chan struct{})}
+	if g.traced {
+		c.client.transport.startTrace()
+	}
+	spec := candidateSpec{timing: g.timing, lease: g.lease, identity: strings.ToLower(rand.Text()), client: c.client}
+	spec.work = func(ctx context.Context) {
+		g.starts <- start{c, time.Now()}
+		<-ctx.Done()
+		c.stopped = time.Now()
+	}
+	go func() {
+		defer close(c.done)
+		c.err = g.implementation.campaign(ctx, spec)
+	}()
+	return c
+}
+
+// awaitWork waits until the work of a candidate begins.
+func (g *candidateGroup) awaitWork(ctx context.Context) (start, error) {
+	select {
+	case s := <-g.starts:
+		return s, nil
+	case <-ctx.Done():
+		return start{}, context.Cause(ctx)
+	case <-time.After(waitTimeout):
+		return start{}, fmt.Errorf("%s: there was no leader for %v", g.implementation.name, waitTimeout)
+	}
+}
+
+// A handover is the change from one leader to the next.
+type handover struct {
+	began   time.Time // when the leader was stopped, or crashed
+	allowed time.Time // when the Lease of a crashed leader expired
+	started time.Time // when the successor's work began
+	from    *candidate
+	to      *candidate
+}
+
+func (h handover) took() time.Duration { return h.started.Sub(h.began) }
+
+// stopLeader stops the leader and waits for its successor.
+func (g *candidateGroup) stopLeader(ctx context.Context) (handover, error) {
+	h := handover{from: g.leader, began: time.Now()}
+	h.from.cancel()
+	err := g.awaitSuccessor(ctx, &h)
+	return h, err
+}
+
+// crashLeader disconnects the leader between two renewals and waits for its successor.
+func (g *candidateGroup) crashLeader(ctx context.Context) (handover, error) {
+	h := handover{from: g.leader}
+	for {
+		h.began = time.Now()
+		if last := h.from.client.transport.lastApplied(); !last.IsZero() && h.began.Sub(last) > 20*time.Millisecond {
+			h.allowed = last.Add(g.timing.LeaseDuration)
+			break
+		}
+		if err := lab.Sleep(ctx, time.Millisecond); err != nil {
+			return h, err
+		}
+	}
+	h.from.crashed = true
+	h.from.client.crash()
+	err := g.awaitSuccessor(ctx, &h)
+	return h, err
+}
+
+func (g *candidateGroup) awaitSuccessor(ctx context.Context, h *handover) error {
+	next, err := g.awaitWork(ctx)
+	if err != nil {
+		return err
+	}
+	h.to, h.started = next.candidate, next.at
+	g.leader = next.candidate
+	return nil
+}
+
+// replace waits until a candidate that was stopped has ended, and starts another one
+// in its place.
+func (g *candidateGroup) replace(old *candidate) error {
+	err := old.end()
+	if i := slices.Index(g.candidates, old); i >= 0 {
+		g.candidates[i] = g.start()
+	}
+	return err
+}
+
+// end stops a candidate and waits until its campaign has ended.
+func (c *candidate) end() error {
+	c.cancel()
+	select {
+	case <-c.done:
+		// controller-runtime sends an event after its Manager has stopped.
+		time.AfterFunc(time.Second, c.client.close)
+		if c.crashed {
+			return nil
+		}
+		return c.err
+	case <-time.After(waitTimeout):
+		return fmt.Errorf("a candidate had not stopped after %v", waitTimeout)
+	}
+}
+
+// followers returns all candidates except the leader.
+func (g *candidateGroup) followers() []*candidate {
+	return slices.DeleteFunc(slices.Clone(g.candidates), func(c *candidate) bool { return c == g.leader })
+}
+
+// awaitIdle waits until every candidate has read the Lease, and until those that watch
+// it send no more requests.
+func (g *candidateGroup) awaitIdle(ctx context.Context) error {
+	var before traffic
+	for began := time.Now(); time.Since(began) < waitTimeout; {
+		if err := lab.Sleep(ctx, 3*time.Second); err != nil {
+			return err
+		}
+		now, size := g.traffic(), int64(len(g.candidates))
+		recent := now.minus(before)
+		watching := now.watches >= size && recent.reads+recent.watches+recent.refused == 0
+		polling := now.watches == 0 && now.reads >= size
+		if watching || polling {
+			return nil
+		}
+		before = now
+	}
+	return fmt.Errorf("%s: %d candidates had not settled after %v", g.implementation.name, len(g.candidates), waitTimeout)
+}
+
+// traffic returns the number of requests of all candidates.
+func (g *candidateGroup) traffic() traffic {
+	var sum traffic
+	for _, c := range g.candidates {
+		sum = sum.plus(c.client.transport.traffic())
+	}
+	return sum
+}
+
+// close stops all candidates, the leader last.
+func (g *candidateGroup) close() error {
+	if g == nil {
+		return nil
+	}
+	followers := g.followers()
+	for _, c := range followers {
+		c.cancel()
+	}
+	var errs []error
+	for _, c := range followers {
+		errs = append(errs, c.end())
+	}
+	if g.leader != nil {
+		errs = append(errs, g.leader.end())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,188 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+// A History reads every version that the ledgers of a namespace ever had, in the
+// order in which etcd applied them. It reads etcd and no API server.
+type History struct {
+	etcd   string // URL
+	prefix string // of the ledgers' keys
+
+	mu       sync.Mutex
+	revision int64 // everything up to this revision was read
+	entries  map[string][]Entry
+	broken   error // etcd returned something unexpected
+}
+
+// NewHistory returns an empty history of the ledgers in a namespace.
+func NewHistory(etcd, namespace string) *History {
+	return &History{etcd: etcd, prefix: "/registry/configmaps/" + namespace + "/", entries: map[string][]Entry{}}
+}
+
+// Of returns the entries of a ledger so far.
+func (h *History) Of(ledger string) []Entry {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.entries[ledger])
+}
+
+// Follow reads until ctx ends, also across restarts of etcd.
+func (h *History) Follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		_ = h.watch(ctx) // it fails while etcd is down
+		_ = Sleep(ctx, 50*time.Millisecond)
+	}
+}
+
+// Complete waits until every version of the ledgers that etcd has now was read.
+func (h *History) Complete(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("etcd's history was not read completely within a minute"))
+	defer cancel()
+	newest, err := h.newest(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		h.mu.Lock()
+		revision, broken := h.revision, h.broken
+		h.mu.Unlock()
+		if broken != nil || revision >= newest {
+			return broken
+		}
+		if err := Sleep(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// A keyValue is one version of a key in etcd's JSON, in which numbers are strings.
+type keyValue struct {
+	Key         []byte `json:"key"`
+	Value       []byte `json:"value"`
+	ModRevision string `json:"mod_revision"`
+}
+
+// keyRange returns the range of keys that begin with the prefix.
+func (h *History) keyRange() map[string]any {
+	end := []byte(h.prefix)
+	end[len(end)-1]++
+	return map[string]any{"key": base64.StdEncoding.EncodeToString([]byte(h.prefix)), "range_end": base64.StdEncoding.EncodeToString(end)}
+}
+
+// newest returns the revision of the last write to the ledgers.
+func (h *History) newest(ctx context.Context) (int64, error) {
+	body, err := h.post(ctx, "/v3/kv/range", h.keyRange())
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = body.Close() }()
+	var reply struct {
+		Kvs []keyValue `json:"kvs"`
+	}
+	if err := json.NewDecoder(body).Decode(&reply); err != nil {
+		return 0, fmt.Errorf("etcd's reply: %w", err)
+	}
+	var newest int64
+	for _, kv := range reply.Kvs {
+		revision, err := strconv.ParseInt(kv.ModRevision, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		newest = max(newest, revision)
+	}
+	return newest, nil
+}
+
+// watch reads from the last revision on until etcd ends the watch.
+func (h *History) watch(ctx context.Context) error {
+	request := h.keyRange()
+	h.mu.Lock()
+	request["start_revision"] = strconv.FormatInt(h.revision+1, 10)
+	h.mu.Unlock()
+	body, err := h.post(ctx, "/v3/watch", map[string]any{"create_request": request})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	for lines := json.NewDecoder(body); ; {
+		var reply struct {
+			Result struct {
+				CompactRevision string `json:"compact_revision"`
+				Events          []struct {
+					KV keyValue `json:"kv"`
+				} `json:"events"`
+			} `json:"result"`
+		}
+		if err := lines.Decode(&reply); err != nil {
+			return err
+		}
+		h.mu.Lock()
+		if compacted := reply.Result.CompactRevision; compacted != "" && compacted != "0" {
+			h.broken = fmt.Errorf("etcd has compacted its history up to revision %s", compacted)
+		}
+		for _, event := range reply.Result.Events {
+			h.addLocked(event.KV)
+		}
+		h.mu.Unlock()
+	}
+}
+
+func (h *History) addLocked(kv keyValue) {
+	revision, err := strconv.ParseInt(kv.ModRevision, 10, 64)
+	if err != nil {
+		h.broken = err
+		return
+	}
+	h.revision = revision
+	object, _, err := scheme.Codecs.UniversalDeserializer().Decode(kv.Value, nil, nil)
+	configMap, ok := object.(*corev1.ConfigMap)
+	if err != nil || !ok {
+		h.broken = fmt.Errorf("revision %d of %s is not a ConfigMap: %w", revision, kv.Key, err)
+		return
+	}
+	text, written := configMap.Data[entryKey]
+	if !written {
+		return // the ledger was created
+	}
+	var e Entry
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		h.broken = fmt.Errorf("revision %d of %s: %w", revision, kv.Key, err)
+		return
+	}
+	name := path.Base(string(kv.Key))
+	h.entries[name] = append(h.entries[name], e)
+}
+
+// post sends a request to etcd and returns the body of the reply.
+func (h *History) post(ctx context.Context, path string, message any) (io.ReadCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, h.etcd+path, bytes.NewReader(mustMarshal(message)))
+	if err != nil {
+		return nil, err
+	}
+	reply, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if reply.StatusCode != http.StatusOK {
+		_ = reply.Body.Close()
+		return nil, fmt.Errorf("%s replied %s", request.URL, reply.Status)
+	}
+	return reply.Body, nil
+}

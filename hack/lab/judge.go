@@ -1,0 +1,196 @@
+package lab
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// JudgeOrder checks a ledger that was written with Append. It reports each entry
+// that shows two leaders at work at once, or a lost write.
+func JudgeOrder(entries []Entry) []string {
+	var violations []string
+	report := func(i int, format string, args ...any) {
+		e := entries[i]
+		violations = append(violations, fmt.Sprintf("entry %d (%s, term %d, number %d) ", i+1, e.Replica, e.Term, e.Seq)+fmt.Sprintf(format, args...))
+	}
+	var newest Entry // the last entry of the highest term so far
+	for i, e := range entries {
+		switch {
+		case e.Term < newest.Term:
+			report(i, "was written after %s had written in term %d", newest.Replica, newest.Term)
+			continue
+		case e.Term > newest.Term && e.Seq != 1:
+			report(i, "is the first of its term, %d entries are lost", e.Seq-1)
+		case e.Term == newest.Term && e.Replica != newest.Replica:
+			report(i, "is in the term of %s", newest.Replica)
+		case e.Term == newest.Term && e.Seq != newest.Seq+1:
+			report(i, "follows number %d", newest.Seq)
+		}
+		newest = e
+	}
+	return violations
+}
+
+// Stale returns the entries that were written after an entry of a later term.
+func Stale(entries []Entry) []Entry {
+	var stale []Entry
+	var newest uint64
+	for _, e := range entries {
+		if e.Term < newest {
+			stale = append(stale, e)
+		}
+		newest = max(newest, e.Term)
+	}
+	return stale
+}
+
+// Terms returns the number of different terms.
+func Terms(entries []Entry) int {
+	terms := map[uint64]bool{}
+	for _, e := range entries {
+		terms[e.Term] = true
+	}
+	return len(terms)
+}
+
+// JudgeWork reports terms with two replicas, and replicas that were at work after a
+// replica of a later term had begun. It reads the times of the entries and ignores
+// their order.
+func JudgeWork(entries []Entry) (violations []string) {
+	report := func(format string, args ...any) { violations = append(violations, fmt.Sprintf(format, args...)) }
+	type work struct {
+		term        uint64
+		replica     string
+		first, last time.Time
+	}
+	var works []*work
+	for _, e := range entries {
+		i := slices.IndexFunc(works, func(w *work) bool { return w.term == e.Term })
+		if i < 0 {
+			works = append(works, &work{e.Term, e.Replica, e.At, e.At})
+			continue
+		}
+		switch w := works[i]; {
+		case w.replica != e.Replica:
+			report("term %d belongs to %s and to %s", e.Term, w.replica, e.Replica)
+		case e.At.Before(w.first):
+			w.first = e.At
+		case e.At.After(w.last):
+			w.last = e.At
+		}
+	}
+	slices.SortFunc(works, func(a, b *work) int { return cmp.Compare(a.term, b.term) })
+	for i, w := range works {
+		for _, later := range works[i+1:] {
+			if w.last.After(later.first) {
+				report("%s was at work in term %d for %v after %s had begun in term %d",
+					w.replica, w.term, w.last.Sub(later.first), later.replica, later.term)
+			}
+		}
+	}
+	return violations
+}
+
+// A Span is a time during which IsLeader of one replica returned true.
+type Span struct {
+	// Replica is its identity.
+	Replica string
+	// From and To are the first and the last time.
+	From, To time.Time
+}
+
+// Spans reads from the events when each replica led. A killed replica cannot report
+// when it led last: it led until its process had exited. A frozen replica reports
+// that time when it wakes: a frozen process answers nothing.
+func Spans(events []Event, now time.Time) []Span {
+	var all []Span
+	open := map[string]time.Time{}
+	closeAt := func(replica string, end time.Time) {
+		if start, leading := open[replica]; leading {
+			all = append(all, Span{Replica: replica, From: start, To: end})
+			delete(open, replica)
+		}
+	}
+	for _, e := range events {
+		switch e.Kind {
+		case Leads:
+			open[e.Replica] = e.At
+		case Led, Exited:
+			closeAt(e.Replica, e.At)
+		}
+	}
+	for replica := range open {
+		closeAt(replica, now)
+	}
+	return all
+}
+
+// Leadership is a summary of spans.
+type Leadership struct {
+	None, One, More time.Duration // how long there was no leader, one, and more than one
+	LongestGap      time.Duration // the longest time without a leader between two spans
+	Overlaps        []string      // the replicas that led at the same time
+}
+
+// JudgeLeadership summarizes the spans between two times. Zero times mean the
+// beginning of the first span and the end of the last one.
+func JudgeLeadership(spans []Span, from, to time.Time) (l Leadership) {
+	// The times of a span are those of its first and its last sample. The span of
+	// a single sample may end before it starts.
+	spans = slices.DeleteFunc(slices.Clone(spans), func(s Span) bool { return s.To.Before(s.From) })
+	if len(spans) == 0 {
+		l.None = to.Sub(from)
+		return l
+	}
+	slices.SortFunc(spans, func(a, b Span) int { return a.From.Compare(b.From) })
+	if from.IsZero() {
+		from = spans[0].From
+	}
+	var last Span // the span with the latest end so far
+	for i, s := range spans {
+		switch gap := s.From.Sub(last.To); {
+		case i > 0 && gap < 0:
+			l.Overlaps = append(l.Overlaps, fmt.Sprintf("IsLeader of %s returned true for %v while that of %s did", s.Replica, min(-gap, s.To.Sub(s.From)), last.Replica))
+		case i > 0:
+			l.LongestGap = max(l.LongestGap, gap)
+		}
+		if s.To.After(last.To) {
+			last = s
+		}
+	}
+	if to.IsZero() {
+		to = last.To
+	}
+	l.count(spans, from, to)
+	return l
+}
+
+// count adds up the times with no leader, one leader and several leaders.
+func (l *Leadership) count(spans []Span, from, to time.Time) {
+	type edge struct {
+		at   time.Time
+		step int
+	}
+	edges := []edge{{to, 0}}
+	for _, s := range spans {
+		edges = append(edges, edge{s.From, 1}, edge{s.To, -1})
+	}
+	slices.SortFunc(edges, func(a, b edge) int { return a.at.Compare(b.at) })
+	leaders := 0
+	for _, e := range edges {
+		if at := e.at; at.After(from) && !at.After(to) {
+			switch took := at.Sub(from); leaders {
+			case 0:
+				l.None += took
+			case 1:
+				l.One += took
+			default:
+				l.More += took
+			}
+			from = at
+		}
+		leaders += e.step
+	}
+}
