@@ -22,7 +22,7 @@
 // delete. Do not delete the Lease, because that ends the leader's term.
 //
 // Before the first Fence [ByPod] of a cluster, apply the [AnchorPolicy] once, and leave it
-// there (the same command with -keeper). Without it, a Fence that is removed and applied
+// there (hack/manifests has it as YAML). Without it, a Fence that is removed and applied
 // again may be evaluated with the holders of the day on which it was removed.
 //
 // While the Lease exists, a Fence affects only that service account, and only its writes
