@@ -76,7 +76,7 @@ func TestClient_ConnectionsAreClosedWithTheManager(t *testing.T) {
 		t.Error(err)
 	}
 	mu.Lock()
-	defer mu.Unlock() // one may still be under way when nobody wants it any more
+	defer mu.Unlock() // a dial may still be running after its request ended
 	if len(made) == 0 {
 		t.Error("the elector had no connection of its own")
 	}

@@ -14,7 +14,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// serviceAccount is the directory of a pod's credentials.
+// serviceAccount is the folder of a pod's credentials.
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // environment provides the defaults of the namespace and the identity. Its functions

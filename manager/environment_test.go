@@ -45,8 +45,8 @@ func TestEnvironment_NamespaceDefaultsOnlyFromTheSameCluster(t *testing.T) {
 		name, given string
 		where       environment
 		cfg         *rest.Config
-		want        string // else an error that says this
-		refused     string
+		want        string
+		refused     string // a part of the error, if an error is expected
 	}{
 		{name: "the option first", given: "option", where: testEnvironment(env, files, "kube"), cfg: pod, want: "option"},
 		{name: "then POD_NAMESPACE", where: testEnvironment(env, files, "kube"), cfg: pod, want: "env"},

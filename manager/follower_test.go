@@ -45,7 +45,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// certificates returns a directory with the certificate of a webhook server.
+// certificates returns a folder with the certificate of a webhook server.
 func certificates(t *testing.T) string {
 	t.Helper()
 	certificate, key, err := cert.GenerateSelfSignedCertKey("localhost", nil, nil)

@@ -23,8 +23,8 @@ func TestGate_GetBlocksUntilTheGateIsOpened(t *testing.T) {
 			_, _, err = g.Get(t.Context())
 		}()
 		synctest.Wait()
-		if isClosed(done) || !isClosed(g.asked) {
-			t.Fatalf("Get has returned: %v, want it to wait; the gate was asked: %v", isClosed(done), isClosed(g.asked))
+		if isDone(done) || !isDone(g.asked) {
+			t.Fatalf("Get has returned: %v, want it to wait; the gate was asked: %v", isDone(done), isDone(g.asked))
 		}
 		if !g.open(t.Context()) {
 			t.Fatal("the gate did not open")

@@ -76,7 +76,7 @@ func (m *electedManager) runElector(ctx context.Context) error {
 // eventsTimeout returns how long to wait for the last events. After a release there is
 // time. After a loss there is little, and the API server may not respond.
 func (m *electedManager) eventsTimeout() time.Duration {
-	lost := isClosed(m.ended) && !errors.Is(m.cause, leaderelection.ErrSteppedDown)
+	lost := isDone(m.ended) && !errors.Is(m.cause, leaderelection.ErrSteppedDown)
 	if lost || m.elector.GetLeader() == m.config.Identity {
 		return m.config.Margin() / 40
 	}
@@ -159,7 +159,7 @@ func (m *electedManager) stop(reason error) error {
 // finish ends the campaign after the inner Manager has stopped. It returns when the
 // Lease was released or the grace period has expired.
 func (m *electedManager) finish(graceExpired <-chan time.Time) error {
-	if isClosed(m.ended) {
+	if isDone(m.ended) {
 		return m.finishEarly()
 	}
 	m.base.end(leaderelection.ErrCancelled)
@@ -203,10 +203,10 @@ func (m *electedManager) finishEarly() error {
 // stopped after they have synced.
 func (m *electedManager) abandon(reason error) error {
 	m.abandoned.Store(true)
-	if isClosed(m.inner.done) {
+	if isDone(m.inner.done) {
 		return m.finish(nil)
 	}
-	if isClosed(m.gate.asked) {
+	if isDone(m.gate.asked) {
 		m.base.end(context.DeadlineExceeded)
 		m.stopInner()
 	} else {
@@ -224,7 +224,7 @@ func (m *electedManager) abandon(reason error) error {
 
 // innerError returns the inner Manager's error if it is known and not a cancellation.
 func (m *electedManager) innerError() error {
-	if !isClosed(m.inner.done) {
+	if !isDone(m.inner.done) {
 		if failure := m.failure.Load(); failure != nil {
 			return *failure
 		}
@@ -236,7 +236,7 @@ func (m *electedManager) innerError() error {
 	return m.inner.err
 }
 
-func isClosed(c <-chan struct{}) bool {
+func isDone(c <-chan struct{}) bool {
 	select {
 	case <-c:
 		return true

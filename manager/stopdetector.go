@@ -59,7 +59,7 @@ func (m *electedManager) Add(r crmanager.Runnable) error {
 // recordFailure records the error that makes the inner Manager stop. That is the first error
 // of a Runnable, unless the Manager was already stopping.
 func (m *electedManager) recordFailure(err error) {
-	if err != nil && !errors.Is(err, context.Canceled) && !m.gate.isShut() && !isClosed(m.stopping) {
+	if err != nil && !errors.Is(err, context.Canceled) && !m.gate.isShut() && !isDone(m.stopping) {
 		m.failure.CompareAndSwap(nil, &err)
 	}
 }

@@ -60,7 +60,7 @@ var fencing = []mutation{
 		replace("admissionv1.DenyAction", "admissionv1.AllowAction"), fences},
 	{"a Fence that only reports does not warn", "leaderelection/fencing: Policy",
 		replace("$list{admissionv1.Warn, admissionv1.Audit}", "$list{admissionv1.Audit}"), fenceKinds},
-	{"the anchor policy has no parameter", "leaderelection/fencing: Keeper",
+	{"the anchor policy has no parameter", "leaderelection/fencing: AnchorPolicy",
 		replace("leaseParameter()", "nil"), anchored},
 
 	// What a Fence may guard.
@@ -68,7 +68,7 @@ var fencing = []mutation{
 		replace("$f.ServiceAccountNamespace", "$f.LeaseNamespace"), validation},
 	{"a Fence of Namespaces may be limited to some namespaces", "leaderelection/fencing: Fence.validateTogether",
 		replace(`$_.Resource == "namespaces"`, "false"), validation},
-	{"a Fence of admission policies is accepted", "leaderelection/fencing: refused",
+	{"a Fence of admission policies is accepted", "leaderelection/fencing: unguardable",
 		replace(`strings.Contains($_, "admissionpolic")`, "false"), validation},
 	{"OpenWithoutLease is accepted with ByPod and ByTerm", "leaderelection/fencing: Fence.validateTogether",
 		replace("$f.OpenWithoutLease && $f.has(ByPod) && $f.has(ByTerm)", "false"), validation},
@@ -78,14 +78,16 @@ var fencing = []mutation{
 		always("$_, $_ := meta.UnsafeGuessKindToResource($_)"), resources},
 
 	// The transports.
-	{"an approval is not stamped", "leaderelection/fencing: target.isStampable",
+	{"an approval is not stamped", "leaderelection/fencing: isStampable",
 		replace(`"approval"`, `"nothing"`), stamping},
-	{"a write behind another api is not stamped", "leaderelection/fencing: targetIn",
-		replace("len($parts) <= 3 && !$another", "!$another || true"), stamping},
+	{"a write behind another api is not stamped", "leaderelection/internal/apipath: parseRoot",
+		replace("len($rest) <= 3 || $r.isCoreProxy()", "true"), stamping},
+	{"the path through the proxy of a service is parsed", "leaderelection/internal/apipath: parseRoot",
+		replace("len($rest) <= 3 || $r.isCoreProxy()", "len($rest) <= 3"), tests{pkg: "./leaderelection/internal/apipath"}},
 	{"a write whose path is not understood is not stamped", "leaderelection/fencing: stampTransport.RoundTrip",
-		replace("$understood && !$target.isStampable($r)", "!$target.isStampable($r)"), stamping},
+		replace("!$unclear && !isStampable($request, $r)", "!isStampable($request, $r)"), stamping},
 	{"a refused write is sent again after its term", "leaderelection/fencing: retryTransport.RoundTrip",
-		after("$goesOn, $_ := $t.arbiter.Confirm($*_)", "$goesOn = true"), retrying},
+		after("$continues, $_ := $t.confirmer.Confirm($*_)", "$continues = true"), retrying},
 	{"a refused write is sent again without limit", "leaderelection/fencing: retryTransport.RoundTrip",
 		replace("lagLimit", "time.Hour"), retrying},
 }

@@ -2,7 +2,7 @@ package main
 
 var (
 	gateTests   = tests{pkg: "./manager", run: "TestGate_|TestStart_"}
-	guardTests  = tests{pkg: "./manager", run: "TestGuard"}
+	guardTests  = tests{pkg: "./leaderelection/guard"}
 	eventTests  = func(run string) tests { return tests{pkg: "./manager", run: "TestEvents_" + run} }
 	labelTests  = tests{pkg: "./leaderelection/routing"}
 	explained   = tests{pkg: "./leaderelection/kubectl-lease/internal/explain"}
@@ -22,16 +22,18 @@ var others = []mutation{
 		remove("$m.base.end($_)"), gateTests},
 	{"the manager releases the Lease while work continues", "manager: electedManager.lead",
 		never("<-$m.campaign.done"), gateTests},
-	{"the guard allows a write of an old term", "manager: mayWrite",
+	{"the guard allows a write of an old term", "leaderelection/guard: refusal",
 		never("return errOtherTerm"), guardTests},
-	{"the guard allows a write without leadership", "manager: mayWrite",
+	{"the guard allows a write without leadership", "leaderelection/guard: refusal",
 		never("return errUncertain"), guardTests},
+	{"the guard allows to exec by GET", "leaderelection/guard: isWrite",
+		replace("$request.IsConnect() && $_", "false"), guardTests},
 	{"the last events are lost", "manager: recorder.start",
 		remove("$s.awaitLast($_)"), eventTests("AreSent")},
 	{"events are sent after the end", "manager: recorder.start",
 		remove("$s.close()"), eventTests("AreNot")},
 	{"the label stays while the Manager stops", "manager: electedManager.awaitInner",
-		remove("$m.route.withdraw()"), tests{pkg: "./manager", run: "TestLeaderLabel_IsTaken"}},
+		remove("$m.route.withdraw()"), tests{pkg: "./manager", run: "TestLeaderLabel_IsRemoved"}},
 
 	// The label of the leader's Pod.
 	{"the label stays when one request fails", "leaderelection/routing: term.takeAway",

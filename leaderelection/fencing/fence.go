@@ -117,8 +117,8 @@ func (f Fence) validate() error {
 		check                func(string) []string
 	}{
 		{"LeaseNamespace", f.LeaseNamespace, "give the namespace of the Lease", utilvalidation.IsDNS1123Label},
-		{"LeaseName", f.LeaseName, "give the name of the Lease that the replicas campaign for", subdomain},
-		{"ServiceAccount", f.ServiceAccount, "give the service account that the replicas run under", subdomain},
+		{"LeaseName", f.LeaseName, "give the name of the Lease that the replicas campaign for", checkSubdomain},
+		{"ServiceAccount", f.ServiceAccount, "give the service account that the replicas run under", checkSubdomain},
 	}
 	for _, n := range names {
 		if n.value == "" {
@@ -136,7 +136,7 @@ func (f Fence) validate() error {
 	return fmt.Errorf("fencing: invalid Fence: %w", errors.Join(errs...))
 }
 
-func subdomain(name string) []string { return validation.NameIsDNSSubdomain(name, false) }
+func checkSubdomain(name string) []string { return validation.NameIsDNSSubdomain(name, false) }
 
 func (f Fence) validateRest(refuse func(string, ...any)) {
 	if f.ServiceAccountNamespace != "" {
@@ -152,7 +152,7 @@ func (f Fence) validateRest(refuse func(string, ...any)) {
 	if f.Mode&^(ByPod|ByTerm) != 0 {
 		refuse("Mode (%d) is unknown: give ByPod (%d), ByTerm (%d), or both", f.Mode, ByPod, ByTerm)
 	}
-	for _, msg := range subdomain(f.policyName()) {
+	for _, msg := range checkSubdomain(f.policyName()) {
 		refuse("Name (%q) results in the invalid policy name %q: %s", f.Name, f.policyName(), msg)
 	}
 	if len(f.Resources) == 0 {

@@ -192,8 +192,8 @@ func TestTransport_RefusesWritesWithoutAnElector(t *testing.T) {
 
 func TestTransport_UnwrapsToTheNextRoundTripper(t *testing.T) {
 	next := &http.Transport{}
-	wrapper, ok := guard.Transport(nil, next).(interface{ WrappedRoundTripper() http.RoundTripper })
-	if !ok || wrapper.WrappedRoundTripper() != next {
+	unwrapper, ok := guard.Transport(nil, next).(interface{ WrappedRoundTripper() http.RoundTripper })
+	if !ok || unwrapper.WrappedRoundTripper() != next {
 		t.Error("client-go does not find the transport that the guard wraps")
 	}
 }

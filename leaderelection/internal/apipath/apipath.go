@@ -87,7 +87,7 @@ type Request struct {
 	// that its field selector requires, if any.
 	Name string
 
-	// Subresource is what follows the name, such as "status" or "proxy/metrics".
+	// Subresource is the path after the name, such as "status" or "proxy/metrics".
 	Subresource string
 }
 
@@ -154,7 +154,7 @@ var (
 	// standardVersion matches the versions that most APIs have, such as v1,
 	// v1beta2 and v1api20200601.
 	standardVersion = regexp.MustCompile(`^v[1-9][a-z0-9]*$`)
-	// customVersion matches the versions that a custom resource may have besides.
+	// customVersion matches the versions that only a custom resource may have.
 	customVersion = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 )
 
