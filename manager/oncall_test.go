@@ -72,7 +72,7 @@ func TestOnCall_AManagerOfOursIsInMetricsAndOnAPage(t *testing.T) {
 	labels := fmt.Sprintf(`lease_name="operator",lease_namespace="%s"`, s.namespace)
 	wantMetrics(t, fetch(t, address, "/metrics"),
 		"incumbent_leader_election_is_leader{"+labels+"} 1", "incumbent_leader_election_running{"+labels+"} 1",
-		"incumbent_leader_election_terms_total{after=\"none\","+labels+"} 1")
+		"incumbent_leader_election_terms_total{previous=\"none\","+labels+"} 1")
 	if e := fetchStatus(t, address, manager.StatusPath); !e.Leading || e.Identity != "a" || e.Lease != s.namespace+"/operator" {
 		t.Errorf("the page says %+v", e)
 	}
