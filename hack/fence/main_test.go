@@ -83,7 +83,7 @@ func TestRun_PrintsTheLeaseFirst(t *testing.T) {
 }
 
 func TestRun_PrintsTheManifests(t *testing.T) {
-	for file, args := range map[string]string{"fencing.yaml": minimal, "fencing-keeper.yaml": "-keeper"} {
+	for file, args := range map[string]string{"fencing.yaml": minimal, "fencing-anchor.yaml": "-keeper"} {
 		var out strings.Builder
 		if err := run(strings.Fields(args), &out, io.Discard); err != nil {
 			t.Fatal(err)
