@@ -31,7 +31,7 @@ import (
 
 // The FlowSchema matches the service account, the namespace and every verb of the
 // election's requests.
-func TestFlowSchema_MatchesEachRequestForTheLease(t *testing.T) {
+func TestFlowSchema_IsForEachRequestForTheLease(t *testing.T) {
 	schema := only[flowcontrolv1.FlowSchema](t, "flowschema.yaml", "FlowSchema")
 	level := only[flowcontrolv1.PriorityLevelConfiguration](t, "flowschema.yaml", "PriorityLevelConfiguration")
 	if schema.Spec.PriorityLevelConfiguration.Name != level.Name {

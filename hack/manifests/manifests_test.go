@@ -181,7 +181,7 @@ func as[T any](t *testing.T, object *unstructured.Unstructured) *T {
 	return typed
 }
 
-func TestManifests_AreEqualToWhatTheCodeGenerates(t *testing.T) {
+func TestManifests_AreWhatTheCodeMakes(t *testing.T) {
 	roles, bindings := uses.Roles("my-app-leader", "my-namespace", "my-app")
 	objects := documents(t, "rbac.yaml")
 	if diff := cmp.Diff(roles[0], as[rbacv1.Role](t, objects[0])); diff != "" {
