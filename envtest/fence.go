@@ -59,10 +59,10 @@ func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
 }
 
 // EnforceFence creates the policy of a Fence and, where there is none, the Lease and
-// the Keeper, and returns when each of these API servers, which share a database,
+// the anchor policy, and returns when each of these API servers, which share a database,
 // enforces it. The users of the configs must be administrators, and the namespaces of
 // the Fence must exist. What it returns removes the policy, at once or some moments
-// later. If it fails it removes what it created, but for the Lease and the Keeper,
+// later. If it fails it removes what it created, but for the Lease and the anchor policy,
 // and nothing else: a policy of that name that was there before stays in force.
 func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Config) (remove func(context.Context) error, err error) {
 	if fence.ReportOnly || len(configs) == 0 {
@@ -93,9 +93,9 @@ func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Con
 	return remove, nil
 }
 
-// prepareFence sees to it that there are the Lease and the Keeper.
+// prepareFence sees to it that there are the Lease and the anchor policy.
 func prepareFence(ctx context.Context, clientset kubernetes.Interface, fence fencing.Fence) error {
-	policy, binding := fencing.Keeper()
+	policy, binding := fencing.AnchorPolicy()
 	admission, lease := clientset.AdmissionregistrationV1(), fencing.Lease(fence)
 	_, policyErr := admission.ValidatingAdmissionPolicies().Create(ctx, policy, metav1.CreateOptions{})
 	_, bindingErr := admission.ValidatingAdmissionPolicyBindings().Create(ctx, binding, metav1.CreateOptions{})
@@ -225,7 +225,7 @@ func (p probe) upToDate(ctx context.Context, clientset kubernetes.Interface, ref
 	}
 	if !strings.Contains(refusal.Error(), want) {
 		return fmt.Errorf("%s, and the probe was answered: %w; if that lasts, the API server has stopped following Leases "+
-			"and must be restarted, see fencing.Keeper", want, refusal)
+			"and must be restarted, see fencing.AnchorPolicy", want, refusal)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 )
 
 // An API server that has no binding with a Lease as parameter stops following them
-// for good, and asks a Fence that is put back with what it knew: without the Keeper
+// for good, and asks a Fence that is put back with what it knew: without the anchor policy
 // pod-a would go on writing here, and pod-b never could.
 func TestFence_ThatIsPutBackKnowsTheHolder(t *testing.T) {
 	p := newPaddock(t, battered.alone(t))
@@ -61,7 +61,7 @@ func TestEnforceFence_NoticesAnAPIServerThatHasStoppedFollowingLeases(t *testing
 	remove, err := envtest.EnforceFence(ctx, p.fence, server)
 	must(t, err)
 	p.crown("pod-a")
-	must(t, p.admin().AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(ctx, "incumbent-lease-keeper", metav1.DeleteOptions{}))
+	must(t, p.admin().AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(ctx, "incumbent-lease-anchor", metav1.DeleteOptions{}))
 	must(t, remove(ctx))
 	awaitAnswer(t, func(ctx context.Context) error { return p.touch(ctx, follower) }) // it has heard of both
 
@@ -70,7 +70,7 @@ func TestEnforceFence_NoticesAnAPIServerThatHasStoppedFollowingLeases(t *testing
 	defer end()
 	if remove, err = envtest.EnforceFence(short, p.fence, server); err == nil {
 		must(t, remove(ctx))
-		t.Skip("this API server follows Leases again: the Keeper is not needed any more")
+		t.Skip("this API server follows Leases again: the anchor policy is not needed any more")
 	}
 	if text := err.Error(); !strings.Contains(text, `its holder is "pod-b"`) || !strings.Contains(text, "must be restarted") {
 		t.Errorf("it asks with the holder of former times, and EnforceFence says: %v", err)

@@ -64,5 +64,5 @@ func refusal(resource schema.GroupResource) string {
 
 // isByDesign knows the reasons for which resources that exist are refused.
 func isByDesign(why string) bool {
-	return slices.ContainsFunc([]string{"never guarded", "asks no policy about policies", "give pods"}, func(part string) bool { return strings.Contains(why, part) })
+	return slices.ContainsFunc([]string{"never guarded", "evaluates no policy for policies", "list pods"}, func(part string) bool { return strings.Contains(why, part) })
 }

@@ -31,12 +31,12 @@ func TestGate_GetBlocksUntilTheGateIsOpened(t *testing.T) {
 		}
 		<-done
 		if !apierrors.IsNotFound(err) {
-			t.Errorf("Get returned %v, want NotFound: nobody has the lock", err)
+			t.Errorf("Get returned %v, want NotFound: the lock does not exist", err)
 		}
 	})
 }
 
-func TestGate_GetGivesUpWithItsContext(t *testing.T) {
+func TestGate_GetEndsWithItsContext(t *testing.T) {
 	g := newGate("a", "default/x")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -45,7 +45,7 @@ func TestGate_GetGivesUpWithItsContext(t *testing.T) {
 	}
 }
 
-func TestGate_OnceShutNobodyEnters(t *testing.T) {
+func TestGate_CannotBeEnteredAfterShut(t *testing.T) {
 	record := resourcelock.LeaderElectionRecord{HolderIdentity: "a"}
 	for name, prepare := range map[string]func(*gate){
 		"before it was opened": func(g *gate) { g.shut(); g.open(t.Context()) },
@@ -58,7 +58,7 @@ func TestGate_OnceShutNobodyEnters(t *testing.T) {
 			t.Errorf("shut %s: a claim returned %v, entered: %v", name, err, g.entered)
 		}
 		if apierrors.IsConflict(g.Create(t.Context(), record)) {
-			t.Errorf("shut %s: the refusal is a conflict: client-go's release would recurse without end", name)
+			t.Errorf("shut %s: the refusal is a conflict: client-go's release would recurse endlessly", name)
 		}
 	}
 }
@@ -69,20 +69,20 @@ func TestGate_OpensOnceAndNotAfterShut(t *testing.T) {
 		t.Error("want the gate to open the first time, and not again")
 	}
 	if !g.shut() {
-		t.Error("shut does not know that the gate was open")
+		t.Error("shut does not report that the gate was open")
 	}
 	g = newGate("a", "default/x")
 	if g.shut() || g.open(t.Context()) {
-		t.Error("want a gate that was shut to stay so")
+		t.Error("a gate opened after shut")
 	}
 }
 
-// controller-runtime skips the grace period if its election is lost, and returns
-// an error of its own.
+// controller-runtime skips the grace period if its election is lost, and returns another
+// error.
 func TestGate_ClientGosElectorWinsWhenItOpensAndNeverLoses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate("a", "default/x")
-		lease, renew, retry := gatePace()
+		lease, renew, retry := gateTiming()
 		var began, ended time.Time
 		elector, err := clientleaderelection.NewLeaderElector(clientleaderelection.LeaderElectionConfig{
 			Lock: g, LeaseDuration: *lease, RenewDeadline: *renew, RetryPeriod: *retry,

@@ -21,7 +21,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// electorConfig is that of a process with that name.
+// electorConfig returns the configuration of a process whose identity is name.
 func electorConfig(name string) *leaderelection.Config {
 	return &leaderelection.Config{
 		Enabled: true, Identity: name, LeaseName: leaseName, LeaseNamespace: "default",
@@ -30,8 +30,7 @@ func electorConfig(name string) *leaderelection.Config {
 	}
 }
 
-// withElector makes a plain Manager with an Elector, and starts it with these
-// Runnables.
+// withElector starts a plain Manager with an Elector and these Runnables.
 func (m memory) withElector(name string, callbacks leaderelection.Callbacks, runnables ...func(*manager.Elector) crmanager.Runnable) (*process, *manager.Elector) {
 	m.t.Helper()
 	p := m.make(name, crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
@@ -47,14 +46,14 @@ func (m memory) withElector(name string, callbacks leaderelection.Callbacks, run
 	return start(m.t, p), e
 }
 
-// leaderOnly is LeaderOnly for withElector.
+// leaderOnly calls LeaderOnly for withElector.
 func leaderOnly(f func(context.Context) error, opts ...manager.LeaderOnlyOption) func(*manager.Elector) crmanager.Runnable {
 	return func(e *manager.Elector) crmanager.Runnable {
 		return manager.LeaderOnly(e, crmanager.RunnableFunc(f), opts...)
 	}
 }
 
-// untilDone is work that ends with its context, some time later.
+// untilDone returns work that ends some time after its context is done.
 func untilDone(slow time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		<-ctx.Done()
@@ -63,7 +62,7 @@ func untilDone(slow time.Duration) func(context.Context) error {
 	}
 }
 
-// await waits for a state of an elector, and fails the test if it does not come.
+// await waits for a state of an elector, with a timeout.
 func await(t *testing.T, e *manager.Elector, want func(leaderelection.State) bool) leaderelection.State {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -74,14 +73,14 @@ func await(t *testing.T, e *manager.Elector, want func(leaderelection.State) boo
 			return state
 		}
 	}
-	t.Fatalf("what was waited for did not come; the elector is in the state %+v", state)
+	t.Fatalf("timeout; the state of the elector is %+v", state)
 	return state
 }
 
 func leading(s leaderelection.State) bool { return s.Leading }
 
 func TestLeaderOnly_RunsInEachTermWithoutARestartOfTheProcess(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		var tokens []leaderelection.Token
 		p, a := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
 			term, _ := leaderelection.TermFromContext(ctx)
@@ -112,8 +111,8 @@ func TestLeaderOnly_RunsInEachTermWithoutARestartOfTheProcess(t *testing.T) {
 	})
 }
 
-func TestLeaderOnly_AllStartTogetherAndTheLeaseWaitsForAll(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestLeaderOnly_AllStartTogetherAndTheReleaseWaitsForAll(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		starts := make(chan time.Time, 2)
 		work := func(slow time.Duration) func(context.Context) error {
 			return func(ctx context.Context) error {
@@ -147,8 +146,8 @@ func TestLeaderOnly_AllStartTogetherAndTheLeaseWaitsForAll(t *testing.T) {
 	})
 }
 
-func TestLeaderOnly_AFailureEndsTheTermAndNotTheProcess(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestLeaderOnly_AFailureEndsTheTermButNotTheProcess(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		fail := make(chan error)
 		var told error
 		p, a := m.withElector("a", leaderelection.Callbacks{},
@@ -165,17 +164,17 @@ func TestLeaderOnly_AFailureEndsTheTermAndNotTheProcess(t *testing.T) {
 			t.Errorf("the other one led %v after the failure", took)
 		}
 		if !errors.Is(told, leaderelection.ErrSteppedDown) || p.stopped() {
-			t.Errorf("the other Runnable was told %v, the process has stopped: %v", told, p.stopped())
+			t.Errorf("the other Runnable's context ended because of %v, the process has stopped: %v", told, p.stopped())
 		}
 		if lines := p.logs.with("out of order"); len(lines) != 1 {
-			t.Errorf("the failure is in the log %d times: %q", len(lines), lines)
+			t.Errorf("the failure was logged %d times: %q", len(lines), lines)
 		}
 		close(fail)
 	})
 }
 
-func TestLeaderOnly_WhatFailsAgainAndAgainIsStartedLaterAndLater(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestLeaderOnly_RepeatedFailuresDelayTheStart(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		starts := map[string][]time.Time{} // one works at a time
 		for _, name := range []string{"a", "b"} {
 			m.withElector(name, leaderelection.Callbacks{}, leaderOnly(func(context.Context) error {
@@ -201,7 +200,7 @@ func TestLeaderOnly_WhatFailsAgainAndAgainIsStartedLaterAndLater(t *testing.T) {
 }
 
 func TestLeaderOnly_FailManagerStopsItWithAllErrors(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		first, second := errors.New("out of order"), errors.New("cannot stop well")
 		started := make(chan struct{})
 		p, _ := m.withElector("a", leaderelection.Callbacks{},
@@ -214,13 +213,13 @@ func TestLeaderOnly_FailManagerStopsItWithAllErrors(t *testing.T) {
 			}))
 		<-p.done
 		if !errors.Is(p.err, first) || !errors.Is(p.err, second) || m.holder() != "" {
-			t.Errorf("the Manager stopped with %v and the Lease held by %q, want both errors and nobody", p.err, m.holder())
+			t.Errorf("the Manager stopped with %v and the Lease held by %q, want both errors and no holder", p.err, m.holder())
 		}
 	})
 }
 
-func TestLeaderOnly_OneThatIsStoppedAloneLeavesTheTermToTheOthers(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestLeaderOnly_StoppingOneRunnableDoesNotEndTheTerm(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		_, e := m.withElector("a", leaderelection.Callbacks{})
 		await(t, e, leading)
 		began, ended := make(chan struct{}), make(chan struct{})
@@ -240,8 +239,8 @@ func TestLeaderOnly_OneThatIsStoppedAloneLeavesTheTermToTheOthers(t *testing.T) 
 	})
 }
 
-func TestLeaderOnly_ReturningNilIsDoneForThisTerm(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestLeaderOnly_ReturningNilCompletesTheWorkOfTheTerm(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		runs := 0
 		_, a := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(context.Context) error { runs++; return nil }))
 		await(t, a, leading)
@@ -253,11 +252,11 @@ func TestLeaderOnly_ReturningNilIsDoneForThisTerm(t *testing.T) {
 }
 
 func TestLeaderOnly_OnLossAllAreCancelledAndTheNextTermWaitsForThem(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		running := 0
 		_, a := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
 			if running++; running > 1 {
-				t.Error("it was started beside itself")
+				t.Error("it was started while it was running")
 			}
 			defer func() { running-- }()
 			return untilDone(margin / 2)(ctx)
@@ -266,7 +265,7 @@ func TestLeaderOnly_OnLossAllAreCancelledAndTheNextTermWaitsForThem(t *testing.T
 		m.Client("a").Network().Cut(leaderelectiontest.Hang)
 		state := await(t, a, func(s leaderelection.State) bool { return !s.Leading })
 		if !errors.Is(state.EndCause, leaderelection.ErrRenewalFailed) {
-			t.Errorf("the term ended for %v", state.EndCause)
+			t.Errorf("the term ended because of %v", state.EndCause)
 		}
 		m.Client("a").Network().Heal()
 		if second := await(t, a, leading).Term; second.Token <= first.Token {
@@ -275,8 +274,8 @@ func TestLeaderOnly_OnLossAllAreCancelledAndTheNextTermWaitsForThem(t *testing.T
 	})
 }
 
-func TestNewElector_SeveralInOneManager(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestNewElector_SupportsSeveralElectorsInOneManager(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
 		electors := map[string]*manager.Elector{}
 		for _, name := range []string{"one", "two"} {
@@ -305,34 +304,34 @@ func TestNewElector_SeveralInOneManager(t *testing.T) {
 }
 
 func TestNewElector_ItsErrorStopsTheManager(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		_, e := m.withElector("a", leaderelection.Callbacks{})
 		await(t, e, leading)
-		twin, _ := m.withElector("a", leaderelection.Callbacks{})
-		<-twin.done
-		if !errors.Is(twin.err, leaderelection.ErrIdentityInUse) {
-			t.Errorf("the Manager stopped with %v, want ErrIdentityInUse", twin.err)
+		duplicate, _ := m.withElector("a", leaderelection.Callbacks{})
+		<-duplicate.done
+		if !errors.Is(duplicate.err, leaderelection.ErrIdentityInUse) {
+			t.Errorf("the Manager stopped with %v, want ErrIdentityInUse", duplicate.err)
 		}
 	})
 }
 
 func TestNewElector_BadConfigurationIsRefused(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
 		config := electorConfig("a")
 		config.LeaseName = ""
 		for _, c := range []*leaderelection.Config{nil, config} {
 			if e, err := manager.NewElector(p, c, leaderelection.Callbacks{}); err == nil || e != nil {
-				t.Errorf("NewElector returned %v and %v, want an error alone", e, err)
+				t.Errorf("NewElector returned %v and %v, want only an error", e, err)
 			}
 		}
 		if _, err := manager.NewElector(nil, electorConfig("a"), leaderelection.Callbacks{}); err == nil {
-			t.Error("NewElector takes no Manager for one")
+			t.Error("NewElector accepts a nil Manager")
 		}
 	})
 }
 
-// A recordingManager has an event recorder that a test can look into.
+// A recordingManager has an event recorder that a test can read.
 type recordingManager struct {
 	crmanager.Manager
 	recorder *record.FakeRecorder
@@ -341,7 +340,7 @@ type recordingManager struct {
 func (m recordingManager) GetEventRecorderFor(string) record.EventRecorder { return m.recorder }
 
 func TestNewElector_TakesClientLoggerAndRecorderFromTheManager(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := &process{name: "a", logs: &logs{}}
 		opts := managerOptions("default", p.logs)
 		opts.LeaderElection = false
@@ -371,19 +370,19 @@ func TestNewElector_TakesClientLoggerAndRecorderFromTheManager(t *testing.T) {
 			t.Errorf("the event is %q", event)
 		}
 		if agent := <-agents; agent != "my-operator/1.2/incumbent-leader-election" {
-			t.Errorf("the elector calls itself %q", agent)
+			t.Errorf("the user agent of the elector is %q", agent)
 		}
 		if err := p.stop(); err != nil {
 			t.Error(err)
 		}
 		if lines := p.logs.with("Became leader", "lease=default/operator"); len(lines) != 1 {
-			t.Errorf("the Manager's log says %q", lines)
+			t.Errorf("the Manager's log has %q", lines)
 		}
 	})
 }
 
 func TestNewElector_CampaignsOnlyOnceTheManagersCachesHaveSynced(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		synced := make(chan struct{})
 		n := neighbour{newWorker(0), &slowCaches{FakeInformers: &informertest.FakeInformers{}, synced: synced}}
 		p, e := m.withElector("a", leaderelection.Callbacks{}, func(*manager.Elector) crmanager.Runnable { return n })
@@ -400,16 +399,16 @@ func TestNewElector_CampaignsOnlyOnceTheManagersCachesHaveSynced(t *testing.T) {
 	})
 }
 
-func TestElector_MadeByHandStopsTheManagerWithItsError(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestElector_OfPackageLeaderelectionStopsTheManagerWithItsError(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		_, first := m.withElector("a", leaderelection.Callbacks{})
 		await(t, first, leading)
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
-		twin, err := leaderelection.New(electorConfig("a"), m.Client("a").Clientset(), leaderelection.Callbacks{}, slog.New(slog.DiscardHandler))
+		duplicate, err := leaderelection.New(electorConfig("a"), m.Client("a").Clientset(), leaderelection.Callbacks{}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Add(twin); err != nil {
+		if err := p.Add(duplicate); err != nil {
 			t.Fatal(err)
 		}
 		start(t, p)
@@ -420,9 +419,9 @@ func TestElector_MadeByHandStopsTheManagerWithItsError(t *testing.T) {
 	})
 }
 
-// What is added with mgr.Add need not be made by this package.
-func TestElector_MadeByHandIsAddedStartedAndStopped(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+// An Elector of leaderelection.New can be added with mgr.Add.
+func TestElector_OfPackageLeaderelectionIsAddedStartedAndStopped(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
 		began, ended := make(chan struct{}), make(chan struct{})
 		e, err := leaderelection.New(electorConfig("a"), m.Client("a").Clientset(), leaderelection.Callbacks{
@@ -447,10 +446,10 @@ func TestElector_MadeByHandIsAddedStartedAndStopped(t *testing.T) {
 	})
 }
 
-// The work of the term that was lost goes on writing while this process leads
-// again: only the term tells the two apart.
-func TestGuardClient_AGoroutineLeftOverFromAnEarlierTermIsRefused(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+// A goroutine of the lost term writes while this process leads again. Only the term in
+// its context distinguishes the two.
+func TestGuardClient_RefusesAGoroutineOfAnEarlierTerm(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		terms := make(chan context.Context, 2)
 		_, e := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
 			terms <- context.WithoutCancel(ctx) // as careless code does
@@ -468,7 +467,7 @@ func TestGuardClient_AGoroutineLeftOverFromAnEarlierTermIsRefused(t *testing.T) 
 		if _, err := transport.RoundTrip(post(t, present)); err != nil {
 			t.Errorf("a write of this term: %v", err)
 		}
-		// Nor is leadership certain once trust has run out.
+		// Leadership is not certain after the trust window.
 		m.Client("a").Network().Cut(leaderelectiontest.Hang)
 		time.Sleep(trustWindow)
 		if _, err := transport.RoundTrip(post(t, present)); !errors.Is(err, manager.ErrWriteRefused) {

@@ -114,7 +114,7 @@ func TestPage_ShowsTheLeaderAndTheLastChanges(t *testing.T) {
 			}
 		}
 		text = changesOf(getJSON(t, other).Electors[0])
-		for _, want := range []string{"ends: the elector's context was cancelled", "returned after 0s, and the Lease was released"} {
+		for _, want := range []string{"ends: the context of Run was cancelled", "returned after 0s, and the Lease was released"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the changes lack %q:\n%s", want, text)
 			}

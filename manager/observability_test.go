@@ -1,0 +1,141 @@
+package manager_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/status"
+	"github.com/haproxy-template-ic/incumbent/manager"
+)
+
+// fetch returns a page of a running metrics server.
+func fetch(t *testing.T, address, path string) string {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Get("http://" + address + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s: %v\n%s", path, response.Status, err, body)
+	}
+	return string(body)
+}
+
+func fetchStatus(t *testing.T, address, path string) status.Elector {
+	t.Helper()
+	var report status.Report
+	if err := json.Unmarshal([]byte(fetch(t, address, path+"?format=json")), &report); err != nil || len(report.Electors) != 1 {
+		t.Fatalf("the status is %+v: %v", report, err)
+	}
+	return report.Electors[0]
+}
+
+func wantMetrics(t *testing.T, text string, want ...string) {
+	t.Helper()
+	for _, line := range want {
+		if n := strings.Count(text, "\n"+line+"\n"); n != 1 {
+			t.Errorf("the metrics have the line %q %d times, want it once", line, n)
+		}
+	}
+}
+
+func TestObservability_ManagerHasMetricsAndAStatusPage(t *testing.T) {
+	s := startTestCluster(t, false)
+	s.configMaps(1)
+	address, other := freeAddress(t), http.NotFoundHandler()
+	a := s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
+		o.Metrics.BindAddress = address
+		o.Metrics.ExtraHandlers = map[string]http.Handler{"/other": other}
+	})
+	if err := manager.Ready(a.Manager)(nil); err == nil || !strings.Contains(err.Error(), "does not run") {
+		t.Errorf("before Start it is ready: %v", err)
+	}
+	s.leader(a)
+	if err := manager.Ready(a.Manager)(nil); err != nil {
+		t.Errorf("while it leads Ready returned %v", err)
+	}
+	if err := manager.Live(a.Manager)(nil); err != nil {
+		t.Errorf("while it leads Live returned %v", err)
+	}
+	labels := fmt.Sprintf(`lease_name="operator",lease_namespace="%s"`, s.namespace)
+	wantMetrics(t, fetch(t, address, "/metrics"),
+		"incumbent_leader_election_is_leader{"+labels+"} 1", "incumbent_leader_election_running{"+labels+"} 1",
+		"incumbent_leader_election_terms_total{previous=\"none\","+labels+"} 1")
+	if e := fetchStatus(t, address, manager.StatusPath); !e.Leading || e.Identity != "a" || e.Lease != s.namespace+"/operator" {
+		t.Errorf("the page has %+v", e)
+	}
+	if page := fetch(t, address, manager.StatusPath); !strings.Contains(page, "This process leads") {
+		t.Errorf("the page is\n%s", page)
+	}
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := manager.Ready(a.Manager)(nil); err == nil {
+		t.Error("after its end it is ready")
+	}
+	if err := manager.Live(a.Manager)(nil); err != nil {
+		t.Errorf("after its end Live returned %v", err)
+	}
+}
+
+func TestObservability_ElectorInAPlainManagerHasMetricsAndAStatusPage(t *testing.T) {
+	s := startTestCluster(t, false)
+	address := freeAddress(t)
+	c := s.plane.Client("a")
+	t.Cleanup(c.Close)
+	p := &process{name: "a", logs: &logs{}}
+	opts := managerOptions(s.namespace, p.logs)
+	opts.LeaderElection = false
+	opts.Metrics.BindAddress = address
+	opts.Cache = cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}}
+	var err error
+	if p.Manager, err = crmanager.New(c.Config(), opts); err != nil {
+		t.Fatal(err)
+	}
+	config := electorConfig("a")
+	config.LeaseNamespace = s.namespace
+	elector, err := manager.NewElector(p, config, leaderelection.Callbacks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := elector.Ready(nil); err == nil {
+		t.Error("before Start it is ready")
+	}
+	start(t, p)
+	await(t, elector, func(state leaderelection.State) bool { return state.Leading })
+	if err := elector.Ready(nil); err != nil {
+		t.Errorf("while it leads Ready returned %v", err)
+	}
+	if err := elector.Live(nil); err != nil {
+		t.Errorf("while it leads Live returned %v", err)
+	}
+	labels := fmt.Sprintf(`lease_name=%q,lease_namespace=%q`, config.LeaseName, s.namespace)
+	wantMetrics(t, fetch(t, address, "/metrics"), "incumbent_leader_election_is_leader{"+labels+"} 1")
+	if e := fetchStatus(t, address, manager.StatusPath+"/"+s.namespace+"/"+config.LeaseName); !e.Leading || e.Identity != "a" {
+		t.Errorf("the page has %+v", e)
+	}
+}
+
+func TestObservability_ManagerWithoutElectionIsAlwaysReady(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", incumbent(), func(o *crmanager.Options) { o.LeaderElection = false })
+		if err := manager.Ready(p.Manager)(nil); err != nil {
+			t.Error(err)
+		}
+		if err := manager.Live(p.Manager)(nil); err != nil {
+			t.Error(err)
+		}
+	})
+}

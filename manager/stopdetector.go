@@ -1,0 +1,123 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+)
+
+// A stopDetector is a Runnable that closes its channel when the inner Manager begins to
+// stop, which it also does when a Runnable fails. Runnables without leader election are
+// stopped first.
+type stopDetector chan struct{}
+
+func (d stopDetector) Start(ctx context.Context) error {
+	<-ctx.Done()
+	close(d)
+	return nil
+}
+
+func (d stopDetector) NeedLeaderElection() bool { return false }
+
+// Add adds a Runnable to the inner Manager and records its error at once. The inner
+// Manager returns the error only after everything has stopped, which may take longer
+// than the grace period.
+func (m *electedManager) Add(r crmanager.Runnable) error {
+	switch r.(type) {
+	case nil, *crmanager.Server, webhook.Server, interface{ GetCache() cache.Cache }:
+		return m.Manager.Add(r) // controller-runtime recognises these by their types
+	}
+	w := watched{r, m.recordFailure}
+	warm, warms := r.(warmer)
+	elected, elects := r.(crmanager.LeaderElectionRunnable)
+	switch {
+	case warms && elects:
+		return m.Manager.Add(struct {
+			watched
+			crmanager.LeaderElectionRunnable
+			warmer
+		}{w, elected, watchedWarmer{warm, m}})
+	case warms:
+		return m.Manager.Add(struct {
+			watched
+			warmer
+		}{w, watchedWarmer{warm, m}})
+	case elects:
+		return m.Manager.Add(struct {
+			watched
+			crmanager.LeaderElectionRunnable
+		}{w, elected})
+	default:
+		return m.Manager.Add(w)
+	}
+}
+
+// recordFailure records the error that makes the inner Manager stop. That is the first error
+// of a Runnable, unless the Manager was already stopping.
+func (m *electedManager) recordFailure(err error) {
+	if err != nil && !errors.Is(err, context.Canceled) && !m.gate.isShut() && !isClosed(m.stopping) {
+		m.failure.CompareAndSwap(nil, &err)
+	}
+}
+
+// A warmer is a Runnable that warms up before its Manager leads.
+type warmer interface{ Warmup(context.Context) error }
+
+// A watched Runnable reports its error when it returns.
+type watched struct {
+	crmanager.Runnable
+	report func(error)
+}
+
+func (w watched) Start(ctx context.Context) error {
+	err := w.Runnable.Start(ctx)
+	w.report(err)
+	return err
+}
+
+type watchedWarmer struct {
+	warmer
+	manager *electedManager
+}
+
+func (w watchedWarmer) Warmup(ctx context.Context) error {
+	if !w.manager.warmups.enter() {
+		return nil
+	}
+	defer w.manager.warmups.leave()
+	err := w.warmer.Warmup(ctx)
+	w.manager.recordFailure(err)
+	return err
+}
+
+// warmups counts the Runnables that warm up. The inner Manager cancels their contexts
+// and does not wait for them.
+type warmups struct {
+	mu     sync.Mutex
+	over   bool
+	active sync.WaitGroup
+}
+
+// enter reports whether a warm-up may begin.
+func (w *warmups) enter() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over {
+		w.active.Add(1)
+	}
+	return !w.over
+}
+
+func (w *warmups) leave() { w.active.Done() }
+
+// end prevents new warm-ups and waits for those that have begun.
+func (w *warmups) end() {
+	w.mu.Lock()
+	w.over = true
+	w.mu.Unlock()
+	w.active.Wait()
+}

@@ -1,0 +1,258 @@
+package manager_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+)
+
+// A testCluster is the namespace of one test on the real control plane.
+type testCluster struct {
+	t         *testing.T
+	plane     *envtest.ControlPlane
+	namespace string
+	admin     client.Client
+	referee   *envtest.Referee
+}
+
+// startTestCluster runs the test in parallel with others on the control plane. With
+// forgiving, overlaps do not fail the test.
+func startTestCluster(t *testing.T, forgiving bool) *testCluster {
+	t.Helper()
+	t.Parallel()
+	cp, err := plane()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &testCluster{t: t, plane: cp, namespace: cp.Namespace(t), referee: &envtest.Referee{}}
+	if !forgiving {
+		s.referee = envtest.NewReferee(t)
+	}
+	if s.admin, err = client.New(cp.Admin().Config(), client.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A replica is a process with a controller that reconciles ConfigMaps and reports its
+// work to the referee.
+type replica struct {
+	*process
+	cluster *testCluster
+	machine *envtest.Client
+	network *envtest.Network
+
+	mu       sync.Mutex
+	busy     int            // reconciles under way
+	shift    *envtest.Shift // while there are any
+	first    chan struct{}  // closed when the first reconcile begins
+	firstAt  time.Time
+	lastAt   time.Time // when the last one ended
+	firstCtx context.Context
+}
+
+// reconciling is the reconcile function of a test's controllers.
+type reconciling func(context.Context, *replica, *corev1.ConfigMap) error
+
+// replica creates a process without starting it.
+func (s *testCluster) replica(name string, create newManager, work reconciling, change ...func(*crmanager.Options, *rest.Config)) *replica {
+	s.t.Helper()
+	c := s.plane.Client(name)
+	s.t.Cleanup(c.Close)
+	r := &replica{process: &process{name: name, logs: &logs{}}, cluster: s, machine: c, network: c.Network(), first: make(chan struct{})}
+	cfg, opts := c.Config(), managerOptions(s.namespace, r.logs)
+	// Longer than with fake time, because a busy machine stalls for seconds.
+	opts.LeaseDuration, opts.RenewDeadline = new(6*time.Second), new(4*time.Second)
+	opts.Cache = cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}}
+	opts.Controller.SkipNameValidation = new(true)
+	for _, f := range change {
+		f(&opts, cfg)
+	}
+	var err error
+	if r.Manager, err = create(cfg, opts); err != nil {
+		s.t.Fatal(err)
+	}
+	err = builder.ControllerManagedBy(r).Named("settings").For(&corev1.ConfigMap{}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, EnableWarmup: new(true)}).
+		Complete(reconcile.Func(func(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+			defer r.enter(ctx)()
+			var configMap corev1.ConfigMap
+			if err := r.GetClient().Get(ctx, req.NamespacedName, &configMap); err != nil {
+				return ctrl.Result{}, client.IgnoreNotFound(err)
+			}
+			return ctrl.Result{}, work(ctx, r, &configMap)
+		}))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+// run starts a replica.
+func (r *replica) run() *replica {
+	r.cluster.t.Helper()
+	start(r.cluster.t, r.process)
+	return r
+}
+
+// enter reports the begin of work to the referee, and leave its end.
+func (r *replica) enter(ctx context.Context) (leave func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.busy++; r.busy == 1 {
+		r.shift = r.cluster.referee.Start(r.name, "")
+	}
+	if r.firstAt.IsZero() {
+		r.firstAt, r.firstCtx = time.Now(), ctx
+		close(r.first)
+	}
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.lastAt = time.Now()
+		if r.busy--; r.busy == 0 {
+			r.shift.Stop()
+		}
+	}
+}
+
+// add adds Runnables before the replica is started.
+func (r *replica) add(runnables ...crmanager.Runnable) *replica {
+	r.cluster.t.Helper()
+	for _, runnable := range runnables {
+		if err := r.Add(runnable); err != nil {
+			r.cluster.t.Fatal(err)
+		}
+	}
+	return r
+}
+
+// await waits until a channel is closed, with a timeout.
+func (s *testCluster) await(what string, c <-chan struct{}) {
+	s.t.Helper()
+	select {
+	case <-c:
+	case <-time.After(time.Minute):
+		s.t.Fatalf("%s did not happen\n%s", what, s.referee.Timeline())
+	}
+}
+
+// leader starts a replica and waits until it reconciles.
+func (s *testCluster) leader(r *replica) *replica {
+	s.t.Helper()
+	r.run()
+	s.await(r.name+" reconciles", r.first)
+	return r
+}
+
+// follower starts a replica and waits until its Elector has nominated itself as
+// successor. The replica's name must be its identity, and its priority higher than those
+// of other followers.
+func (s *testCluster) follower(r *replica) *replica {
+	s.t.Helper()
+	r.run()
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	var last leaderelection.State
+	for last = range r.elector().Changes(ctx) {
+		if last.Successor == r.name {
+			return r
+		}
+		if closed(r.done) {
+			s.t.Fatalf("%s has stopped: %v", r.name, r.err)
+		}
+	}
+	s.t.Fatalf("%s has not become the successor: %+v\n%s", r.name, last, s.referee.Timeline())
+	return nil
+}
+
+// prime makes the cache watch ConfigMaps before the Manager starts, so that the start
+// waits for their sync. A controller begins to watch only when it is started.
+func (r *replica) prime() *replica {
+	r.cluster.t.Helper()
+	err := r.GetFieldIndexer().IndexField(r.cluster.t.Context(), &corev1.ConfigMap{}, "data.want", func(obj client.Object) []string {
+		return []string{obj.(*corev1.ConfigMap).Data["want"]}
+	})
+	if err != nil {
+		r.cluster.t.Fatal(err)
+	}
+	return r
+}
+
+// last returns the time at which the last reconcile ended.
+func (r *replica) last() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lastAt
+}
+
+// configMaps creates n ConfigMaps.
+func (s *testCluster) configMaps(n int) []*corev1.ConfigMap {
+	s.t.Helper()
+	var all []*corev1.ConfigMap
+	for i := range n {
+		configMap := &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("settings-%d", i), Namespace: s.namespace},
+			Data:       map[string]string{"want": "0"},
+		}
+		if err := s.admin.Create(s.t.Context(), configMap); err != nil {
+			s.t.Fatal(err)
+		}
+		all = append(all, configMap)
+	}
+	return all
+}
+
+// holder returns the holder of the Lease.
+func (s *testCluster) holder() string {
+	s.t.Helper()
+	lease, err := s.plane.Admin().Clientset().CoordinationV1().Leases(s.namespace).Get(s.t.Context(), leaseName, metav1.GetOptions{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return leaderelectiontest.Holder(lease)
+}
+
+// untilCancelled reconciles until its context is done.
+func untilCancelled(ctx context.Context, _ *replica, _ *corev1.ConfigMap) error {
+	<-ctx.Done()
+	return nil
+}
+
+// stubborn reconciles for d, even after its context is done.
+func stubborn(d time.Duration) reconciling {
+	return func(ctx context.Context, _ *replica, _ *corev1.ConfigMap) error {
+		<-ctx.Done()
+		time.Sleep(d)
+		return nil
+	}
+}
+
+func single(name string) metav1.ListOptions {
+	return metav1.ListOptions{FieldSelector: "metadata.name=" + name}
+}
+
+func messageOf(event watch.Event) string {
+	if e, ok := event.Object.(*corev1.Event); ok {
+		return e.Message
+	}
+	return ""
+}
