@@ -13,8 +13,8 @@ import (
 	"k8s.io/client-go/rest"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
-	"github.com/haproxy-template-ic/incumbent/internal/routingtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/routing/routingtest"
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 

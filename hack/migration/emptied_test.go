@@ -133,7 +133,7 @@ func TestSideBySide_OnlyCandidatesThatReleaseEmptyTheLeaseOfAnother(t *testing.T
 				}
 			}
 			if empties := found["third beside new"] > 0; empties != test.empties {
-				t.Errorf("an old candidate started before the new one had stopped: %v, the guide says %v", empties, test.empties)
+				t.Errorf("an old candidate started before the new one had stopped: %v, the guide states %v", empties, test.empties)
 			}
 			if !test.empties && len(found) > 0 {
 				t.Errorf("candidates worked at the same time, which the guide excludes: %v", found)

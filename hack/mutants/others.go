@@ -31,7 +31,7 @@ var others = []mutation{
 	{"events are sent after the end", "manager: recorder.start",
 		remove("$s.close()"), eventTests("AreNot")},
 	{"the label stays while the Manager stops", "manager: electedManager.awaitInner",
-		remove("$m.route.withdraw()"), tests{pkg: "./manager", run: "TestLeaderLabel_IsTaken"}},
+		remove("$m.route.withdraw()"), tests{pkg: "./manager", run: "TestLeaderLabel_IsRemoved"}},
 
 	// The label of the leader's Pod.
 	{"the label stays when one request fails", "leaderelection/routing: termRouter.removeLabel",

@@ -16,10 +16,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/haproxy-template-ic/incumbent/internal/routingtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/routing"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/routing/routingtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

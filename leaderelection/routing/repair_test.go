@@ -8,7 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/haproxy-template-ic/incumbent/internal/routingtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/routing/routingtest"
 )
 
 func TestRouter_ALateRequestDoesNotSetTheLabelAfterTheStop(t *testing.T) {

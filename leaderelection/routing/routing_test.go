@@ -13,9 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/kubernetes/fake"
 
-	"github.com/haproxy-template-ic/incumbent/internal/routingtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/routing"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/routing/routingtest"
 )
 
 func TestNew_ReturnsAllProblemsInOneError(t *testing.T) {

@@ -229,7 +229,7 @@ func TestLeaderForLife_WithoutTheRightsToTheLeaseThereIsNoLeader(t *testing.T) {
 	s := newTestCluster(t)
 	two := s.start("two", second, "get", "leases")
 	if owner, working := s.owner(), s.referee.Working(); owner != "two" || len(working) > 0 {
-		t.Fatalf("%q owns the ConfigMap, and working are %v; the guide says that two owns it and no replica works", owner, working)
+		t.Fatalf("%q owns the ConfigMap, and working are %v; the guide states that two owns it and no replica works", owner, working)
 	}
 	s.grant()
 	s.awaitLeader(two)
@@ -277,7 +277,7 @@ func TestLeaderForLife_OnlyTheLeaseExcludesALeaderOnANodeThatIsNotReady(t *testi
 			if test.overlaps {
 				s.awaitLeader(s.start("two", test.run, "create", "configmaps"))
 				if len(s.referee.Working()) != 2 {
-					t.Errorf("working are %v; the guide says that two replicas work", s.referee.Working())
+					t.Errorf("working are %v; the guide states that two replicas work", s.referee.Working())
 				}
 				return
 			}
