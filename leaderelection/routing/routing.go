@@ -114,7 +114,7 @@ func (l Label) problems() (errs []error) {
 	}
 	errs = append(errs, l.podProblems()...)
 	if l.RemoveTimeout < 0 {
-		errs = append(errs, fmt.Errorf("RemoveTimeout (%v) must not be negative: use 0 for the default", l.RemoveTimeout)) //nolint:staticcheck // RemoveTimeout is a field
+		errs = append(errs, fmt.Errorf("RemoveTimeout (%v) must not be negative: use 0 for the default", l.RemoveTimeout))
 	}
 	return errs
 }
