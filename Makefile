@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 
 # The modules with code of ours; the others under hack/ only pin tools.
-CODE := . hack/controlplane hack/migration/forlife hack/tokens
+CODE := . hack/controlplane hack/migration/leaderforlife hack/tokens
 MODULES = $(shell find . -name go.mod -not -path './.git/*' -exec dirname {} \; | sort)
 FUZZTIME := 30s
 LINT := $(CURDIR)/hack/tools/golangci-lint
@@ -37,7 +37,7 @@ test: ## Control plane, unit and integration tests with -race, a thousand simula
 	@cd hack/controlplane && go test -race -shuffle=on $(TESTFLAGS) ./...
 	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
 	go test -race -shuffle=on -p 2 -timeout 20m $(TESTFLAGS) ./... && \
-	cd hack/migration/forlife && go test -race -shuffle=on $(TESTFLAGS) ./...
+	cd hack/migration/leaderforlife && go test -race -shuffle=on $(TESTFLAGS) ./...
 	@go test -C hack/tokens $(TESTFLAGS) ./...
 	@go test -C leaderelection/simulation -count=1 -timeout 20m -sim.table -sim.schedules=200
 	@$(MAKE) -s soak SOAKFLAGS='-duration 1m'

@@ -50,12 +50,12 @@ func TestLeaderLabel_IsRemovedBeforeTheReleaseAlthoughARequestFails(t *testing.T
 				synctest.Wait()
 				wantLabelled(t, api, "while it leads", "pod-a")
 				began := time.Now()
-				api.During(func(r *routingtest.Request) error {
+				api.Intercept(func(r *routingtest.Request) error {
 					if holder := m.holder(); r.Removes && holder != "pod-a" {
 						t.Errorf("the label is removed while the Lease is held by %q", holder)
 					}
 					if time.Since(began) < 3*time.Second {
-						return routingtest.Broken()
+						return routingtest.ServerError()
 					}
 					return nil
 				})
@@ -97,9 +97,9 @@ func TestLeaderLabel_RemovalDelaysAStopForALimitedTime(t *testing.T) {
 		always  bool
 		most    time.Duration
 	}{
-		"for ever":           {forEver, routingtest.Broken, false, 5 * time.Second},
-		"a minute":           {time.Minute, routingtest.Broken, false, 5 * time.Second},
-		"a short grace":      {2 * time.Second, routingtest.Broken, false, time.Second},
+		"for ever":           {forEver, routingtest.ServerError, false, 5 * time.Second},
+		"a minute":           {time.Minute, routingtest.ServerError, false, 5 * time.Second},
+		"a short grace":      {2 * time.Second, routingtest.ServerError, false, time.Second},
 		"without the rights": {time.Minute, denied, true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,11 +108,11 @@ func TestLeaderLabel_RemovalDelaysAStopForALimitedTime(t *testing.T) {
 				api.Put("pod-a", "1", false)
 				fail := func(*routingtest.Request) error { return tc.failure() }
 				if tc.always {
-					api.During(fail)
+					api.Intercept(fail)
 				}
 				p := m.routed(t, "pod-a", api, tc.grace)
 				synctest.Wait()
-				api.During(fail)
+				api.Intercept(fail)
 				asked := time.Now()
 				if err := p.stop(); err != nil || m.holder() != "" {
 					t.Errorf("Start returned %v with the Lease held by %q, want nil and no holder", err, m.holder())
@@ -130,7 +130,7 @@ func TestLeaderLabel_RemovalDelaysAStopForALimitedTime(t *testing.T) {
 
 func TestLeaderLabel_DelaysNothingAfterALoss(t *testing.T) {
 	hangs := func(*routingtest.Request) error { time.Sleep(10 * time.Second); return nil }
-	fails := func(*routingtest.Request) error { return routingtest.Broken() }
+	fails := func(*routingtest.Request) error { return routingtest.ServerError() }
 	for name, meet := range map[string]func(*routingtest.Request) error{"requests hang": hangs, "requests fail": fails} {
 		t.Run(name+", while it leads", func(t *testing.T) {
 			runInMemory(t, func(t *testing.T, m memory) {
@@ -139,7 +139,7 @@ func TestLeaderLabel_DelaysNothingAfterALoss(t *testing.T) {
 				w := newWorker(0)
 				p := m.routed(t, "pod-a", api, time.Minute, w)
 				synctest.Wait()
-				api.During(meet)
+				api.Intercept(meet)
 				m.give("somebody")
 				<-w.cancelled
 				lost := time.Now()
@@ -157,7 +157,7 @@ func TestLeaderLabel_DelaysNothingAfterALoss(t *testing.T) {
 				w := newWorker(0)
 				p := m.routed(t, "pod-a", api, time.Minute, w)
 				synctest.Wait()
-				api.During(meet)
+				api.Intercept(meet)
 				p.cancel()
 				<-w.returned
 				time.Sleep(time.Second)
@@ -182,7 +182,7 @@ func TestLeaderLabel_RemovalIsAbandonedIfTheAPIServerStopsResponding(t *testing.
 		api.Put("pod-a", "1", false)
 		p := m.routed(t, "pod-a", api, time.Minute)
 		synctest.Wait()
-		api.During(func(*routingtest.Request) error { time.Sleep(10 * time.Second); return nil })
+		api.Intercept(func(*routingtest.Request) error { time.Sleep(10 * time.Second); return nil })
 		m.Client("pod-a").Network().Cut(hang)
 		time.Sleep(trustWindow / 2)
 		asked := time.Now()
@@ -199,7 +199,7 @@ func TestLeaderLabel_IsSetInTheClusterOfThePod(t *testing.T) {
 		pods.Put("pod-a", "1", false)
 		create := func(config *rest.Config) newManager {
 			return func(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
-				opts.LeaderElectionConfig = election.Behind(cfg)
+				opts.LeaderElectionConfig = election.Config(cfg)
 				cfg.Host = "http://elsewhere.invalid"
 				return manager.New(cfg, opts, manager.WithIdentity("pod-a"), manager.WithLeaderLabel(manager.LeaderLabel{
 					Key: leaderKey, Value: "yes", PodNamespace: "default", PodName: "pod-a", Config: config}))
@@ -209,10 +209,10 @@ func TestLeaderLabel_IsSetInTheClusterOfThePod(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "http://elsewhere.invalid") || !strings.Contains(err.Error(), "set LeaderLabel.Config") {
 			t.Errorf("two clusters and none named for the Pod: %v", err)
 		}
-		start(t, m.make("pod-a", create(pods.Behind(m.Client("pod-a").Config()))))
+		start(t, m.make("pod-a", create(pods.Config(m.Client("pod-a").Config()))))
 		time.Sleep(time.Second)
 		wantLabelled(t, pods, "in the cluster of the Pods", "pod-a")
-		if n := election.Asked("PATCH") + election.Asked("GET"); n > 0 {
+		if n := election.Requests("PATCH") + election.Requests("GET"); n > 0 {
 			t.Errorf("%d requests for Pods went to the Lease's cluster", n)
 		}
 	})
@@ -223,7 +223,7 @@ func (m memory) routed(t *testing.T, name string, api *routingtest.Pods, grace t
 	t.Helper()
 	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: "default", PodName: name})
 	create := func(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
-		return manager.New(api.Behind(cfg), opts, manager.WithIdentity(name), label)
+		return manager.New(api.Config(cfg), opts, manager.WithIdentity(name), label)
 	}
 	p := m.make(name, create, func(o *crmanager.Options) { o.GracefulShutdownTimeout = &grace })
 	for _, r := range runnables {

@@ -59,7 +59,7 @@ func TestObservability_ManagerHasMetricsAndAStatusPage(t *testing.T) {
 		o.Metrics.BindAddress = address
 		o.Metrics.ExtraHandlers = map[string]http.Handler{"/other": other}
 	})
-	if err := manager.Ready(a.Manager)(nil); err == nil || !strings.Contains(err.Error(), "does not run") {
+	if err := manager.Ready(a.Manager)(nil); err == nil || !strings.Contains(err.Error(), "is not running") {
 		t.Errorf("before Start it is ready: %v", err)
 	}
 	s.leader(a)
@@ -72,7 +72,7 @@ func TestObservability_ManagerHasMetricsAndAStatusPage(t *testing.T) {
 	labels := fmt.Sprintf(`lease_name="operator",lease_namespace="%s"`, s.namespace)
 	wantMetrics(t, fetch(t, address, "/metrics"),
 		"incumbent_leader_election_is_leader{"+labels+"} 1", "incumbent_leader_election_running{"+labels+"} 1",
-		"incumbent_leader_election_terms_total{after=\"none\","+labels+"} 1")
+		"incumbent_leader_election_terms_total{"+labels+",previous=\"none\"} 1")
 	if e := fetchStatus(t, address, manager.StatusPath); !e.Leading || e.Identity != "a" || e.Lease != s.namespace+"/operator" {
 		t.Errorf("the page has %+v", e)
 	}

@@ -69,7 +69,7 @@ func (m *electedManager) newRoute(label *LeaderLabel, own, elections *rest.Confi
 	}
 	r.Router, err = routing.New(routing.Label{
 		Key: label.Key, Value: label.Value, PodNamespace: label.PodNamespace, PodName: label.PodName, PodUID: label.PodUID,
-		Patience: removalTimeout(m.grace, m.config),
+		RemoveTimeout: removalTimeout(m.grace, m.config),
 	}, r.client, slogOf(m.logger.WithName("leader-label")))
 	if err != nil {
 		problems = append(problems, fmt.Errorf("WithLeaderLabel: %w", err))

@@ -186,7 +186,7 @@ func TestLeaderLabel_ThePreconditionsHoldOnTheAPIServer(t *testing.T) {
 func TestLeaderLabel_InvalidLabelsAreRefused(t *testing.T) {
 	opts := crmanager.Options{LeaderElection: true, LeaderElectionID: "x", LeaderElectionNamespace: "ns"}
 	_, err := manager.New(&rest.Config{Host: "http://127.0.0.1:1"}, opts, manager.WithLeaderLabel(manager.LeaderLabel{Key: "a b", Value: "c d", PodNamespace: "ns"}))
-	for _, want := range []string{`"a b" is no key`, `"c d" is no value`, "set POD_NAME and POD_NAMESPACE"} {
+	for _, want := range []string{`Key ("a b") must be valid`, `Value ("c d") must be valid`, "set POD_NAME and POD_NAMESPACE"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q in it", err, want)
 		}

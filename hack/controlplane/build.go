@@ -17,22 +17,22 @@ const (
 	versionPackage   = "k8s.io/component-base/version"
 )
 
-// build compiles both binaries from Go modules. The folders apiserver and etcd
-// hold the go.mod and go.sum that pin every byte; for a version of Kubernetes
-// other than the pinned one it derives a go.mod for the occasion.
+// build compiles both binaries from Go modules. The go.mod and go.sum in the folders
+// apiserver and etcd pin all sources. For another version of Kubernetes, build derives a
+// temporary go.mod.
 type build struct {
 	version         version
-	apiserver, etcd string // folders of modules
+	apiserver, etcd string // the folders of the two modules
 	log             *progress
 }
 
 func (b *build) name() string { return "a build from Go modules" }
 
 func (b *build) fill(ctx context.Context, dir string) error {
-	b.log.say("building kube-apiserver %s and etcd from Go modules, about six minutes on two cores", b.version)
+	b.log.printf("building kube-apiserver %s and etcd from Go modules, about six minutes on two cores", b.version)
 	module, mod := b.apiserver, "-mod=readonly"
 	if b.version.String() != defaultVersion {
-		module, mod = filepath.Join(dir, "module"), "-mod=mod" // writes the go.sum
+		module, mod = filepath.Join(dir, "module"), "-mod=mod" // go build writes the go.sum
 		defer removeAll(module)
 		if err := deriveModule(ctx, module, b.version); err != nil {
 			return err
@@ -44,8 +44,8 @@ func (b *build) fill(ctx context.Context, dir string) error {
 	return b.compile(ctx, module, mod, apiserverPackage, b.stamp(), filepath.Join(dir, apiserverBinary))
 }
 
-// stamp is the part of the linker's flags without which the server says it is
-// v0.0.0, and clients that look at its version go wrong.
+// stamp returns linker flags that set the server's version. Without them the server
+// reports v0.0.0, which breaks clients that check the version.
 func (b *build) stamp() string {
 	return strings.Join([]string{
 		"-X " + versionPackage + ".gitVersion=" + b.version.module(),
@@ -54,20 +54,20 @@ func (b *build) stamp() string {
 	}, " ")
 }
 
-// compile builds one main package of the module in the folder given.
+// compile builds one main package of the module in a folder.
 func (b *build) compile(ctx context.Context, module, mod, pkg, ldflags, output string) error {
 	output, err := filepath.Abs(output)
 	if err != nil {
 		return err
 	}
 	name, start := filepath.Base(output), time.Now()
-	b.log.say("compiling %s", name)
+	b.log.printf("compiling %s", name)
 	log := &buildLog{}
 	stop := b.log.heartbeat(func() string { return name + ": " + log.status() })
 	defer stop()
 	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath", "-ldflags", strings.TrimSpace("-s -w "+ldflags), "-o", output, pkg)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = module, log, log
-	// Without cgo no C compiler is needed. The user's flags are for the user's builds.
+	// Without cgo, no C compiler is needed. GOFLAGS replaces the user's flags.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="+mod, "GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
@@ -75,6 +75,6 @@ func (b *build) compile(ctx context.Context, module, mod, pkg, ldflags, output s
 		return fmt.Errorf("go build %s: %w\n%s", pkg, err, log.end())
 	}
 	stop()
-	b.log.say("compiled %s in %s", name, time.Since(start).Round(time.Second))
+	b.log.printf("compiled %s in %s", name, time.Since(start).Round(time.Second))
 	return nil
 }

@@ -11,37 +11,37 @@ import (
 	"strings"
 )
 
-// The two binaries, by the names that envtest looks for.
+// The names of the two binaries that envtest expects.
 const (
 	apiserverBinary = "kube-apiserver"
 	etcdBinary      = "etcd"
 )
 
-// A source can fill an empty folder with both binaries.
+// A source puts both binaries into an empty folder.
 type source interface {
 	name() string
 	fill(ctx context.Context, dir string) error
 }
 
-// finder knows where the binaries may be, in the order in which to look.
+// finder looks for the binaries in several places, in a fixed order.
 type finder struct {
 	version version
-	assets  string // KUBEBUILDER_ASSETS, may be empty
-	folder  string // the place in the cache
+	assets  string // the value of KUBEBUILDER_ASSETS, possibly empty
+	folder  string // in the cache
 	sources []source
 	verify  func(ctx context.Context, dir string, v version) error
 	log     *progress
 }
 
-// find returns a folder that holds both binaries.
+// find returns a folder that contains both binaries.
 func (f *finder) find(ctx context.Context) (string, error) {
 	if f.assets != "" {
 		err := complete(f.assets)
 		if err == nil {
-			f.log.say("using KUBEBUILDER_ASSETS")
+			f.log.printf("using KUBEBUILDER_ASSETS")
 			return filepath.Abs(f.assets)
 		}
-		f.log.say("KUBEBUILDER_ASSETS is passed over: %v", err)
+		f.log.printf("ignoring KUBEBUILDER_ASSETS: %v", err)
 	}
 	if f.cached() {
 		return f.folder, nil
@@ -54,43 +54,42 @@ func (f *finder) find(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	if f.cached() { // by the run that held the lock before
+	if f.cached() { // the run that held the lock has filled the cache
 		return f.folder, nil
 	}
 	return f.folder, f.install(ctx)
 }
 
-// cached reports whether the cache has both binaries. Folders get their name
-// there by a rename, after they were verified, so it need not run them.
+// cached reports whether the cache has both binaries. It does not run them, because a
+// folder gets its final name only after it was verified.
 func (f *finder) cached() bool {
 	if complete(f.folder) != nil {
 		return false
 	}
-	f.log.say("Kubernetes %s is in the cache", f.version)
+	f.log.printf("Kubernetes %s is in the cache", f.version)
 	return true
 }
 
-// install asks each source in turn; it must hold the lock.
+// install tries each source in turn. The caller must hold the lock.
 func (f *finder) install(ctx context.Context) error {
 	f.removeLeftovers()
 	var failures []error
 	for _, s := range f.sources {
 		err := f.installFrom(ctx, s)
 		if err == nil {
-			f.log.say("Kubernetes %s is ready, from %s", f.version, s.name())
+			f.log.printf("Kubernetes %s is ready, from %s", f.version, s.name())
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		f.log.say("nothing from %s: %s", s.name(), firstLine(err))
+		f.log.printf("%s failed: %s", s.name(), firstLine(err))
 		failures = append(failures, fmt.Errorf("%s: %w", s.name(), err))
 	}
 	return errors.Join(failures...)
 }
 
-// installFrom fills a folder beside the final one, and only what runs and says
-// the right version gets the final name.
+// installFrom fills a temporary folder, verifies it, and renames it to the final one.
 func (f *finder) installFrom(ctx context.Context, s source) error {
 	dir, err := os.MkdirTemp(filepath.Dir(f.folder), filepath.Base(f.folder)+".partial-")
 	if err != nil {
@@ -106,12 +105,12 @@ func (f *finder) installFrom(ctx context.Context, s source) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
-	removeAll(f.folder) // incomplete, or it would have been used
+	removeAll(f.folder) // it is incomplete, otherwise it would have been used
 	return os.Rename(dir, f.folder)
 }
 
-// removeLeftovers clears away what a killed run could not. Whoever holds the
-// lock is alone, so every partial folder of this version is a leftover.
+// removeLeftovers removes the temporary folders of killed runs. The caller must hold the
+// lock, so no other run uses them.
 func (f *finder) removeLeftovers() {
 	leftovers, err := filepath.Glob(f.folder + ".partial-*")
 	if err != nil {
@@ -122,7 +121,7 @@ func (f *finder) removeLeftovers() {
 	}
 }
 
-// complete reports what keeps the folder from being used.
+// complete returns an error if a binary is missing or not executable.
 func complete(dir string) error {
 	for _, name := range []string{apiserverBinary, etcdBinary} {
 		info, err := os.Stat(filepath.Join(dir, name))
@@ -138,7 +137,7 @@ func complete(dir string) error {
 	return nil
 }
 
-// verify runs both binaries and compares what they say they are.
+// verify runs both binaries and checks the version that they print.
 func verify(ctx context.Context, dir string, v version) error {
 	for name, want := range map[string]string{
 		apiserverBinary: "Kubernetes " + v.module(),
@@ -149,14 +148,14 @@ func verify(ctx context.Context, dir string, v version) error {
 			return fmt.Errorf("%s does not run: %w: %s", name, err, out)
 		}
 		if !strings.HasPrefix(string(out), want) {
-			return fmt.Errorf("%s --version says %q, want %q", name, out, want)
+			return fmt.Errorf("%s --version prints %q, want %q", name, out, want)
 		}
 	}
 	return nil
 }
 
-// removeAll also removes folders that are read-only, as setup-envtest's are.
-// What it cannot remove is no reason to fail, the next run tries again.
+// removeAll removes a folder, even if its subfolders are read-only, as those of
+// setup-envtest are. It ignores errors, because the next run tries again.
 func removeAll(dir string) {
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
@@ -167,7 +166,7 @@ func removeAll(dir string) {
 	_ = os.RemoveAll(dir)
 }
 
-// firstLine keeps a line of progress one line.
+// firstLine returns the first line of an error, for the progress output.
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// fakeSource fills the folder by a function.
+// fakeSource fills the folder with the function do.
 type fakeSource struct {
 	title string
 	calls atomic.Int32
@@ -36,7 +36,7 @@ func works(title string) *fakeSource {
 
 func fails(title string) *fakeSource {
 	return &fakeSource{title: title, do: func(_ context.Context, dir string) error {
-		return errors.Join(writeBinaries(dir, "half"), errors.New(title+" is out of reach\nwith details"))
+		return errors.Join(writeBinaries(dir, "half"), errors.New(title+" is unreachable\nwith details"))
 	}}
 }
 
@@ -63,7 +63,7 @@ func newFinder(t *testing.T, sources ...source) (*finder, *bytes.Buffer) {
 	}, out
 }
 
-// wantOnly fails unless the folder holds these names and no others.
+// wantOnly fails the test unless the folder contains exactly these names.
 func wantOnly(t *testing.T, dir string, names ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -75,11 +75,11 @@ func wantOnly(t *testing.T, dir string, names ...string) {
 		got = append(got, e.Name())
 	}
 	if !slices.Equal(got, names) {
-		t.Errorf("%s holds %q, want %q", dir, got, names)
+		t.Errorf("%s contains %q, want %q", dir, got, names)
 	}
 }
 
-func TestFind_AssetsComeFirst(t *testing.T) {
+func TestFind_UsesCompleteAssetsFirst(t *testing.T) {
 	f, _ := newFinder(t, fails("network"))
 	f.assets = t.TempDir()
 	if err := writeBinaries(f.assets, "mine"); err != nil {
@@ -91,7 +91,7 @@ func TestFind_AssetsComeFirst(t *testing.T) {
 	}
 }
 
-func TestFind_IncompleteAssetsArePassedOverAndSaidSo(t *testing.T) {
+func TestFind_IgnoresIncompleteAssetsAndReportsThat(t *testing.T) {
 	f, out := newFinder(t, works("a build"))
 	f.assets = t.TempDir()
 	if err := os.WriteFile(filepath.Join(f.assets, apiserverBinary), nil, 0o755); err != nil {
@@ -102,11 +102,11 @@ func TestFind_IncompleteAssetsArePassedOverAndSaidSo(t *testing.T) {
 		t.Errorf("find() = %q, %v, want %q", got, err, f.folder)
 	}
 	if !strings.Contains(out.String(), "has no etcd") {
-		t.Errorf("nothing said of the missing etcd: %s", out)
+		t.Errorf("the output does not report the missing etcd: %s", out)
 	}
 }
 
-func TestFind_FileThatIsNotExecutableIsNoBinary(t *testing.T) {
+func TestFind_IgnoresAssetsThatAreNotExecutable(t *testing.T) {
 	f, _ := newFinder(t, works("a build"))
 	f.assets = t.TempDir()
 	if err := writeBinaries(f.assets, "x"); err != nil {
@@ -120,7 +120,7 @@ func TestFind_FileThatIsNotExecutableIsNoBinary(t *testing.T) {
 	}
 }
 
-func TestFind_NextSourceIsAskedWhenOneFails(t *testing.T) {
+func TestFind_TriesTheNextSourceWhenOneFails(t *testing.T) {
 	f, out := newFinder(t, fails("network"), works("a build"))
 	if _, err := f.find(t.Context()); err != nil {
 		t.Fatal(err)
@@ -129,13 +129,13 @@ func TestFind_NextSourceIsAskedWhenOneFails(t *testing.T) {
 	if err != nil || string(content) != "a build" {
 		t.Errorf("etcd is %q, %v, want it from the second source", content, err)
 	}
-	if !strings.Contains(out.String(), "network is out of reach") || strings.Contains(out.String(), "details") {
-		t.Errorf("want one line on why the first source failed, got: %s", out)
+	if !strings.Contains(out.String(), "network is unreachable") || strings.Contains(out.String(), "details") {
+		t.Errorf("the output has not one line about the failure of the first source: %s", out)
 	}
 	wantOnly(t, filepath.Dir(f.folder), f.version.String(), f.version.String()+".lock")
 }
 
-func TestFind_AllErrorsAreReportedWhenNothingWorks(t *testing.T) {
+func TestFind_ReturnsAllErrorsWhenEverySourceFails(t *testing.T) {
 	f, _ := newFinder(t, fails("network"), fails("compiler"))
 	_, err := f.find(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "network") || !strings.Contains(err.Error(), "with details") || !strings.Contains(err.Error(), "compiler") {
@@ -166,7 +166,7 @@ func TestFind_BinariesThatFailVerificationAreNotInstalled(t *testing.T) {
 	wantOnly(t, filepath.Dir(f.folder), f.version.String()+".lock")
 }
 
-func TestFind_InterruptedBuildLeavesNothingAndAsksNobodyElse(t *testing.T) {
+func TestFind_AnInterruptedBuildLeavesNoFilesAndTriesNoOtherSource(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	next := works("next")
 	f, _ := newFinder(t, &fakeSource{title: "a build", do: func(_ context.Context, dir string) error {
@@ -177,7 +177,7 @@ func TestFind_InterruptedBuildLeavesNothingAndAsksNobodyElse(t *testing.T) {
 		t.Errorf("err = %v", err)
 	}
 	if next.calls.Load() != 0 {
-		t.Error("another source was asked after the interrupt")
+		t.Error("another source was tried after the interrupt")
 	}
 	wantOnly(t, filepath.Dir(f.folder), f.version.String()+".lock")
 }
@@ -212,23 +212,23 @@ func TestFind_TwoRunsAtOnceBuildOnce(t *testing.T) {
 		return writeBinaries(dir, "a build")
 	}}
 	first, _ := newFinder(t, slow)
-	said := make(chan string, 10)
+	lines := make(chan string, 10)
 	second := *first
-	second.log = &progress{out: channelWriter(said), every: time.Hour}
+	second.log = &progress{out: channelWriter(lines), every: time.Hour}
 
 	var wg sync.WaitGroup
 	wg.Go(func() { _, err := first.find(t.Context()); check(t, err) })
 	<-started
 	wg.Go(func() { _, err := second.find(t.Context()); check(t, err) })
-	if line := <-said; !strings.Contains(line, "another run (process ") {
-		t.Errorf("the second run said %q, want that it waits", line)
+	if line := <-lines; !strings.Contains(line, "another run (process ") {
+		t.Errorf("the second run printed %q, want that it waits", line)
 	}
 	close(finish)
 	wg.Wait()
 	wantOnly(t, first.folder, etcdBinary, apiserverBinary)
 }
 
-func TestFind_WaitingForTheOtherRunCanBeInterrupted(t *testing.T) {
+func TestFind_CanBeInterruptedWhileItWaitsForAnotherRun(t *testing.T) {
 	f, _ := newFinder(t, works("a build"))
 	check(t, os.MkdirAll(filepath.Dir(f.folder), 0o755))
 	unlock, err := lock(t.Context(), f.folder+".lock", f.log)

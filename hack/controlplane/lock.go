@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// lock makes this the only run that fills the cache. The kernel drops the lock
-// with the process, so a killed run blocks nobody; the file itself stays, for
-// removing it would let two runs lock two files of the same name.
+// lock waits until no other run fills the cache. The kernel releases the lock when the
+// process ends, so a killed run blocks no other one. The file is never removed, because
+// two runs could then lock two files of the same name.
 func lock(ctx context.Context, path string, log *progress) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
@@ -20,7 +20,7 @@ func lock(ctx context.Context, path string, log *progress) (unlock func(), err e
 	if err := wait(ctx, file, log); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	// For the message of those who wait; losing it loses nothing else.
+	// The process ID is only for the message of waiting runs, so errors are ignored.
 	_ = file.Truncate(0)
 	_, _ = fmt.Fprint(file, os.Getpid())
 	return func() {
@@ -29,7 +29,7 @@ func lock(ctx context.Context, path string, log *progress) (unlock func(), err e
 	}, nil
 }
 
-// wait polls, because a blocking flock cannot be interrupted by ctx.
+// wait polls the lock, because ctx cannot interrupt a blocking flock.
 func wait(ctx context.Context, file *os.File, log *progress) error {
 	stopBeat := func() {}
 	defer func() { stopBeat() }()
@@ -43,7 +43,7 @@ func wait(ctx context.Context, file *os.File, log *progress) error {
 		}
 		if !waiting {
 			holder := holder(file)
-			log.say("another run (%s) is at it, waiting for it to finish", holder)
+			log.printf("waiting for another run (%s) to finish", holder)
 			stopBeat = log.heartbeat(func() string { return "still waiting for " + holder })
 		}
 		select {
@@ -54,7 +54,7 @@ func wait(ctx context.Context, file *os.File, log *progress) error {
 	}
 }
 
-// holder names the process that wrote its id into the lock file.
+// holder returns the process ID in the lock file, for a message.
 func holder(file *os.File) string {
 	pid := make([]byte, 20)
 	n, _ := file.ReadAt(pid, 0)

@@ -1,15 +1,14 @@
-// Command controlplane makes sure that a kube-apiserver and an etcd are on
-// this machine, and prints the folder that holds them as its last line.
+// Command controlplane provides the binaries kube-apiserver and etcd, and prints the
+// folder that contains them as its last line.
 //
-// It looks in this order: KUBEBUILDER_ASSETS if that is set and complete; the
-// user's cache folder; the prebuilt archives that setup-envtest knows, where
-// they can be reached; and if nothing else is left it builds both from Go
-// modules, which takes minutes and needs nothing but a Go module proxy.
-// K8S_VERSION chooses another version of Kubernetes.
+// It uses the first of these sources that works: KUBEBUILDER_ASSETS, if it is set and
+// complete; the user's cache folder; the prebuilt archives of setup-envtest; a build of
+// both from Go modules, which takes minutes and needs only a Go module proxy.
+// K8S_VERSION selects another version of Kubernetes.
 //
-// What it does and what it waits for goes to standard error, so that
-// KUBEBUILDER_ASSETS=$(make -s controlplane) works. It is run from its own
-// folder, beside the modules that pin what it builds.
+// Progress is written to standard error, so that KUBEBUILDER_ASSETS=$(make -s
+// controlplane) works. Run the command in its own folder, beside the modules that pin
+// the versions of the build.
 package main
 
 import (
@@ -33,7 +32,7 @@ func main() {
 	folder, err := run(ctx)
 	switch {
 	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "controlplane: interrupted, nothing half-made is left behind")
+		fmt.Fprintln(os.Stderr, "controlplane: interrupted, incomplete files are removed")
 		os.Exit(130)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "controlplane:", err)
@@ -42,7 +41,7 @@ func main() {
 	fmt.Println(folder)
 }
 
-// run reads the environment and leaves the rest to the finder.
+// run reads the environment and runs the finder.
 func run(ctx context.Context) (string, error) {
 	v, err := parseVersion(os.Getenv("K8S_VERSION"))
 	if err != nil {
@@ -50,10 +49,10 @@ func run(ctx context.Context) (string, error) {
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("no cache folder: %w", err)
+		return "", fmt.Errorf("cache folder unknown: %w", err)
 	}
 	if _, err := os.Stat(filepath.Join("apiserver", "go.mod")); err != nil {
-		return "", errors.New("run it from hack/controlplane, beside the modules it builds (make controlplane does)")
+		return "", errors.New("apiserver/go.mod not found: run the command in hack/controlplane, or use make controlplane")
 	}
 	log := &progress{out: os.Stderr, every: 15 * time.Second}
 	f := &finder{

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// goMod is what "go mod edit -json" prints, as far as it is needed here.
+// goMod has the needed fields of the output of "go mod edit -json".
 type goMod struct {
 	Go      string
 	Require []struct{ Path, Version string }
@@ -19,9 +19,9 @@ type goMod struct {
 	}
 }
 
-// deriveModule writes a go.mod from which kube-apiserver of that version can
-// be built. Kubernetes' own go.mod takes its staging modules from folders of
-// its repository; as a dependency it needs them replaced by what is published.
+// deriveModule writes a go.mod to build kube-apiserver of that version. Kubernetes' own
+// go.mod replaces its staging modules by folders of its repository. The derived one
+// replaces them by the published modules.
 func deriveModule(ctx context.Context, dir string, v version) error {
 	out, err := goCommand(ctx, "", "mod", "download", "-json", "k8s.io/kubernetes@"+v.module())
 	if err != nil {
@@ -41,7 +41,7 @@ func deriveModule(ctx context.Context, dir string, v version) error {
 	return os.WriteFile(filepath.Join(dir, "go.mod"), []byte(kubernetes.derive(v)), 0o644)
 }
 
-// derive is the text of the go.mod.
+// derive returns the text of the go.mod.
 func (m *goMod) derive(v version) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "module apiserver\n\ngo %s\n\ntool %s\n\nrequire k8s.io/kubernetes %s\n", m.Go, apiserverPackage, v.module())
@@ -65,7 +65,7 @@ func readGoMod(ctx context.Context, path string) (*goMod, error) {
 	return m, nil
 }
 
-// goCommand returns what a short go command prints.
+// goCommand runs a short go command and returns its output.
 func goCommand(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	var stderr strings.Builder
@@ -73,7 +73,7 @@ func goCommand(ctx context.Context, dir string, args ...string) ([]byte, error) 
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
 	out, err := cmd.Output()
 	if err != nil {
-		// With -json the reason is in what was printed.
+		// With -json, the reason is in the output.
 		return nil, fmt.Errorf("go %s: %w\n%s%s", strings.Join(args, " "), err, stderr.String(), out)
 	}
 	return out, nil

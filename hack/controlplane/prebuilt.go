@@ -15,17 +15,17 @@ import (
 	"time"
 )
 
-// envtestIndex is the list of archives that setup-envtest reads.
+// envtestIndex is setup-envtest's list of archives.
 const envtestIndex = "https://raw.githubusercontent.com/kubernetes-sigs/controller-tools/HEAD/envtest-releases.yaml"
 
 const (
-	// probeTimeout is how long a machine that reaches nothing waits here.
+	// probeTimeout bounds the delay on a machine without access to the archives.
 	probeTimeout = 4 * time.Second
-	// downloadTimeout is for the archive, some 60 MB. A build takes about as long.
+	// downloadTimeout is for an archive of about 60 MB. A build takes about as long.
 	downloadTimeout = 5 * time.Minute
 )
 
-// prebuilt gets the archives that controller-runtime publishes, through
+// prebuilt downloads the archives that controller-runtime publishes. It uses
 // setup-envtest, which checks their hashes.
 type prebuilt struct {
 	indexURL string
@@ -37,19 +37,19 @@ type prebuilt struct {
 func (p *prebuilt) name() string { return "prebuilt archives" }
 
 func (p *prebuilt) fill(ctx context.Context, dir string) error {
-	p.log.say("looking for a prebuilt archive, for %s at most", probeTimeout)
+	p.log.printf("looking for a prebuilt archive, at most %s", probeTimeout)
 	if err := p.probe(ctx); err != nil {
 		return err
 	}
-	p.log.say("downloading the prebuilt archive with setup-envtest")
+	p.log.printf("downloading the prebuilt archive with setup-envtest")
 	defer p.log.heartbeat(func() string { return "downloading the prebuilt archive" })()
 	scratch := filepath.Join(dir, "download")
 	path, err := p.download(ctx, scratch)
 	if err != nil {
 		return err
 	}
-	// setup-envtest makes its folders read-only, and a file can be moved only
-	// out of a folder that is not.
+	// setup-envtest makes its folders read-only, but a file can be moved only out of a
+	// writable folder.
 	if err := os.Chmod(path, 0o755); err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (p *prebuilt) fill(ctx context.Context, dir string) error {
 	return nil
 }
 
-// download runs setup-envtest and returns the folder it unpacked to.
+// download runs setup-envtest and returns the folder with the unpacked archive.
 func (p *prebuilt) download(ctx context.Context, scratch string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
 	defer cancel()
@@ -77,8 +77,8 @@ func (p *prebuilt) download(ctx context.Context, scratch string) (string, error)
 	return strings.TrimSpace(stdout.String()), nil
 }
 
-// probe finds out within a few seconds whether the archive exists and can be
-// reached. Setup-envtest itself has no timeout, and takes a while to compile.
+// probe checks within a few seconds that the archive exists and can be downloaded.
+// Setup-envtest itself has no timeout and must be compiled first.
 func (p *prebuilt) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()

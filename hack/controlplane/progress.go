@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// progress tells people what is going on.
+// progress prints progress messages.
 type progress struct {
 	mu    sync.Mutex
 	out   io.Writer
 	every time.Duration // between two heartbeats
 }
 
-// say prints one line.
-func (p *progress) say(format string, args ...any) {
+// printf prints one line.
+func (p *progress) printf(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_, _ = fmt.Fprintf(p.out, "controlplane: "+format+"\n", args...)
 }
 
-// heartbeat says what line returns, with the time taken so far, until stop is
-// called. Stop returns when nothing more will be said.
+// heartbeat periodically prints the elapsed time and the result of line, until stop is
+// called. It prints nothing after stop has returned.
 func (p *progress) heartbeat(line func() string) (stop func()) {
 	done, gone := make(chan struct{}), make(chan struct{})
 	start := time.Now()
@@ -37,16 +37,16 @@ func (p *progress) heartbeat(line func() string) (stop func()) {
 			case <-done:
 				return
 			case <-ticker.C:
-				p.say("%4s  %s", time.Since(start).Round(time.Second), line())
+				p.printf("%4s  %s", time.Since(start).Round(time.Second), line())
 			}
 		}
 	}()
 	return sync.OnceFunc(func() { close(done); <-gone })
 }
 
-// buildLog reads the output of "go build -v": one line per package that is
-// compiled, and one per module that is downloaded. It keeps what an error
-// message and a heartbeat need.
+// buildLog reads the output of "go build -v", which has one line per compiled package and
+// one per downloaded module. It counts them for the heartbeat, and keeps the last lines
+// for an error message.
 type buildLog struct {
 	mu         sync.Mutex
 	partial    []byte
@@ -89,7 +89,7 @@ func (b *buildLog) addLocked(line string) {
 	}
 }
 
-// status is what a heartbeat says.
+// status returns the text for a heartbeat.
 func (b *buildLog) status() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -98,12 +98,12 @@ func (b *buildLog) status() string {
 		s = fmt.Sprintf("%d modules downloaded, %s", b.downloaded, s)
 	}
 	if b.last == "" {
-		return s + ", the rest may be in Go's cache"
+		return s + ", others may be in Go's build cache"
 	}
 	return s + ", now " + b.last
 }
 
-// end is the last thing the build said, for an error message.
+// end returns the last lines of the build's output, for an error message.
 func (b *buildLog) end() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

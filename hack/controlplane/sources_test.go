@@ -27,7 +27,7 @@ func TestParseVersion(t *testing.T) {
 	}
 }
 
-func TestDefaultVersionIsWhatTheModulePins(t *testing.T) {
+func TestDefaultVersion_IsTheOneThatTheModulePins(t *testing.T) {
 	m, err := readGoMod(t.Context(), filepath.Join("apiserver", "go.mod"))
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func TestDefaultVersionIsWhatTheModulePins(t *testing.T) {
 	}
 }
 
-func TestDerive_StagingModulesAreReplacedByPublishedOnes(t *testing.T) {
+func TestDerive_ReplacesStagingModulesByPublishedOnes(t *testing.T) {
 	m := &goMod{}
 	err := json.Unmarshal([]byte(`{"Go": "1.25.0", "Replace": [
 		{"Old": {"Path": "k8s.io/api"}, "New": {"Path": "./staging/src/k8s.io/api"}},
@@ -63,11 +63,11 @@ func TestDerive_StagingModulesAreReplacedByPublishedOnes(t *testing.T) {
 		}
 	}
 	if strings.Contains(got, "example.com") {
-		t.Errorf("only staging modules are replaced, got:\n%s", got)
+		t.Errorf("a module other than the staging modules is replaced:\n%s", got)
 	}
 }
 
-// archives serves an index as setup-envtest reads it.
+// archives serves an index in the format of setup-envtest.
 func archives(t *testing.T, status int) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -89,8 +89,8 @@ func TestProbe(t *testing.T) {
 		version version
 		want    string
 	}{
-		{"published and within reach", http.StatusOK, pinned, ""},
-		{"the archive is not within reach", http.StatusForbidden, pinned, "403"},
+		{"published and reachable", http.StatusOK, pinned, ""},
+		{"the archive is not reachable", http.StatusForbidden, pinned, "403"},
 		{"not published", http.StatusOK, other, "was not published"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -105,11 +105,11 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-func TestVerify_AsksTheBinariesWhatTheyAre(t *testing.T) {
+func TestVerify_ChecksTheVersionsThatTheBinariesPrint(t *testing.T) {
 	dir := t.TempDir()
-	write := func(name, says string) {
+	write := func(name, output string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho '"+says+"'\n"), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho '"+output+"'\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -120,11 +120,11 @@ func TestVerify_AsksTheBinariesWhatTheyAre(t *testing.T) {
 	}
 	write(apiserverBinary, "Kubernetes v0.0.0")
 	if err := verify(t.Context(), dir, version{"1", "37", "2"}); err == nil {
-		t.Error("a server without a version was accepted")
+		t.Error("verify accepted a server without a version")
 	}
 }
 
-func TestBuild_RealCompilerFailureIsReportedWithItsMessage(t *testing.T) {
+func TestBuild_ReturnsTheMessageOfTheCompiler(t *testing.T) {
 	module := t.TempDir()
 	for name, text := range map[string]string{"go.mod": "module m\n", "main.go": "package main\n\nfunc main() { undefined() }\n"} {
 		if err := os.WriteFile(filepath.Join(module, name), []byte(text), 0o644); err != nil {
@@ -138,7 +138,7 @@ func TestBuild_RealCompilerFailureIsReportedWithItsMessage(t *testing.T) {
 	}
 }
 
-func TestBuildLog_ReadsWhatGoBuildSays(t *testing.T) {
+func TestBuildLog_ReadsTheOutputOfGoBuild(t *testing.T) {
 	log := &buildLog{}
 	for _, chunk := range []string{"go: downloading k8s.io/api v0.37.2\nk8s.io/a", "pi/core/v1\n", "k8s.io/client-go/rest\n", "x.go:1:2: oops\nhalf"} {
 		if n, err := log.Write([]byte(chunk)); err != nil || n != len(chunk) {
@@ -154,7 +154,7 @@ func TestBuildLog_ReadsWhatGoBuildSays(t *testing.T) {
 	}
 }
 
-func TestHeartbeat_BeatsUntilItIsStopped(t *testing.T) {
+func TestHeartbeat_PrintsUntilItIsStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		beats := 0
 		p := &progress{out: writerFunc(func([]byte) { beats++ }), every: 15 * time.Second}
@@ -162,7 +162,7 @@ func TestHeartbeat_BeatsUntilItIsStopped(t *testing.T) {
 		time.Sleep(50 * time.Second)
 		synctest.Wait()
 		stop()
-		stop() // deferred as well as called
+		stop() // callers also defer it
 		time.Sleep(time.Minute)
 		if beats != 3 {
 			t.Errorf("%d heartbeats in 50 s, want 3", beats)

@@ -6,7 +6,7 @@ import (
 	"regexp"
 )
 
-// version is a released version of Kubernetes.
+// version is a release of Kubernetes.
 type version struct{ major, minor, patch string }
 
 var versionPattern = regexp.MustCompile(`^v?(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$`)
@@ -15,17 +15,16 @@ var versionPattern = regexp.MustCompile(`^v?(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]
 func parseVersion(s string) (version, error) {
 	m := versionPattern.FindStringSubmatch(cmp.Or(s, defaultVersion))
 	if m == nil {
-		return version{}, fmt.Errorf("K8S_VERSION is %q, which is not a version like %s", s, defaultVersion)
+		return version{}, fmt.Errorf("K8S_VERSION (%q) must be a version like %s", s, defaultVersion)
 	}
 	return version{major: m[1], minor: m[2], patch: m[3]}, nil
 }
 
-// String is the version as folders are named by it, without a "v".
+// String returns the version without a "v".
 func (v version) String() string { return v.major + "." + v.minor + "." + v.patch }
 
-// module is the version of k8s.io/kubernetes.
+// module returns the version of the module k8s.io/kubernetes.
 func (v version) module() string { return "v" + v.String() }
 
-// staging is the version under which k8s.io/api, client-go and the other
-// staging modules are published for this version.
+// staging returns the version of k8s.io/api, client-go and the other staging modules.
 func (v version) staging() string { return "v0." + v.minor + "." + v.patch }

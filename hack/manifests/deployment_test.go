@@ -32,7 +32,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// only is the one document of a file with that kind.
+// only returns the single document of that kind in a file.
 func only[T any](t *testing.T, file, kind string) *T {
 	t.Helper()
 	var found []*T
@@ -47,7 +47,7 @@ func only[T any](t *testing.T, file, kind string) *T {
 	return found[0]
 }
 
-func TestDeployment_HasThreeReplicasThatKnowTheirNames(t *testing.T) {
+func TestDeployment_HasThreeReplicasWithTheirNamesInTheEnvironment(t *testing.T) {
 	deployment := only[appsv1.Deployment](t, "deployment.yaml", "Deployment")
 	if diff := cmp.Diff(new(int32(3)), deployment.Spec.Replicas); diff != "" {
 		t.Errorf("replicas, -want +file:\n%s", diff)
@@ -66,17 +66,17 @@ func TestDeployment_HasThreeReplicasThatKnowTheirNames(t *testing.T) {
 	}
 }
 
-func TestDeployment_ItsPodsAreWhatIsSelected(t *testing.T) {
+func TestDeployment_ItsPodsMatchAllSelectors(t *testing.T) {
 	deployment := only[appsv1.Deployment](t, "deployment.yaml", "Deployment")
 	budget := only[policyv1.PodDisruptionBudget](t, "deployment.yaml", "PodDisruptionBudget")
 	pods := labels.Set(deployment.Spec.Template.Labels)
 	if budget.Namespace != deployment.Namespace {
 		t.Errorf("the budget is in %q, the Deployment in %q", budget.Namespace, deployment.Namespace)
 	}
-	if most := budget.Spec.MaxUnavailable; most == nil || most.IntValue() != 1 {
-		t.Errorf("maxUnavailable: %v, want 1", most)
+	if limit := budget.Spec.MaxUnavailable; limit == nil || limit.IntValue() != 1 {
+		t.Errorf("maxUnavailable: %v, want 1", limit)
 	}
-	// Else replicas that are not ready keep a node from being drained for ever.
+	// Otherwise, replicas that are not ready would block the drain of a node.
 	if policy := budget.Spec.UnhealthyPodEvictionPolicy; policy == nil || *policy != policyv1.AlwaysAllow {
 		t.Errorf("unhealthyPodEvictionPolicy: %v, want AlwaysAllow", policy)
 	}
@@ -86,16 +86,16 @@ func TestDeployment_ItsPodsAreWhatIsSelected(t *testing.T) {
 	for _, spread := range deployment.Spec.Template.Spec.TopologySpreadConstraints {
 		selectors[spread.TopologyKey] = spread.LabelSelector
 	}
-	for who, selector := range selectors {
-		// One that is missing selects nothing, an empty one everything.
+	for owner, selector := range selectors {
+		// A nil selector matches nothing, and an empty one everything.
 		s, err := metav1.LabelSelectorAsSelector(selector)
 		if err != nil || s.Empty() || !s.Matches(pods) {
-			t.Errorf("%s selects %q (%v), the Pods are %q", who, s, err, pods)
+			t.Errorf("%s selects %q (%v), the Pods are %q", owner, s, err, pods)
 		}
 	}
 }
 
-// A podMonitor is what the Prometheus operator reads of one, as far as it is used.
+// A podMonitor has the fields of a PodMonitor that the manifest uses.
 type podMonitor struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
@@ -114,30 +114,29 @@ func monitor(t *testing.T) *podMonitor {
 	return only[podMonitor](t, "podmonitor.yaml", "PodMonitor")
 }
 
-// The alerts look at what it has scraped.
-func TestPodMonitor_ScrapesThePortOfMetrics(t *testing.T) {
+func TestPodMonitor_ScrapesTheMetricsPort(t *testing.T) {
 	m, deployment := monitor(t), only[appsv1.Deployment](t, "deployment.yaml", "Deployment")
 	if m.Namespace != deployment.Namespace {
-		t.Errorf("it is in %q, the Deployment in %q", m.Namespace, deployment.Namespace)
+		t.Errorf("the PodMonitor is in %q, the Deployment in %q", m.Namespace, deployment.Namespace)
 	}
 	if len(m.Spec.PodMetricsEndpoints) != 1 {
-		t.Fatalf("it scrapes %d ports, want one", len(m.Spec.PodMetricsEndpoints))
+		t.Fatalf("the PodMonitor scrapes %d ports, want 1", len(m.Spec.PodMetricsEndpoints))
 	}
 	scraped := m.Spec.PodMetricsEndpoints[0]
 	found := slices.ContainsFunc(deployment.Spec.Template.Spec.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.Name == scraped.Port })
 	if scraped.Port != "metrics" || !found {
-		t.Errorf("it scrapes port %q, want metrics of the container", scraped.Port)
+		t.Errorf("the PodMonitor scrapes port %q, want the container's port metrics", scraped.Port)
 	}
 	if interval, err := time.ParseDuration(scraped.Interval); err != nil || interval < 15*time.Second || interval > time.Minute {
-		t.Errorf("it scrapes each %q (%v), and the alerts are tested for 15 s to a minute", scraped.Interval, err)
+		t.Errorf("the scrape interval is %q (%v), the alerts are tested with 15 s to a minute", scraped.Interval, err)
 	}
 }
 
-// One that grows is restarted before its node is in need.
+// A process with a memory leak is restarted before its node runs out of memory.
 func TestDeployment_ItsMemoryIsLimited(t *testing.T) {
 	resources := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0].Resources
 	if limit := resources.Limits.Memory(); limit.IsZero() || limit.Cmp(*resources.Requests.Memory()) < 0 {
-		t.Errorf("its limit of memory is %v, it requests %v", limit, resources.Requests.Memory())
+		t.Errorf("the memory limit is %v, the request %v", limit, resources.Requests.Memory())
 	}
 }
 
@@ -154,9 +153,9 @@ func TestDeployment_RunsAsTheServiceAccountThatHasTheRights(t *testing.T) {
 	}
 }
 
-// An update must neither leave fewer replicas than there are, nor take the leader away
-// before its successor is there.
-func TestDeployment_IsUpdatedOneByOneAndNeverHasFewerReplicas(t *testing.T) {
+// During a rollout, there must never be fewer replicas, and the leader's successor must
+// run before the leader stops.
+func TestDeployment_IsRolledOutOneByOneWithoutFewerReplicas(t *testing.T) {
 	strategy := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Strategy
 	if strategy.Type != "" && strategy.Type != appsv1.RollingUpdateDeploymentStrategyType {
 		t.Errorf("strategy %q, want a rolling update", strategy.Type)
@@ -167,27 +166,26 @@ func TestDeployment_IsUpdatedOneByOneAndNeverHasFewerReplicas(t *testing.T) {
 	}
 }
 
-// gracefulShutdown is how long controller-runtime, and so package manager, waits for
-// work that it told to stop. The example of the main README has less.
+// gracefulShutdown is how long controller-runtime, and package manager, wait for runnables
+// to return. The example of the main README waits less.
 const gracefulShutdown = 30 * time.Second
 
-// The work stops within StopTimeout, and then the Lease is released, even if the API
-// server is away for as long as a term survives.
+// Callbacks return within StopTimeout. Then the Lease is released, even during the longest
+// API server outage that a term survives.
 func TestDeployment_ItsGracePeriodLeavesTimeForTheRelease(t *testing.T) {
 	pod := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec
 	timing := leaderelection.Config{Enabled: true, ReleaseOnCancel: true}.Timing()
-	least := gracefulShutdown + timing.Outage
+	minimum := gracefulShutdown + timing.Outage
 	switch grace := pod.TerminationGracePeriodSeconds; {
 	case grace == nil:
-		t.Errorf("there is no terminationGracePeriodSeconds: 30 are less than %v", least)
-	case time.Duration(*grace)*time.Second < least:
+		t.Errorf("there is no terminationGracePeriodSeconds: the default of 30 s is less than %v", minimum)
+	case time.Duration(*grace)*time.Second < minimum:
 		t.Errorf("terminationGracePeriodSeconds: %d is less than %v to stop and %v to release", *grace, gracefulShutdown, timing.Outage)
 	}
 }
 
-// probed are the probes' paths, by what they are for. Their ports are ports that the
-// container has.
-func probed(t *testing.T) (ready, live string) {
+// probePaths returns the paths of the probes, and checks that they use the port health.
+func probePaths(t *testing.T) (ready, live string) {
 	t.Helper()
 	container := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0]
 	ports := map[string]int32{}
@@ -195,25 +193,25 @@ func probed(t *testing.T) (ready, live string) {
 		ports[port.Name] = port.ContainerPort
 	}
 	paths := map[string]string{}
-	for what, probe := range map[string]*corev1.Probe{"readiness": container.ReadinessProbe, "liveness": container.LivenessProbe} {
+	for kind, probe := range map[string]*corev1.Probe{"readiness": container.ReadinessProbe, "liveness": container.LivenessProbe} {
 		if probe == nil || probe.HTTPGet == nil {
-			t.Fatalf("the %s probe asks for nothing by HTTP", what)
+			t.Fatalf("the %s probe has no httpGet", kind)
 		}
 		if port := probe.HTTPGet.Port.StrVal; port != "health" || ports[port] == 0 {
-			t.Errorf("the %s probe asks port %q, want health of %v", what, &probe.HTTPGet.Port, ports)
+			t.Errorf("the %s probe uses port %q, want health of %v", kind, &probe.HTTPGet.Port, ports)
 		}
-		paths[what] = probe.HTTPGet.Path
+		paths[kind] = probe.HTTPGet.Path
 	}
 	return paths["readiness"], paths["liveness"]
 }
 
-// A program listens where README.md says that it must, for the Deployment.
-func TestDeployment_ItsPortsAndProbesAreToldOf(t *testing.T) {
+// README.md shows code that serves the ports and paths of the Deployment.
+func TestDeployment_ItsPortsAndProbesAreDocumented(t *testing.T) {
 	page, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ready, live := probed(t)
+	ready, live := probePaths(t)
 	want := []string{`http.Handle("` + ready + `", health.Handler(h.Ready))`, `http.Handle("` + live + `", health.Handler(h.Live))`}
 	for _, port := range only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0].Ports {
 		switch port.Name {
@@ -224,36 +222,36 @@ func TestDeployment_ItsPortsAndProbesAreToldOf(t *testing.T) {
 		}
 	}
 	if len(want) != 4 {
-		t.Error("there are no ports health and metrics")
+		t.Error("the container lacks the ports health and metrics")
 	}
 	for _, text := range want {
 		if !strings.Contains(string(page), text) {
-			t.Errorf("README.md does not tell of %s", text)
+			t.Errorf("README.md does not contain %s", text)
 		}
 	}
 }
 
-// leaderLabel is what the Service selects beside the labels of all Pods.
+// leaderLabel returns the label that the Service selects beside the labels of all Pods.
 func leaderLabel(t *testing.T) manager.LeaderLabel {
 	t.Helper()
 	pods := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Labels
-	more := maps.Clone(only[corev1.Service](t, "leader-service.yaml", "Service").Spec.Selector)
+	selected := maps.Clone(only[corev1.Service](t, "leader-service.yaml", "Service").Spec.Selector)
 	for key, value := range pods {
-		if more[key] != value {
+		if selected[key] != value {
 			t.Errorf("the Service does not select %s: %s", key, value)
 		}
-		delete(more, key)
+		delete(selected, key)
 	}
-	if len(more) != 1 {
-		t.Fatalf("the Service selects %q beside the Deployment's Pods, want one label", more)
+	if len(selected) != 1 {
+		t.Fatalf("the Service selects %q beside the Deployment's Pods, want one label", selected)
 	}
-	for key, value := range more {
+	for key, value := range selected {
 		return manager.LeaderLabel{Key: key, Value: value}
 	}
-	panic("bug: there is one")
+	panic("bug: the map has one element")
 }
 
-func TestLeaderService_IsToldOfAsItIs(t *testing.T) {
+func TestLeaderService_IsDocumentedWithItsLabel(t *testing.T) {
 	page, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -261,7 +259,7 @@ func TestLeaderService_IsToldOfAsItIs(t *testing.T) {
 	label := leaderLabel(t)
 	for _, kind := range []string{"manager.LeaderLabel", "routing.Label"} {
 		if want := kind + `{Key: "` + label.Key + `", Value: "` + label.Value + `"}`; !strings.Contains(string(page), want) {
-			t.Errorf("README.md does not tell of %s", want)
+			t.Errorf("README.md does not contain %s", want)
 		}
 	}
 	var ports []string
@@ -270,13 +268,13 @@ func TestLeaderService_IsToldOfAsItIs(t *testing.T) {
 	}
 	for _, port := range only[corev1.Service](t, "leader-service.yaml", "Service").Spec.Ports {
 		if !slices.Contains(ports, port.TargetPort.StrVal) {
-			t.Errorf("the Service's port %q leads to %q, the container's are %q", port.Name, port.TargetPort.StrVal, ports)
+			t.Errorf("the Service's port %q has the target port %q, the container's ports are %q", port.Name, port.TargetPort.StrVal, ports)
 		}
 	}
 }
 
-// selectsTheLeader has a real Manager lead, in one of two Pods of the Deployment.
-func selectsTheLeader(t *testing.T, c *cluster) {
+// serviceSelectsLeader lets a real Manager lead in one of two Pods of the Deployment.
+func serviceSelectsLeader(t *testing.T, c *cluster) {
 	pods := c.Admin().Clientset().CoreV1().Pods("my-namespace")
 	template := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template
 	for _, name := range []string{"my-app-1", "my-app-2"} {
@@ -300,21 +298,21 @@ func selectsTheLeader(t *testing.T, c *cluster) {
 		return names
 	}
 	if names := selected(); len(names) > 0 {
-		t.Errorf("before anybody leads, %q are selected", names)
+		t.Errorf("without a leader, the Service selects %q", names)
 	}
 	stop := lead(t, c, "my-app-1")
 	for deadline := time.Now().Add(time.Minute); !slices.Equal(selected(), []string{"my-app-1"}); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%q are selected after a minute, want the leader", selected())
+			t.Fatalf("the Service selects %q after a minute, want the leader", selected())
 		}
 	}
 	stop()
 	if names := selected(); len(names) > 0 {
-		t.Errorf("after the release %q are selected", names)
+		t.Errorf("after the release, the Service selects %q", names)
 	}
 }
 
-// lead runs a Manager in that Pod, with the rights that README.md tells of.
+// lead runs a Manager in that Pod, with the rights that README.md names.
 func lead(t *testing.T, c *cluster, pod string) (stop func()) {
 	t.Helper()
 	routing := uses
@@ -361,14 +359,14 @@ func lead(t *testing.T, c *cluster, pod string) (stop func()) {
 		}
 	})
 	t.Cleanup(stop)
-	ready, live := probed(t)
+	ready, live := probePaths(t)
 	for _, url := range []string{probes + ready, probes + live, scraped + metricsPath(t)} {
 		awaitOK(t, "http://"+url)
 	}
 	return stop
 }
 
-// metricsPath is what the Prometheus operator asks for.
+// metricsPath returns the path that the Prometheus operator scrapes.
 func metricsPath(t *testing.T) string {
 	t.Helper()
 	if path := monitor(t).Spec.PodMetricsEndpoints[0].Path; path != "" {
@@ -387,7 +385,7 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// awaitOK returns when a probe succeeds.
+// awaitOK waits until the URL answers with status 200.
 func awaitOK(t *testing.T, url string) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {

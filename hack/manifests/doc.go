@@ -1,4 +1,5 @@
-// Package manifests has no code, only tests: each manifest of this folder is applied
-// to a real API server, and testdata/exported.txt is kept to what package
-// leaderelection/metrics exports; hack/promcheck compares alerts and panels with it.
+// Package manifests contains only tests. They apply each manifest of this folder to a
+// real API server. They also keep testdata/exported.txt equal to what package
+// leaderelection/metrics exports; hack/promcheck compares alerts and panels with that
+// file.
 package manifests

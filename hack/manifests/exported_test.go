@@ -23,66 +23,66 @@ import (
 
 const exported = "testdata/exported.txt"
 
-var update = flag.Bool("update", false, "write "+exported+" anew")
+var update = flag.Bool("update", false, "rewrite "+exported)
 
-// hack/promcheck compares alerts and panels with that file, for it has Prometheus'
-// parser and none of our packages.
-func TestExported_IsWhatElectorsExport(t *testing.T) {
-	seen := series{}
+// hack/promcheck compares alerts and panels with that file, because it has Prometheus'
+// parser and does not import the packages of this module.
+func TestExported_ListsWhatElectorsExport(t *testing.T) {
+	found := series{}
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
 		defer server.Close()
-		a, b := newSubject(t, server, "a"), newSubject(t, server, "b")
+		a, b := newCandidate(t, server, "a"), newCandidate(t, server, "b")
 		a.start()
 		time.Sleep(10 * time.Second)
 		b.start()
 		time.Sleep(10 * time.Second)
-		seen.add(t, a.registry) // some are there only while it leads
+		found.add(t, a.registry) // some metrics exist only while a leads
 		a.client.Network().Cut(leaderelectiontest.Hang)
 		time.Sleep(time.Minute) // b leads
 		a.client.Network().Heal()
-		time.Sleep(time.Minute) // a follows, and becomes the heir
+		time.Sleep(time.Minute) // a follows, and becomes the successor
 		b.stop()
 		time.Sleep(time.Minute) // a leads
 		a.stop()
 		synctest.Wait()
-		seen.add(t, a.registry)
-		seen.add(t, b.registry)
+		found.add(t, a.registry)
+		found.add(t, b.registry)
 		descs := make(chan *prometheus.Desc, 1000)
 		a.metrics.Describe(descs)
 		close(descs)
 		for desc := range descs {
-			if name := strings.Split(desc.String(), `"`)[1]; seen[name] == nil {
-				t.Errorf("%s is described, but nothing that was done here exports it", name)
+			if name := strings.Split(desc.String(), `"`)[1]; found[name] == nil {
+				t.Errorf("%s is described, but this test does not export it", name)
 			}
 		}
 	})
-	text := seen.text()
+	text := found.text()
 	if *update {
 		if err := os.WriteFile(exported, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	told, err := os.ReadFile(exported)
+	recorded, err := os.ReadFile(exported)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(told), text); diff != "" {
-		t.Errorf("-%s, +exported (go test ./hack/manifests -run Exported -update writes it anew):\n%s", exported, diff)
+	if diff := cmp.Diff(string(recorded), text); diff != "" {
+		t.Errorf("-%s, +exported (go test ./hack/manifests -run Exported -update rewrites it):\n%s", exported, diff)
 	}
 }
 
-// A subject is an elector whose metrics are looked at.
-type subject struct {
+// A candidate is an Elector with a registry of its own.
+type candidate struct {
 	client      *leaderelectiontest.Client
 	metrics     *metrics.Metrics
 	registry    *prometheus.Registry
 	start, stop func()
 }
 
-func newSubject(t *testing.T, server *leaderelectiontest.Server, identity string) *subject {
+func newCandidate(t *testing.T, server *leaderelectiontest.Server, identity string) *candidate {
 	t.Helper()
-	s := &subject{client: server.Client(identity), metrics: metrics.New(), registry: prometheus.NewPedanticRegistry()}
+	s := &candidate{client: server.Client(identity), metrics: metrics.New(), registry: prometheus.NewPedanticRegistry()}
 	s.registry.MustRegister(s.metrics)
 	config := &leaderelection.Config{Enabled: true, Identity: identity, LeaseName: "app", LeaseNamespace: "ns", ReleaseOnCancel: true}
 	elector, err := leaderelection.New(config, s.client.Clientset(), leaderelection.Callbacks{}, slog.New(slog.DiscardHandler), s.metrics.Option())
@@ -101,7 +101,7 @@ func newSubject(t *testing.T, server *leaderelectiontest.Server, identity string
 	return s
 }
 
-// A series is all that was seen of metrics: by name their type, by label the values.
+// A series maps the name of each metric to its type and the values of its labels.
 type series map[string]*metric
 
 type metric struct {
@@ -132,8 +132,8 @@ func (s series) add(t *testing.T, registry *prometheus.Registry) {
 	}
 }
 
-// text has a line for each metric: type, name, labels; the values of labels, but for
-// the names of Leases and what can fail in which way.
+// text returns a line for each metric: its type, name and labels with their values. The
+// values are left out for names of Leases and for failures, which this test cannot list.
 func (s series) text() string {
 	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(s)) {

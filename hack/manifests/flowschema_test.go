@@ -29,13 +29,13 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// It is about what the election may do, whom it runs as and where its Lease is:
-// nothing of it waits among the requests of others.
-func TestFlowSchema_IsAboutEachRequestForTheLease(t *testing.T) {
+// The FlowSchema matches the service account, the namespace and every verb of the
+// election's requests.
+func TestFlowSchema_IsForEachRequestForTheLease(t *testing.T) {
 	schema := only[flowcontrolv1.FlowSchema](t, "flowschema.yaml", "FlowSchema")
 	level := only[flowcontrolv1.PriorityLevelConfiguration](t, "flowschema.yaml", "PriorityLevelConfiguration")
 	if schema.Spec.PriorityLevelConfiguration.Name != level.Name {
-		t.Errorf("its priority level is %q, that of the file %q", schema.Spec.PriorityLevelConfiguration.Name, level.Name)
+		t.Errorf("the FlowSchema's priority level is %q, the file has %q", schema.Spec.PriorityLevelConfiguration.Name, level.Name)
 	}
 	var verbs []string
 	for _, r := range uses.Rights() {
@@ -64,9 +64,9 @@ func TestFlowSchema_IsAboutEachRequestForTheLease(t *testing.T) {
 	}
 }
 
-// A flooded API server has 16 seats, and a tenant with two hundred service accounts
-// whose writes each hold one for seconds: they wait for a webhook, not for the
-// machine that this test runs on.
+// The API server has 16 seats. Two hundred service accounts send writes that each hold a
+// seat for seconds, because a slow webhook is called. The flood thus does not depend on the
+// speed of the machine.
 func TestFlowSchema_AnElectionSurvivesAFloodOnlyWithIt(t *testing.T) {
 	c := newCluster(t, envtest.Options{APIServerFlags: []string{"--max-requests-inflight=8", "--max-mutating-requests-inflight=8"}})
 	hook := newSlowHook(t, c)
@@ -74,14 +74,14 @@ func TestFlowSchema_AnElectionSurvivesAFloodOnlyWithIt(t *testing.T) {
 
 	t.Run("without", func(t *testing.T) {
 		e := campaign(t, c, account, "pod-1")
-		<-e.began
+		<-e.started
 		stop := flood(t, c, hook)
 		defer stop()
 		select {
 		case cause := <-e.ended:
 			t.Logf("as expected the term ended: %v", cause)
 		case <-time.After(2 * time.Minute):
-			t.Error("renewals survived: the flood is none, and the test with the FlowSchema shows nothing")
+			t.Error("the term survived without the FlowSchema: the flood is too weak to test it")
 		}
 	})
 	t.Run("with", func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestFlowSchema_AnElectionSurvivesAFloodOnlyWithIt(t *testing.T) {
 			}
 		}
 		e := campaign(t, c, account, "pod-1")
-		<-e.began
+		<-e.started
 		stop := flood(t, c, hook)
 		defer stop()
 		select {
@@ -99,7 +99,7 @@ func TestFlowSchema_AnElectionSurvivesAFloodOnlyWithIt(t *testing.T) {
 			t.Errorf("the term ended: %v", cause)
 		case <-time.After(2 * timing.LeaseDuration):
 		}
-		// Candidates that come while it is flooded: one takes over, one makes the Lease.
+		// Candidates that start during the flood: one claims the Lease, one creates it.
 		successor := campaign(t, c, account, "pod-2")
 		e.stop()
 		successor.awaitTerm(t)
@@ -115,30 +115,30 @@ func TestFlowSchema_AnElectionSurvivesAFloodOnlyWithIt(t *testing.T) {
 var timing = leaderelection.Config{LeaseDuration: 12 * time.Second, RenewDeadline: 9 * time.Second, RetryPeriod: 500 * time.Millisecond}
 
 type election struct {
-	began chan struct{}
-	ended chan error
-	stop  func()
+	started chan struct{}
+	ended   chan error
+	stop    func()
 }
 
 func (e *election) awaitTerm(t *testing.T) {
 	t.Helper()
 	select {
-	case <-e.began:
+	case <-e.started:
 	case <-time.After(timing.LeaseDuration):
-		t.Fatalf("it does not lead after %v", timing.LeaseDuration)
+		t.Fatalf("the candidate does not lead within %v", timing.LeaseDuration)
 	}
 }
 
-// campaign runs an elector in that Pod until it is stopped, or the test ends.
+// campaign runs an Elector in that Pod until stop is called or the test ends.
 func campaign(t *testing.T, c *cluster, account envtest.ServiceAccount, pod string) *election {
 	t.Helper()
-	e := &election{began: make(chan struct{}, 100), ended: make(chan error, 100)}
+	e := &election{started: make(chan struct{}, 100), ended: make(chan error, 100)}
 	config := timing
 	config.Enabled, config.ReleaseOnCancel, config.Identity = true, true, pod
 	config.LeaseNamespace, config.LeaseName = uses.LeaseNamespace, uses.LeaseName
 	client := c.Client(pod, envtest.AsPod(account, pod))
 	elector, err := leaderelection.New(&config, client.Clientset(), leaderelection.Callbacks{OnStartedLeading: func(ctx context.Context) {
-		e.began <- struct{}{}
+		e.started <- struct{}{}
 		<-ctx.Done()
 		e.ended <- context.Cause(ctx)
 	}}, slog.New(slog.DiscardHandler))
@@ -159,18 +159,18 @@ func campaign(t *testing.T, c *cluster, account envtest.ServiceAccount, pod stri
 	return e
 }
 
-// A slowHook is asked about each ConfigMap, and takes its time.
+// A slowHook is an admission webhook for ConfigMaps that answers after seconds.
 type slowHook struct {
-	busy atomic.Int64
-	open chan struct{}
+	busy   atomic.Int64
+	closed chan struct{}
 }
 
 func newSlowHook(t *testing.T, c *cluster) *slowHook {
 	t.Helper()
-	hook := &slowHook{open: make(chan struct{})}
+	hook := &slowHook{closed: make(chan struct{})}
 	server := httptest.NewTLSServer(hook)
 	t.Cleanup(server.Close)
-	t.Cleanup(func() { close(hook.open) })
+	t.Cleanup(func() { close(hook.closed) })
 	rule := registrationv1.RuleWithOperations{
 		Operations: []registrationv1.OperationType{registrationv1.Create},
 		Rule:       registrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
@@ -193,18 +193,18 @@ func newSlowHook(t *testing.T, c *cluster) *slowHook {
 	return hook
 }
 
-// ServeHTTP allows everything, five seconds later.
+// ServeHTTP allows every request after five seconds.
 func (h *slowHook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var review admissionv1.AdmissionReview
 	if err := json.NewDecoder(r.Body).Decode(&review); err != nil || review.Request == nil {
-		http.Error(w, "no review", http.StatusBadRequest)
+		http.Error(w, "not an AdmissionReview", http.StatusBadRequest)
 		return
 	}
 	h.busy.Add(1)
 	defer h.busy.Add(-1)
 	select {
 	case <-time.After(5 * time.Second):
-	case <-h.open:
+	case <-h.closed:
 	case <-r.Context().Done():
 	}
 	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
@@ -212,8 +212,8 @@ func (h *slowHook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(review)
 }
 
-// flood has many service accounts write at once, over and over, and returns when
-// their writes hold seats.
+// flood lets many service accounts write continuously, and returns when their writes hold
+// seats.
 func flood(t *testing.T, c *cluster, hook *slowHook) (stop func()) {
 	t.Helper()
 	namespace := c.Namespace(t)
@@ -247,7 +247,7 @@ func flood(t *testing.T, c *cluster, hook *slowHook) (stop func()) {
 				for ctx.Err() == nil {
 					_, err := clientset.CoreV1().ConfigMaps(namespace).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "x-"}},
 						metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-					if err != nil && ctx.Err() == nil { // refused: too many wait
+					if err != nil && ctx.Err() == nil { // refused, because the queues are full
 						select {
 						case <-ctx.Done():
 						case <-time.After(time.Second):
@@ -261,14 +261,14 @@ func flood(t *testing.T, c *cluster, hook *slowHook) (stop func()) {
 	for deadline := time.Now().Add(time.Minute); hook.busy.Load() < 4; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			stop()
-			t.Fatalf("%d writes of the flood hold seats after a minute", hook.busy.Load())
+			t.Fatalf("%d writes of the flood hold seats after a minute, want 4", hook.busy.Load())
 		}
 	}
 	return stop
 }
 
-// awaitSchema returns when the API server puts requests for the Lease under that
-// FlowSchema.
+// awaitSchema waits until the API server applies that FlowSchema to requests for the
+// Lease.
 func awaitSchema(t *testing.T, config *rest.Config, uid string) {
 	t.Helper()
 	client, err := rest.HTTPClientFor(config)

@@ -51,8 +51,8 @@ func documents(t *testing.T, file string) (all []*unstructured.Unstructured) {
 	}
 }
 
-// The Prometheus operator's definitions are not part of Kubernetes: these have their
-// names, and accept everything.
+// The Prometheus operator's CustomResourceDefinitions are not part of Kubernetes. This
+// template has their names and accepts every field.
 const definition = `{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
 "metadata": {"name": "%[1]ss.monitoring.coreos.com"},
 "spec": {"group": "monitoring.coreos.com", "scope": "Namespaced",
@@ -67,8 +67,8 @@ type cluster struct {
 	mapper *restmapper.DeferredDiscoveryRESTMapper
 }
 
-// newCluster starts one that has the namespace of the manifests. It admits no Pods but
-// those of the strictest profile.
+// newCluster starts a control plane with the namespace of the manifests. The namespace
+// admits only Pods of the strictest Pod Security profile.
 func newCluster(t *testing.T, options envtest.Options) *cluster {
 	t.Helper()
 	cp, err := envtest.Start(options)
@@ -91,7 +91,7 @@ func newCluster(t *testing.T, options envtest.Options) *cluster {
 	return c
 }
 
-// apply creates an object, with every field checked.
+// apply creates an object with strict field validation.
 func (c *cluster) apply(t *testing.T, object *unstructured.Unstructured) *unstructured.Unstructured {
 	t.Helper()
 	kind := object.GroupVersionKind()
@@ -125,7 +125,7 @@ func (c *cluster) applyObject(t *testing.T, object any) {
 	c.applyText(t, string(text))
 }
 
-// applied are the files, in the order in which they are applied.
+// applied lists the files in the order in which they are applied.
 var applied = []string{"deployment.yaml", "rbac.yaml", "fencing-anchor.yaml", "fencing-lease.yaml", "fencing.yaml", "flowschema.yaml",
 	"leader-service.yaml", "podmonitor.yaml", "prometheusrule.yaml"}
 
@@ -148,7 +148,7 @@ func TestManifests_AreAccepted(t *testing.T) {
 	if err != nil || len(missing) > 0 {
 		t.Errorf("the service account lacks %v, %v", missing, err)
 	}
-	t.Run("and the Service selects the leader", func(t *testing.T) { selectsTheLeader(t, c) })
+	t.Run("the Service selects the leader", func(t *testing.T) { serviceSelectsLeader(t, c) })
 }
 
 func awaitKind(t *testing.T, mapper *restmapper.DeferredDiscoveryRESTMapper, kind string) {
@@ -167,7 +167,7 @@ func awaitKind(t *testing.T, mapper *restmapper.DeferredDiscoveryRESTMapper, kin
 
 var uses = rights.Uses{LeaseNamespace: "my-namespace", LeaseName: "my-app-leader", Events: true}
 
-// as reads a document into a typed object, strictly.
+// as converts a document into a typed object, and refuses unknown fields.
 func as[T any](t *testing.T, object *unstructured.Unstructured) *T {
 	t.Helper()
 	text, err := json.Marshal(object)
@@ -206,8 +206,8 @@ func TestManifests_AreWhatTheCodeMakes(t *testing.T) {
 	samePolicy(t, "fencing-anchor.yaml", documents(t, "fencing-anchor.yaml"), policy, binding)
 }
 
-// What is taken away is the fence, and never the Lease.
-func TestFencing_IsTakenAwayWithoutTheLease(t *testing.T) {
+// kubectl delete -f fencing.yaml must not delete the Lease.
+func TestFencing_IsDeletedWithoutTheLease(t *testing.T) {
 	var deleted []string
 	for _, object := range documents(t, "fencing.yaml") {
 		deleted = append(deleted, strings.ToLower(object.GetKind())+" "+object.GetName())
@@ -221,12 +221,12 @@ func TestFencing_IsTakenAwayWithoutTheLease(t *testing.T) {
 	const command = "kubectl delete validatingadmissionpolicybinding,validatingadmissionpolicy " + name
 	for _, file := range []string{"README.md", "fencing.yaml"} {
 		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), command) {
-			t.Errorf("%s (%v) does not tell of\n%s", file, err, command)
+			t.Errorf("%s (%v) does not contain\n%s", file, err, command)
 		}
 	}
 }
 
-// All that is there is applied, but for what others than kubectl read.
+// TestManifests_AreAccepted applies every YAML file of this folder.
 func TestManifests_AreAllApplied(t *testing.T) {
 	files, err := filepath.Glob("*.yaml")
 	if err != nil {
@@ -239,7 +239,7 @@ func TestManifests_AreAllApplied(t *testing.T) {
 
 func samePolicy(t *testing.T, file string, objects []*unstructured.Unstructured, policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding) {
 	t.Helper()
-	if len(objects) != 2 { // whoever deletes what is in that file deletes no Lease
+	if len(objects) != 2 { // a Lease in that file would be deleted with it
 		t.Fatalf("%s has %d documents, want a policy and its binding", file, len(objects))
 	}
 	if diff := cmp.Diff(policy, as[admissionv1.ValidatingAdmissionPolicy](t, objects[0])); diff != "" {

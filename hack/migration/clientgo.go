@@ -13,8 +13,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// withClientGo is where one comes from.
-func withClientGo(ctx context.Context, clientset kubernetes.Interface, namespace, id string, work func(context.Context), stopped func()) {
+// runClientGo is the code before the migration from client-go.
+func runClientGo(ctx context.Context, clientset kubernetes.Interface, namespace, id string, work func(context.Context), stopped func()) {
 	clientleaderelection.RunOrDie(ctx, clientleaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Name: "my-app-leader", Namespace: namespace},
@@ -27,8 +27,8 @@ func withClientGo(ctx context.Context, clientset kubernetes.Interface, namespace
 	})
 }
 
-// Instead is where one comes to.
-func Instead(ctx context.Context, clientset kubernetes.Interface, namespace, id string, work func(context.Context), stopped func(), logger *slog.Logger) error {
+// RunElector is the code after the migration from client-go.
+func RunElector(ctx context.Context, clientset kubernetes.Interface, namespace, id string, work func(context.Context), stopped func(), logger *slog.Logger) error {
 	elector, err := leaderelection.New(&leaderelection.Config{
 		Enabled: true, Identity: id, LeaseName: "my-app-leader", LeaseNamespace: namespace,
 		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,

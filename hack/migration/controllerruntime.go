@@ -7,14 +7,14 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// theirManager is where one comes from.
-func theirManager(config *rest.Config, options ctrl.Options) (ctrl.Manager, error) {
+// oldManager is the code before the migration from controller-runtime.
+func oldManager(config *rest.Config, options ctrl.Options) (ctrl.Manager, error) {
 	mgr, err := ctrl.NewManager(config, options)
 	return mgr, err
 }
 
-// ourManager is where one comes to.
-func ourManager(config *rest.Config, options ctrl.Options) (ctrl.Manager, error) {
+// newManager is the code after the migration from controller-runtime.
+func newManager(config *rest.Config, options ctrl.Options) (ctrl.Manager, error) {
 	mgr, err := manager.New(config, options)
 	return mgr, err
 }

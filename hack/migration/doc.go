@@ -1,4 +1,4 @@
-// Package migration is the code of the page README.md, which says how to come here
-// from client-go, controller-runtime and operator-lib. Every block of code on the
-// page is part of this package or of its folder forlife, and is run by their tests.
+// Package migration contains the code of the migration guide, README.md, for programs that
+// use client-go, controller-runtime or operator-lib. Every block of code in the guide is
+// part of this package or of the module leaderforlife, and their tests run it.
 package migration

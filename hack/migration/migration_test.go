@@ -15,37 +15,37 @@ import (
 
 var block = regexp.MustCompile("(?s)```go\n(.*?)```")
 
-func TestPage_IsThisCode(t *testing.T) {
-	page, err := os.ReadFile("README.md")
+func TestGuide_ContainsOnlyCodeOfThisFolder(t *testing.T) {
+	guide, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var code strings.Builder
-	for _, file := range []string{"clientgo.go", "oncall.go", "controllerruntime.go", "forlife/forlife.go"} {
+	for _, file := range []string{"clientgo.go", "observability.go", "controllerruntime.go", "leaderforlife/leaderforlife.go"} {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		code.Write(content)
 	}
-	blocks := block.FindAllStringSubmatch(string(page), -1)
+	blocks := block.FindAllStringSubmatch(string(guide), -1)
 	if len(blocks) != 6 {
-		t.Errorf("%d blocks of code, want 6", len(blocks))
+		t.Errorf("the guide has %d blocks of code, want 6", len(blocks))
 	}
 	for _, b := range blocks {
 		if !strings.Contains(code.String(), b[1]) {
-			t.Errorf("this is not in the package:\n%s", b[1])
+			t.Errorf("the guide contains code that is not in this folder:\n%s", b[1])
 		}
 	}
 }
 
-// A replica works in a process of its own, and tells when.
+// A replica stands for a process. It reports when its work starts and when it is done.
 type replica struct {
 	stop          func()
 	started, done chan time.Time
 }
 
-// start runs a replica whose work takes a moment to stop.
+// start runs a replica whose work takes the time stopping to stop.
 func start(t *testing.T, run func(ctx context.Context, work func(context.Context)), stopping time.Duration) *replica {
 	t.Helper()
 	r := &replica{started: make(chan time.Time, 10), done: make(chan time.Time, 10)}
@@ -64,29 +64,29 @@ func start(t *testing.T, run func(ctx context.Context, work func(context.Context
 	return r
 }
 
-func theirs(server *leaderelectiontest.Server, id string) func(context.Context, func(context.Context)) {
+func oldReplica(server *leaderelectiontest.Server, id string) func(context.Context, func(context.Context)) {
 	return func(ctx context.Context, work func(context.Context)) {
-		withClientGo(ctx, server.Client(id).Clientset(), "ns", id, work, func() {})
+		runClientGo(ctx, server.Client(id).Clientset(), "ns", id, work, func() {})
 	}
 }
 
-func ours(t *testing.T, server *leaderelectiontest.Server, id string) func(context.Context, func(context.Context)) {
+func newReplica(t *testing.T, server *leaderelectiontest.Server, id string) func(context.Context, func(context.Context)) {
 	return func(ctx context.Context, work func(context.Context)) {
-		if err := Instead(ctx, server.Client(id).Clientset(), "ns", id, work, func() {}, slog.New(slog.DiscardHandler)); err != nil {
+		if err := RunElector(ctx, server.Client(id).Clientset(), "ns", id, work, func() {}, slog.New(slog.DiscardHandler)); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-func TestClientGo_SideBySide(t *testing.T) {
+func TestClientGo_SideBySideWithAnOrderlyStop(t *testing.T) {
 	for name, stopping := range map[string]time.Duration{"at once": 0, "within RetryPeriod": 1900 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := leaderelectiontest.NewServer()
 				defer server.Close()
-				old := start(t, theirs(server, "old"), stopping)
+				old := start(t, oldReplica(server, "old"), stopping)
 				<-old.started
-				fresh := start(t, ours(t, server, "new"), 5*time.Second)
+				fresh := start(t, newReplica(t, server, "new"), 5*time.Second)
 				time.Sleep(time.Minute)
 				if len(fresh.started) > 0 {
 					t.Fatal("both lead")
@@ -94,9 +94,9 @@ func TestClientGo_SideBySide(t *testing.T) {
 				old.stop()
 				oldDone, began := <-old.done, <-fresh.started
 				if began.Before(oldDone) {
-					t.Errorf("ours began %v before theirs had stopped", oldDone.Sub(began))
+					t.Errorf("the new replica started %v before the old one had stopped", oldDone.Sub(began))
 				}
-				back := start(t, theirs(server, "old-again"), 0)
+				back := start(t, oldReplica(server, "old-again"), 0)
 				time.Sleep(time.Minute)
 				if len(back.started) > 0 {
 					t.Fatal("both lead")
@@ -104,7 +104,7 @@ func TestClientGo_SideBySide(t *testing.T) {
 				fresh.stop()
 				freshDone, began := <-fresh.done, <-back.started
 				if began.Before(freshDone) {
-					t.Errorf("theirs began %v before ours had stopped", freshDone.Sub(began))
+					t.Errorf("the old replica started %v before the new one had stopped", freshDone.Sub(began))
 				}
 				back.stop()
 				<-back.done
@@ -113,20 +113,20 @@ func TestClientGo_SideBySide(t *testing.T) {
 	}
 }
 
-// Who does not release leaves its work the rest of the Lease to stop in.
+// A leader that does not release the Lease has the rest of LeaseDuration to stop.
 func TestClientGo_SideBySideWithoutARelease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
 		defer server.Close()
-		old := start(t, clientGoMember(false)(t, server.Client("old")), 12500*time.Millisecond)
+		old := start(t, clientGoCandidate(false)(t, server.Client("old")), 12500*time.Millisecond)
 		<-old.started
-		fresh := start(t, ours(t, server, "new"), 0)
+		fresh := start(t, newReplica(t, server, "new"), 0)
 		time.Sleep(time.Minute)
 		stopped := time.Now()
 		old.stop()
 		oldDone, began := <-old.done, <-fresh.started
 		if took := began.Sub(stopped); began.Before(oldDone) || took > 16*time.Second {
-			t.Errorf("ours began %v after the stop of theirs, whose work took %v", took, oldDone.Sub(stopped))
+			t.Errorf("the new replica started %v after the stop of the old one, whose work took %v", took, oldDone.Sub(stopped))
 		}
 		fresh.stop()
 	})

@@ -24,29 +24,29 @@ func TestMain(m *testing.M) {
 	klog.SetLogger(logr.Discard())
 	crlog.SetLogger(logr.Discard())
 	flag.Parse()
-	// Most of a test is waiting for a Lease to run out.
+	// The tests mostly wait for Leases to expire.
 	if err := flag.Set("test.parallel", "5"); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())
 }
 
-// A kind of candidate runs in the namespace until ctx is done or it has lost.
-type kind func(ctx context.Context, client *envtest.Client, namespace string, work func(context.Context))
+// An implementation runs a candidate in the namespace until ctx is done or its term is lost.
+type implementation func(ctx context.Context, client *envtest.Client, namespace string, work func(context.Context))
 
-func clientGoKind(ctx context.Context, client *envtest.Client, namespace string, work func(context.Context)) {
-	withClientGo(ctx, client.Clientset(), namespace, client.Name(), work, func() {})
+func runsClientGo(ctx context.Context, client *envtest.Client, namespace string, work func(context.Context)) {
+	runClientGo(ctx, client.Clientset(), namespace, client.Name(), work, func() {})
 }
 
-func electorKind(ctx context.Context, client *envtest.Client, namespace string, work func(context.Context)) {
-	_ = Instead(ctx, client.Clientset(), namespace, client.Name(), work, func() {}, slog.New(slog.DiscardHandler))
+func runsElector(ctx context.Context, client *envtest.Client, namespace string, work func(context.Context)) {
+	_ = RunElector(ctx, client.Clientset(), namespace, client.Name(), work, func() {}, slog.New(slog.DiscardHandler))
 }
 
-func managerKind(create func(*rest.Config, ctrl.Options) (ctrl.Manager, error)) kind {
+func runsManager(create func(*rest.Config, ctrl.Options) (ctrl.Manager, error)) implementation {
 	return func(ctx context.Context, client *envtest.Client, namespace string, work func(context.Context)) {
 		mgr, err := create(client.Config(), ctrl.Options{
 			LeaderElection: true, LeaderElectionID: "my-operator", LeaderElectionNamespace: namespace,
-			LeaderElectionReleaseOnCancel: true, // ours does without
+			LeaderElectionReleaseOnCancel: true, // package manager ignores it
 			LeaseDuration:                 new(8 * time.Second), RenewDeadline: new(4 * time.Second), RetryPeriod: new(500 * time.Millisecond),
 			Metrics: metricsserver.Options{BindAddress: "0"}, Logger: logr.Discard(),
 		})
@@ -56,25 +56,25 @@ func managerKind(create func(*rest.Config, ctrl.Options) (ctrl.Manager, error)) 
 		if err := mgr.Add(crmanager.RunnableFunc(func(ctx context.Context) error { work(ctx); return nil })); err != nil {
 			panic(err)
 		}
-		_ = mgr.Start(ctx) // it may be cut off
+		_ = mgr.Start(ctx) // it returns an error if it is cut off
 	}
 }
 
-// A stage is a namespace in which candidates of several kinds follow each other, all
-// with the rights of one user.
-type stage struct {
+// A testCluster is a namespace of a control plane. Candidates of several implementations
+// follow each other in it, with the rights of one user.
+type testCluster struct {
 	*testing.T
 	plane     *envtest.ControlPlane
 	namespace string
-	lease     time.Duration // LeaseDuration without two RetryPeriods
+	lease     time.Duration // LeaseDuration minus two RetryPeriods
 	user      envtest.User
 }
 
-// newStage is one whose user has the rights that client-go and controller-runtime
-// need, and the verb that the page adds to them.
-func newStage(t *testing.T, plane *envtest.ControlPlane, leaseName string, lease time.Duration) stage {
+// newTestCluster returns a testCluster whose user has the rights for client-go and
+// controller-runtime, and the verb that the guide adds to them.
+func newTestCluster(t *testing.T, plane *envtest.ControlPlane, leaseName string, lease time.Duration) testCluster {
 	t.Helper()
-	s := stage{T: t, plane: plane, namespace: plane.Namespace(t), lease: lease}
+	s := testCluster{T: t, plane: plane, namespace: plane.Namespace(t), lease: lease}
 	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: leaseName, Events: true}
 	before := uses
 	before.WithoutWatch = true
@@ -85,35 +85,35 @@ func newStage(t *testing.T, plane *envtest.ControlPlane, leaseName string, lease
 		}
 	}
 	s.user = plane.User(t, "my-app", s.namespace, rules...)
-	client := plane.Client("asked", envtest.AsUser(s.user))
+	client := plane.Client("review", envtest.AsUser(s.user))
 	t.Cleanup(client.Close)
 	if missing, err := rights.Missing(t.Context(), client.Clientset(), uses); err != nil || len(missing) > 0 {
-		t.Fatalf("after the verb watch was added, missing are %v, %v", missing, err)
+		t.Fatalf("with the verb watch, the missing rights are %v, %v", missing, err)
 	}
 	return s
 }
 
-// A candidate is a replica with a network.
+// A candidate is a replica whose network can be cut.
 type candidate struct {
 	*replica
 	network *envtest.Network
 }
 
-// candidate starts one whose work takes that long to stop, and waits until it has
-// asked for the Lease.
-func (s stage) candidate(name string, k kind, stopping time.Duration) candidate {
+// candidate starts a candidate whose work takes the time stopping to stop. It returns after
+// the first request for the Lease.
+func (s testCluster) candidate(name string, run implementation, stopping time.Duration) candidate {
 	s.Helper()
 	client := s.plane.Client(name, envtest.AsUser(s.user))
 	s.Cleanup(client.Close)
-	asked := client.Network().DelayRequests(0, envtest.Resource("leases"))
-	r := start(s.T, func(ctx context.Context, work func(context.Context)) { k(ctx, client, s.namespace, work) }, stopping)
+	requested := client.Network().DelayRequests(0, envtest.Resource("leases"))
+	r := start(s.T, func(ctx context.Context, work func(context.Context)) { run(ctx, client, s.namespace, work) }, stopping)
 	s.Cleanup(r.stop)
-	asked.Await(s)
+	requested.Await(s)
 	return candidate{r, client.Network()}
 }
 
-// await is when something happened.
-func (s stage) await(what string, c <-chan time.Time) time.Time {
+// await returns the time that is sent to the channel.
+func (s testCluster) await(what string, c <-chan time.Time) time.Time {
 	s.Helper()
 	select {
 	case at := <-c:
@@ -126,21 +126,21 @@ func (s stage) await(what string, c <-chan time.Time) time.Time {
 
 // handOver ends the leader and waits until the follower leads, which must not be
 // before the leader's work has stopped.
-func (s stage) handOver(row string, leader, follower candidate, end func()) {
+func (s testCluster) handOver(row string, leader, follower candidate, end func()) {
 	s.Helper()
 	if len(follower.started) > 0 {
 		s.Fatalf("%s: both lead", row)
 	}
 	end()
-	done, began := s.await(row+": the work stops", leader.done), s.await(row+": the other one begins", follower.started)
+	done, began := s.await(row+": the leader's work stops", leader.done), s.await(row+": the follower starts", follower.started)
 	if began.Before(done) {
-		s.Errorf("%s: the other one began %v before the work had stopped", row, done.Sub(began))
+		s.Errorf("%s: the follower started %v before the leader's work had stopped", row, done.Sub(began))
 	}
 }
 
-// cutOff is what others see of a crash. Whoever is alive behind it must have
-// stopped in time; whoever is dead must be given his time all the same.
-func (s stage) cutOff(row string, leader, follower candidate) {
+// cutOff cuts the leader's network, which looks like a crash to other candidates. The
+// leader must stop in time, and the follower must wait for that time.
+func (s testCluster) cutOff(row string, leader, follower candidate) {
 	s.Helper()
 	var cut time.Time
 	s.handOver(row, leader, follower, func() {
@@ -148,7 +148,7 @@ func (s stage) cutOff(row string, leader, follower candidate) {
 		leader.network.Cut(envtest.Refuse)
 	})
 	if took := time.Since(cut); took < s.lease {
-		s.Errorf("%s: it took %v only, for a Lease that lasts %v", row, took, s.lease)
+		s.Errorf("%s: the follower started after %v, before the Lease expired (%v)", row, took, s.lease)
 	}
 }
 
@@ -166,44 +166,44 @@ func newPlane(t *testing.T) *envtest.ControlPlane {
 	return plane
 }
 
-func TestSideBySide_WhatThePageSaysIsSafe(t *testing.T) {
+func TestSideBySide_TransitionsThatTheGuideCallsSafeAreSafe(t *testing.T) {
 	plane := newPlane(t)
-	theirs, ours := managerKind(theirManager), managerKind(ourManager)
-	t.Run("client-go, from theirs to ours by a crash", func(t *testing.T) {
+	runsOldManager, runsNewManager := runsManager(oldManager), runsManager(newManager)
+	t.Run("client-go, from old to new by a crash", func(t *testing.T) {
 		t.Parallel()
-		s := newStage(t, plane, "my-app-leader", 11*time.Second)
-		old := s.candidate("old", clientGoKind, 0)
-		s.await("theirs leads", old.started)
-		s.cutOff("theirs to ours", old, s.candidate("new", electorKind, 0))
+		s := newTestCluster(t, plane, "my-app-leader", 11*time.Second)
+		old := s.candidate("old", runsClientGo, 0)
+		s.await("the old candidate leads", old.started)
+		s.cutOff("from old to new", old, s.candidate("new", runsElector, 0))
 	})
-	t.Run("client-go, from ours to theirs by a crash", func(t *testing.T) {
+	t.Run("client-go, from new to old by a crash", func(t *testing.T) {
 		t.Parallel()
-		s := newStage(t, plane, "my-app-leader", 11*time.Second)
-		fresh := s.candidate("new", electorKind, time.Second)
-		s.await("ours leads", fresh.started)
-		s.cutOff("ours to theirs", fresh, s.candidate("old", clientGoKind, 0))
+		s := newTestCluster(t, plane, "my-app-leader", 11*time.Second)
+		fresh := s.candidate("new", runsElector, time.Second)
+		s.await("the new candidate leads", fresh.started)
+		s.cutOff("from new to old", fresh, s.candidate("old", runsClientGo, 0))
 	})
 	t.Run("controller-runtime, by a release", func(t *testing.T) {
 		t.Parallel()
-		s := newStage(t, plane, "my-operator", 0)
-		old := s.candidate("old", theirs, 200*time.Millisecond)
-		s.await("theirs leads", old.started)
-		fresh := s.candidate("new", ours, 2*time.Second)
-		s.handOver("theirs to ours", old, fresh, old.stop)
-		s.handOver("ours to theirs", fresh, s.candidate("old-again", theirs, 0), fresh.stop)
+		s := newTestCluster(t, plane, "my-operator", 0)
+		old := s.candidate("old", runsOldManager, 200*time.Millisecond)
+		s.await("the old candidate leads", old.started)
+		fresh := s.candidate("new", runsNewManager, 2*time.Second)
+		s.handOver("from old to new", old, fresh, old.stop)
+		s.handOver("from new to old", fresh, s.candidate("old-again", runsOldManager, 0), fresh.stop)
 	})
-	t.Run("controller-runtime, from theirs to ours by a crash", func(t *testing.T) {
+	t.Run("controller-runtime, from old to new by a crash", func(t *testing.T) {
 		t.Parallel()
-		s := newStage(t, plane, "my-operator", 7*time.Second)
-		old := s.candidate("old", theirs, 200*time.Millisecond)
-		s.await("theirs leads", old.started)
-		s.cutOff("theirs to ours", old, s.candidate("new", ours, 0))
+		s := newTestCluster(t, plane, "my-operator", 7*time.Second)
+		old := s.candidate("old", runsOldManager, 200*time.Millisecond)
+		s.await("the old candidate leads", old.started)
+		s.cutOff("from old to new", old, s.candidate("new", runsNewManager, 0))
 	})
-	t.Run("controller-runtime, from ours to theirs by a crash", func(t *testing.T) {
+	t.Run("controller-runtime, from new to old by a crash", func(t *testing.T) {
 		t.Parallel()
-		s := newStage(t, plane, "my-operator", 7*time.Second)
-		fresh := s.candidate("new", ours, time.Second)
-		s.await("ours leads", fresh.started)
-		s.cutOff("ours to theirs", fresh, s.candidate("old", theirs, 0))
+		s := newTestCluster(t, plane, "my-operator", 7*time.Second)
+		fresh := s.candidate("new", runsNewManager, time.Second)
+		s.await("the new candidate leads", fresh.started)
+		s.cutOff("from new to old", fresh, s.candidate("old", runsOldManager, 0))
 	})
 }

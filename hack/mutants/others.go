@@ -36,26 +36,26 @@ var others = []mutation{
 		remove("$m.route.withdraw()"), tests{pkg: "./manager", run: "TestLeaderLabel_IsRemoved"}},
 
 	// The label of the leader's Pod.
-	{"the label stays when one request fails", "leaderelection/routing: term.takeAway",
+	{"the label stays when one request fails", "leaderelection/routing: termRouter.removeLabel",
 		replace("apierrors.IsForbidden($_) && $_ || $_", "true"), labelTests},
-	{"an admission policy removes the label's Pod", "leaderelection/routing: isGone",
+	{"an admission policy removes the label's Pod", "leaderelection/routing: isPodGone",
 		replace(`$_.Field == "metadata.uid"`, "true"), labelTests},
-	{"a loss waits for the label", "leaderelection/routing: term.last",
+	{"a loss waits for the label", "leaderelection/routing: termRouter.removeContext",
 		replace("!isLoss($_) && $_.isHeld()", "true"), labelTests},
-	{"a late request labels a Pod that has stopped leading", "leaderelection/routing: term.set",
-		replace("$t.patch($seen.UID, $seen.ResourceVersion, $*rest)", `$t.patch($seen.UID, "", $*rest)`), labelTests},
-	{"the label is removed from Pods that have it from their template", "leaderelection/routing: term.foreign",
+	{"a late request labels a Pod that has stopped leading", "leaderelection/routing: termRouter.setLabel",
+		replace("$t.labelPatch($pod.UID, $pod.ResourceVersion, $*rest)", `$t.labelPatch($pod.UID, "", $*rest)`), labelTests},
+	{"the label is removed from Pods that have it from their template", "leaderelection/routing: termRouter.checkForeign",
 		always("return nil"), labelTests},
-	{"a stop removes the Pod's own label", "leaderelection/routing: term.takeAway",
-		replace("$t.spare", "false"), labelTests},
-	{"the label stays on a Pod that lost the annotation", "leaderelection/routing: term.set",
-		replace("$err != nil && !$t.mine", "$err != nil"), labelTests},
-	{"a process that was frozen removes the label of its successor", "leaderelection/routing: term.change",
+	{"a stop removes the Pod's own label", "leaderelection/routing: termRouter.removeLabel",
+		replace("$t.foreignLabel", "false"), labelTests},
+	{"the label stays on a Pod that lost the annotation", "leaderelection/routing: termRouter.setLabel",
+		replace("$err != nil && !$t.setByLeader", "$err != nil"), labelTests},
+	{"a process that was frozen removes the label of its successor", "leaderelection/routing: termRouter.patchPod",
 		replace("!$t.elector.IsLeader()", "false"), labelTests},
 	{"the Lease is released before the label is removed", "leaderelection/routing: Router.wrap",
 		replace("<-$t.done", "_ = $t.done"), labelTests},
-	{"the label stays though an outage ends during the stop", "leaderelection/routing: term.last",
-		replace("context.WithCancel(context.WithoutCancel($t.work))", "context.WithTimeout(context.WithoutCancel($t.work), $t.patience())"), labelTests},
+	{"the label stays though an outage ends during the stop", "leaderelection/routing: termRouter.removeContext",
+		replace("context.WithCancel(context.WithoutCancel($t.termContext))", "context.WithTimeout(context.WithoutCancel($t.termContext), $t.removeTimeout())"), labelTests},
 
 	// The in-memory API server.
 	{"the in-memory server does not compare resourceVersions", "leaderelection/leaderelectiontest: Server.updateLocked",
@@ -86,8 +86,8 @@ var others = []mutation{
 		replace("$_.State == explain.Unconfirmed", "false"), tests{pkg: "./leaderelection/kubectl-lease", run: "TestExitCode_"}},
 
 	// Metrics.
-	{"the first increase of a counter is lost", "leaderelection/metrics: observation.made",
-		replace("$m.terms.WithLabelValues($_, $_, $after)", "_ = $after"), tests{pkg: "./leaderelection/metrics"}},
+	{"the first increase of a counter is lost", "leaderelection/metrics: recorder.created",
+		replace("$m.terms.WithLabelValues($_, $_, $previous)", "_ = $previous"), tests{pkg: "./leaderelection/metrics"}},
 
 	// The manifests.
 	{"the Fence names another Lease", "hack/manifests/fencing-lease.yaml",

@@ -1,6 +1,6 @@
-// Package promcheck has no code, only tests: the alerts of hack/manifests are evaluated
-// by Prometheus' own library, in scenes in which they must fire and others in which
-// they must not; and whatever alerts and dashboard ask for is compared with what
-// Electors export, labels and their values included. It is a module of its own, for
-// that library is large.
+// Package promcheck contains only tests. Prometheus' own library evaluates the alerts of
+// hack/manifests in scenarios in which they must fire and in scenarios in which they must
+// not. The metrics, labels and label values that alerts and dashboard use are compared
+// with what Electors export. The package is a module of its own, because that library
+// has many dependencies.
 package promcheck

@@ -14,11 +14,11 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// A metric is one that Electors export: by label its values, none if they are open.
+// A metric maps each label to its values, or to nil if any value is possible.
 type metric map[string][]string
 
-// exports are what hack/manifests found that Electors export, histograms as what
-// Prometheus keeps of them.
+// exports returns the metrics that hack/manifests has recorded, by name. A histogram has
+// the three names under which Prometheus stores it.
 func exports(t *testing.T) map[string]metric {
 	t.Helper()
 	content, err := os.ReadFile(manifests + "testdata/exported.txt")
@@ -45,30 +45,30 @@ func exports(t *testing.T) map[string]metric {
 		}
 	}
 	if len(all) == 0 {
-		t.Fatal("nothing is exported")
+		t.Fatal("no metrics are recorded")
 	}
 	return all
 }
 
-// targets are the labels that the Prometheus operator gives to whatever it scrapes.
+// targets lists the labels that the Prometheus operator adds to each target.
 var targets = []string{"namespace", "pod", "job", "instance", "container"}
 
-// A reader finds what expressions ask for that nothing exports.
-type reader struct {
-	exports map[string]metric
-	faults  []string
+// A checker finds metrics and labels in expressions that nothing exports.
+type checker struct {
+	exports  map[string]metric
+	problems []string
 }
 
-func (r *reader) fault(format string, args ...any) {
-	r.faults = append(r.faults, fmt.Sprintf(format, args...))
+func (c *checker) problem(format string, args ...any) {
+	c.problems = append(c.problems, fmt.Sprintf(format, args...))
 }
 
-// selected are the labels of what a selector selects.
-func (r *reader) selected(v *parser.VectorSelector) []string {
+// selected returns the labels of the series that a selector selects.
+func (c *checker) selected(v *parser.VectorSelector) []string {
 	name := v.Name
-	m, found := r.exports[name]
+	m, found := c.exports[name]
 	if !found {
-		r.fault("%q is not exported", name)
+		c.problem("%q is not exported", name)
 		return targets
 	}
 	has := slices.Concat(slices.Collect(maps.Keys(m)), targets)
@@ -77,64 +77,63 @@ func (r *reader) selected(v *parser.VectorSelector) []string {
 			continue
 		}
 		if !slices.Contains(has, matcher.Name) {
-			r.fault("%s has no label %q", name, matcher.Name)
+			c.problem("%s has no label %q", name, matcher.Name)
 		}
-		r.match(name, matcher, m[matcher.Name])
+		c.match(name, matcher, m[matcher.Name])
 	}
 	return has
 }
 
-// match checks that a matcher's every alternative is one of the values, unless they
-// are open.
-func (r *reader) match(name string, matcher *labels.Matcher, values []string) {
+// match checks that each alternative of a matcher is one of the values.
+func (c *checker) match(name string, matcher *labels.Matcher, values []string) {
 	if values == nil {
 		return
 	}
 	for alternative := range strings.SplitSeq(matcher.Value, "|") {
 		if !slices.Contains(values, alternative) {
-			r.fault("%s has no %s=%q", name, matcher.Name, alternative)
+			c.problem("%s has no %s=%q", name, matcher.Name, alternative)
 		}
 	}
 }
 
-// labels are those that the results of an expression can have.
-func (r *reader) labels(expr parser.Expr) []string {
+// labels returns the labels that the results of an expression can have.
+func (c *checker) labels(expr parser.Expr) []string {
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
-		return r.selected(e)
+		return c.selected(e)
 	case *parser.MatrixSelector:
-		return r.labels(e.VectorSelector)
+		return c.labels(e.VectorSelector)
 	case *parser.SubqueryExpr:
-		return r.labels(e.Expr)
+		return c.labels(e.Expr)
 	case *parser.ParenExpr:
-		return r.labels(e.Expr)
+		return c.labels(e.Expr)
 	case *parser.AggregateExpr:
-		has := r.labels(e.Expr)
+		has := c.labels(e.Expr)
 		for _, name := range e.Grouping {
 			if !slices.Contains(has, name) {
-				r.fault("%s: there is no label %q", e, name)
+				c.problem("%s: there is no label %q", e, name)
 			}
 		}
 		if e.Without {
-			r.fault("%s: labels that nobody knows of are kept", e)
+			c.problem("%s: \"without\" keeps unknown labels: use \"by\"", e)
 		}
 		if !namesWholeLease(e.Grouping) {
-			r.fault("%s: Leases of the same name in different namespaces are merged: group by lease_namespace, too", e)
+			c.problem("%s: Leases of the same name in different namespaces are merged: group by lease_namespace, too", e)
 		}
 		return e.Grouping
 	case *parser.BinaryExpr:
-		return r.combined(e)
+		return c.combined(e)
 	case *parser.Call:
-		return r.called(e)
+		return c.called(e)
 	default:
 		return nil
 	}
 }
 
-func (r *reader) combined(e *parser.BinaryExpr) []string {
-	left, right := r.labels(e.LHS), r.labels(e.RHS)
+func (c *checker) combined(e *parser.BinaryExpr) []string {
+	left, right := c.labels(e.LHS), c.labels(e.RHS)
 	switch {
-	case e.Op == parser.LOR: // what one side lacks is not sure to be there
+	case e.Op == parser.LOR: // only the labels of both sides are certain
 		return slices.DeleteFunc(slices.Clone(left), func(name string) bool { return !slices.Contains(right, name) })
 	case e.LHS.Type() == parser.ValueTypeScalar:
 		return right
@@ -143,12 +142,12 @@ func (r *reader) combined(e *parser.BinaryExpr) []string {
 	}
 }
 
-func (r *reader) called(e *parser.Call) (has []string) {
+func (c *checker) called(e *parser.Call) (has []string) {
 	for _, arg := range e.Args {
-		has = append(has, r.labels(arg)...)
+		has = append(has, c.labels(arg)...)
 	}
 	switch e.Func.Name {
-	case "absent": // it gives what it was asked for
+	case "absent": // the result has the labels of the equality matchers
 		has = nil
 		for _, matcher := range e.Args[0].(*parser.VectorSelector).LabelMatchers {
 			if matcher.Type == labels.MatchEqual {
@@ -157,47 +156,48 @@ func (r *reader) called(e *parser.Call) (has []string) {
 		}
 	case "histogram_quantile":
 		if !slices.Contains(has, "le") {
-			r.fault("%s has lost the label le", e)
+			c.problem("%s lacks the label le", e)
 		}
 		has = slices.DeleteFunc(slices.Clone(has), func(name string) bool { return name == "le" })
 	}
 	return has
 }
 
-// namesWholeLease reports whether labels with the name of a Lease have its namespace.
+// namesWholeLease reports whether the labels contain both the name and the namespace of
+// the Lease, or neither.
 func namesWholeLease(names []string) bool {
 	return slices.Contains(names, "lease_name") == slices.Contains(names, "lease_namespace")
 }
 
-// named checks the labels that a text for people names, and returns them.
-func (r *reader) named(text string, pattern *regexp.Regexp, has []string) (names []string) {
+// named checks the labels in an annotation or a legend, and returns them.
+func (c *checker) named(text string, pattern *regexp.Regexp, has []string) (names []string) {
 	for _, name := range pattern.FindAllStringSubmatch(text, -1) {
 		names = append(names, name[1])
 		if !slices.Contains(has, name[1]) {
-			r.fault("%q: there is no label %q", text, name[1])
+			c.problem("%q: there is no label %q", text, name[1])
 		}
 	}
 	if !namesWholeLease(names) {
-		r.fault("%q names half of a Lease: lease_name and lease_namespace belong together", text)
+		c.problem("%q names half of a Lease: use lease_name and lease_namespace together", text)
 	}
 	return names
 }
 
-// legend checks that a legend tells curves apart: by their Lease, and by whatever else
-// the query groups by.
-func (r *reader) legend(text string, expr parser.Expr) {
-	has := r.labels(expr)
-	names := r.named(text, legendLabel, has)
+// legend checks that a legend distinguishes curves by their Lease and by all other labels
+// that the query groups by.
+func (c *checker) legend(text string, expr parser.Expr) {
+	has := c.labels(expr)
+	names := c.named(text, legendLabel, has)
 	if !slices.Contains(names, "lease_name") {
-		r.fault("legend %q names no Lease", text)
+		c.problem("legend %q names no Lease", text)
 	}
 	grouped := has
-	if len(intersect(has, targets)) == len(targets) { // each replica has a curve of its own
+	if len(intersect(has, targets)) == len(targets) { // one curve per replica
 		grouped = []string{"pod"}
 	}
 	for _, name := range grouped {
 		if !slices.Contains(names, name) {
-			r.fault("legend %q does not tell curves apart that differ in %s", text, name)
+			c.problem("legend %q does not distinguish curves that differ in %s", text, name)
 		}
 	}
 }
@@ -211,42 +211,42 @@ var (
 	legendLabel = regexp.MustCompile(`{{ *(\w+) *}}`)
 )
 
-func TestAlerts_AskForMetricsAndLabelsThatAreExported(t *testing.T) {
+func TestAlerts_UseOnlyExportedMetricsAndLabels(t *testing.T) {
 	for _, rule := range alerts(t) {
-		r := &reader{exports: exports(t)}
-		has := r.labels(parse(t, rule.Expr))
+		check := &checker{exports: exports(t)}
+		has := check.labels(parse(t, rule.Expr))
 		for _, text := range rule.Annotations {
-			r.named(text, alertLabel, has)
+			check.named(text, alertLabel, has)
 		}
-		for _, fault := range r.faults {
-			t.Errorf("%s: %s", rule.Alert, fault)
+		for _, problem := range check.problems {
+			t.Errorf("%s: %s", rule.Alert, problem)
 		}
 	}
 }
 
-func TestDashboard_AsksForMetricsAndLabelsThatAreExported(t *testing.T) {
-	queries, choices := dashboard(t)
+func TestDashboard_UsesOnlyExportedMetricsAndLabels(t *testing.T) {
+	queries, variables := dashboard(t)
 	for _, q := range queries {
-		r := &reader{exports: exports(t)}
-		r.legend(q.legend, parse(t, q.expr))
-		for _, fault := range r.faults {
-			t.Errorf("%s: %s", q.panel, fault)
+		check := &checker{exports: exports(t)}
+		check.legend(q.legend, parse(t, q.expr))
+		for _, problem := range check.problems {
+			t.Errorf("%s: %s", q.panel, problem)
 		}
 	}
-	for _, c := range choices {
-		r := &reader{exports: exports(t)}
-		if has := r.labels(parse(t, c.expr)); !slices.Contains(has, c.label) {
-			r.fault("%s has no label %q", c.expr, c.label)
+	for _, c := range variables {
+		check := &checker{exports: exports(t)}
+		if has := check.labels(parse(t, c.expr)); !slices.Contains(has, c.label) {
+			check.problem("%s has no label %q", c.expr, c.label)
 		}
-		for _, fault := range r.faults {
-			t.Error(fault)
+		for _, problem := range check.problems {
+			t.Error(problem)
 		}
 	}
 }
 
-func TestReader_FindsLegendsThatDoNotTellCurvesApart(t *testing.T) {
+func TestChecker_FindsLegendsThatDoNotDistinguishCurves(t *testing.T) {
 	const each, grouped = `incumbent_leader_election_stuck`, `sum by (lease_namespace, lease_name, reason) (rate(incumbent_leader_election_terms_ended_total[1h]))`
-	for _, c := range []struct{ expr, legend, fault string }{
+	for _, c := range []struct{ expr, legend, problem string }{
 		{each, `{{lease_namespace}}/{{lease_name}} {{pod}}`, ""},
 		{each, `stuck {{pod}}`, "names no Lease"},
 		{each, `{{lease_namespace}}/{{lease_name}}`, "differ in pod"},
@@ -254,31 +254,31 @@ func TestReader_FindsLegendsThatDoNotTellCurvesApart(t *testing.T) {
 		{grouped, `{{lease_namespace}}/{{lease_name}} {{reason}}`, ""},
 		{grouped, `{{lease_namespace}}/{{lease_name}}`, "differ in reason"},
 	} {
-		r := &reader{exports: exports(t)}
-		r.legend(c.legend, parse(t, c.expr))
-		if got := strings.Join(r.faults, "\n"); (got == "") != (c.fault == "") || !strings.Contains(got, c.fault) {
-			t.Errorf("%s, legend %s: %q, want %q", c.expr, c.legend, got, c.fault)
+		check := &checker{exports: exports(t)}
+		check.legend(c.legend, parse(t, c.expr))
+		if got := strings.Join(check.problems, "\n"); (got == "") != (c.problem == "") || !strings.Contains(got, c.problem) {
+			t.Errorf("%s, legend %s: %q, want %q", c.expr, c.legend, got, c.problem)
 		}
 	}
 }
 
-func TestReader_FindsWhatNothingExports(t *testing.T) {
-	for _, c := range []struct{ expr, fault string }{
+func TestChecker_FindsMetricsAndLabelsThatNothingExports(t *testing.T) {
+	for _, c := range []struct{ expr, problem string }{
 		{`incumbent_leader_election_leads`, `"incumbent_leader_election_leads" is not exported`},
 		{`incumbent_leader_election_is_leader{lease="x"}`, `no label "lease"`},
 		{`sum by (name) (incumbent_leader_election_is_leader)`, `no label "name"`},
 		{`sum by (pod) (sum by (instance) (incumbent_leader_election_is_leader))`, `no label "pod"`},
 		{`sum by (lease_name) (incumbent_leader_election_is_leader)`, `are merged`},
-		{`rate(incumbent_leader_election_terms_total{after=~"expired|crashed"}[1h])`, `no after="crashed"`},
+		{`rate(incumbent_leader_election_terms_total{previous=~"expired|crashed"}[1h])`, `no previous="crashed"`},
 		{`incumbent_leader_election_handover_seconds`, `is not exported`},
-		{`histogram_quantile(0.9, sum by (after) (rate(incumbent_leader_election_handover_seconds_bucket[1h])))`, `lost the label le`},
+		{`histogram_quantile(0.9, sum by (previous) (rate(incumbent_leader_election_handover_seconds_bucket[1h])))`, `lacks the label le`},
 		{`time() - timestamp(incumbent_leader_election_term{x="y"})`, `no label "x"`},
 		{`sum by (pod) (incumbent_leader_election_term or sum by (instance) (incumbent_leader_election_term))`, `no label "pod"`},
 	} {
-		r := &reader{exports: exports(t)}
-		r.labels(parse(t, c.expr))
-		if len(r.faults) != 1 || !strings.Contains(r.faults[0], c.fault) {
-			t.Errorf("%s: %q, want one with %q", c.expr, r.faults, c.fault)
+		check := &checker{exports: exports(t)}
+		check.labels(parse(t, c.expr))
+		if len(check.problems) != 1 || !strings.Contains(check.problems[0], c.problem) {
+			t.Errorf("%s: %q, want one with %q", c.expr, check.problems, c.problem)
 		}
 	}
 }

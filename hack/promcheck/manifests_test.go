@@ -25,7 +25,7 @@ func parse(t *testing.T, expr string) parser.Expr {
 	return parsed
 }
 
-// alerts are the rules of prometheusrule.yaml, as Prometheus reads them.
+// alerts returns the rules of prometheusrule.yaml, parsed by Prometheus.
 func alerts(t *testing.T) []rulefmt.Rule {
 	t.Helper()
 	content, err := os.ReadFile(manifests + "prometheusrule.yaml")
@@ -45,21 +45,21 @@ func alerts(t *testing.T) []rulefmt.Rule {
 		t.Error(err)
 	}
 	if groups == nil || len(groups.Groups) != 1 || len(groups.Groups[0].Rules) == 0 {
-		t.Fatal("there is not one group of rules")
+		t.Fatal("prometheusrule.yaml must have one group of rules")
 	}
 	return groups.Groups[0].Rules
 }
 
-// A query is a panel's expression and what its legend names.
+// A query is an expression of a panel, and its legend.
 type query struct{ panel, expr, legend string }
 
-// A choice is a variable of the dashboard: the values of a label.
-type choice struct{ expr, label string }
+// A variable of the dashboard has the values of a label.
+type variable struct{ expr, label string }
 
 var labelValues = regexp.MustCompile(`^label_values\((.*), *(\w+)\)$`)
 
-// dashboard reads dashboard.json; its variables are replaced by values.
-func dashboard(t *testing.T) (queries []query, choices []choice) {
+// dashboard reads dashboard.json, and replaces its variables by values.
+func dashboard(t *testing.T) (queries []query, variables []variable) {
 	t.Helper()
 	content, err := os.ReadFile(manifests + "dashboard.json")
 	if err != nil {
@@ -77,24 +77,24 @@ func dashboard(t *testing.T) (queries []query, choices []choice) {
 	if err := json.Unmarshal(content, &dashboard); err != nil {
 		t.Fatal(err)
 	}
-	variables := strings.NewReplacer("$namespace", "n", "$lease", "l")
+	values := strings.NewReplacer("$namespace", "n", "$lease", "l")
 	for _, panel := range dashboard.Panels {
 		for _, target := range panel.Targets {
-			queries = append(queries, query{panel.Title, variables.Replace(target.Expr), target.LegendFormat})
+			queries = append(queries, query{panel.Title, values.Replace(target.Expr), target.LegendFormat})
 		}
 	}
-	for _, variable := range dashboard.Templating.List {
-		if variable.Type != "query" {
+	for _, v := range dashboard.Templating.List {
+		if v.Type != "query" {
 			continue
 		}
-		parts := labelValues.FindStringSubmatch(variable.Query)
+		parts := labelValues.FindStringSubmatch(v.Query)
 		if parts == nil {
-			t.Fatalf("variable %s: %q is not understood", variable.Name, variable.Query)
+			t.Fatalf("variable %s: %q is not label_values(metric, label)", v.Name, v.Query)
 		}
-		choices = append(choices, choice{variables.Replace(parts[1]), parts[2]})
+		variables = append(variables, variable{values.Replace(parts[1]), parts[2]})
 	}
-	if len(queries) == 0 || len(choices) == 0 {
-		t.Fatal("the dashboard asks for nothing")
+	if len(queries) == 0 || len(variables) == 0 {
+		t.Fatal("the dashboard has no queries or no variables")
 	}
-	return queries, choices
+	return queries, variables
 }

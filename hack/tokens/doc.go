@@ -1,4 +1,4 @@
-// Package tokens has no code, only a test: a real database runs the statements that
-// the examples of package fencing show. It is a module of its own, for the database
-// is large.
+// Package tokens contains only a test. A real database runs the SQL statements that the
+// examples of package fencing show. It is a module of its own, because the database has
+// many dependencies.
 package tokens

@@ -13,7 +13,7 @@ import (
 
 var statement = regexp.MustCompile("const (\\w+) = `([^`]*)`")
 
-// statements are those of the examples, by name.
+// statements returns the SQL statements of the examples, by the name of their constant.
 func statements(t *testing.T) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("../../leaderelection/fencing/example_test.go")
@@ -35,9 +35,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// An accounts is a database with one account, and with one connection, as one row
-// that everybody locks makes it.
-func accounts(t *testing.T) *sql.DB {
+// newDatabase returns a database with two accounts. It has one connection, so transactions
+// run one after the other, as if each locked the same row.
+func newDatabase(t *testing.T) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "db"))
 	must(t, err)
@@ -55,9 +55,9 @@ func accounts(t *testing.T) *sql.DB {
 	return db
 }
 
-// A leader may insert, update and delete until a later term has written anything.
+// A leader can insert, update and delete until a later term has written anything.
 func TestBegin_EndsAllWritesOfAnEarlierTerm(t *testing.T) {
-	begin, db := statements(t)["begin"], accounts(t)
+	begin, db := statements(t)["begin"], newDatabase(t)
 	transaction := func(token int64, write string) bool {
 		tx, err := db.BeginTx(t.Context(), nil)
 		must(t, err)
@@ -66,7 +66,7 @@ func TestBegin_EndsAllWritesOfAnEarlierTerm(t *testing.T) {
 			return false
 		}
 		if changed(t, tx, write) == 0 {
-			t.Errorf("%q changes nothing", write)
+			t.Errorf("%q changes no row", write)
 		}
 		must(t, tx.Commit())
 		return true
@@ -91,10 +91,10 @@ func TestBegin_EndsAllWritesOfAnEarlierTerm(t *testing.T) {
 	}
 }
 
-// Without transactions, a row is closed to an earlier term once a later one has
-// written that row.
+// Without transactions, an earlier term cannot write a row after a later term has written
+// that row.
 func TestUpdate_EndsTheWritesOfAnEarlierTermRowByRow(t *testing.T) {
-	update, db := statements(t)["update"], accounts(t)
+	update, db := statements(t)["update"], newDatabase(t)
 	for _, step := range []struct {
 		token   int64
 		account string

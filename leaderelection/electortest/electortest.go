@@ -1,22 +1,21 @@
-// Package electortest has an Elector that a test drives by hand: lead now, lose
-// now. It is for tests of code that depends on leadership.
+// Package electortest provides an Elector whose leadership a test controls. It is for
+// tests of code that depends on leadership.
 //
-// It is no imitation. An [Elector] is a real leaderelection.Elector on an
-// in-memory API server of its own, so contexts carry their causes and terms,
-// tokens grow, and callbacks come in the order that the real ones have. Nothing
-// happens in its election but what the test asks for:
+// An [Elector] is a real leaderelection.Elector on an in-memory API server of its own.
+// Contexts therefore carry their causes and terms, fencing tokens grow, and callbacks are
+// called in their real order. Leadership changes only when the test asks for it:
 //
 //	elector, err := electortest.New(nil, callbacks)
 //	...
-//	go elector.Run(ctx)               // or the code under test does it
-//	err = elector.Lead(ctx)           // OnStartedLeading has a live context now
-//	err = elector.Overtake(ctx, "b")  // another leader: the context is done, with ErrOvertaken
+//	go elector.Run(ctx)               // or the code under test calls Run
+//	err = elector.Lead(ctx)           // OnStartedLeading now has a live context
+//	err = elector.Overtake(ctx, "b")  // b is the leader: the context is done, with ErrOvertaken
 //
-// One thing it does by itself, as real ones do: after StepDown it leads again one
-// LeaseDuration later, unless somebody else was made leader by then.
+// There is one exception, as with every Elector: it leads again one LeaseDuration after
+// StepDown, unless the test made another leader in the meantime.
 //
-// All of that takes milliseconds. What the real elector takes its time for, such
-// as [Elector.LoseContact], takes none in a testing/synctest bubble.
+// Each change takes milliseconds, except [Elector.LoseContact], which takes up to
+// Config.Window. In a testing/synctest bubble it takes no real time either.
 package electortest
 
 import (
@@ -31,11 +30,12 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// Another is who leads before the test has said anything else.
+// Another is the identity that holds the Lease before the first call of
+// [Elector.Lead].
 const Another = "another"
 
-// An Elector is a leaderelection.Elector that leads when the test says so. Run
-// it, or hand it to the code under test, as any other.
+// An Elector is a leaderelection.Elector that leads when the test asks for it. Call its
+// Run, or pass it to the code under test.
 type Elector struct {
 	*leaderelection.Elector
 	config leaderelection.Config
@@ -43,9 +43,9 @@ type Elector struct {
 	client *leaderelectiontest.Client
 }
 
-// New makes an Elector that follows. The configuration may be nil; Enabled is
-// set, and an empty Identity, LeaseName or LeaseNamespace gets a value. Options
-// are those of leaderelection.New.
+// New returns an Elector that is a follower. The configuration may be nil. New sets
+// Enabled, and gives a value to an empty Identity, LeaseName or LeaseNamespace. The
+// options are those of leaderelection.New.
 func New(config *leaderelection.Config, callbacks leaderelection.Callbacks, opts ...leaderelection.Option) (*Elector, error) {
 	e := &Elector{server: leaderelectiontest.NewServer()}
 	if config != nil {
@@ -72,39 +72,40 @@ func New(config *leaderelection.Config, callbacks leaderelection.Callbacks, opts
 	return e, err
 }
 
-// Server is the API server that the Elector campaigns on, for all that the
-// methods here do not do.
+// Server returns the Elector's API server, for changes that this package has no method
+// for.
 func (e *Elector) Server() *leaderelectiontest.Server { return e.server }
 
-// Client is the Elector's client on that server, with its network.
+// Client returns the Elector's client of that server, which also controls its network.
 func (e *Elector) Client() *leaderelectiontest.Client { return e.client }
 
-// Lead makes the Elector leader and returns when it leads. It must be running,
-// and the work of its last term must have returned. In real time it may take as
-// long as a claim does, half a second at most.
+// Lead makes the Elector the leader, and returns when it leads. The Elector must be
+// running, and the callbacks of its last term must have returned. In real time, Lead
+// takes as long as a claim: at most half a second.
 func (e *Elector) Lead(ctx context.Context) error {
 	e.Reconnect()
-	if err := e.free(); err != nil {
+	if err := e.freeLease(); err != nil {
 		return err
 	}
-	return e.await(ctx, "it leads", func(s leaderelection.State) bool { return s.Leading })
+	return e.await(ctx, "the elector does not lead", func(s leaderelection.State) bool { return s.Leading })
 }
 
-// Overtake writes another holder into the Lease, as somebody does who breaks
-// the rules, and returns when the Elector names him its leader: leadership is
-// lost with leaderelection.ErrOvertaken.
+// Overtake writes another holder into the Lease, as a client that violates the protocol
+// would. The term ends with leaderelection.ErrOvertaken. Overtake returns when the
+// Elector reports that identity as the leader.
 func (e *Elector) Overtake(ctx context.Context, identity string) error {
 	if _, err := e.server.Put(e.lease(heldBy(identity))); err != nil {
 		return err
 	}
-	e.Reconnect() // not before: it would claim again what it still held when it lost contact
-	return e.await(ctx, "it follows "+identity, func(s leaderelection.State) bool {
+	e.Reconnect() // only now, because the Elector would renew a Lease that still names it
+	return e.await(ctx, "the elector does not follow "+identity, func(s leaderelection.State) bool {
 		return !s.Leading && s.Leader == identity
 	})
 }
 
-// DeleteLease deletes the Lease, and returns when leadership is lost with
-// leaderelection.ErrLeaseDeleted. [Another] makes it anew, and leads then.
+// DeleteLease deletes the Lease and creates it again with the holder [Another]. The term
+// ends with leaderelection.ErrLeaseDeleted. DeleteLease returns when the Elector does not
+// lead anymore.
 func (e *Elector) DeleteLease(ctx context.Context) error {
 	if _, err := e.server.Recreate(e.lease(heldBy(Another))); err != nil {
 		return err
@@ -113,36 +114,38 @@ func (e *Elector) DeleteLease(ctx context.Context) error {
 	return e.awaitLoss(ctx)
 }
 
-// LoseContact cuts the Elector off from the API server until [Elector.Reconnect]
-// or any other of these methods is called. The Lease goes on naming it: reconnected
-// by Reconnect alone, it leads again. It returns when leadership is lost
-// with leaderelection.ErrRenewalFailed, which takes up to Config.Window.
+// LoseContact cuts the Elector off from the API server, until Reconnect, Lead, Overtake
+// or DeleteLease is called. The term ends with leaderelection.ErrRenewalFailed, which
+// takes up to Config.Window. LoseContact returns when the Elector does not lead anymore.
+// The Lease still names the Elector, so it leads again after [Elector.Reconnect].
 func (e *Elector) LoseContact(ctx context.Context) error {
 	e.client.Network().Cut(leaderelectiontest.Refuse)
 	return e.awaitLoss(ctx)
 }
 
-// Reconnect ends what LoseContact began.
+// Reconnect ends the loss of contact that LoseContact started.
 func (e *Elector) Reconnect() { e.client.Network().Heal() }
 
-// Close shuts the API server, once Run has returned.
+// Close closes the API server. Call it when Run has returned.
 func (e *Elector) Close() { e.server.Close() }
 
 func (e *Elector) awaitLoss(ctx context.Context) error {
-	return e.await(ctx, "it leads no more", func(s leaderelection.State) bool { return !s.Leading })
+	return e.await(ctx, "the elector still leads", func(s leaderelection.State) bool { return !s.Leading })
 }
 
-func (e *Elector) await(ctx context.Context, what string, reached func(leaderelection.State) bool) error {
+// await waits until reached returns true for the Elector's state. Otherwise problem
+// describes the state that has not changed.
+func (e *Elector) await(ctx context.Context, problem string, reached func(leaderelection.State) bool) error {
 	for state := range e.Changes(ctx) {
 		if reached(state) {
 			return nil
 		}
 	}
-	return fmt.Errorf("electortest: the elector has not come so far that %s: %w", what, context.Cause(ctx))
+	return fmt.Errorf("electortest: %s: %w", problem, context.Cause(ctx))
 }
 
-// free takes the Lease from whoever holds it, unless that is the Elector.
-func (e *Elector) free() error {
+// freeLease removes the holder from the Lease, unless that is the Elector.
+func (e *Elector) freeLease() error {
 	return e.server.Edit(e.config.LeaseNamespace, e.config.LeaseName, func(lease *coordinationv1.Lease) {
 		if leaderelectiontest.Holder(lease) != e.config.Identity {
 			lease.Spec = coordinationv1.LeaseSpec{}
@@ -156,10 +159,10 @@ func (e *Elector) lease(spec coordinationv1.LeaseSpec) *coordinationv1.Lease {
 	}
 }
 
-// heldBy gives the Lease to somebody for longer than any test takes.
+// heldBy returns a spec with that holder and a duration that outlasts any test.
 func heldBy(identity string) coordinationv1.LeaseSpec {
-	forever, now := int32(math.MaxInt32), metav1.NowMicro()
+	unlimited, now := int32(math.MaxInt32), metav1.NowMicro()
 	return coordinationv1.LeaseSpec{
-		HolderIdentity: &identity, LeaseDurationSeconds: &forever, AcquireTime: &now, RenewTime: &now,
+		HolderIdentity: &identity, LeaseDurationSeconds: &unlimited, AcquireTime: &now, RenewTime: &now,
 	}
 }

@@ -15,15 +15,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// subject is code that depends on leadership.
-type subject struct {
+// A codeUnderTest depends on leadership. It reports its terms.
+type codeUnderTest struct {
 	terms chan context.Context
 	ended chan struct{}
 }
 
-func run(t *testing.T, config *leaderelection.Config) (*electortest.Elector, *subject) {
+func run(t *testing.T, config *leaderelection.Config) (*electortest.Elector, *codeUnderTest) {
 	t.Helper()
-	s := &subject{terms: make(chan context.Context, 10), ended: make(chan struct{}, 10)}
+	s := &codeUnderTest{terms: make(chan context.Context, 10), ended: make(chan struct{}, 10)}
 	elector, err := electortest.New(config, leaderelection.Callbacks{
 		OnStartedLeading: func(ctx context.Context) { s.terms <- ctx },
 		OnStoppedLeading: func() { s.ended <- struct{}{} },
@@ -51,8 +51,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// lost awaits the end of a term for a cause.
-func (s *subject) lost(t *testing.T, term context.Context, cause error) {
+// wantEnd waits until the term has ended, and fails unless it ended with that cause.
+func (s *codeUnderTest) wantEnd(t *testing.T, term context.Context, cause error) {
 	t.Helper()
 	<-term.Done()
 	<-s.ended
@@ -61,13 +61,13 @@ func (s *subject) lost(t *testing.T, term context.Context, cause error) {
 	}
 }
 
-func TestElector_LeadsAndLosesWhenTold(t *testing.T) {
+func TestElector_LeadsAndLosesLeadershipOnlyWhenTheTestAsksForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
 		elector, s := run(t, nil)
 		time.Sleep(time.Minute)
 		if elector.IsLeader() || elector.GetLeader() != electortest.Another {
-			t.Fatalf("it leads untold: %v, leader %q", elector.IsLeader(), elector.GetLeader())
+			t.Fatalf("without a call of Lead it leads: %v, leader %q", elector.IsLeader(), elector.GetLeader())
 		}
 		var last leaderelection.Token
 		for _, lose := range []struct {
@@ -83,7 +83,7 @@ func TestElector_LeadsAndLosesWhenTold(t *testing.T) {
 			term := <-s.terms
 			time.Sleep(time.Minute)
 			if !elector.IsLeader() || term.Err() != nil {
-				t.Fatal("it does not lead, or not for long")
+				t.Fatal("it does not lead for a minute")
 			}
 			details, ok := leaderelection.TermFromContext(term)
 			if !ok || details.Token <= last {
@@ -91,7 +91,7 @@ func TestElector_LeadsAndLosesWhenTold(t *testing.T) {
 			}
 			last = details.Token
 			must(t, lose.how())
-			s.lost(t, term, lose.cause)
+			s.wantEnd(t, term, lose.cause)
 			must(t, elector.Overtake(ctx, "c"))
 			if elector.IsLeader() || elector.GetLeader() != "c" {
 				t.Fatal("it does not follow")
@@ -108,11 +108,11 @@ func TestElector_WorksInRealTime(t *testing.T) {
 		must(t, elector.Lead(ctx))
 		term := <-s.terms
 		must(t, elector.Overtake(ctx, "b"))
-		s.lost(t, term, leaderelection.ErrOvertaken)
+		s.wantEnd(t, term, leaderelection.ErrOvertaken)
 	}
 }
 
-func TestElector_SaysThatItIsNotRunning(t *testing.T) {
+func TestElector_LeadReturnsTheContextsErrorIfItIsNotRunning(t *testing.T) {
 	elector, err := electortest.New(nil, leaderelection.Callbacks{})
 	must(t, err)
 	defer elector.Close()

@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/electortest"
 )
 
-// What does my code do when leadership is lost?
+// Test what your code does when leadership is lost.
 func Example() {
 	elector, err := electortest.New(nil, leaderelection.Callbacks{
 		OnStartedLeading: func(ctx context.Context) {

@@ -14,24 +14,24 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A Health checks Electors.
+// Health checks Electors. Create it with New.
 type Health struct {
 	reviewer kubernetes.Interface
 
-	mu       sync.Mutex
-	patients []*patient
+	mu      sync.Mutex
+	checked []*checkedElector
 }
 
-// An Option says more about a Health.
+// An Option configures a Health.
 type Option func(*Health)
 
-// WithReview lets Ready ask the API server whether the rights suffice. Default:
-// they are known from requests that were refused.
+// WithReview lets Ready ask the API server whether the rights suffice. Default: a
+// missing right is known only after a refused request.
 func WithReview(clientset kubernetes.Interface) Option {
 	return func(h *Health) { h.reviewer = clientset }
 }
 
-// New makes a Health. Give its Option to each Elector.
+// New returns a Health. Pass its Option to each Elector.
 func New(opts ...Option) *Health {
 	h := &Health{}
 	for _, option := range opts {
@@ -40,172 +40,174 @@ func New(opts ...Option) *Health {
 	return h
 }
 
-// Option lets an Elector be checked.
+// Option adds an Elector to the checks.
 func (h *Health) Option() leaderelection.Option {
-	p := &patient{reviewer: h.reviewer}
+	c := &checkedElector{reviewer: h.reviewer}
 	return leaderelection.WithTrace(leaderelection.Trace{
-		Created: func(e *leaderelection.Elector) { h.admit(p, e) },
-		Request: p.note,
+		Created: func(e *leaderelection.Elector) { h.add(c, e) },
+		Request: c.recordRequest,
 	})
 }
 
-// admit takes in an Elector, in the place of an earlier one for the same Lease
-// that does not run any more.
-func (h *Health) admit(p *patient, e *leaderelection.Elector) {
-	p.elector, p.config = e, e.Config()
+// add adds an Elector. It replaces an earlier Elector for the same Lease that has
+// stopped.
+func (h *Health) add(c *checkedElector, e *leaderelection.Elector) {
+	c.elector, c.config = e, e.Config()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.patients = slices.DeleteFunc(h.patients, func(other *patient) bool {
-		return other.name() == p.name() && !other.elector.State().Running && other.elector.Stuck() == nil
+	h.checked = slices.DeleteFunc(h.checked, func(other *checkedElector) bool {
+		return other.name() == c.name() && !other.elector.State().Running && other.elector.Stuck() == nil
 	})
-	h.patients = append(h.patients, p)
+	h.checked = append(h.checked, c)
 }
 
-func (h *Health) all() []*patient {
+func (h *Health) all() []*checkedElector {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.Clone(h.patients)
+	return slices.Clone(h.checked)
 }
 
-// Live returns an error if only a new process helps. See the package
+// Live returns an error if only a restart of the process helps. See the package
 // documentation.
 func (h *Health) Live(r *http.Request) error {
-	return h.check(r, (*patient).live)
+	return h.check(r, (*checkedElector).live)
 }
 
-// Ready returns an error that says why an Elector cannot take part. See the
-// package documentation.
+// Ready returns an error with the reason if an Elector cannot take part in its
+// election. See the package documentation.
 func (h *Health) Ready(r *http.Request) error {
-	return h.check(r, (*patient).ready)
+	return h.check(r, (*checkedElector).ready)
 }
 
-func (h *Health) check(r *http.Request, check func(*patient, context.Context) error) error {
+func (h *Health) check(r *http.Request, check func(*checkedElector, context.Context) error) error {
 	ctx := context.Background()
 	if r != nil {
 		ctx = r.Context()
 	}
 	var errs []error
-	for _, p := range h.all() {
-		if err := check(p, ctx); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", p.name(), err))
+	for _, c := range h.all() {
+		if err := check(c, ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", c.name(), err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// Handler answers with 200 if check returns nil, and with 503 and the reason if it
-// does not.
+// Handler answers with status 200 if check returns nil, and else with status 503 and
+// the error.
 func Handler(check func(*http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if err := check(r); err != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = fmt.Fprintln(w, err) // who asked has gone
+			_, _ = fmt.Fprintln(w, err) // an error means that the client has disconnected
 			return
 		}
 		_, _ = fmt.Fprintln(w, "ok")
 	})
 }
 
-// A patient is one Elector.
-type patient struct {
+// A checkedElector is an Elector with what is known of its rights.
+type checkedElector struct {
 	elector  *leaderelection.Elector
 	config   leaderelection.Config
 	reviewer kubernetes.Interface
 
 	mu     sync.Mutex
-	denied map[string]error // by what the request was for
+	denied map[string]error // the last refusal of each kind of request, by Request.For
 	review review
-	exists bool // the Lease
+	exists bool // the Lease has had a holder
 }
 
-func (p *patient) name() string {
-	if !p.config.Enabled {
+func (c *checkedElector) name() string {
+	if !c.config.Enabled {
 		return "election that is not enabled"
 	}
-	return "Lease " + p.config.LeaseNamespace + "/" + p.config.LeaseName
+	return "Lease " + c.config.LeaseNamespace + "/" + c.config.LeaseName
 }
 
-// note keeps the last refusal for want of a right, until a request of its kind
-// succeeds.
-func (p *patient) note(r leaderelection.Request) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// recordRequest keeps the last refusal of each kind of request until a request of that
+// kind succeeds.
+func (c *checkedElector) recordRequest(r leaderelection.Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch r.Failure {
 	case "", "conflict":
-		if r.For != leaderelection.RequestRead { // who may do one of the writes may do all that come
+		if r.For != leaderelection.RequestRead { // a successful write proves the right to all writes that follow
 			for _, write := range []string{leaderelection.RequestClaim, leaderelection.RequestRenew, leaderelection.RequestNominate} {
-				delete(p.denied, write)
+				delete(c.denied, write)
 			}
 		}
-		delete(p.denied, r.For)
+		delete(c.denied, r.For)
 	case "forbidden", "unauthorized", "not_found":
 		if r.For == leaderelection.RequestWatch {
 			return
 		}
-		if p.denied == nil {
-			p.denied = map[string]error{}
+		if c.denied == nil {
+			c.denied = map[string]error{}
 		}
-		p.denied[r.For] = r.Err
-		if soon := time.Now().Add(missingFor); p.review.until.After(soon) {
-			p.review.until = soon // rights have changed since
+		c.denied[r.For] = r.Err
+		if soon := time.Now().Add(missingFor); c.review.until.After(soon) {
+			c.review.until = soon // the rights have changed since the review
 		}
 	}
 }
 
-// wake is how long a process that was frozen may take to find its feet.
-const wake = 300 * time.Millisecond
+// resumeTime is how long a process that was suspended may take to catch up.
+const resumeTime = 300 * time.Millisecond
 
-// live asks twice: at the moment at which a frozen process wakes everything is late.
-func (p *patient) live(ctx context.Context) error {
-	err := p.stuck()
+// live checks twice, because every loop is late when a suspended process resumes.
+func (c *checkedElector) live(ctx context.Context) error {
+	err := c.stuck()
 	if err == nil || errors.Is(err, leaderelection.ErrWorkStillRunning) {
 		return err
 	}
-	if wait(ctx, wake) != nil {
+	if wait(ctx, resumeTime) != nil {
 		return err
 	}
-	return p.stuck()
+	return c.stuck()
 }
 
-// stuck asks the Elector, which does not even answer if it is stuck badly.
-func (p *patient) stuck() error {
+// stuck returns the error of Elector.Stuck. It does not wait long, because Stuck itself
+// may block.
+func (c *checkedElector) stuck() error {
 	answer := make(chan error, 1)
-	go func() { answer <- p.elector.Stuck() }()
-	timer := time.NewTimer(wake)
+	go func() { answer <- c.elector.Stuck() }()
+	timer := time.NewTimer(resumeTime)
 	defer timer.Stop()
 	select {
 	case err := <-answer:
 		return err
 	case <-timer.C:
-		return errors.New("the elector is stuck: it does not answer")
+		return errors.New("the elector is stuck: Stuck does not return")
 	}
 }
 
-func (p *patient) ready(ctx context.Context) error {
-	state := p.elector.State()
+func (c *checkedElector) ready(ctx context.Context) error {
+	state := c.elector.State()
 	if !state.Running {
-		return errors.New("the elector does not run")
+		return errors.New("the elector is not running")
 	}
-	if !p.config.Enabled {
+	if !c.config.Enabled {
 		return nil
 	}
-	contact := p.elector.LastContact()
-	switch quiet := time.Since(contact); {
+	contact := c.elector.LastContact()
+	switch silence := time.Since(contact); {
 	case contact.IsZero():
-		return p.because("nothing was heard of the Lease yet", state)
-	case quiet > max(p.config.LeaseDuration, 3*p.config.RetryPeriod):
-		return p.because(fmt.Sprintf("nothing was heard of the Lease for %v", quiet.Round(time.Second)), state)
+		return withLastError("the API server has not answered about the Lease yet", state)
+	case silence > max(c.config.LeaseDuration, 3*c.config.RetryPeriod):
+		return withLastError(fmt.Sprintf("the API server has not answered about the Lease for %v", silence.Round(time.Second)), state)
 	}
-	return p.rights(ctx)
+	return c.rights(ctx)
 }
 
-func (p *patient) because(what string, state leaderelection.State) error {
+// withLastError returns an error that ends in the last error of the Elector's requests.
+func withLastError(problem string, state leaderelection.State) error {
 	if state.LastError != "" {
-		return fmt.Errorf("%s: %s", what, state.LastError)
+		return fmt.Errorf("%s: %s", problem, state.LastError)
 	}
-	return errors.New(what)
+	return errors.New(problem)
 }
 
 func wait(ctx context.Context, d time.Duration) error {

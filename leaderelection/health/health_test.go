@@ -32,24 +32,24 @@ func configOf(identity string) *leaderelection.Config {
 	return &leaderelection.Config{Enabled: true, Identity: identity, LeaseName: "my-app", LeaseNamespace: "default", ReleaseOnCancel: true}
 }
 
-// A ward is a server and the electors on it, in fake time.
-type ward struct {
+// A testCluster is an in-memory API server with candidates, in fake time.
+type testCluster struct {
 	*testing.T
 	server *leaderelectiontest.Server
 }
 
-func inBubble(t *testing.T, f func(w *ward)) {
+func inTestCluster(t *testing.T, f func(c *testCluster)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &ward{T: t, server: leaderelectiontest.NewServer()}
-		t.Cleanup(w.server.Close)
-		f(w)
+		c := &testCluster{T: t, server: leaderelectiontest.NewServer()}
+		t.Cleanup(c.server.Close)
+		f(c)
 	})
 }
 
-// run runs an elector until the test or stop ends it.
-func (w *ward) run(h *health.Health, identity string, clientset kubernetes.Interface, callbacks leaderelection.Callbacks, edit ...func(*leaderelection.Config)) (stop func() error) {
-	w.Helper()
+// run runs an Elector until stop is called or the test ends.
+func (c *testCluster) run(h *health.Health, identity string, clientset kubernetes.Interface, callbacks leaderelection.Callbacks, edit ...func(*leaderelection.Config)) (stop func() error) {
+	c.Helper()
 	config := configOf(identity)
 	for _, f := range edit {
 		f(config)
@@ -60,7 +60,7 @@ func (w *ward) run(h *health.Health, identity string, clientset kubernetes.Inter
 	}
 	elector, err := leaderelection.New(config, clientset, callbacks, silent, opts...)
 	if err != nil {
-		w.Fatal(err)
+		c.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -73,122 +73,122 @@ func (w *ward) run(h *health.Health, identity string, clientset kubernetes.Inter
 		<-done
 		return err
 	}
-	w.Cleanup(func() { _ = stop() })
+	c.Cleanup(func() { _ = stop() })
 	return stop
 }
 
-func (w *ward) want(what string, check func(*http.Request) error, want string) {
-	w.Helper()
+func (c *testCluster) want(what string, check func(*http.Request) error, want string) {
+	c.Helper()
 	synctest.Wait()
 	switch err := check(nil); {
 	case want == "" && err != nil:
-		w.Errorf("%s: %v, want no error", what, err)
+		c.Errorf("%s: %v, want no error", what, err)
 	case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
-		w.Errorf("%s: %v, want %q", what, err, want)
+		c.Errorf("%s: %v, want %q", what, err, want)
 	}
 }
 
-func TestReady_MeansToTakePartAndNotToLead(t *testing.T) {
-	inBubble(t, func(w *ward) {
+func TestReady_MeansThatTheElectorTakesPartAndNotThatItLeads(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
 		leader, follower := health.New(), health.New()
-		w.want("no elector", leader.Ready, "")
-		stop := w.run(leader, "a", w.server.Client("a").Clientset(), leaderelection.Callbacks{})
+		c.want("no elector", leader.Ready, "")
+		stop := c.run(leader, "a", c.server.Client("a").Clientset(), leaderelection.Callbacks{})
 		time.Sleep(time.Second)
-		w.run(follower, "b", w.server.Client("b").Clientset(), leaderelection.Callbacks{})
+		c.run(follower, "b", c.server.Client("b").Clientset(), leaderelection.Callbacks{})
 		time.Sleep(time.Minute)
-		w.want("leader", leader.Ready, "")
-		w.want("follower", follower.Ready, "")
-		w.want("leader lives", leader.Live, "")
-		w.want("follower lives", follower.Live, "")
+		c.want("leader", leader.Ready, "")
+		c.want("follower", follower.Ready, "")
+		c.want("leader lives", leader.Live, "")
+		c.want("follower lives", follower.Live, "")
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		w.want("after Run", leader.Ready, "Lease default/my-app: the elector does not run")
-		w.want("after Run it lives", leader.Live, "")
+		c.want("after Run", leader.Ready, "Lease default/my-app: the elector is not running")
+		c.want("after Run it lives", leader.Live, "")
 	})
 }
 
-func TestReady_OutlastsAFailedRequestAndNoOutage(t *testing.T) {
-	inBubble(t, func(w *ward) {
+func TestReady_SurvivesAFailedRequestAndFailsInAnOutage(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
 		h := health.New()
-		client := w.server.Client("a")
-		w.run(h, "a", client.Clientset(), leaderelection.Callbacks{})
+		client := c.server.Client("a")
+		c.run(h, "a", client.Clientset(), leaderelection.Callbacks{})
 		time.Sleep(10 * time.Second)
 		client.Network().Cut(leaderelectiontest.Refuse)
 		time.Sleep(10 * time.Second)
-		w.want("10 s of outage", h.Ready, "")
+		c.want("10 s of outage", h.Ready, "")
 		time.Sleep(7 * time.Second)
-		w.want("17 s of outage", h.Ready, "nothing was heard of the Lease for")
+		c.want("17 s of outage", h.Ready, "the API server has not answered about the Lease for")
 		time.Sleep(time.Hour)
-		w.want("an hour of outage", h.Live, "")
+		c.want("an hour of outage", h.Live, "")
 		client.Network().Heal()
 		time.Sleep(10 * time.Second)
-		w.want("afterwards", h.Ready, "")
+		c.want("afterwards", h.Ready, "")
 	})
 }
 
-func TestReady_WantsTheLeaseToHaveBeenSeen(t *testing.T) {
-	inBubble(t, func(w *ward) {
+func TestReady_FailsBeforeTheFirstAnswerAboutTheLease(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
 		h := health.New()
-		client := w.server.Client("a")
+		client := c.server.Client("a")
 		client.Network().Cut(leaderelectiontest.Refuse)
-		w.run(h, "a", client.Clientset(), leaderelection.Callbacks{})
+		c.run(h, "a", client.Clientset(), leaderelection.Callbacks{})
 		time.Sleep(time.Second)
-		w.want("from the beginning", h.Ready, "nothing was heard of the Lease yet")
+		c.want("before the first answer", h.Ready, "the API server has not answered about the Lease yet")
 	})
 }
 
-func TestReady_WithoutElectionOnlyWantsToRun(t *testing.T) {
-	inBubble(t, func(w *ward) {
+func TestReady_WithoutElectionRequiresOnlyThatTheElectorRuns(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
 		h := health.New()
 		off := func(c *leaderelection.Config) { *c = leaderelection.Config{} }
-		stop := w.run(h, "", nil, leaderelection.Callbacks{}, off)
-		w.want("running", h.Ready, "")
-		w.want("running", h.Live, "")
+		stop := c.run(h, "", nil, leaderelection.Callbacks{}, off)
+		c.want("running", h.Ready, "")
+		c.want("running", h.Live, "")
 		_ = stop()
-		w.want("stopped", h.Ready, "election that is not enabled: the elector does not run")
+		c.want("stopped", h.Ready, "election that is not enabled: the elector is not running")
 	})
 }
 
-func TestReady_NoticesARightThatIsMissing(t *testing.T) {
+func TestReady_FailsIfARightIsMissing(t *testing.T) {
 	for _, verbs := range [][]string{{"get"}, {"create", "update"}} {
-		inBubble(t, func(w *ward) {
+		inTestCluster(t, func(c *testCluster) {
 			h := health.New()
-			client := w.server.Client("a")
+			client := c.server.Client("a")
 			client.Deny(verbs...)
-			w.run(h, "a", client.Clientset(), leaderelection.Callbacks{})
+			c.run(h, "a", client.Clientset(), leaderelection.Callbacks{})
 			time.Sleep(10 * time.Second)
-			w.want("denied", h.Ready, "cannot "+verbs[0])
+			c.want("denied", h.Ready, "cannot "+verbs[0])
 			client.Allow()
 			time.Sleep(30 * time.Second)
-			w.want("allowed", h.Ready, "")
+			c.want("allowed", h.Ready, "")
 		})
 	}
 }
 
-func TestReady_NeedsNoRightToWatch(t *testing.T) {
-	inBubble(t, func(w *ward) {
+func TestReady_DoesNotRequireTheRightToWatch(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
 		h := health.New()
-		client := w.server.Client("a")
+		client := c.server.Client("a")
 		client.Deny("watch")
-		w.run(h, "a", client.Clientset(), leaderelection.Callbacks{})
+		c.run(h, "a", client.Clientset(), leaderelection.Callbacks{})
 		time.Sleep(time.Minute)
-		w.want("polling", h.Ready, "")
+		c.want("polling", h.Ready, "")
 	})
 }
 
 // A reviewer answers SelfSubjectAccessReviews.
 type reviewer struct {
 	kubernetes.Interface
-	denied atomic.Pointer[string] // a verb
-	fails  atomic.Bool
-	asked  atomic.Int32
+	denied  atomic.Pointer[string] // a verb
+	fails   atomic.Bool
+	reviews atomic.Int32
 }
 
 func newReviewer() *reviewer {
 	r, clientset := &reviewer{}, fake.NewClientset()
 	clientset.PrependReactor("create", "selfsubjectaccessreviews", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		r.asked.Add(1)
+		r.reviews.Add(1)
 		if r.fails.Load() {
 			return true, nil, apierrors.NewServiceUnavailable("not now")
 		}
@@ -201,155 +201,151 @@ func newReviewer() *reviewer {
 	return r
 }
 
-func TestReady_AsksForTheRightsOfAFollowerThatHasWrittenNothing(t *testing.T) {
-	inBubble(t, func(w *ward) {
-		w.run(nil, "z", w.server.Client("z").Clientset(), leaderelection.Callbacks{})
+func TestReady_ReviewsTheRightsOfAFollowerThatHasNotWritten(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		c.run(nil, "z", c.server.Client("z").Clientset(), leaderelection.Callbacks{})
 		time.Sleep(time.Second)
 		reviewer := newReviewer()
 		verb := "update"
 		reviewer.denied.Store(&verb)
 		h := health.New(health.WithReview(reviewer))
-		w.run(h, "a", w.server.Client("a").Clientset(), leaderelection.Callbacks{})
+		c.run(h, "a", c.server.Client("a").Clientset(), leaderelection.Callbacks{})
 		time.Sleep(time.Second)
-		w.want("denied", h.Ready, "missing right: update leases.coordination.k8s.io")
+		c.want("denied", h.Ready, "missing right: update leases.coordination.k8s.io")
 		reviewer.denied.Store(nil)
-		w.want("denied a moment ago", h.Ready, "missing right")
+		c.want("allowed, before the next review", h.Ready, "missing right")
 		time.Sleep(11 * time.Second)
-		w.want("allowed", h.Ready, "")
+		c.want("allowed", h.Ready, "")
 		for range 60 {
 			time.Sleep(time.Second)
-			w.want("allowed", h.Ready, "")
+			c.want("allowed", h.Ready, "")
 		}
-		if n := reviewer.asked.Load(); n != 6 {
+		if n := reviewer.reviews.Load(); n != 6 {
 			t.Errorf("%d reviews were made, want two for each of three verbs", n)
 		}
 	})
 }
 
-// RBAC cannot limit the right to create a Lease to a name: who makes the Lease
-// beforehand need not give it.
-func TestReady_NeedsNoRightToMakeALeaseThatExists(t *testing.T) {
-	inBubble(t, func(w *ward) {
+// RBAC cannot limit the right to create a Lease to one name. An administrator who
+// creates the Lease beforehand need not grant the right.
+func TestReady_DoesNotRequireTheRightToCreateAnExistingLease(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
 		reviewer, verb := newReviewer(), "create"
 		reviewer.denied.Store(&verb)
 		h := health.New(health.WithReview(reviewer))
-		client, bare := w.server.Client("a"), health.New()
+		client, withoutReview := c.server.Client("a"), health.New()
 		client.Deny("create")
-		w.run(h, "a", client.Clientset(), leaderelection.Callbacks{})
-		w.run(bare, "a2", client.Clientset(), leaderelection.Callbacks{})
+		c.run(h, "a", client.Clientset(), leaderelection.Callbacks{})
+		c.run(withoutReview, "a2", client.Clientset(), leaderelection.Callbacks{})
 		time.Sleep(5 * time.Second)
-		w.want("there is no Lease", h.Ready, "missing right: create leases.coordination.k8s.io")
-		w.want("there is no Lease, and nobody is asked", bare.Ready, "cannot create")
-		w.run(nil, "z", w.server.Client("z").Clientset(), leaderelection.Callbacks{})
+		c.want("there is no Lease", h.Ready, "missing right: create leases.coordination.k8s.io")
+		c.want("there is no Lease, without a review", withoutReview.Ready, "cannot create")
+		c.run(nil, "z", c.server.Client("z").Clientset(), leaderelection.Callbacks{})
 		time.Sleep(30 * time.Second)
-		w.want("somebody has made it", h.Ready, "")
-		w.want("somebody has made it, and nobody is asked", bare.Ready, "")
+		c.want("the Lease exists", h.Ready, "")
+		c.want("the Lease exists, without a review", withoutReview.Ready, "")
 	})
 }
 
-func TestReady_DoesWithoutAReviewThatFails(t *testing.T) {
-	inBubble(t, func(w *ward) {
+func TestReady_IgnoresAFailedReview(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
 		reviewer := newReviewer()
 		reviewer.fails.Store(true)
 		h := health.New(health.WithReview(reviewer))
-		client := w.server.Client("a")
-		w.run(h, "a", client.Clientset(), leaderelection.Callbacks{})
+		client := c.server.Client("a")
+		c.run(h, "a", client.Clientset(), leaderelection.Callbacks{})
 		time.Sleep(time.Second)
-		w.want("the review fails", h.Ready, "")
+		c.want("the review fails", h.Ready, "")
 		client.Deny("update")
 		time.Sleep(3 * time.Second)
-		w.want("a renewal was refused", h.Ready, "cannot update")
+		c.want("a renewal was refused", h.Ready, "cannot update")
 	})
 }
 
-func TestLive_FailsWhenWorkOutlivesItsTerm(t *testing.T) {
-	inBubble(t, func(w *ward) {
-		h, end := health.New(), make(chan struct{})
-		stop := w.run(h, "a", w.server.Client("a").Clientset(), leaderelection.Callbacks{OnStartedLeading: func(context.Context) { <-end }},
+func TestLive_FailsIfCallbacksOutliveTheirTerm(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		h, returned := health.New(), make(chan struct{})
+		stop := c.run(h, "a", c.server.Client("a").Clientset(), leaderelection.Callbacks{OnStartedLeading: func(context.Context) { <-returned }},
 			func(c *leaderelection.Config) { c.StopTimeout = time.Minute })
 		time.Sleep(time.Second)
-		w.want("at work", h.Live, "")
+		c.want("leading", h.Live, "")
 		go func() { _ = stop() }()
 		time.Sleep(30 * time.Second)
-		w.want("stopping", h.Live, "")
+		c.want("stopping, within StopTimeout", h.Live, "")
 		time.Sleep(31 * time.Second)
-		w.want("too long", h.Live, leaderelection.ErrWorkStillRunning.Error())
-		close(end)
-		w.want("at last", h.Live, "")
+		c.want("stopping, after StopTimeout", h.Live, leaderelection.ErrWorkStillRunning.Error())
+		close(returned)
+		c.want("after the callback returned", h.Live, "")
 	})
 }
 
-// A deaf transport answers nothing and listens to no context while it is deaf.
-type deaf struct {
+// A blockingTransport blocks requests until resumed is closed, and ignores their contexts.
+type blockingTransport struct {
 	http.RoundTripper
-	is    atomic.Bool
-	hears chan struct{}
+	resumed chan struct{}
 }
 
-func (d *deaf) RoundTrip(r *http.Request) (*http.Response, error) {
-	if d.is.Load() {
-		<-d.hears
-	}
-	return d.RoundTripper.RoundTrip(r)
+func (b *blockingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	<-b.resumed
+	return b.RoundTripper.RoundTrip(r)
 }
 
-func TestLive_FailsWhenALoopStandsStill(t *testing.T) {
-	inBubble(t, func(w *ward) {
+func TestLive_FailsIfALoopMakesNoProgress(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
 		h := health.New()
-		restConfig := w.server.Client("a").Config()
-		transport := &deaf{RoundTripper: restConfig.Transport, hears: make(chan struct{})}
+		restConfig := c.server.Client("a").Config()
+		transport := &blockingTransport{RoundTripper: restConfig.Transport, resumed: make(chan struct{})}
 		restConfig.Transport = transport
-		transport.is.Store(true)
-		w.run(h, "a", kubernetes.NewForConfigOrDie(restConfig), leaderelection.Callbacks{})
+		c.run(h, "a", kubernetes.NewForConfigOrDie(restConfig), leaderelection.Callbacks{})
 		time.Sleep(15 * time.Second)
-		w.want("for a while", h.Live, "")
+		c.want("blocked for 15 s", h.Live, "")
 		time.Sleep(15 * time.Second)
-		w.want("too long", h.Live, "the elector is stuck")
-		close(transport.hears)
+		c.want("blocked for 30 s", h.Live, "the elector is stuck")
+		close(transport.resumed)
 		time.Sleep(time.Second)
-		w.want("again", h.Live, "")
+		c.want("after requests resumed", h.Live, "")
 	})
 }
 
 func TestHealth_NamesTheElectorThatFails(t *testing.T) {
-	inBubble(t, func(w *ward) {
+	inTestCluster(t, func(c *testCluster) {
 		h := health.New()
-		w.run(h, "a", w.server.Client("a").Clientset(), leaderelection.Callbacks{})
-		other := w.server.Client("b")
+		c.run(h, "a", c.server.Client("a").Clientset(), leaderelection.Callbacks{})
+		other := c.server.Client("b")
 		other.Network().Cut(leaderelectiontest.Refuse)
-		w.run(h, "a", other.Clientset(), leaderelection.Callbacks{}, func(c *leaderelection.Config) { c.LeaseName = "other" })
+		c.run(h, "a", other.Clientset(), leaderelection.Callbacks{}, func(c *leaderelection.Config) { c.LeaseName = "other" })
 		time.Sleep(time.Second)
-		w.want("one of two", h.Ready, "Lease default/other: nothing was heard")
+		c.want("one of two", h.Ready, "Lease default/other: the API server has not answered")
 	})
 }
 
-func TestHealth_AnElectorMadeAnewTakesThePlaceOfTheOld(t *testing.T) {
-	inBubble(t, func(w *ward) {
+func TestHealth_ANewElectorReplacesAStoppedOneForTheSameLease(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
 		h := health.New()
-		stop := w.run(h, "a", w.server.Client("a").Clientset(), leaderelection.Callbacks{})
+		stop := c.run(h, "a", c.server.Client("a").Clientset(), leaderelection.Callbacks{})
 		time.Sleep(time.Second)
 		_ = stop()
-		w.run(h, "a", w.server.Client("a").Clientset(), leaderelection.Callbacks{})
+		c.run(h, "a", c.server.Client("a").Clientset(), leaderelection.Callbacks{})
 		time.Sleep(time.Second)
-		w.want("the new one", h.Ready, "")
+		c.want("the new elector", h.Ready, "")
 	})
 }
 
-func TestHandler_SaysWhy(t *testing.T) {
-	inBubble(t, func(w *ward) {
+func TestHandler_AnswersWithTheReason(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
 		h := health.New()
-		stop := w.run(h, "a", w.server.Client("a").Clientset(), leaderelection.Callbacks{})
+		stop := c.run(h, "a", c.server.Client("a").Clientset(), leaderelection.Callbacks{})
 		time.Sleep(time.Second)
-		ask := func() *httptest.ResponseRecorder {
+		get := func() *httptest.ResponseRecorder {
 			answer := httptest.NewRecorder()
 			health.Handler(h.Ready).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 			return answer
 		}
-		if answer := ask(); answer.Code != http.StatusOK || answer.Body.String() != "ok\n" {
+		if answer := get(); answer.Code != http.StatusOK || answer.Body.String() != "ok\n" {
 			t.Errorf("ready: %d %q", answer.Code, answer.Body)
 		}
 		_ = stop()
-		if answer := ask(); answer.Code != http.StatusServiceUnavailable || !strings.Contains(answer.Body.String(), "does not run") {
+		if answer := get(); answer.Code != http.StatusServiceUnavailable || !strings.Contains(answer.Body.String(), "is not running") {
 			t.Errorf("not ready: %d %q", answer.Code, answer.Body)
 		}
 	})

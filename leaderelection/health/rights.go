@@ -10,51 +10,51 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// How long an answer about rights holds, and how long the API server may take for
-// it.
 const (
+	// sufficientFor and missingFor are how long the result of a review is used.
 	sufficientFor = 5 * time.Minute
 	missingFor    = 10 * time.Second
+	// reviewTimeout bounds one review.
 	reviewTimeout = time.Second / 2
 )
 
-// A review is what the API server last said about our rights.
+// A review is the API server's last answer about the rights.
 type review struct {
 	busy    bool
-	until   time.Time // it holds
+	until   time.Time // when the next review is due
 	missing []rights.Right
 }
 
-// rights returns an error if rights are known to be missing: the API server's own
-// word counts most, if it can be had.
-func (p *patient) rights(ctx context.Context) error {
-	if p.reviewer != nil && p.mayAsk() {
-		missing, err := p.ask(ctx)
-		p.reviewed(missing, err)
+// rights returns an error if rights are known to be missing. It makes a review first if
+// one is due.
+func (c *checkedElector) rights(ctx context.Context) error {
+	if c.reviewer != nil && c.startReview() {
+		missing, err := c.reviewRights(ctx)
+		c.endReview(missing, err)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if missing := p.missingLocked(); len(missing) > 0 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if missing := c.missingLocked(); len(missing) > 0 {
 		return fmt.Errorf("missing right: %s", strings.Join(missing, ", "))
 	}
-	for _, what := range []string{leaderelection.RequestRead, leaderelection.RequestClaim, leaderelection.RequestRenew, leaderelection.RequestNominate} {
-		if err := p.denied[what]; err != nil {
+	for _, request := range []string{leaderelection.RequestRead, leaderelection.RequestClaim, leaderelection.RequestRenew, leaderelection.RequestNominate} {
+		if err := c.denied[request]; err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// missingLocked names what is missing. Of a Lease that somebody holds or has held
-// nobody needs the right to create it, which RBAC cannot limit to a name.
-func (p *patient) missingLocked() []string {
-	if !p.exists && p.elector.GetLeader() != "" {
-		p.exists = true
-		delete(p.denied, leaderelection.RequestClaim) // to make it
+// missingLocked returns the names of the missing rights. The right to create a Lease
+// that has had a holder is not needed. RBAC cannot limit that right to one name.
+func (c *checkedElector) missingLocked() []string {
+	if !c.exists && c.elector.GetLeader() != "" {
+		c.exists = true
+		delete(c.denied, leaderelection.RequestClaim) // the claim that would have created the Lease
 	}
 	var names []string
-	for _, r := range p.review.missing {
-		if r.Verb == "create" && p.exists {
+	for _, r := range c.review.missing {
+		if r.Verb == "create" && c.exists {
 			continue
 		}
 		names = append(names, r.String())
@@ -62,39 +62,40 @@ func (p *patient) missingLocked() []string {
 	return names
 }
 
-// mayAsk reports whether it is time for a review, and nobody else makes one.
-func (p *patient) mayAsk() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.review.busy || time.Now().Before(p.review.until) {
+// startReview reports whether a review is due and no other goroutine makes it. The
+// caller must call endReview.
+func (c *checkedElector) startReview() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.review.busy || time.Now().Before(c.review.until) {
 		return false
 	}
-	p.review.busy = true
+	c.review.busy = true
 	return true
 }
 
-// ask makes a review of the rights without which there is no election.
-func (p *patient) ask(ctx context.Context) ([]rights.Right, error) {
+// reviewRights asks the API server which of the necessary rights are missing.
+func (c *checkedElector) reviewRights(ctx context.Context) ([]rights.Right, error) {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
-	return rights.Missing(ctx, p.reviewer, rights.Uses{
-		LeaseNamespace: p.config.LeaseNamespace, LeaseName: p.config.LeaseName, WithoutWatch: true,
+	return rights.Missing(ctx, c.reviewer, rights.Uses{
+		LeaseNamespace: c.config.LeaseNamespace, LeaseName: c.config.LeaseName, WithoutWatch: true,
 	})
 }
 
-// reviewed takes in a review. One that could not be made leaves what was known; a
-// right that is there now takes away what was refused before.
-func (p *patient) reviewed(missing []rights.Right, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.review.busy = false
+// endReview stores the result of a review. A failed review keeps the previous result. A
+// review without a missing right clears earlier refusals.
+func (c *checkedElector) endReview(missing []rights.Right, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.review.busy = false
 	switch {
 	case err != nil && len(missing) == 0:
-		p.review.until = time.Now().Add(missingFor)
+		c.review.until = time.Now().Add(missingFor)
 	case len(missing) > 0:
-		p.review = review{until: time.Now().Add(missingFor), missing: missing}
+		c.review = review{until: time.Now().Add(missingFor), missing: missing}
 	default:
-		p.review = review{until: time.Now().Add(sufficientFor)}
-		clear(p.denied)
+		c.review = review{until: time.Now().Add(sufficientFor)}
+		clear(c.denied)
 	}
 }

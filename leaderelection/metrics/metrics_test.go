@@ -24,12 +24,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	clientleaderelection.SetProvider(theirs) // only the first in a process counts
+	clientleaderelection.SetProvider(clientGoMetric) // client-go accepts only the first provider of a process
 	goleak.VerifyTestMain(m)
 }
 
-// theirs is what client-go's own metric says.
-var theirs = &clientGauge{}
+// clientGoMetric records client-go's own metric.
+var clientGoMetric = &clientGauge{}
 
 type clientGauge struct{ leads sync.Map }
 
@@ -38,39 +38,41 @@ func (g *clientGauge) On(name string)                                     { g.le
 func (g *clientGauge) Off(name string)                                    { g.leads.Delete(name) }
 func (g *clientGauge) SlowpathExercised(string)                           {}
 
-// A scene is a server, and electors that are seen by one registry.
-type scene struct {
+// A testCluster is an in-memory API server, and candidates whose metrics are in one
+// registry.
+type testCluster struct {
 	*testing.T
 	server   *leaderelectiontest.Server
 	metrics  *metrics.Metrics
 	registry *prometheus.Registry
 }
 
-func play(t *testing.T, f func(s *scene)) {
+func inTestCluster(t *testing.T, f func(c *testCluster)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &scene{T: t, server: leaderelectiontest.NewServer(), metrics: metrics.New(), registry: prometheus.NewPedanticRegistry()}
-		t.Cleanup(s.server.Close)
-		s.registry.MustRegister(s.metrics)
-		f(s)
+		c := &testCluster{T: t, server: leaderelectiontest.NewServer(), metrics: metrics.New(), registry: prometheus.NewPedanticRegistry()}
+		t.Cleanup(c.server.Close)
+		c.registry.MustRegister(c.metrics)
+		f(c)
 	})
 }
 
-// run runs an elector, which registers itself unless unseen, until stop is called.
-func (s *scene) run(identity string, seen bool, edit ...func(*leaderelection.Config, *leaderelection.Callbacks)) (elector *leaderelection.Elector, stop func() error) {
-	s.Helper()
+// run runs an Elector until stop is called. The registry has its metrics if measured
+// is set.
+func (c *testCluster) run(identity string, measured bool, edit ...func(*leaderelection.Config, *leaderelection.Callbacks)) (elector *leaderelection.Elector, stop func() error) {
+	c.Helper()
 	config := leaderelection.Config{Enabled: true, Identity: identity, LeaseName: "app", LeaseNamespace: "ns", ReleaseOnCancel: true}
 	var callbacks leaderelection.Callbacks
 	for _, f := range edit {
 		f(&config, &callbacks)
 	}
 	var opts []leaderelection.Option
-	if seen {
-		opts = append(opts, s.metrics.Option())
+	if measured {
+		opts = append(opts, c.metrics.Option())
 	}
-	elector, err := leaderelection.New(&config, s.server.Client(identity).Clientset(), callbacks, slog.New(slog.DiscardHandler), opts...)
+	elector, err := leaderelection.New(&config, c.server.Client(identity).Clientset(), callbacks, slog.New(slog.DiscardHandler), opts...)
 	if err != nil {
-		s.Fatal(err)
+		c.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -83,18 +85,18 @@ func (s *scene) run(identity string, seen bool, edit ...func(*leaderelection.Con
 		<-done
 		return err
 	}
-	s.Cleanup(func() { _ = stop() })
+	c.Cleanup(func() { _ = stop() })
 	return elector, stop
 }
 
-// values is what the registry gives: counters and gauges by name and labels, of
-// histograms the count and the sum.
-func (s *scene) values() map[string]float64 {
-	s.Helper()
+// values returns what the registry exports, by name and labels. A histogram has two
+// values, its count and its sum.
+func (c *testCluster) values() map[string]float64 {
+	c.Helper()
 	synctest.Wait()
-	families, err := s.registry.Gather()
+	families, err := c.registry.Gather()
 	if err != nil {
-		s.Fatal(err)
+		c.Fatal(err)
 	}
 	values := map[string]float64{}
 	for _, family := range families {
@@ -118,10 +120,11 @@ func (s *scene) values() map[string]float64 {
 	return values
 }
 
-// want checks some of the values of Lease ns/app; more stands for further labels.
-func (s *scene) want(when string, want map[string]float64) {
-	s.Helper()
-	values := s.values()
+// want checks values of Lease ns/app. A key is name/labels.part: further labels and, for
+// a histogram, count or sum.
+func (c *testCluster) want(when string, want map[string]float64) {
+	c.Helper()
+	values := c.values()
 	for short, w := range want {
 		name, more, _ := strings.Cut(short, "/")
 		more, part, histogram := strings.Cut(more, ".")
@@ -135,29 +138,29 @@ func (s *scene) want(when string, want map[string]float64) {
 			key += "." + part
 		}
 		if got, ok := values[key]; !ok || got != w {
-			s.Errorf("%s: %s = %v (there: %v), want %v", when, key, got, ok, w)
+			c.Errorf("%s: %s = %v (exported: %v), want %v", when, key, got, ok, w)
 		}
 	}
 }
 
-// What is not there yet cannot increase: the first increase would be missed.
-func TestMetrics_EachReasonAndOriginIsThereBeforeItHappens(t *testing.T) {
-	play(t, func(s *scene) {
-		s.run("a", true)
+// Prometheus does not count the first event of a counter that was absent before.
+func TestMetrics_ExportEachReasonAndOutcomeBeforeItsFirstEvent(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		c.run("a", true)
 		want := map[string]float64{}
 		for _, reason := range []string{"cancelled", "stepped_down", "renewal_failed", "overtaken", "lease_deleted", "history_rewound"} {
 			want["terms_ended_total/reason="+reason] = 0
 		}
-		for _, after := range []string{"released", "expired", "deleted", "own"} {
-			want["terms_total/after="+after] = 0
+		for _, previous := range []string{"released", "expired", "deleted", "own"} {
+			want["terms_total/previous="+previous] = 0
 		}
-		s.want("in its first term", want)
+		c.want("in its first term", want)
 	})
 }
 
 func TestMetrics_FollowATerm(t *testing.T) {
-	play(t, func(s *scene) {
-		elector, stop := s.run("a", true, func(_ *leaderelection.Config, callbacks *leaderelection.Callbacks) {
+	inTestCluster(t, func(c *testCluster) {
+		elector, stop := c.run("a", true, func(_ *leaderelection.Config, callbacks *leaderelection.Callbacks) {
 			callbacks.OnStartedLeading = func(ctx context.Context) {
 				<-ctx.Done()
 				time.Sleep(3 * time.Second)
@@ -165,145 +168,145 @@ func TestMetrics_FollowATerm(t *testing.T) {
 		})
 		time.Sleep(time.Second)
 		term, _ := elector.Term()
-		s.want("leading", map[string]float64{
-			"is_leader": 1, "term": float64(term.Token), "valid_seconds": 11, "window_seconds": 12, "enabled": 1, "running": 1, "stuck": 0, "watching": 1, "heir": 0,
-			"last_contact_seconds": 1, "leader_changes_total": 1, "terms_total/after=none": 1, "terms_ended_total/reason=cancelled": 0,
+		c.want("leading", map[string]float64{
+			"is_leader": 1, "term": float64(term.Token), "valid_seconds": 11, "window_seconds": 12, "enabled": 1, "running": 1, "stuck": 0, "watching": 1, "successor": 0,
+			"last_contact_seconds": 1, "leader_changes_total": 1, "terms_total/previous=none": 1, "terms_ended_total/reason=cancelled": 0,
 			"overruns_total": 0, "request_duration_seconds/request=claim.count": 1,
 		})
 		stopped := make(chan error)
 		go func() { stopped <- stop() }()
 		time.Sleep(time.Second)
-		s.want("stopping", map[string]float64{"is_leader": 0, "valid_seconds": 0, "running": 1})
+		c.want("stopping", map[string]float64{"is_leader": 0, "valid_seconds": 0, "running": 1})
 		if err := <-stopped; err != nil {
 			t.Fatal(err)
 		}
-		s.want("stopped", map[string]float64{
+		c.want("stopped", map[string]float64{
 			"is_leader": 0, "valid_seconds": 0, "running": 0, "watching": 0, "terms_ended_total/reason=cancelled": 1,
 			"stop_seconds/.count": 1, "stop_seconds/.sum": 3,
 		})
-		if _, there := s.values()["term{lease_name=app,lease_namespace=ns}"]; there {
-			t.Error("the term is still there after it ended")
+		if _, exported := c.values()["term{lease_name=app,lease_namespace=ns}"]; exported {
+			t.Error("the metric term is still exported after the term ended")
 		}
 	})
 }
 
 func TestMetrics_NoGaugeOutlivesItsTerm(t *testing.T) {
-	play(t, func(s *scene) {
-		s.run("a", true, func(_ *leaderelection.Config, callbacks *leaderelection.Callbacks) {
+	inTestCluster(t, func(c *testCluster) {
+		c.run("a", true, func(_ *leaderelection.Config, callbacks *leaderelection.Callbacks) {
 			callbacks.OnStartedLeading = func(ctx context.Context) { <-ctx.Done() }
 		})
 		time.Sleep(time.Second)
-		s.want("leading", map[string]float64{"is_leader": 1})
-		s.server.Client("a").Network().Cut(leaderelectiontest.Hang)
+		c.want("leading", map[string]float64{"is_leader": 1})
+		c.server.Client("a").Network().Cut(leaderelectiontest.Hang)
 		for range 20 {
 			time.Sleep(time.Second)
-			values := s.values()
+			values := c.values()
 			if leading, valid := values["is_leader{lease_name=app,lease_namespace=ns}"], values["valid_seconds{lease_name=app,lease_namespace=ns}"]; (leading == 1) != (valid > 0) {
 				t.Errorf("is_leader = %v with %v s of validity left", leading, valid)
 			}
 		}
-		s.want("cut off", map[string]float64{
+		c.want("cut off", map[string]float64{
 			"is_leader": 0, "terms_ended_total/reason=renewal_failed": 1, "failed_requests_total/request=renew,kind=no_answer_in_time": 5,
 		})
 	})
 }
 
-func TestMetrics_MeasureHandovers(t *testing.T) {
-	play(t, func(s *scene) {
-		_, stop := s.run("a", false)
+func TestMetrics_MeasureTheTimeOfAHandover(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		_, stop := c.run("a", false)
 		time.Sleep(time.Second)
-		b, _ := s.run("b", true)
+		b, _ := c.run("b", true)
 		time.Sleep(10 * time.Second)
-		s.want("following", map[string]float64{"is_leader": 0, "heir": 1, "leader_changes_total": 1, "request_duration_seconds/request=nominate.count": 1})
+		c.want("following", map[string]float64{"is_leader": 0, "successor": 1, "leader_changes_total": 1, "request_duration_seconds/request=nominate.count": 1})
 		_ = stop()
 		time.Sleep(time.Second)
-		s.want("leading", map[string]float64{
-			"is_leader": 1, "heir": 0, "leader_changes_total": 2, "terms_total/after=released": 1,
-			"handover_seconds/after=released.count": 1, "handover_seconds/after=released.sum": 0,
+		c.want("leading", map[string]float64{
+			"is_leader": 1, "successor": 0, "leader_changes_total": 2, "terms_total/previous=released": 1,
+			"handover_seconds/previous=released.count": 1, "handover_seconds/previous=released.sum": 0,
 		})
-		if err := b.StepDown(s.Context()); err != nil {
+		if err := b.StepDown(c.Context()); err != nil {
 			t.Fatal(err)
 		}
-		s.want("stepped down", map[string]float64{"terms_ended_total/reason=stepped_down": 1})
+		c.want("stepped down", map[string]float64{"terms_ended_total/reason=stepped_down": 1})
 	})
 }
 
-func TestMetrics_CountWorkThatOverran(t *testing.T) {
-	play(t, func(s *scene) {
-		end := make(chan struct{})
-		_, stop := s.run("a", true, func(c *leaderelection.Config, callbacks *leaderelection.Callbacks) {
+func TestMetrics_CountCallbacksThatDidNotReturnInTime(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		returned := make(chan struct{})
+		_, stop := c.run("a", true, func(c *leaderelection.Config, callbacks *leaderelection.Callbacks) {
 			c.StopTimeout = time.Second
-			callbacks.OnStartedLeading = func(context.Context) { <-end }
+			callbacks.OnStartedLeading = func(context.Context) { <-returned }
 		})
 		time.Sleep(time.Second)
 		_ = stop()
-		s.want("overran", map[string]float64{"overruns_total": 1, "stuck": 1, "is_leader": 0, "terms_ended_total/reason=cancelled": 1})
-		close(end)
-		s.want("at last", map[string]float64{"stuck": 0})
+		c.want("overran", map[string]float64{"overruns_total": 1, "stuck": 1, "is_leader": 0, "terms_ended_total/reason=cancelled": 1})
+		close(returned)
+		c.want("after the callback returned", map[string]float64{"stuck": 0})
 	})
 }
 
-func TestMetrics_SayThatTheElectionIsNotEnabled(t *testing.T) {
-	play(t, func(s *scene) {
-		s.run("a", true, func(c *leaderelection.Config, _ *leaderelection.Callbacks) { c.Enabled = false })
-		values := s.values()
+func TestMetrics_ReportThatTheElectionIsNotEnabled(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		c.run("a", true, func(c *leaderelection.Config, _ *leaderelection.Callbacks) { c.Enabled = false })
+		values := c.values()
 		for name, want := range map[string]float64{"enabled": 0, "is_leader": 1, "valid_seconds": math.Inf(1)} {
 			if got, ok := values[name+"{lease_name=,lease_namespace=}"]; !ok || got != want {
-				t.Errorf("%s = %v (there: %v), want %v", name, got, ok, want)
+				t.Errorf("%s = %v (exported: %v), want %v", name, got, ok, want)
 			}
 		}
 	})
 }
 
-func TestMetrics_OneServesManyElectorsAndNewOnesForAnOldLease(t *testing.T) {
-	play(t, func(s *scene) {
-		_, stop := s.run("a", true)
-		s.run("b", true, func(c *leaderelection.Config, _ *leaderelection.Callbacks) { c.LeaseName = "other" })
+func TestMetrics_ServeSeveralElectorsAndReplaceOneForTheSameLease(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		_, stop := c.run("a", true)
+		c.run("b", true, func(c *leaderelection.Config, _ *leaderelection.Callbacks) { c.LeaseName = "other" })
 		time.Sleep(time.Second)
 		_ = stop()
-		s.run("c", true)
+		c.run("c", true)
 		time.Sleep(time.Second)
-		s.want("again", map[string]float64{"is_leader": 1, "terms_ended_total/reason=cancelled": 1, "leader_changes_total": 2})
-		if got := s.values()["is_leader{lease_name=other,lease_namespace=ns}"]; got != 1 {
+		c.want("with the second elector", map[string]float64{"is_leader": 1, "terms_ended_total/reason=cancelled": 1, "leader_changes_total": 2})
+		if got := c.values()["is_leader{lease_name=other,lease_namespace=ns}"]; got != 1 {
 			t.Errorf("the other elector's is_leader = %v", got)
 		}
-		s.metrics.Forget("ns", "other")
-		for key := range s.values() {
+		c.metrics.Forget("ns", "other")
+		for key := range c.values() {
 			if strings.Contains(key, "other") {
-				t.Errorf("%s is not forgotten", key)
+				t.Errorf("%s is still exported after Forget", key)
 			}
 		}
 	})
 }
 
-func TestMetrics_ClientGosOwnGoesOnWorkingAndEndsWithTheTerm(t *testing.T) {
-	play(t, func(s *scene) {
-		_, stop := s.run("a", true)
+func TestMetrics_ClientGosMetricWorksAndIsZeroAfterTheTerm(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		_, stop := c.run("a", true)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if _, leads := theirs.leads.Load("app"); !leads {
-			t.Error("client-go's metric says that nobody leads")
+		if _, leads := clientGoMetric.leads.Load("app"); !leads {
+			t.Error("client-go's metric is 0 in a term")
 		}
 		_ = stop()
-		if _, leads := theirs.leads.Load("app"); leads {
-			t.Error("client-go's metric says that we lead after the term")
+		if _, leads := clientGoMetric.leads.Load("app"); leads {
+			t.Error("client-go's metric is 1 after the term")
 		}
 	})
 }
 
-// A process that begins one term and dies shows its first increase only beside a 0.
+// A process that crashes in its first term has one increase, which needs a 0 before it.
 func TestMetrics_CountTermsFromZero(t *testing.T) {
-	play(t, func(s *scene) {
-		s.run("a", true)
+	inTestCluster(t, func(c *testCluster) {
+		c.run("a", true)
 		time.Sleep(time.Second)
-		s.want("leading", map[string]float64{
-			"terms_total/after=none": 1, "terms_total/after=released": 0, "terms_total/after=expired": 0,
-			"terms_total/after=deleted": 0, "terms_total/after=own": 0,
+		c.want("leading", map[string]float64{
+			"terms_total/previous=none": 1, "terms_total/previous=released": 0, "terms_total/previous=expired": 0,
+			"terms_total/previous=deleted": 0, "terms_total/previous=own": 0,
 		})
 	})
 }
 
-// Each metric is told of in the package documentation, and nothing else is.
+// The package documentation lists exactly the exported metrics.
 func TestMetrics_AreAllDocumented(t *testing.T) {
 	text, err := os.ReadFile("doc.go")
 	if err != nil {
@@ -317,10 +320,10 @@ func TestMetrics_AreAllDocumented(t *testing.T) {
 		name := strings.Split(desc.String(), `"`)[1]
 		names = append(names, name)
 		if !strings.Contains(string(text), "//	"+name+" ") {
-			t.Errorf("doc.go does not tell of %s", name)
+			t.Errorf("doc.go does not document %s", name)
 		}
 	}
-	if told := regexp.MustCompile(`(?m)^//\t(incumbent_\w+)   +`).FindAllStringSubmatch(string(text), -1); len(told) != len(names) {
-		t.Errorf("doc.go tells of %d metrics, there are %d", len(told), len(names))
+	if documented := regexp.MustCompile(`(?m)^//\t(incumbent_\w+)   +`).FindAllStringSubmatch(string(text), -1); len(documented) != len(names) {
+		t.Errorf("doc.go documents %d metrics, want %d", len(documented), len(names))
 	}
 }

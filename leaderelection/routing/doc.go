@@ -1,60 +1,59 @@
-// Package routing labels the Pod of the leader, so that a Service can select it.
+// Package routing labels the leader's Pod, so that a Service can select it.
 //
 //	router, err := routing.New(routing.Label{Key: "example.com/my-app-leader", Value: "true"}, clientset, logger)
 //	elector, err := leaderelection.New(config, clientset, callbacks, logger, router.Option())
 //
-// Which Pod is this process's, the environment says: POD_NAMESPACE and POD_NAME, from
-// the downward API, and POD_UID if it is there. Programs with a Manager of package
-// manager use manager.WithLeaderLabel. Both come with the manifest of the Service, in
-// hack/manifests.
+// The environment names this process's Pod: POD_NAMESPACE and POD_NAME from the downward
+// API, and POD_UID if it is set. Programs with a Manager of package manager use
+// manager.WithLeaderLabel. The folder hack/manifests has the Service for both.
 //
 // # What it does
 //
-// The label is set when a term begins, beside OnStartedLeading, which waits for
-// nothing. It is taken away when the context of the work ends, beside its stop and
-// before the Lease is released: until that is done, OnStoppedLeading is not over for
-// the Elector, though yours is called without delay. A program that still leads while
-// it finishes what it has begun has the label taken away earlier, by
-// [Router.Withdraw].
+// The Router sets the label when a term starts. It does so beside OnStartedLeading, which
+// does not wait. The Router removes the label when the context of the term is done, while
+// the callbacks stop, and before the Lease is released. The Elector waits for the
+// removal as it waits for OnStoppedLeading; your OnStoppedLeading is called without
+// delay. A process that still leads while it drains calls [Router.Withdraw] to remove the
+// label earlier.
 //
-// What dead leaders left is taken away by the next one. While it leads, it looks
-// every 10 to 30 s whether its own Pod has the label and no other one has, and puts
-// that right. An annotation, the key with "-term" behind it, says which term has set
-// the label, or in which it is over: it is set with the label, in one request. A label
-// without it, such as one from the template of a Pod, was set by no leader: it stays,
-// and the log says so. Before each write but the one that takes the label
-// from its own Pod it asks its Elector whether it leads.
+// The next leader removes labels that crashed leaders left behind. Every 10 to 30 s, a
+// leader checks that its own Pod has the label and that no other Pod has it, and repairs
+// what is wrong. The annotation "<key>-term" records the term that set or removed the
+// label. It is written in the same request as the label. A label without the annotation,
+// for example from a Pod template, was not set by a leader: the Router keeps it and logs
+// that. Before each write, the Router asks its Elector whether it leads. The only
+// exception is the removal of the label from its own Pod.
 //
 // # What it does not promise
 //
-// A Service sends requests to whom it last knew to be the leader: the label is a
-// signpost, and no proof. It is wrong for a while:
-//   - after a crash, until the next leader has been elected; os.Exit in
-//     OnStoppedLeading is a crash, for the Lease is not released then either;
-//   - after a loss, if it could not be taken away within a quarter of
-//     leaderelection.Config.Margin, two seconds at the most, for nothing may delay the
-//     end: until then, too;
-//   - after a stop during which the API server refused for Label.Patience to take it
-//     away: the Lease is released all the same, and the next leader takes it away at
-//     once;
-//   - if a request that was given up is carried out late. One that sets the label
-//     names the version of the Pod that it was decided on, so it fails once the label
-//     was taken away in an orderly stop. After a crash or a loss nothing may have
-//     changed that version: then two Pods have the label until the next leader looks
-//     again, 30 s at the most;
-//   - if somebody takes away the annotation of a dead leader's Pod: the label there is
-//     taken for a template's, and stays until somebody takes that away as well.
+// A Service sends requests to the Pod that was last known to lead. The label is a hint
+// and proves nothing. It is wrong in these cases:
+//   - After a crash, until there is a next leader. os.Exit in OnStoppedLeading is a
+//     crash, because the Lease is not released either.
+//   - After a lost term, until there is a next leader, if the label could not be removed
+//     within a quarter of leaderelection.Config.Margin, at most two seconds. Nothing may
+//     delay the end of a lost term longer.
+//   - After a stop, if the API server refused the removal during Label.RemoveTimeout. The
+//     Lease is released all the same, and the next leader removes the label at once.
+//   - If a request that timed out is carried out late. A request that sets the label
+//     contains the resource version of the Pod that it is based on. It therefore fails
+//     after the label was removed in an orderly stop. After a crash or a lost term the
+//     version may be unchanged: then two Pods have the label until the leader's next
+//     check, at most 30 s later.
+//   - If somebody removes the annotation from the Pod of a crashed leader. The label then
+//     looks like one from a template, and stays until somebody removes it as well.
 //
-// Who must know whether they speak to the leader has it answer with its term, or puts
-// a Fence around what it writes, see package fencing.
+// If a client must know that it speaks to the leader, let the leader send its term with
+// each answer, or guard its writes with a Fence, see package fencing.
 //
 // # Rights
 //
-// It needs the rights to list and to patch Pods in the namespace of the Pod (Route in
-// package rights); without them the election works all the same. Mind what the right
-// to patch Pods allows: a Role cannot narrow it to one's own Pod, nor to labels.
-// Whoever has it may exchange the image of each Pod in that namespace, and so run what
-// they like with the service account, the secrets and the volumes of any of them; and
-// may send any Service's requests to themselves. Give it in namespaces only where
-// nothing is that this process may not have, or limit it by an admission policy.
+// A Router needs the rights to list and patch Pods in the namespace of its Pod (Route in
+// package rights). Without them the election works and the label is missing.
+//
+// The right to patch Pods is powerful. A Role cannot limit it to one Pod or to labels. A
+// process that has it can replace the image of every Pod in the namespace. It can thus
+// run any program with the service account, secrets and volumes of these Pods, and can
+// direct the requests of every Service to itself. Grant it only in namespaces that hold
+// nothing else of value, or restrict it by an admission policy.
 package routing

@@ -15,16 +15,18 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/routing"
 )
 
+// Label the leader's Pod, and remove the label before the process stops leading.
 func Example() {
-	clientset, logger := fake.NewClientset(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "pod-1"}}), slog.New(slog.DiscardHandler)
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "pod-1"}}
+	clientset, logger := fake.NewClientset(pod), slog.New(slog.DiscardHandler) // stands in for the API server
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 
-	// In a Pod the environment says which one it is.
+	// In a cluster, leave out PodNamespace and PodName: the environment has both.
 	label := routing.Label{Key: "example.com/my-app-leader", Value: "true", PodNamespace: "default", PodName: "pod-1"}
 	router, err := routing.New(label, clientset, logger)
 	if err != nil {
-		fmt.Println(err) // names everything that is wrong
+		fmt.Println(err)
 		return
 	}
 	config := &leaderelection.Config{
@@ -33,10 +35,10 @@ func Example() {
 	callbacks := leaderelection.Callbacks{
 		OnStartedLeading: func(ctx context.Context) {
 			awaitLabel(ctx, clientset, "true")
-			fmt.Println("requests come in")
-			router.Withdraw() // on SIGTERM, say
+			fmt.Println("the Service sends requests to this Pod")
+			router.Withdraw() // for example on SIGTERM
 			awaitLabel(ctx, clientset, "")
-			fmt.Println("no more of them; finish what was begun")
+			fmt.Println("the Service sends no new requests; finish the running ones")
 			stop()
 		},
 	}
@@ -51,12 +53,12 @@ func Example() {
 	}
 	fmt.Println("released")
 	// Output:
-	// requests come in
-	// no more of them; finish what was begun
+	// the Service sends requests to this Pod
+	// the Service sends no new requests; finish the running ones
 	// released
 }
 
-// awaitLabel stands for what a Service sends.
+// awaitLabel waits until the Pod's label has that value.
 func awaitLabel(ctx context.Context, clientset kubernetes.Interface, want string) {
 	for {
 		pod, err := clientset.CoreV1().Pods("default").Get(ctx, "pod-1", metav1.GetOptions{})

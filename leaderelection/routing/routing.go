@@ -17,51 +17,51 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A Label is the label that a Service finds the leader's Pod by.
+// A Label describes the label on the leader's Pod, which a Service selects.
 type Label struct {
-	// Key and Value are the label's. They must be of this election alone: from all
-	// other Pods of the namespace that a leader has given it, it is taken away. A key
-	// that Pods have from their template does not do; nothing is done to those. Required.
+	// Key and Value are the label's key and value. No other election in the namespace
+	// may use them, because the leader removes the label from all other Pods that a
+	// leader labelled. Do not use a label of the Pod template: the Router never changes
+	// such a label. Required.
 	Key, Value string
 
-	// PodNamespace and PodName are this process's Pod. Default: POD_NAMESPACE and
+	// PodNamespace and PodName name this process's Pod. Default: POD_NAMESPACE and
 	// POD_NAME.
 	PodNamespace, PodName string
 
-	// PodUID tells this Pod from one of the same name that comes after it, as in a
-	// StatefulSet. Default: POD_UID if the Pod is the one of POD_NAMESPACE and
-	// POD_NAME, else the UID that the Pod is first seen with.
+	// PodUID distinguishes this Pod from a later Pod of the same name, as in a
+	// StatefulSet. Default: POD_UID if the Pod is the one of POD_NAMESPACE and POD_NAME,
+	// else the UID of the Pod when the Router first reads it.
 	PodUID string
 
-	// Patience is how long an orderly stop goes on trying to take the label away when
-	// that fails: while it does, the Lease goes on being renewed. It must be less than
-	// leaderelection.Config.StopTimeout, or else that runs out and nothing is released.
+	// RemoveTimeout is how long an orderly stop retries the removal of the label. The
+	// Lease is renewed in the meantime. It must be less than
+	// leaderelection.Config.StopTimeout, because the Lease is not released after that.
 	// Default: five seconds, or half of StopTimeout if that is less.
-	Patience time.Duration
+	RemoveTimeout time.Duration
 }
 
-// A Router keeps the label where the leader is. Make it with New. All its methods may
-// be called from any goroutine at any time.
+// A Router keeps the label on the leader's Pod. Create it with New. All methods are safe
+// for concurrent use.
 type Router struct {
-	label  Label // completed
+	label  Label // with the defaults filled in
 	pods   typedcorev1.PodInterface
 	logger *slog.Logger
 
-	mu    sync.Mutex
-	posts []*post // one for each Elector
+	mu      sync.Mutex
+	routers []*electorRouter // one for each Elector
 }
 
-// New makes a Router. It returns one error that names everything that is wrong with
-// its arguments. The clientset leads to the cluster that the Pod is in; a nil logger
-// means slog.Default().
+// New returns a Router, or one error that contains all problems of the arguments. The
+// clientset must be a client of the Pod's cluster. A nil logger means slog.Default().
 func New(label Label, clientset kubernetes.Interface, logger *slog.Logger) (*Router, error) {
-	r := &Router{label: label.completed(os.Getenv), logger: logger}
+	r := &Router{label: label.withDefaults(os.Getenv), logger: logger}
 	problems := r.label.problems()
 	if v := reflect.ValueOf(clientset); clientset == nil || v.Kind() == reflect.Pointer && v.IsNil() {
-		problems = append(problems, errors.New("the clientset is nil: give a kubernetes.Interface"))
+		problems = append(problems, errors.New("clientset is nil: pass a kubernetes.Interface"))
 	}
 	if len(problems) > 0 {
-		return nil, fmt.Errorf("routing: the label is refused: %w", errors.Join(problems...))
+		return nil, fmt.Errorf("routing: invalid label: %w", errors.Join(problems...))
 	}
 	if r.logger == nil {
 		r.logger = slog.Default()
@@ -70,30 +70,29 @@ func New(label Label, clientset kubernetes.Interface, logger *slog.Logger) (*Rou
 	return r, nil
 }
 
-// Label is what New was given, with what the environment says of the Pod.
+// Label returns the label that was passed to New, with the Pod of the environment.
 func (r *Router) Label() Label { return r.label }
 
-// Option has the Router label this process's Pod whenever the Elector leads. Each term
-// does so, also of a Run after the first.
+// Option makes the Router label this process's Pod in each term of the Elector.
 func (r *Router) Option() leaderelection.Option {
 	return leaderelection.WithCallbackMiddleware(r.wrap)
 }
 
-// Withdraw takes the label away for the rest of the term, if there is one, and does
-// not wait for that: a process that is about to stop finishes what it has begun, still
-// leading, and is sent nothing new. The next term sets the label again.
+// Withdraw removes the label for the rest of the present term, if there is one. It does
+// not wait for the removal. Call it before a stop: the process still leads and finishes
+// its requests, but gets no new ones. The next term sets the label again.
 func (r *Router) Withdraw() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, p := range r.posts {
-		if p.current != nil {
-			p.current.withdraw()
+	for _, er := range r.routers {
+		if er.current != nil {
+			er.current.withdraw()
 		}
 	}
 }
 
-// completed is the label with what the environment says of the Pod.
-func (l Label) completed(getenv func(string) string) Label {
+// withDefaults returns the label with the Pod of the environment as the default.
+func (l Label) withDefaults(getenv func(string) string) Label {
 	namespace, name := getenv("POD_NAMESPACE"), getenv("POD_NAME")
 	l.PodNamespace, l.PodName = cmp.Or(l.PodNamespace, namespace), cmp.Or(l.PodName, name)
 	if l.PodNamespace == namespace && l.PodName == name {
@@ -102,35 +101,35 @@ func (l Label) completed(getenv func(string) string) Label {
 	return l
 }
 
-// problems names everything that is wrong with a label.
+// problems returns all problems of a label.
 func (l Label) problems() (errs []error) {
 	for _, msg := range utilvalidation.IsQualifiedName(l.Key + "-term") {
-		errs = append(errs, fmt.Errorf("%q is no key for a label and, with \"-term\", for an annotation: %s", l.Key, msg))
+		errs = append(errs, fmt.Errorf("Key (%q) must be valid for a label and, with \"-term\" appended, for an annotation: %s", l.Key, msg)) //nolint:staticcheck // Key is a field
 	}
 	for _, msg := range utilvalidation.IsValidLabelValue(l.Value) {
-		errs = append(errs, fmt.Errorf("%q is no value for a label: %s", l.Value, msg))
+		errs = append(errs, fmt.Errorf("Value (%q) must be valid for a label: %s", l.Value, msg)) //nolint:staticcheck // Value is a field
 	}
 	if l.Value == "" {
-		errs = append(errs, errors.New(`Value ("") must not be empty: "true" will do`)) //nolint:staticcheck // it is a field's name
+		errs = append(errs, errors.New(`Value ("") must not be empty: use "true", for example`)) //nolint:staticcheck // Value is a field
 	}
 	errs = append(errs, l.podProblems()...)
-	if l.Patience < 0 {
-		errs = append(errs, fmt.Errorf("Patience (%v) must not be negative: 0 means the default", l.Patience)) //nolint:staticcheck // it is a field's name
+	if l.RemoveTimeout < 0 {
+		errs = append(errs, fmt.Errorf("RemoveTimeout (%v) must not be negative: use 0 for the default", l.RemoveTimeout))
 	}
 	return errs
 }
 
-// podProblems names what is wrong with the Pod.
+// podProblems returns the problems of the Pod's name and namespace.
 func (l Label) podProblems() (errs []error) {
 	const remedy = "set POD_NAME and POD_NAMESPACE, from the downward API"
 	if l.PodName == "" || l.PodNamespace == "" {
-		return []error{errors.New("this process's Pod is not known: " + remedy)}
+		return []error{errors.New("the name of this process's Pod is unknown: " + remedy)}
 	}
 	for _, msg := range utilvalidation.IsDNS1123Subdomain(l.PodName) {
-		errs = append(errs, fmt.Errorf("PodName (%q) is no name of a Pod: %s; %s", l.PodName, msg, remedy))
+		errs = append(errs, fmt.Errorf("PodName (%q) must be the name of a Pod: %s; %s", l.PodName, msg, remedy))
 	}
 	for _, msg := range utilvalidation.IsDNS1123Label(l.PodNamespace) {
-		errs = append(errs, fmt.Errorf("PodNamespace (%q) is no name of a namespace: %s; %s", l.PodNamespace, msg, remedy))
+		errs = append(errs, fmt.Errorf("PodNamespace (%q) must be the name of a namespace: %s; %s", l.PodNamespace, msg, remedy))
 	}
 	return errs
 }

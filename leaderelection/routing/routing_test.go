@@ -18,160 +18,159 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/routing/routingtest"
 )
 
-func TestNew_NamesEverythingThatIsWrong(t *testing.T) {
+func TestNew_ReturnsAllProblemsInOneError(t *testing.T) {
 	for _, name := range []string{"POD_NAMESPACE", "POD_NAME", "POD_UID"} {
 		t.Setenv(name, "")
 	}
-	_, err := routing.New(routing.Label{Key: "a b", Value: "c d", Patience: -1}, nil, nil)
-	for _, want := range []string{`"a b" is no key`, `"c d" is no value`, "set POD_NAME and POD_NAMESPACE", "Patience (-1ns)", "the clientset is nil"} {
+	_, err := routing.New(routing.Label{Key: "a b", Value: "c d", RemoveTimeout: -1}, nil, nil)
+	for _, want := range []string{`Key ("a b") must be valid`, `Value ("c d") must be valid`, "set POD_NAME and POD_NAMESPACE", "RemoveTimeout (-1ns)", "clientset is nil"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v, want it to say %q", err, want)
+			t.Errorf("%v, want it to contain %q", err, want)
 		}
 	}
 }
 
-func TestNew_RefusesWhatNoServiceSelectsAndNoPodIsCalled(t *testing.T) {
+func TestNew_RefusesAnEmptyValueAndInvalidNames(t *testing.T) {
 	good := routing.Label{Key: "example.com/leader", Value: "true", PodNamespace: "ns", PodName: "my-app-0.x"}
 	for want, change := range map[string]func(*routing.Label){
 		"": func(*routing.Label) {},
-		`Value ("") must not be empty: "true" will do`:   func(l *routing.Label) { l.Value = "" },
-		`PodName ("p q") is no name of a Pod`:            func(l *routing.Label) { l.PodName = "p q" },
-		`PodNamespace ("n.s") is no name of a namespace`: func(l *routing.Label) { l.PodNamespace = "n.s" },
+		`Value ("") must not be empty: use "true", for example`: func(l *routing.Label) { l.Value = "" },
+		`PodName ("p q") must be the name of a Pod`:             func(l *routing.Label) { l.PodName = "p q" },
+		`PodNamespace ("n.s") must be the name of a namespace`:  func(l *routing.Label) { l.PodNamespace = "n.s" },
 	} {
 		label := good
 		change(&label)
 		_, err := routing.New(label, fake.NewClientset(), nil)
 		if (want == "") != (err == nil) || err != nil && (strings.Count(err.Error(), "\n") > 0 || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%+v: %v, want it to say %q", label, err, want)
+			t.Errorf("%+v: %v, want it to contain %q", label, err, want)
 		}
 	}
 }
 
-func TestRouter_TakesTheLabelAwayBeforeTheReleaseThoughARequestFails(t *testing.T) {
-	ends := map[string]func(w *world, p *process) error{
-		"cancelled":     func(_ *world, p *process) error { return p.stop() },
-		"stepping down": func(w *world, p *process) error { return p.StepDown(w.Context()) },
+func TestRouter_RemovesTheLabelBeforeTheReleaseThoughRequestsFail(t *testing.T) {
+	ends := map[string]func(c *testCluster, p *candidate) error{
+		"cancelled":     func(_ *testCluster, p *candidate) error { return p.stop() },
+		"stepping down": func(c *testCluster, p *candidate) error { return p.StepDown(c.Context()) },
 	}
 	fails := map[string]error{
-		"broken": routingtest.Broken(),
-		// An admission policy says so of itself, with the field that it is about, and so does
-		// an API server that has just started.
+		"server error": routingtest.ServerError(),
+		// Admission policies return these errors, and so does an API server that has just
+		// started.
 		"invalid": apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), "pod-a",
 			field.ErrorList{field.Forbidden(field.NewPath("metadata", "labels"), "not ready to evaluate")}),
 		"forbidden": apierrors.NewForbidden(corev1.Resource("pods"), "pod-a", errors.New("not yet ready to handle request")),
 	}
 	for name, end := range ends {
 		for how, failure := range fails {
-			t.Run(name+", "+how, func(t *testing.T) { takesTheLabelAway(t, failure, end) })
+			t.Run(name+", "+how, func(t *testing.T) { removesTheLabel(t, failure, end) })
 		}
 	}
 }
 
-func takesTheLabelAway(t *testing.T, failure error, end func(*world, *process) error) {
-	inBubble(t, func(w *world) {
-		w.pods.Put("pod-a", "1", false)
-		p := w.lead("pod-a")
+func removesTheLabel(t *testing.T, failure error, end func(*testCluster, *candidate) error) {
+	inTestCluster(t, func(c *testCluster) {
+		c.pods.Put("pod-a", "1", false)
+		p := c.lead("pod-a")
 		synctest.Wait()
-		w.wantLabelled("while it leads", "pod-a")
+		c.wantLabelled("while it leads", "pod-a")
 		began := time.Now()
-		w.pods.During(func(r *routingtest.Request) error {
-			if holder := w.holder(); r.Removes && holder != "pod-a" {
-				w.Errorf("the label is taken away when the Lease is held by %q", holder)
+		c.pods.Intercept(func(r *routingtest.Request) error {
+			if holder := c.holder(); r.Removes && holder != "pod-a" {
+				c.Errorf("the label is removed when the Lease is held by %q", holder)
 			}
 			if time.Since(began) < 3*time.Second {
 				return failure
 			}
 			return nil
 		})
-		if err := end(w, p); err != nil {
-			w.Error(err)
+		if err := end(c, p); err != nil {
+			c.Error(err)
 		}
-		w.wantLabelled("after the release")
-		if w.holder() != "" {
-			w.Errorf("the Lease is held by %q after the stop", w.holder())
+		c.wantLabelled("after the release")
+		if c.holder() != "" {
+			c.Errorf("the Lease is held by %q after the stop", c.holder())
 		}
 	})
 }
 
-// What a term has learned of failures must not silence the next one.
-func TestRouter_TellsInEachTermThatTheLabelIsNotRight(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.pods.During(func(*routingtest.Request) error { return routingtest.Broken() })
-		p := w.lead("pod-a")
+func TestRouter_LogsTheFirstFailureOfEachTerm(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		c.pods.Intercept(func(*routingtest.Request) error { return routingtest.ServerError() })
+		p := c.lead("pod-a")
 		time.Sleep(time.Minute)
-		w.must(p.StepDown(w.Context()))
-		p.awaitTerm(w)
+		c.must(p.StepDown(c.Context()))
+		p.awaitTerm(c)
 		synctest.Wait()
-		if told := p.told("not right yet"); len(told) != 2 {
-			w.Errorf("in two terms it was told: %q", told)
+		if lines := p.logged("not up to date"); len(lines) != 2 {
+			c.Errorf("two terms logged %q, want one line each", lines)
 		}
 	})
 }
 
-// What a term has learned of its Pod stays.
-func TestRouter_LabelsInEachTerm(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.pods.Put("pod-a", "1", false)
-		p := w.lead("pod-a")
+// The UID of the Pod and the state of its label are kept from term to term.
+func TestRouter_LabelsThePodInEachTerm(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		c.pods.Put("pod-a", "1", false)
+		p := c.lead("pod-a")
 		synctest.Wait()
-		w.wantLabelled("in the first term", "pod-a")
+		c.wantLabelled("in the first term", "pod-a")
 		for _, end := range []func(){
-			func() { w.must(p.StepDown(w.Context())) },
-			func() { w.give("somebody"); time.Sleep(margin / 2) },
-			func() { w.must(p.stop()); w.run(p) },
+			func() { c.must(p.StepDown(c.Context())) },
+			func() { c.overtake("other"); time.Sleep(margin / 2) },
+			func() { c.must(p.stop()); c.run(p) },
 		} {
 			end()
-			w.wantLabelled("after a term")
-			p.awaitTerm(w)
+			c.wantLabelled("after a term")
+			p.awaitTerm(c)
 			synctest.Wait()
-			w.wantLabelled("in the next term", "pod-a")
+			c.wantLabelled("in the next term", "pod-a")
 		}
-		w.must(p.StepDown(w.Context()))
-		w.pods.Put("pod-a", "2", false) // its successor, while this process outlives its Pod
-		p.awaitTerm(w)
-		time.Sleep(routePace)
-		w.wantLabelled("in a term after that of the Pod")
+		c.must(p.StepDown(c.Context()))
+		c.pods.Put("pod-a", "2", false) // a later Pod, while this process outlives its own
+		p.awaitTerm(c)
+		time.Sleep(checkPeriod)
+		c.wantLabelled("in a term after the Pod was deleted")
 	})
 }
 
-func (w *world) must(err error) {
-	w.Helper()
+func (c *testCluster) must(err error) {
+	c.Helper()
 	if err != nil {
-		w.Error(err)
+		c.Error(err)
 	}
 }
 
 func TestRouter_DelaysNoCallback(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.pods.Put("pod-a", "1", false)
-		w.pods.During(func(*routingtest.Request) error { time.Sleep(time.Minute); return nil })
-		var began, told, stopped time.Time
-		p := w.campaign("pod-a", func(p *process) {
+	inTestCluster(t, func(c *testCluster) {
+		c.pods.Put("pod-a", "1", false)
+		c.pods.Intercept(func(*routingtest.Request) error { time.Sleep(time.Minute); return nil })
+		var started, cancelled, stopped time.Time
+		p := c.campaign("pod-a", func(p *candidate) {
 			p.callbacks.OnStartedLeading = func(ctx context.Context) {
-				began = time.Now()
+				started = time.Now()
 				<-ctx.Done()
-				told = time.Now()
+				cancelled = time.Now()
 			}
 			p.callbacks.OnStoppedLeading = func() { stopped = time.Now() }
 		})
 		synctest.Wait()
-		if term, _ := p.Term(); !began.Equal(term.AcquiredAt) {
-			w.Errorf("the work began %v after the claim was sent", began.Sub(term.AcquiredAt))
+		if term, _ := p.Term(); !started.Equal(term.AcquiredAt) {
+			c.Errorf("OnStartedLeading was called %v after the claim was sent", started.Sub(term.AcquiredAt))
 		}
 		if err := p.stop(); err != nil {
-			w.Error(err)
+			c.Error(err)
 		}
-		if took := stopped.Sub(told); took != 0 {
-			w.Errorf("OnStoppedLeading was called %v after the work returned", took)
+		if took := stopped.Sub(cancelled); took != 0 {
+			c.Errorf("OnStoppedLeading was called %v after OnStartedLeading returned", took)
 		}
-		if took := time.Since(told); took != 5*time.Second {
-			w.Errorf("Run returned %v after the end, want five seconds", took)
+		if took := time.Since(cancelled); took != 5*time.Second {
+			c.Errorf("Run returned %v after the end, want five seconds", took)
 		}
 		time.Sleep(2 * time.Minute)
 	})
 }
 
-func TestRouter_AStopDoesNotWaitForItForEver(t *testing.T) {
+func TestRouter_AStopRetriesTheRemovalForALimitedTime(t *testing.T) {
 	denied := func() error { return apierrors.NewForbidden(corev1.Resource("pods"), "pod-a", nil) }
 	for name, tc := range map[string]struct {
 		stopTimeout time.Duration
@@ -179,94 +178,94 @@ func TestRouter_AStopDoesNotWaitForItForEver(t *testing.T) {
 		always      bool
 		most        time.Duration
 	}{
-		"for ever":                {0, routingtest.Broken, false, 5 * time.Second},
-		"a minute":                {time.Minute, routingtest.Broken, false, 5 * time.Second},
-		"a short one":             {2 * time.Second, routingtest.Broken, false, time.Second},
+		"no StopTimeout":          {0, routingtest.ServerError, false, 5 * time.Second},
+		"StopTimeout of a minute": {time.Minute, routingtest.ServerError, false, 5 * time.Second},
+		"short StopTimeout":       {2 * time.Second, routingtest.ServerError, false, time.Second},
 		"without the rights":      {time.Minute, denied, true, 0},
 		"the rights were revoked": {time.Minute, denied, false, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
-				w.pods.Put("pod-a", "1", false)
+			inTestCluster(t, func(c *testCluster) {
+				c.pods.Put("pod-a", "1", false)
 				fail := func(*routingtest.Request) error { return tc.failure() }
 				if tc.always {
-					w.pods.During(fail)
+					c.pods.Intercept(fail)
 				}
-				p := w.lead("pod-a", func(p *process) { p.config.StopTimeout = tc.stopTimeout })
+				p := c.lead("pod-a", func(p *candidate) { p.config.StopTimeout = tc.stopTimeout })
 				synctest.Wait()
-				w.pods.During(fail)
-				asked := time.Now()
-				if err := p.stop(); err != nil || w.holder() != "" {
-					w.Errorf("Run returned %v with the Lease held by %q, want nil and nobody", err, w.holder())
+				c.pods.Intercept(fail)
+				stopStarted := time.Now()
+				if err := p.stop(); err != nil || c.holder() != "" {
+					c.Errorf("Run returned %v with the Lease held by %q, want nil and no holder", err, c.holder())
 				}
-				if took := time.Since(asked); took > tc.most {
-					w.Errorf("the stop took %v, want %v at most", took, tc.most)
+				if took := time.Since(stopStarted); took > tc.most {
+					c.Errorf("the stop took %v, want %v at most", took, tc.most)
 				}
-				if len(p.told("label stays until the next leader")) != 1 {
-					w.Error("it is not told that the label stays")
+				if len(p.logged("label stays until the next leader")) != 1 {
+					c.Error("it is not logged once that the label stays")
 				}
 			})
 		})
 	}
 }
 
-func TestRouter_DelaysNothingAfterALoss(t *testing.T) {
+func TestRouter_DoesNotDelayTheEndOfALostTerm(t *testing.T) {
 	hangs := func(*routingtest.Request) error { time.Sleep(10 * time.Second); return nil }
-	fails := func(*routingtest.Request) error { return routingtest.Broken() }
-	for name, meet := range map[string]func(*routingtest.Request) error{"requests hang": hangs, "requests fail": fails} {
+	fails := func(*routingtest.Request) error { return routingtest.ServerError() }
+	for name, intercept := range map[string]func(*routingtest.Request) error{"requests hang": hangs, "requests fail": fails} {
 		t.Run(name+", while it leads", func(t *testing.T) {
-			inBubble(t, func(w *world) {
-				w.pods.Put("pod-a", "1", false)
-				p := w.lead("pod-a")
+			inTestCluster(t, func(c *testCluster) {
+				c.pods.Put("pod-a", "1", false)
+				p := c.lead("pod-a")
 				synctest.Wait()
-				w.pods.During(meet)
-				w.give("somebody")
+				c.pods.Intercept(intercept)
+				c.overtake("other")
 				synctest.Wait()
 				lost := time.Now()
 				if err := p.stop(); err != nil || time.Since(lost) > margin/4 {
-					w.Errorf("the term was over %v after the loss, and Run returned %v", time.Since(lost), err)
+					c.Errorf("the term was over %v after the loss, and Run returned %v", time.Since(lost), err)
 				}
 				time.Sleep(10 * time.Second)
 			})
 		})
-		t.Run(name+", when the work does not stop", func(t *testing.T) {
-			inBubble(t, func(w *world) {
-				w.pods.Put("pod-a", "1", false)
-				release := make(chan struct{})
-				p := w.lead("pod-a", func(p *process) {
-					p.callbacks.OnStartedLeading = func(context.Context) { <-release }
+		t.Run(name+", when OnStartedLeading does not return", func(t *testing.T) {
+			inTestCluster(t, func(c *testCluster) {
+				c.pods.Put("pod-a", "1", false)
+				returned := make(chan struct{})
+				p := c.lead("pod-a", func(p *candidate) {
+					p.callbacks.OnStartedLeading = func(context.Context) { <-returned }
 				})
 				synctest.Wait()
-				w.pods.During(meet)
-				w.give("somebody")
+				c.pods.Intercept(intercept)
+				c.overtake("other")
 				synctest.Wait()
 				lost := time.Now()
 				<-p.done
 				if took := time.Since(lost); took > margin || !errors.Is(p.err, leaderelection.ErrWorkStillRunning) {
-					w.Errorf("Run returned %v %v after the loss", p.err, took)
+					c.Errorf("Run returned %v %v after the loss", p.err, took)
 				}
-				close(release)
+				close(returned)
 				time.Sleep(10 * time.Second)
 			})
 		})
-		t.Run(name+", after its work has stopped", func(t *testing.T) {
-			inBubble(t, func(w *world) {
-				w.pods.Put("pod-a", "1", false)
-				p := w.lead("pod-a")
+		t.Run(name+", after OnStartedLeading has returned", func(t *testing.T) {
+			inTestCluster(t, func(c *testCluster) {
+				c.pods.Put("pod-a", "1", false)
+				p := c.lead("pod-a")
 				synctest.Wait()
-				w.pods.During(meet)
+				c.pods.Intercept(intercept)
 				p.cancel()
 				time.Sleep(time.Second)
 				select {
 				case <-p.done:
-					w.Fatal("the label was given up within a second")
+					c.Fatal("the removal of the label was not retried for a second")
 				default:
 				}
-				w.give("somebody")
+				c.overtake("other")
 				lost := time.Now()
 				<-p.done
 				if took := time.Since(lost); took > margin/2 || p.err != nil {
-					w.Errorf("Run returned %v %v after the loss", p.err, took)
+					c.Errorf("Run returned %v %v after the loss", p.err, took)
 				}
 				time.Sleep(10 * time.Second)
 			})
@@ -274,86 +273,86 @@ func TestRouter_DelaysNothingAfterALoss(t *testing.T) {
 	}
 }
 
-// The Lease can be read, and not be written: that is a loss, too, when trust ends.
-func TestRouter_DelaysNothingWhenTheLeaseCannotBeRenewedAnyMore(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.pods.Put("pod-a", "1", false)
-		p := w.lead("pod-a")
+// If the Lease can be read but not written, the term is lost when the trust window ends.
+func TestRouter_DoesNotDelayTheEndWhenTheLeaseCannotBeRenewed(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		c.pods.Put("pod-a", "1", false)
+		p := c.lead("pod-a")
 		synctest.Wait()
-		w.server.Client("pod-a").Deny("update")
-		w.pods.During(func(*routingtest.Request) error { return routingtest.Broken() })
+		c.server.Client("pod-a").Deny("update")
+		c.pods.Intercept(func(*routingtest.Request) error { return routingtest.ServerError() })
 		time.Sleep(trustWindow / 2)
 		if err := p.stop(); err != nil {
-			w.Errorf("all work has stopped, and Run returned %v", err)
+			c.Errorf("Run returned %v though OnStartedLeading has returned", err)
 		}
 		if held := p.HeldFor(); held != 0 {
-			w.Errorf("HeldFor is %v after Run", held)
+			c.Errorf("HeldFor is %v after Run", held)
 		}
 	})
 }
 
-// One Router may serve several Electors: each has terms of its own.
+// Each Elector of a Router has terms of its own.
 func TestRouter_ServesSeveralElectors(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.pods.Put("pod-a", "1", false)
-		p := w.lead("pod-a")
-		second := &process{config: p.config, router: p.router}
+	inTestCluster(t, func(c *testCluster) {
+		c.pods.Put("pod-a", "1", false)
+		p := c.lead("pod-a")
+		second := &candidate{config: p.config, router: p.router}
 		second.config.LeaseName, second.config.Identity = "another", "pod-a"
 		var err error
-		second.Elector, err = leaderelection.New(&second.config, w.server.Client("pod-a").Clientset(), leaderelection.Callbacks{}, nil, p.router.Option())
+		second.Elector, err = leaderelection.New(&second.config, c.server.Client("pod-a").Clientset(), leaderelection.Callbacks{}, nil, p.router.Option())
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.run(second)
-		second.awaitTerm(w)
+		c.run(second)
+		second.awaitTerm(c)
 		synctest.Wait()
-		w.wantLabelled("while both lead", "pod-a")
+		c.wantLabelled("while both lead", "pod-a")
 		p.router.Withdraw()
 		synctest.Wait()
-		w.wantLabelled("after it was withdrawn")
-		for _, e := range []*process{p, second} {
+		c.wantLabelled("after Withdraw")
+		for _, e := range []*candidate{p, second} {
 			if err := e.stop(); err != nil {
-				w.Error(err)
+				c.Error(err)
 			}
 		}
 	})
 }
 
-func TestRouter_WithdrawTakesTheLabelAwayWhileItLeads(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.pods.Put("pod-a", "1", false)
-		p := w.lead("pod-a")
+func TestRouter_WithdrawRemovesTheLabelWhileItLeads(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		c.pods.Put("pod-a", "1", false)
+		p := c.lead("pod-a")
 		synctest.Wait()
-		w.wantLabelled("while it leads", "pod-a")
+		c.wantLabelled("while it leads", "pod-a")
 		p.router.Withdraw()
-		time.Sleep(routePace)
-		w.wantLabelled("after Withdraw")
+		time.Sleep(checkPeriod)
+		c.wantLabelled("after Withdraw")
 		if !p.IsLeader() {
-			w.Error("it does not lead any more")
+			c.Error("it does not lead anymore")
 		}
-		w.must(p.StepDown(w.Context()))
-		p.awaitTerm(w)
+		c.must(p.StepDown(c.Context()))
+		p.awaitTerm(c)
 		synctest.Wait()
-		w.wantLabelled("in the next term", "pod-a")
-		w.must(p.stop())
-		p.router.Withdraw() // of a term that is over: nothing happens
+		c.wantLabelled("in the next term", "pod-a")
+		c.must(p.stop())
+		p.router.Withdraw() // has no effect, because the term has ended
 	})
 }
 
 func TestRouter_LabelsWithoutAnElection(t *testing.T) {
-	inBubble(t, func(w *world) {
-		w.pods.Put("pod-a", "1", false)
-		p := w.lead("pod-a", func(p *process) { p.config.Enabled = false })
+	inTestCluster(t, func(c *testCluster) {
+		c.pods.Put("pod-a", "1", false)
+		p := c.lead("pod-a", func(p *candidate) { p.config.Enabled = false })
 		synctest.Wait()
-		w.wantLabelled("while it leads", "pod-a")
-		broken := time.Now().Add(2 * time.Second)
-		w.pods.During(func(*routingtest.Request) error {
-			if time.Now().Before(broken) {
-				return routingtest.Broken()
+		c.wantLabelled("while it leads", "pod-a")
+		outageEnd := time.Now().Add(2 * time.Second)
+		c.pods.Intercept(func(*routingtest.Request) error {
+			if time.Now().Before(outageEnd) {
+				return routingtest.ServerError()
 			}
 			return nil
 		})
-		w.must(p.stop())
-		w.wantLabelled("after the stop")
+		c.must(p.stop())
+		c.wantLabelled("after the stop")
 	})
 }

@@ -4,41 +4,53 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A term is what a Router does in one term of its Elector.
-type term struct {
-	*post
-	elector  *leaderelection.Elector
-	config   leaderelection.Config
-	token    string          // what the annotation names it
-	work     context.Context // of the Elector's work: its cause says why the term ended
-	withdraw context.CancelFunc
-	may      bool          // patch the Pod: it has done so
-	failures int           // rounds that have failed one after the other
-	done     chan struct{} // closed when no request is sent any more
+// An electorRouter labels the Pod for one Elector.
+type electorRouter struct {
+	*Router
+	current *termRouter // of the last term that started; guarded by the Router's mutex
+
+	// Only the goroutine of the current term uses these fields.
+	uid          string // of this process's Pod, empty before the first answer
+	setByLeader  bool   // a leader set the Pod's label: this process, or another one with the annotation
+	foreignLabel bool   // at the last check, the Pod had a label that no leader set: it must stay
 }
 
-// wrap labels the Pod in each term beside what the callbacks do.
+// A termRouter labels the Pod for one term of an Elector.
+type termRouter struct {
+	*electorRouter
+	elector     *leaderelection.Elector
+	config      leaderelection.Config
+	token       string          // the value of the annotation in this term
+	termContext context.Context // of the callbacks: its cause is why the term ended
+	withdraw    context.CancelFunc
+	mayPatch    bool          // a patch of the Pod has succeeded, so the right exists
+	failures    int           // consecutive failed checks
+	done        chan struct{} // closed when the term sends no more requests
+}
+
+// wrap returns callbacks that also label the Pod in each term.
 func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callbacks) leaderelection.Callbacks {
-	p := &post{Router: r, uid: r.label.PodUID}
+	er := &electorRouter{Router: r, uid: r.label.PodUID}
 	r.mu.Lock()
-	r.posts = append(r.posts, p)
+	r.routers = append(r.routers, er)
 	r.mu.Unlock()
 	started, stopped := callbacks.OnStartedLeading, callbacks.OnStoppedLeading
 	callbacks.OnStartedLeading = func(ctx context.Context) {
-		p.begin(ctx, e)
+		er.start(ctx, e)
 		if started != nil {
 			started(ctx)
 		}
 	}
 	callbacks.OnStoppedLeading = func() {
-		// Theirs first: it may be what stops the work, and has no time to lose.
+		// Call the caller's OnStoppedLeading first: it may stop the work, which is urgent.
 		defer func() {
-			if t := p.present(); t != nil { // it may be called beside OnStartedLeading when time is up
+			if t := er.currentTerm(); t != nil { // nil if OnStoppedLeading overtook a late OnStartedLeading
 				<-t.done
 			}
 		}()
@@ -49,49 +61,38 @@ func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callba
 	return callbacks
 }
 
-// A post is what a Router has to do with one Elector.
-type post struct {
-	*Router
-	current *term // the last that has begun; guarded by the Router's mutex
-
-	// Only the goroutine of the current term uses these.
-	uid   string // of this process's Pod, once it is known
-	mine  bool   // the Pod's label is a leader's: this process has set it, or found it with the annotation
-	spare bool   // the Pod's label was nobody's when it was last looked at: it is not ours to take away
+func (er *electorRouter) currentTerm() *termRouter {
+	er.mu.Lock()
+	defer er.mu.Unlock()
+	return er.current
 }
 
-func (p *post) present() *term {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.current
-}
-
-// begin labels the Pod for the term of ctx. The label is taken away when the term
-// ends or withdraw is called.
-func (p *post) begin(ctx context.Context, e *leaderelection.Elector) {
-	present, _ := leaderelection.TermFromContext(ctx)
-	t := &term{post: p, elector: e, config: e.Config(), token: present.Token.String(), work: ctx, done: make(chan struct{})}
-	var working context.Context
-	working, t.withdraw = context.WithCancel(ctx)
-	p.mu.Lock()
-	last := p.current
-	p.current = t
-	p.mu.Unlock()
+// start labels the Pod for the term of ctx. The label is removed when the term ends or
+// withdraw is called.
+func (er *electorRouter) start(ctx context.Context, e *leaderelection.Elector) {
+	term, _ := leaderelection.TermFromContext(ctx)
+	t := &termRouter{electorRouter: er, elector: e, config: e.Config(), token: term.Token.String(), termContext: ctx, done: make(chan struct{})}
+	var labelled context.Context
+	labelled, t.withdraw = context.WithCancel(ctx)
+	er.mu.Lock()
+	previous := er.current
+	er.current = t
+	er.mu.Unlock()
 	go func() {
 		defer close(t.done)
 		defer t.withdraw()
-		if !last.awaitEnd(working) {
-			return // it has set nothing
+		if !previous.awaitDone(labelled) {
+			return // this term has not set the label
 		}
-		t.keep(working)
-		t.takeAway()
+		t.keepLabel(labelled)
+		t.removeLabel()
 	}()
 }
 
-// awaitEnd waits until a term sends no requests any more, and reports whether ctx is
-// live then. A term of the same Elector has ended before the next one begins, except
-// if it began after its time was up.
-func (t *term) awaitEnd(ctx context.Context) bool {
+// awaitDone waits until a term sends no more requests, and reports whether ctx is still
+// live. Terms of one Elector follow each other, so it waits only if OnStartedLeading was
+// called late.
+func (t *termRouter) awaitDone(ctx context.Context) bool {
 	if t != nil {
 		select {
 		case <-t.done:
@@ -101,57 +102,58 @@ func (t *term) awaitEnd(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// patience is how long the label is tried to be taken away in an orderly stop.
-// StopTimeout must not run out over it: nothing would be released then.
-func (t *term) patience() time.Duration {
-	enough := 5 * time.Second
+// removeTimeout is how long an orderly stop retries the removal of the label. It must end
+// before StopTimeout, because the Lease is not released after that.
+func (t *termRouter) removeTimeout() time.Duration {
+	timeout := 5 * time.Second
 	if t.config.StopTimeout > 0 {
-		enough = min(enough, t.config.StopTimeout/2)
+		timeout = min(timeout, t.config.StopTimeout/2)
 	}
-	return cmp.Or(t.label.Patience, enough)
+	return cmp.Or(t.label.RemoveTimeout, timeout)
 }
 
-// lossPatience is the same after a loss: the process has no more than Margin to go.
-func lossPatience(config leaderelection.Config) time.Duration {
+// lossRemoveTimeout is how long a lost term retries the removal of the label. The whole
+// process has only Margin to stop.
+func lossRemoveTimeout(config leaderelection.Config) time.Duration {
 	return min(2*time.Second, config.Margin()/4)
 }
 
-// last is a context for what remains to be done when the label is to go: while the
-// work goes on, as it does after Withdraw, for as long as there is patience after
-// that, or for a moment after the Lease was lost.
-func (t *term) last() (context.Context, func()) {
-	last, cancel := context.WithCancel(context.WithoutCancel(t.work))
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
+// removeContext returns the context for the removal of the label. It lives while the term
+// continues, which is so after Withdraw. After an orderly end it lives for removeTimeout,
+// and after the loss of the Lease for lossRemoveTimeout.
+func (t *termRouter) removeContext() (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.termContext))
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
 		defer cancel()
 		select {
-		case <-t.work.Done():
-		case <-last.Done():
+		case <-t.termContext.Done():
+		case <-ctx.Done():
 			return
 		}
-		stop, end := context.WithTimeout(last, t.patience())
+		orderly, end := context.WithTimeout(ctx, t.removeTimeout())
 		defer end()
-		for !isLoss(context.Cause(t.work)) && t.isHeld() && wait(stop, t.config.Margin()/16) {
-			continue // nothing tells of a loss that comes after the end
+		// Poll, because nothing reports a loss after the term has ended.
+		for !isLoss(context.Cause(t.termContext)) && t.isHeld() && wait(orderly, t.config.Margin()/16) {
+			continue
 		}
-		wait(stop, lossPatience(t.config))
-	}()
-	return last, func() { cancel(); <-watched }
+		wait(orderly, lossRemoveTimeout(t.config)) // returns at once after removeTimeout
+	})
+	return ctx, func() { cancel(); watcher.Wait() }
 }
 
-// isHeld reports whether the Lease is still ours, as far as can be told when the
-// term has ended and the Lease is renewed until all has stopped.
-func (t *term) isHeld() bool {
+// isHeld reports whether the Lease is still held. After the end of a term, it is renewed
+// until the callbacks have returned.
+func (t *termRouter) isHeld() bool {
 	return t.elector.HeldFor() > 0
 }
 
-// isLoss reports whether a term that ended for cause was lost.
+// isLoss reports whether a term that ended with cause was lost.
 func isLoss(cause error) bool {
 	return !errors.Is(cause, leaderelection.ErrCancelled) && !errors.Is(cause, leaderelection.ErrSteppedDown)
 }
 
-// wait waits for d, and reports whether ctx is live then.
+// wait waits for d or until ctx is done, and reports whether ctx is still live.
 func wait(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -18,12 +18,12 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/status"
 )
 
-// STATUS_PICTURES=dir keeps the pictures that the test takes.
-const keepPictures = "STATUS_PICTURES"
+// STATUS_SCREENSHOTS=dir keeps the test's screenshots in that folder.
+const screenshotsVariable = "STATUS_SCREENSHOTS"
 
-func TestPage_LooksRightInABrowser(t *testing.T) {
+func TestPage_IsRenderedByABrowser(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a browser takes seconds: it is left out by -short")
+		t.Skip("a browser takes seconds: skipped with -short")
 	}
 	browser := findBrowser(t)
 	server, page := leaderelectiontest.NewServer(), status.New()
@@ -41,14 +41,14 @@ func TestPage_LooksRightInABrowser(t *testing.T) {
 	dom := string(browse(t, browser, "--dump-dom", web.URL))
 	for _, want := range []string{`<p class="role leading">This process leads</p>`, "my-app-6d4cf56db6-x7k2p", "became leader, term ", "as JSON</a>"} {
 		if !strings.Contains(dom, want) {
-			t.Errorf("the browser's document lacks %q:\n%s", want, dom)
+			t.Errorf("the rendered page lacks %q:\n%s", want, dom)
 		}
 	}
 	for name, size := range map[string]string{"wide": "1200,1500", "phone": "500,1500"} {
-		file := filepath.Join(pictures(t), name+".png")
+		file := filepath.Join(screenshotFolder(t), name+".png")
 		browse(t, browser, "--hide-scrollbars", "--window-size="+size, "--screenshot="+file, web.URL)
-		if n := colours(t, file); n < 20 {
-			t.Errorf("the picture %s has %d colours: it is empty", name, n)
+		if n := countColours(t, file); n < 20 {
+			t.Errorf("the screenshot %s has %d colours, want at least 20: it is empty", name, n)
 		}
 	}
 }
@@ -60,23 +60,23 @@ func findBrowser(t *testing.T) string {
 			return path
 		}
 	}
-	t.Skip("no browser is installed: the page is not looked at (with chromium in PATH it is)")
+	t.Skip("no browser is installed: put chromium into PATH to run this test")
 	return ""
 }
 
-func pictures(t *testing.T) string {
-	if dir := os.Getenv(keepPictures); dir != "" {
+func screenshotFolder(t *testing.T) string {
+	if dir := os.Getenv(screenshotsVariable); dir != "" {
 		return dir
 	}
 	return t.TempDir()
 }
 
-// browse runs a headless browser of its own and returns what it prints.
+// browse runs a headless browser and returns its output.
 func browse(t *testing.T, browser string, args ...string) []byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	// The sandbox wants rights that containers do not give; the page is our own.
+	// The sandbox needs rights that containers do not have, and the page is trusted.
 	cmd := exec.CommandContext(ctx, browser, append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 		"--user-data-dir=" + t.TempDir()}, args...)...)
 	cmd.WaitDelay = 5 * time.Second
@@ -89,23 +89,23 @@ func browse(t *testing.T, browser string, args ...string) []byte {
 	return out
 }
 
-// colours is how many a picture has.
-func colours(t *testing.T, file string) int {
+// countColours returns the number of colours in a PNG file.
+func countColours(t *testing.T, file string) int {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	picture, err := png.Decode(bytes.NewReader(data))
+	screenshot, err := png.Decode(bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := map[color.Color]bool{}
-	bounds := picture.Bounds()
+	colours := map[color.Color]bool{}
+	bounds := screenshot.Bounds()
 	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
 		for x := bounds.Min.X; x < bounds.Max.X; x++ {
-			seen[picture.At(x, y)] = true
+			colours[screenshot.At(x, y)] = true
 		}
 	}
-	return len(seen)
+	return len(colours)
 }

@@ -19,25 +19,25 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"time":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") },
 }).Parse(pageText))
 
-// asText writes seconds as people do.
+// asText formats seconds for people.
 func asText(s float64) string {
 	if s < 0 {
-		return "for ever"
+		return "without limit"
 	}
 	return short(time.Duration(s * float64(time.Second))).String()
 }
 
-// ServeHTTP shows the page, or the Report as JSON to whoever asks for that.
+// ServeHTTP writes the page, or the Report as JSON if the client asks for JSON.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "only GET and HEAD are served", http.StatusMethodNotAllowed)
+		http.Error(w, "method not allowed: use GET or HEAD", http.StatusMethodNotAllowed)
 		return
 	}
 	var body bytes.Buffer
 	contentType, err := p.write(&body, r)
 	if err != nil {
-		http.Error(w, fmt.Sprintf("the report cannot be written: %v", err), http.StatusInternalServerError)
+		http.Error(w, fmt.Sprintf("report not written: %v", err), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", contentType)
@@ -46,7 +46,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	if r.Method == http.MethodGet {
-		_, _ = body.WriteTo(w) // who asked has gone
+		_, _ = body.WriteTo(w) // an error means that the client has disconnected
 	}
 }
 
@@ -60,8 +60,8 @@ func (p *Page) write(body *bytes.Buffer, r *http.Request) (contentType string, e
 	return "text/html; charset=utf-8", pageTemplate.Execute(body, report)
 }
 
-// wantsJSON reports whether r asks for JSON: browsers ask for HTML first, and curl
-// for anything.
+// wantsJSON reports whether the client asks for JSON. Browsers accept HTML first, and
+// curl accepts anything; both get HTML.
 func wantsJSON(r *http.Request) bool {
 	switch r.URL.Query().Get("format") {
 	case "json":

@@ -10,108 +10,109 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// kept is how many changes of an Elector are kept.
-const kept = 30
+// maxChanges is how many changes of an Elector are kept.
+const maxChanges = 30
 
-// A Page is an http.Handler that shows Electors.
+// Page is an http.Handler that shows Electors. Create it with New.
 type Page struct {
 	mu       sync.Mutex
-	subjects []*subject
+	electors []*shownElector
 }
 
-// New makes a Page. Give its Option to each Elector.
+// New returns a Page. Pass its Option to each Elector.
 func New() *Page { return &Page{} }
 
-// Option lets an Elector be shown.
+// Option adds an Elector to the page.
 func (p *Page) Option() leaderelection.Option {
-	s := &subject{}
+	s := &shownElector{}
 	return leaderelection.WithTrace(leaderelection.Trace{
-		Created:        func(e *leaderelection.Elector) { p.admit(s, e) },
+		Created:        func(e *leaderelection.Elector) { p.add(s, e) },
 		Request:        s.request,
-		LeaderObserved: s.leaderSeen,
-		TermStarted:    s.began,
-		TermStopping:   s.ending,
-		TermEnded:      s.ended,
+		LeaderObserved: s.leaderObserved,
+		TermStarted:    s.termStarted,
+		TermStopping:   s.termStopping,
+		TermEnded:      s.termEnded,
 	})
 }
 
-// admit takes in an Elector, in the place of an earlier one for the same Lease
-// that does not run any more.
-func (p *Page) admit(s *subject, e *leaderelection.Elector) {
+// add adds an Elector. It replaces an earlier Elector for the same Lease that has
+// stopped.
+func (p *Page) add(s *shownElector, e *leaderelection.Elector) {
 	s.elector, s.config = e, e.Config()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.subjects = slices.DeleteFunc(p.subjects, func(other *subject) bool {
+	p.electors = slices.DeleteFunc(p.electors, func(other *shownElector) bool {
 		return other.lease() == s.lease() && !other.elector.State().Running
 	})
-	p.subjects = append(p.subjects, s)
-	slices.SortStableFunc(p.subjects, func(a, b *subject) int { return strings.Compare(a.lease(), b.lease()) })
+	p.electors = append(p.electors, s)
+	slices.SortStableFunc(p.electors, func(a, b *shownElector) int { return strings.Compare(a.lease(), b.lease()) })
 }
 
-// A subject is one Elector.
-type subject struct {
+// A shownElector is an Elector with its last changes.
+type shownElector struct {
 	elector *leaderelection.Elector
 	config  leaderelection.Config
 
 	mu      sync.Mutex
 	changes []Change          // the newest first
-	failing map[string]string // kinds, by what the requests were for
+	failing map[string]string // the kind of failure, by Request.For; empty for a success
 }
 
-func (s *subject) lease() string {
+func (s *shownElector) lease() string {
 	if !s.config.Enabled {
 		return ""
 	}
 	return s.config.LeaseNamespace + "/" + s.config.LeaseName
 }
 
-func (s *subject) note(at time.Time, format string, args ...any) {
+// addChange adds a change and drops the oldest one beyond maxChanges.
+func (s *shownElector) addChange(at time.Time, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changes = slices.Insert(s.changes, 0, Change{At: at, What: fmt.Sprintf(format, args...)})
-	s.changes = s.changes[:min(len(s.changes), kept)]
+	s.changes = s.changes[:min(len(s.changes), maxChanges)]
 }
 
-func (s *subject) leaderSeen(identity string, at time.Time) {
+func (s *shownElector) leaderObserved(identity string, at time.Time) {
 	if identity == "" {
-		s.note(at, "the Lease is free")
+		s.addChange(at, "the Lease is free")
 		return
 	}
-	s.note(at, "leader seen: %s", identity)
+	s.addChange(at, "new leader observed: %s", identity)
 }
 
-func (s *subject) began(b leaderelection.TermStarted) {
-	if b.Previous == leaderelection.PreviousNone {
-		s.note(b.At, "became leader, term %v", b.Term.Token)
+func (s *shownElector) termStarted(started leaderelection.TermStarted) {
+	if started.Previous == leaderelection.PreviousNone {
+		s.addChange(started.At, "became leader, term %v", started.Term.Token)
 		return
 	}
-	after := map[string]string{
+	event := map[string]string{
 		leaderelection.PreviousReleased: "the Lease was released",
-		leaderelection.PreviousExpired:  "the last renewal",
+		leaderelection.PreviousExpired:  "the previous leader's last renewal",
 		leaderelection.PreviousDeleted:  "the Lease was deleted",
-		leaderelection.PreviousOwn:      "an earlier claim of ours",
-	}[b.Previous]
-	s.note(b.At, "became leader, term %v, %v after %s", b.Term.Token, short(b.SincePrevious), after)
+		leaderelection.PreviousOwn:      "an earlier claim of this process",
+	}[started.Previous]
+	s.addChange(started.At, "became leader, term %v, %v after %s", started.Term.Token, short(started.SincePrevious), event)
 }
 
-func (s *subject) ending(e leaderelection.TermStopping) {
-	s.note(e.At, "term %v ends: %s", e.Term.Token, plain(e.Cause))
+func (s *shownElector) termStopping(stopping leaderelection.TermStopping) {
+	s.addChange(stopping.At, "term %v ends: %s", stopping.Term.Token, withoutPackage(stopping.Cause))
 }
 
-func (s *subject) ended(e leaderelection.TermEnded) {
-	switch at := e.At.Add(e.StopTook); {
-	case e.Overran:
-		s.note(at, "the work of term %v has not stopped after %v: nothing is released", e.Term.Token, short(e.StopTook))
-	case e.Released:
-		s.note(at, "the work of term %v stopped after %v, and the Lease was released", e.Term.Token, short(e.StopTook))
+func (s *shownElector) termEnded(end leaderelection.TermEnded) {
+	switch at := end.At.Add(end.StopTook); {
+	case end.Overran:
+		s.addChange(at, "the callbacks of term %v have not returned after %v: the Lease is not released", end.Term.Token, short(end.StopTook))
+	case end.Released:
+		s.addChange(at, "the callbacks of term %v returned after %v, and the Lease was released", end.Term.Token, short(end.StopTook))
 	default:
-		s.note(at, "the work of term %v stopped after %v", e.Term.Token, short(e.StopTook))
+		s.addChange(at, "the callbacks of term %v returned after %v", end.Term.Token, short(end.StopTook))
 	}
 }
 
-// request notes when requests begin to fail, in another way than before, and when
-// they succeed again.
-func (s *subject) request(r leaderelection.Request) {
+// request adds a change when requests start to fail, fail in another way, or succeed
+// again.
+func (s *shownElector) request(r leaderelection.Request) {
 	kind := r.Failure
 	switch kind {
 	case leaderelection.FailureCanceled:
@@ -129,16 +130,16 @@ func (s *subject) request(r leaderelection.Request) {
 	switch {
 	case kind == before:
 	case kind == "":
-		s.note(r.Sent.Add(r.Took), "requests succeed again: %s", r.For)
+		s.addChange(r.Sent.Add(r.Took), "requests succeed again: %s", r.For)
 	default:
-		s.note(r.Sent.Add(r.Took), "requests fail: %s: %s", r.For, strings.ReplaceAll(kind, "_", " "))
+		s.addChange(r.Sent.Add(r.Took), "requests fail: %s: %s", r.For, strings.ReplaceAll(kind, "_", " "))
 	}
 }
 
-// plain is an error without the name of the package that it comes from.
-func plain(err error) string { return strings.TrimPrefix(err.Error(), "leaderelection: ") }
+// withoutPackage returns the error's text without the prefix "leaderelection: ".
+func withoutPackage(err error) string { return strings.TrimPrefix(err.Error(), "leaderelection: ") }
 
-// short is a duration as people read it.
+// short rounds a duration for people.
 func short(d time.Duration) time.Duration {
 	if d < time.Second {
 		return d.Round(time.Millisecond / 10)

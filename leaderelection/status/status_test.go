@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// run runs an elector that is on page, until the test or stop ends it.
+// run runs an Elector that page shows, until stop is called or the test ends.
 func run(t *testing.T, page *status.Page, server *leaderelectiontest.Server, identity string, edit ...func(*leaderelection.Config)) (elector *leaderelection.Elector, stop func()) {
 	t.Helper()
 	config := &leaderelection.Config{Enabled: true, Identity: identity, LeaseName: "my-app", LeaseNamespace: "default", ReleaseOnCancel: true}
@@ -49,7 +49,7 @@ func run(t *testing.T, page *status.Page, server *leaderelectiontest.Server, ide
 	return elector, stop
 }
 
-func inBubble(t *testing.T, f func(t *testing.T, page *status.Page, server *leaderelectiontest.Server)) {
+func inTestCluster(t *testing.T, f func(t *testing.T, page *status.Page, server *leaderelectiontest.Server)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
@@ -58,8 +58,8 @@ func inBubble(t *testing.T, f func(t *testing.T, page *status.Page, server *lead
 	})
 }
 
-// ask gets the page, and returns the answer.
-func ask(page http.Handler, target, accept string) *httptest.ResponseRecorder {
+// get requests the page and returns the answer.
+func get(page http.Handler, target, accept string) *httptest.ResponseRecorder {
 	synctest.Wait()
 	request := httptest.NewRequest(http.MethodGet, target, nil)
 	request.Header.Set("Accept", accept)
@@ -68,9 +68,9 @@ func ask(page http.Handler, target, accept string) *httptest.ResponseRecorder {
 	return answer
 }
 
-func askJSON(t *testing.T, page http.Handler) status.Report {
+func getJSON(t *testing.T, page http.Handler) status.Report {
 	t.Helper()
-	answer := ask(page, "/?format=json", "*/*")
+	answer := get(page, "/?format=json", "*/*")
 	var report status.Report
 	if err := json.Unmarshal(answer.Body.Bytes(), &report); err != nil || answer.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("%v: %s %s", err, answer.Header(), answer.Body)
@@ -78,7 +78,7 @@ func askJSON(t *testing.T, page http.Handler) status.Report {
 	return report
 }
 
-func whatChanged(e status.Elector) string {
+func changesOf(e status.Elector) string {
 	var lines []string
 	for _, change := range e.Changes {
 		lines = append(lines, change.What)
@@ -86,35 +86,35 @@ func whatChanged(e status.Elector) string {
 	return strings.Join(lines, "\n")
 }
 
-func TestPage_ShowsWhoLeadsAndWhatChanged(t *testing.T) {
-	inBubble(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
+func TestPage_ShowsTheLeaderAndTheLastChanges(t *testing.T) {
+	inTestCluster(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
 		other := status.New()
 		_, stop := run(t, other, server, "pod-1")
 		time.Sleep(time.Second)
 		run(t, page, server, "pod-2")
 		time.Sleep(9 * time.Second)
 
-		leader, follower := askJSON(t, other).Electors[0], askJSON(t, page).Electors[0]
-		if !leader.Leading || leader.Term == 0 || leader.Since == nil || leader.ValidFor < 10 || leader.Leader != "pod-1" || leader.Heir != "pod-2" {
-			t.Errorf("the leader says %+v", leader)
+		leader, follower := getJSON(t, other).Electors[0], getJSON(t, page).Electors[0]
+		if !leader.Leading || leader.Term == 0 || leader.Since == nil || leader.ValidFor < 10 || leader.Leader != "pod-1" || leader.Successor != "pod-2" {
+			t.Errorf("the leader's page shows %+v", leader)
 		}
-		if follower.Leading || follower.Term != 0 || follower.ValidFor != 0 || follower.Leader != "pod-1" || follower.Heir != "pod-2" ||
+		if follower.Leading || follower.Term != 0 || follower.ValidFor != 0 || follower.Leader != "pod-1" || follower.Successor != "pod-2" ||
 			!follower.Watching || !follower.Running || follower.LastContact > 2 {
-			t.Errorf("the follower says %+v", follower)
+			t.Errorf("the follower's page shows %+v", follower)
 		}
 		if follower.Timing.Outage != 8 || follower.Timing.Crash != 15.5 || follower.Durations.LeaseDuration != 15 {
 			t.Errorf("the follower's timing is %+v of %+v", follower.Timing, follower.Durations)
 		}
 		stop()
 		time.Sleep(time.Second)
-		text := whatChanged(askJSON(t, page).Electors[0])
-		for _, want := range []string{"leader seen: pod-1", "the Lease is free", "became leader, term ", " after the Lease was released", "leader seen: pod-2"} {
+		text := changesOf(getJSON(t, page).Electors[0])
+		for _, want := range []string{"new leader observed: pod-1", "the Lease is free", "became leader, term ", " after the Lease was released", "new leader observed: pod-2"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the changes lack %q:\n%s", want, text)
 			}
 		}
-		text = whatChanged(askJSON(t, other).Electors[0])
-		for _, want := range []string{"ends: the context of Run was cancelled", "stopped after 0s, and the Lease was released"} {
+		text = changesOf(getJSON(t, other).Electors[0])
+		for _, want := range []string{"ends: the context of Run was cancelled", "returned after 0s, and the Lease was released"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the changes lack %q:\n%s", want, text)
 			}
@@ -122,37 +122,37 @@ func TestPage_ShowsWhoLeadsAndWhatChanged(t *testing.T) {
 	})
 }
 
-func TestPage_ShowsTrouble(t *testing.T) {
-	inBubble(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
+func TestPage_ShowsFailingRequests(t *testing.T) {
+	inTestCluster(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
 		run(t, page, server, "pod-1")
 		time.Sleep(5 * time.Second)
 		network := server.Client("pod-1").Network()
 		network.Cut(leaderelectiontest.Refuse)
 		time.Sleep(20 * time.Second)
-		e := askJSON(t, page).Electors[0]
-		if e.Leading || e.Trouble == "" || e.LastContact < 19 || e.Ended != "the Lease could not be renewed in time" {
-			t.Errorf("in trouble it says %+v", e)
+		e := getJSON(t, page).Electors[0]
+		if e.Leading || e.LastError == "" || e.LastContact < 19 || e.EndCause != "the Lease could not be renewed in time" {
+			t.Errorf("without a network it shows %+v", e)
 		}
-		if text := ask(page, "/", "text/html").Body.String(); !strings.Contains(text, "Requests fail:") {
-			t.Errorf("the page does not show it:\n%s", text)
+		if text := get(page, "/", "text/html").Body.String(); !strings.Contains(text, "Requests fail:") {
+			t.Errorf("the page does not show that requests fail:\n%s", text)
 		}
 		network.Heal()
 		time.Sleep(20 * time.Second)
-		e = askJSON(t, page).Electors[0]
-		text := whatChanged(e)
+		e = getJSON(t, page).Electors[0]
+		text := changesOf(e)
 		for _, want := range []string{"requests fail: renew: no connection", "requests succeed again: read"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the changes lack %q:\n%s", want, text)
 			}
 		}
-		if !e.Leading || e.Trouble != "" {
-			t.Errorf("healed it says %+v", e)
+		if !e.Leading || e.LastError != "" {
+			t.Errorf("after the network was healed it shows %+v", e)
 		}
 	})
 }
 
 func TestPage_KeepsTheNewestChanges(t *testing.T) {
-	inBubble(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
+	inTestCluster(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
 		run(t, page, server, "pod-1")
 		for range 20 {
 			time.Sleep(20 * time.Second)
@@ -161,7 +161,7 @@ func TestPage_KeepsTheNewestChanges(t *testing.T) {
 			}
 		}
 		time.Sleep(20 * time.Second)
-		changes := askJSON(t, page).Electors[0].Changes
+		changes := getJSON(t, page).Electors[0].Changes
 		if len(changes) != 30 {
 			t.Errorf("%d changes are kept, want 30", len(changes))
 		}
@@ -174,9 +174,9 @@ func TestPage_KeepsTheNewestChanges(t *testing.T) {
 }
 
 func TestPage_ShowsSeveralElectorsAndNone(t *testing.T) {
-	inBubble(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
-		if text := ask(page, "/", "text/html").Body.String(); !strings.Contains(text, "There is no elector in this process") {
-			t.Errorf("without an elector the page says\n%s", text)
+	inTestCluster(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
+		if text := get(page, "/", "text/html").Body.String(); !strings.Contains(text, "There is no elector in this process") {
+			t.Errorf("without an elector the page shows\n%s", text)
 		}
 		_, stop := run(t, page, server, "pod-1")
 		run(t, page, server, "pod-1", func(c *leaderelection.Config) { c.LeaseName = "another" })
@@ -185,20 +185,20 @@ func TestPage_ShowsSeveralElectorsAndNone(t *testing.T) {
 		stop()
 		run(t, page, server, "pod-1")
 		time.Sleep(time.Second)
-		report := askJSON(t, page)
+		report := getJSON(t, page)
 		if len(report.Electors) != 3 || report.Electors[0].Lease != "" || report.Electors[1].Lease != "default/another" || report.Electors[2].Lease != "default/my-app" {
 			t.Fatalf("the electors are %+v", report.Electors)
 		}
 		if off := report.Electors[0]; off.Enabled || !off.Leading || off.ValidFor != -1 || off.Timing != nil {
 			t.Errorf("an election that is not enabled is shown as %+v", off)
 		}
-		if text := ask(page, "/", "text/html").Body.String(); !strings.Contains(text, "leads without a Lease, whoever else does") {
-			t.Error("the page does not say that the election is not enabled")
+		if text := get(page, "/", "text/html").Body.String(); !strings.Contains(text, "leads without a Lease, as every other replica does") {
+			t.Error("the page does not show that the election is not enabled")
 		}
 	})
 }
 
-func TestPage_GivesToEachWhatItAsksFor(t *testing.T) {
+func TestPage_AnswersInTheFormatThatTheClientAccepts(t *testing.T) {
 	for _, tt := range []struct{ target, accept, want string }{
 		{"/", "", "text/html"},
 		{"/", "*/*", "text/html"},
@@ -207,8 +207,8 @@ func TestPage_GivesToEachWhatItAsksFor(t *testing.T) {
 		{"/?format=json", "text/html", "application/json"},
 		{"/?format=html", "application/json", "text/html"},
 	} {
-		inBubble(t, func(t *testing.T, page *status.Page, _ *leaderelectiontest.Server) {
-			if got := ask(page, tt.target, tt.accept).Header().Get("Content-Type"); !strings.HasPrefix(got, tt.want) {
+		inTestCluster(t, func(t *testing.T, page *status.Page, _ *leaderelectiontest.Server) {
+			if got := get(page, tt.target, tt.accept).Header().Get("Content-Type"); !strings.HasPrefix(got, tt.want) {
 				t.Errorf("%s with Accept %q gets %s, want %s", tt.target, tt.accept, got, tt.want)
 			}
 		})
@@ -227,20 +227,20 @@ func TestPage_RefusesOtherMethodsThanGetAndHead(t *testing.T) {
 	}
 }
 
-// What others write into the Lease ends up on the page.
-func TestPage_RunsNothingThatOthersWrote(t *testing.T) {
-	inBubble(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
-		const nasty = `<script>alert("pod")</script>`
-		run(t, nil, server, nasty)
+// The page shows text that other processes wrote into the Lease.
+func TestPage_EscapesTextFromTheLease(t *testing.T) {
+	inTestCluster(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
+		const script = `<script>alert("pod")</script>`
+		run(t, nil, server, script)
 		time.Sleep(time.Second)
 		run(t, page, server, "pod-1")
 		time.Sleep(time.Second)
-		answer := ask(page, "/", "text/html")
+		answer := get(page, "/", "text/html")
 		if text := answer.Body.String(); strings.Contains(text, "<script") || !strings.Contains(text, "&lt;script&gt;alert(") {
-			t.Errorf("the page contains what was written, as it was written:\n%s", text)
+			t.Errorf("the page contains the identity unescaped:\n%s", text)
 		}
 		if policy := answer.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") {
-			t.Errorf("the page may load and run things: %q", policy)
+			t.Errorf("Content-Security-Policy is %q, want default-src 'none'", policy)
 		}
 	})
 }

@@ -1,13 +1,14 @@
-// Package routingtest has Pods in memory, for tests of package routing: they are
-// served as a kube-apiserver does, as far as a Router asks for them, beside the Leases
-// of package leaderelectiontest or whatever else there is.
+// Package routingtest provides an in-memory API for Pods, for tests of package routing
+// and of package manager. It serves the requests of a Router as kube-apiserver does.
+// All other requests go to the transport behind it, such as the in-memory API of package
+// leaderelectiontest.
 //
 //	pods := routingtest.NewPods("example.com/leader", "yes")
 //	pods.Put("pod-1", "uid-1", false)
-//	clientset, err := kubernetes.NewForConfig(pods.Behind(server.Client("pod-1").Config()))
+//	clientset, err := kubernetes.NewForConfig(pods.Config(server.Client("pod-1").Config()))
 //
-// They may be made in a bubble of testing/synctest. They have no goroutines but those of
-// requests that were given up and still wait in the function that During was given.
+// It works in a testing/synctest bubble. The only goroutines that outlive a request are
+// those of cancelled requests that still wait in the function passed to Intercept.
 package routingtest
 
 import (
@@ -28,34 +29,35 @@ import (
 
 // A Request is a request for Pods.
 type Request struct {
-	// Method is GET for a list, and PATCH.
+	// Method is GET for a list, or PATCH.
 	Method string
-	// Name is the Pod's, and Body the patch; empty for a list.
+	// Name is the name of the patched Pod, and Body is the patch. Both are empty for a list.
 	Name, Body string
-	// Sets and Removes say which of the two a patch does with the label.
+	// Sets is true if the patch sets the label, and Removes if it removes the label.
 	Sets, Removes bool
-	// Late has the request carried out though its sender has given up.
+	// Late can be set by Intercept: the request is then carried out even if its context
+	// is done.
 	Late bool
 }
 
-// Pods are the Pods of namespace "default". Make them with NewPods.
+// Pods is the API for the Pods of namespace "default". Create it with NewPods.
 type Pods struct {
 	key, value string
 
-	mu       sync.Mutex
-	version  int
-	pods     map[string]*corev1.Pod
-	requests []Request
-	meet     func(*Request) error
+	mu        sync.Mutex
+	version   int
+	pods      map[string]*corev1.Pod
+	requests  []Request
+	intercept func(*Request) error
 }
 
-// NewPods makes an API without Pods, for tests of that label.
+// NewPods returns an API without Pods, for tests of that label.
 func NewPods(key, value string) *Pods {
-	return &Pods{key: key, value: value, pods: map[string]*corev1.Pod{}, meet: func(*Request) error { return nil }}
+	return &Pods{key: key, value: value, pods: map[string]*corev1.Pod{}, intercept: func(*Request) error { return nil }}
 }
 
-// Put makes a Pod, or another one of its name: labelled as a leader that died has left
-// it, or without the label.
+// Put creates a Pod, or replaces the Pod of that name. A labelled Pod has the label and
+// the annotation of a leader that has crashed.
 func (a *Pods) Put(name string, uid types.UID, labelled bool) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: uid}}
 	if labelled {
@@ -72,20 +74,20 @@ func (a *Pods) store(pod *corev1.Pod) {
 	a.pods[pod.Name] = pod
 }
 
-// PutFromTemplate makes a Pod that has the label from its template, with that value.
+// PutFromTemplate creates a Pod that has the label from its template, with that value.
 func (a *Pods) PutFromTemplate(name string, uid types.UID, value string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.store(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: uid, Labels: map[string]string{a.key: value}}})
 }
 
-// label labels a Pod as a leader does.
+// label sets the label and the annotation, as a leader does.
 func (a *Pods) label(pod *corev1.Pod) {
 	metav1.SetMetaDataLabel(&pod.ObjectMeta, a.key, a.value)
 	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, a.key+"-term", "1")
 }
 
-// RemoveAnnotation takes away by hand what says which leader has set the label.
+// RemoveAnnotation removes the annotation of the leader, as a manual edit would.
 func (a *Pods) RemoveAnnotation(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -94,7 +96,8 @@ func (a *Pods) RemoveAnnotation(name string) {
 	a.store(pod)
 }
 
-// Edit sets the label as the late request of a leader does, or takes it away by hand.
+// Edit sets the label, as a late request of a leader would, or removes it, as a manual
+// edit would.
 func (a *Pods) Edit(name string, labelled bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -106,14 +109,14 @@ func (a *Pods) Edit(name string, labelled bool) {
 	a.store(pod)
 }
 
-// Label is the value of a Pod's label, "" if it has none.
+// Label returns the value of a Pod's label, or "" if it has none.
 func (a *Pods) Label(name string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.pods[name].Labels[a.key]
 }
 
-// Labelled are the names of the Pods that have the label.
+// Labelled returns the names of the Pods that have the label.
 func (a *Pods) Labelled() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -126,8 +129,8 @@ func (a *Pods) Labelled() []string {
 	return names
 }
 
-// Asked counts the requests of that method so far.
-func (a *Pods) Asked(method string) (n int) {
+// Requests returns how many requests of that method were sent.
+func (a *Pods) Requests(method string) (n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, r := range a.requests {
@@ -138,9 +141,9 @@ func (a *Pods) Asked(method string) (n int) {
 	return n
 }
 
-// Behind is cfg, which must have a Transport, with the Pods in front of what that leads
-// to.
-func (a *Pods) Behind(cfg *rest.Config) *rest.Config {
+// Config returns a copy of cfg whose requests for Pods are served here. All other
+// requests go to the Transport of cfg, which must not be nil.
+func (a *Pods) Config(cfg *rest.Config) *rest.Config {
 	cfg, others := rest.CopyConfig(cfg), cfg.Transport
 	cfg.Transport = roundTripperFunc(func(r *http.Request) (*http.Response, error) {
 		if !strings.Contains(r.URL.Path, "/pods") {
@@ -151,13 +154,13 @@ func (a *Pods) Behind(cfg *rest.Config) *rest.Config {
 	return cfg
 }
 
-// During says what becomes of requests from now on: an error is their answer, and they
-// wait for as long as it takes to return.
-func (a *Pods) During(meet func(*Request) error) {
+// Intercept makes all later requests call f first. A request waits until f returns. If f
+// returns an error, that is the answer.
+func (a *Pods) Intercept(f func(*Request) error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.meet = meet
+	a.intercept = f
 }
 
-// Broken is what a server answers that is out of order.
-func Broken() error { return apierrors.NewInternalError(errors.New("out of order")) }
+// ServerError returns an internal server error.
+func ServerError() error { return apierrors.NewInternalError(errors.New("out of order")) }

@@ -36,11 +36,11 @@ func (a *Pods) serve(r *http.Request) (*http.Response, error) {
 	}
 	a.mu.Lock()
 	a.requests = append(a.requests, request)
-	meet := a.meet
+	intercept := a.intercept
 	a.mu.Unlock()
 	answers := make(chan any, 1)
 	go func() {
-		if err := meet(&request); err != nil {
+		if err := intercept(&request); err != nil {
 			answers <- err
 		} else if request.Late || r.Context().Err() == nil {
 			answers <- a.carryOut(request, r)
@@ -54,7 +54,7 @@ func (a *Pods) serve(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// carryOut answers with an object or an error.
+// carryOut returns the answer, which is an object or an error.
 func (a *Pods) carryOut(request Request, r *http.Request) any {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -104,7 +104,7 @@ func (a *Pods) patch(name, body string) any {
 	return a.pods[name]
 }
 
-// merge is a merge patch, RFC 7396.
+// merge applies a JSON merge patch (RFC 7396).
 func merge(into, patch any) any {
 	changes, isMap := patch.(map[string]any)
 	if !isMap {

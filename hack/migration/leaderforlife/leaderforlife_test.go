@@ -1,4 +1,4 @@
-package forlife
+package leaderforlife
 
 import (
 	"context"
@@ -24,14 +24,14 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// readNamespace is where operator-lib learns its namespace, from a file that pods
-// have and tests don't.
+// readNamespace is operator-lib's function that reads the namespace from a file. The file
+// exists only in Pods, so tests replace the function.
 //
 //go:linkname readNamespace github.com/operator-framework/operator-lib/leader.readNamespace
 var readNamespace func() (string, error)
 
-// A stage is a namespace with the pods of three releases, all of one service account.
-type stage struct {
+// A testCluster is a namespace with Pods of three releases, which use one service account.
+type testCluster struct {
 	*testing.T
 	plane     *envtest.ControlPlane
 	admin     kubernetes.Interface
@@ -41,29 +41,31 @@ type stage struct {
 	referee   *envtest.Referee
 }
 
-// leaderForLife is the Role that the page names.
-var leaderForLife = []rbacv1.PolicyRule{
+// leaderForLifeRules are the rights that the guide names for leader for life.
+var leaderForLifeRules = []rbacv1.PolicyRule{
 	{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get"}},
 	{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "create"}},
 }
 
-// newStage is one where nobody has rights but those of leader for life, and these.
-func newStage(t *testing.T, more ...rbacv1.PolicyRule) *stage {
+// newTestCluster returns a testCluster whose service account has the rights of leader for
+// life, and the given ones.
+func newTestCluster(t *testing.T, more ...rbacv1.PolicyRule) *testCluster {
 	t.Helper()
 	klog.SetLogger(logr.Discard())
 	crlog.SetLogger(logr.Discard())
 	plane, err := envtest.Start(envtest.Options{StartTimeout: 3 * time.Minute})
 	must(t, err)
 	t.Cleanup(func() { must(t, plane.Stop()) })
-	s := &stage{T: t, plane: plane, admin: plane.Admin().Clientset(), namespace: plane.Namespace(t), referee: new(envtest.Referee)}
+	s := &testCluster{T: t, plane: plane, admin: plane.Admin().Clientset(), namespace: plane.Namespace(t), referee: new(envtest.Referee)}
 	s.core = s.admin.CoreV1()
-	s.account = plane.ServiceAccount(t, "my-app", s.namespace, slices.Concat(leaderForLife, more)...)
+	s.account = plane.ServiceAccount(t, "my-app", s.namespace, slices.Concat(leaderForLifeRules, more)...)
 	readNamespace = func() (string, error) { return s.namespace, nil }
 	return s
 }
 
-// grant is the page's first step: it applies the output of kubectl lease rights.
-func (s *stage) grant() {
+// grant is the first step of the guide. It creates the Role that "kubectl lease rights"
+// prints.
+func (s *testCluster) grant() {
 	s.Helper()
 	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: "my-app-leader"}
 	roles, bindings := uses.Roles(uses.LeaseName, s.namespace, s.account.Name)
@@ -80,8 +82,8 @@ func (s *stage) grant() {
 	})
 }
 
-// await waits until the API server says so.
-func (s *stage) await(what string, done func() bool) {
+// await polls until done returns true.
+func (s *testCluster) await(what string, done func() bool) {
 	s.Helper()
 	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -97,33 +99,32 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// A replica is one pod's process.
+// A replica is the process of one Pod.
 type replica struct {
 	*envtest.Client
 	started chan struct{}
-	// stop ends the process, and waits for it.
+	// stop stops the process and waits until it has ended.
 	stop func()
 }
 
-// A release is what a replica runs.
+// A release is the program that a replica runs.
 type release func(ctx context.Context, r *replica, namespace string, work func(context.Context), lock leader.Option) error
 
 func first(ctx context.Context, _ *replica, _ string, work func(context.Context), lock leader.Option) error {
-	return before(ctx, work, lock)
+	return runLeaderForLife(ctx, work, lock)
 }
 
 func second(ctx context.Context, r *replica, namespace string, work func(context.Context), lock leader.Option) error {
-	return between(ctx, r.Clientset(), namespace, r.Name(), work, lock)
+	return runBothLocks(ctx, r.Clientset(), namespace, r.Name(), work, lock)
 }
 
 func third(ctx context.Context, r *replica, namespace string, work func(context.Context), _ leader.Option) error {
-	return migration.Instead(ctx, r.Clientset(), namespace, r.Name(), work, func() {}, nil)
+	return migration.RunElector(ctx, r.Clientset(), namespace, r.Name(), work, func() {}, nil)
 }
 
-// start makes a pod, on a node of the same name, and runs the release in it. It
-// returns once the process has asked for what it waits for: a request of that verb
-// and resource.
-func (s *stage) start(name string, run release, verb, resource string) *replica {
+// start creates a Pod, on a node of the same name, and runs the release in it. It returns
+// after the process has sent a request with that verb and resource.
+func (s *testCluster) start(name string, run release, verb, resource string) *replica {
 	s.Helper()
 	_, err := s.core.Pods(s.namespace).Create(s.Context(), &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -134,48 +135,48 @@ func (s *stage) start(name string, run release, verb, resource string) *replica 
 	s.Setenv("POD_NAME", name) // operator-lib reads it before its first request
 	client, err := crclient.New(r.Config(), crclient.Options{})
 	must(s, err)
-	asked := r.Network().DelayReplies(0, envtest.When(func(q envtest.Request) bool { return q.Verb == verb && q.Resource == resource }))
+	requested := r.Network().DelayReplies(0, envtest.When(func(q envtest.Request) bool { return q.Verb == verb && q.Resource == resource }))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		_ = run(ctx, r, s.namespace, func(ctx context.Context) {
-			shift := s.referee.Start(name, nil)
+			interval := s.referee.Start(name, nil)
 			close(r.started)
 			<-ctx.Done()
-			time.Sleep(300 * time.Millisecond) // it takes its time to stop
-			shift.Stop()
+			time.Sleep(300 * time.Millisecond) // the work takes time to stop
+			interval.Stop()
 		}, leader.WithClient(client))
 	}()
 	r.stop = func() { cancel(); <-ended }
 	s.Cleanup(r.stop)
-	asked.Await(s)
+	requested.Await(s)
 	return r
 }
 
-// leads waits until the replica is at work.
-func (s *stage) leads(r *replica) {
+// awaitLeader waits until the replica works.
+func (s *testCluster) awaitLeader(r *replica) {
 	s.Helper()
 	select {
 	case <-r.started:
 	case <-time.After(time.Minute):
-		s.Fatalf("%s does not lead within a minute; at work: %v", r.Name(), s.referee.Working())
+		s.Fatalf("%s does not lead within a minute; working: %v", r.Name(), s.referee.Working())
 	}
 }
 
-// gone is what is left of a pod that has stopped: nothing, nor of what it owned.
-func (s *stage) gone(r *replica) {
+// remove stops a replica and deletes its Pod with the objects that the Pod owns.
+func (s *testCluster) remove(r *replica) {
 	s.Helper()
 	r.stop()
 	at := metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}
 	must(s, s.core.Pods(s.namespace).Delete(s.Context(), r.Name(), at))
-	if s.owner() == r.Name() { // as the garbage collector does
+	if s.owner() == r.Name() { // there is no garbage collector in the test
 		must(s, s.core.ConfigMaps(s.namespace).Delete(s.Context(), "my-app-lock", metav1.DeleteOptions{}))
 	}
 }
 
-// owner is the pod that leads for life.
-func (s *stage) owner() string {
+// owner returns the Pod that owns the ConfigMap, or "" if there is none.
+func (s *testCluster) owner() string {
 	s.Helper()
 	lock, err := s.core.ConfigMaps(s.namespace).Get(s.Context(), "my-app-lock", metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -185,57 +186,57 @@ func (s *stage) owner() string {
 	return lock.OwnerReferences[0].Name
 }
 
-func (s *stage) wantAtWork(when, want string) {
+func (s *testCluster) wantWorking(when, want string) {
 	s.Helper()
 	if got := s.referee.Working(); len(got) != 1 || got[0] != want {
-		s.Fatalf("%s: at work are %v, want %s alone", when, got, want)
+		s.Fatalf("%s: working are %v, want only %s", when, got, want)
 	}
 }
 
-func TestForLife_ByWayOfBoth(t *testing.T) {
-	s := newStage(t)
+func TestLeaderForLife_MigrationWithBothLocksHasOneLeader(t *testing.T) {
+	s := newTestCluster(t)
 	one := s.start("one", first, "create", "configmaps")
-	s.leads(one)
+	s.awaitLeader(one)
 	s.grant()
 	two := s.start("two", second, "get", "pods")
-	s.wantAtWork("while the first release leads", "one")
-	s.gone(one)
-	s.leads(two)
+	s.wantWorking("while the first release leads", "one")
+	s.remove(one)
+	s.awaitLeader(two)
 	three := s.start("three", third, "watch", "leases")
-	s.wantAtWork("while the second release leads", "two")
-	s.gone(two)
-	s.leads(three)
-	s.gone(three)
+	s.wantWorking("while the second release leads", "two")
+	s.remove(two)
+	s.awaitLeader(three)
+	s.remove(three)
 	s.referee.Check(t)
 }
 
-// A Deployment with strategy: Recreate makes no pod before those of the last release
-// have gone.
-func TestForLife_InOneStepIfThePodsBeforeAreGone(t *testing.T) {
-	s := newStage(t)
+// A Deployment with strategy: Recreate creates a Pod only after those of the last release
+// are gone.
+func TestLeaderForLife_MigrationInOneStepIfTheOldPodsAreGone(t *testing.T) {
+	s := newTestCluster(t)
 	s.grant()
 	one := s.start("one", first, "create", "configmaps")
-	s.leads(one)
-	s.gone(one)
+	s.awaitLeader(one)
+	s.remove(one)
 	three := s.start("three", third, "watch", "leases")
-	s.leads(three)
-	s.gone(three)
+	s.awaitLeader(three)
+	s.remove(three)
 	s.referee.Check(t)
 }
 
-// Rights that come after the release do no harm but that nobody leads until then.
-func TestForLife_WithoutTheRightsToTheLeaseNobodyLeads(t *testing.T) {
-	s := newStage(t)
+// If the rights are granted only after the rollout, there is no leader until then.
+func TestLeaderForLife_WithoutTheRightsToTheLeaseThereIsNoLeader(t *testing.T) {
+	s := newTestCluster(t)
 	two := s.start("two", second, "get", "leases")
 	if owner, working := s.owner(), s.referee.Working(); owner != "two" || len(working) > 0 {
-		t.Fatalf("%q has the ConfigMap, and at work are %v; the page says that it has it, and that nobody is", owner, working)
+		t.Fatalf("%q owns the ConfigMap, and working are %v; the guide states that two owns it and no replica works", owner, working)
 	}
 	s.grant()
-	s.leads(two)
+	s.awaitLeader(two)
 }
 
-// mayReadNodes gives the service account the right to read nodes, which no Role can.
-func (s *stage) mayReadNodes() {
+// grantNodes grants the right to read nodes, which needs a ClusterRole.
+func (s *testCluster) grantNodes() {
 	s.Helper()
 	meta := metav1.ObjectMeta{Name: "nodes-of-" + s.namespace}
 	rules := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"get"}}}
@@ -247,46 +248,46 @@ func (s *stage) mayReadNodes() {
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: s.namespace, Name: s.account.Name}},
 	}, metav1.CreateOptions{})
 	must(s, err)
-	asked := s.plane.Client("asked", envtest.AsPod(s.account, ""))
-	s.Cleanup(asked.Close)
+	client := s.plane.Client("review", envtest.AsPod(s.account, ""))
+	s.Cleanup(client.Close)
 	s.await("the right to read nodes", func() bool {
-		_, err := asked.Clientset().CoreV1().Nodes().Get(s.Context(), "none", metav1.GetOptions{})
+		_, err := client.Clientset().CoreV1().Nodes().Get(s.Context(), "none", metav1.GetOptions{})
 		return apierrors.IsNotFound(err)
 	})
 }
 
-// Once its node is not ready, a leader for life loses its lock though it may be at
-// work: of that, the Lease is proof.
-func TestForLife_ANodeThatIsNotReady(t *testing.T) {
+// A leader for life loses its lock if its node is not ready, although it may still work.
+// The Lease prevents two leaders then.
+func TestLeaderForLife_OnlyTheLeaseExcludesALeaderOnANodeThatIsNotReady(t *testing.T) {
 	for name, test := range map[string]struct {
 		run      release
 		overlaps bool
-	}{"the release before": {first, true}, "the release that holds both": {second, false}} {
+	}{"the first release": {first, true}, "the release with both locks": {second, false}} {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods", "configmaps"}, Verbs: []string{"delete"}})
-			s.mayReadNodes()
+			s := newTestCluster(t, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods", "configmaps"}, Verbs: []string{"delete"}})
+			s.grantNodes()
 			s.grant()
 			one := s.start("one", test.run, "create", "configmaps")
-			s.leads(one)
+			s.awaitLeader(one)
 			_, err := s.core.Nodes().Create(t.Context(), &corev1.Node{
 				ObjectMeta: metav1.ObjectMeta{Name: "one"},
 				Status:     corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionUnknown}}},
 			}, metav1.CreateOptions{})
 			must(t, err)
 			if test.overlaps {
-				s.leads(s.start("two", test.run, "create", "configmaps"))
+				s.awaitLeader(s.start("two", test.run, "create", "configmaps"))
 				if len(s.referee.Working()) != 2 {
-					t.Errorf("at work are %v; the page says that two are", s.referee.Working())
+					t.Errorf("working are %v; the guide states that two replicas work", s.referee.Working())
 				}
 				return
 			}
 			two := s.start("two", test.run, "watch", "leases")
 			if owner := s.owner(); owner != "two" {
-				t.Fatalf("%q leads for life, want the pod whose node is ready", owner)
+				t.Fatalf("%q owns the ConfigMap, want the Pod whose node is ready", owner)
 			}
-			s.wantAtWork("while the Lease is held", "one")
+			s.wantWorking("while the Lease is held", "one")
 			one.stop()
-			s.leads(two)
+			s.awaitLeader(two)
 			s.referee.Check(t)
 		})
 	}

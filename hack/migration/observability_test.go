@@ -17,14 +17,14 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-func TestOnCall_HasWhatTheyHad(t *testing.T) {
+func TestNewObservableElector_HasHealthChecksEventsAndMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
 		defer server.Close()
 		config := &leaderelection.Config{Enabled: true, Identity: "pod-1", LeaseName: "my-app-leader", LeaseNamespace: "ns", ReleaseOnCancel: true}
 		recorder, registry, mux := record.NewFakeRecorder(10), prometheus.NewRegistry(), http.NewServeMux()
 		var log bytes.Buffer
-		elector, err := onCall(config, server.Client("pod-1").Clientset(), leaderelection.Callbacks{}, slog.New(slog.NewTextHandler(&log, nil)), recorder, registry, mux)
+		elector, err := newObservableElector(config, server.Client("pod-1").Clientset(), leaderelection.Callbacks{}, slog.New(slog.NewTextHandler(&log, nil)), recorder, registry, mux)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,21 +39,22 @@ func TestOnCall_HasWhatTheyHad(t *testing.T) {
 		if answer.Code != http.StatusOK {
 			t.Errorf("/healthz answers %d %s", answer.Code, answer.Body)
 		}
-		if !leads(t, registry) {
+		if !isLeaderMetric(t, registry) {
 			t.Error("incumbent_leader_election_is_leader is not 1")
 		}
-		synctest.Wait() // it has asked
+		synctest.Wait() // the rights were reviewed
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if !strings.Contains(log.String(), "Not all rights of the election are known") { // the in-memory API knows of Leases only
-			t.Errorf("it has not asked for its rights:\n%s", &log)
+		if !strings.Contains(log.String(), "Not all rights of the election are known") { // the in-memory API serves only Leases
+			t.Errorf("the log does not contain a review of the rights:\n%s", &log)
 		}
 	})
 }
 
-func leads(t *testing.T, registry *prometheus.Registry) bool {
+// isLeaderMetric reports whether the metric is_leader is 1.
+func isLeaderMetric(t *testing.T, registry *prometheus.Registry) bool {
 	t.Helper()
 	families, err := registry.Gather()
 	if err != nil {

@@ -14,8 +14,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// onCall makes an elector with what client-go's WatchDog, recorder and metrics were for.
-func onCall(config *leaderelection.Config, clientset kubernetes.Interface, callbacks leaderelection.Callbacks, logger *slog.Logger,
+// newObservableElector returns an Elector with health checks, events and metrics, in place
+// of client-go's WatchDog, recorder and metrics provider.
+func newObservableElector(config *leaderelection.Config, clientset kubernetes.Interface, callbacks leaderelection.Callbacks, logger *slog.Logger,
 	recorder resourcelock.EventRecorder, registry *prometheus.Registry, mux *http.ServeMux,
 ) (*leaderelection.Elector, error) {
 	h, m := health.New(), metrics.New()

@@ -20,10 +20,10 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A member is a kind of candidate on the in-memory API.
-type member func(t *testing.T, client *leaderelectiontest.Client) func(context.Context, func(context.Context))
+// A memoryImplementation runs a candidate on the in-memory API.
+type memoryImplementation func(t *testing.T, client *leaderelectiontest.Client) func(context.Context, func(context.Context))
 
-func clientGoMember(release bool) member {
+func clientGoCandidate(release bool) memoryImplementation {
 	return func(_ *testing.T, client *leaderelectiontest.Client) func(context.Context, func(context.Context)) {
 		return func(ctx context.Context, work func(context.Context)) {
 			clientleaderelection.RunOrDie(ctx, clientleaderelection.LeaderElectionConfig{
@@ -40,15 +40,15 @@ func clientGoMember(release bool) member {
 	}
 }
 
-func electorMember(t *testing.T, client *leaderelectiontest.Client) func(context.Context, func(context.Context)) {
+func electorCandidate(t *testing.T, client *leaderelectiontest.Client) func(context.Context, func(context.Context)) {
 	return func(ctx context.Context, work func(context.Context)) {
-		if err := Instead(ctx, client.Clientset(), "ns", client.Name(), work, func() {}, slog.New(slog.DiscardHandler)); err != nil {
+		if err := RunElector(ctx, client.Clientset(), "ns", client.Name(), work, func() {}, slog.New(slog.DiscardHandler)); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-func managerMember(create func(*rest.Config, ctrl.Options) (ctrl.Manager, error), release bool) member {
+func managerCandidate(create func(*rest.Config, ctrl.Options) (ctrl.Manager, error), release bool) memoryImplementation {
 	return func(t *testing.T, client *leaderelectiontest.Client) func(context.Context, func(context.Context)) {
 		return func(ctx context.Context, work func(context.Context)) {
 			mgr, err := create(client.Config(), ctrl.Options{
@@ -63,21 +63,22 @@ func managerMember(create func(*rest.Config, ctrl.Options) (ctrl.Manager, error)
 			if err := mgr.Add(crmanager.RunnableFunc(func(ctx context.Context) error { work(ctx); return nil })); err != nil {
 				t.Error(err)
 			}
-			_ = mgr.Start(ctx) // it may lose
+			_ = mgr.Start(ctx) // it returns an error if its term is lost
 		}
 	}
 }
 
-// overlaps has one of theirs lead, cuts it off for a while, and returns who began to
-// work beside whom. In the running are one of ours and another one of theirs.
-func overlaps(t *testing.T, theirs, ours member, cutFor time.Duration) (found []string) {
+// overlaps lets an old candidate lead, cuts its network for a while, and returns which
+// candidates worked at the same time. The other candidates are a new one and another old
+// one.
+func overlaps(t *testing.T, oldKind, newKind memoryImplementation, cutFor time.Duration) (found []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
 		defer server.Close()
 		var mu sync.Mutex
 		atWork := map[string]bool{}
-		join := func(name string, m member, stopping time.Duration) *replica {
+		join := func(name string, m memoryImplementation, stopping time.Duration) *replica {
 			run := m(t, server.Client(name))
 			return start(t, func(ctx context.Context, work func(context.Context)) {
 				run(ctx, func(ctx context.Context) {
@@ -94,10 +95,10 @@ func overlaps(t *testing.T, theirs, ours member, cutFor time.Duration) (found []
 				})
 			}, stopping)
 		}
-		old := join("old", theirs, 0)
+		old := join("old", oldKind, 0)
 		<-old.started
 		time.Sleep(10 * time.Second)
-		fresh, third := join("new", ours, 2*time.Second), join("third", theirs, 0) // which is less than Margin
+		fresh, third := join("new", newKind, 2*time.Second), join("third", oldKind, 0) // 2 s is less than Margin
 		time.Sleep(10 * time.Second)
 		server.Client("old").Network().Cut(leaderelectiontest.Hang)
 		time.Sleep(cutFor)
@@ -111,31 +112,31 @@ func overlaps(t *testing.T, theirs, ours member, cutFor time.Duration) (found []
 	return found
 }
 
-// client-go's release empties a Lease that is another one's by now: whoever claims it
-// does not wait until our work has stopped.
-func TestSideBySide_WhoReleasesWipesALeaseOfOurs(t *testing.T) {
-	elector, manager := member(electorMember), managerMember(ourManager, false)
+// A late release by client-go empties a Lease that has another holder by now. The next old
+// candidate claims it before the holder's work has stopped.
+func TestSideBySide_OnlyCandidatesThatReleaseEmptyTheLeaseOfAnother(t *testing.T) {
+	elector, manager := memoryImplementation(electorCandidate), managerCandidate(newManager, false)
 	for name, test := range map[string]struct {
-		theirs, ours member
-		wipes        bool
+		oldKind, newKind memoryImplementation
+		empties          bool
 	}{
-		"client-go with ReleaseOnCancel":                        {clientGoMember(true), elector, true},
-		"client-go without ReleaseOnCancel":                     {clientGoMember(false), elector, false},
-		"controller-runtime with LeaderElectionReleaseOnCancel": {managerMember(theirManager, true), manager, true},
-		"controller-runtime as it is by default":                {managerMember(theirManager, false), manager, false},
+		"client-go with ReleaseOnCancel":                        {clientGoCandidate(true), elector, true},
+		"client-go without ReleaseOnCancel":                     {clientGoCandidate(false), elector, false},
+		"controller-runtime with LeaderElectionReleaseOnCancel": {managerCandidate(oldManager, true), manager, true},
+		"controller-runtime with its defaults":                  {managerCandidate(oldManager, false), manager, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			seen := map[string]int{}
-			for cutFor := 11 * time.Second; cutFor < 24*time.Second && seen["third beside new"] == 0; cutFor += 100 * time.Millisecond {
-				for _, overlap := range overlaps(t, test.theirs, test.ours, cutFor) {
-					seen[overlap]++
+			found := map[string]int{}
+			for cutFor := 11 * time.Second; cutFor < 24*time.Second && found["third beside new"] == 0; cutFor += 100 * time.Millisecond {
+				for _, overlap := range overlaps(t, test.oldKind, test.newKind, cutFor) {
+					found[overlap]++
 				}
 			}
-			if wipes := seen["third beside new"] > 0; wipes != test.wipes {
-				t.Errorf("that theirs began before ours had stopped is %v, and the page says %v", wipes, test.wipes)
+			if empties := found["third beside new"] > 0; empties != test.empties {
+				t.Errorf("an old candidate started before the new one had stopped: %v, the guide states %v", empties, test.empties)
 			}
-			if !test.wipes && len(seen) > 0 {
-				t.Errorf("two were at work, which the page says does not happen: %v", seen)
+			if !test.empties && len(found) > 0 {
+				t.Errorf("candidates worked at the same time, which the guide excludes: %v", found)
 			}
 		})
 	}

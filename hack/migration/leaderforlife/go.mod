@@ -1,4 +1,4 @@
-module github.com/haproxy-template-ic/incumbent/hack/migration/forlife
+module github.com/haproxy-template-ic/incumbent/hack/migration/leaderforlife
 
 go 1.26.7
 

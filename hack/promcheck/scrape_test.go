@@ -16,19 +16,19 @@ import (
 	"github.com/prometheus/prometheus/rules"
 )
 
-// A look is what a replica exports at one moment.
-type look struct {
-	Away      bool // there is no such process: Prometheus notes that it is gone
-	Silent    bool // Prometheus does not ask, and notes nothing
+// A snapshot is what a replica exports at one moment.
+type snapshot struct {
+	Away      bool // there is no such process: Prometheus marks its series stale
+	Silent    bool // Prometheus does not scrape, and marks nothing
 	Leads     bool
-	Valid     float64 // while it leads; 0: 11 s
-	Window    float64 // 0: 12 s
-	Token     int     // of its term, if it leads: one that no other replica has
+	Valid     float64 // while it leads; 0 means 11 s
+	Window    float64 // 0 means 12 s
+	Token     int     // of its term, if it leads; unique per replica
 	Disabled  bool
-	Stopped   bool // its elector does not run any more
+	Stopped   bool // its Elector has stopped
 	Stuck     bool
 	Contact   float64
-	Changes   int // since its process began, as all that follows
+	Changes   int // a counter since the start of the process, as are the following
 	Expired   int
 	Own       int
 	Released  int
@@ -36,14 +36,14 @@ type look struct {
 	Overruns  int
 	namespace string
 
-	// jobs are those that scrape it. Default: one. A static one tells neither Pod nor
-	// namespace, only the instance.
+	// jobs scrape the replica. Default: one job. A static target has neither the label
+	// pod nor namespace, only instance.
 	jobs   []string
 	static bool
 }
 
-// A replica tells how it looks at a time.
-type replica func(at time.Duration) look
+// A replica returns its snapshot at a time.
+type replica func(at time.Duration) snapshot
 
 const (
 	namespace = "my-namespace"
@@ -51,8 +51,9 @@ const (
 	tick      = 5 * time.Second // replicas are scraped at different ticks
 )
 
-// samples are what is scraped from a replica at a time; NaN is what is not there.
-func (l look) samples() map[string]float64 {
+// samples returns the values that are scraped, by metric. NaN means that the metric is
+// absent.
+func (l snapshot) samples() map[string]float64 {
 	one := oneIf
 	window := 12.0
 	if l.Window > 0 {
@@ -63,17 +64,17 @@ func (l look) samples() map[string]float64 {
 		valid = l.Valid
 	}
 	all := map[string]float64{
-		`is_leader`:                     one(l.Leads),
-		`valid_seconds`:                 valid,
-		`window_seconds`:                window,
-		`running`:                       one(!l.Stopped),
-		`enabled`:                       one(!l.Disabled),
-		`stuck`:                         one(l.Stuck),
-		`last_contact_seconds`:          l.Contact,
-		`leader_changes_total`:          float64(l.Changes),
-		`terms_total{after="expired"}`:  float64(l.Expired),
-		`terms_total{after="own"}`:      float64(l.Own),
-		`terms_total{after="released"}`: float64(l.Released),
+		`is_leader`:                        one(l.Leads),
+		`valid_seconds`:                    valid,
+		`window_seconds`:                   window,
+		`running`:                          one(!l.Stopped),
+		`enabled`:                          one(!l.Disabled),
+		`stuck`:                            one(l.Stuck),
+		`last_contact_seconds`:             l.Contact,
+		`leader_changes_total`:             float64(l.Changes),
+		`terms_total{previous="expired"}`:  float64(l.Expired),
+		`terms_total{previous="own"}`:      float64(l.Own),
+		`terms_total{previous="released"}`: float64(l.Released),
 		`terms_ended_total{reason="renewal_failed"}`: float64(l.Failed),
 		`overruns_total`: float64(l.Overruns),
 		`term`:           math.NaN(),
@@ -84,8 +85,8 @@ func (l look) samples() map[string]float64 {
 	return all
 }
 
-// load tells Prometheus' test storage what it scrapes of the replicas, each at its
-// own tick of every interval, and each job at ticks of its own.
+// load returns the "load" command for Prometheus' test storage. Each replica and each job
+// is scraped at its own tick of the interval.
 func load(replicas map[string]replica, interval, until time.Duration) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "load %s\n", tick)
@@ -95,7 +96,7 @@ func load(replicas map[string]replica, interval, until time.Duration) string {
 		if jobs == nil {
 			jobs = []string{"my-app"}
 		}
-		withToken := replica(func(at time.Duration) look {
+		withToken := replica(func(at time.Duration) snapshot {
 			l := replicas[pod](at)
 			l.Token = 1000 + i
 			return l
@@ -109,7 +110,7 @@ func load(replicas map[string]replica, interval, until time.Duration) string {
 	return text.String()
 }
 
-// scraped is what is noted of a replica at each tick, by the names of its metrics.
+// scraped returns the values that Prometheus stores for a replica at each tick, by metric.
 func (r replica) scraped(offset, interval, until time.Duration) map[string][]string {
 	values := map[string][]string{}
 	for at := time.Duration(0); at <= until; at += tick {
@@ -119,10 +120,10 @@ func (r replica) scraped(offset, interval, until time.Duration) map[string][]str
 			switch {
 			case l.Silent || at%interval != offset:
 			case l.Away && r(max(0, at-interval)).Away && r(max(0, at-2*interval)).Away:
-				scraped = "stale" // it is noted that late of what is discovered no more
+				scraped = "stale" // Prometheus notices late that a target has gone
 			case l.Away:
 			case math.IsNaN(value):
-				scraped = "stale" // that is noted at once of what is scraped no more
+				scraped = "stale" // Prometheus notices at once that a metric has gone
 			default:
 				scraped = fmt.Sprint(value)
 			}
@@ -132,9 +133,9 @@ func (r replica) scraped(offset, interval, until time.Duration) map[string][]str
 	return values
 }
 
-// series is the name of one with all its labels.
-func (l look) series(name, pod, job string) string {
-	name, own, _ := strings.Cut(strings.TrimSuffix(name, "}"), "{")
+// series returns the name of a series with all its labels.
+func (l snapshot) series(name, pod, job string) string {
+	name, metricLabels, _ := strings.Cut(strings.TrimSuffix(name, "}"), "{")
 	leaseNamespace, leaseName := namespace, lease
 	if l.Disabled {
 		leaseNamespace, leaseName = "", ""
@@ -143,14 +144,14 @@ func (l look) series(name, pod, job string) string {
 	if !l.static {
 		all = append(all, fmt.Sprintf("namespace=%q,pod=%q", cmp.Or(l.namespace, namespace), pod))
 	}
-	if own != "" {
-		all = append(all, own)
+	if metricLabels != "" {
+		all = append(all, metricLabels)
 	}
 	return fmt.Sprintf("incumbent_leader_election_%s{%s}", name, strings.Join(all, ","))
 }
 
-// fired has Prometheus evaluate every alert again and again, and gives the summaries
-// of those that fired at any time, by name.
+// fired lets Prometheus evaluate every alert periodically. It returns the summaries of the
+// alerts that fired, by name.
 func fired(t *testing.T, text string, every, until time.Duration) map[string][]string {
 	t.Helper()
 	loader, err := promqltest.NewLazyLoader(text, promqltest.LazyLoaderOpts{EnableAtModifier: true, EnableNegativeOffset: true})
@@ -167,7 +168,7 @@ func fired(t *testing.T, text string, every, until time.Duration) map[string][]s
 			t.Fatal(err)
 		}
 	})
-	found := map[string][]string{}
+	summaries := map[string][]string{}
 	query := rules.EngineQueryFunc(loader.QueryEngine(), loader.Storage())
 	for _, rule := range alerts(t) {
 		alert := rules.NewAlertingRule(rule.Alert, parse(t, rule.Expr), time.Duration(rule.For), time.Duration(rule.KeepFiringFor),
@@ -178,12 +179,12 @@ func fired(t *testing.T, text string, every, until time.Duration) map[string][]s
 			}
 			for _, active := range alert.ActiveAlerts() {
 				summary := active.Annotations.Get("summary")
-				if active.State == rules.StateFiring && !slices.Contains(found[rule.Alert], summary) {
-					found[rule.Alert] = append(found[rule.Alert], summary)
+				if active.State == rules.StateFiring && !slices.Contains(summaries[rule.Alert], summary) {
+					summaries[rule.Alert] = append(summaries[rule.Alert], summary)
 				}
 			}
 		}
-		slices.Sort(found[rule.Alert])
+		slices.Sort(summaries[rule.Alert])
 	}
-	return found
+	return summaries
 }

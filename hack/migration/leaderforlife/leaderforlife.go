@@ -1,0 +1,31 @@
+// Package leaderforlife contains the migration guide's code for operator-lib's leader for
+// life. It is a module of its own, because only this package needs operator-lib.
+package leaderforlife
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/operator-framework/operator-lib/leader"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/haproxy-template-ic/incumbent/hack/migration"
+)
+
+// runLeaderForLife is the code before the migration.
+func runLeaderForLife(ctx context.Context, work func(context.Context), options ...leader.Option) error {
+	if err := leader.Become(ctx, "my-app-lock", options...); err != nil {
+		return err
+	}
+	work(ctx)
+	return nil
+}
+
+// runBothLocks is the code of the intermediate release. A replica leads only if it holds
+// both locks.
+func runBothLocks(ctx context.Context, clientset kubernetes.Interface, namespace, id string, work func(context.Context), options ...leader.Option) error {
+	if err := leader.Become(ctx, "my-app-lock", options...); err != nil {
+		return err
+	}
+	return migration.RunElector(ctx, clientset, namespace, id, work, func() {}, slog.Default())
+}

@@ -1,0 +1,65 @@
+package metrics_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/metrics"
+)
+
+// Export the metrics of an Elector at /metrics.
+func Example() {
+	server := leaderelectiontest.NewServer() // stands in for the API server
+	defer server.Close()
+	clientset, logger := server.Client("pod-1").Clientset(), slog.New(slog.DiscardHandler)
+
+	m, registry, mux := metrics.New(), prometheus.NewRegistry(), http.NewServeMux()
+	registry.MustRegister(m)
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	config := &leaderelection.Config{
+		Enabled: true, Identity: "pod-1", LeaseName: "my-app-leader", LeaseNamespace: "default", ReleaseOnCancel: true,
+	}
+	callbacks := leaderelection.Callbacks{
+		OnStartedLeading: func(context.Context) {
+			scrape(mux, "incumbent_leader_election_is_leader")
+			stop()
+		},
+	}
+	elector, err := leaderelection.New(config, clientset, callbacks, logger, m.Option())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := elector.Run(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	scrape(mux, "incumbent_leader_election_is_leader")
+
+	// Output:
+	// incumbent_leader_election_is_leader{lease_name="my-app-leader",lease_namespace="default"} 1
+	// incumbent_leader_election_is_leader{lease_name="my-app-leader",lease_namespace="default"} 0
+}
+
+// scrape prints one metric as Prometheus reads it.
+func scrape(handler http.Handler, metric string) {
+	answer := httptest.NewRecorder()
+	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	for line := range strings.Lines(answer.Body.String()) {
+		if strings.HasPrefix(line, metric+"{") {
+			fmt.Print(line)
+		}
+	}
+}

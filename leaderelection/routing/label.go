@@ -1,0 +1,232 @@
+package routing
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+)
+
+// requestTimeout bounds each request for Pods. A request that hangs delays the next one
+// by no more than that.
+const requestTimeout = 5 * time.Second
+
+// keepLabel keeps the label on this process's Pod, and only there, until ctx is done.
+func (t *termRouter) keepLabel(ctx context.Context) {
+	t.logFailure(ctx, t.setLabel(ctx, nil)) // first, because clients wait for it
+	for ctx.Err() == nil {
+		t.logFailure(ctx, t.checkLabels(ctx))
+		wait(ctx, checkInterval(t.failures, rand.N(20*time.Second)))
+	}
+}
+
+// checkInterval is the time from one check to the next. It is shorter after failed
+// checks.
+func checkInterval(failures int, jitter time.Duration) time.Duration {
+	interval := 10*time.Second + jitter
+	if failures == 0 {
+		return interval
+	}
+	return min(interval, time.Second<<min(failures-1, 5))
+}
+
+// checkLabels repairs the labels of all Pods. It takes every step even if an earlier one
+// has failed.
+func (t *termRouter) checkLabels(ctx context.Context) error {
+	labelled, err := t.listLabelled(ctx)
+	return errors.Join(err, t.setLabel(ctx, t.ownPod(labelled)), t.removeFromOthers(ctx, labelled))
+}
+
+// logFailure logs the first of consecutive failures.
+func (t *termRouter) logFailure(ctx context.Context, err error) {
+	switch {
+	case err == nil:
+		t.failures = 0
+	case ctx.Err() != nil || errors.Is(err, leaderelection.ErrNotLeading):
+	default:
+		if t.failures++; t.failures == 1 {
+			t.logger.Info("Leader label is not up to date; retrying", "err", err)
+		}
+	}
+}
+
+// listLabelled returns the Pods that have the label.
+func (t *termRouter) listLabelled(ctx context.Context) ([]corev1.Pod, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	list, err := t.pods.List(ctx, metav1.ListOptions{LabelSelector: t.label.Key + "=" + t.label.Value})
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
+}
+
+// isOwn reports whether this process runs in that Pod.
+func (t *termRouter) isOwn(pod *corev1.Pod) bool {
+	return pod.Name == t.label.PodName && (t.uid == "" || t.uid == string(pod.UID))
+}
+
+// ownPod returns this process's Pod, or nil if pods does not contain it.
+func (t *termRouter) ownPod(pods []corev1.Pod) *corev1.Pod {
+	for i := range pods {
+		if t.isOwn(&pods[i]) {
+			return &pods[i]
+		}
+	}
+	return nil
+}
+
+// readPod reads this process's Pod with an empty patch, which needs no right beside the
+// one to set the label.
+func (t *termRouter) readPod(ctx context.Context) (*corev1.Pod, error) {
+	pod, err := t.patchPod(ctx, t.label.PodName, []byte("{}"))
+	if err != nil {
+		return nil, err
+	}
+	if !t.isOwn(pod) {
+		return nil, fmt.Errorf("Pod %q is a later Pod of the same name: its UID is %s, want %s", t.label.PodName, pod.UID, t.uid) //nolint:staticcheck // Pod is a kind
+	}
+	return pod, nil
+}
+
+// setLabel labels this process's Pod. A nil pod is read first. The patch names the
+// resource version of the Pod, so it fails if it arrives after the label was removed.
+func (t *termRouter) setLabel(ctx context.Context, pod *corev1.Pod) (err error) {
+	const attempts = 5 // other clients write to the Pod as well, above all the kubelet
+	for range attempts {
+		if pod == nil {
+			if pod, err = t.readPod(ctx); err != nil {
+				return err
+			}
+		}
+		t.uid, t.mayPatch = string(pod.UID), true
+		if err := t.checkForeign(pod); err != nil && !t.setByLeader {
+			t.foreignLabel = true
+			return err
+		}
+		t.setByLeader, t.foreignLabel = true, false
+		if pod.Labels[t.label.Key] == t.label.Value && pod.Annotations[t.label.Key+"-term"] == t.token {
+			return nil
+		}
+		// The annotation makes the patch of each term a change. A removal by another
+		// leader, based on an earlier version, then fails.
+		_, err = t.patchPod(ctx, t.label.PodName, t.labelPatch(pod.UID, pod.ResourceVersion, t.label.Value, t.token))
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		pod = nil
+	}
+	return err
+}
+
+// checkForeign returns an error if the Pod has a label that no leader set. Leaders set
+// the annotation in the same request. Such a label must stay: a ReplicaSet that selects
+// it would lose the Pod.
+func (t *termRouter) checkForeign(pod *corev1.Pod) error {
+	value, labelled := pod.Labels[t.label.Key]
+	if _, set := pod.Annotations[t.label.Key+"-term"]; set || !labelled {
+		return nil
+	}
+	return fmt.Errorf("Pod %q has the label %s=%s without the annotation %s-term, perhaps from its template: the label stays; "+ //nolint:staticcheck // Pod is a kind
+		"choose another Key, or remove the label by hand", pod.Name, t.label.Key, value, t.label.Key)
+}
+
+// removeFromOthers removes the label from all other Pods, if a leader set it and the Pods
+// have not changed since they were listed.
+func (t *termRouter) removeFromOthers(ctx context.Context, labelled []corev1.Pod) error {
+	var errs []error
+	for i := range labelled {
+		pod := &labelled[i]
+		if t.isOwn(pod) {
+			continue
+		}
+		if err := t.checkForeign(pod); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		_, err := t.patchPod(ctx, pod.Name, t.labelPatch(pod.UID, pod.ResourceVersion, nil, nil))
+		if err != nil && !apierrors.IsNotFound(err) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// patchPod patches a Pod if this process leads. A process that was suspended must not
+// remove the label of a new leader.
+func (t *termRouter) patchPod(ctx context.Context, name string, patch []byte) (*corev1.Pod, error) {
+	if !t.elector.IsLeader() {
+		return nil, leaderelection.ErrNotLeading
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return t.pods.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
+}
+
+// removeLabel removes the label from this process's Pod. It retries for as long as
+// removeContext allows.
+func (t *termRouter) removeLabel() {
+	if t.foreignLabel {
+		return
+	}
+	ctx, stop := t.removeContext()
+	defer stop()
+	// The annotation makes this patch a change in any case. A late patch that sets the
+	// label then fails, because the resource version is another one.
+	patch := t.labelPatch(types.UID(t.uid), "", nil, t.token+"-over")
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		attempt, cancel := context.WithTimeout(ctx, max(time.Second, t.removeTimeout()/4))
+		_, err := t.pods.Patch(attempt, t.label.PodName, types.MergePatchType, patch, metav1.PatchOptions{})
+		cancel()
+		if err == nil || isPodGone(err) {
+			return
+		}
+		if apierrors.IsForbidden(err) && !t.mayPatch || !wait(ctx, pause) {
+			t.logger.Info("Leader label stays until the next leader removes it", "err", err)
+			return
+		}
+	}
+}
+
+// isPodGone reports whether the error means that the Pod does not exist anymore. There
+// may be a later Pod of the same name.
+func isPodGone(err error) bool {
+	var status apierrors.APIStatus
+	if apierrors.IsNotFound(err) || !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
+		return apierrors.IsNotFound(err)
+	}
+	// The UID in the patch is not the one of the later Pod. An error about another field
+	// is from an admission policy.
+	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
+}
+
+// labelPatch returns a merge patch that sets the label and the annotation, or removes
+// them if they are nil. It applies only to a Pod with that UID and resource version,
+// unless they are empty.
+func (t *termRouter) labelPatch(uid types.UID, version string, label, term any) []byte {
+	metadata := map[string]any{
+		"labels":      map[string]any{t.label.Key: label},
+		"annotations": map[string]any{t.label.Key + "-term": term},
+	}
+	if uid != "" {
+		metadata["uid"] = uid
+	}
+	if version != "" {
+		metadata["resourceVersion"] = version
+	}
+	body, err := json.Marshal(map[string]any{"metadata": metadata})
+	if err != nil {
+		panic("bug: " + err.Error()) // strings can always be marshalled
+	}
+	return body
+}

@@ -1,0 +1,63 @@
+package status_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/status"
+)
+
+// Serve the status page, and read it as JSON.
+func Example() {
+	server := leaderelectiontest.NewServer() // stands in for the API server
+	defer server.Close()
+	clientset, logger := server.Client("pod-1").Clientset(), slog.New(slog.DiscardHandler)
+
+	page, mux := status.New(), http.NewServeMux()
+	mux.Handle("/leaderelection", page)
+
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	config := &leaderelection.Config{
+		Enabled: true, Identity: "pod-1", LeaseName: "my-app-leader", LeaseNamespace: "default", ReleaseOnCancel: true,
+	}
+	callbacks := leaderelection.Callbacks{
+		OnStartedLeading: func(context.Context) {
+			printStatus(mux)
+			stop()
+		},
+	}
+	elector, err := leaderelection.New(config, clientset, callbacks, logger, page.Option())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := elector.Run(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	printStatus(mux)
+
+	// Output:
+	// default/my-app-leader: running true, leading true
+	// default/my-app-leader: running false, leading false
+}
+
+func printStatus(handler http.Handler) {
+	answer := httptest.NewRecorder()
+	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/leaderelection?format=json", http.NoBody))
+	var report status.Report
+	if err := json.Unmarshal(answer.Body.Bytes(), &report); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, elector := range report.Electors {
+		fmt.Printf("%s: running %t, leading %t\n", elector.Lease, elector.Running, elector.Leading)
+	}
+}
