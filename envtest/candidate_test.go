@@ -10,6 +10,7 @@ import (
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 // A candidate is one replica: a process of its own, as far as the others can
@@ -208,7 +209,7 @@ func (c *candidate) awaitLeader(name string) {
 func (c *candidate) awaitRenewals(n int) {
 	c.stage.Helper()
 	for range n {
-		probe := c.Network().DelayReplies(0, envtest.When(envtest.Claims(c.Name())), envtest.Once())
+		probe := c.Network().DelayReplies(0, leaderelectiontest.When(leaderelectiontest.Claims(c.Name())), leaderelectiontest.Once())
 		probe.Await(c.stage)
 		probe.Heal()
 	}
@@ -217,7 +218,7 @@ func (c *candidate) awaitRenewals(n int) {
 // crash ends the candidate as a machine ends: nothing of it reaches anybody any
 // more, and its work is over. What the elector does inside is of no consequence.
 func (c *candidate) crash() {
-	c.Network().Cut(envtest.Hang)
+	c.Network().Cut(leaderelectiontest.Hang)
 	c.mu.Lock()
 	current := c.current
 	c.mu.Unlock()
@@ -230,7 +231,7 @@ func (c *candidate) crash() {
 // cut cuts all of the candidate's network.
 func (c *candidate) cut() {
 	c.stage.note(c.Name(), "cut off")
-	c.Network().Cut(envtest.Hang)
+	c.Network().Cut(leaderelectiontest.Hang)
 }
 
 func (c *candidate) heal() {

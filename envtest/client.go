@@ -7,6 +7,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 // Client is one user of a ControlPlane, with connections and a Network of its
@@ -14,7 +16,7 @@ import (
 type Client struct {
 	name        string
 	config      *rest.Config
-	network     *Network
+	network     *leaderelectiontest.Network
 	connections *connections
 	clientset   func() kubernetes.Interface
 }
@@ -26,7 +28,7 @@ type clientSettings struct {
 	user    User
 	pod     *pod
 	server  int
-	network *Network
+	network *leaderelectiontest.Network
 }
 
 // AsUser makes the client that user. Default: an administrator with all rights.
@@ -41,14 +43,14 @@ func OnAPIServer(i int) ClientOption {
 
 // OnNetwork puts the client behind a Network that there is already, as the
 // clients of one pod are. Default: a new one.
-func OnNetwork(network *Network) ClientOption {
+func OnNetwork(network *leaderelectiontest.Network) ClientOption {
 	return func(s *clientSettings) { s.network = network }
 }
 
 // Client makes a new client. Its name is its user agent. It is closed with the
 // control plane, if not before.
 func (cp *ControlPlane) Client(name string, options ...ClientOption) *Client {
-	settings := clientSettings{user: User{Name: name, Groups: []string{"system:masters"}}, network: NewNetwork()}
+	settings := clientSettings{user: User{Name: name, Groups: []string{"system:masters"}}, network: leaderelectiontest.NewNetwork()}
 	for _, option := range options {
 		option(&settings)
 	}
@@ -83,7 +85,7 @@ func (cp *ControlPlane) Client(name string, options ...ClientOption) *Client {
 func (c *Client) Name() string { return c.name }
 
 // Network is what lies between this client and the API server.
-func (c *Client) Network() *Network { return c.network }
+func (c *Client) Network() *leaderelectiontest.Network { return c.network }
 
 // Config returns a new configuration for any client of client-go or
 // controller-runtime; they all share this client's Network. It has no rate limit.

@@ -37,10 +37,10 @@
 // [Times], and says when it struck, so that a test need not sleep:
 //
 //	client := cp.Client("pod-1")
-//	reply := client.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Writes), envtest.Once())
+//	reply := client.Network().DelayReplies(leaderelectiontest.Forever, leaderelectiontest.When(leaderelectiontest.Writes), leaderelectiontest.Once())
 //	go elector.Run(ctx)
 //	reply.Await(t)              // the server has applied the claim, the client does not know
-//	client.Network().Cut(envtest.Hang)
+//	client.Network().Cut(leaderelectiontest.Hang)
 //
 // A Network also fits around any other rest.Config, that of controller-runtime's
 // envtest among them: [Network.Wrap].

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 func TestElector_FirstCandidateLeads(t *testing.T) {
@@ -146,7 +146,7 @@ func TestElector_NotEnabledLeadsWithoutARequest(t *testing.T) {
 	if !errors.Is(context.Cause(work), leaderelection.ErrCancelled) {
 		t.Errorf("the work was told to stop because %v", context.Cause(work))
 	}
-	if got := client.Network().Count(envtest.Any); got != 0 {
+	if got := client.Network().Count(leaderelectiontest.Any); got != 0 {
 		t.Errorf("sent %d requests", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 var cp *envtest.ControlPlane
@@ -37,7 +38,7 @@ func Example() {
 		started := make(chan struct{})
 		go campaign(t.Context(), client, namespace, started)
 		<-started
-		client.Network().Cut(envtest.Hang)
+		client.Network().Cut(leaderelectiontest.Hang)
 		// ...
 	}
 }
@@ -47,7 +48,7 @@ func ExampleNetwork_DelayReplies() {
 	_ = func(t *testing.T) {
 		client, namespace := cp.Client("pod-1"), cp.Namespace(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		reply := client.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Claims("pod-1")), envtest.Once())
+		reply := client.Network().DelayReplies(leaderelectiontest.Forever, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once())
 		go campaign(ctx, client, namespace, make(chan struct{}))
 		reply.Await(t) // the server has applied the claim, and pod-1 does not know
 		cancel()

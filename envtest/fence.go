@@ -43,14 +43,14 @@ func (cp *ControlPlane) Fence(tb testing.TB, fence fencing.Fence) {
 //	a, b := account.Pod(cfg, "pod-a"), account.Pod(cfg, "pod-b")
 func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), awaitLimit)
+	ctx, cancel := context.WithTimeout(tb.Context(), requestTimeout)
 	defer cancel()
 	remove, err := EnforceFence(ctx, fence, configs...)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), awaitLimit) // the test's own has ended
+		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout) // the test's own has ended
 		defer cancel()
 		if err := remove(ctx); err != nil {
 			tb.Error(err)

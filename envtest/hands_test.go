@@ -11,8 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 // giveAway names another holder, who renews now, for two seconds.
@@ -143,9 +143,9 @@ func TestElector_HugeDurationHoldsUntilItIsEditedAgain(t *testing.T) {
 		t.Errorf("the work was told to stop because %v", err)
 	}
 	c.awaitLeader("somebody")
-	claims := c.Network().Count(envtest.Claims("pod-1"))
+	claims := c.Network().Count(leaderelectiontest.Claims("pod-1"))
 	<-time.After(s.config.LeaseDuration) // that it waits longer than usual takes time to show
-	if got := c.Network().Count(envtest.Claims("pod-1")) - claims; got != 0 {
+	if got := c.Network().Count(leaderelectiontest.Claims("pod-1")) - claims; got != 0 {
 		t.Errorf("claimed a Lease that is held for 68 years %d times", got)
 	}
 	s.editLease("freed", func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} })

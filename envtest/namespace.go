@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,7 +20,7 @@ func (cp *ControlPlane) Namespace(tb testing.TB) string {
 	tb.Helper()
 	prefix := notInNames.ReplaceAllString(strings.ToLower(tb.Name()), "-")
 	prefix = strings.Trim(prefix[:min(len(prefix), 50)], "-")
-	ctx, cancel := context.WithTimeout(tb.Context(), awaitLimit)
+	ctx, cancel := context.WithTimeout(tb.Context(), requestTimeout)
 	defer cancel()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: prefix + "-"}}
 	namespace, err := cp.admin.Clientset().CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
@@ -28,3 +29,6 @@ func (cp *ControlPlane) Namespace(tb testing.TB) string {
 	}
 	return namespace.Name
 }
+
+// requestTimeout limits each step that talks to an API server.
+const requestTimeout = time.Minute

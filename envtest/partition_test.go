@@ -8,6 +8,7 @@ import (
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 // newReign returns a stage on which pod-1 leads and pod-2 knows it.
@@ -28,7 +29,7 @@ func newReign(s *stage, candidate func(string, ...envtest.ClientOption) *candida
 // read it: they watch.
 func (c *candidate) awaitRead() {
 	c.stage.Helper()
-	probe := c.Network().DelayReplies(0, envtest.When(envtest.Reads), envtest.Resource("leases"), envtest.Times(2))
+	probe := c.Network().DelayReplies(0, leaderelectiontest.When(leaderelectiontest.Reads), leaderelectiontest.Resource("leases"), leaderelectiontest.Times(2))
 	probe.Await(c.stage)
 	probe.Heal()
 }
@@ -45,7 +46,7 @@ func TestElector_CrashIsFollowedByAnotherLeader(t *testing.T) {
 
 func TestElector_PartitionedLeaderStopsBeforeAnotherLeads(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []envtest.Mode{envtest.Hang, envtest.Refuse} {
+	for _, mode := range []leaderelectiontest.Mode{leaderelectiontest.Hang, leaderelectiontest.Refuse} {
 		t.Run(mode.String(), func(t *testing.T) {
 			s := newParallelStage(t, brisk)
 			first, second, term := newReign(s, s.candidate)
@@ -78,11 +79,11 @@ func TestElector_PartitionedLeaderStopsBeforeAnotherLeads(t *testing.T) {
 func lateReplyThenPartition(first *candidate) {
 	const late = 2500 * time.Millisecond
 	s := first.stage
-	reply := first.Network().DelayReplies(late, envtest.When(envtest.Claims("pod-1")), envtest.Verbs("update"), envtest.Once())
+	reply := first.Network().DelayReplies(late, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Verbs("update"), leaderelectiontest.Once())
 	reply.Await(s)
 	s.note("pod-1", "its renewal is applied, the reply travels, all that follows is cut off")
 	first.Network().StallWatches()
-	first.Network().Cut(envtest.Hang, envtest.Times(math.MaxInt)) // what is under way is spared
+	first.Network().Cut(leaderelectiontest.Hang, leaderelectiontest.Times(math.MaxInt)) // what is under way is spared
 }
 
 func TestElector_LateReplyThenPartitionMakesNoSecondLeader(t *testing.T) {
@@ -106,11 +107,11 @@ func TestClientGo_LateReplyThenPartitionMakesTwoLeaders(t *testing.T) {
 
 func TestElector_LostReplyToARenewalEndsNothing(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []envtest.Mode{envtest.Hang, envtest.Refuse} {
+	for _, mode := range []leaderelectiontest.Mode{leaderelectiontest.Hang, leaderelectiontest.Refuse} {
 		t.Run(mode.String(), func(t *testing.T) {
 			s := newParallelStage(t, calm)
 			first, _, term := newReign(s, s.candidate)
-			first.Network().LoseReplies(mode, envtest.When(envtest.Claims("pod-1")), envtest.Once()).Await(t)
+			first.Network().LoseReplies(mode, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once()).Await(t)
 			term.mustGoOn(s.renewalsIn(s.config.Window()) + 2)
 		})
 	}
@@ -118,11 +119,11 @@ func TestElector_LostReplyToARenewalEndsNothing(t *testing.T) {
 
 func TestElector_LostReplyToTheClaimIsFoundOut(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []envtest.Mode{envtest.Hang, envtest.Refuse} {
+	for _, mode := range []leaderelectiontest.Mode{leaderelectiontest.Hang, leaderelectiontest.Refuse} {
 		t.Run(mode.String(), func(t *testing.T) {
 			s := newParallelStage(t, calm)
 			c := s.candidate("pod-1")
-			lost := c.Network().LoseReplies(mode, envtest.When(envtest.Claims("pod-1")), envtest.Once())
+			lost := c.Network().LoseReplies(mode, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once())
 			c.run()
 			lost.Await(t)
 			expires := expiry(s.getLease())
@@ -136,7 +137,7 @@ func TestElector_LostReplyToTheClaimIsFoundOut(t *testing.T) {
 func TestElector_RenewalThatArrivesAfterTheSuccessorsClaimChangesNothing(t *testing.T) {
 	s := newParallelStage(t, brisk)
 	first, second, _ := newReign(s, s.candidate)
-	late := first.Network().ArriveLate(envtest.Forever, envtest.When(envtest.Claims("pod-1")), envtest.Once())
+	late := first.Network().ArriveLate(leaderelectiontest.Forever, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once())
 	late.Await(t)
 	first.cut()
 	second.awaitTerm()

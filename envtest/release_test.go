@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 // healsAsItReleases cuts the first leader off until another one leads, and heals
@@ -21,7 +21,7 @@ func TestElector_StaleLeaderThatHealsLeavesTheSuccessorAlone(t *testing.T) {
 	healsAsItReleases(first, second)
 	first.awaitLeader("pod-2")
 	second.awaitRenewals(2)
-	if got := first.Network().Count(envtest.Releases); got != 0 {
+	if got := first.Network().Count(leaderelectiontest.Releases); got != 0 {
 		t.Errorf("sent %d releases of a Lease that was lost", got)
 	}
 	if got := s.holder(); got != "pod-2" {
@@ -47,7 +47,7 @@ func TestElector_RetriesARelease(t *testing.T) {
 	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1").run()
 	c.awaitTerm()
-	refusal := c.Network().Fail(503, 0, envtest.When(envtest.Releases), envtest.Times(3))
+	refusal := c.Network().Fail(503, 0, leaderelectiontest.When(leaderelectiontest.Releases), leaderelectiontest.Times(3))
 	if err := c.stop(); err != nil {
 		t.Errorf("Run returned %v", err)
 	}
@@ -63,7 +63,7 @@ func TestClientGo_GivesUpAReleaseThatWasRefusedOnce(t *testing.T) {
 	s := newParallelStage(t, calm)
 	c := s.bareCandidate("pod-1").run()
 	c.awaitTerm()
-	refusal := c.Network().Fail(503, 0, envtest.When(envtest.Releases), envtest.Once())
+	refusal := c.Network().Fail(503, 0, leaderelectiontest.When(leaderelectiontest.Releases), leaderelectiontest.Once())
 	_ = c.stop()
 	if refusal.Hits() != 1 || s.holder() != "pod-1" {
 		t.Errorf("client-go released after %d refusals: the test of ours shows nothing; the Lease names %q", refusal.Hits(), s.holder())
@@ -72,13 +72,13 @@ func TestClientGo_GivesUpAReleaseThatWasRefusedOnce(t *testing.T) {
 
 func TestElector_ReleasesThoughTheReplyWasLost(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []envtest.Mode{envtest.Hang, envtest.Refuse} {
+	for _, mode := range []leaderelectiontest.Mode{leaderelectiontest.Hang, leaderelectiontest.Refuse} {
 		t.Run(mode.String(), func(t *testing.T) {
 			s := newParallelStage(t, calm)
 			first, second := s.candidate("pod-1").run(), s.candidate("pod-2")
 			first.awaitTerm()
 			second.run()
-			first.Network().LoseReplies(mode, envtest.When(envtest.Releases), envtest.Once())
+			first.Network().LoseReplies(mode, leaderelectiontest.When(leaderelectiontest.Releases), leaderelectiontest.Once())
 			if err := first.stop(); err != nil {
 				t.Errorf("Run returned %v", err)
 			}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 // role is the Role that the README gives, for the Lease of a stage.
@@ -103,7 +104,7 @@ func TestElector_NamespaceThatDoesNotExistIsWaitedFor(t *testing.T) {
 	s := newParallelStage(t, calm)
 	s.config.LeaseNamespace = s.namespace + "-later"
 	c := s.candidate("pod-1")
-	claim := c.Network().DelayReplies(0, envtest.When(envtest.Claims("pod-1")))
+	claim := c.Network().DelayReplies(0, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")))
 	c.run()
 	claim.Await(t)
 	_, err := s.cp.Admin().Clientset().CoreV1().Namespaces().Create(t.Context(),

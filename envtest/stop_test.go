@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 // renewalsIn is how many renewals a leader sends in that time.
@@ -99,10 +99,10 @@ func TestElector_CancelledWhileAWinningReplyTravels(t *testing.T) {
 	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1")
 	c.Network().StallWatches() // or it knows without the reply
-	reply := c.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Claims("pod-1")))
+	reply := c.Network().DelayReplies(leaderelectiontest.Forever, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")))
 	c.run()
 	reply.Await(t)
-	c.Network().Cut(envtest.Hang)
+	c.Network().Cut(leaderelectiontest.Hang)
 	c.cancel()
 	c.heal()
 	if err := c.stop(); err != nil {
@@ -121,7 +121,7 @@ func TestElector_CancelledWhileAWinningReplyTravels(t *testing.T) {
 func TestClientGo_CancelledWhileAWinningReplyTravelsKeepsTheLease(t *testing.T) {
 	s := newParallelStage(t, calm)
 	c := s.bareCandidate("pod-1")
-	reply := c.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Claims("pod-1")), envtest.Once())
+	reply := c.Network().DelayReplies(leaderelectiontest.Forever, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once())
 	c.run()
 	reply.Await(t)
 	_ = c.stop()

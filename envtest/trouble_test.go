@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 func TestElector_OutlastsErrorsOfEveryKind(t *testing.T) {
@@ -18,7 +18,7 @@ func TestElector_OutlastsErrorsOfEveryKind(t *testing.T) {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			s := newParallelStage(t, calm)
 			c := s.candidate("pod-1")
-			before := c.Network().Fail(status, 0, envtest.Resource("leases"), envtest.Times(5))
+			before := c.Network().Fail(status, 0, leaderelectiontest.Resource("leases"), leaderelectiontest.Times(5))
 			term := c.run().awaitTerm()
 			if before.Hits() != 5 {
 				t.Errorf("led after %d of 5 refusals", before.Hits())
@@ -26,7 +26,7 @@ func TestElector_OutlastsErrorsOfEveryKind(t *testing.T) {
 			if status == http.StatusNotFound {
 				return // to a leader it says that the Lease was deleted
 			}
-			during := c.Network().Fail(status, 0, envtest.Resource("leases"), envtest.Times(3))
+			during := c.Network().Fail(status, 0, leaderelectiontest.Resource("leases"), leaderelectiontest.Times(3))
 			during.Await(t)
 			term.mustGoOn(s.renewalsIn(s.config.Window()) + 2)
 		})
@@ -36,7 +36,7 @@ func TestElector_OutlastsErrorsOfEveryKind(t *testing.T) {
 func TestElector_ReplyThatSaysAnErrorAfterTheWriteWasAppliedEndsNothing(t *testing.T) {
 	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1")
-	claim := c.Network().FailReplies(http.StatusGatewayTimeout, envtest.When(envtest.Claims("pod-1")), envtest.Once())
+	claim := c.Network().FailReplies(http.StatusGatewayTimeout, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once())
 	c.run()
 	claim.Await(t)
 	expires := expiry(s.getLease())
@@ -44,21 +44,21 @@ func TestElector_ReplyThatSaysAnErrorAfterTheWriteWasAppliedEndsNothing(t *testi
 	if !term.AcquiredAt.Before(expires) {
 		t.Error("waited until its own claim had run out")
 	}
-	c.Network().FailReplies(http.StatusInternalServerError, envtest.When(envtest.Claims("pod-1")), envtest.Times(2)).Await(t)
+	c.Network().FailReplies(http.StatusInternalServerError, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Times(2)).Await(t)
 	term.mustGoOn(s.renewalsIn(s.config.Window()) + 2)
 }
 
 func TestElector_SlowRepliesDoNotKeepItFromLeading(t *testing.T) {
 	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1")
-	c.Network().DelayReplies(2*s.config.RetryPeriod, envtest.Resource("leases"))
+	c.Network().DelayReplies(2*s.config.RetryPeriod, leaderelectiontest.Resource("leases"))
 	c.run().awaitTerm().mustGoOn(5)
 }
 
 func TestElector_OneHungRequestCostsNothing(t *testing.T) {
 	s := newParallelStage(t, calm)
 	_, _, term := newReign(s, s.candidate)
-	hung := term.candidate.Network().Cut(envtest.Hang, envtest.When(envtest.Claims("pod-1")), envtest.Times(3))
+	hung := term.candidate.Network().Cut(leaderelectiontest.Hang, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Times(3))
 	hung.Await(t)
 	term.mustGoOn(s.renewalsIn(s.config.Window()) + 2)
 	if hung.Hits() != 3 {
@@ -92,7 +92,7 @@ func TestElector_LeaderWhoseWatchStandsStillGoesOn(t *testing.T) {
 func TestElector_SaysOnceThatTheAPIServerIsAway(t *testing.T) {
 	s := newParallelStage(t, calm)
 	c := s.candidate("pod-1")
-	away := c.Network().Cut(envtest.Refuse, envtest.Times(10))
+	away := c.Network().Cut(leaderelectiontest.Refuse, leaderelectiontest.Times(10))
 	c.run().awaitTerm()
 	if away.Hits() < 10 {
 		t.Errorf("led after %d of 10 refusals", away.Hits())

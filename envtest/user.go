@@ -44,7 +44,7 @@ func allow(tb testing.TB, user, namespace string, rules []rbacv1.PolicyRule, con
 	if len(rules) == 0 || len(configs) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(tb.Context(), awaitLimit)
+	ctx, cancel := context.WithTimeout(tb.Context(), requestTimeout)
 	defer cancel()
 	if err := bind(ctx, configs[0], user, namespace, rules); err != nil {
 		tb.Fatalf("making user %q: %v", user, err)

@@ -87,8 +87,7 @@ func TestElector_AStalledWatchIsReplaced(t *testing.T) {
 		follower := s.start("follower")
 		time.Sleep(10 * time.Second)
 		before := s.server.Count("follower", "watch")
-		stall := leaderelectiontest.Times(1)
-		follower.network.StallWatches(stall)
+		follower.network.StallWatches()
 		time.Sleep(20 * time.Second)
 		if n := s.server.Count("follower", "watch"); n == before {
 			t.Error("no new watch was opened")

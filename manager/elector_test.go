@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
@@ -25,7 +25,7 @@ import (
 // ConfigMaps with a new controller in each term.
 type tenant struct {
 	*process
-	network *envtest.Network
+	network *leaderelectiontest.Network
 	elector *manager.Elector
 	begun   chan context.Context // a reconcile began
 }
@@ -97,7 +97,7 @@ func TestLeaderOnly_ControllersOfAPlainManagerTakeTurns(t *testing.T) {
 	await(t, b.elector, func(state leaderelection.State) bool { return state.Successor == "b" })
 
 	s.referee.Note("a", "cut off")
-	a.network.Cut(envtest.Hang)
+	a.network.Cut(leaderelectiontest.Hang)
 	s.works(b)
 	if cause := context.Cause(first); !errors.Is(cause, leaderelection.ErrRenewalFailed) {
 		t.Errorf("a's reconciler was told %v", cause)

@@ -58,7 +58,7 @@ type replica struct {
 	*process
 	site    *site
 	machine *envtest.Client
-	network *envtest.Network
+	network *leaderelectiontest.Network
 
 	mu       sync.Mutex
 	busy     int            // reconciles under way

@@ -24,6 +24,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/explain"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 // kubeconfig writes the file that leads to a control plane.
@@ -162,7 +163,7 @@ func losesContact(t *testing.T, cp *envtest.ControlPlane) {
 	answers, stop := followed(t, reader.Clientset(), namespace+"/app", troubles.add)
 	led := func(a explain.Answer) bool { return a.State == explain.Led && a.Certain && a.Leader == "pod-1" }
 	awaitAnswer(t, answers, led)
-	reader.Network().Cut(envtest.Hang)
+	reader.Network().Cut(leaderelectiontest.Hang)
 	lost := awaitAnswer(t, answers, func(a explain.Answer) bool { return a.Lost })
 	if lost.Certain || lost.State != explain.Led || lost.Claim != nil {
 		t.Errorf("without contact: %+v", lost)

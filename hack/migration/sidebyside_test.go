@@ -17,6 +17,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
@@ -96,7 +97,7 @@ func newStage(t *testing.T, plane *envtest.ControlPlane, leaseName string, lease
 // A candidate is a replica with a network.
 type candidate struct {
 	*replica
-	network *envtest.Network
+	network *leaderelectiontest.Network
 }
 
 // candidate starts one whose work takes that long to stop, and waits until it has
@@ -105,7 +106,7 @@ func (s stage) candidate(name string, k kind, stopping time.Duration) candidate 
 	s.Helper()
 	client := s.plane.Client(name, envtest.AsUser(s.user))
 	s.Cleanup(client.Close)
-	asked := client.Network().DelayRequests(0, envtest.Resource("leases"))
+	asked := client.Network().DelayRequests(0, leaderelectiontest.Resource("leases"))
 	r := start(s.T, func(ctx context.Context, work func(context.Context)) { k(ctx, client, s.namespace, work) }, stopping)
 	s.Cleanup(r.stop)
 	asked.Await(s)
@@ -145,7 +146,7 @@ func (s stage) cutOff(row string, leader, follower candidate) {
 	var cut time.Time
 	s.handOver(row, leader, follower, func() {
 		cut = time.Now()
-		leader.network.Cut(envtest.Refuse)
+		leader.network.Cut(leaderelectiontest.Refuse)
 	})
 	if took := time.Since(cut); took < s.lease {
 		s.Errorf("%s: it took %v only, for a Lease that lasts %v", row, took, s.lease)

@@ -2,7 +2,6 @@ package leaderelectiontest
 
 import (
 	"fmt"
-	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes"
@@ -26,7 +25,8 @@ func (s *Server) Client(name string) *Client {
 	if client := s.clients[name]; client != nil {
 		return client
 	}
-	c := &Client{server: s, name: name, network: &Network{server: s}, denied: map[string]bool{}}
+	c := &Client{server: s, name: name, network: NewNetwork(), denied: map[string]bool{}}
+	c.network.client = name
 	var err error
 	if c.clientset, err = kubernetes.NewForConfig(c.Config()); err != nil {
 		panic("bug: " + err.Error())
@@ -54,7 +54,7 @@ func (c *Client) Config() *rest.Config {
 		UserAgent:     c.name,
 		QPS:           -1,
 		ContentConfig: rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"},
-		Transport:     roundTripper{c},
+		Transport:     c.network.RoundTripper(serverTransport{c}),
 	}
 }
 
@@ -80,23 +80,17 @@ func (c *Client) Allow(verbs ...string) {
 	}
 }
 
-func (x *exchange) authorize(verb string) error {
-	x.server.mu.Lock()
-	defer x.server.mu.Unlock()
-	return x.authorizeLocked(verb)
+func (c *call) authorize(verb string) error {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	return c.authorizeLocked(verb)
 }
 
-func (x *exchange) authorizeLocked(verb string) error {
-	if !x.client.denied[verb] {
+func (c *call) authorizeLocked(verb string) error {
+	if !c.client.denied[verb] {
 		return nil
 	}
-	return apierrors.NewForbidden(leaseResource, x.request.Name, fmt.Errorf(
+	return apierrors.NewForbidden(leaseResource, c.Name, fmt.Errorf(
 		"User %q cannot %s resource \"leases\" in API group \"coordination.k8s.io\" in the namespace %q",
-		x.client.name, verb, x.request.Namespace))
+		c.client.name, verb, c.Namespace))
 }
-
-// roundTripper is the client's end of the wire.
-type roundTripper struct{ client *Client }
-
-// RoundTrip implements [http.RoundTripper].
-func (t roundTripper) RoundTrip(h *http.Request) (*http.Response, error) { return t.client.exchange(h) }

@@ -28,16 +28,16 @@ type readOptions struct {
 	timeout           time.Duration
 }
 
-func parseReadOptions(r *Request) (readOptions, error) {
+func parseReadOptions(c *call) (readOptions, error) {
 	var list metav1.ListOptions
-	if err := metav1.Convert_url_Values_To_v1_ListOptions(&r.query, &list, nil); err != nil {
+	if err := metav1.Convert_url_Values_To_v1_ListOptions(&c.query, &list, nil); err != nil {
 		return readOptions{}, apierrors.NewBadRequest(err.Error())
 	}
-	if err := checkMatch(r.Verb, &list); err != nil {
+	if err := checkMatch(c.Verb, &list); err != nil {
 		return readOptions{}, err
 	}
 	o := readOptions{
-		namespace: r.Namespace, bookmarks: list.AllowWatchBookmarks, sendInitialEvents: list.SendInitialEvents,
+		namespace: c.Namespace, bookmarks: list.AllowWatchBookmarks, sendInitialEvents: list.SendInitialEvents,
 		exact: list.ResourceVersionMatch == metav1.ResourceVersionMatchExact,
 	}
 	if list.TimeoutSeconds != nil {

@@ -1,8 +1,10 @@
 package leaderelectiontest
 
 import (
+	"io"
+	"maps"
+	"slices"
 	"sync"
-	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -29,13 +31,9 @@ type Server struct {
 	epoch      int           // grows when all connections break
 	outage     *Mode         // nil: the server is up
 	closed     bool
-	timers     map[*time.Timer]struct{} // requests that arrive late
 	clients    map[string]*Client
 	namespaces map[string]bool // nil: every namespace exists
-	requests   map[requestKind]int
 }
-
-type requestKind struct{ client, verb string }
 
 // NewServer returns a Server without Leases. Call it inside the synctest
 // bubble, if there is one.
@@ -45,22 +43,20 @@ func NewServer() *Server {
 		compacted: firstRevision,
 		leases:    map[types.NamespacedName]*coordinationv1.Lease{},
 		changed:   make(chan struct{}),
-		timers:    map[*time.Timer]struct{}{},
 		clients:   map[string]*Client{},
-		requests:  map[requestKind]int{},
 	}
 }
 
 // Close ends all watches and all requests under way and refuses new ones.
 func (s *Server) Close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed = true
-	for timer := range s.timers {
-		timer.Stop()
+	s.wakeLocked()
+	clients := slices.Collect(maps.Values(s.clients))
+	s.mu.Unlock()
+	for _, client := range clients {
+		client.network.close(errServerClosed)
 	}
-	clear(s.timers)
-	s.breakConnectionsLocked()
 }
 
 // LimitNamespaces says which namespaces exist. Without a call all do.
@@ -142,11 +138,12 @@ func (s *Server) Restore(backup *Snapshot) {
 // An empty client or verb counts all of them.
 func (s *Server) Count(client, verb string) int {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	clients := slices.Collect(maps.Values(s.clients))
+	s.mu.Unlock()
 	total := 0
-	for kind, count := range s.requests {
-		if (client == "" || kind.client == client) && (verb == "" || kind.verb == verb) {
-			total += count
+	for _, c := range clients {
+		if client == "" || c.name == client {
+			total += c.network.Count(func(r Request) bool { return verb == "" || r.Verb == verb })
 		}
 	}
 	return total
@@ -155,6 +152,9 @@ func (s *Server) Count(client, verb string) int {
 func (s *Server) breakConnectionsLocked() {
 	s.epoch++
 	s.wakeLocked()
+	for _, client := range s.clients {
+		client.network.breakConnections(false, errReset, io.ErrUnexpectedEOF)
+	}
 }
 
 func (s *Server) wakeLocked() {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/hack/migration"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
@@ -134,7 +135,7 @@ func (s *stage) start(name string, run release, verb, resource string) *replica 
 	s.Setenv("POD_NAME", name) // operator-lib reads it before its first request
 	client, err := crclient.New(r.Config(), crclient.Options{})
 	must(s, err)
-	asked := r.Network().DelayReplies(0, envtest.When(func(q envtest.Request) bool { return q.Verb == verb && q.Resource == resource }))
+	asked := r.Network().DelayReplies(0, leaderelectiontest.When(func(q leaderelectiontest.Request) bool { return q.Verb == verb && q.Resource == resource }))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {

@@ -1,4 +1,4 @@
-package envtest_test
+package leaderelectiontest_test
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,21 +13,21 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 // describe returns how the network sees what f sends.
-func describe(t *testing.T, contentType string, f func(context.Context, kubernetes.Interface)) envtest.Request {
+func describe(t *testing.T, contentType string, f func(context.Context, kubernetes.Interface)) leaderelectiontest.Request {
 	t.Helper()
-	network := envtest.NewNetwork()
-	cut := network.Cut(envtest.Refuse)
+	network := leaderelectiontest.NewNetwork()
+	cut := network.Cut(leaderelectiontest.Refuse)
 	config := network.Wrap(&rest.Config{Host: "http://nowhere.invalid"})
 	config.ContentType = contentType
 	f(t.Context(), kubernetes.NewForConfigOrDie(config))
 	return cut.Await(t)
 }
 
-func lease(name, holder string) *coordinationv1.Lease {
+func leaseNamed(name, holder string) *coordinationv1.Lease {
 	return &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "ns"},
 		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &holder},
@@ -37,8 +36,8 @@ func lease(name, holder string) *coordinationv1.Lease {
 
 func TestRequest_IsReadAsTheAPIServerReadsIt(t *testing.T) {
 	const leases = "/apis/coordination.k8s.io/v1/namespaces/ns/leases"
-	about := envtest.Request{Path: leases, Group: "coordination.k8s.io", Resource: "leases", Namespace: "ns"}
-	with := func(verb, name string) envtest.Request {
+	about := leaderelectiontest.Request{Path: leases, Group: "coordination.k8s.io", Resource: "leases", Namespace: "ns"}
+	with := func(verb, name string) leaderelectiontest.Request {
 		r := about
 		r.Verb, r.Name = verb, name
 		if name != "" && verb != "watch" && verb != "create" {
@@ -48,7 +47,7 @@ func TestRequest_IsReadAsTheAPIServerReadsIt(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		send func(context.Context, kubernetes.Interface)
-		want envtest.Request
+		want leaderelectiontest.Request
 	}{
 		"get": {func(ctx context.Context, c kubernetes.Interface) {
 			_, _ = c.CoordinationV1().Leases("ns").Get(ctx, "x", metav1.GetOptions{})
@@ -60,10 +59,10 @@ func TestRequest_IsReadAsTheAPIServerReadsIt(t *testing.T) {
 			_, _ = c.CoordinationV1().Leases("ns").Watch(ctx, metav1.SingleObject(metav1.ObjectMeta{Name: "x"}))
 		}, with("watch", "x")},
 		"create": {func(ctx context.Context, c kubernetes.Interface) {
-			_, _ = c.CoordinationV1().Leases("ns").Create(ctx, lease("x", "me"), metav1.CreateOptions{})
+			_, _ = c.CoordinationV1().Leases("ns").Create(ctx, leaseNamed("x", "me"), metav1.CreateOptions{})
 		}, with("create", "x")},
 		"update": {func(ctx context.Context, c kubernetes.Interface) {
-			_, _ = c.CoordinationV1().Leases("ns").Update(ctx, lease("x", "me"), metav1.UpdateOptions{})
+			_, _ = c.CoordinationV1().Leases("ns").Update(ctx, leaseNamed("x", "me"), metav1.UpdateOptions{})
 		}, with("update", "x")},
 		"patch": {func(ctx context.Context, c kubernetes.Interface) {
 			_, _ = c.CoordinationV1().Leases("ns").Patch(ctx, "x", types.MergePatchType, []byte("{}"), metav1.PatchOptions{})
@@ -76,19 +75,19 @@ func TestRequest_IsReadAsTheAPIServerReadsIt(t *testing.T) {
 		}, with("deletecollection", "")},
 		"a namespace": {func(ctx context.Context, c kubernetes.Interface) {
 			_, _ = c.CoreV1().Namespaces().Get(ctx, "ns", metav1.GetOptions{})
-		}, envtest.Request{Verb: "get", Path: "/api/v1/namespaces/ns", Resource: "namespaces", Namespace: "ns", Name: "ns"}},
+		}, leaderelectiontest.Request{Verb: "get", Path: "/api/v1/namespaces/ns", Resource: "namespaces", Namespace: "ns", Name: "ns"}},
 		"a subresource": {func(ctx context.Context, c kubernetes.Interface) {
 			_, _ = c.CoreV1().Pods("ns").UpdateStatus(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}}, metav1.UpdateOptions{})
-		}, envtest.Request{
+		}, leaderelectiontest.Request{
 			Verb: "update", Path: "/api/v1/namespaces/ns/pods/p/status", Resource: "pods", Subresource: "status", Namespace: "ns", Name: "p",
 		}},
 		"discovery": {func(_ context.Context, c kubernetes.Interface) {
 			_, _ = c.Discovery().ServerVersion()
-		}, envtest.Request{Verb: "get", Path: "/version"}},
+		}, leaderelectiontest.Request{Verb: "get", Path: "/version"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := describe(t, "", test.send)
-			if diff := cmp.Diff(test.want, got, cmpopts.IgnoreFields(envtest.Request{}, "Object", "Lease")); diff != "" {
+			if diff := cmp.Diff(test.want, got, ignoreObject); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -99,12 +98,12 @@ func TestRequest_TellsAClaimFromARelease(t *testing.T) {
 	for _, contentType := range []string{"application/json", "application/vnd.kubernetes.protobuf"} {
 		for holder, claims := range map[string]bool{"pod-1": true, "": false} {
 			r := describe(t, contentType, func(ctx context.Context, c kubernetes.Interface) {
-				_, _ = c.CoordinationV1().Leases("ns").Update(ctx, lease("x", holder), metav1.UpdateOptions{})
+				_, _ = c.CoordinationV1().Leases("ns").Update(ctx, leaseNamed("x", holder), metav1.UpdateOptions{})
 			})
-			if envtest.Claims("pod-1")(r) != claims || envtest.Releases(r) == claims {
-				t.Errorf("%s, holder %q: claims %v, releases %v", contentType, holder, envtest.Claims("pod-1")(r), envtest.Releases(r))
+			if leaderelectiontest.Claims("pod-1")(r) != claims || leaderelectiontest.Releases(r) == claims {
+				t.Errorf("%s, holder %q: claims %v, releases %v", contentType, holder, leaderelectiontest.Claims("pod-1")(r), leaderelectiontest.Releases(r))
 			}
-			if !envtest.Writes(r) || envtest.Reads(r) {
+			if !leaderelectiontest.Writes(r) || leaderelectiontest.Reads(r) {
 				t.Errorf("%s: an update counts as a read", contentType)
 			}
 		}
@@ -112,8 +111,8 @@ func TestRequest_TellsAClaimFromARelease(t *testing.T) {
 }
 
 func TestRequest_WithoutABodyThatCanBeHadAgainHasNoObject(t *testing.T) {
-	network := envtest.NewNetwork()
-	cut := network.Cut(envtest.Refuse)
+	network := leaderelectiontest.NewNetwork()
+	cut := network.Cut(leaderelectiontest.Refuse)
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://nowhere.invalid/api/v1/pods", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
