@@ -98,19 +98,3 @@ func TestReferee_NotesStandInTheTimeline(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
-
-func TestLedger_FindsAnEntryAfterOneWithAGreaterToken(t *testing.T) {
-	t.Parallel()
-	cp := shared.get(t)
-	book := ledger{client: cp.Admin().Clientset(), namespace: cp.Namespace(t)}
-	book.append(t.Context(), "pod-1", 1)
-	book.append(t.Context(), "pod-2", 2)
-	tb := &recorder{TB: t}
-	if book.check(tb); tb.failure != "" {
-		t.Errorf("an orderly ledger: %s", tb.failure)
-	}
-	book.append(t.Context(), "pod-1", 1)
-	if book.check(tb); !strings.HasPrefix(tb.failure, "pod-1 wrote with token 1") {
-		t.Errorf("got %q", tb.failure)
-	}
-}

@@ -1,17 +1,88 @@
-package envtest_test
+package integration_test
 
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
+
+// A plane is started when the first test asks for it, and stopped in TestMain.
+type plane struct {
+	options envtest.Options
+	mu      sync.Mutex // of those who want it for themselves
+	once    sync.Once
+	started *envtest.ControlPlane
+	err     error
+}
+
+var (
+	// shared is for all tests that leave its processes alone. They run in parallel.
+	shared = plane{}
+	// battered is for the tests that stop, kill and restore. Each has it for
+	// itself.
+	battered = plane{options: envtest.Options{APIServers: 2}}
+)
+
+func (p *plane) get(t *testing.T) *envtest.ControlPlane {
+	t.Helper()
+	p.once.Do(func() { p.started, p.err = envtest.Start(p.options) })
+	if p.err != nil {
+		t.Fatal(p.err)
+	}
+	return p.started
+}
+
+// alone runs the test in parallel to those on other planes.
+func (p *plane) alone(t *testing.T) *envtest.ControlPlane {
+	t.Helper()
+	t.Parallel()
+	p.mu.Lock()
+	t.Cleanup(p.mu.Unlock)
+	cp := p.get(t)
+	must(t, cp.Etcd().Start()) // a test that failed may have left it down
+	for i := range cp.APIServers() {
+		must(t, cp.APIServer(i).Start())
+	}
+	return cp
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// Most of a test is waiting: for a Lease to run out, for its turn.
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	for _, p := range []*plane{&shared, &battered} {
+		if err := p.started.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// limit ends waits for what does not come.
+func limit() <-chan time.Time { return time.After(2 * time.Minute) }
 
 var (
 	// brisk is for tests that wait for a Lease to run out. Work has 1.5 s to stop.
@@ -150,4 +221,50 @@ func await(t testing.TB, done <-chan struct{}, what string) {
 // within is a context for one question.
 func within() (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(context.Background(), time.Minute, fmt.Errorf("no answer for a minute"))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitAnswer asks until there is an answer: after etcd was away, the API server
+// needs a moment to find it.
+func awaitAnswer(t *testing.T, ask func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var before error
+	attempts := 1
+	for err := ask(ctx); err != nil; err = ask(ctx) {
+		if ctx.Err() != nil {
+			t.Fatalf("no answer for a minute, in %d attempts: %v; the one before: %v", attempts, err, before)
+		}
+		before = err
+		attempts++
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// next receives from c, but not for ever.
+func next[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v, ok := <-c:
+		if !ok {
+			t.Fatal("the channel was closed")
+		}
+		return v
+	case <-t.Context().Done():
+		t.Fatal("the test ended")
+	case <-limit():
+		t.Fatal("nothing came")
+	}
+	panic("unreachable")
+}
+
+func configMap(name string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }

@@ -1,4 +1,4 @@
-package envtest_test
+package integration_test
 
 import (
 	"context"
@@ -23,7 +23,7 @@ import (
 // role is the Role that the README gives, for the Lease of a stage.
 func role(t *testing.T) []rbacv1.PolicyRule {
 	t.Helper()
-	readme, err := os.ReadFile("../README.md")
+	readme, err := os.ReadFile("../../README.md")
 	must(t, err)
 	_, rest, found := strings.Cut(string(readme), "```yaml\nrules:\n")
 	text, _, ended := strings.Cut(rest, "```")
