@@ -25,15 +25,16 @@ type Client struct {
 type ClientOption func(*clientSettings)
 
 type clientSettings struct {
-	user    User
-	pod     *pod
-	server  int
-	network *leaderelectiontest.Network
+	user   string
+	groups []string
+	pod    *pod
+	server int
 }
 
-// AsUser makes the client that user. Default: an administrator with all rights.
-func AsUser(user User) ClientOption {
-	return func(s *clientSettings) { s.user = user }
+// AsUser makes the client that user. The groups are the user's groups for RBAC.
+// Default: an administrator with all rights.
+func AsUser(name string, groups ...string) ClientOption {
+	return func(s *clientSettings) { s.user, s.groups = name, groups }
 }
 
 // OnAPIServer sends the client to the API server with that number. Default: 0.
@@ -41,24 +42,18 @@ func OnAPIServer(i int) ClientOption {
 	return func(s *clientSettings) { s.server = i }
 }
 
-// OnNetwork puts the client behind a Network that there is already, as the
-// clients of one pod are. Default: a new one.
-func OnNetwork(network *leaderelectiontest.Network) ClientOption {
-	return func(s *clientSettings) { s.network = network }
-}
-
 // Client makes a new client. Its name is its user agent. It is closed with the
 // control plane, if not before.
 func (cp *ControlPlane) Client(name string, options ...ClientOption) *Client {
-	settings := clientSettings{user: User{Name: name, Groups: []string{"system:masters"}}, network: leaderelectiontest.NewNetwork()}
+	settings := clientSettings{user: name, groups: []string{"system:masters"}}
 	for _, option := range options {
 		option(&settings)
 	}
-	cert, key, err := cp.pki.client(settings.user.Name, settings.user.Groups)
+	cert, key, err := cp.pki.client(settings.user, settings.groups)
 	if err != nil {
 		panic("bug: " + err.Error())
 	}
-	c := &Client{name: name, network: settings.network, connections: &connections{open: map[*connection]bool{}}}
+	c := &Client{name: name, network: leaderelectiontest.NewNetwork(), connections: &connections{open: map[*connection]bool{}}}
 	c.config = c.network.Wrap(&rest.Config{
 		Host:            cp.servers[settings.server].URL(),
 		TLSClientConfig: rest.TLSClientConfig{CAData: cp.pki.caPEM, CertData: cert, KeyData: key},

@@ -126,7 +126,7 @@ func TestControlPlane_RestoredBackupRewindsResourceVersions(t *testing.T) {
 	maps := cp.Admin().Clientset().CoreV1().ConfigMaps(namespace)
 	before, err := maps.Create(t.Context(), configMap("before"), metav1.CreateOptions{})
 	must(t, err)
-	backup, err := cp.Backup()
+	restore, err := cp.Backup()
 	must(t, err)
 	var after *corev1.ConfigMap
 	for i := range 200 { // more than the API servers write when they start
@@ -134,7 +134,7 @@ func TestControlPlane_RestoredBackupRewindsResourceVersions(t *testing.T) {
 		must(t, err)
 	}
 
-	must(t, cp.Restore(backup))
+	must(t, restore())
 	got, err := maps.Get(t.Context(), "before", metav1.GetOptions{})
 	must(t, err)
 	if got.ResourceVersion != before.ResourceVersion || got.UID != before.UID {
@@ -156,21 +156,22 @@ func TestControlPlane_UserMayDoWhatItsRulesSay(t *testing.T) {
 	namespace := cp.Namespace(t)
 	reader := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get"}}
 	for _, test := range []struct {
-		user      envtest.User
+		name      string
+		user      envtest.ClientOption
 		get, list bool
 	}{
-		{cp.User(t, "reader", namespace, reader), true, false},
-		{cp.User(t, "nobody", namespace), false, false},
-		{envtest.User{Name: "root", Groups: []string{"system:masters"}}, true, true},
+		{"reader", envtest.AsUser(cp.User(t, "reader", namespace, reader)), true, false},
+		{"nobody", envtest.AsUser(cp.User(t, "nobody", namespace)), false, false},
+		{"root", envtest.AsUser("root", "system:masters"), true, true},
 	} {
-		client := cp.Client("test", envtest.AsUser(test.user))
+		client := cp.Client("test", test.user)
 		_, err := client.Clientset().CoreV1().ConfigMaps(namespace).Get(t.Context(), "x", metav1.GetOptions{})
 		if got := !apierrors.IsForbidden(err); got != test.get {
-			t.Errorf("%s: get: %v", test.user.Name, err)
+			t.Errorf("%s: get: %v", test.name, err)
 		}
 		_, err = client.Clientset().CoreV1().ConfigMaps(namespace).List(t.Context(), metav1.ListOptions{})
 		if got := !apierrors.IsForbidden(err); got != test.list {
-			t.Errorf("%s: list: %v", test.user.Name, err)
+			t.Errorf("%s: list: %v", test.name, err)
 		}
 	}
 }
@@ -204,14 +205,15 @@ func TestControlPlane_StartShowsWhatAFailedProcessSaid(t *testing.T) {
 	for name, script := range map[string]string{"etcd": "#!/bin/sh\necho no room left\nexit 3\n", "kube-apiserver": ""} {
 		must(t, os.WriteFile(filepath.Join(assets, name), []byte(script), 0o700))
 	}
-	_, err := envtest.Start(envtest.Options{Assets: assets})
+	t.Setenv("KUBEBUILDER_ASSETS", assets)
+	_, err := envtest.Start(envtest.Options{})
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no room left") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestControlPlane_StartRefusesBadOptions(t *testing.T) {
-	for _, options := range []envtest.Options{{APIServers: -1}, {StartTimeout: -1}, {StopTimeout: -1}} {
+	for _, options := range []envtest.Options{{APIServers: -1}, {StartTimeout: -1}} {
 		if _, err := envtest.Start(options); err == nil || !strings.Contains(err.Error(), "must not be negative") {
 			t.Errorf("%+v: got %v", options, err)
 		}

@@ -22,7 +22,8 @@ func TestOrphanage(t *testing.T) {
 		t.Skip("only run by TestControlPlane_DiesWithItsProgram")
 	}
 	// The only process that starts never becomes ready.
-	_, _ = envtest.Start(envtest.Options{Assets: assets})
+	t.Setenv("KUBEBUILDER_ASSETS", assets)
+	_, _ = envtest.Start(envtest.Options{})
 }
 
 func TestControlPlane_DiesWithItsProgram(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -13,14 +12,15 @@ import (
 	"time"
 )
 
+// stopTimeout limits how long a program may take to exit after it was asked to.
+const stopTimeout = 30 * time.Second
+
 // process is a program that can be started again with the same arguments.
 type process struct {
 	name         string
 	path         string
 	args         []string
-	output       io.Writer
 	startTimeout time.Duration
-	stopTimeout  time.Duration
 	// ready returns nil once the program does its job.
 	ready func(context.Context) error
 
@@ -62,7 +62,7 @@ func (p *process) start() error {
 func (p *process) spawn() (*incarnation, error) {
 	now := &incarnation{
 		cmd:    exec.Command(p.path, p.args...),
-		said:   &tail{to: p.output},
+		said:   &tail{},
 		exited: make(chan struct{}),
 	}
 	now.cmd.Stdout, now.cmd.Stderr = now.said, now.said
@@ -123,11 +123,11 @@ func (p *process) stop() error {
 		case <-now.exited:
 			p.current = nil
 			return nil
-		case <-time.After(p.stopTimeout / 2):
+		case <-time.After(stopTimeout / 2):
 		}
 	}
 	return errors.Join(fmt.Errorf("%s had not stopped after %v and was killed; the end of its output:\n%s",
-		p.name, p.stopTimeout, now.said), p.killLocked())
+		p.name, stopTimeout, now.said), p.killLocked())
 }
 
 // kill ends the program at once, as a crash does.
@@ -168,9 +168,8 @@ func (p *process) runningLocked() bool {
 	}
 }
 
-// tail keeps the end of what is written to it, and passes all of it on.
+// tail keeps the end of what is written to it.
 type tail struct {
-	to  io.Writer // may be nil
 	mu  sync.Mutex
 	end []byte
 }
@@ -184,10 +183,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	if over := len(t.end) - tailSize; over > 0 {
 		t.end = append(t.end[:0], t.end[over:]...)
 	}
-	if t.to == nil {
-		return len(b), nil
-	}
-	return t.to.Write(b)
+	return len(b), nil
 }
 
 func (t *tail) String() string {

@@ -1,4 +1,4 @@
-package envtest_test
+package envtest
 
 import (
 	"fmt"
@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/haproxy-template-ic/incumbent/envtest"
 )
 
 // recorder is a testing.TB that remembers how it failed.
@@ -22,14 +20,19 @@ func (r *recorder) Helper() {}
 
 func (r *recorder) Errorf(format string, args ...any) { r.failure += fmt.Sprintf(format, args...) }
 
+// record adds a work interval. A zero stop means that the worker still works.
+func (r *Referee) record(worker string, term any, start, stop time.Time) {
+	r.intervals = append(r.intervals, &interval{worker: worker, term: fmt.Sprint(term), start: start, stop: stop})
+}
+
 func at(seconds float64) time.Time {
 	return time.Unix(1_000_000_000, 0).Add(time.Duration(seconds * float64(time.Second)))
 }
 
 func TestReferee_FailsATestInWhichTwoWorkedAtOnce(t *testing.T) {
-	var referee envtest.Referee
-	referee.Record("pod-1", 412, at(0), at(5.1))
-	referee.Record("pod-2", 433, at(4.25), at(7))
+	var referee Referee
+	referee.record("pod-1", 412, at(0), at(5.1))
+	referee.record("pod-2", 433, at(4.25), at(7))
 	tb := &recorder{TB: t}
 	referee.Check(tb)
 	want := `two worked at once:
@@ -46,15 +49,15 @@ func TestReferee_FailsATestInWhichTwoWorkedAtOnce(t *testing.T) {
 }
 
 func TestReferee_LetsOneFollowTheOther(t *testing.T) {
-	referee := envtest.NewReferee(t)
-	first := referee.Start("pod-1", 1)
+	referee := NewReferee(t)
+	stopFirst := referee.Start("pod-1", 1)
 	if got := referee.Working(); len(got) != 1 || got[0] != "pod-1" {
 		t.Errorf("working: %v", got)
 	}
-	first.Stop()
-	second := referee.Start("pod-2", 2)
-	first.Stop() // counts only once
-	second.Stop()
+	stopFirst()
+	stopSecond := referee.Start("pod-2", 2)
+	stopFirst() // counts only once
+	stopSecond()
 	referee.Start("pod-1", 3)
 	if overlaps := referee.Overlaps(); overlaps != nil {
 		t.Errorf("overlaps: %v", overlaps)
@@ -62,27 +65,27 @@ func TestReferee_LetsOneFollowTheOther(t *testing.T) {
 }
 
 func TestReferee_FindsTwoTermsOfOneWorker(t *testing.T) {
-	var referee envtest.Referee
-	referee.Record("pod-1", 1, at(0), at(3))
-	referee.Record("pod-1", 2, at(1), at(2))
-	got := referee.Overlaps()
-	want := []envtest.Overlap{{A: "pod-1 (term 1)", B: "pod-1 (term 2)", From: at(1), For: time.Second}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	var referee Referee
+	referee.record("pod-1", 1, at(0), at(3))
+	referee.record("pod-1", 2, at(1), at(2))
+	got := referee.overlaps()
+	if len(got) != 1 || got[0].a.String() != "pod-1 (term 1)" || got[0].b.String() != "pod-1 (term 2)" ||
+		!got[0].from.Equal(at(1)) || got[0].took != time.Second {
+		t.Errorf("overlaps: %v", got)
 	}
 }
 
 func TestReferee_CountsWorkThatHasNotStopped(t *testing.T) {
-	var referee envtest.Referee
-	referee.Record("pod-1", 1, at(0), time.Time{})
-	referee.Record("pod-2", 2, at(1), at(2))
-	if got := referee.Overlaps(); len(got) != 1 || got[0].For != time.Second {
+	var referee Referee
+	referee.record("pod-1", 1, at(0), time.Time{})
+	referee.record("pod-2", 2, at(1), at(2))
+	if got := referee.overlaps(); len(got) != 1 || got[0].took != time.Second {
 		t.Errorf("overlaps: %v", got)
 	}
 }
 
 func TestReferee_NotesStandInTheTimeline(t *testing.T) {
-	var referee envtest.Referee
+	var referee Referee
 	referee.Start("pod-1", 1)
 	referee.Note("pod-1", "cut off after %d requests", 7)
 	referee.Note("", "the API server restarts")

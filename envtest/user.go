@@ -12,18 +12,10 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// User is somebody whom the API servers know. Without rights it may do what every
-// authenticated user may, and that is next to nothing.
-type User struct {
-	// Name and Groups are what RBAC knows the user by.
-	Name   string
-	Groups []string
-}
-
 // User makes a user who may do in that namespace what the rules say, through a
 // Role and a RoleBinding of that name. It returns when the API servers that run
 // enforce it, or fails the test. Without rules the user has no rights.
-func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) User {
+func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) string {
 	tb.Helper()
 	var configs []*rest.Config
 	for i, server := range cp.servers {
@@ -34,7 +26,7 @@ func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rba
 		}
 	}
 	allow(tb, name, namespace, rules, configs)
-	return User{Name: name}
+	return name
 }
 
 // allow gives a user rights, and returns when each of these API servers, which

@@ -61,7 +61,7 @@ func (p *tenant) control(ctx context.Context, s *site) error {
 		Logger:             p.GetLogger(),
 		Reconciler: reconcile.Func(func(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
 			term, _ := leaderelection.TermFromContext(ctx)
-			defer s.referee.Start(p.name, term.Token).Stop()
+			defer s.referee.Start(p.name, term.Token)()
 			p.begun <- ctx
 			<-ctx.Done()
 			return ctrl.Result{}, nil

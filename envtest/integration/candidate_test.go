@@ -80,7 +80,7 @@ func (s *stage) newCandidate(name string, options ...envtest.ClientOption) *cand
 	c.electing = c.Clientset
 	// It has all rights, whatever the elector's may do, and the same network.
 	c.workClient = sync.OnceValue(func() *envtest.Client {
-		return s.cp.Client(name+"-work", envtest.OnNetwork(c.Network()))
+		return s.cp.Client(name + "-work")
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +163,7 @@ func (c *candidate) onStartedLeading(ctx context.Context) {
 // work writes into the ledger until it is told to stop. It ends with what was
 // under way: an answer that comes at once is awaited.
 func (c *candidate) work(r *reign) {
-	r.shift = c.stage.referee.Start(c.Name(), r.Token)
+	r.stopRecord = c.stage.referee.Start(c.Name(), r.Token)
 	c.mu.Lock()
 	c.started++
 	if c.started-c.stopped != 1 && c.elector != nil {
@@ -173,13 +173,14 @@ func (c *candidate) work(r *reign) {
 	c.mu.Unlock()
 	c.terms <- r
 	defer close(r.returned)
-	defer r.shift.Stop()
+	defer r.stopRecord()
 
 	writes, cancel := context.WithCancel(context.WithoutCancel(r.ctx))
 	defer cancel()
 	defer context.AfterFunc(r.ctx, func() { time.AfterFunc(100*time.Millisecond, cancel) })()
 	c.atStart(r.ctx)
-	ledger := ledger{client: c.workClient().Clientset(), namespace: c.stage.namespace}
+	client := kubernetes.NewForConfigOrDie(c.Network().Wrap(c.workClient().Config()))
+	ledger := ledger{client: client, namespace: c.stage.namespace}
 	for r.ctx.Err() == nil {
 		if r.Token != 0 {
 			ledger.append(writes, c.Name(), r.Token)
@@ -227,7 +228,7 @@ func (c *candidate) crash() {
 	current := c.current
 	c.mu.Unlock()
 	for _, r := range current {
-		r.shift.Stop()
+		r.stopRecord()
 	}
 	c.stage.note(c.Name(), "crashes")
 }
@@ -246,10 +247,10 @@ func (c *candidate) heal() {
 // A reign is one term of a candidate, as its work sees it.
 type reign struct {
 	leaderelection.Term
-	candidate *candidate
-	ctx       context.Context
-	shift     *envtest.Shift
-	returned  chan struct{} // closed when the work has stopped
+	candidate  *candidate
+	ctx        context.Context
+	stopRecord func()        // of the referee
+	returned   chan struct{} // closed when the work has stopped
 }
 
 // cause is why the term ended, once it has.

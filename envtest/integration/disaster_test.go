@@ -68,11 +68,11 @@ func TestElector_FindsALeaderAfterEtcdWasRestoredFromABackup(t *testing.T) {
 			s := newStage(t, cp, timing)
 			s.ledger.rewound = true
 			first, second, term := newReign(s, s.candidate)
-			backup, err := cp.Backup()
+			restore, err := cp.Backup()
 			must(t, err)
 			term = s.awaitLeader(term, first, second)
 			s.fill(200) // more than the API servers write when they start
-			must(t, cp.Restore(backup))
+			must(t, restore())
 			s.note("", "etcd was restored from a backup")
 			if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrHistoryRewound) && !errors.Is(err, leaderelection.ErrRenewalFailed) && !errors.Is(err, leaderelection.ErrOvertaken) {
 				t.Errorf("the work was told to stop because %v", err)

@@ -90,7 +90,7 @@ func TestRights_EachThatIsMissingIsNamed(t *testing.T) {
 			t.Errorf("without %v the preflight said:\n%s", right, text)
 		}
 	}
-	if _, err := rights.MissingOf(t.Context(), s.cp.Client("nobody", envtest.AsUser(envtest.User{Name: "nobody"})).Clientset(), "a", "b", uses); !apierrors.IsForbidden(err) {
+	if _, err := rights.MissingOf(t.Context(), s.cp.Client("nobody", envtest.AsUser("nobody")).Clientset(), "a", "b", uses); !apierrors.IsForbidden(err) {
 		t.Errorf("whoever may not ask got %v", err)
 	}
 }

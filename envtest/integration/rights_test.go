@@ -77,7 +77,7 @@ func TestElector_NeedsNoMoreThanItsRole(t *testing.T) {
 
 func TestElector_WithoutRightsWaitsForThem(t *testing.T) {
 	s := newParallelStage(t, calm)
-	c := s.candidate("pod-1", envtest.AsUser(envtest.User{Name: "late"})).run()
+	c := s.candidate("pod-1", envtest.AsUser("late")).run()
 	for range 3 {
 		c.awaitRead() // which is refused
 	}

@@ -85,7 +85,7 @@ func TestElector_WorkThatIgnoresItsContextEndsRunBeforeOthersMayLead(t *testing.
 	second.awaitLeader("pod-1")
 	first.cut()
 	await(t, first.ended, "Run returns, so that the process can exit")
-	term.shift.Stop() // it has exited
+	term.stopRecord() // it has exited
 	if !errors.Is(first.result, leaderelection.ErrWorkStillRunning) {
 		t.Errorf("Run returned %v", first.result)
 	}

@@ -68,7 +68,7 @@ type stage struct {
 	plane     *envtest.ControlPlane
 	namespace string
 	lease     time.Duration // LeaseDuration without two RetryPeriods
-	user      envtest.User
+	user      string
 }
 
 // newStage is one whose user has the rights that client-go and controller-runtime

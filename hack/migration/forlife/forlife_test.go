@@ -141,11 +141,11 @@ func (s *stage) start(name string, run release, verb, resource string) *replica 
 	go func() {
 		defer close(ended)
 		_ = run(ctx, r, s.namespace, func(ctx context.Context) {
-			shift := s.referee.Start(name, nil)
+			stopped := s.referee.Start(name, nil)
 			close(r.started)
 			<-ctx.Done()
 			time.Sleep(300 * time.Millisecond) // it takes its time to stop
-			shift.Stop()
+			stopped()
 		}, leader.WithClient(client))
 	}()
 	r.stop = func() { cancel(); <-ended }
