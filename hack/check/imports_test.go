@@ -30,6 +30,7 @@ var direction = map[string]struct {
 	},
 	// Users' tests import it beside whatever versions they have.
 	coreTesting: {
+		own:   []string{core + "/internal/apipath"},
 		other: []string{"k8s.io/client-go", "k8s.io/api", "k8s.io/apimachinery"},
 	},
 	core + "/metrics": {

@@ -3,16 +3,15 @@ package leaderelectiontest
 import (
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
 // Request describes a request, for predicates that choose which requests a fault hits.
@@ -70,49 +69,23 @@ func Releases(r Request) bool { return r.Lease != nil && Holder(r.Lease) == "" }
 
 // readRequest reads what predicates need from an HTTP request.
 func readRequest(client string, h *http.Request) Request {
-	r := Request{Client: client, Verb: strings.ToLower(h.Method), Path: h.URL.Path, Sent: time.Now()}
-	path, ok := parsePath(r.Path)
-	if !ok {
+	path := apipath.Parse(h.Method, h.URL)
+	r := Request{
+		Client: client, Verb: path.Verb, Path: h.URL.Path, Sent: time.Now(),
+		Group: path.Group, Resource: path.Resource, Subresource: path.Subresource,
+		Namespace: path.Namespace, Name: path.Name,
+	}
+	if r.Resource == "" || r.Verb != "create" && r.Verb != "update" {
 		return r
 	}
-	r.Group, r.Resource, r.Subresource = path.Group, path.Resource, path.Subresource
-	r.Namespace, r.Name = path.Namespace, path.Name
-	query := h.URL.Query()
-	r.Verb = verb(h.Method, query, r.Name != "")
-	switch r.Verb {
-	case "create", "update":
-		r.Object = copyOfObject(h)
-		r.Lease, _ = r.Object.(*coordinationv1.Lease)
-		if r.Lease != nil {
-			r.Lease.TypeMeta = metav1.TypeMeta{}
-		}
-		if object, ok := r.Object.(metav1.Object); ok && r.Name == "" {
-			r.Name = object.GetName()
-		}
-	case "list", "watch", "deletecollection":
-		if selector, err := fields.ParseSelector(query.Get("fieldSelector")); err == nil && r.Name == "" {
-			r.Name, _ = selector.RequiresExactMatch("metadata.name")
-		}
+	r.Object = copyOfObject(h)
+	if r.Lease, _ = r.Object.(*coordinationv1.Lease); r.Lease != nil {
+		r.Lease.TypeMeta = metav1.TypeMeta{}
+	}
+	if object, ok := r.Object.(metav1.Object); ok && r.Name == "" {
+		r.Name = object.GetName()
 	}
 	return r
-}
-
-// verb returns the Kubernetes verb of a request for one object or for several.
-func verb(method string, query url.Values, one bool) string {
-	watch := query.Get("watch")
-	switch {
-	case method == http.MethodPost:
-		return "create"
-	case method == http.MethodPut:
-		return "update"
-	case method == http.MethodGet && !one && (watch == "true" || watch == "1"):
-		return "watch"
-	case method == http.MethodGet && !one:
-		return "list"
-	case method == http.MethodDelete && !one:
-		return "deletecollection"
-	}
-	return strings.ToLower(method)
 }
 
 // copyOfObject decodes the body, JSON or protobuf, if the request can provide a

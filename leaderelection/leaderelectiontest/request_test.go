@@ -123,3 +123,22 @@ func TestRequest_WithoutABodyThatCanBeHadAgainHasNoObject(t *testing.T) {
 		t.Errorf("got %v with %v", r, r.Object)
 	}
 }
+
+func TestServer_ServesLeasesBehindAPathPrefix(t *testing.T) {
+	bubble(t, func(t *testing.T, server *leaderelectiontest.Server) {
+		config := server.Client("pod-1").Config()
+		config.Host += "/api/clusters/c1"
+		leases := kubernetes.NewForConfigOrDie(config).CoordinationV1().Leases("default")
+		if _, err := leases.Create(t.Context(), lease("pod-1"), metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		stored, err := leases.Get(t.Context(), "app", metav1.GetOptions{})
+		if err != nil || leaderelectiontest.Holder(stored) != "pod-1" {
+			t.Errorf("got %v, %v", stored, err)
+		}
+		claims := server.Client("pod-1").Network().Count(leaderelectiontest.Claims("pod-1"))
+		if claims != 1 || server.Count("pod-1", "create") != 1 || server.Count("pod-1", "get") != 1 {
+			t.Errorf("counted %d claims, want 1", claims)
+		}
+	})
+}

@@ -17,6 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
 // freshnessTimeout is how long a real server waits for a resourceVersion that
@@ -66,7 +68,7 @@ func (t serverTransport) RoundTrip(h *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	a := answer{}
-	if err := c.check(h.Method); err != nil {
+	if err := c.check(h); err != nil {
 		a = answerError(err)
 	} else {
 		a = c.serve()
@@ -126,28 +128,24 @@ func (c *call) wait(timeout <-chan time.Time, cond func() bool) (bool, error) {
 
 // check returns the server's error for a request that it does not serve. It
 // decodes the Lease of a create or an update.
-func (c *call) check(method string) error {
-	path, ok := parsePath(c.Path)
-	one := path.Name != ""
-	if !ok || path.Group != leaseResource.Group || path.Version != "v1" || path.Resource != leaseResource.Resource ||
-		path.Subresource != "" || one && path.Namespace == "" {
+func (c *call) check(h *http.Request) error {
+	path := apipath.Parse(h.Method, h.URL)
+	collection := path.Prefix + "/apis/" + coordinationv1.SchemeGroupVersion.String()
+	if path.Namespace != "" {
+		collection += "/namespaces/" + path.Namespace
+	}
+	collection += "/leases"
+	one := c.Path != collection
+	if one && (path.Namespace == "" || c.Path != collection+"/"+path.Name) {
 		return &apierrors.StatusError{ErrStatus: metav1.Status{
 			Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound,
 			Message: "the server could not find the requested resource (leaderelectiontest serves only Leases, not " + c.Path + ")",
 		}}
 	}
-	switch c.Verb {
-	case "list", "watch":
-	case "get", "update", "patch", "delete":
-		if !one {
-			return apierrors.NewMethodNotSupported(leaseResource, method)
-		}
-	case "create":
-		if one {
-			return apierrors.NewMethodNotSupported(leaseResource, method)
-		}
-	default:
-		return apierrors.NewMethodNotSupported(leaseResource, method)
+	onOne := c.Verb == "get" || c.Verb == "update" || c.Verb == "patch" || c.Verb == "delete"
+	onSeveral := c.Verb == "list" || c.Verb == "watch" || c.Verb == "create"
+	if h.Method == http.MethodHead || one && !onOne || !one && !onSeveral {
+		return apierrors.NewMethodNotSupported(leaseResource, h.Method)
 	}
 	if c.query.Get("dryRun") != "" {
 		return apierrors.NewBadRequest("leaderelectiontest does not serve dry runs")
