@@ -8,8 +8,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Client is one user of a [Server], with a network and rights of its own:
-// a pod, say.
+// Client is one client of a [Server], for example a pod. It has its own
+// [Network] and its own rights.
 type Client struct {
 	server    *Server
 	name      string
@@ -18,7 +18,7 @@ type Client struct {
 	denied    map[string]bool // verbs; guarded by the server's mutex
 }
 
-// Client returns the client of that name. The first call makes it.
+// Client returns the client with this name. The first call creates it.
 func (s *Server) Client(name string) *Client {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,19 +35,19 @@ func (s *Server) Client(name string) *Client {
 	return c
 }
 
-// Name is the client's name, as it appears in [Request] and [Write].
+// Name returns the client's name, as it appears in [Request] and [Write].
 func (c *Client) Name() string { return c.name }
 
-// Network is what lies between this client and the server.
+// Network returns the network between this client and the server.
 func (c *Client) Network() *Network { return c.network }
 
-// Clientset returns a real clientset that talks to the server. It is not rate
-// limited; make one from [Client.Config] for other settings.
+// Clientset returns a real clientset of the server. It has no rate limit. For
+// other settings, create a clientset from [Client.Config].
 func (c *Client) Clientset() kubernetes.Interface { return c.clientset }
 
 // Config returns a new configuration for any client-go client, with JSON as
-// content type and without a rate limit. Protobuf is understood as well, and
-// takes half the time.
+// content type and without a rate limit. The server also supports protobuf,
+// which takes half the time.
 func (c *Client) Config() *rest.Config {
 	return &rest.Config{
 		Host:          "http://leaderelectiontest.invalid",
@@ -58,8 +58,8 @@ func (c *Client) Config() *rest.Config {
 	}
 }
 
-// Deny makes the server answer 403 to these verbs of this client. A watch
-// that is open stays open.
+// Deny makes the server answer 403 to requests of this client with these verbs.
+// Open watches stay open.
 func (c *Client) Deny(verbs ...string) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
@@ -68,7 +68,8 @@ func (c *Client) Deny(verbs ...string) {
 	}
 }
 
-// Allow takes back [Client.Deny], for these verbs or, without any, for all.
+// Allow reverts [Client.Deny] for these verbs. Without verbs it reverts it for
+// all.
 func (c *Client) Allow(verbs ...string) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()

@@ -12,13 +12,14 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// harmed is a client whose network the test harms, with a Lease held by "a".
-type harmed struct {
+// fixture is a client of an in-memory server that has a Lease held by "a".
+type fixture struct {
 	*testing.T
 	server *leaderelectiontest.Server
 	client *leaderelectiontest.Client
@@ -27,7 +28,7 @@ type harmed struct {
 	lease  *coordinationv1.Lease
 }
 
-func harm(t *testing.T, test func(*harmed)) {
+func withFixture(t *testing.T, test func(*fixture)) {
 	t.Helper()
 	bubble(t, func(t *testing.T, server *leaderelectiontest.Server) {
 		created, err := server.Put(lease("a"))
@@ -35,14 +36,13 @@ func harm(t *testing.T, test func(*harmed)) {
 			t.Fatal(err)
 		}
 		client := server.Client("pod-1")
-		test(&harmed{t, server, client, client.Network(), client.Clientset().CoordinationV1().Leases("default"), created})
+		test(&fixture{t, server, client, client.Network(), client.Clientset().CoordinationV1().Leases("default"), created})
 	})
 }
 
-// hold tries to write a holder and gives up after patience. It reports how
-// long it took.
-func (h *harmed) hold(holder string, patience time.Duration) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(h.Context(), patience)
+// hold tries to write a holder until the timeout. It returns how long that took.
+func (h *fixture) hold(holder string, timeout time.Duration) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(h.Context(), timeout)
 	defer cancel()
 	change := h.lease.DeepCopy()
 	change.Spec.HolderIdentity = &holder
@@ -51,7 +51,7 @@ func (h *harmed) hold(holder string, patience time.Duration) (time.Duration, err
 	return time.Since(start), err
 }
 
-func (h *harmed) holder(want string) {
+func (h *fixture) holder(want string) {
 	h.Helper()
 	lease, err := h.server.Get("default", "app")
 	if err != nil || leaderelectiontest.Holder(lease) != want {
@@ -59,8 +59,8 @@ func (h *harmed) holder(want string) {
 	}
 }
 
-// took fails the test unless an attempt took that long and ended like that.
-func (h *harmed) took(want time.Duration, is error) func(time.Duration, error) {
+// took fails the test unless an attempt took this long and returned this error.
+func (h *fixture) took(want time.Duration, is error) func(time.Duration, error) {
 	h.Helper()
 	return func(got time.Duration, err error) {
 		h.Helper()
@@ -70,8 +70,8 @@ func (h *harmed) took(want time.Duration, is error) func(time.Duration, error) {
 	}
 }
 
-func TestNetwork_CutHangsUntilHealed(t *testing.T) {
-	harm(t, func(h *harmed) {
+func TestNetwork_HangingCutHoldsRequestsUntilItIsHealed(t *testing.T) {
+	withFixture(t, func(h *fixture) {
 		h.net.Cut(leaderelectiontest.Hang)
 		h.took(time.Second, context.DeadlineExceeded)(h.hold("b", time.Second))
 		h.holder("a")
@@ -81,8 +81,8 @@ func TestNetwork_CutHangsUntilHealed(t *testing.T) {
 	})
 }
 
-func TestNetwork_CutRefuses(t *testing.T) {
-	harm(t, func(h *harmed) {
+func TestNetwork_RefusingCutFailsRequestsWithoutDelay(t *testing.T) {
+	withFixture(t, func(h *fixture) {
 		fault := h.net.Cut(leaderelectiontest.Refuse, leaderelectiontest.Verbs("update"))
 		h.took(0, syscall.ECONNREFUSED)(h.hold("b", time.Minute))
 		if _, err := h.leases.Get(h.Context(), "app", metav1.GetOptions{}); err != nil {
@@ -93,8 +93,8 @@ func TestNetwork_CutRefuses(t *testing.T) {
 	})
 }
 
-func TestNetwork_DelayedRequestsAreLostIfTheSenderGivesUp(t *testing.T) {
-	harm(t, func(h *harmed) {
+func TestNetwork_DelayedRequestIsLostIfItsSenderGivesUp(t *testing.T) {
+	withFixture(t, func(h *fixture) {
 		h.net.DelayRequests(3 * time.Second)
 		h.took(time.Second, context.DeadlineExceeded)(h.hold("b", time.Second))
 		time.Sleep(time.Minute)
@@ -103,8 +103,8 @@ func TestNetwork_DelayedRequestsAreLostIfTheSenderGivesUp(t *testing.T) {
 	})
 }
 
-func TestNetwork_DelayedRepliesAreAppliedBefore(t *testing.T) {
-	harm(t, func(h *harmed) {
+func TestNetwork_RequestIsAppliedBeforeItsReplyIsDelayed(t *testing.T) {
+	withFixture(t, func(h *fixture) {
 		h.net.DelayReplies(3*time.Second, leaderelectiontest.Once())
 		h.took(time.Second, context.DeadlineExceeded)(h.hold("b", time.Second))
 		h.holder("b")
@@ -112,8 +112,8 @@ func TestNetwork_DelayedRepliesAreAppliedBefore(t *testing.T) {
 	})
 }
 
-func TestNetwork_LosesReplies(t *testing.T) {
-	harm(t, func(h *harmed) {
+func TestNetwork_RequestWhoseReplyIsLostIsApplied(t *testing.T) {
+	withFixture(t, func(h *fixture) {
 		h.net.LoseReplies(leaderelectiontest.Hang, leaderelectiontest.Once())
 		h.took(time.Second, context.DeadlineExceeded)(h.hold("b", time.Second))
 		h.holder("b")
@@ -124,8 +124,8 @@ func TestNetwork_LosesReplies(t *testing.T) {
 	})
 }
 
-func TestNetwork_RequestsArriveAfterTheirSenderGaveUp(t *testing.T) {
-	harm(t, func(h *harmed) {
+func TestNetwork_LateRequestArrivesAfterItsDelay(t *testing.T) {
+	withFixture(t, func(h *fixture) {
 		h.net.ArriveLate(5*time.Second, leaderelectiontest.When(func(r leaderelectiontest.Request) bool {
 			return leaderelectiontest.Holder(r.Lease) == "b"
 		}))
@@ -139,8 +139,8 @@ func TestNetwork_RequestsArriveAfterTheirSenderGaveUp(t *testing.T) {
 	})
 }
 
-func TestNetwork_FailsWithAndWithoutApplying(t *testing.T) {
-	harm(t, func(h *harmed) {
+func TestNetwork_FailAnswersBeforeAndFailRepliesAfterTheRequestIsApplied(t *testing.T) {
+	withFixture(t, func(h *fixture) {
 		h.net.Fail(http.StatusServiceUnavailable, 0, leaderelectiontest.Times(2))
 		for range 2 {
 			if _, err := h.hold("b", time.Minute); !apierrors.IsServiceUnavailable(err) {
@@ -154,12 +154,12 @@ func TestNetwork_FailsWithAndWithoutApplying(t *testing.T) {
 		h.holder("b")
 		h.net.Fail(http.StatusTooManyRequests, 3*time.Second, leaderelectiontest.Once())
 		h.lease, _ = h.server.Get("default", "app")
-		h.took(3*time.Second, nil)(h.hold("c", time.Minute)) // client-go honours Retry-After
+		h.took(3*time.Second, nil)(h.hold("c", time.Minute)) // client-go waits for Retry-After
 	})
 }
 
 func TestClient_DeniedVerbsAreForbidden(t *testing.T) {
-	harm(t, func(h *harmed) {
+	withFixture(t, func(h *fixture) {
 		h.client.Deny("update", "create")
 		if _, err := h.hold("b", time.Minute); !apierrors.IsForbidden(err) {
 			t.Fatal(err)
@@ -176,6 +176,97 @@ func TestClient_DeniedVerbsAreForbidden(t *testing.T) {
 		h.client.Allow()
 		if _, err := h.leases.Update(h.Context(), lease("c"), metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// events counts the events that a watch delivers without a further wait.
+func (h *fixture) events(w watch.Interface) (count int, open bool) {
+	synctest.Wait()
+	for {
+		select {
+		case _, ok := <-w.ResultChan():
+			if !ok {
+				return count, false
+			}
+			count++
+			synctest.Wait()
+		default:
+			return count, true
+		}
+	}
+}
+
+func (h *fixture) touch() {
+	h.Helper()
+	err := h.server.Edit("default", "app", func(l *coordinationv1.Lease) {
+		now := metav1.NowMicro()
+		l.Spec.RenewTime = &now
+		l.Generation++
+		transitions := int32(1)
+		if l.Spec.LeaseTransitions != nil {
+			transitions = *l.Spec.LeaseTransitions + 1
+		}
+		l.Spec.LeaseTransitions = &transitions
+	})
+	if err != nil {
+		h.Fatal(err)
+	}
+}
+
+func TestNetwork_HoldsWatchEvents(t *testing.T) {
+	withFixture(t, func(h *fixture) {
+		w, err := h.leases.Watch(h.Context(), metav1.ListOptions{ResourceVersion: h.lease.ResourceVersion})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Stop()
+		expect := func(want int, wantOpen bool) {
+			t.Helper()
+			if got, open := h.events(w); got != want || open != wantOpen {
+				t.Fatalf("%d events, open %v; want %d, %v", got, open, want, wantOpen)
+			}
+		}
+		for _, fault := range []func() *leaderelectiontest.Fault{
+			func() *leaderelectiontest.Fault { return h.net.StallWatches() },
+			func() *leaderelectiontest.Fault { return h.net.Cut(leaderelectiontest.Hang) },
+		} {
+			healer := fault()
+			h.touch()
+			h.touch()
+			expect(0, true)
+			healer.Heal()
+			expect(2, true)
+		}
+		h.net.DelayWatches(2 * time.Second)
+		h.touch()
+		time.Sleep(time.Second)
+		h.touch()
+		time.Sleep(time.Second)
+		expect(1, true)
+		time.Sleep(time.Second)
+		expect(1, true)
+		h.net.DropWatches()
+		expect(0, false)
+	})
+}
+
+// Such a watch once used all CPU time in an endless loop.
+func TestNetwork_WatchThatHangsBeyondItsTimeoutEndsWhenTheCutIsHealed(t *testing.T) {
+	withFixture(t, func(h *fixture) {
+		w, err := h.leases.Watch(h.Context(), metav1.ListOptions{ResourceVersion: h.lease.ResourceVersion})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Stop()
+		fault := h.net.Cut(leaderelectiontest.Hang)
+		time.Sleep(24 * time.Hour)
+		if got, open := h.events(w); got != 0 || !open {
+			t.Errorf("%d events, open %v while it hangs", got, open)
+		}
+		fault.Heal()
+		if _, open := h.events(w); open {
+			t.Error("the watch is still open a day later")
 		}
 	})
 }

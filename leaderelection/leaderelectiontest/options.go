@@ -60,7 +60,7 @@ func parseReadOptions(c *call) (readOptions, error) {
 	return o, nil
 }
 
-// checkMatch holds a streamed list to the options that a real server demands.
+// checkMatch checks the combination of options as a real server does.
 func checkMatch(verb string, list *metav1.ListOptions) error {
 	match := list.ResourceVersionMatch
 	switch {
@@ -96,7 +96,7 @@ func (o *readOptions) matches(lease *coordinationv1.Lease) bool {
 		o.fields.Matches(fields.Set{"metadata.name": lease.Name, "metadata.namespace": lease.Namespace})
 }
 
-// decodeInto decodes an object of meta/v1, JSON or protobuf.
+// decodeInto decodes an object of meta/v1 from JSON or protobuf.
 func decodeInto(body []byte, into runtime.Object) error {
 	_, _, err := metav1Decoder.Decode(body, nil, into)
 	return err

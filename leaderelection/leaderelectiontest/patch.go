@@ -114,8 +114,8 @@ type operation struct {
 	Value any    `json:"value"`
 }
 
-// jsonPatch applies a JSON patch (RFC 6902) whose steps add, replace, remove
-// or test members of objects: a Lease has hardly an array to speak of.
+// jsonPatch applies a JSON patch (RFC 6902). It supports add, replace, remove and
+// test of the members of objects, but not of arrays.
 func jsonPatch(document, patch []byte) ([]byte, error) {
 	var target map[string]any
 	if err := json.Unmarshal(document, &target); err != nil {

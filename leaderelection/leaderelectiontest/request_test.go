@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// describe returns how the network sees what f sends.
+// describe returns the Request that the network makes of the HTTP request that f sends.
 func describe(t *testing.T, contentType string, f func(context.Context, kubernetes.Interface)) leaderelectiontest.Request {
 	t.Helper()
 	network := leaderelectiontest.NewNetwork()
@@ -34,7 +34,7 @@ func leaseNamed(name, holder string) *coordinationv1.Lease {
 	}
 }
 
-func TestRequest_IsReadAsTheAPIServerReadsIt(t *testing.T) {
+func TestRequest_HasTheVerbAndTheObjectThatTheAPIServerSees(t *testing.T) {
 	const leases = "/apis/coordination.k8s.io/v1/namespaces/ns/leases"
 	about := leaderelectiontest.Request{Path: leases, Group: "coordination.k8s.io", Resource: "leases", Namespace: "ns"}
 	with := func(verb, name string) leaderelectiontest.Request {
@@ -94,7 +94,7 @@ func TestRequest_IsReadAsTheAPIServerReadsIt(t *testing.T) {
 	}
 }
 
-func TestRequest_TellsAClaimFromARelease(t *testing.T) {
+func TestRequest_ClaimsAndReleasesDiffer(t *testing.T) {
 	for _, contentType := range []string{"application/json", "application/vnd.kubernetes.protobuf"} {
 		for holder, claims := range map[string]bool{"pod-1": true, "": false} {
 			r := describe(t, contentType, func(ctx context.Context, c kubernetes.Interface) {
@@ -110,7 +110,7 @@ func TestRequest_TellsAClaimFromARelease(t *testing.T) {
 	}
 }
 
-func TestRequest_WithoutABodyThatCanBeHadAgainHasNoObject(t *testing.T) {
+func TestRequest_WithoutGetBodyHasNoObject(t *testing.T) {
 	network := leaderelectiontest.NewNetwork()
 	cut := network.Cut(leaderelectiontest.Refuse)
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://nowhere.invalid/api/v1/pods", http.NoBody)

@@ -22,7 +22,7 @@ import (
 )
 
 // freshnessTimeout is how long a real server waits for a resourceVersion that
-// it does not know yet.
+// it has not reached yet.
 const freshnessTimeout = 3 * time.Second
 
 var errServerClosed = errors.New("leaderelectiontest: the server is closed")
@@ -211,14 +211,14 @@ func answerLease(code int, lease *coordinationv1.Lease, err error) answer {
 	return answer{code: code, object: withKind(lease)}
 }
 
-// withKind is a copy that says what it is, as objects on the wire do.
+// withKind returns a copy with apiVersion and kind, which a reply must have.
 func withKind(lease *coordinationv1.Lease) *coordinationv1.Lease {
 	lease = lease.DeepCopy()
 	lease.APIVersion, lease.Kind = coordinationv1.SchemeGroupVersion.String(), "Lease"
 	return lease
 }
 
-// serve applies a request that has arrived.
+// serve applies the request.
 func (c *call) serve() answer {
 	if err := c.authorize(c.Verb); err != nil {
 		return answerError(err)
@@ -324,8 +324,9 @@ func (s *Server) matchingLocked(options readOptions) []*coordinationv1.Lease {
 	return found
 }
 
-// awaitRevision waits until the server has reached a revision that a reader
-// wants to have seen; in vain after history was rewound.
+// awaitRevision waits until the server has reached the revision that a read
+// requires. It returns an error after freshnessTimeout, for example because the
+// server was restored from a backup.
 func (c *call) awaitRevision(wanted int64) error {
 	timeout := time.NewTimer(freshnessTimeout)
 	defer timeout.Stop()

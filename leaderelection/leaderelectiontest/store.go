@@ -18,7 +18,7 @@ var (
 	leaseKind     = coordinationv1.SchemeGroupVersion.WithKind("Lease").GroupKind()
 )
 
-// author says who writes, for the history.
+// author is the writer of a write, for the history.
 type author struct{ client, verb string }
 
 func (s *Server) getLocked(key types.NamespacedName) (*coordinationv1.Lease, error) {
@@ -48,9 +48,9 @@ func (s *Server) createLocked(by author, key types.NamespacedName, lease *coordi
 	return s.commitLocked(by, key, lease), nil
 }
 
-// updateLocked applies a whole object. Created says that there was none: a
-// PUT to a Lease that does not exist creates it, even if the sender names the
-// resourceVersion of one that is gone. Only the UID prevents that.
+// updateLocked applies a PUT. A PUT to a Lease that does not exist creates it,
+// even if it names the resourceVersion of a deleted Lease. It must not name a
+// UID.
 func (s *Server) updateLocked(by author, key types.NamespacedName, lease *coordinationv1.Lease) (result *coordinationv1.Lease, created bool, err error) {
 	old := s.leases[key]
 	if err := checkUID(key, lease.UID, old); err != nil {
@@ -71,8 +71,8 @@ func (s *Server) updateLocked(by author, key types.NamespacedName, lease *coordi
 	return result, false, err
 }
 
-// checkUID is the precondition that an update which names a UID carries. It
-// holds for no object that does not exist.
+// checkUID checks the precondition of an update that names a UID. It fails if
+// the Lease does not exist.
 func checkUID(key types.NamespacedName, wanted types.UID, old *coordinationv1.Lease) error {
 	var uid types.UID
 	if old != nil {
@@ -106,8 +106,8 @@ func (s *Server) replaceLocked(by author, key types.NamespacedName, lease, old *
 	return s.commitLocked(by, key, lease), nil
 }
 
-// dropUngated forgets what the gate CoordinatedLeaderElection (off by default)
-// would let in.
+// dropUngated drops the fields that need the feature gate
+// CoordinatedLeaderElection, which is off by default.
 func dropUngated(lease, old *coordinationv1.Lease) {
 	if old == nil || old.Spec.Strategy == nil {
 		lease.Spec.Strategy = nil
@@ -144,8 +144,8 @@ func (s *Server) deleteLocked(by author, key types.NamespacedName, options *meta
 	return s.commitLocked(by, key, doomed), nil
 }
 
-// commitLocked stores lease, which it takes over, under the next
-// resourceVersion.
+// commitLocked stores the Lease under the next resourceVersion. The caller must
+// not use the Lease afterwards.
 func (s *Server) commitLocked(by author, key types.NamespacedName, lease *coordinationv1.Lease) *coordinationv1.Lease {
 	s.revision++
 	lease.ResourceVersion = strconv.FormatInt(s.revision, 10)
@@ -155,8 +155,8 @@ func (s *Server) commitLocked(by author, key types.NamespacedName, lease *coordi
 	return lease
 }
 
-// removeLocked deletes for good. Deleting is a write: the DELETED event
-// carries a resourceVersion of its own.
+// removeLocked deletes a Lease. A deletion is a write: the DELETED event has a
+// resourceVersion of its own.
 func (s *Server) removeLocked(by author, key types.NamespacedName, last *coordinationv1.Lease) *coordinationv1.Lease {
 	s.revision++
 	last = last.DeepCopy()
@@ -167,8 +167,8 @@ func (s *Server) removeLocked(by author, key types.NamespacedName, last *coordin
 	return last
 }
 
-// recordLocked notes a write for the watches and for the history. Current is
-// what is there now, object what the event shows.
+// recordLocked adds a write to the events and to the history. The parameter
+// current is the stored Lease, and object is the Lease of the event.
 func (s *Server) recordLocked(by author, key types.NamespacedName, current, object *coordinationv1.Lease) {
 	now := time.Now()
 	before := s.leases[key]

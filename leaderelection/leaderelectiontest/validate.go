@@ -11,7 +11,7 @@ import (
 
 var namespaceResource = corev1.Resource("namespaces")
 
-// validate applies the rules of a real server.
+// validate applies the validation rules of a real server.
 func validate(lease *coordinationv1.Lease) error {
 	problems := validation.ValidateObjectMeta(&lease.ObjectMeta, true, validation.NameIsDNSSubdomain, field.NewPath("metadata"))
 	spec := field.NewPath("spec")
@@ -30,10 +30,10 @@ func validate(lease *coordinationv1.Lease) error {
 	return apierrors.NewInvalid(leaseKind, lease.Name, problems)
 }
 
-// invalidResourceVersion answers an update that names no resourceVersion.
-// There are no unconditional updates of Leases.
+// invalidResourceVersion is the error for an update without a resourceVersion,
+// because Leases do not allow unconditional updates.
 func invalidResourceVersion(name string) error {
-	kind := schema.GroupKind{Group: leaseResource.Group, Kind: leaseResource.Resource} // sic
+	kind := schema.GroupKind{Group: leaseResource.Group, Kind: leaseResource.Resource} // like a real server, with the resource as kind
 	return apierrors.NewInvalid(kind, name, field.ErrorList{
 		field.Invalid(field.NewPath("metadata").Child("resourceVersion"), 0, "must be specified for an update"),
 	})

@@ -21,16 +21,16 @@ const (
 	bookmarkPeriod      = time.Minute
 )
 
-// event is a write as watches see it.
+// event is a write, as watches deliver it.
 type event struct {
 	revision      int64
 	at            time.Time
 	before, after *coordinationv1.Lease // nil: none
-	object        *coordinationv1.Lease // what a DELETED event shows
+	object        *coordinationv1.Lease // the object of a DELETED event
 }
 
-// watchStream is the body of the reply to a watch. It has no goroutine: its
-// reader waits in Read. Only Close may be called by another goroutine.
+// watchStream is the body of the server's reply to a watch. It has no goroutine:
+// the reader waits in Read. Only Close may be called by another goroutine.
 type watchStream struct {
 	*call
 	options    readOptions
@@ -100,7 +100,7 @@ func (w *watchStream) Read(p []byte) (int, error) {
 // happened implements timedBody.
 func (w *watchStream) happened() time.Time { return w.read }
 
-// Close ends the watch; a Read that waits returns.
+// Close ends the watch. A Read that waits returns.
 func (w *watchStream) Close() error {
 	w.closeOnce.Do(func() { close(w.closed) })
 	return nil
@@ -196,8 +196,8 @@ func (w *watchStream) bookmark(annotations map[string]string) {
 	}}))
 }
 
-// fail ends the stream by an ERROR event, as a real server does once the
-// options of the watch were found to be in order.
+// fail ends the stream with an ERROR event, like a real server does after it has
+// accepted the options of the watch.
 func (w *watchStream) fail(err error) {
 	w.send(time.Now(), watch.Error, answerError(err).object)
 	w.ended = io.EOF

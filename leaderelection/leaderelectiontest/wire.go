@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// protobuf is how client-go's typed clients speak if they are not told otherwise.
+// protobuf is the default encoding of client-go's typed clients.
 var protobuf = func() runtime.SerializerInfo {
 	info, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
 	if !ok {
@@ -21,13 +21,13 @@ var protobuf = func() runtime.SerializerInfo {
 	return info
 }()
 
-// acceptsProtobuf reports whether a client would rather have protobuf than JSON.
+// acceptsProtobuf reports whether a client prefers protobuf to JSON.
 func acceptsProtobuf(header http.Header) bool {
 	first, _, _ := strings.Cut(header.Get("Accept"), ",")
 	return strings.Contains(first, runtime.ContentTypeProtobuf)
 }
 
-// encode is the body of a reply.
+// encode returns the body of a reply.
 func (c *call) encode(object runtime.Object) ([]byte, error) {
 	if !c.protobuf {
 		return json.Marshal(object)
