@@ -11,8 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// Client is one user of a ControlPlane, with connections and a Network of its
-// own: a pod, say.
+// Client is one client of a [ControlPlane], for example a pod. It has its own
+// connections and its own network.
 type Client struct {
 	name        string
 	config      *rest.Config
@@ -21,7 +21,7 @@ type Client struct {
 	clientset   func() kubernetes.Interface
 }
 
-// A ClientOption says more about a Client.
+// ClientOption configures a [Client].
 type ClientOption func(*clientSettings)
 
 type clientSettings struct {
@@ -31,19 +31,19 @@ type clientSettings struct {
 	server int
 }
 
-// AsUser makes the client that user. The groups are the user's groups for RBAC.
+// AsUser gives the client the identity of a user. The groups are the user's groups for RBAC.
 // Default: an administrator with all rights.
 func AsUser(name string, groups ...string) ClientOption {
 	return func(s *clientSettings) { s.user, s.groups = name, groups }
 }
 
-// OnAPIServer sends the client to the API server with that number. Default: 0.
+// OnAPIServer connects the client to the API server with this number. Default: 0.
 func OnAPIServer(i int) ClientOption {
 	return func(s *clientSettings) { s.server = i }
 }
 
-// Client makes a new client. Its name is its user agent. It is closed with the
-// control plane, if not before.
+// Client returns a new client. Its name is its user agent. Stop closes it if the
+// caller does not.
 func (cp *ControlPlane) Client(name string, options ...ClientOption) *Client {
 	settings := clientSettings{user: name, groups: []string{"system:masters"}}
 	for _, option := range options {
@@ -58,7 +58,7 @@ func (cp *ControlPlane) Client(name string, options ...ClientOption) *Client {
 		Host:            cp.servers[settings.server].URL(),
 		TLSClientConfig: rest.TLSClientConfig{CAData: cp.pki.caPEM, CertData: cert, KeyData: key},
 		UserAgent:       name,
-		QPS:             -1, // no limit: a test that waits for its own rate limit tests nothing
+		QPS:             -1, // no rate limit
 		Dial:            c.connections.dial,
 	})
 	if settings.pod != nil {
@@ -76,21 +76,21 @@ func (cp *ControlPlane) Client(name string, options ...ClientOption) *Client {
 	return c
 }
 
-// Name is the client's name.
+// Name returns the client's name.
 func (c *Client) Name() string { return c.name }
 
-// Network is what lies between this client and the API server.
+// Network returns the network between this client and the API server.
 func (c *Client) Network() *leaderelectiontest.Network { return c.network }
 
-// Config returns a new configuration for any client of client-go or
-// controller-runtime; they all share this client's Network. It has no rate limit.
+// Config returns a new configuration for clients of client-go or
+// controller-runtime. They share this client's network. It has no rate limit.
 func (c *Client) Config() *rest.Config { return rest.CopyConfig(c.config) }
 
 // Clientset returns the client's clientset.
 func (c *Client) Clientset() kubernetes.Interface { return c.clientset() }
 
-// Kubeconfig returns a kubeconfig file for this client's user and API server, for
-// other programs. What they do does not pass through the Network.
+// Kubeconfig returns a kubeconfig file with this client's user and API server, for
+// other programs. Their requests do not pass through the client's network.
 func (c *Client) Kubeconfig() ([]byte, error) {
 	kubeconfig := clientcmdapi.NewConfig()
 	kubeconfig.Clusters["envtest"] = &clientcmdapi.Cluster{
@@ -106,7 +106,7 @@ func (c *Client) Kubeconfig() ([]byte, error) {
 	return clientcmd.Write(*kubeconfig)
 }
 
-// Close closes the Network and all connections.
+// Close closes the network and all connections.
 func (c *Client) Close() {
 	c.network.Close()
 	c.connections.close()

@@ -10,13 +10,12 @@ import (
 	"time"
 )
 
-// LoseConnections makes the connections dead that are open now, in a way that
-// nobody is told of, as a router does that forgets them: what is written into them
-// is lost, and nothing comes back, so what is under way is never answered. New
-// connections work.
+// LoseConnections makes all open connections dead without closing them, like a
+// router that loses its state: data written to them is lost and no data arrives.
+// Requests under way get no reply. New connections work.
 func (c *Client) LoseConnections() { c.connections.lose() }
 
-// connections are those of one client, down where it is TCP.
+// connections are the TCP connections of one client.
 type connections struct {
 	mu   sync.Mutex
 	open map[*connection]bool
@@ -28,11 +27,11 @@ func (c *connections) dial(ctx context.Context, network, address string) (net.Co
 	if err != nil {
 		return nil, err
 	}
-	made := &connection{Conn: conn, all: c, closed: make(chan struct{})}
+	opened := &connection{Conn: conn, all: c, closed: make(chan struct{})}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.open[made] = true
-	return made, nil
+	c.open[opened] = true
+	return opened, nil
 }
 
 func (c *connections) list() []*connection {
@@ -53,13 +52,14 @@ func (c *connections) close() {
 	}
 }
 
-// A connection may be lost. Who reads from it then waits until it is closed.
+// connection is a connection that can be made dead. A Read from a dead connection
+// waits until it is closed.
 type connection struct {
 	net.Conn
 	all    *connections
 	lost   atomic.Bool
 	once   sync.Once
-	closed chan struct{} // before Conn is
+	closed chan struct{} // closed before Conn is
 }
 
 func (c *connection) Write(p []byte) (int, error) {

@@ -10,20 +10,20 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-func TestClient_LostConnectionsAnswerNothingAndNewOnesWork(t *testing.T) {
+func TestClient_DeadConnectionsGetNoReplyAndNewOnesWork(t *testing.T) {
 	t.Parallel()
 	client := shared.get(t).Client("router")
 	defer client.Close()
-	ask := func(clientset kubernetes.Interface, patience time.Duration) error {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+	get := func(clientset kubernetes.Interface, timeout time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		defer cancel()
 		_, err := clientset.CoreV1().Namespaces().Get(ctx, "default", metav1.GetOptions{})
 		return err
 	}
-	must(t, ask(client.Clientset(), time.Minute))
+	must(t, get(client.Clientset(), time.Minute))
 	client.LoseConnections()
-	if err := ask(client.Clientset(), 300*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("over a lost connection: %v", err)
+	if err := get(client.Clientset(), 300*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a request on a dead connection: %v", err)
 	}
-	must(t, ask(kubernetes.NewForConfigOrDie(client.Config()), time.Minute))
+	must(t, get(kubernetes.NewForConfigOrDie(client.Config()), time.Minute))
 }

@@ -45,8 +45,8 @@ func (o Options) withDefaults() (Options, error) {
 	return o, err
 }
 
-// ControlPlane is one etcd with its API servers. Its methods may be called from
-// any goroutine.
+// ControlPlane is one etcd and its API servers. Its methods may be called from any
+// goroutine.
 type ControlPlane struct {
 	dir     string
 	pki     *pki
@@ -60,8 +60,8 @@ type ControlPlane struct {
 	stopped bool
 }
 
-// Start starts a control plane and returns when each API server is ready and the
-// namespace "default" is there. Who got no error must call Stop.
+// Start starts a control plane. It returns when all API servers are ready and the
+// namespace "default" exists. If Start succeeds, the caller must call Stop.
 func Start(options Options) (*ControlPlane, error) {
 	options, err := options.withDefaults()
 	if err != nil {
@@ -117,8 +117,8 @@ func (cp *ControlPlane) start(timeout time.Duration) error {
 	})
 }
 
-// startAll starts API servers together: each spends most of its start on one
-// thread.
+// startAll starts API servers in parallel, because the start of each uses mostly
+// one thread.
 func startAll(servers []*Server) error {
 	failures := make(chan error)
 	for _, server := range servers {
@@ -131,21 +131,21 @@ func startAll(servers []*Server) error {
 	return err
 }
 
-// APIServer returns the API server with that number, counted from 0.
+// APIServer returns the API server with this number, counted from 0.
 func (cp *ControlPlane) APIServer(i int) *Server { return cp.servers[i] }
 
-// APIServers returns how many API servers there are, running or not.
+// APIServers returns the number of API servers, running or not.
 func (cp *ControlPlane) APIServers() int { return len(cp.servers) }
 
 // Etcd returns the etcd.
 func (cp *ControlPlane) Etcd() *Server { return cp.etcd }
 
-// Admin returns a client with all rights, of API server 0. Everybody uses it, so
-// its network is not to be harmed.
+// Admin returns a client of API server 0 with all rights. All tests share it, so
+// do not inject faults into its network.
 func (cp *ControlPlane) Admin() *Client { return cp.admin }
 
-// Stop closes every client, kills every process and removes all data. Calling it
-// again does nothing.
+// Stop closes all clients, kills all processes and removes all data. A second call
+// has no effect.
 func (cp *ControlPlane) Stop() error {
 	if cp == nil {
 		return nil
@@ -168,7 +168,7 @@ func (cp *ControlPlane) Stop() error {
 	return errors.Join(failures...)
 }
 
-// poll calls f until it succeeds or ctx ends; the error is then f's last.
+// poll calls f until it succeeds or ctx ends. It then returns the last error of f.
 func poll(ctx context.Context, f func(context.Context) error) error {
 	var before error
 	for {
@@ -177,7 +177,7 @@ func poll(ctx context.Context, f func(context.Context) error) error {
 			return nil
 		}
 		if ctx.Err() != nil && before != nil {
-			err = before // that it was cut short says nothing
+			err = before // the last attempt failed only because ctx ended
 		}
 		before = err
 		select {

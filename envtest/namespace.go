@@ -13,9 +13,9 @@ import (
 
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
-// Namespace makes a namespace for this test alone and returns its name. It is not
-// deleted, for there is no controller that would empty it: it goes with the
-// control plane.
+// Namespace creates a namespace for this test and returns its name. The namespace
+// exists until the control plane is stopped, because no controller could delete
+// its objects.
 func (cp *ControlPlane) Namespace(tb testing.TB) string {
 	tb.Helper()
 	prefix := notInNames.ReplaceAllString(strings.ToLower(tb.Name()), "-")
@@ -25,7 +25,7 @@ func (cp *ControlPlane) Namespace(tb testing.TB) string {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: prefix + "-"}}
 	namespace, err := cp.admin.Clientset().CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
 	if err != nil {
-		tb.Fatalf("making a namespace: %v", err)
+		tb.Fatalf("creating a namespace: %v", err)
 	}
 	return namespace.Name
 }

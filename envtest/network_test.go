@@ -11,8 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// watched is a namespace whose Leases a client watches and the administrator
-// changes.
+// watched is a namespace in which the administrator writes Leases and a client
+// watches them.
 type watched struct {
 	t         *testing.T
 	cp        *envtest.ControlPlane
@@ -61,11 +61,11 @@ func TestNetwork_StalledWatchDeliversWhenHealed(t *testing.T) {
 	}
 	select {
 	case event := <-stream.ResultChan():
-		t.Errorf("got %v in spite of the stall", event)
+		t.Errorf("got %v although the watch is stalled", event)
 	default:
 	}
 	if _, err := w.client.Clientset().CoordinationV1().Leases(w.namespace).Get(t.Context(), "b", metav1.GetOptions{}); err != nil {
-		t.Errorf("what is no watch was stalled too: %v", err)
+		t.Errorf("a get was stalled too: %v", err)
 	}
 	fault.Heal()
 	if got := next(t, stream.ResultChan()).Object.(*coordinationv1.Lease); got.Name != "b" {
@@ -83,12 +83,12 @@ func TestNetwork_StalledWatchCanBeStopped(t *testing.T) {
 	stream.Stop()
 	for event := range stream.ResultChan() {
 		if event.Type != watch.Error {
-			t.Errorf("got %v in spite of the stall", event)
+			t.Errorf("got %v although the watch is stalled", event)
 		}
 	}
 }
 
-func TestNetwork_CutThatRefusesEndsWatches(t *testing.T) {
+func TestNetwork_RefusingCutEndsWatches(t *testing.T) {
 	t.Parallel()
 	w := newWatched(t)
 	cut, dropped := w.watch(), w.watch()
@@ -100,7 +100,7 @@ func TestNetwork_CutThatRefusesEndsWatches(t *testing.T) {
 	end(t, stream)
 }
 
-func TestNetwork_CutThatHangsHoldsEventsAndRequests(t *testing.T) {
+func TestNetwork_HangingCutHoldsEvents(t *testing.T) {
 	t.Parallel()
 	w := newWatched(t)
 	other := w.cp.Client("other")
@@ -110,7 +110,7 @@ func TestNetwork_CutThatHangsHoldsEventsAndRequests(t *testing.T) {
 	w.create("a")
 	cut.Await(t)
 	if _, err := other.Clientset().CoordinationV1().Leases(w.namespace).Get(t.Context(), "a", metav1.GetOptions{}); err != nil {
-		t.Errorf("another client was harmed too: %v", err)
+		t.Errorf("the fault affected another client: %v", err)
 	}
 	w.client.Network().Heal()
 	if got := next(t, stream.ResultChan()); got.Type != watch.Added {
@@ -118,14 +118,14 @@ func TestNetwork_CutThatHangsHoldsEventsAndRequests(t *testing.T) {
 	}
 }
 
-// end waits for the end of a watch.
+// end waits until a watch ends.
 func end(t *testing.T, stream watch.Interface) {
 	t.Helper()
 	for range stream.ResultChan() {
 	}
 }
 
-// next receives from c, but not for ever.
+// next receives from c, with a timeout.
 func next[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
 	select {
@@ -136,8 +136,8 @@ func next[T any](t *testing.T, c <-chan T) T {
 		return v
 	case <-t.Context().Done():
 		t.Fatal("the test ended")
-	case <-limit():
-		t.Fatal("nothing came")
+	case <-timeout():
+		t.Fatal("received nothing")
 	}
 	panic("unreachable")
 }

@@ -7,16 +7,16 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// ServiceAccount is one whose pods a test acts as. It need not exist: there is no
-// kubelet that would fetch its tokens.
+// ServiceAccount is a service account with whose identity a test sends requests.
+// The service account need not exist.
 type ServiceAccount struct {
-	// Namespace and Name are the service account's.
+	// Namespace and Name name the service account.
 	Namespace string
 	Name      string
 }
 
-// ServiceAccount makes a service account that may do in its namespace what the
-// rules say, as User does for users.
+// ServiceAccount returns a service account that has these rights in its namespace.
+// Like [ControlPlane.User], it waits until the API servers enforce them.
 func (cp *ControlPlane) ServiceAccount(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) ServiceAccount {
 	tb.Helper()
 	account := ServiceAccount{Namespace: namespace, Name: name}
@@ -24,10 +24,11 @@ func (cp *ControlPlane) ServiceAccount(tb testing.TB, name, namespace string, ru
 	return account
 }
 
-// Allow lets the service account do in its namespace what the rules say, through a
-// Role and a RoleBinding, and returns when the API server enforces it, or fails the
-// test. The user of config must be an administrator; config may be one of
-// controller-runtime's envtest. Call it once for an account: what it made stays.
+// Allow gives the service account these rights in its namespace, with a Role and a
+// RoleBinding. It returns when the API server enforces them, or fails the test.
+// The user of config must be an administrator. The config may be of another control
+// plane, for example controller-runtime's envtest. Call Allow once per service
+// account, because it does not remove the Role.
 func (a ServiceAccount) Allow(tb testing.TB, config *rest.Config, rules ...rbacv1.PolicyRule) {
 	tb.Helper()
 	allow(tb, a.userName(), a.Namespace, rules, []*rest.Config{config})
@@ -37,10 +38,10 @@ func (a ServiceAccount) userName() string {
 	return "system:serviceaccount:" + a.Namespace + ":" + a.Name
 }
 
-// Pod returns a copy of config that acts as that pod of the service account, with
-// the names that the API server finds in the token of a real one. The pod need not
-// exist. The user of config must be allowed to impersonate, as administrators are;
-// config may be one of controller-runtime's envtest.
+// Pod returns a copy of config that impersonates a pod of the service account, with
+// the same user information as the token of a real pod. The pod need not exist. The
+// user of config must have the right to impersonate, like an administrator. The
+// config may be of another control plane, for example controller-runtime's envtest.
 func (a ServiceAccount) Pod(config *rest.Config, pod string) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Impersonate = rest.ImpersonationConfig{
@@ -53,7 +54,7 @@ func (a ServiceAccount) Pod(config *rest.Config, pod string) *rest.Config {
 	return config
 }
 
-// podClaim is where the API server says to which pod a token is bound.
+// podClaim is the extra field of a user that names the pod of its token.
 const podClaim = "authentication.kubernetes.io/pod-name"
 
 type pod struct {
@@ -61,8 +62,8 @@ type pod struct {
 	name    string
 }
 
-// AsPod makes the client that pod of the service account. An empty name means a
-// token of the account that is bound to no pod.
+// AsPod gives the client the identity of a pod of a service account. If the name
+// is empty, the client has a token of the account that is bound to no pod.
 func AsPod(account ServiceAccount, name string) ClientOption {
 	return func(s *clientSettings) { s.pod = &pod{account, name} }
 }

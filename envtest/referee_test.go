@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// recorder is a testing.TB that remembers how it failed.
+// recorder is a testing.TB that records its failure.
 type recorder struct {
 	testing.TB
 	failure string
@@ -29,7 +29,7 @@ func at(seconds float64) time.Time {
 	return time.Unix(1_000_000_000, 0).Add(time.Duration(seconds * float64(time.Second)))
 }
 
-func TestReferee_FailsATestInWhichTwoWorkedAtOnce(t *testing.T) {
+func TestReferee_FailsATestInWhichWorkOverlapped(t *testing.T) {
 	var referee Referee
 	referee.record("pod-1", 412, at(0), at(5.1))
 	referee.record("pod-2", 433, at(4.25), at(7))
@@ -48,7 +48,7 @@ func TestReferee_FailsATestInWhichTwoWorkedAtOnce(t *testing.T) {
 	}
 }
 
-func TestReferee_LetsOneFollowTheOther(t *testing.T) {
+func TestReferee_AcceptsWorkersOneAfterTheOther(t *testing.T) {
 	referee := NewReferee(t)
 	stopFirst := referee.Start("pod-1", 1)
 	if got := referee.Working(); len(got) != 1 || got[0] != "pod-1" {
@@ -64,7 +64,7 @@ func TestReferee_LetsOneFollowTheOther(t *testing.T) {
 	}
 }
 
-func TestReferee_FindsTwoTermsOfOneWorker(t *testing.T) {
+func TestReferee_DetectsOverlappingTermsOfOneWorker(t *testing.T) {
 	var referee Referee
 	referee.record("pod-1", 1, at(0), at(3))
 	referee.record("pod-1", 2, at(1), at(2))
@@ -84,7 +84,7 @@ func TestReferee_CountsWorkThatHasNotStopped(t *testing.T) {
 	}
 }
 
-func TestReferee_NotesStandInTheTimeline(t *testing.T) {
+func TestReferee_TimelineContainsNotes(t *testing.T) {
 	var referee Referee
 	referee.Start("pod-1", 1)
 	referee.Note("pod-1", "cut off after %d requests", 7)

@@ -12,9 +12,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// User makes a user who may do in that namespace what the rules say, through a
-// Role and a RoleBinding of that name. It returns when the API servers that run
-// enforce it, or fails the test. Without rules the user has no rights.
+// User gives a user these rights in the namespace, with a Role and a RoleBinding of
+// the user's name. It returns the name when the API servers that are running enforce
+// them, or fails the test. Without rules the user has no rights.
 func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) string {
 	tb.Helper()
 	var configs []*rest.Config
@@ -29,8 +29,8 @@ func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rba
 	return name
 }
 
-// allow gives a user rights, and returns when each of these API servers, which
-// share a database, knows. The users of the configs must be administrators.
+// allow gives a user rights and returns when the API servers of the configs, which
+// share one etcd, enforce them. The users of the configs must be administrators.
 func allow(tb testing.TB, user, namespace string, rules []rbacv1.PolicyRule, configs []*rest.Config) {
 	tb.Helper()
 	if len(rules) == 0 || len(configs) == 0 {
@@ -39,7 +39,7 @@ func allow(tb testing.TB, user, namespace string, rules []rbacv1.PolicyRule, con
 	ctx, cancel := context.WithTimeout(tb.Context(), requestTimeout)
 	defer cancel()
 	if err := bind(ctx, configs[0], user, namespace, rules); err != nil {
-		tb.Fatalf("making user %q: %v", user, err)
+		tb.Fatalf("giving rights to user %q: %v", user, err)
 	}
 	for _, config := range configs {
 		config = rest.CopyConfig(config)
@@ -70,7 +70,8 @@ func bind(ctx context.Context, config *rest.Config, user, namespace string, rule
 	return err
 }
 
-// may asks for one right of the rule: a Role is seen as a whole.
+// may returns nil if the API server grants one right of the rule. One is enough,
+// because the API server sees a Role completely or not at all.
 func may(ctx context.Context, config *rest.Config, namespace string, rule rbacv1.PolicyRule) error {
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
