@@ -17,52 +17,52 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A candidate is one replica: a process of its own, as far as the others can
-// tell, with a network of its own for the election and for its work.
+// candidate is one replica. It has a network of its own, which its elector and its
+// work share.
 type candidate struct {
 	*envtest.Client
-	stage   *stage
-	elector *leaderelection.Elector // nil if it is client-go's
-	bare    func(context.Context) error
+	testCluster *testCluster
+	elector     *leaderelection.Elector // nil if the candidate runs client-go's elector
+	runClientGo func(context.Context) error
 
-	// electing is what the elector of ours speaks with.
-	electing func() kubernetes.Interface
-	// workClient is what the work writes with.
+	// electionClient returns the client of the Elector.
+	electionClient func() kubernetes.Interface
+	// workClient returns the client of the work.
 	workClient func() *envtest.Client
-	// atStart is what the work does first.
+	// atStart is called at the start of the work.
 	atStart func(context.Context)
-	// linger is what the work does after it was told to stop, before it returns.
-	linger func()
+	// beforeReturn is called after the work was asked to stop, before it returns.
+	beforeReturn func()
 
-	terms   chan *reign // each term that begins
-	leaders chan string // what OnNewLeader says
+	terms   chan *termRun // each new term
+	leaders chan string   // the identities that OnNewLeader reports
 	mu      sync.Mutex
-	current []*reign // that have not returned
+	current []*termRun // terms whose work has not returned
 	started int
 	stopped int
 	cancel  context.CancelFunc
 	ended   chan struct{} // closed when Run has returned
-	result  error         // then: what
+	result  error         // of Run; read it after ended is closed
 }
 
-// candidate adds one of ours, which does not run yet.
-func (s *stage) candidate(name string, options ...envtest.ClientOption) *candidate {
+// candidate adds a candidate with an Elector. It does not run yet.
+func (s *testCluster) candidate(name string, options ...envtest.ClientOption) *candidate {
 	s.Helper()
 	c := s.newCandidate(name, options...)
 	return s.withElector(c)
 }
 
-// withElector gives the candidate an elector of ours.
-func (s *stage) withElector(c *candidate, options ...leaderelection.Option) *candidate {
+// withElector gives the candidate an Elector.
+func (s *testCluster) withElector(c *candidate, options ...leaderelection.Option) *candidate {
 	s.Helper()
 	config, name := s.config, c.Name()
 	config.Identity = name
 	var err error
-	c.elector, err = leaderelection.New(&config, c.electing(), leaderelection.Callbacks{
+	c.elector, err = leaderelection.New(&config, c.electionClient(), leaderelection.Callbacks{
 		OnStartedLeading: func(ctx context.Context) { c.onStartedLeading(ctx) },
 		OnStoppedLeading: c.onStoppedLeading,
 		OnNewLeader: func(identity string) {
-			s.note(name, "sees leader "+identity)
+			s.note(name, "OnNewLeader: "+identity)
 			c.leaders <- identity
 		},
 	}, s.logs.logger(name), options...)
@@ -72,13 +72,13 @@ func (s *stage) withElector(c *candidate, options ...leaderelection.Option) *can
 	return c
 }
 
-func (s *stage) newCandidate(name string, options ...envtest.ClientOption) *candidate {
+func (s *testCluster) newCandidate(name string, options ...envtest.ClientOption) *candidate {
 	c := &candidate{
-		Client: s.cp.Client(name, options...), stage: s, linger: func() {}, atStart: func(context.Context) {},
-		terms: make(chan *reign, 100), leaders: make(chan string, 100),
+		Client: s.cp.Client(name, options...), testCluster: s, beforeReturn: func() {}, atStart: func(context.Context) {},
+		terms: make(chan *termRun, 100), leaders: make(chan string, 100),
 	}
-	c.electing = c.Clientset
-	// It has all rights, whatever the elector's may do, and the same network.
+	c.electionClient = c.Clientset
+	// The work has all rights, unlike the Elector, and uses the same network.
 	c.workClient = sync.OnceValue(func() *envtest.Client {
 		return s.cp.Client(name + "-work")
 	})
@@ -88,44 +88,44 @@ func (s *stage) newCandidate(name string, options ...envtest.ClientOption) *cand
 	return c
 }
 
-// run starts to campaign.
+// run starts Run in the background.
 func (c *candidate) run() *candidate {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	c.cancel, c.ended = cancel, ended
-	run := c.bare
+	run := c.runClientGo
 	if c.elector != nil {
 		run = c.elector.Run
 	}
 	go func() {
 		defer close(ended)
 		c.result = run(ctx)
-		c.stage.note(c.Name(), fmt.Sprintf("Run returned %v", c.result))
+		c.testCluster.note(c.Name(), fmt.Sprintf("Run returned %v", c.result))
 	}()
 	return c
 }
 
-// stop cancels Run's context and returns what Run returns.
+// stop cancels the context of Run, waits for Run, and returns its result.
 func (c *candidate) stop() error {
-	c.stage.Helper()
-	c.stage.note(c.Name(), "cancelled")
+	c.testCluster.Helper()
+	c.testCluster.note(c.Name(), "cancelled")
 	c.cancel()
-	await(c.stage, c.ended, c.Name()+"'s Run returns")
+	await(c.testCluster, c.ended, c.Name()+"'s Run to return")
 	return c.result
 }
 
-// lingers has the candidate's work not return, once it is told to stop, before
-// the function that is returned is called.
-func (c *candidate) lingers() (release func()) {
+// blockReturn makes the work wait, after it was asked to stop, until the test calls
+// release.
+func (c *candidate) blockReturn() (release func()) {
 	done := make(chan struct{})
-	c.linger = func() { <-done }
+	c.beforeReturn = func() { <-done }
 	release = sync.OnceFunc(func() { close(done) })
-	c.stage.Cleanup(release)
+	c.testCluster.Cleanup(release)
 	return release
 }
 
-// quit ends a candidate that the test leaves behind, however it was harmed.
-func (c *candidate) quit() {
+// stopAtEnd ends the candidate at the end of the test and heals its network.
+func (c *candidate) stopAtEnd() {
 	if c.cancel != nil {
 		c.cancel()
 	}
@@ -137,37 +137,37 @@ func (c *candidate) awaitEnd() {
 	if c.cancel == nil {
 		return
 	}
-	await(c.stage, c.ended, c.Name()+"'s Run returns at the end of the test")
+	await(c.testCluster, c.ended, c.Name()+"'s Run to return at the end of the test")
 	c.mu.Lock()
 	current := c.current
 	c.mu.Unlock()
 	for _, r := range current {
-		await(c.stage, r.returned, c.Name()+"'s work returns at the end of the test")
+		await(c.testCluster, r.returned, c.Name()+"'s work to return at the end of the test")
 	}
 	c.workClient().Close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.elector != nil && c.started != c.stopped {
-		c.stage.Errorf("%s: OnStartedLeading was called %d times, OnStoppedLeading %d times", c.Name(), c.started, c.stopped)
+		c.testCluster.Errorf("%s: OnStartedLeading was called %d times, OnStoppedLeading %d times", c.Name(), c.started, c.stopped)
 	}
 }
 
 func (c *candidate) onStartedLeading(ctx context.Context) {
 	term, ok := leaderelection.TermFromContext(ctx)
 	if !ok && c.elector != nil {
-		c.stage.Errorf("%s: the work's context has no term", c.Name())
+		c.testCluster.Errorf("%s: the work's context has no term", c.Name())
 	}
-	c.work(&reign{Term: term, candidate: c, ctx: ctx, returned: make(chan struct{})})
+	c.work(&termRun{Term: term, candidate: c, ctx: ctx, returned: make(chan struct{})})
 }
 
-// work writes into the ledger until it is told to stop. It ends with what was
-// under way: an answer that comes at once is awaited.
-func (c *candidate) work(r *reign) {
-	r.stopRecord = c.stage.referee.Start(c.Name(), r.Token)
+// work writes into the ledger until it is asked to stop. A write that is under way
+// then has 100 ms to finish.
+func (c *candidate) work(r *termRun) {
+	r.stopRecord = c.testCluster.referee.Start(c.Name(), r.Token)
 	c.mu.Lock()
 	c.started++
 	if c.started-c.stopped != 1 && c.elector != nil {
-		c.stage.Errorf("%s: OnStartedLeading was called while the last term had not ended", c.Name())
+		c.testCluster.Errorf("%s: OnStartedLeading was called while the last term had not ended", c.Name())
 	}
 	c.current = append(c.current, r)
 	c.mu.Unlock()
@@ -180,7 +180,7 @@ func (c *candidate) work(r *reign) {
 	defer context.AfterFunc(r.ctx, func() { time.AfterFunc(100*time.Millisecond, cancel) })()
 	c.atStart(r.ctx)
 	client := kubernetes.NewForConfigOrDie(c.Network().Wrap(c.workClient().Config()))
-	ledger := ledger{client: client, namespace: c.stage.namespace}
+	ledger := ledger{client: client, namespace: c.testCluster.namespace}
 	for r.ctx.Err() == nil {
 		if r.Token != 0 {
 			ledger.append(writes, c.Name(), r.Token)
@@ -190,8 +190,8 @@ func (c *candidate) work(r *reign) {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-	c.stage.note(c.Name(), fmt.Sprintf("told to stop: %v", r.cause()))
-	c.linger()
+	c.testCluster.note(c.Name(), fmt.Sprintf("told to stop: %v", r.cause()))
+	c.beforeReturn()
 }
 
 func (c *candidate) onStoppedLeading() {
@@ -199,29 +199,29 @@ func (c *candidate) onStoppedLeading() {
 	defer c.mu.Unlock()
 	c.stopped++
 	if c.stopped > c.started && c.elector != nil {
-		c.stage.Errorf("%s: OnStoppedLeading was called %d times, OnStartedLeading %d times", c.Name(), c.stopped, c.started)
+		c.testCluster.Errorf("%s: OnStoppedLeading was called %d times, OnStartedLeading %d times", c.Name(), c.stopped, c.started)
 	}
 }
 
-// awaitLeader waits until OnNewLeader says that name.
+// awaitLeader waits until OnNewLeader reports this name.
 func (c *candidate) awaitLeader(name string) {
-	c.stage.Helper()
-	for next(c.stage.T, c.leaders) != name {
+	c.testCluster.Helper()
+	for next(c.testCluster.T, c.leaders) != name {
 	}
 }
 
-// awaitRenewals waits until so many writes of the Lease were answered from now on.
+// awaitRenewals waits for the replies to the next n writes of the Lease.
 func (c *candidate) awaitRenewals(n int) {
-	c.stage.Helper()
+	c.testCluster.Helper()
 	for range n {
 		probe := c.Network().DelayReplies(0, leaderelectiontest.When(leaderelectiontest.Claims(c.Name())), leaderelectiontest.Once())
-		probe.Await(c.stage)
+		probe.Await(c.testCluster)
 		probe.Heal()
 	}
 }
 
-// crash ends the candidate as a machine ends: nothing of it reaches anybody any
-// more, and its work is over. What the elector does inside is of no consequence.
+// crash simulates the crash of a machine: the candidate's network is cut for good
+// and its work counts as stopped.
 func (c *candidate) crash() {
 	c.Network().Cut(leaderelectiontest.Hang)
 	c.mu.Lock()
@@ -230,49 +230,49 @@ func (c *candidate) crash() {
 	for _, r := range current {
 		r.stopRecord()
 	}
-	c.stage.note(c.Name(), "crashes")
+	c.testCluster.note(c.Name(), "crashes")
 }
 
-// cut cuts all of the candidate's network.
+// cut cuts the candidate's network.
 func (c *candidate) cut() {
-	c.stage.note(c.Name(), "cut off")
+	c.testCluster.note(c.Name(), "cut off")
 	c.Network().Cut(leaderelectiontest.Hang)
 }
 
 func (c *candidate) heal() {
-	c.stage.note(c.Name(), "healed")
+	c.testCluster.note(c.Name(), "healed")
 	c.Network().Heal()
 }
 
-// A reign is one term of a candidate, as its work sees it.
-type reign struct {
+// termRun is one term of a candidate.
+type termRun struct {
 	leaderelection.Term
 	candidate  *candidate
 	ctx        context.Context
-	stopRecord func()        // of the referee
+	stopRecord func()        // ends the work interval of the referee
 	returned   chan struct{} // closed when the work has stopped
 }
 
-// cause is why the term ended, once it has.
-func (r *reign) cause() error { return context.Cause(r.ctx) }
+// cause returns why the term ended, or nil.
+func (r *termRun) cause() error { return context.Cause(r.ctx) }
 
 // awaitTerm waits for the candidate's next term.
-func (c *candidate) awaitTerm() *reign {
-	c.stage.Helper()
+func (c *candidate) awaitTerm() *termRun {
+	c.testCluster.Helper()
 	select {
 	case r := <-c.terms:
 		return r
-	case <-limit():
-		c.stage.Fatalf("%s did not lead", c.Name())
+	case <-timeout():
+		c.testCluster.Fatalf("%s did not lead", c.Name())
 		return nil
 	}
 }
 
-// awaitTerm waits for the next term of any of them.
-func awaitTerm(candidates ...*candidate) *reign {
-	s := candidates[0].stage
+// awaitTerm waits for the next term of any of the candidates.
+func awaitTerm(candidates ...*candidate) *termRun {
+	s := candidates[0].testCluster
 	s.Helper()
-	merged, done := make(chan *reign), make(chan struct{})
+	merged, done := make(chan *termRun), make(chan struct{})
 	defer close(done)
 	for _, c := range candidates {
 		go func() {
@@ -281,7 +281,7 @@ func awaitTerm(candidates ...*candidate) *reign {
 				select {
 				case merged <- r:
 				case <-done:
-					c.terms <- r // somebody else was first: this one is yet to be awaited
+					c.terms <- r // another candidate was first: keep this term for a later awaitTerm
 				}
 			case <-done:
 			}
@@ -290,22 +290,22 @@ func awaitTerm(candidates ...*candidate) *reign {
 	select {
 	case r := <-merged:
 		return r
-	case <-limit():
-		s.Fatal("nobody led")
+	case <-timeout():
+		s.Fatal("no candidate led")
 		return nil
 	}
 }
 
-// awaitStop waits until the work was told to stop, and returns why.
-func (r *reign) awaitStop() error {
-	r.candidate.stage.Helper()
-	await(r.candidate.stage, r.ctx.Done(), r.candidate.Name()+"'s work is told to stop")
+// awaitStop waits until the work is asked to stop, and returns the cause.
+func (r *termRun) awaitStop() error {
+	r.candidate.testCluster.Helper()
+	await(r.candidate.testCluster, r.ctx.Done(), r.candidate.Name()+"'s work to be asked to stop")
 	return r.cause()
 }
 
-// mustGoOn fails the test unless the term goes on after n more renewals.
-func (r *reign) mustGoOn(renewals int) {
-	s := r.candidate.stage
+// mustContinue fails the test if the term has ended after n more renewals.
+func (r *termRun) mustContinue(renewals int) {
+	s := r.candidate.testCluster
 	s.Helper()
 	r.candidate.awaitRenewals(renewals)
 	if err := r.cause(); err != nil {
@@ -313,9 +313,9 @@ func (r *reign) mustGoOn(renewals int) {
 	}
 }
 
-// bareCandidate adds a candidate that uses client-go's LeaderElector as it is, on
-// the same timing. It campaigns once: its users exit when it has stopped.
-func (s *stage) bareCandidate(name string, options ...envtest.ClientOption) *candidate {
+// clientGoCandidate adds a candidate that runs client-go's LeaderElector with the
+// same durations. It does not campaign again after it has stopped.
+func (s *testCluster) clientGoCandidate(name string, options ...envtest.ClientOption) *candidate {
 	s.Helper()
 	c := s.newCandidate(name, options...)
 	engine, err := clientleaderelection.NewLeaderElector(clientleaderelection.LeaderElectionConfig{
@@ -332,7 +332,7 @@ func (s *stage) bareCandidate(name string, options ...envtest.ClientOption) *can
 	if err != nil {
 		s.Fatal(err)
 	}
-	c.bare = func(ctx context.Context) error {
+	c.runClientGo = func(ctx context.Context) error {
 		engine.Run(logr.NewContext(ctx, logr.FromSlogHandler(s.logs.logger(name).Handler())))
 		return nil
 	}

@@ -19,21 +19,21 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A plane is started when the first test asks for it, and stopped in TestMain.
+// plane is a control plane that the first test starts and TestMain stops.
 type plane struct {
 	options envtest.Options
-	mu      sync.Mutex // of those who want it for themselves
+	mu      sync.Mutex // held by the test that uses the plane alone
 	once    sync.Once
 	started *envtest.ControlPlane
 	err     error
 }
 
 var (
-	// shared is for all tests that leave its processes alone. They run in parallel.
+	// shared is for tests that do not stop its servers. They run in parallel.
 	shared = plane{}
-	// battered is for the tests that stop, kill and restore. Each has it for
-	// itself.
-	battered = plane{options: envtest.Options{APIServers: 2}}
+	// exclusive is for tests that stop, kill or restore servers. They run one after
+	// the other.
+	exclusive = plane{options: envtest.Options{APIServers: 2}}
 )
 
 func (p *plane) get(t *testing.T) *envtest.ControlPlane {
@@ -45,14 +45,15 @@ func (p *plane) get(t *testing.T) *envtest.ControlPlane {
 	return p.started
 }
 
-// alone runs the test in parallel to those on other planes.
+// alone returns the control plane for the use of this test alone. The test runs in
+// parallel with tests on other planes.
 func (p *plane) alone(t *testing.T) *envtest.ControlPlane {
 	t.Helper()
 	t.Parallel()
 	p.mu.Lock()
 	t.Cleanup(p.mu.Unlock)
 	cp := p.get(t)
-	must(t, cp.Etcd().Start()) // a test that failed may have left it down
+	must(t, cp.Etcd().Start()) // a failed test may have left it stopped
 	for i := range cp.APIServers() {
 		must(t, cp.APIServer(i).Start())
 	}
@@ -61,12 +62,12 @@ func (p *plane) alone(t *testing.T) *envtest.ControlPlane {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Most of a test is waiting: for a Lease to run out, for its turn.
+	// Tests wait most of the time, so many can run in parallel.
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
 	code := m.Run()
-	for _, p := range []*plane{&shared, &battered} {
+	for _, p := range []*plane{&shared, &exclusive} {
 		if err := p.started.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
@@ -81,17 +82,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// limit ends waits for what does not come.
-func limit() <-chan time.Time { return time.After(2 * time.Minute) }
+// timeout ends a wait that would otherwise never end.
+func timeout() <-chan time.Time { return time.After(2 * time.Minute) }
 
 var (
-	// brisk is for tests that wait for a Lease to run out. Work has 1.5 s to stop.
-	brisk = timing(6*time.Second, 4*time.Second)
-	// calm is for tests in which nothing runs out: a leader that gets no answer
-	// for 9.5 s, W, would be lost on the busiest machine only.
-	calm = timing(12*time.Second, 9*time.Second)
-	// patient lets a leader see an API server restart.
-	patient = timing(60*time.Second, 50*time.Second)
+	// shortLease is for tests that wait until a Lease expires. The work has 1.5 s to
+	// stop.
+	shortLease = timing(6*time.Second, 4*time.Second)
+	// longLease is for tests in which no Lease expires. A leader loses its term after
+	// 9.5 s without a reply, which happens only on a very busy machine.
+	longLease = timing(12*time.Second, 9*time.Second)
+	// veryLongLease is for tests in which a term must outlast the restart of a server.
+	veryLongLease = timing(60*time.Second, 50*time.Second)
 )
 
 func timing(leaseDuration, renewDeadline time.Duration) leaderelection.Config {
@@ -101,30 +103,30 @@ func timing(leaseDuration, renewDeadline time.Duration) leaderelection.Config {
 	}
 }
 
-// leaseName is the same everywhere: each stage has a namespace of its own.
-const leaseName = "crown"
+// leaseName is the name of the Lease of each test. Each test has its own namespace.
+const leaseName = "my-app-leader"
 
-// A stage is one Lease, the candidates for it, and those who watch them: a
-// referee for the time, a ledger for what they wrote.
-type stage struct {
+// testCluster is one Lease and its candidates. Its referee detects work that
+// overlaps, and its ledger orders the writes of the leaders.
+type testCluster struct {
 	*testing.T
 	cp        *envtest.ControlPlane
 	namespace string
-	config    leaderelection.Config // of candidates made from now on
+	config    leaderelection.Config // of the next candidates
 	referee   *envtest.Referee
 	ledger    ledger
 	logs      *logs
 
 	mu         sync.Mutex
 	candidates []*candidate
-	unjudged   bool
+	mayOverlap bool
 }
 
-// newStage returns a stage on which, at the end of the test, nobody has worked
-// beside another.
-func newStage(t *testing.T, cp *envtest.ControlPlane, timing leaderelection.Config) *stage {
+// newCluster returns a test cluster. It fails the test at its end if work
+// overlapped.
+func newCluster(t *testing.T, cp *envtest.ControlPlane, timing leaderelection.Config) *testCluster {
 	t.Helper()
-	s := &stage{T: t, cp: cp, referee: &envtest.Referee{}, config: timing, logs: &logs{}}
+	s := &testCluster{T: t, cp: cp, referee: &envtest.Referee{}, config: timing, logs: &logs{}}
 	s.namespace = cp.Namespace(t)
 	s.config.LeaseNamespace = s.namespace
 	s.ledger = ledger{client: cp.Admin().Clientset(), namespace: s.namespace}
@@ -132,53 +134,53 @@ func newStage(t *testing.T, cp *envtest.ControlPlane, timing leaderelection.Conf
 	return s
 }
 
-// newParallelStage is a stage on the shared control plane.
-func newParallelStage(t *testing.T, timing leaderelection.Config) *stage {
+// newSharedCluster returns a test cluster on the shared control plane.
+func newSharedCluster(t *testing.T, timing leaderelection.Config) *testCluster {
 	t.Helper()
 	t.Parallel()
-	return newStage(t, shared.get(t), timing)
+	return newCluster(t, shared.get(t), timing)
 }
 
-// expectOverlap takes back what newStage promises, for those of whom it is known
-// that they work beside each other.
-func (s *stage) expectOverlap() { s.unjudged = true }
+// allowOverlap makes the test accept work that overlaps, as client-go's elector
+// permits it.
+func (s *testCluster) allowOverlap() { s.mayOverlap = true }
 
-// end stops who is left, and judges.
-func (s *stage) end() {
+// end stops the remaining candidates and checks that no work overlapped.
+func (s *testCluster) end() {
 	defer func() {
 		if s.Failed() {
-			s.Logf("who worked when:\n%slogs:\n%s", s.referee.Timeline(), s.logs)
+			s.Logf("timeline:\n%slogs:\n%s", s.referee.Timeline(), s.logs)
 		}
 	}()
 	for _, c := range s.candidates {
-		c.quit()
+		c.stopAtEnd()
 	}
 	for _, c := range s.candidates {
 		c.awaitEnd()
 	}
-	if !s.unjudged {
+	if !s.mayOverlap {
 		s.referee.Check(s)
 		s.ledger.check(s)
 	}
 }
 
-// do notes what the test does to somebody, for the timeline.
-func (s *stage) note(who, what string) { s.referee.Note(who, "%s", what) }
+// note adds a line to the timeline. Who is a candidate or empty.
+func (s *testCluster) note(who, what string) { s.referee.Note(who, "%s", what) }
 
-// overlap fails the test if nobody worked beside another: the scenario is then
-// not what it was meant to be.
-func (s *stage) requireOverlap() {
+// requireOverlap fails the test if no work overlapped. The test then does not show
+// the difference between client-go and the Elector.
+func (s *testCluster) requireOverlap() {
 	s.Helper()
 	overlaps := s.referee.Overlaps()
 	if len(overlaps) == 0 {
-		s.Errorf("client-go kept to one leader at a time here: the test of ours shows nothing")
+		s.Errorf("client-go had one leader at a time, so the corresponding test of the Elector shows nothing")
 	}
 	for _, o := range overlaps {
-		s.Logf("as expected of client-go: %v", o)
+		s.Logf("expected overlap of client-go: %v", o)
 	}
 }
 
-// logs keeps what all candidates of a stage log.
+// logs collects the logs of all candidates.
 type logs struct {
 	mu  sync.Mutex
 	all bytes.Buffer
@@ -208,19 +210,19 @@ func (l *logs) logger(who string) *slog.Logger {
 	})).With("who", who)
 }
 
-// await waits for done, but not for ever.
+// await waits for done, with a timeout.
 func await(t testing.TB, done <-chan struct{}, what string) {
 	t.Helper()
 	select {
 	case <-done:
-	case <-limit():
-		t.Fatalf("waited too long for: %s", what)
+	case <-timeout():
+		t.Fatalf("waited too long for %s", what)
 	}
 }
 
-// within is a context for one question.
+// within returns a context for one request.
 func within() (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(context.Background(), time.Minute, fmt.Errorf("no answer for a minute"))
+	return context.WithTimeoutCause(context.Background(), time.Minute, fmt.Errorf("no reply for a minute"))
 }
 
 func must(t *testing.T, err error) {
@@ -230,17 +232,17 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// awaitAnswer asks until there is an answer: after etcd was away, the API server
-// needs a moment to find it.
-func awaitAnswer(t *testing.T, ask func(context.Context) error) {
+// eventually calls f until it succeeds. After a restart of etcd, the API server
+// needs a moment to reconnect.
+func eventually(t *testing.T, f func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var before error
 	attempts := 1
-	for err := ask(ctx); err != nil; err = ask(ctx) {
+	for err := f(ctx); err != nil; err = f(ctx) {
 		if ctx.Err() != nil {
-			t.Fatalf("no answer for a minute, in %d attempts: %v; the one before: %v", attempts, err, before)
+			t.Fatalf("failed for a minute, in %d attempts: %v; the attempt before: %v", attempts, err, before)
 		}
 		before = err
 		attempts++
@@ -248,7 +250,7 @@ func awaitAnswer(t *testing.T, ask func(context.Context) error) {
 	}
 }
 
-// next receives from c, but not for ever.
+// next receives from c, with a timeout.
 func next[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
 	select {
@@ -259,8 +261,8 @@ func next[T any](t *testing.T, c <-chan T) T {
 		return v
 	case <-t.Context().Done():
 		t.Fatal("the test ended")
-	case <-limit():
-		t.Fatal("nothing came")
+	case <-timeout():
+		t.Fatal("received nothing")
 	}
 	panic("unreachable")
 }

@@ -11,41 +11,42 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// withOwnClient adds one of ours whose clientset is made as the documentation says.
-func (s *stage) withOwnClient(name string, options ...envtest.ClientOption) *candidate {
+// withOwnClient adds a candidate with an Elector whose client uses ClientConfig.
+func (s *testCluster) withOwnClient(name string, options ...envtest.ClientOption) *candidate {
 	s.Helper()
 	c := s.newCandidate(name, options...)
-	c.electing = func() kubernetes.Interface { return kubernetes.NewForConfigOrDie(s.config.ClientConfig(c.Config())) }
+	c.electionClient = func() kubernetes.Interface { return kubernetes.NewForConfigOrDie(s.config.ClientConfig(c.Config())) }
 	return s.withElector(c)
 }
 
 func TestElector_DeadConnectionsEndNoTerm(t *testing.T) {
-	s := newParallelStage(t, calm)
+	s := newSharedCluster(t, longLease)
 	c := s.withOwnClient("pod-1")
 	term := c.run().awaitTerm()
 	c.awaitRenewals(2)
 	s.note("pod-1", "its connections die")
 	c.LoseConnections()
-	term.mustGoOn(3)
+	term.mustContinue(3)
 }
 
-// Why the documentation says so: all attempts share one connection.
+// Without ClientConfig all attempts share one connection.
 func TestElector_ADeadConnectionOfHTTP2EndsTheTerm(t *testing.T) {
-	s := newParallelStage(t, brisk)
+	s := newSharedCluster(t, shortLease)
 	c := s.candidate("pod-1")
 	term := c.run().awaitTerm()
 	c.awaitRenewals(2)
 	s.note("pod-1", "its connection dies")
 	c.LoseConnections()
 	if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrRenewalFailed) {
-		t.Errorf("the work was told to stop because %v", err)
+		t.Errorf("the work was asked to stop because %v", err)
 	}
 }
 
-// The 45 s that HTTP/2 takes would pass before such a follower sees anything.
-func TestElector_DeadConnectionsDoNotBlindAFollower(t *testing.T) {
-	s := newParallelStage(t, brisk)
-	first, second, _ := newReign(s, s.withOwnClient)
+// Without ClientConfig such a follower gets no events for the 45 s that HTTP/2 takes
+// to detect a dead connection.
+func TestElector_FollowerWithDeadConnectionsClaimsWithin30Seconds(t *testing.T) {
+	s := newSharedCluster(t, shortLease)
+	first, second, _ := startTwo(s, s.withOwnClient)
 	s.note("pod-2", "its connections die")
 	second.LoseConnections()
 	lost := time.Now()
@@ -53,7 +54,7 @@ func TestElector_DeadConnectionsDoNotBlindAFollower(t *testing.T) {
 		t.Error(err)
 	}
 	second.awaitTerm()
-	if blind := time.Since(lost); blind > 30*time.Second {
-		t.Errorf("it was blind for %v", blind)
+	if took := time.Since(lost); took > 30*time.Second {
+		t.Errorf("the follower claimed %v after its connections died", took)
 	}
 }

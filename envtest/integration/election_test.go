@@ -12,7 +12,7 @@ import (
 )
 
 func TestElector_FirstCandidateLeads(t *testing.T) {
-	s := newParallelStage(t, calm)
+	s := newSharedCluster(t, longLease)
 	c := s.candidate("pod-1").run()
 	term := c.awaitTerm()
 	if !c.elector.IsLeader() || c.elector.ValidFor() <= 0 {
@@ -22,7 +22,7 @@ func TestElector_FirstCandidateLeads(t *testing.T) {
 		t.Errorf("GetLeader is %q", got)
 	}
 	if got := next(t, c.leaders); got != "pod-1" {
-		t.Errorf("OnNewLeader was told %q", got)
+		t.Errorf("OnNewLeader reported %q", got)
 	}
 	lease := s.getLease()
 	if got := deref(lease.Spec.HolderIdentity); got != "pod-1" {
@@ -38,7 +38,7 @@ func TestElector_FirstCandidateLeads(t *testing.T) {
 		t.Errorf("Run returned %v", err)
 	}
 	if !errors.Is(term.cause(), leaderelection.ErrCancelled) {
-		t.Errorf("the work was told to stop because %v", term.cause())
+		t.Errorf("the work was asked to stop because %v", term.cause())
 	}
 	if c.elector.IsLeader() || c.elector.ValidFor() != 0 {
 		t.Error("Run has returned, and IsLeader is true")
@@ -48,8 +48,8 @@ func TestElector_FirstCandidateLeads(t *testing.T) {
 	}
 }
 
-func TestElector_HandsOverToOneOfTheFollowers(t *testing.T) {
-	s := newParallelStage(t, calm)
+func TestElector_AFollowerLeadsAfterTheLeaderReleased(t *testing.T) {
+	s := newSharedCluster(t, longLease)
 	candidates := []*candidate{s.candidate("pod-1").run(), s.candidate("pod-2").run(), s.candidate("pod-3").run()}
 	var last leaderelection.Token
 	for range 2 {
@@ -65,7 +65,7 @@ func TestElector_HandsOverToOneOfTheFollowers(t *testing.T) {
 		candidates = without(candidates, term.candidate)
 		next := awaitTerm(candidates...)
 		if !next.AcquiredAt.Before(expires) {
-			t.Errorf("the successor waited until the Lease had run out")
+			t.Errorf("the successor waited until the Lease expired")
 		}
 		next.candidate.terms <- next
 	}
@@ -81,18 +81,18 @@ func without(candidates []*candidate, gone *candidate) []*candidate {
 	return rest
 }
 
-func TestElector_RunTwiceAtOnceIsRefused(t *testing.T) {
-	s := newParallelStage(t, calm)
+func TestElector_SecondRunAtTheSameTimeFails(t *testing.T) {
+	s := newSharedCluster(t, longLease)
 	c := s.candidate("pod-1").run()
 	term := c.awaitTerm()
 	if err := c.elector.Run(t.Context()); !errors.Is(err, leaderelection.ErrAlreadyRunning) {
 		t.Errorf("got %v", err)
 	}
-	term.mustGoOn(2)
+	term.mustContinue(2)
 }
 
 func TestElector_RunsAgainAfterItReturned(t *testing.T) {
-	s := newParallelStage(t, calm)
+	s := newSharedCluster(t, longLease)
 	c := s.candidate("pod-1").run()
 	first := c.awaitTerm()
 	if err := c.stop(); err != nil {
@@ -104,8 +104,8 @@ func TestElector_RunsAgainAfterItReturned(t *testing.T) {
 	}
 }
 
-func TestElector_WithoutReleaseOnCancelTheLeaseRunsOut(t *testing.T) {
-	s := newParallelStage(t, brisk)
+func TestElector_WithoutReleaseOnCancelTheLeaseExpires(t *testing.T) {
+	s := newSharedCluster(t, shortLease)
 	s.config.ReleaseOnCancel = false
 	first, second := s.candidate("pod-1").run(), s.candidate("pod-2")
 	first.awaitTerm()
@@ -117,12 +117,12 @@ func TestElector_WithoutReleaseOnCancelTheLeaseRunsOut(t *testing.T) {
 		t.Errorf("the Lease names %q", got)
 	}
 	if term := second.run().awaitTerm(); term.AcquiredAt.Before(expiry(lease)) {
-		t.Errorf("claimed %v before the Lease ran out", expiry(lease).Sub(term.AcquiredAt))
+		t.Errorf("claimed %v before the Lease expired", expiry(lease).Sub(term.AcquiredAt))
 	}
 }
 
 func TestElector_NotEnabledLeadsWithoutARequest(t *testing.T) {
-	s := newParallelStage(t, calm)
+	s := newSharedCluster(t, longLease)
 	client := s.cp.Client("pod-1")
 	defer client.Close()
 	leading := make(chan context.Context, 1)
@@ -144,15 +144,15 @@ func TestElector_NotEnabledLeadsWithoutARequest(t *testing.T) {
 		t.Errorf("Run returned %v", err)
 	}
 	if !errors.Is(context.Cause(work), leaderelection.ErrCancelled) {
-		t.Errorf("the work was told to stop because %v", context.Cause(work))
+		t.Errorf("the work was asked to stop because %v", context.Cause(work))
 	}
 	if got := client.Network().Count(leaderelectiontest.Any); got != 0 {
 		t.Errorf("sent %d requests", got)
 	}
 }
 
-func TestElector_StepDownHandsOver(t *testing.T) {
-	s := newParallelStage(t, calm)
+func TestElector_StepDownLetsAFollowerLead(t *testing.T) {
+	s := newSharedCluster(t, longLease)
 	first, second := s.candidate("pod-1").run(), s.candidate("pod-2")
 	before := first.awaitTerm()
 	second.run()
@@ -161,7 +161,7 @@ func TestElector_StepDownHandsOver(t *testing.T) {
 		t.Errorf("StepDown: %v", err)
 	}
 	if !errors.Is(before.cause(), leaderelection.ErrSteppedDown) {
-		t.Errorf("the work was told to stop because %v", before.cause())
+		t.Errorf("the work was asked to stop because %v", before.cause())
 	}
 	await(t, before.returned, "the work has returned when StepDown has")
 	second.awaitTerm()
@@ -177,7 +177,7 @@ func TestElector_StepDownHandsOver(t *testing.T) {
 }
 
 func TestElector_StepDownReleasesWithoutReleaseOnCancel(t *testing.T) {
-	s := newParallelStage(t, calm)
+	s := newSharedCluster(t, longLease)
 	s.config.ReleaseOnCancel = false
 	c := s.candidate("pod-1").run()
 	c.awaitTerm()
@@ -189,8 +189,8 @@ func TestElector_StepDownReleasesWithoutReleaseOnCancel(t *testing.T) {
 	}
 }
 
-func TestElector_WhoSteppedDownLeadsAgainIfNobodyElseDoes(t *testing.T) {
-	s := newParallelStage(t, brisk)
+func TestElector_CandidateThatSteppedDownLeadsAgainIfNoOtherDoes(t *testing.T) {
+	s := newSharedCluster(t, shortLease)
 	c := s.candidate("pod-1").run()
 	c.awaitTerm()
 	asked := time.Now()
@@ -198,12 +198,12 @@ func TestElector_WhoSteppedDownLeadsAgainIfNobodyElseDoes(t *testing.T) {
 		t.Errorf("StepDown: %v", err)
 	}
 	if again := c.awaitTerm(); again.AcquiredAt.Sub(asked) < s.config.LeaseDuration {
-		t.Errorf("led again after %v, before others had a chance", again.AcquiredAt.Sub(asked))
+		t.Errorf("led again after %v, before other candidates had time to claim", again.AcquiredAt.Sub(asked))
 	}
 }
 
 func TestElector_StepDownFromWithinTheWorkDoesNotWait(t *testing.T) {
-	s := newParallelStage(t, calm)
+	s := newSharedCluster(t, longLease)
 	c := s.candidate("pod-1")
 	asked := make(chan error, 1)
 	c.atStart = func(ctx context.Context) { asked <- c.elector.StepDown(ctx) }

@@ -24,27 +24,26 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// A paddock is a namespace that a Fence is around: what the leader writes there,
-// and the replicas, all of one service account.
-type paddock struct {
+// fencedCluster is a namespace with a Fence and replicas of one service account.
+type fencedCluster struct {
 	*testing.T
 	cp        *envtest.ControlPlane
 	namespace string
 	account   envtest.ServiceAccount
 	fence     fencing.Fence
-	reigns    int
+	terms     int
 }
 
-// everything is what the replicas may do as far as RBAC goes.
+// everything is the rights of the replicas.
 var everything = rbacv1.PolicyRule{
 	Verbs: []string{"*"}, APIGroups: []string{"", "apps", "coordination.k8s.io", "events.k8s.io"},
 	Resources: []string{"*"},
 }
 
-// newPaddock returns one on which the Fence is not in force yet.
-func newPaddock(t *testing.T, cp *envtest.ControlPlane) *paddock {
+// newFencedCluster returns a fencedCluster whose Fence is not enforced yet.
+func newFencedCluster(t *testing.T, cp *envtest.ControlPlane) *fencedCluster {
 	t.Helper()
-	p := &paddock{T: t, cp: cp, namespace: cp.Namespace(t)}
+	p := &fencedCluster{T: t, cp: cp, namespace: cp.Namespace(t)}
 	p.account = cp.ServiceAccount(t, "operator", p.namespace, everything)
 	p.fence = fencing.Fence{
 		LeaseNamespace: p.namespace, LeaseName: leaseName, ServiceAccount: "operator",
@@ -54,38 +53,39 @@ func newPaddock(t *testing.T, cp *envtest.ControlPlane) *paddock {
 	return p
 }
 
-func (p *paddock) enforce() *paddock {
+func (p *fencedCluster) enforce() *fencedCluster {
 	p.Helper()
 	p.cp.Fence(p, p.fence)
 	return p
 }
 
-// pod is a client of that replica.
-func (p *paddock) pod(name string, options ...envtest.ClientOption) kubernetes.Interface {
+// pod returns a client with the identity of a pod.
+func (p *fencedCluster) pod(name string, options ...envtest.ClientOption) kubernetes.Interface {
 	client := p.cp.Client("pod "+name, append(options, envtest.AsPod(p.account, name))...)
 	p.Cleanup(client.Close)
 	return client.Clientset()
 }
 
-func (p *paddock) admin() kubernetes.Interface { return p.cp.Admin().Clientset() }
+func (p *fencedCluster) admin() kubernetes.Interface { return p.cp.Admin().Clientset() }
 
-// crown writes that holder into the Lease, and returns when API server 0 knows.
-func (p *paddock) crown(holder string) {
+// setHolder writes the holder into the Lease and returns when API server 0 has
+// observed it.
+func (p *fencedCluster) setHolder(holder string) {
 	p.Helper()
-	p.hold(holder)
+	p.writeHolder(holder)
 	name, _, _ := strings.Cut(holder, "_")
 	pod := p.pod(name)
-	awaitAnswer(p.T, func(ctx context.Context) error {
+	eventually(p.T, func(ctx context.Context) error {
 		err := p.touch(ctx, pod)
 		if err != nil && !fencing.IsStale(err) {
-			p.Errorf("the Lease names %q, and the answer to the pod's first write is: %v", holder, err)
+			p.Errorf("the Lease names %q, and the pod's first write failed: %v", holder, err)
 		}
 		return err
 	})
 }
 
-// hold writes that holder into the Lease.
-func (p *paddock) hold(holder string) *coordinationv1.Lease {
+// writeHolder writes the holder into the Lease.
+func (p *fencedCluster) writeHolder(holder string) *coordinationv1.Lease {
 	p.Helper()
 	ctx, cancel := within()
 	defer cancel()
@@ -95,17 +95,17 @@ func (p *paddock) hold(holder string) *coordinationv1.Lease {
 	return lease
 }
 
-// touch is a write that changes nothing.
-func (p *paddock) touch(ctx context.Context, client kubernetes.Interface) error {
+// touch is a write that changes nothing: a dry run.
+func (p *fencedCluster) touch(ctx context.Context, client kubernetes.Interface) error {
 	_, err := client.CoreV1().ConfigMaps(p.namespace).Create(ctx, p.configMap("touch"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	return err
 }
 
-func (p *paddock) configMap(name string) *corev1.ConfigMap {
+func (p *fencedCluster) configMap(name string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: p.namespace}}
 }
 
-func (p *paddock) deployment(name string) *appsv1.Deployment {
+func (p *fencedCluster) deployment(name string) *appsv1.Deployment {
 	labels := map[string]string{"app": name}
 	return &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: p.namespace},
@@ -119,17 +119,17 @@ func (p *paddock) deployment(name string) *appsv1.Deployment {
 	}
 }
 
-// A deed is one write of a Deployment that is there, or is made by it.
-type deed struct {
+// operation is one write of a Deployment.
+type operation struct {
 	name string
 	do   func(ctx context.Context, client kubernetes.Interface) error
 }
 
-// deeds are all ways to write a guarded object, in an order in which each is
-// possible after the one before.
-func (p *paddock) deeds(name string) []deed {
+// operations returns all kinds of writes of a guarded object, in an order in which
+// each one is possible after the previous one.
+func (p *fencedCluster) operations(name string) []operation {
 	merge := []byte(`{"metadata":{"labels":{"touched":"true"}}}`)
-	return []deed{
+	return []operation{
 		{"create", func(ctx context.Context, c kubernetes.Interface) error {
 			_, err := c.AppsV1().Deployments(p.namespace).Create(ctx, p.deployment(name), metav1.CreateOptions{})
 			return err
@@ -183,30 +183,30 @@ func (p *paddock) deeds(name string) []deed {
 
 func TestFence_LetsOnlyTheLeaderWriteByEveryVerb(t *testing.T) {
 	t.Parallel()
-	p := newPaddock(t, shared.get(t)).enforce()
-	p.crown("pod-a_7f9c")
+	p := newFencedCluster(t, shared.get(t)).enforce()
+	p.setHolder("pod-a_7f9c")
 	leader, follower := p.pod("pod-a"), p.pod("pod-b")
 	ctx, cancel := within()
 	defer cancel()
-	for _, deed := range p.deeds("subject") {
-		err := deed.do(ctx, follower)
+	for _, operation := range p.operations("subject") {
+		err := operation.do(ctx, follower)
 		if !fencing.IsStale(err) || !apierrors.IsForbidden(err) {
-			t.Errorf("the follower's %s: %v, want it refused as stale", deed.name, err)
+			t.Errorf("the follower's %s: %v, want it refused as stale", operation.name, err)
 		}
 		for _, name := range []string{p.namespace + "/" + leaseName, `"pod-a_7f9c"`, `pod "pod-b"`} {
 			if err != nil && !strings.Contains(err.Error(), name) {
-				t.Errorf("the refusal of the follower's %s does not name %s: %v", deed.name, name, err)
+				t.Errorf("the refusal of the follower's %s does not name %s: %v", operation.name, name, err)
 			}
 		}
-		if err := deed.do(ctx, leader); err != nil {
-			t.Errorf("the leader's %s: %v", deed.name, err)
+		if err := operation.do(ctx, leader); err != nil {
+			t.Errorf("the leader's %s: %v", operation.name, err)
 		}
 	}
 }
 
-func TestFence_TakesNoPodForAnotherOfASimilarName(t *testing.T) {
+func TestFence_TakesNoPodForAnotherWithASimilarName(t *testing.T) {
 	t.Parallel()
-	p := newPaddock(t, shared.get(t)).enforce()
+	p := newFencedCluster(t, shared.get(t)).enforce()
 	for _, tc := range []struct {
 		holder, pod string
 		leads       bool
@@ -222,10 +222,10 @@ func TestFence_TakesNoPodForAnotherOfASimilarName(t *testing.T) {
 		{"web-1.x", "web-1", false},
 		{"web-1_x_y", "web-1", true},
 	} {
-		p.crown(tc.holder)
+		p.setHolder(tc.holder)
 		ctx, cancel := within()
 		if err := p.touch(ctx, p.pod(tc.pod)); (err == nil) != tc.leads || err != nil && !fencing.IsStale(err) {
-			t.Errorf("the Lease names %q, and pod %q writes: %v, want it let through: %v", tc.holder, tc.pod, err, tc.leads)
+			t.Errorf("the Lease names %q, and the write of pod %q: %v, want it accepted: %v", tc.holder, tc.pod, err, tc.leads)
 		}
 		cancel()
 	}
@@ -233,8 +233,8 @@ func TestFence_TakesNoPodForAnotherOfASimilarName(t *testing.T) {
 
 func TestFence_TouchesNothingElse(t *testing.T) {
 	t.Parallel()
-	p := newPaddock(t, shared.get(t)).enforce()
-	p.crown("pod-a")
+	p := newFencedCluster(t, shared.get(t)).enforce()
+	p.setHolder("pod-a")
 	other := p.cp.Namespace(t)
 	p.cp.User(t, "system:serviceaccount:"+p.namespace+":operator", other, everything)
 	bystander := p.cp.Client("bystander", envtest.AsPod(p.cp.ServiceAccount(t, "bystander", p.namespace, everything), "pod-b")).Clientset()
@@ -270,28 +270,28 @@ func TestFence_TouchesNothingElse(t *testing.T) {
 	}
 }
 
-func TestFence_WhenNobodyLeads(t *testing.T) {
+func TestFence_WithoutAHolderRefusesAllPods(t *testing.T) {
 	t.Parallel()
-	p := newPaddock(t, shared.get(t)).enforce()
+	p := newFencedCluster(t, shared.get(t)).enforce()
 	ctx, cancel := within()
 	defer cancel()
 
 	err := p.touch(ctx, p.pod("pod-a"))
 	if !fencing.IsStale(err) || !strings.Contains(err.Error(), "nobody holds it") {
-		t.Errorf("the Lease is free, and a write is answered: %v", err)
+		t.Errorf("the Lease has no holder, and the reply to a write is %v", err)
 	}
 	err = p.touch(ctx, p.pod(""))
 	if !fencing.IsStale(err) || !strings.Contains(err.Error(), "bound to no pod") {
-		t.Errorf("the Lease is free, and a token that is bound to no pod is answered: %v", err)
+		t.Errorf("the Lease has no holder, and the reply to a token that is bound to no pod is %v", err)
 	}
 	if err := p.touch(ctx, p.admin()); err != nil {
-		t.Errorf("the Lease is free, and an administrator's write is answered: %v", err)
+		t.Errorf("the Lease has no holder, and the reply to an administrator's write is %v", err)
 	}
 
-	p.crown("pod-a")
+	p.setHolder("pod-a")
 	err = p.touch(ctx, p.pod(""))
 	if !fencing.IsStale(err) || !strings.Contains(err.Error(), "bound to no pod") {
-		t.Errorf("a token of the service account that is bound to no pod is answered: %v", err)
+		t.Errorf("the reply to a token of the service account that is bound to no pod is %v", err)
 	}
 
 	// A Lease that has expired still names its holder: the policy has no clock.
@@ -302,51 +302,51 @@ func TestFence_WhenNobodyLeads(t *testing.T) {
 	_, err = p.admin().CoordinationV1().Leases(p.namespace).Update(ctx, lease, metav1.UpdateOptions{})
 	must(t, err)
 	if err := p.touch(ctx, p.pod("pod-a")); err != nil {
-		t.Errorf("the Lease has expired, and its holder's write is answered: %v", err)
+		t.Errorf("the Lease has expired, and the reply to its holder's write is %v", err)
 	}
 }
 
-func TestFence_WithoutTheLeaseIsClosedToAllOrOpen(t *testing.T) {
+func TestFence_WithoutTheLeaseRefusesOrAcceptsAllWrites(t *testing.T) {
 	t.Parallel()
 	for _, open := range []bool{false, true} {
-		p := newPaddock(t, shared.get(t))
+		p := newFencedCluster(t, shared.get(t))
 		p.fence.OpenWithoutLease = open
-		p.enforce().crown("pod-a")
+		p.enforce().setHolder("pod-a")
 		ctx, cancel := within()
 		defer cancel()
 		must(t, p.admin().CoordinationV1().Leases(p.namespace).Delete(ctx, leaseName, metav1.DeleteOptions{}))
-		// It shows in pod-b's writes when the API server has heard of it.
-		awaitAnswer(t, func(ctx context.Context) error {
+		// The reply to pod-b's write changes when the API server has observed the deletion.
+		eventually(t, func(ctx context.Context) error {
 			err := p.touch(ctx, p.pod("pod-b"))
 			if open && err == nil || !open && err != nil && strings.Contains(err.Error(), "no params found") {
 				return nil
 			}
-			return fmt.Errorf("not heard of yet: %w", err)
+			return fmt.Errorf("the API server has not observed the deletion yet: %w", err)
 		})
 		for who, client := range map[string]kubernetes.Interface{"pod": p.pod("pod-a"), "administrator": p.admin()} {
 			if err := p.touch(ctx, client); (err == nil) != open || fencing.IsStale(err) == open {
-				t.Errorf("without the Lease (OpenWithoutLease: %v) a write of the %s is answered: %v", open, who, err)
+				t.Errorf("without the Lease (OpenWithoutLease: %v) the reply to a write of the %s is %v", open, who, err)
 			}
 		}
 	}
 }
 
-func TestFence_AnotherLeaseNameRefusesTheLeader(t *testing.T) {
+func TestFence_WithAnotherLeaseNameRefusesTheLeader(t *testing.T) {
 	t.Parallel()
-	p := newPaddock(t, shared.get(t)).enforce()
-	p.crown("pod-a")
-	p.fence.LeaseName, p.fence.Name = "clown", p.namespace+"-clown"
+	p := newFencedCluster(t, shared.get(t)).enforce()
+	p.setHolder("pod-a")
+	p.fence.LeaseName, p.fence.Name = "other-leader", p.namespace+"-other-leader"
 	p.enforce()
 	ctx, cancel := within()
 	defer cancel()
-	if err := p.touch(ctx, p.pod("pod-a")); !fencing.IsStale(err) || !strings.Contains(err.Error(), p.namespace+"/clown") {
-		t.Errorf("the Fence is about another Lease, and a write of the holder of ours is answered: %v", err)
+	if err := p.touch(ctx, p.pod("pod-a")); !fencing.IsStale(err) || !strings.Contains(err.Error(), p.namespace+"/other-leader") {
+		t.Errorf("the Fence names another Lease, and the reply to the holder's write is %v", err)
 	}
 }
 
-// realPod makes a pod and is its client: not impersonated, but with the token that a
-// kubelet would fetch. The service account must exist.
-func (p *paddock) realPod(name string) kubernetes.Interface {
+// realPod creates a pod and returns a client with the token that a kubelet would
+// request, not an impersonating client. The service account must exist.
+func (p *fencedCluster) realPod(name string) kubernetes.Interface {
 	p.Helper()
 	core := p.admin().CoreV1()
 	pod, err := core.Pods(p.namespace).Create(p.Context(), &corev1.Pod{
@@ -367,7 +367,7 @@ func (p *paddock) realPod(name string) kubernetes.Interface {
 
 func TestFence_KnowsTheTokensOfRealPods(t *testing.T) {
 	t.Parallel()
-	p := newPaddock(t, shared.get(t)).enforce()
+	p := newFencedCluster(t, shared.get(t)).enforce()
 	ctx, cancel := within()
 	defer cancel()
 	core := p.admin().CoreV1()
@@ -377,18 +377,18 @@ func TestFence_KnowsTheTokensOfRealPods(t *testing.T) {
 	for _, name := range []string{"web-1", "web-10"} {
 		clients[name] = p.realPod(name)
 	}
-	p.hold("web-10_4f2a")
-	awaitAnswer(t, func(ctx context.Context) error { return p.touch(ctx, clients["web-10"]) })
+	p.writeHolder("web-10_4f2a")
+	eventually(t, func(ctx context.Context) error { return p.touch(ctx, clients["web-10"]) })
 	if err := p.touch(ctx, clients["web-1"]); !fencing.IsStale(err) || !strings.Contains(err.Error(), `pod "web-1"`) {
 		t.Errorf("the follower's write: %v", err)
 	}
 }
 
-// Without the Lease no candidate could be started that would make one.
-func TestFence_OfWhatPodsAreStartedWithMayBeOpenWithoutTheLease(t *testing.T) {
+// With a Fence of pods, no candidate can start that would create a missing Lease.
+func TestFence_MayBeOpenWithoutTheLeaseForPodsAndServiceAccounts(t *testing.T) {
 	t.Parallel()
 	for _, open := range []bool{false, true} {
-		p := newPaddock(t, shared.get(t))
+		p := newFencedCluster(t, shared.get(t))
 		p.fence.Resources, p.fence.OpenWithoutLease = []schema.GroupResource{{Resource: "pods"}, {Resource: "serviceaccounts"}}, open
 		p.enforce()
 		ctx, cancel := within()
@@ -397,15 +397,15 @@ func TestFence_OfWhatPodsAreStartedWithMayBeOpenWithoutTheLease(t *testing.T) {
 		_, err := core.ServiceAccounts(p.namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "operator"}}, metav1.CreateOptions{})
 		must(t, err)
 		must(t, p.admin().CoordinationV1().Leases(p.namespace).Delete(ctx, leaseName, metav1.DeleteOptions{}))
-		token := func(ctx context.Context) error { // as a kubelet does, before it starts a pod
+		token := func(ctx context.Context) error { // a kubelet requests a token before it starts a pod
 			_, err := core.ServiceAccounts(p.namespace).CreateToken(ctx, "operator", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 			return err
 		}
-		awaitAnswer(t, func(ctx context.Context) error {
+		eventually(t, func(ctx context.Context) error {
 			if err := token(ctx); (err == nil) == open {
 				return nil
 			}
-			return fmt.Errorf("not heard of yet (OpenWithoutLease: %v)", open)
+			return fmt.Errorf("the API server has not observed the deletion yet (OpenWithoutLease: %v)", open)
 		})
 		_, err = core.Pods(p.namespace).Create(ctx, &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: "candidate"},
@@ -413,7 +413,7 @@ func TestFence_OfWhatPodsAreStartedWithMayBeOpenWithoutTheLease(t *testing.T) {
 		}, metav1.CreateOptions{})
 		for what, err := range map[string]error{"pod": err, "token": token(ctx)} {
 			if (err == nil) != open || fencing.IsStale(err) == open {
-				t.Errorf("without the Lease (OpenWithoutLease: %v) a %s for a candidate is answered: %v", open, what, err)
+				t.Errorf("without the Lease (OpenWithoutLease: %v) the reply to a %s for a candidate is %v", open, what, err)
 			}
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// Which of Kubernetes' own resources there are, package fencing takes from client-go.
+// Package fencing takes the list of the resources of Kubernetes from client-go.
 func TestFence_KnowsTheResourcesThatAreServed(t *testing.T) {
 	t.Parallel()
 	discovery := shared.get(t).Admin().Clientset().Discovery()
@@ -29,7 +29,7 @@ func TestFence_KnowsTheResourcesThatAreServed(t *testing.T) {
 			served[resource] = true
 			writable := slices.ContainsFunc(r.Verbs, func(verb string) bool { return verb == "create" || verb == "update" })
 			if why := refusal(resource); writable && !strings.Contains(r.Name, "/") && why != "" && !isByDesign(why) {
-				t.Errorf("%s is served by %s, and refused: %s", resource, version, why)
+				t.Errorf("%s is served by %s, but package fencing refuses it: %s", resource, version, why)
 			}
 		}
 	}
@@ -44,14 +44,14 @@ func TestFence_KnowsTheResourcesThatAreServed(t *testing.T) {
 			plural, singular := meta.UnsafeGuessKindToResource(version.WithKind(kind))
 			for _, resource := range []schema.GroupResource{plural.GroupResource(), singular.GroupResource()} {
 				if refusal(resource) == "" && !served[resource] {
-					t.Errorf("%s of %s is not served, and accepted", resource, version)
+					t.Errorf("%s of %s is not served, but package fencing accepts it", resource, version)
 				}
 			}
 		}
 	}
 }
 
-// refusal says why a resource cannot be guarded, "" if it can.
+// refusal returns why a resource cannot be guarded, or "".
 func refusal(resource schema.GroupResource) string {
 	_, _, err := fencing.Policy(fencing.Fence{
 		LeaseNamespace: "ns", LeaseName: "app", ServiceAccount: "operator", Mode: fencing.ByTerm, Resources: []schema.GroupResource{resource},
@@ -62,7 +62,7 @@ func refusal(resource schema.GroupResource) string {
 	return err.Error()
 }
 
-// isByDesign knows the reasons for which resources that exist are refused.
+// isByDesign reports whether a refusal of an existing resource is intended.
 func isByDesign(why string) bool {
 	return slices.ContainsFunc([]string{"never guarded", "asks no policy about policies", "give pods"}, func(part string) bool { return strings.Contains(why, part) })
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/health"
 )
 
-// A follower that has written nothing yet cannot know that it may not.
-func TestHealth_AFollowerWithoutTheRightToWriteIsNotReady(t *testing.T) {
+// Without a review, a follower does not know that it lacks the right to write.
+func TestHealth_FollowerWithoutTheRightToWriteIsNotReady(t *testing.T) {
 	for name, tt := range map[string]struct {
 		without string
 		want    string
@@ -21,7 +21,7 @@ func TestHealth_AFollowerWithoutTheRightToWriteIsNotReady(t *testing.T) {
 		"without watch":  {"watch", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newParallelStage(t, calm)
+			s := newSharedCluster(t, longLease)
 			rules := role(t)
 			if tt.without != "" {
 				rules = withoutVerb(rules, "leases", tt.without)
@@ -36,7 +36,7 @@ func TestHealth_AFollowerWithoutTheRightToWriteIsNotReady(t *testing.T) {
 					break
 				}
 			}
-			awaitAnswer(t, func(context.Context) error { // a review that takes too long counts for nothing
+			eventually(t, func(context.Context) error { // a review that takes too long is ignored
 				err := h.Ready(nil)
 				if tt.want == "" || err != nil && strings.Contains(err.Error(), tt.want) {
 					return nil

@@ -19,8 +19,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// getLease returns the Lease as it is on the API server.
-func (s *stage) getLease() *coordinationv1.Lease {
+// getLease returns the current Lease.
+func (s *testCluster) getLease() *coordinationv1.Lease {
 	s.Helper()
 	ctx, cancel := within()
 	defer cancel()
@@ -31,14 +31,14 @@ func (s *stage) getLease() *coordinationv1.Lease {
 	return lease
 }
 
-// holder is whom the Lease names, "" if nobody.
-func (s *stage) holder() string {
+// holder returns the holder of the Lease, or "".
+func (s *testCluster) holder() string {
 	s.Helper()
 	return deref(s.getLease().Spec.HolderIdentity)
 }
 
-// editLease edits the Lease by hand, and returns what came of it.
-func (s *stage) editLease(what string, edit func(*coordinationv1.Lease)) *coordinationv1.Lease {
+// editLease changes the Lease as an administrator and returns the result.
+func (s *testCluster) editLease(what string, edit func(*coordinationv1.Lease)) *coordinationv1.Lease {
 	s.Helper()
 	ctx, cancel := within()
 	defer cancel()
@@ -46,7 +46,7 @@ func (s *stage) editLease(what string, edit func(*coordinationv1.Lease)) *coordi
 	lease := s.getLease()
 	edit(lease)
 	edited, err := leases.Update(ctx, lease, metav1.UpdateOptions{})
-	for apierrors.IsConflict(err) && ctx.Err() == nil { // its holder renews it
+	for apierrors.IsConflict(err) && ctx.Err() == nil { // the holder renews the Lease at the same time
 		lease = s.getLease()
 		edit(lease)
 		edited, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
@@ -56,8 +56,8 @@ func (s *stage) editLease(what string, edit func(*coordinationv1.Lease)) *coordi
 	return edited
 }
 
-// deleteLease deletes the Lease by hand.
-func (s *stage) deleteLease() {
+// deleteLease deletes the Lease as an administrator.
+func (s *testCluster) deleteLease() {
 	s.Helper()
 	ctx, cancel := within()
 	defer cancel()
@@ -67,9 +67,9 @@ func (s *stage) deleteLease() {
 	s.note("", "the Lease is deleted")
 }
 
-// watchHolders tells each holder that the Lease names from now on, once for each
-// time it is written.
-func (s *stage) watchHolders() <-chan string {
+// watchHolders returns a channel that receives the holder of each write of the
+// Lease from now on.
+func (s *testCluster) watchHolders() <-chan string {
 	s.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	stream, err := s.cp.Admin().Clientset().CoordinationV1().Leases(s.namespace).Watch(ctx, metav1.ListOptions{})
@@ -93,9 +93,8 @@ func (s *stage) watchHolders() <-chan string {
 	return holders
 }
 
-// eventRecorded returns an error unless there is an event about the Lease with
-// that message.
-func (s *stage) eventRecorded(ctx context.Context, message string) error {
+// eventRecorded returns an error if no event about the Lease contains the message.
+func (s *testCluster) eventRecorded(ctx context.Context, message string) error {
 	list, err := s.cp.Admin().Clientset().CoreV1().Events(s.namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
@@ -105,10 +104,10 @@ func (s *stage) eventRecorded(ctx context.Context, message string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("no event about %q among %d", message, len(list.Items))
+	return fmt.Errorf("none of the %[2]d events contains %[1]q", message, len(list.Items))
 }
 
-// expiry is until when the holder of the Lease may be at work, by its own clock.
+// expiry returns when the Lease expires, by the clock of its holder.
 func expiry(lease *coordinationv1.Lease) time.Time {
 	return lease.Spec.RenewTime.Add(time.Duration(deref(lease.Spec.LeaseDurationSeconds)) * time.Second)
 }
@@ -121,17 +120,18 @@ func deref[T any](p *T) T {
 	return *p
 }
 
-// A ledger is what the leaders of one stage have written, each with the token of
-// its term. The API server orders the entries, whatever any clock says.
+// ledger is the record of the writes of the leaders of one test cluster. Each
+// entry has the fencing token of its term. The entries are ordered by their
+// resourceVersions, not by a clock.
 type ledger struct {
 	client    kubernetes.Interface
 	namespace string
-	rewound   bool // etcd was restored: resourceVersions order nothing any more
+	rewound   bool // etcd was restored, so resourceVersions are not in order
 }
 
 const ledgerLabel = "ledger"
 
-// append writes an entry. Whether that succeeds is the network's business.
+// append writes an entry. The write may fail because of a fault.
 func (l ledger) append(ctx context.Context, worker string, token leaderelection.Token) {
 	entry := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "ledger-", Labels: map[string]string{ledgerLabel: ""}},
@@ -173,7 +173,7 @@ func (l ledger) entries(t testing.TB) []entry {
 	return entries
 }
 
-// check fails the test if an entry was written after one with a greater token.
+// check fails the test if an entry follows one with a greater token.
 func (l ledger) check(t testing.TB) {
 	t.Helper()
 	if l.rewound {
@@ -189,7 +189,7 @@ func (l ledger) check(t testing.TB) {
 	}
 }
 
-// recorder is a testing.TB that remembers how it failed.
+// recorder is a testing.TB that records its failure.
 type recorder struct {
 	testing.TB
 	failure string
@@ -199,7 +199,7 @@ func (r *recorder) Helper() {}
 
 func (r *recorder) Errorf(format string, args ...any) { r.failure += fmt.Sprintf(format, args...) }
 
-func TestLedger_FindsAnEntryAfterOneWithAGreaterToken(t *testing.T) {
+func TestLedger_DetectsAnEntryAfterOneWithAGreaterToken(t *testing.T) {
 	t.Parallel()
 	cp := shared.get(t)
 	book := ledger{client: cp.Admin().Clientset(), namespace: cp.Namespace(t)}
@@ -207,7 +207,7 @@ func TestLedger_FindsAnEntryAfterOneWithAGreaterToken(t *testing.T) {
 	book.append(t.Context(), "pod-2", 2)
 	tb := &recorder{TB: t}
 	if book.check(tb); tb.failure != "" {
-		t.Errorf("an orderly ledger: %s", tb.failure)
+		t.Errorf("a ledger in order: %s", tb.failure)
 	}
 	book.append(t.Context(), "pod-1", 1)
 	if book.check(tb); !strings.HasPrefix(tb.failure, "pod-1 wrote with token 1") {

@@ -11,8 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// newReign returns a stage on which pod-1 leads and pod-2 knows it.
-func newReign(s *stage, candidate func(string, ...envtest.ClientOption) *candidate) (first, second *candidate, term *reign) {
+// startTwo starts pod-1, which leads, and pod-2, which follows.
+func startTwo(s *testCluster, candidate func(string, ...envtest.ClientOption) *candidate) (first, second *candidate, term *termRun) {
 	s.Helper()
 	first, second = candidate("pod-1"), candidate("pod-2")
 	term = first.run().awaitTerm()
@@ -25,22 +25,22 @@ func newReign(s *stage, candidate func(string, ...envtest.ClientOption) *candida
 	return first, second, term
 }
 
-// awaitRead waits until the candidate has read the Lease once more. Ours need not
-// read it: they watch.
+// awaitRead waits until the candidate has read the Lease once more. The Elector
+// reads it only if it cannot watch it.
 func (c *candidate) awaitRead() {
-	c.stage.Helper()
+	c.testCluster.Helper()
 	probe := c.Network().DelayReplies(0, leaderelectiontest.When(leaderelectiontest.Reads), leaderelectiontest.Resource("leases"), leaderelectiontest.Times(2))
-	probe.Await(c.stage)
+	probe.Await(c.testCluster)
 	probe.Heal()
 }
 
-func TestElector_CrashIsFollowedByAnotherLeader(t *testing.T) {
-	s := newParallelStage(t, brisk)
-	first, second, _ := newReign(s, s.candidate)
+func TestElector_AnotherLeadsAfterTheLeaderCrashed(t *testing.T) {
+	s := newSharedCluster(t, shortLease)
+	first, second, _ := startTwo(s, s.candidate)
 	first.crash()
 	expires := expiry(s.getLease())
 	if term := second.awaitTerm(); term.AcquiredAt.Before(expires) {
-		t.Errorf("claimed %v before the Lease ran out", expires.Sub(term.AcquiredAt))
+		t.Errorf("claimed %v before the Lease expired", expires.Sub(term.AcquiredAt))
 	}
 }
 
@@ -48,23 +48,23 @@ func TestElector_PartitionedLeaderStopsBeforeAnotherLeads(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []leaderelectiontest.Mode{leaderelectiontest.Hang, leaderelectiontest.Refuse} {
 		t.Run(mode.String(), func(t *testing.T) {
-			s := newParallelStage(t, brisk)
-			first, second, term := newReign(s, s.candidate)
+			s := newSharedCluster(t, shortLease)
+			first, second, term := startTwo(s, s.candidate)
 			s.note("pod-1", "cut off")
 			first.Network().Cut(mode)
 			if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrRenewalFailed) {
-				t.Errorf("the work was told to stop because %v", err)
+				t.Errorf("the work was asked to stop because %v", err)
 			}
 			if first.elector.IsLeader() {
-				t.Error("the work was told to stop, and IsLeader is true")
+				t.Error("the work was asked to stop, and IsLeader is true")
 			}
 			second.awaitTerm()
 			first.heal()
 			if got := next(t, first.leaders); got != "pod-1" {
-				t.Errorf("pod-1 saw leader %q first", got)
+				t.Errorf("OnNewLeader of pod-1 reported %q first", got)
 			}
 			if got := next(t, first.leaders); got != "pod-2" {
-				t.Errorf("pod-1 saw leader %q next", got)
+				t.Errorf("OnNewLeader of pod-1 reported %q next", got)
 			}
 			second.awaitRenewals(2)
 			if got := s.holder(); got != "pod-2" {
@@ -74,69 +74,69 @@ func TestElector_PartitionedLeaderStopsBeforeAnotherLeads(t *testing.T) {
 	}
 }
 
-// lateReplyThenPartition has the first leader get the reply to a renewal late,
-// and nothing after it.
+// lateReplyThenPartition delays the reply to a renewal of the first leader and cuts
+// off all later requests.
 func lateReplyThenPartition(first *candidate) {
 	const late = 2500 * time.Millisecond
-	s := first.stage
+	s := first.testCluster
 	reply := first.Network().DelayReplies(late, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Verbs("update"), leaderelectiontest.Once())
 	reply.Await(s)
-	s.note("pod-1", "its renewal is applied, the reply travels, all that follows is cut off")
+	s.note("pod-1", "its renewal is applied, the reply is delayed, all later requests are cut off")
 	first.Network().StallWatches()
-	first.Network().Cut(leaderelectiontest.Hang, leaderelectiontest.Times(math.MaxInt)) // what is under way is spared
+	first.Network().Cut(leaderelectiontest.Hang, leaderelectiontest.Times(math.MaxInt)) // not the requests under way
 }
 
-func TestElector_LateReplyThenPartitionMakesNoSecondLeader(t *testing.T) {
-	s := newParallelStage(t, brisk)
-	first, second, term := newReign(s, s.candidate)
+func TestElector_LateReplyBeforeAPartitionDoesNotExtendTheTerm(t *testing.T) {
+	s := newSharedCluster(t, shortLease)
+	first, second, term := startTwo(s, s.candidate)
 	lateReplyThenPartition(first)
 	if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrRenewalFailed) {
-		t.Errorf("the work was told to stop because %v", err)
+		t.Errorf("the work was asked to stop because %v", err)
 	}
 	second.awaitTerm()
 }
 
-func TestClientGo_LateReplyThenPartitionMakesTwoLeaders(t *testing.T) {
-	s := newParallelStage(t, brisk)
-	s.expectOverlap()
-	first, second, _ := newReign(s, s.bareCandidate)
+func TestClientGo_LateReplyBeforeAPartitionMakesTwoLeaders(t *testing.T) {
+	s := newSharedCluster(t, shortLease)
+	s.allowOverlap()
+	first, second, _ := startTwo(s, s.clientGoCandidate)
 	lateReplyThenPartition(first)
 	second.awaitTerm()
 	s.requireOverlap()
 }
 
-func TestElector_LostReplyToARenewalEndsNothing(t *testing.T) {
+func TestElector_LostReplyToARenewalDoesNotEndTheTerm(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []leaderelectiontest.Mode{leaderelectiontest.Hang, leaderelectiontest.Refuse} {
 		t.Run(mode.String(), func(t *testing.T) {
-			s := newParallelStage(t, calm)
-			first, _, term := newReign(s, s.candidate)
+			s := newSharedCluster(t, longLease)
+			first, _, term := startTwo(s, s.candidate)
 			first.Network().LoseReplies(mode, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once()).Await(t)
-			term.mustGoOn(s.renewalsIn(s.config.Window()) + 2)
+			term.mustContinue(s.renewalsIn(s.config.Window()) + 2)
 		})
 	}
 }
 
-func TestElector_LostReplyToTheClaimIsFoundOut(t *testing.T) {
+func TestElector_DetectsItsOwnClaimAfterTheReplyWasLost(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []leaderelectiontest.Mode{leaderelectiontest.Hang, leaderelectiontest.Refuse} {
 		t.Run(mode.String(), func(t *testing.T) {
-			s := newParallelStage(t, calm)
+			s := newSharedCluster(t, longLease)
 			c := s.candidate("pod-1")
 			lost := c.Network().LoseReplies(mode, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once())
 			c.run()
 			lost.Await(t)
 			expires := expiry(s.getLease())
 			if term := c.awaitTerm(); !term.AcquiredAt.Before(expires) {
-				t.Error("waited until its own claim had run out")
+				t.Error("waited until its own claim expired")
 			}
 		})
 	}
 }
 
-func TestElector_RenewalThatArrivesAfterTheSuccessorsClaimChangesNothing(t *testing.T) {
-	s := newParallelStage(t, brisk)
-	first, second, _ := newReign(s, s.candidate)
+func TestElector_RenewalThatArrivesAfterTheNextClaimIsRejected(t *testing.T) {
+	s := newSharedCluster(t, shortLease)
+	first, second, _ := startTwo(s, s.candidate)
 	late := first.Network().ArriveLate(leaderelectiontest.Forever, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once())
 	late.Await(t)
 	first.cut()

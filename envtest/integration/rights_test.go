@@ -20,7 +20,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// role is the Role that the README gives, for the Lease of a stage.
+// role returns the rules of the Role in the README.
 func role(t *testing.T) []rbacv1.PolicyRule {
 	t.Helper()
 	readme, err := os.ReadFile("../../README.md")
@@ -28,7 +28,7 @@ func role(t *testing.T) []rbacv1.PolicyRule {
 	_, rest, found := strings.Cut(string(readme), "```yaml\nrules:\n")
 	text, _, ended := strings.Cut(rest, "```")
 	if !found || !ended {
-		t.Fatal("the README gives no Role")
+		t.Fatal("the README contains no Role")
 	}
 	var r rbacv1.Role
 	must(t, yaml.Unmarshal([]byte("rules:\n"+text), &r))
@@ -40,7 +40,7 @@ func role(t *testing.T) []rbacv1.PolicyRule {
 	return r.Rules
 }
 
-// withoutVerb is the rules without that right.
+// withoutVerb returns the rules without one right.
 func withoutVerb(rules []rbacv1.PolicyRule, resource, verb string) []rbacv1.PolicyRule {
 	var rest []rbacv1.PolicyRule
 	for _, rule := range rules {
@@ -54,7 +54,7 @@ func withoutVerb(rules []rbacv1.PolicyRule, resource, verb string) []rbacv1.Poli
 	return rest
 }
 
-func TestElector_NeedsNoMoreThanItsRole(t *testing.T) {
+func TestElector_NeedsOnlyTheRightsOfItsRole(t *testing.T) {
 	t.Parallel()
 	for name, rules := range map[string][]rbacv1.PolicyRule{
 		"as the README has it": role(t),
@@ -62,7 +62,7 @@ func TestElector_NeedsNoMoreThanItsRole(t *testing.T) {
 		"without events":       withoutVerb(withoutVerb(role(t), "events", "create"), "events", "patch"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newParallelStage(t, calm)
+			s := newSharedCluster(t, longLease)
 			first := s.candidate("pod-1", envtest.AsUser(s.cp.User(t, "first", s.namespace, rules...)))
 			second := s.candidate("pod-2", envtest.AsUser(s.cp.User(t, "second", s.namespace, rules...)))
 			first.run().awaitTerm()
@@ -70,29 +70,29 @@ func TestElector_NeedsNoMoreThanItsRole(t *testing.T) {
 			if err := first.stop(); err != nil {
 				t.Errorf("Run returned %v", err)
 			}
-			second.awaitTerm().mustGoOn(2)
+			second.awaitTerm().mustContinue(2)
 		})
 	}
 }
 
 func TestElector_WithoutRightsWaitsForThem(t *testing.T) {
-	s := newParallelStage(t, calm)
+	s := newSharedCluster(t, longLease)
 	c := s.candidate("pod-1", envtest.AsUser("late")).run()
 	for range 3 {
-		c.awaitRead() // which is refused
+		c.awaitRead() // the read is refused
 	}
 	if c.elector.IsLeader() || c.elector.GetLeader() != "" {
 		t.Errorf("IsLeader is %v, GetLeader %q", c.elector.IsLeader(), c.elector.GetLeader())
 	}
 	if got := strings.Count(s.logs.String(), "kind=forbidden"); got != 1 {
-		t.Errorf("the log says %d times that it is forbidden, want it once:\n%s", got, s.logs)
+		t.Errorf("%d log records say that a request is forbidden, want 1:\n%s", got, s.logs)
 	}
 	s.cp.User(t, "late", s.namespace, role(t)...)
 	c.awaitTerm()
 }
 
-func TestElector_WithoutRightsEndsWithItsContext(t *testing.T) {
-	s := newParallelStage(t, calm)
+func TestElector_WithoutRightsRunReturnsWhenItsContextEnds(t *testing.T) {
+	s := newSharedCluster(t, longLease)
 	c := s.candidate("pod-1", envtest.AsUser(s.cp.User(t, "nobody", s.namespace))).run()
 	c.awaitRead()
 	if err := c.stop(); err != nil {
@@ -100,8 +100,8 @@ func TestElector_WithoutRightsEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestElector_NamespaceThatDoesNotExistIsWaitedFor(t *testing.T) {
-	s := newParallelStage(t, calm)
+func TestElector_WaitsForANamespaceThatDoesNotExist(t *testing.T) {
+	s := newSharedCluster(t, longLease)
 	s.config.LeaseNamespace = s.namespace + "-later"
 	c := s.candidate("pod-1")
 	claim := c.Network().DelayReplies(0, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")))
@@ -115,15 +115,15 @@ func TestElector_NamespaceThatDoesNotExistIsWaitedFor(t *testing.T) {
 
 func TestElector_RecordsEvents(t *testing.T) {
 	broadcaster := record.NewBroadcaster()
-	t.Cleanup(broadcaster.Shutdown) // after the candidate has ended
-	s := newParallelStage(t, calm)
+	t.Cleanup(broadcaster.Shutdown) // runs after the candidate has ended
+	s := newSharedCluster(t, longLease)
 	user := s.cp.User(t, "first", s.namespace, role(t)...)
 	c := s.newCandidate("pod-1", envtest.AsUser(user))
 	sink := s.cp.Client("pod-1-events", envtest.AsUser(user))
 	broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: sink.Clientset().CoreV1().Events("")})
 	recorder := broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "test"})
 	s.withElector(c, leaderelection.WithEventRecorder(recorder)).run().awaitTerm()
-	awaitAnswer(t, func(ctx context.Context) error {
+	eventually(t, func(ctx context.Context) error {
 		return s.eventRecorded(ctx, "became leader")
 	})
 }

@@ -15,11 +15,12 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/routing"
 )
 
-const leaderKey = "example.com/crown"
+const leaderKey = "example.com/leader"
 
-// leaderService makes Pods of an application, and the Service of its leader; selected
-// are changes of what that selects: "+pod-1", "-pod-1".
-func (s *stage) leaderService(pods ...string) (selected <-chan string) {
+// leaderService creates the Pods of an application and the Service of its leader. The
+// channel receives each change of the Pods that the Service selects: "+pod-1" or
+// "-pod-1".
+func (s *testCluster) leaderService(pods ...string) (selected <-chan string) {
 	s.Helper()
 	app, core := map[string]string{"app": "x"}, s.cp.Admin().Clientset().CoreV1()
 	for _, name := range pods {
@@ -34,7 +35,7 @@ func (s *stage) leaderService(pods ...string) (selected <-chan string) {
 		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "x", leaderKey: "yes"}, Ports: []corev1.ServicePort{{Port: 80}}},
 	}, metav1.CreateOptions{})
 	must(s.T, err)
-	// As the endpoint controller does, which a bare API server lacks.
+	// The test acts for the endpoint controller, which is not running.
 	watcher, err := core.Pods(s.namespace).Watch(s.Context(), metav1.ListOptions{LabelSelector: labels.FormatLabels(service.Spec.Selector)})
 	must(s.T, err)
 	s.Cleanup(watcher.Stop)
@@ -46,7 +47,7 @@ func (s *stage) leaderService(pods ...string) (selected <-chan string) {
 			switch {
 			case isPod && event.Type == watch.Added:
 				changes <- "+" + pod.Name
-			case isPod && event.Type == watch.Deleted: // from what the selector finds
+			case isPod && event.Type == watch.Deleted: // the Pod is no longer selected
 				changes <- "-" + pod.Name
 			}
 		}
@@ -54,8 +55,8 @@ func (s *stage) leaderService(pods ...string) (selected <-chan string) {
 	return changes
 }
 
-// routed is a candidate in the Pod of its name, with the least rights.
-func (s *stage) routed(name string) *candidate {
+// routed returns a candidate in the Pod of its name, with the minimal rights.
+func (s *testCluster) routed(name string) *candidate {
 	s.Helper()
 	uses := s.uses()
 	uses.Route = true
@@ -66,8 +67,8 @@ func (s *stage) routed(name string) *candidate {
 	return s.withElector(c, router.Option())
 }
 
-func TestRouting_TheServiceSelectsExactlyTheLeader(t *testing.T) {
-	s := newParallelStage(t, calm)
+func TestRouting_ServiceSelectsExactlyTheLeader(t *testing.T) {
+	s := newSharedCluster(t, longLease)
 	selected := s.leaderService("pod-1", "pod-2", "pod-3")
 	first, second, third := s.routed("pod-1"), s.routed("pod-2"), s.routed("pod-3")
 	var got []string

@@ -9,22 +9,22 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// renewalsIn is how many renewals a leader sends in that time.
-func (s *stage) renewalsIn(d time.Duration) int { return int(d / s.config.RetryPeriod) }
+// renewalsIn returns how many renewals a leader sends in this time.
+func (s *testCluster) renewalsIn(d time.Duration) int { return int(d / s.config.RetryPeriod) }
 
 func TestElector_ReleasesOnlyAfterTheWorkReturned(t *testing.T) {
-	s := newParallelStage(t, calm)
+	s := newSharedCluster(t, longLease)
 	first, second := s.candidate("pod-1"), s.candidate("pod-2")
-	release := first.lingers()
+	release := first.blockReturn()
 	term := first.run().awaitTerm()
 	second.run()
 	second.awaitLeader("pod-1")
 	first.cancel()
 	if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrCancelled) {
-		t.Errorf("the work was told to stop because %v", err)
+		t.Errorf("the work was asked to stop because %v", err)
 	}
 	if first.elector.IsLeader() {
-		t.Error("the work was told to stop, and IsLeader is true")
+		t.Error("the work was asked to stop, and IsLeader is true")
 	}
 	first.awaitRenewals(s.renewalsIn(s.config.LeaseDuration) + 2)
 	if got := s.holder(); got != "pod-1" {
@@ -42,10 +42,10 @@ func TestElector_ReleasesOnlyAfterTheWorkReturned(t *testing.T) {
 }
 
 func TestClientGo_ReleasesWhileTheWorkStillRuns(t *testing.T) {
-	s := newParallelStage(t, calm)
-	s.expectOverlap()
-	first, second := s.bareCandidate("pod-1"), s.bareCandidate("pod-2")
-	release := first.lingers()
+	s := newSharedCluster(t, longLease)
+	s.allowOverlap()
+	first, second := s.clientGoCandidate("pod-1"), s.clientGoCandidate("pod-2")
+	release := first.blockReturn()
 	first.run().awaitTerm()
 	second.run()
 	first.cancel()
@@ -55,10 +55,10 @@ func TestClientGo_ReleasesWhileTheWorkStillRuns(t *testing.T) {
 }
 
 func TestElector_WorkBeyondStopTimeoutIsReported(t *testing.T) {
-	s := newParallelStage(t, calm)
+	s := newSharedCluster(t, longLease)
 	s.config.StopTimeout = time.Second
 	c := s.candidate("pod-1")
-	release := c.lingers()
+	release := c.blockReturn()
 	term := c.run().awaitTerm()
 	if err := c.stop(); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
 		t.Errorf("Run returned %v", err)
@@ -76,29 +76,29 @@ func TestElector_WorkBeyondStopTimeoutIsReported(t *testing.T) {
 	}
 }
 
-func TestElector_WorkThatIgnoresItsContextEndsRunBeforeOthersMayLead(t *testing.T) {
-	s := newParallelStage(t, brisk)
+func TestElector_RunReturnsBeforeOthersMayLeadIfTheWorkIgnoresItsContext(t *testing.T) {
+	s := newSharedCluster(t, shortLease)
 	first, second := s.candidate("pod-1"), s.candidate("pod-2")
-	first.lingers()
+	first.blockReturn()
 	term := first.run().awaitTerm()
 	second.run()
 	second.awaitLeader("pod-1")
 	first.cut()
 	await(t, first.ended, "Run returns, so that the process can exit")
-	term.stopRecord() // it has exited
+	term.stopRecord() // the process has exited
 	if !errors.Is(first.result, leaderelection.ErrWorkStillRunning) {
 		t.Errorf("Run returned %v", first.result)
 	}
 	if err := term.cause(); !errors.Is(err, leaderelection.ErrRenewalFailed) {
-		t.Errorf("the work was told to stop because %v", err)
+		t.Errorf("the work was asked to stop because %v", err)
 	}
 	second.awaitTerm()
 }
 
-func TestElector_CancelledWhileAWinningReplyTravels(t *testing.T) {
-	s := newParallelStage(t, calm)
+func TestElector_CancelledBeforeTheReplyToItsClaimReleasesTheLease(t *testing.T) {
+	s := newSharedCluster(t, longLease)
 	c := s.candidate("pod-1")
-	c.Network().StallWatches() // or it knows without the reply
+	c.Network().StallWatches() // else it would learn of its write from the watch
 	reply := c.Network().DelayReplies(leaderelectiontest.Forever, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")))
 	c.run()
 	reply.Await(t)
@@ -110,7 +110,7 @@ func TestElector_CancelledWhileAWinningReplyTravels(t *testing.T) {
 	}
 	select {
 	case <-c.terms:
-		t.Error("a claim that was won after the end of Run's context led to work")
+		t.Error("the work started although the reply to the claim arrived after the end of Run's context")
 	default:
 	}
 	if got := s.holder(); got != "" {
@@ -118,14 +118,14 @@ func TestElector_CancelledWhileAWinningReplyTravels(t *testing.T) {
 	}
 }
 
-func TestClientGo_CancelledWhileAWinningReplyTravelsKeepsTheLease(t *testing.T) {
-	s := newParallelStage(t, calm)
-	c := s.bareCandidate("pod-1")
+func TestClientGo_CancelledBeforeTheReplyToItsClaimKeepsTheLease(t *testing.T) {
+	s := newSharedCluster(t, longLease)
+	c := s.clientGoCandidate("pod-1")
 	reply := c.Network().DelayReplies(leaderelectiontest.Forever, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once())
 	c.run()
 	reply.Await(t)
 	_ = c.stop()
 	if got := s.holder(); got != "pod-1" {
-		t.Errorf("client-go released the Lease it had won: the test of ours shows nothing; the Lease names %q", got)
+		t.Errorf("client-go released the Lease, so the corresponding test of the Elector shows nothing; the Lease names %q", got)
 	}
 }

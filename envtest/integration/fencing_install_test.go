@@ -17,9 +17,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// Whoever tests with controller-runtime's envtest tests an operator as pod-a and as
-// pod-b there.
-func TestInstallFence_OnControllerRuntimesControlPlane(t *testing.T) {
+// A test of an operator on controller-runtime's envtest acts as pod-a and as pod-b.
+func TestInstallFence_WorksOnControllerRuntimesControlPlane(t *testing.T) {
 	assets, err := envtest.AssetsDir()
 	must(t, err)
 	environment := &crenvtest.Environment{BinaryAssetsDirectory: assets}
@@ -43,12 +42,12 @@ func TestInstallFence_OnControllerRuntimesControlPlane(t *testing.T) {
 	must(t, err)
 	asA, asB := kubernetes.NewForConfigOrDie(a).CoreV1(), kubernetes.NewForConfigOrDie(b).CoreV1()
 	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x"}}
-	awaitAnswer(t, func(ctx context.Context) error {
+	eventually(t, func(ctx context.Context) error {
 		_, err := asA.ConfigMaps("default").Create(ctx, object, metav1.CreateOptions{})
 		return err
 	})
 	_, err = asB.ConfigMaps("default").Create(t.Context(), object, metav1.CreateOptions{})
 	if !fencing.IsStale(err) || !strings.Contains(err.Error(), `its holder is "pod-a_1"`) {
-		t.Errorf("pod-a leads, and pod-b's write is answered: %v", err)
+		t.Errorf("pod-a leads, and the reply to pod-b's write is %v", err)
 	}
 }

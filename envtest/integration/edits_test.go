@@ -15,80 +15,80 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// giveAway names another holder, who renews now, for two seconds.
-func giveAway(lease *coordinationv1.Lease) {
+// giveToOther makes another identity the holder of the Lease for two seconds.
+func giveToOther(lease *coordinationv1.Lease) {
 	now := metav1.NowMicro()
 	lease.Spec.LeaseDurationSeconds = new(int32(2))
-	lease.Spec.HolderIdentity, lease.Spec.AcquireTime, lease.Spec.RenewTime = new("somebody"), &now, &now
+	lease.Spec.HolderIdentity, lease.Spec.AcquireTime, lease.Spec.RenewTime = new("other"), &now, &now
 }
 
-func TestElector_StopsWhenTheLeaseIsGivenAway(t *testing.T) {
-	s := newParallelStage(t, calm)
+func TestElector_StopsWhenAnotherHolderIsEditedIntoTheLease(t *testing.T) {
+	s := newSharedCluster(t, longLease)
 	c := s.candidate("pod-1").run()
 	term := c.awaitTerm()
-	given := s.editLease("given away", giveAway)
+	given := s.editLease("another holder", giveToOther)
 	if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrOvertaken) {
-		t.Errorf("the work was told to stop because %v", err)
+		t.Errorf("the work was asked to stop because %v", err)
 	}
-	if got := s.holder(); got != "somebody" {
+	if got := s.holder(); got != "other" {
 		t.Errorf("the Lease names %q", got)
 	}
 	again := c.awaitTerm()
 	if again.AcquiredAt.Before(expiry(given)) {
-		t.Errorf("claimed the Lease %v before it ran out", expiry(given).Sub(again.AcquiredAt))
+		t.Errorf("claimed the Lease %v before it expired", expiry(given).Sub(again.AcquiredAt))
 	}
 	if again.Token <= term.Token {
 		t.Errorf("the second token is %v, the first was %v", again.Token, term.Token)
 	}
 }
 
-func TestClientGo_WorksOnWhenTheLeaseIsGivenAway(t *testing.T) {
-	s := newParallelStage(t, calm)
-	c := s.bareCandidate("pod-1").run()
+func TestClientGo_ContinuesWhenAnotherHolderIsEditedIntoTheLease(t *testing.T) {
+	s := newSharedCluster(t, longLease)
+	c := s.clientGoCandidate("pod-1").run()
 	term := c.awaitTerm()
-	s.editLease("given away", giveAway)
+	s.editLease("another holder", giveToOther)
 	c.awaitRead()
-	c.awaitRead() // it has asked again, so it knows what it read before
+	c.awaitRead() // its second read starts after it has processed the first
 	if err := term.cause(); err != nil {
-		t.Errorf("client-go stopped its work when it saw another holder: the test of ours shows nothing: %v", err)
+		t.Errorf("client-go stopped its work when it observed another holder, so the corresponding test of the Elector shows nothing: %v", err)
 	}
 }
 
 func TestElector_StopsWhenTheLeaseIsDeleted(t *testing.T) {
-	s := newParallelStage(t, calm)
+	s := newSharedCluster(t, longLease)
 	c := s.candidate("pod-1").run()
 	term := c.awaitTerm()
 	s.deleteLease()
 	if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrLeaseDeleted) {
-		t.Errorf("the work was told to stop because %v", err)
+		t.Errorf("the work was asked to stop because %v", err)
 	}
 	if again := c.awaitTerm(); again.Token <= term.Token {
 		t.Errorf("the second token is %v, the first was %v", again.Token, term.Token)
 	}
 }
 
-func TestElector_DeletedLeaseIsNoShortcut(t *testing.T) {
-	s := newParallelStage(t, brisk)
-	first, second, _ := newReign(s, s.candidate)
+func TestElector_WaitsForTheExpiryOfADeletedLease(t *testing.T) {
+	s := newSharedCluster(t, shortLease)
+	first, second, _ := startTwo(s, s.candidate)
 	first.cut()
 	expires := expiry(s.getLease())
 	s.deleteLease()
 	if term := second.awaitTerm(); term.AcquiredAt.Before(expires) {
-		t.Errorf("claimed %v before the deleted Lease would have run out", expires.Sub(term.AcquiredAt))
+		t.Errorf("claimed %v before the deleted Lease would have expired", expires.Sub(term.AcquiredAt))
 	}
 }
 
 func TestClientGo_DeletedLeaseIsClaimedAtOnce(t *testing.T) {
-	s := newParallelStage(t, brisk)
-	s.expectOverlap()
-	first, second, _ := newReign(s, s.bareCandidate)
+	s := newSharedCluster(t, shortLease)
+	s.allowOverlap()
+	first, second, _ := startTwo(s, s.clientGoCandidate)
 	first.cut()
 	s.deleteLease()
 	second.awaitTerm()
 	s.requireOverlap()
 }
 
-func TestElector_LeaseEditedIntoNonsenseEndsTheTermAndIsClaimedAgain(t *testing.T) {
+func TestElector_InvalidEditOfTheLeaseEndsTheTermAndTheLeaseIsClaimedAgain(t *testing.T) {
 	t.Parallel()
 	long := metav1.NewMicroTime(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
 	old := metav1.NewMicroTime(time.Time{}.Add(time.Hour))
@@ -96,21 +96,21 @@ func TestElector_LeaseEditedIntoNonsenseEndsTheTermAndIsClaimedAgain(t *testing.
 		"without a spec":            func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} },
 		"without a holder":          func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = nil },
 		"another holder only":       func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{HolderIdentity: new("x")} },
-		"most transitions":          func(l *coordinationv1.Lease) { giveAway(l); l.Spec.LeaseTransitions = new(int32(math.MaxInt32)) },
-		"renewed in the far future": func(l *coordinationv1.Lease) { giveAway(l); l.Spec.RenewTime, l.Spec.AcquireTime = &long, &long },
-		"renewed long ago":          func(l *coordinationv1.Lease) { giveAway(l); l.Spec.RenewTime, l.Spec.AcquireTime = &old, &old },
+		"most transitions":          func(l *coordinationv1.Lease) { giveToOther(l); l.Spec.LeaseTransitions = new(int32(math.MaxInt32)) },
+		"renewed in the far future": func(l *coordinationv1.Lease) { giveToOther(l); l.Spec.RenewTime, l.Spec.AcquireTime = &long, &long },
+		"renewed long ago":          func(l *coordinationv1.Lease) { giveToOther(l); l.Spec.RenewTime, l.Spec.AcquireTime = &old, &old },
 		"a very long name": func(l *coordinationv1.Lease) {
-			giveAway(l)
+			giveToOther(l)
 			l.Spec.HolderIdentity = new(string(make([]byte, 10_000)))
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := newParallelStage(t, calm)
+			s := newSharedCluster(t, longLease)
 			c := s.candidate("pod-1").run()
 			term := c.awaitTerm()
 			s.editLease(what, edit)
 			if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrOvertaken) {
-				t.Errorf("the work was told to stop because %v", err)
+				t.Errorf("the work was asked to stop because %v", err)
 			}
 			if again := c.awaitTerm(); again.Token <= term.Token {
 				t.Errorf("the second token is %v, the first was %v", again.Token, term.Token)
@@ -119,42 +119,42 @@ func TestElector_LeaseEditedIntoNonsenseEndsTheTermAndIsClaimedAgain(t *testing.
 	}
 }
 
-func TestElector_OwnLeaseEditedIsNotOwnAnyMore(t *testing.T) {
+func TestElector_EditOfTheRenewTimeEndsTheTerm(t *testing.T) {
 	long := metav1.NewMicroTime(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
-	s := newParallelStage(t, brisk)
+	s := newSharedCluster(t, shortLease)
 	c := s.candidate("pod-1").run()
 	term := c.awaitTerm()
 	s.editLease("renewed in the far future, and nothing else", func(l *coordinationv1.Lease) { l.Spec.RenewTime = &long })
 	if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrOvertaken) {
-		t.Errorf("the work was told to stop because %v", err)
+		t.Errorf("the work was asked to stop because %v", err)
 	}
 	c.awaitTerm()
 }
 
-func TestElector_HugeDurationHoldsUntilItIsEditedAgain(t *testing.T) {
-	s := newParallelStage(t, brisk)
+func TestElector_WaitsForALeaseOf68YearsUntilItIsEdited(t *testing.T) {
+	s := newSharedCluster(t, shortLease)
 	c := s.candidate("pod-1").run()
 	term := c.awaitTerm()
 	s.editLease("held for 68 years", func(l *coordinationv1.Lease) {
-		giveAway(l)
+		giveToOther(l)
 		l.Spec.LeaseDurationSeconds = new(int32(math.MaxInt32))
 	})
 	if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrOvertaken) {
-		t.Errorf("the work was told to stop because %v", err)
+		t.Errorf("the work was asked to stop because %v", err)
 	}
-	c.awaitLeader("somebody")
+	c.awaitLeader("other")
 	claims := c.Network().Count(leaderelectiontest.Claims("pod-1"))
-	<-time.After(s.config.LeaseDuration) // that it waits longer than usual takes time to show
+	<-time.After(s.config.LeaseDuration) // longer than the usual wait
 	if got := c.Network().Count(leaderelectiontest.Claims("pod-1")) - claims; got != 0 {
 		t.Errorf("claimed a Lease that is held for 68 years %d times", got)
 	}
-	s.editLease("freed", func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} })
+	s.editLease("released", func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} })
 	c.awaitTerm()
 }
 
-func TestElector_MetadataEditedUnderADeadLeaderDelaysNobody(t *testing.T) {
-	s := newParallelStage(t, brisk)
-	first, second, _ := newReign(s, s.candidate)
+func TestElector_EditsOfMetadataDoNotDelayTheNextLeader(t *testing.T) {
+	s := newSharedCluster(t, shortLease)
+	first, second, _ := startTwo(s, s.candidate)
 	first.crash()
 	ctx, cancel := context.WithCancel(t.Context())
 	edited := make(chan int)
@@ -172,9 +172,9 @@ func TestElector_MetadataEditedUnderADeadLeaderDelaysNobody(t *testing.T) {
 		edited <- n
 	}()
 	second.awaitTerm()
-	second.awaitRenewals(4) // nor do edits end a term
+	second.awaitRenewals(4) // the edits do not end a term either
 	cancel()
 	if n := next(t, edited); n < 10 {
-		t.Errorf("the metadata were edited %d times only", n)
+		t.Errorf("the metadata was edited only %d times", n)
 	}
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-func (s *stage) uses() rights.Uses {
+func (s *testCluster) uses() rights.Uses {
 	return rights.Uses{LeaseNamespace: s.namespace, LeaseName: leaseName}
 }
 
@@ -36,7 +36,7 @@ func TestRights_SufficeForAnElection(t *testing.T) {
 		"shared watch":  func(u *rights.Uses) { u.SharedWatch = true },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newParallelStage(t, calm)
+			s := newSharedCluster(t, longLease)
 			uses := s.uses()
 			change(&uses)
 			rules := rights.Rules(uses.Rights(), s.namespace)
@@ -56,19 +56,19 @@ func TestRights_SufficeForAnElection(t *testing.T) {
 			if err := first.stop(); err != nil {
 				t.Errorf("Run returned %v", err)
 			}
-			second.awaitTerm().mustGoOn(2)
+			second.awaitTerm().mustContinue(2)
 			if watching := second.elector.State().Watching; watching == uses.WithoutWatch {
 				t.Errorf("it watches: %v", watching)
 			}
-			if said := strings.Contains(s.logs.String(), "forbidden"); said != uses.WithoutWatch { // then it is told once
-				t.Errorf("that something is forbidden was logged: %v\n%s", said, s.logs)
+			if logged := strings.Contains(s.logs.String(), "forbidden"); logged != uses.WithoutWatch { // then one log record reports it
+				t.Errorf("the log reports a forbidden request: %v\n%s", logged, s.logs)
 			}
 		})
 	}
 }
 
-func TestRights_EachThatIsMissingIsNamed(t *testing.T) {
-	s := newParallelStage(t, calm)
+func TestRights_MissingRightIsNamed(t *testing.T) {
+	s := newSharedCluster(t, longLease)
 	uses := s.uses()
 	uses.Events, uses.Route, uses.SharedWatch = true, true, true
 	all := uses.Rights()
@@ -87,21 +87,21 @@ func TestRights_EachThatIsMissingIsNamed(t *testing.T) {
 		var log bytes.Buffer
 		rights.Preflight(t.Context(), client.Clientset(), uses, slog.New(slog.NewTextHandler(&log, nil)))
 		if text := log.String(); strings.Count(text, "level=WARN") != 1 || !strings.Contains(text, right.Verb+" "+right.Resource) {
-			t.Errorf("without %v the preflight said:\n%s", right, text)
+			t.Errorf("without %v the preflight reported:\n%s", right, text)
 		}
 	}
 	if _, err := rights.MissingOf(t.Context(), s.cp.Client("nobody", envtest.AsUser("nobody")).Clientset(), "a", "b", uses); !apierrors.IsForbidden(err) {
-		t.Errorf("whoever may not ask got %v", err)
+		t.Errorf("a client without the right to ask got %v", err)
 	}
 }
 
-// Each right is needed: what is said to follow without it does.
-func TestRights_EachIsNeeded(t *testing.T) {
+// Without each right, the documented consequence occurs.
+func TestRights_EachRightIsNeeded(t *testing.T) {
 	t.Parallel()
 	all := rights.Uses{}.Rights()
 	for i, right := range all {
 		t.Run(right.Verb, func(t *testing.T) {
-			s := newParallelStage(t, calm)
+			s := newSharedCluster(t, longLease)
 			rules := rights.Rules(slices.Delete(s.uses().Rights(), i, i+1), s.namespace)
 			c := s.candidate("pod-1", envtest.AsUser(s.cp.User(t, "less", s.namespace, rules...)))
 			switch right.Verb {
@@ -111,13 +111,13 @@ func TestRights_EachIsNeeded(t *testing.T) {
 					c.awaitRead()
 				}
 				if c.elector.IsLeader() {
-					t.Error("it leads although it cannot make the Lease")
+					t.Error("it leads although it cannot create the Lease")
 				}
 				s.makeLease()
 				c.awaitTerm()
 			case "update":
 				s.makeLease()
-				c.run().awaitRenewals(3) // which are claims, and refused
+				c.run().awaitRenewals(3) // they are claims, and the API server refuses them
 				if c.elector.IsLeader() || s.holder() != "" {
 					t.Errorf("IsLeader is %v, and the Lease names %q", c.elector.IsLeader(), s.holder())
 				}
@@ -127,17 +127,17 @@ func TestRights_EachIsNeeded(t *testing.T) {
 					t.Error("it watches")
 				}
 			default:
-				t.Errorf("nothing is known of the right to %v", right)
+				t.Errorf("the test has no case for the right to %v", right)
 			}
 			if !strings.Contains(s.logs.String(), "forbidden") {
-				t.Errorf("that something is forbidden was not logged:\n%s", s.logs)
+				t.Errorf("no log record reports a forbidden request:\n%s", s.logs)
 			}
 		})
 	}
 }
 
-// makeLease makes the Lease as it is before anybody has claimed it.
-func (s *stage) makeLease() {
+// makeLease creates a Lease that has never had a holder.
+func (s *testCluster) makeLease() {
 	s.Helper()
 	ctx, cancel := within()
 	defer cancel()
@@ -146,12 +146,12 @@ func (s *stage) makeLease() {
 	must(s.T, err)
 }
 
-// An event that happens again within minutes is not created again, but patched.
+// An event that occurs again within minutes is patched, not created again.
 func TestRights_SufficeForEvents(t *testing.T) {
 	t.Parallel()
 	for _, verbs := range [][]string{{"create", "patch"}, {"create"}} {
 		t.Run(strings.Join(verbs, " and "), func(t *testing.T) {
-			s := newParallelStage(t, calm)
+			s := newSharedCluster(t, longLease)
 			uses := s.uses()
 			uses.Events = true
 			rules := slices.DeleteFunc(uses.Rights(), func(r rights.Right) bool { return r.Resource == "events" && !slices.Contains(verbs, r.Verb) })
@@ -165,17 +165,17 @@ func TestRights_SufficeForEvents(t *testing.T) {
 			for _, what := range []string{"again", "again", "last"} {
 				recorder.Event(lease, corev1.EventTypeNormal, "Test", what)
 			}
-			awaitAnswer(t, func(ctx context.Context) error { return s.eventRecorded(ctx, "last") })
+			eventually(t, func(ctx context.Context) error { return s.eventRecorded(ctx, "last") })
 			if n := s.countOfEvent("again"); n != int32(len(verbs)) {
-				t.Errorf("an event that happened twice was counted %d times", n)
+				t.Errorf("an event that occurred twice has the count %d", n)
 			}
 		})
 	}
 }
 
-// Neither entering itself as heir nor writing through a Fence takes a right more.
-func TestRights_SufficeForTheHeir(t *testing.T) {
-	s := newParallelStage(t, calm)
+// The nomination of a successor needs no further right.
+func TestRights_SufficeForTheSuccessor(t *testing.T) {
+	s := newSharedCluster(t, longLease)
 	user := s.cp.User(t, "least", s.namespace, rights.Rules(s.uses().Rights(), s.namespace)...)
 	first := s.candidate("pod-1", envtest.AsUser(user)).run()
 	first.awaitTerm()
@@ -187,27 +187,27 @@ func TestRights_SufficeForTheHeir(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("the follower has not become the heir: %+v\n%s", second.elector.State(), s.logs)
+	t.Errorf("the follower has not become the successor: %+v\n%s", second.elector.State(), s.logs)
 }
 
 func TestRights_SufficeBehindAFence(t *testing.T) {
 	t.Parallel()
-	p := newPaddock(t, shared.get(t))
+	p := newFencedCluster(t, shared.get(t))
 	own := []string{"create", "update"}
 	p.account = p.cp.ServiceAccount(t, "least", p.namespace, append(
 		rights.Rules(rights.Uses{LeaseNamespace: p.namespace, LeaseName: leaseName}.Rights(), p.namespace),
 		rbacv1.PolicyRule{Verbs: own, APIGroups: []string{""}, Resources: []string{"configmaps"}})...)
 	p.fence.ServiceAccount, p.fence.Mode = p.account.Name, fencing.ByPod|fencing.ByTerm
 	p.enforce()
-	leader := p.reign("pod-a")
+	leader := p.lead("pod-a")
 	_, err := leader.CoreV1().ConfigMaps(p.namespace).Create(leader.ctx, p.configMap("a"), metav1.CreateOptions{})
 	must(t, err)
 	_, err = leader.CoreV1().ConfigMaps(p.namespace).Update(leader.ctx, p.configMap("a"), metav1.UpdateOptions{})
 	must(t, err)
 }
 
-// countOfEvent is how often an event about the Lease with that message happened.
-func (s *stage) countOfEvent(message string) (n int32) {
+// countOfEvent returns the count of the event about the Lease with this message.
+func (s *testCluster) countOfEvent(message string) (n int32) {
 	s.Helper()
 	ctx, cancel := within()
 	defer cancel()

@@ -19,11 +19,12 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// An API server that has no binding with a Lease as parameter stops following them
-// for good, and asks a Fence that is put back with what it knew: without the Keeper
-// pod-a would go on writing here, and pod-b never could.
+// An API server without a binding that has a Lease as parameter stops watching Leases
+// for good. It evaluates a Fence that is created again with the last Lease that it
+// knew. The Keeper prevents that: without it, pod-a could write here, and pod-b could
+// not.
 func TestFence_ThatIsPutBackKnowsTheHolder(t *testing.T) {
-	p := newPaddock(t, battered.alone(t))
+	p := newFencedCluster(t, exclusive.alone(t))
 	var servers []*rest.Config
 	for i := range p.cp.APIServers() {
 		servers = append(servers, p.cp.Client("admin", envtest.OnAPIServer(i)).Config())
@@ -32,40 +33,40 @@ func TestFence_ThatIsPutBackKnowsTheHolder(t *testing.T) {
 	defer cancel()
 	remove, err := envtest.EnforceFence(ctx, p.fence, servers...)
 	must(t, err)
-	p.crown("pod-a")
+	p.setHolder("pod-a")
 	must(t, remove(ctx))
 	for i := range servers {
 		follower := p.pod("pod-b", envtest.OnAPIServer(i))
-		awaitAnswer(t, func(ctx context.Context) error { return p.touch(ctx, follower) }) // the Fence is gone
+		eventually(t, func(ctx context.Context) error { return p.touch(ctx, follower) }) // the API server has observed the removal of the Fence
 	}
 
-	p.hold("pod-b")
+	p.writeHolder("pod-b")
 	p.enforce()
 	for i := range servers {
 		leader, stale := p.pod("pod-b", envtest.OnAPIServer(i)), p.pod("pod-a", envtest.OnAPIServer(i))
-		awaitAnswer(t, func(ctx context.Context) error { return p.touch(ctx, leader) })
+		eventually(t, func(ctx context.Context) error { return p.touch(ctx, leader) })
 		if err := p.touch(ctx, stale); !fencing.IsStale(err) || !strings.Contains(err.Error(), `its holder is "pod-b"`) {
-			t.Errorf("API server %d: pod-b holds the Lease, and a write of pod-a is answered: %v", i, err)
+			t.Errorf("API server %d: pod-b holds the Lease, and the reply to a write of pod-a is %v", i, err)
 		}
 	}
 }
 
-// Nothing but a restart makes an API server that has stopped follow Leases again.
-func TestEnforceFence_NoticesAnAPIServerThatHasStoppedFollowingLeases(t *testing.T) {
-	cp := battered.alone(t)
-	p := newPaddock(t, cp)
+// Only a restart makes such an API server watch Leases again.
+func TestEnforceFence_DetectsAnAPIServerThatNoLongerWatchesLeases(t *testing.T) {
+	cp := exclusive.alone(t)
+	p := newFencedCluster(t, cp)
 	server := cp.Client("admin", envtest.OnAPIServer(0)).Config()
 	follower := p.pod("pod-b", envtest.OnAPIServer(0))
 	ctx, cancel := within()
 	defer cancel()
 	remove, err := envtest.EnforceFence(ctx, p.fence, server)
 	must(t, err)
-	p.crown("pod-a")
+	p.setHolder("pod-a")
 	must(t, p.admin().AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(ctx, "incumbent-lease-keeper", metav1.DeleteOptions{}))
 	must(t, remove(ctx))
-	awaitAnswer(t, func(ctx context.Context) error { return p.touch(ctx, follower) }) // it has heard of both
+	eventually(t, func(ctx context.Context) error { return p.touch(ctx, follower) }) // the API server has observed both removals
 
-	p.hold("pod-b")
+	p.writeHolder("pod-b")
 	short, end := context.WithTimeout(ctx, 5*time.Second)
 	defer end()
 	if remove, err = envtest.EnforceFence(short, p.fence, server); err == nil {
@@ -73,7 +74,7 @@ func TestEnforceFence_NoticesAnAPIServerThatHasStoppedFollowingLeases(t *testing
 		t.Skip("this API server follows Leases again: the Keeper is not needed any more")
 	}
 	if text := err.Error(); !strings.Contains(text, `its holder is "pod-b"`) || !strings.Contains(text, "must be restarted") {
-		t.Errorf("it asks with the holder of former times, and EnforceFence says: %v", err)
+		t.Errorf("the API server evaluates the Fence with an old holder, and EnforceFence returned: %v", err)
 	}
 	must(t, cp.APIServer(0).Stop())
 	must(t, cp.APIServer(0).Start())
@@ -82,36 +83,36 @@ func TestEnforceFence_NoticesAnAPIServerThatHasStoppedFollowingLeases(t *testing
 	must(t, remove(ctx))
 }
 
-// A status is written with the annotations of the object, so it could take the stamp
-// back to an earlier term, or away, and open the object for stale writes.
+// A write of the status may also write annotations. It could replace the stamp with
+// that of an earlier term, or remove it, and so permit stale writes.
 func TestFence_ByTermKeepsTheStampWhenAStatusIsWritten(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []fencing.Mode{fencing.ByTerm, fencing.ByPod | fencing.ByTerm} {
-		p := newPaddock(t, shared.get(t))
+		p := newFencedCluster(t, shared.get(t))
 		p.fence.Mode = mode
 		p.enforce()
-		first := p.reign("pod-a")
+		first := p.lead("pod-a")
 		_, err := first.AppsV1().Deployments(p.namespace).Create(first.ctx, p.deployment("subject"), metav1.CreateOptions{})
 		must(t, err)
 		first.stop()
-		second := p.reign("pod-a") // the same pod: only the term tells them apart
-		deeds := map[string]func(context.Context, kubernetes.Interface) error{}
-		for _, deed := range p.deeds("subject") {
-			deeds[deed.name] = deed.do
+		second := p.lead("pod-a") // the same pod in another term
+		operations := map[string]func(context.Context, kubernetes.Interface) error{}
+		for _, operation := range p.operations("subject") {
+			operations[operation.name] = operation.do
 		}
-		must(t, deeds["patch"](second.ctx, second))
+		must(t, operations["patch"](second.ctx, second))
 
-		bare := p.pod("pod-a")
+		unstamped := p.pod("pod-a")
 		for name, write := range map[string]func() error{
-			"an earlier term":         func() error { return deeds["update of status"](first.ctx, first) },
-			"an earlier term's patch": func() error { return deeds["patch of status"](first.ctx, first) },
+			"an earlier term":         func() error { return operations["update of status"](first.ctx, first) },
+			"an earlier term's patch": func() error { return operations["patch of status"](first.ctx, first) },
 			"a client that takes the stamp away": func() error {
-				return deeds["update of status"](second.ctx, bare)
+				return operations["update of status"](second.ctx, unstamped)
 			},
 			"a client that brings an old one": func() error {
 				d := p.deployment("subject")
 				d.Annotations = map[string]string{fencing.AnnotationKey(first.term.Lease): first.term.Token.String() + " pod-a_1"}
-				_, err := bare.AppsV1().Deployments(p.namespace).UpdateStatus(second.ctx, d, metav1.UpdateOptions{})
+				_, err := unstamped.AppsV1().Deployments(p.namespace).UpdateStatus(second.ctx, d, metav1.UpdateOptions{})
 				return err
 			},
 		} {
@@ -120,20 +121,20 @@ func TestFence_ByTermKeepsTheStampWhenAStatusIsWritten(t *testing.T) {
 			}
 		}
 		for _, name := range []string{"update of status", "patch of status", "update of scale", "patch of scale"} {
-			if err := deeds[name](second.ctx, second); err != nil {
+			if err := operations[name](second.ctx, second); err != nil {
 				t.Errorf("mode %d: the leader's %s: %v", mode, name, err)
 			}
 		}
-		must(t, p.updateReadStatus(second.ctx, bare, "subject"))
-		if err := deeds["patch"](first.ctx, first); !fencing.IsStale(err) {
+		must(t, p.updateReadStatus(second.ctx, unstamped, "subject"))
+		if err := operations["patch"](first.ctx, first); !fencing.IsStale(err) {
 			t.Errorf("mode %d: a write in the first term, after the status was written: %v", mode, err)
 		}
 	}
 }
 
-// updateReadStatus writes the status of an object as controllers do: with the
-// annotations that they have read.
-func (p *paddock) updateReadStatus(ctx context.Context, client kubernetes.Interface, name string) error {
+// updateReadStatus reads an object and writes its status, like controllers do. The
+// write contains the annotations that were read.
+func (p *fencedCluster) updateReadStatus(ctx context.Context, client kubernetes.Interface, name string) error {
 	d, err := client.AppsV1().Deployments(p.namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return err
@@ -143,11 +144,11 @@ func (p *paddock) updateReadStatus(ctx context.Context, client kubernetes.Interf
 	return err
 }
 
-// A pod is bound to its node by either of two resources.
+// A pod is bound to its node through one of two resources.
 var binders = map[string][]string{"one": {"bindings"}, "two": {"pods", "binding"}}
 
-// makePods makes one pod for each of them.
-func (p *paddock) makePods() {
+// makePods creates one pod for each of them.
+func (p *fencedCluster) makePods() {
 	p.Helper()
 	ctx, cancel := within()
 	defer cancel()
@@ -164,7 +165,7 @@ func (p *paddock) makePods() {
 }
 
 // bind binds a pod to a node.
-func (p *paddock) bind(ctx context.Context, client kubernetes.Interface, name string, annotations map[string]string) error {
+func (p *fencedCluster) bind(ctx context.Context, client kubernetes.Interface, name string, annotations map[string]string) error {
 	binding := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations}, Target: corev1.ObjectReference{Kind: "Node", Name: "n"}}
 	path := binders[name]
 	request := client.CoreV1().RESTClient().Post().Namespace(p.namespace).Resource(path[0])
@@ -176,15 +177,15 @@ func (p *paddock) bind(ctx context.Context, client kubernetes.Interface, name st
 
 func TestFence_OfPodsGuardsTheirBindings(t *testing.T) {
 	t.Parallel()
-	p := newPaddock(t, shared.get(t))
+	p := newFencedCluster(t, shared.get(t))
 	p.fence.Resources = []schema.GroupResource{{Resource: "pods"}}
 	p.enforce()
-	p.hold("pod-a")
+	p.writeHolder("pod-a")
 	p.makePods()
 	ctx, cancel := within()
 	defer cancel()
 	leader, follower := p.pod("pod-a"), p.pod("pod-b")
-	awaitAnswer(t, func(ctx context.Context) error {
+	eventually(t, func(ctx context.Context) error {
 		_, err := leader.CoreV1().Pods(p.namespace).Patch(ctx, "one", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{})
 		return err
 	})
@@ -198,18 +199,18 @@ func TestFence_OfPodsGuardsTheirBindings(t *testing.T) {
 	}
 }
 
-// What a Binding is annotated with is put on the pod, in the place of its stamp.
+// The API server copies the annotations of a Binding to the pod, also over its stamp.
 func TestFence_ByTermKeepsTheStampOfAPodThatIsBound(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []fencing.Mode{fencing.ByTerm, fencing.ByPod | fencing.ByTerm} {
-		p := newPaddock(t, shared.get(t))
+		p := newFencedCluster(t, shared.get(t))
 		p.fence.Mode, p.fence.Resources = mode, []schema.GroupResource{{Resource: "pods"}}
 		p.enforce()
 		p.makePods()
-		first := p.reign("pod-a")
+		first := p.lead("pod-a")
 		first.stop()
-		second := p.reign("pod-a")
-		patch := func(w termed, name string) error {
+		second := p.lead("pod-a")
+		patch := func(w termClient, name string) error {
 			_, err := w.CoreV1().Pods(p.namespace).Patch(w.ctx, name, types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{})
 			return err
 		}
@@ -221,7 +222,7 @@ func TestFence_ByTermKeepsTheStampOfAPodThatIsBound(t *testing.T) {
 					t.Errorf("mode %d: a POST to %v with the stamp %q: %v, want it refused", mode, path, stamp, err)
 				}
 			}
-			if err := p.bind(first.ctx, first, name, nil); err != nil { // by term it cannot be told from the leader's
+			if err := p.bind(first.ctx, first, name, nil); err != nil { // by term, it looks like a write of the leader
 				t.Errorf("mode %d: a POST to %v: %v", mode, path, err)
 			}
 			if err := patch(first, name); !fencing.IsStale(err) {
@@ -234,10 +235,10 @@ func TestFence_ByTermKeepsTheStampOfAPodThatIsBound(t *testing.T) {
 	}
 }
 
-func TestEnforceFence_LeavesAFenceThatWasThereBefore(t *testing.T) {
+func TestEnforceFence_KeepsAFenceThatExistedBefore(t *testing.T) {
 	t.Parallel()
-	p := newPaddock(t, shared.get(t)).enforce()
-	p.crown("pod-a")
+	p := newFencedCluster(t, shared.get(t)).enforce()
+	p.setHolder("pod-a")
 	ctx, cancel := within()
 	defer cancel()
 	if _, err := envtest.EnforceFence(ctx, p.fence, p.cp.Admin().Config()); err == nil || !strings.Contains(err.Error(), "already exists") {

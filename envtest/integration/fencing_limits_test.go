@@ -21,14 +21,15 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// A hold is a webhook in which the updates of pod-a wait, after the Fence was asked.
-type hold struct {
-	heard   chan string   // the names of those who ask for an update
-	waiting chan struct{} // told of each that waits
-	goOn    chan struct{} // closed to let them go on
+// slowWebhook is an admission webhook in which the updates of pod-a wait. The API
+// server calls it after it has evaluated the Fence.
+type slowWebhook struct {
+	heard   chan string   // the user of each update
+	waiting chan struct{} // receives a value for each update that waits
+	goOn    chan struct{} // closed to let the updates continue
 }
 
-func (h *hold) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *slowWebhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var review admissionv1api.AdmissionReview
 	if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -46,10 +47,10 @@ func (h *hold) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(review)
 }
 
-// holdUp puts the webhook into force.
-func (p *paddock) holdUp() *hold {
+// installSlowWebhook installs the webhook.
+func (p *fencedCluster) installSlowWebhook() *slowWebhook {
 	p.Helper()
-	h := &hold{make(chan string, 1000), make(chan struct{}, 1), make(chan struct{})}
+	h := &slowWebhook{make(chan string, 1000), make(chan struct{}, 1), make(chan struct{})}
 	server := httptest.NewTLSServer(h)
 	p.Cleanup(server.Close)
 	hooks := p.admin().AdmissionregistrationV1().ValidatingWebhookConfigurations()
@@ -70,8 +71,8 @@ func (p *paddock) holdUp() *hold {
 	}, metav1.CreateOptions{})
 	must(p.T, err)
 	p.Cleanup(func() { must(p.T, hooks.Delete(context.Background(), p.namespace, metav1.DeleteOptions{})) })
-	awaitAnswer(p.T, func(ctx context.Context) error {
-		if err := p.write(ctx, p.admin(), `{"data":{"by":"nobody"}}`); err != nil || len(h.heard) > 0 {
+	eventually(p.T, func(ctx context.Context) error {
+		if err := p.write(ctx, p.admin(), `{"data":{"by":"pod-x"}}`); err != nil || len(h.heard) > 0 {
 			return err
 		}
 		return errors.New("the webhook is not asked yet")
@@ -80,39 +81,39 @@ func (p *paddock) holdUp() *hold {
 }
 
 // write patches the ConfigMap x.
-func (p *paddock) write(ctx context.Context, client kubernetes.Interface, patch string) error {
+func (p *fencedCluster) write(ctx context.Context, client kubernetes.Interface, patch string) error {
 	_, err := client.CoreV1().ConfigMaps(p.namespace).Patch(ctx, "x", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	return err
 }
 
-// The API server asks the Fence again if the object has changed meanwhile. So what
-// keeps a late write out is not that the new leader has written, but that it has
-// changed something; and a stamp is always a change.
-func TestFence_AWriteThatChangesNothingKeepsNobodyOut(t *testing.T) {
+// The API server evaluates the Fence again if the object has changed meanwhile. So a
+// late write is refused only if the write of the new leader has changed the object. A
+// new stamp always changes it.
+func TestFence_WriteThatChangesNothingDoesNotRefuseLateWrites(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		mode   fencing.Mode
 		patch  string
 		refuse bool
 	}{
-		"by pod, nothing is changed":         {fencing.ByPod, `{"data":{"by":"nobody"}}`, false},
+		"by pod, nothing is changed":         {fencing.ByPod, `{"data":{"by":"pod-x"}}`, false},
 		"by pod, something is changed":       {fencing.ByPod, `{"data":{"by":"pod-b"}}`, true},
-		"of both kinds, nothing but a stamp": {fencing.ByPod | fencing.ByTerm, `{"data":{"by":"nobody"}}`, true},
+		"of both kinds, nothing but a stamp": {fencing.ByPod | fencing.ByTerm, `{"data":{"by":"pod-x"}}`, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newPaddock(t, shared.get(t))
+			p := newFencedCluster(t, shared.get(t))
 			_, err := p.admin().CoreV1().ConfigMaps(p.namespace).Create(t.Context(), p.configMap("x"), metav1.CreateOptions{})
 			must(t, err)
 			p.fence.Mode = test.mode
 			p.enforce()
-			h := p.holdUp()
+			h := p.installSlowWebhook()
 			lead := func(pod string) (ctx context.Context, client kubernetes.Interface, stop func()) {
 				if test.mode == fencing.ByPod {
-					p.crown(pod)
+					p.setHolder(pod)
 					return t.Context(), p.pod(pod), func() {}
 				}
-				term := p.reign(pod)
+				term := p.lead(pod)
 				return term.ctx, term, term.stop
 			}
 
@@ -125,27 +126,27 @@ func TestFence_AWriteThatChangesNothingKeepsNobodyOut(t *testing.T) {
 			must(t, p.write(ctx, leader, test.patch))
 			close(h.goOn)
 			if err := <-answer; fencing.IsStale(err) != test.refuse || (err != nil) != test.refuse {
-				t.Errorf("pod-b has written, and pod-a's late write is answered: %v", err)
+				t.Errorf("pod-b has written, and the reply to pod-a's late write is %v", err)
 			}
 		})
 	}
 }
 
-// A pod of a StatefulSet that was deleted by force may be at work while the next of
-// its name is. By pod they are the same, until its token is void.
-func TestFence_ByPodDoesNotTellAPodFromItsSuccessorOfTheSameName(t *testing.T) {
+// A pod of a StatefulSet that was deleted by force may still work when the next pod
+// with its name works. By pod they are the same, until the old token is invalid.
+func TestFence_ByPodAcceptsADeletedPodUntilItsTokenIsInvalid(t *testing.T) {
 	t.Parallel()
-	p := newPaddock(t, shared.get(t)).enforce()
+	p := newFencedCluster(t, shared.get(t)).enforce()
 	core := p.admin().CoreV1()
 	_, err := core.ServiceAccounts(p.namespace).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "operator"}}, metav1.CreateOptions{})
 	must(t, err)
 	old := p.realPod("web-0")
-	p.hold("web-0_1")
-	awaitAnswer(t, func(ctx context.Context) error { return p.touch(ctx, old) })
+	p.writeHolder("web-0_1")
+	eventually(t, func(ctx context.Context) error { return p.touch(ctx, old) })
 	must(t, core.Pods(p.namespace).Delete(t.Context(), "web-0", metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}))
 	deleted := time.Now()
 	fresh := p.realPod("web-0")
-	p.hold("web-0_2")
+	p.writeHolder("web-0_2")
 	must(t, p.touch(t.Context(), fresh))
 	ctx, cancel := within()
 	defer cancel()
@@ -153,12 +154,12 @@ func TestFence_ByPodDoesNotTellAPodFromItsSuccessorOfTheSameName(t *testing.T) {
 	defer tick.Stop()
 	for ; err == nil; <-tick.C {
 		if err = p.touch(ctx, old); ctx.Err() != nil {
-			t.Fatalf("the token of a pod that is gone is good for a minute: %v", err)
+			t.Fatalf("the token of a deleted pod is still valid after a minute: %v", err)
 		}
 	}
 	t.Logf("the old pod was let through for %v", time.Since(deleted))
 	if !apierrors.IsUnauthorized(err) {
-		t.Errorf("the old pod's write is answered: %v, want Unauthorized", err)
+		t.Errorf("the reply to the old pod's write is %v, want Unauthorized", err)
 	}
 	must(t, p.touch(ctx, fresh))
 }

@@ -24,8 +24,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// mighty is the config of a replica that may do everything, as far as RBAC goes.
-func (p *paddock) mighty(name string) *rest.Config {
+// unrestricted returns the config of a replica with all rights.
+func (p *fencedCluster) unrestricted(name string) *rest.Config {
 	client := p.cp.Client("pod "+name, envtest.AsPod(p.account, name))
 	p.Cleanup(client.Close)
 	config := client.Config()
@@ -33,18 +33,18 @@ func (p *paddock) mighty(name string) *rest.Config {
 	return config
 }
 
-// A writer is a replica in a term, with a client for custom resources and one that
-// speaks protobuf. There is a pod for each to evict.
+// writer is a replica in a term, with a client for custom resources and a client that
+// uses protobuf. Each writer has a pod to evict.
 type writer struct {
-	termed
+	termClient
 	objects  dynamic.Interface
 	protobuf kubernetes.Interface
 	victim   string
 }
 
-func (p *paddock) writer(w termed, name, victim string) writer {
+func (p *fencedCluster) writer(w termClient, name, victim string) writer {
 	p.Helper()
-	config := p.mighty(name)
+	config := p.unrestricted(name)
 	config.Wrap(fencing.StampTransport)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return fencing.RetryTransport(w.elector, next) })
 	objects, err := dynamic.NewForConfig(config)
@@ -56,13 +56,13 @@ func (p *paddock) writer(w termed, name, victim string) writer {
 	return writer{w, objects, protobuf, victim}
 }
 
-// A custom resource is Namespaced or of the Cluster, as its scope says.
+// custom is a custom resource. Its scope is Namespaced or Cluster.
 type custom struct {
 	schema.GroupVersionResource
 	scope string
 }
 
-// define has the API server serve one with a status and a scale.
+// define creates a custom resource with the subresources status and scale.
 func define(t *testing.T, cp *envtest.ControlPlane, group, scope string) custom {
 	t.Helper()
 	plural := strings.ToLower(scope) + "things"
@@ -80,20 +80,20 @@ func define(t *testing.T, cp *envtest.ControlPlane, group, scope string) custom 
 	_, err := definitions.Create(t.Context(), &definition, metav1.CreateOptions{})
 	must(t, err)
 	t.Cleanup(func() {
-		must(t, definitions.Delete(context.Background(), definition.GetName(), metav1.DeleteOptions{})) // the test's own has ended
+		must(t, definitions.Delete(context.Background(), definition.GetName(), metav1.DeleteOptions{})) // the context of the test has ended
 	})
 	return custom{schema.GroupVersionResource{Group: group, Version: "v1", Resource: plural}, scope}
 }
 
-// A trial is one write, and whether a Fence by term alone refuses it.
-type trial struct {
+// kindWrite is one write, and whether a Fence with mode ByTerm refuses it.
+type kindWrite struct {
 	name   string
 	byTerm bool
 	do     func(w writer) error
 }
 
-// trials of an object that is there end with its removal.
-func (c custom) trials(namespace, name string) (begin func(w writer) error, trials []trial) {
+// kindWrites returns writes of an existing object. The last one removes it.
+func (c custom) kindWrites(namespace, name string) (begin func(w writer) error, kindWrites []kindWrite) {
 	in := func(w writer) dynamic.ResourceInterface {
 		if c.scope == "Cluster" {
 			return w.objects.Resource(c.GroupVersionResource)
@@ -113,12 +113,12 @@ func (c custom) trials(namespace, name string) (begin func(w writer) error, tria
 			return err
 		}
 	}
-	return create(map[string]any{"name": name, "finalizers": []any{"example.com/kept"}}), []trial{
+	return create(map[string]any{"name": name, "finalizers": []any{"example.com/kept"}}), []kindWrite{
 		{"create", false, create(map[string]any{"generateName": name + "-"})},
 		{"merge patch", true, patch(types.MergePatchType, `{"spec":{"a":1}}`)},
 		{"patch of status", false, patch(types.MergePatchType, `{"status":{"a":1}}`, "status")},
 		{"patch of scale", false, patch(types.MergePatchType, `{"spec":{"replicas":2}}`, "scale")},
-		{"JSON patch", true, patch(types.JSONPatchType, `[{"op":"add","path":"/spec/b","value":1}]`)}, // the stamp is still there
+		{"JSON patch", true, patch(types.JSONPatchType, `[{"op":"add","path":"/spec/b","value":1}]`)}, // the patch does not change the stamp
 		{"delete", false, func(w writer) error { return in(w).Delete(w.ctx, name, metav1.DeleteOptions{}) }},
 		{"removal of finalizers", true, patch(types.MergePatchType, `{"metadata":{"finalizers":null}}`)},
 	}
@@ -130,55 +130,55 @@ func TestFence_OfOtherKindsOfObjectsAndWrites(t *testing.T) {
 	group := cp.Namespace(t) + ".example.com"
 	customs := []custom{define(t, cp, group, "Namespaced"), define(t, cp, group, "Cluster")}
 	for _, mode := range []fencing.Mode{fencing.ByPod, fencing.ByTerm, fencing.ByPod | fencing.ByTerm} {
-		p := newPaddock(t, cp)
+		p := newFencedCluster(t, cp)
 		p.fence.Mode = mode
 		p.fence.Resources = []schema.GroupResource{{Resource: "configmaps"}, {Resource: "pods"}, customs[0].GroupResource(), customs[1].GroupResource()}
 		p.enforce()
 		p.makePods()
-		first := p.reign("pod-a")
+		first := p.lead("pod-a")
 		first.stop()
-		second := p.reign("pod-b")
+		second := p.lead("pod-b")
 		stale, leader := p.writer(first, "pod-a", "one"), p.writer(second, "pod-b", "two")
 
-		var trials []trial
+		var kindWrites []kindWrite
 		for _, resource := range customs {
-			begin, more := resource.trials(p.namespace, p.namespace)
-			awaitAnswer(t, func(context.Context) error { return begin(leader) }) // it is served
-			for _, trial := range more {
-				trial.name += " of " + resource.Resource
-				trials = append(trials, trial)
+			begin, more := resource.kindWrites(p.namespace, p.namespace)
+			eventually(t, func(context.Context) error { return begin(leader) }) // until the API server serves the resource
+			for _, kindWrite := range more {
+				kindWrite.name += " of " + resource.Resource
+				kindWrites = append(kindWrites, kindWrite)
 			}
 		}
 		_, err := leader.protobuf.CoreV1().ConfigMaps(p.namespace).Create(leader.ctx, p.configMap("a"), metav1.CreateOptions{})
 		must(t, err)
-		trials = append(trials,
-			trial{"update in protobuf", true, func(w writer) error {
+		kindWrites = append(kindWrites,
+			kindWrite{"update in protobuf", true, func(w writer) error {
 				_, err := w.protobuf.CoreV1().ConfigMaps(p.namespace).Update(w.ctx, p.configMap("a"), metav1.UpdateOptions{})
 				return err
 			}},
-			trial{"eviction", false, func(w writer) error {
+			kindWrite{"eviction", false, func(w writer) error {
 				return w.protobuf.CoreV1().Pods(p.namespace).EvictV1(w.ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: w.victim}})
 			}})
-		for _, trial := range trials {
-			refused := trial.byTerm || mode&fencing.ByPod != 0
-			if err := trial.do(stale); fencing.IsStale(err) != refused || !refused && err != nil {
-				t.Errorf("mode %d: a stale %s: %v, want it refused: %v", mode, trial.name, err, refused)
+		for _, kindWrite := range kindWrites {
+			refused := kindWrite.byTerm || mode&fencing.ByPod != 0
+			if err := kindWrite.do(stale); fencing.IsStale(err) != refused || !refused && err != nil {
+				t.Errorf("mode %d: a stale %s: %v, want it refused: %v", mode, kindWrite.name, err, refused)
 			}
-			if err := trial.do(leader); err != nil {
-				t.Errorf("mode %d: the leader's %s: %v", mode, trial.name, err)
+			if err := kindWrite.do(leader); err != nil {
+				t.Errorf("mode %d: the leader's %s: %v", mode, kindWrite.name, err)
 			}
 		}
 	}
 }
 
-// A connection that was let through fails later, for the pod is on no node.
+// A connection that the Fence accepts fails later, because the pod is on no node.
 func TestFence_OfPodsGuardsConnections(t *testing.T) {
 	t.Parallel()
-	p := newPaddock(t, shared.get(t))
+	p := newFencedCluster(t, shared.get(t))
 	p.fence.Resources = append(p.fence.Resources, schema.GroupResource{Resource: "pods"})
 	p.enforce().makePods()
-	p.crown("pod-a")
-	leader, follower := kubernetes.NewForConfigOrDie(p.mighty("pod-a")), kubernetes.NewForConfigOrDie(p.mighty("pod-b"))
+	p.setHolder("pod-a")
+	leader, follower := kubernetes.NewForConfigOrDie(p.unrestricted("pod-a")), kubernetes.NewForConfigOrDie(p.unrestricted("pod-b"))
 	ctx, cancel := within()
 	defer cancel()
 	for _, verb := range []string{http.MethodGet, http.MethodPost} {
@@ -194,7 +194,7 @@ func TestFence_OfPodsGuardsConnections(t *testing.T) {
 	}
 }
 
-// warnings are what the API server sends beside its answers.
+// warnings collects the warnings of the API server.
 type warnings struct {
 	mu    sync.Mutex
 	texts []string
@@ -215,7 +215,7 @@ func (w *warnings) take() (texts []string) {
 
 func TestFence_ThatOnlyReportsWarnsAndRefusesNothing(t *testing.T) {
 	t.Parallel()
-	p := newPaddock(t, shared.get(t))
+	p := newFencedCluster(t, shared.get(t))
 	p.fence.ReportOnly = true
 	policy, binding, err := fencing.Policy(p.fence)
 	must(t, err)
@@ -226,31 +226,31 @@ func TestFence_ThatOnlyReportsWarnsAndRefusesNothing(t *testing.T) {
 	must(t, err)
 	_, err = admission.ValidatingAdmissionPolicyBindings().Create(ctx, binding, metav1.CreateOptions{})
 	must(t, err)
-	t.Cleanup(func() { // the test's own context has ended
+	t.Cleanup(func() { // the context of the test has ended
 		must(t, admission.ValidatingAdmissionPolicyBindings().Delete(context.Background(), policy.Name, metav1.DeleteOptions{}))
 		must(t, admission.ValidatingAdmissionPolicies().Delete(context.Background(), policy.Name, metav1.DeleteOptions{}))
 	})
 	_, err = p.admin().CoordinationV1().Leases(p.namespace).Create(ctx, fencing.Lease(p.fence), metav1.CreateOptions{})
 	must(t, err)
-	p.hold("pod-a")
+	p.writeHolder("pod-a")
 	heard := &warnings{}
-	config := p.mighty("pod-b")
+	config := p.unrestricted("pod-b")
 	config.WarningHandler = heard
 	stale := kubernetes.NewForConfigOrDie(config)
-	awaitAnswer(t, func(ctx context.Context) error {
+	eventually(t, func(ctx context.Context) error {
 		must(t, p.touch(ctx, stale))
 		isOurs := func(text string) bool {
 			return strings.Contains(text, "'"+policy.Name+"'") && strings.Contains(text, `its holder is "pod-a"`) && strings.Contains(text, `pod "pod-b"`)
 		}
 		if texts := heard.take(); !slices.ContainsFunc(texts, isOurs) {
-			return fmt.Errorf("a stale write was let through with the warnings %q", texts)
+			return fmt.Errorf("a stale write was accepted with the warnings %q", texts)
 		}
 		return nil
 	})
-	config = p.mighty("pod-a")
+	config = p.unrestricted("pod-a")
 	config.WarningHandler = heard
 	must(t, p.touch(ctx, kubernetes.NewForConfigOrDie(config)))
 	if texts := heard.take(); len(texts) > 0 {
-		t.Errorf("the leader's write was let through with the warnings %q", texts)
+		t.Errorf("the leader's write was accepted with the warnings %q", texts)
 	}
 }

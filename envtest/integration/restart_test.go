@@ -13,16 +13,16 @@ import (
 )
 
 func TestElector_LeaderStaysWhileTheAPIServerRestarts(t *testing.T) {
-	cp := battered.alone(t)
+	cp := exclusive.alone(t)
 	for name, stop := range map[string]func() error{"stopped": cp.APIServer(0).Stop, "killed": cp.APIServer(0).Kill} {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t, cp, patient)
-			first, second, term := newReign(s, s.candidate)
+			s := newCluster(t, cp, veryLongLease)
+			first, second, term := startTwo(s, s.candidate)
 			must(t, stop())
 			s.note("", "the API server is "+name)
 			must(t, cp.APIServer(0).Start())
 			s.note("", "the API server is ready again")
-			term.mustGoOn(3)
+			term.mustContinue(3)
 			if err := first.stop(); err != nil {
 				t.Errorf("Run returned %v", err)
 			}
@@ -31,16 +31,16 @@ func TestElector_LeaderStaysWhileTheAPIServerRestarts(t *testing.T) {
 	}
 }
 
-func TestElector_LeaderWhoseAPIServerIsGoneIsFollowedByAnother(t *testing.T) {
-	cp := battered.alone(t)
-	s := newStage(t, cp, brisk)
+func TestElector_AnotherLeadsAfterTheLeadersAPIServerWasKilled(t *testing.T) {
+	cp := exclusive.alone(t)
+	s := newCluster(t, cp, shortLease)
 	first, second := s.candidate("pod-1"), s.candidate("pod-2", envtest.OnAPIServer(1))
 	term := first.run().awaitTerm()
 	second.run().awaitLeader("pod-1")
 	must(t, cp.APIServer(0).Kill())
 	s.note("", "the API server of pod-1 is killed")
 	if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrRenewalFailed) {
-		t.Errorf("the work was told to stop because %v", err)
+		t.Errorf("the work was asked to stop because %v", err)
 	}
 	second.awaitTerm()
 	must(t, cp.APIServer(0).Start())
@@ -48,43 +48,43 @@ func TestElector_LeaderWhoseAPIServerIsGoneIsFollowedByAnother(t *testing.T) {
 }
 
 func TestElector_LeaderStaysWhileEtcdRestarts(t *testing.T) {
-	cp := battered.alone(t)
-	s := newStage(t, cp, patient)
-	_, _, term := newReign(s, s.candidate)
+	cp := exclusive.alone(t)
+	s := newCluster(t, cp, veryLongLease)
+	_, _, term := startTwo(s, s.candidate)
 	must(t, cp.Etcd().Kill())
 	s.note("", "etcd is killed")
 	must(t, cp.Etcd().Start())
 	s.note("", "etcd is healthy again")
-	term.mustGoOn(3)
+	term.mustContinue(3)
 }
 
-func TestElector_FindsALeaderAfterEtcdWasRestoredFromABackup(t *testing.T) {
-	cp := battered.alone(t)
+func TestElector_LeadsAgainAfterEtcdWasRestoredFromABackup(t *testing.T) {
+	cp := exclusive.alone(t)
 	for name, timing := range map[string]leaderelection.Config{
-		"trust ran out meanwhile": brisk,
+		"trust ran out meanwhile": shortLease,
 		"trust is left":           timing(20*time.Second, 17*time.Second),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t, cp, timing)
+			s := newCluster(t, cp, timing)
 			s.ledger.rewound = true
-			first, second, term := newReign(s, s.candidate)
+			first, second, term := startTwo(s, s.candidate)
 			restore, err := cp.Backup()
 			must(t, err)
 			term = s.awaitLeader(term, first, second)
-			s.fill(200) // more than the API servers write when they start
+			s.fill(200) // more writes than the API servers make when they start
 			must(t, restore())
 			s.note("", "etcd was restored from a backup")
 			if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrHistoryRewound) && !errors.Is(err, leaderelection.ErrRenewalFailed) && !errors.Is(err, leaderelection.ErrOvertaken) {
-				t.Errorf("the work was told to stop because %v", err)
+				t.Errorf("the work was asked to stop because %v", err)
 			}
-			t.Logf("the work was told to stop because %v", term.cause())
-			awaitTerm(first, second).mustGoOn(3)
+			t.Logf("the work was asked to stop because %v", term.cause())
+			awaitTerm(first, second).mustContinue(3)
 		})
 	}
 }
 
-// awaitLeader returns the term that is, if the last one has ended meanwhile.
-func (s *stage) awaitLeader(last *reign, candidates ...*candidate) *reign {
+// awaitLeader returns the current term. It waits for one if the last term has ended.
+func (s *testCluster) awaitLeader(last *termRun, candidates ...*candidate) *termRun {
 	s.Helper()
 	for last.ctx.Err() != nil {
 		last = awaitTerm(candidates...)
@@ -92,8 +92,8 @@ func (s *stage) awaitLeader(last *reign, candidates ...*candidate) *reign {
 	return last
 }
 
-// fill writes n objects.
-func (s *stage) fill(n int) {
+// fill creates n objects.
+func (s *testCluster) fill(n int) {
 	s.Helper()
 	for i := range n {
 		_, err := s.cp.Admin().Clientset().CoreV1().ConfigMaps(s.namespace).Create(s.Context(),
