@@ -2,6 +2,7 @@ package envtest_test
 
 import (
 	"testing"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -71,6 +72,23 @@ func TestNetwork_StalledWatchDeliversWhenHealed(t *testing.T) {
 	if got := next(t, stream.ResultChan()).Object.(*coordinationv1.Lease); got.Name != "b" {
 		t.Errorf("got %v", got)
 	}
+}
+
+func TestNetwork_DelaysWatchEvents(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t)
+	stream := w.watch()
+	const delay = 200 * time.Millisecond
+	fault := w.client.Network().DelayWatches(delay)
+	created := time.Now()
+	w.create("a")
+	if got := next(t, stream.ResultChan()); got.Type != watch.Added {
+		t.Errorf("got %v", got)
+	}
+	if took := time.Since(created); took < delay {
+		t.Errorf("the event arrived after %v", took)
+	}
+	fault.Await(t)
 }
 
 func TestNetwork_StalledWatchCanBeStopped(t *testing.T) {

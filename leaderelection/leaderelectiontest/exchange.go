@@ -52,9 +52,7 @@ func (t *roundTripper) WrappedRoundTripper() http.RoundTripper { return t.next }
 func (t *roundTripper) RoundTrip(h *http.Request) (*http.Response, error) {
 	x := t.network.newExchange(h)
 	if err := x.passOut(); err != nil {
-		if h.Body != nil {
-			_ = h.Body.Close() // a RoundTripper must, also if it sends nothing
-		}
+		closeBody(h)
 		return nil, err
 	}
 	reply, err := x.arrive(t.next, h)
@@ -68,6 +66,13 @@ func (t *roundTripper) RoundTrip(h *http.Request) (*http.Response, error) {
 		reply.Body = x.openWatch(reply.Body)
 	}
 	return reply, nil
+}
+
+// closeBody closes the body of a request that is not sent, as a RoundTripper must.
+func closeBody(h *http.Request) {
+	if h.Body != nil {
+		_ = h.Body.Close()
+	}
 }
 
 func (n *Network) newExchange(h *http.Request) *exchange {
@@ -94,11 +99,15 @@ func (x *exchange) passOut() error {
 
 // arrive hands the request to next, possibly late.
 func (x *exchange) arrive(next http.RoundTripper, h *http.Request) (*http.Response, error) {
+	if x.request.Verb == "watch" {
+		return x.send(next, h) // passOut has delayed it
+	}
 	fault := x.hit(arriveLate)
 	if fault == nil {
 		return x.send(next, h)
 	}
 	if !x.network.addLate() {
+		closeBody(h)
 		return nil, x.alive()
 	}
 	type result struct {
@@ -139,6 +148,7 @@ func (x *exchange) sendLate(fault *Fault, next http.RoundTripper, h *http.Reques
 		request: x.request, number: x.number, late: true,
 	}
 	if err := late.wait(fault); err != nil {
+		closeBody(h)
 		return nil, err
 	}
 	reply, err := late.send(next, h)
@@ -159,9 +169,7 @@ func (x *exchange) sendLate(fault *Fault, next http.RoundTripper, h *http.Reques
 // send hands the request to next, unless a Fail answers it.
 func (x *exchange) send(next http.RoundTripper, h *http.Request) (*http.Response, error) {
 	if fault := x.hit(fail); fault != nil {
-		if h.Body != nil {
-			_ = h.Body.Close()
-		}
+		closeBody(h)
 		return fault.reply(h, x.request), nil
 	}
 	return next.RoundTrip(h.WithContext(context.WithValue(x.ctx, exchangeKey{}, x)))

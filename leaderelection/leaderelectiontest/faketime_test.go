@@ -251,6 +251,23 @@ func TestNetwork_HoldsWatchEvents(t *testing.T) {
 	})
 }
 
+func TestNetwork_ArriveLateDelaysAWatch(t *testing.T) {
+	withFixture(t, func(h *fixture) {
+		h.net.ArriveLate(3 * time.Second)
+		start := time.Now()
+		w, err := h.leases.Watch(h.Context(), metav1.ListOptions{ResourceVersion: h.lease.ResourceVersion})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Stop()
+		h.took(3*time.Second, nil)(time.Since(start), nil)
+		h.touch()
+		if got, open := h.events(w); got != 1 || !open {
+			t.Errorf("%d events, open %v", got, open)
+		}
+	})
+}
+
 // Such a watch once used all CPU time in an endless loop.
 func TestNetwork_WatchThatHangsBeyondItsTimeoutEndsWhenTheCutIsHealed(t *testing.T) {
 	withFixture(t, func(h *fixture) {

@@ -25,10 +25,10 @@ var ErrNetworkClosed = errors.New("leaderelectiontest: the network is closed")
 // A fault holds, drops or refuses a whole HTTP request or reply. The events of
 // a watch are held where the client reads them.
 type Network struct {
-	client   string             // Request.Client
-	lifetime context.Context    // ends with Close
-	end      context.CancelFunc // of lifetime
-	late     sync.WaitGroup     // requests that outlive their sender; see ArriveLate
+	client   string                  // Request.Client
+	lifetime context.Context         // ends with Close
+	end      context.CancelCauseFunc // of lifetime
+	late     sync.WaitGroup          // requests that outlive their sender; see ArriveLate
 
 	mu          sync.Mutex   // never held across a wait or a call of foreign code
 	faults      []*Fault     // in the order in which they were injected
@@ -51,7 +51,7 @@ func NewNetwork() *Network {
 		connections: &connections{broken: make(chan struct{})},
 		changed:     make(chan struct{}),
 	}
-	n.lifetime, n.end = context.WithCancel(context.Background())
+	n.lifetime, n.end = context.WithCancelCause(context.Background())
 	return n
 }
 
@@ -226,7 +226,7 @@ func (n *Network) breakConnections(last bool, requestErr, watchErr error) {
 	}
 	broken := n.connections
 	if last {
-		n.end()
+		n.end(requestErr)
 	} else {
 		n.connections = &connections{broken: make(chan struct{})}
 	}
