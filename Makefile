@@ -61,12 +61,12 @@ fuzz: ## Each fuzz test for a while (FUZZTIME=30s)
 	done
 
 .PHONY: mutants
-mutants: ## Break code and manifests in a hundred ways, in a copy: each break must be noticed (MUTANTSFLAGS='-only release')
+mutants: ## Put each mutation into a copy of the code: a test must catch it (MUTANTSFLAGS='-only release' or -check)
 	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
 	go run ./hack/mutants $(MUTANTSFLAGS)
 
 .PHONY: verify
-verify: check-format check-vet check-lint check-tidy check-docs check-imports check-size check-alerts ## All checks below
+verify: check-format check-vet check-lint check-tidy check-docs check-imports check-size check-rooms check-words check-exported check-links check-alerts ## All checks below
 
 .PHONY: check-format
 check-format: ## gofmt has nothing to change
@@ -95,6 +95,22 @@ check-imports: ## Packages depend on what they may depend on
 .PHONY: check-size
 check-size: ## Files, functions and the README are short, the top level is as designed
 	@go test ./hack/check -count=1 -run 'Size|Layout'
+
+.PHONY: check-rooms
+check-rooms: ## Formulas, requests and client-go each in their file; nothing blocks while a mutex is held
+	@go test ./hack/check -count=1 -run 'Places|Mutex'
+
+.PHONY: check-words
+check-words: ## Retired words do not return (hack/check/words.txt)
+	@go test ./hack/check -count=1 -run Words
+
+.PHONY: check-exported
+check-exported: ## Exported names are recorded (hack/check/exported.txt), no helper exists twice
+	@go test ./hack/check -count=1 -run Exported
+
+.PHONY: check-links
+check-links: ## Links, files and commands of pages exist, and code of pages compiles
+	@go test ./hack/check -count=1 -run 'Links|Readme'
 
 .PHONY: check-alerts
 check-alerts: ## Prometheus' own library evaluates the alerts of hack/manifests, and reads the dashboard

@@ -13,77 +13,124 @@ import (
 
 	"github.com/go-logr/logr"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-func TestElector_OnNewLeaderComesInOrderWithoutRepeats(t *testing.T) {
-	play(t, func(s *stage) {
-		follower := s.candidate("observer", nil)
-		follower.network.Cut(hang, writes) // it only looks on
+func TestElector_LeadsOnTheFakeClientset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clientset := fake.NewClientset()
+		started := make(chan leaderelection.Term, 1)
+		stopped := make(chan struct{}, 1)
+		elector, err := leaderelection.New(config("pod-1"), clientset, leaderelection.Callbacks{
+			OnStartedLeading: func(ctx context.Context) {
+				term, _ := leaderelection.TermFromContext(ctx)
+				started <- term
+				<-ctx.Done()
+			},
+			OnStoppedLeading: func() { stopped <- struct{}{} },
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- elector.Run(ctx) }()
+
+		if term := <-started; term.Token == 0 {
+			t.Errorf("term = %+v, want a token", term)
+		}
+		if !elector.IsLeader() || elector.GetLeader() != "pod-1" {
+			t.Errorf("IsLeader = %v, GetLeader = %q while leading", elector.IsLeader(), elector.GetLeader())
+		}
+		time.Sleep(time.Minute)
+		if !elector.IsLeader() || elector.ValidFor() <= 0 {
+			t.Errorf("the elector does not lead after a minute of renewals; ValidFor = %v", elector.ValidFor())
+		}
+		cancel()
+		if err := <-ran; err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+		<-stopped
+		if elector.IsLeader() || elector.GetLeader() != "" {
+			t.Errorf("IsLeader = %v, GetLeader = %q after Run", elector.IsLeader(), elector.GetLeader())
+		}
+		lease, err := clientset.CoordinationV1().Leases("default").Get(t.Context(), "my-app-leader", metav1.GetOptions{})
+		if err != nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity != "" {
+			t.Errorf("the Lease after a clean stop = %+v, %v; want it released", lease, err)
+		}
+	})
+}
+
+func TestElector_CallsOnNewLeaderInOrderWithoutRepeats(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		follower := h.newReplica("observer", nil)
+		follower.network.Cut(hang, writes) // it cannot claim the Lease
 		follower.run()
 		for i := range 3 {
 			name := fmt.Sprint("leader-", i)
-			r := s.start(name)
-			s.until(time.Minute, r.IsLeader)
+			r := h.start(name)
+			h.waitUntil(time.Minute, r.IsLeader)
 			time.Sleep(5 * time.Second)
-			r.stop() // the Lease is free in between: that is no leader
+			r.stop() // the Lease is free until the next start, which is no change of the leader
 		}
 		synctest.Wait()
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		if want := []string{"leader-0", "leader-1", "leader-2"}; !slices.Equal(follower.leaders, want) {
-			t.Errorf("OnNewLeader was told %q, want %q", follower.leaders, want)
+			t.Errorf("OnNewLeader was called with %q, want %q", follower.leaders, want)
 		}
 	})
 }
 
 func TestElector_ASlowOnNewLeaderDelaysNothing(t *testing.T) {
-	play(t, func(s *stage) {
-		let := make(chan struct{})
-		var told []string
-		client := s.server.Client("a")
+	withHarness(t, func(h *harness) {
+		unblock := make(chan struct{})
+		var leaders []string
+		client := h.server.Client("a")
 		elector, err := leaderelection.New(config("a"), client.Clientset(), leaderelection.Callbacks{
 			OnNewLeader: func(identity string) {
-				told = append(told, identity)
-				<-let
+				leaders = append(leaders, identity)
+				<-unblock
 			},
 		}, debugLogger)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(s.Context())
+		ctx, cancel := context.WithCancel(h.Context())
 		ran := make(chan error)
 		go func() { ran <- elector.Run(ctx) }()
-		s.until(time.Second, elector.IsLeader)
-		s.edit(giveTo("b"))
-		s.until(time.Second, func() bool { return !elector.IsLeader() })
-		s.edit(giveTo("c"))
-		s.edit(giveTo("d"))
+		h.waitUntil(time.Second, elector.IsLeader)
+		h.editLease(setHolder("b"))
+		h.waitUntil(time.Second, func() bool { return !elector.IsLeader() })
+		h.editLease(setHolder("c"))
+		h.editLease(setHolder("d"))
 		synctest.Wait()
 		cancel()
-		if err := <-ran; err != nil { // though the callback has not returned
+		if err := <-ran; err != nil { // Run does not wait for OnNewLeader
 			t.Errorf("Run = %v", err)
 		}
-		close(let)
+		close(unblock)
 		synctest.Wait()
-		if want := []string{"a", "d"}; !slices.Equal(told, want) {
-			t.Errorf("a slow receiver was told %q, want the first and the newest: %q", told, want)
+		if want := []string{"a", "d"}; !slices.Equal(leaders, want) {
+			t.Errorf("a slow OnNewLeader was called with %q, want the first and the newest leader: %q", leaders, want)
 		}
 	})
 }
 
-func TestElector_TheWorksContextCarriesTermLoggerAndReason(t *testing.T) {
-	play(t, func(s *stage) {
+func TestElector_TheWorksContextCarriesTermLoggerAndCause(t *testing.T) {
+	withHarness(t, func(h *harness) {
 		type key struct{}
 		var lines lineHandler
 		got := make(chan error, 1)
-		elector, err := leaderelection.New(config("a"), s.server.Client("a").Clientset(), leaderelection.Callbacks{
+		elector, err := leaderelection.New(config("a"), h.server.Client("a").Clientset(), leaderelection.Callbacks{
 			OnStartedLeading: func(ctx context.Context) {
 				leaderelection.LoggerFromContext(ctx).Info("by slog")
 				logr.FromContextOrDiscard(ctx).Info("by logr")
 				if ctx.Value(key{}) != "mine" {
-					t.Error("the values of Run's context are gone")
+					t.Error("the work's context lacks the values of Run's context")
 				}
 				<-ctx.Done()
 				got <- context.Cause(ctx)
@@ -92,44 +139,36 @@ func TestElector_TheWorksContextCarriesTermLoggerAndReason(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(context.WithValue(s.Context(), key{}, "mine"))
+		ctx, cancel := context.WithCancel(context.WithValue(h.Context(), key{}, "mine"))
 		ran := make(chan error)
 		go func() { ran <- elector.Run(ctx) }()
-		s.until(time.Second, elector.IsLeader)
+		h.waitUntil(time.Second, elector.IsLeader)
 		term, _ := elector.Term()
 		time.Sleep(time.Minute)
 		cancel()
 		<-ran
-		if err := <-got; err != leaderelection.ErrCancelled { // exactly this one
+		if err := <-got; err != leaderelection.ErrCancelled { // not wrapped
 			t.Errorf("context.Cause = %v, want ErrCancelled", err)
 		}
 		for _, message := range []string{"by slog", "by logr"} {
 			want := fmt.Sprintf("INFO %s lease=default/my-app-leader identity=a term=%v", message, term.Token)
 			if !slices.Contains(lines.all(), want) {
-				t.Errorf("no line %q in %q", want, lines.all())
+				t.Errorf("the log lacks the line %q: %q", want, lines.all())
 			}
 		}
 	})
 }
 
-func TestElector_SaysEachChangeOnce(t *testing.T) {
-	play(t, func(s *stage) {
+func TestElector_LogsEachChangeOnce(t *testing.T) {
+	withHarness(t, func(h *harness) {
 		var lines lineHandler
-		client := s.server.Client("a")
-		elector, err := leaderelection.New(config("a"), client.Clientset(), leaderelection.Callbacks{}, lines.logger())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(s.Context())
-		ran := make(chan error)
-		go func() { ran <- elector.Run(ctx) }()
-		s.until(time.Second, elector.IsLeader)
-		client.Network().Fail(503, 0, writes)
+		a := h.start("a", withLog(&lines))
+		h.waitUntil(time.Second, a.IsLeader)
+		a.network.Fail(503, 0, writes)
 		time.Sleep(8 * time.Second)
-		client.Network().Heal()
+		a.network.Heal()
 		time.Sleep(time.Minute)
-		cancel()
-		<-ran
+		_ = a.stop()
 		counts := map[string]int{}
 		for _, message := range []string{"Campaigning for lease", "New leader observed", "Became leader", "Lease requests failing", "Lease requests succeeding again", "Released lease"} {
 			for _, line := range lines.all() {
@@ -138,33 +177,33 @@ func TestElector_SaysEachChangeOnce(t *testing.T) {
 				}
 			}
 			if counts[message] != 1 {
-				t.Errorf("%d lines say %q, want one; all: %q", counts[message], message, lines.all())
+				t.Errorf("%d log lines with message %q, want one; all lines: %q", counts[message], message, lines.all())
 			}
 		}
 	})
 }
 
-func TestElector_ChangesGiveTheStateFirstAndThenEachChange(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
-		s.until(time.Second, a.IsLeader)
-		seen := make(chan leaderelection.State)
-		ctx, cancel := context.WithCancel(s.Context())
+func TestElector_ChangesYieldsTheStateFirstAndThenEachChange(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
+		h.waitUntil(time.Second, a.IsLeader)
+		states := make(chan leaderelection.State)
+		ctx, cancel := context.WithCancel(h.Context())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			for state := range a.Changes(ctx) {
-				seen <- state
+				states <- state
 			}
 		}()
-		if state := <-seen; !state.Leading || state.Leader != "a" || state.Term.Token == 0 {
-			t.Errorf("a late subscriber is told %+v first", state)
+		if state := <-states; !state.Leading || state.Leader != "a" || state.Term.Token == 0 {
+			t.Errorf("the first state of a late subscriber is %+v, want the present one", state)
 		}
-		s.edit(giveTo("b"))
-		for state := range seen {
+		h.editLease(setHolder("b"))
+		for state := range states {
 			if !state.Leading && state.Leader == "b" {
 				if state.EndCause == nil {
-					t.Error("the state does not say why the term ended")
+					t.Error("EndCause is nil after the term ended")
 				}
 				break
 			}
@@ -172,7 +211,7 @@ func TestElector_ChangesGiveTheStateFirstAndThenEachChange(t *testing.T) {
 		cancel()
 		for range 3 {
 			select {
-			case <-seen:
+			case <-states:
 			case <-done:
 			}
 		}
@@ -180,88 +219,88 @@ func TestElector_ChangesGiveTheStateFirstAndThenEachChange(t *testing.T) {
 	})
 }
 
-func TestElector_CallsWhatWrappersPutAroundTheCallbacks(t *testing.T) {
-	play(t, func(s *stage) {
+func TestElector_CallsTheMiddlewareAroundTheCallbacks(t *testing.T) {
+	withHarness(t, func(h *harness) {
 		var handed []*leaderelection.Elector
 		around := func(name string) leaderelection.Option {
 			return leaderelection.WithCallbackMiddleware(func(e *leaderelection.Elector, inner leaderelection.Callbacks) leaderelection.Callbacks {
 				handed = append(handed, e)
 				return leaderelection.Callbacks{
-					OnStartedLeading: func(ctx context.Context) { s.note(name + " started"); inner.OnStartedLeading(ctx) },
-					OnStoppedLeading: func() { inner.OnStoppedLeading(); s.note(name + " stopped") },
+					OnStartedLeading: func(ctx context.Context) { h.record(name + " started"); inner.OnStartedLeading(ctx) },
+					OnStoppedLeading: func() { inner.OnStoppedLeading(); h.record(name + " stopped") },
 					OnNewLeader:      func(identity string) { inner.OnNewLeader(name + " saw " + identity) },
 				}
 			})
 		}
-		a := s.candidate("a", []leaderelection.Option{around("inner"), leaderelection.WithCallbackMiddleware(nil), around("outer")})
+		a := h.newReplica("a", []leaderelection.Option{around("inner"), leaderelection.WithCallbackMiddleware(nil), around("outer")})
 		a.run()
-		s.until(time.Second, a.IsLeader)
+		h.waitUntil(time.Second, a.IsLeader)
 		synctest.Wait()
 		if err := a.stop(); err != nil {
 			t.Error(err)
 		}
 		if !slices.Equal(handed, []*leaderelection.Elector{a.Elector, a.Elector}) {
-			t.Error("the wrappers were not handed the Elector that New returned")
+			t.Error("the middleware did not receive the Elector that New returned")
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		want := []string{"outer started", "inner started", "a started", "a stopped", "inner stopped", "outer stopped"}
-		if !slices.Equal(s.log, want) {
-			t.Errorf("called were %q, want %q", s.log, want)
+		if !slices.Equal(h.events, want) {
+			t.Errorf("calls in order: %q, want %q", h.events, want)
 		}
 		if want := []string{"inner saw outer saw a"}; !slices.Equal(a.leaders, want) {
-			t.Errorf("OnNewLeader was told %q, want %q", a.leaders, want)
+			t.Errorf("OnNewLeader was called with %q, want %q", a.leaders, want)
 		}
 	})
 }
 
-func TestElector_RunsCompanionsBesideEachRunThatCampaigns(t *testing.T) {
-	play(t, func(s *stage) {
-		companion := leaderelection.WithBackgroundTask(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
-			logger.Info("Beside it")
+func TestElector_RunsBackgroundTasksDuringEachRun(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		task := leaderelection.WithBackgroundTask(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
+			logger.Info("Background task started")
 			time.Sleep(time.Millisecond)
-			s.note("beside " + e.Config().Identity)
+			h.record("task started " + e.Config().Identity)
 			<-ctx.Done()
 			time.Sleep(time.Minute)
-			s.note("left " + e.Config().Identity)
+			h.record("task returned " + e.Config().Identity)
 		})
 		var log lineHandler
-		a := s.candidate("a", []leaderelection.Option{companion, leaderelection.WithBackgroundTask(nil)}, func(r *replica) { r.logger = log.logger() })
+		a := h.newReplica("a", []leaderelection.Option{task, leaderelection.WithBackgroundTask(nil)}, withLog(&log))
 		for range 2 {
 			a.run()
-			s.until(time.Second, a.IsLeader)
+			h.waitUntil(time.Second, a.IsLeader)
 			time.Sleep(time.Second)
 			if err := a.stop(); err != nil {
 				t.Error(err)
 			}
-			s.note("Run returned")
+			h.record("Run returned")
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		one := []string{"a started", "beside a", "a stopped", "left a", "Run returned"}
-		if want := slices.Concat(one, one); !slices.Equal(s.log, want) {
-			t.Errorf("happened has %q, want %q", s.log, want)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		one := []string{"a started", "task started a", "a stopped", "task returned a", "Run returned"}
+		if want := slices.Concat(one, one); !slices.Equal(h.events, want) {
+			t.Errorf("events in order: %q, want %q", h.events, want)
 		}
 		if !slices.ContainsFunc(log.all(), func(line string) bool {
-			return strings.Contains(line, "Beside it") && strings.Contains(line, "identity=a")
+			return strings.Contains(line, "Background task started") && strings.Contains(line, "identity=a")
 		}) {
-			t.Errorf("the companion has not the Elector's logger: %q", log.all())
+			t.Errorf("the background task did not get the Elector's logger: %q", log.all())
 		}
 	})
 }
 
-func TestElector_ACompanionIsToldWhenRunEndsByItself(t *testing.T) {
-	play(t, func(s *stage) {
-		let := make(chan struct{})
-		defer close(let)
-		companion := leaderelection.WithBackgroundTask(func(ctx context.Context, _ *leaderelection.Elector, _ *slog.Logger) { <-ctx.Done() })
-		a := s.candidate("a", []leaderelection.Option{companion}, withWork(func(context.Context) { <-let }))
+func TestElector_CancelsABackgroundTaskWhenRunEndsByItself(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		unblock := make(chan struct{})
+		defer close(unblock)
+		task := leaderelection.WithBackgroundTask(func(ctx context.Context, _ *leaderelection.Elector, _ *slog.Logger) { <-ctx.Done() })
+		a := h.newReplica("a", []leaderelection.Option{task}, withWork(func(context.Context) { <-unblock }))
 		a.run()
-		s.until(time.Second, a.IsLeader)
-		s.edit(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("somebody") })
+		h.waitUntil(time.Second, a.IsLeader)
+		h.editLease(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("other") })
 		<-a.ran
 		if !errors.Is(a.err, leaderelection.ErrWorkStillRunning) {
-			t.Errorf("Run = %v", a.err)
+			t.Errorf("Run = %v, want ErrWorkStillRunning", a.err)
 		}
 	})
 }

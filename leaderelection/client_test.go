@@ -78,7 +78,7 @@ func TestClientConfig_KeepsWhatTheCallerHasSet(t *testing.T) {
 	}
 }
 
-// Each answer tells over which connection it came, and how.
+// Each answer names its protocol and its connection.
 func TestClientConfig_SharesNoConnection(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.Proto+" "+r.RemoteAddr)

@@ -23,20 +23,20 @@ func TestNew_RefusesEachWrongFieldByNameAndValue(t *testing.T) {
 		{"no identity", func(c *Config) { c.Identity = "" }, "Identity is empty"},
 		{"blank identity", func(c *Config) { c.Identity = " pod-1" }, `Identity (" pod-1") must not begin`},
 		{"no lease name", func(c *Config) { c.LeaseName = "" }, "LeaseName is empty"},
-		{"wrong lease name", func(c *Config) { c.LeaseName = "My_App" }, `LeaseName ("My_App") is no name for a Lease`},
+		{"wrong lease name", func(c *Config) { c.LeaseName = "My_App" }, `LeaseName ("My_App") is not a valid name of a Lease`},
 		{"long lease name", func(c *Config) { c.LeaseName = strings.Repeat("a", 254) }, "LeaseName"},
 		{"no namespace", func(c *Config) { c.LeaseNamespace = "" }, "LeaseNamespace is empty"},
-		{"wrong namespace", func(c *Config) { c.LeaseNamespace = "a.b" }, `LeaseNamespace ("a.b") is no name`},
+		{"wrong namespace", func(c *Config) { c.LeaseNamespace = "a.b" }, `LeaseNamespace ("a.b") is not a valid name`},
 		{"negative lease", func(c *Config) { c.LeaseDuration = -time.Second }, "LeaseDuration (-1s) must not be negative"},
 		{"negative deadline", func(c *Config) { c.RenewDeadline = -time.Second }, "RenewDeadline (-1s) must not be negative"},
 		{"negative period", func(c *Config) { c.RetryPeriod = -time.Second }, "RetryPeriod (-1s) must not be negative"},
-		{"broken seconds", func(c *Config) { c.LeaseDuration = 15500 * time.Millisecond }, "LeaseDuration (15.5s) must be whole seconds"},
-		{"endless lease", func(c *Config) { c.LeaseDuration = 100 * 365 * 24 * time.Hour }, "must not be more than"},
+		{"fraction of a second", func(c *Config) { c.LeaseDuration = 15500 * time.Millisecond }, "LeaseDuration (15.5s) must be whole seconds"},
+		{"excessive lease", func(c *Config) { c.LeaseDuration = 100 * 365 * 24 * time.Hour }, "must not be more than"},
 		{"deadline equals lease", func(c *Config) { c.LeaseDuration = 10 * time.Second }, "RenewDeadline (10s) must be less than LeaseDuration (10s)"},
-		{"no text", func(c *Config) { c.Identity = "pod-\xff" }, `Identity ("pod-\xff") is not valid UTF-8`},
+		{"invalid UTF-8", func(c *Config) { c.Identity = "pod-\xff" }, `Identity ("pod-\xff") is not valid UTF-8`},
 		{"deadline above lease", func(c *Config) { c.RenewDeadline = 20 * time.Second }, "RenewDeadline (20s) must be less than LeaseDuration (15s)"},
 		{"period above deadline", func(c *Config) { c.RetryPeriod = 9 * time.Second }, "RenewDeadline (10s) must be more than 1.2 times RetryPeriod (9s)"},
-		{"endless period", func(c *Config) { c.RetryPeriod = 1<<63 - 1 }, "RenewDeadline (10s) must be more than 1.2 times RetryPeriod (2562047h"},
+		{"excessive period", func(c *Config) { c.RetryPeriod = 1<<63 - 1 }, "RenewDeadline (10s) must be more than 1.2 times RetryPeriod (2562047h"},
 		{"negative stop timeout", func(c *Config) { c.StopTimeout = -1 }, "StopTimeout (-1ns) must not be negative"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -50,10 +50,10 @@ func TestNew_RefusesEachWrongFieldByNameAndValue(t *testing.T) {
 	}
 }
 
-func TestNew_NamesAllThatIsWrongInOneError(t *testing.T) {
+func TestNew_NamesEveryWrongFieldInOneError(t *testing.T) {
 	_, err := New(&Config{Enabled: true, LeaseDuration: time.Second, StopTimeout: -1}, fake.NewClientset(), Callbacks{}, nil)
 	if err == nil {
-		t.Fatal("New accepted it")
+		t.Fatal("New accepted wrong fields")
 	}
 	for _, field := range []string{"Identity", "LeaseName", "LeaseNamespace", "RenewDeadline (10s)", "StopTimeout"} {
 		if !strings.Contains(err.Error(), field) {
@@ -62,7 +62,7 @@ func TestNew_NamesAllThatIsWrongInOneError(t *testing.T) {
 	}
 }
 
-func TestNew_RefusesWhatIsNil(t *testing.T) {
+func TestNew_RefusesNilArguments(t *testing.T) {
 	c := valid()
 	if _, err := New(nil, fake.NewClientset(), Callbacks{}, nil); err == nil || !strings.Contains(err.Error(), "configuration is nil") {
 		t.Errorf("New without a configuration = %v", err)
@@ -96,8 +96,8 @@ func TestConfig_ZeroDurationsAreTheDefaults(t *testing.T) {
 	}
 }
 
-// Each configuration that is accepted leaves the work time to stop, and four
-// attempts that hang before trust runs out.
+// Each accepted configuration leaves the work time to stop, and four attempts that may
+// hang before trust ends.
 func FuzzConfig_EachAcceptedOneIsSafe(f *testing.F) {
 	f.Add(int64(15*time.Second), int64(10*time.Second), int64(2*time.Second))
 	f.Add(int64(time.Second), int64(600*time.Millisecond), int64(100*time.Millisecond))
@@ -116,15 +116,14 @@ func FuzzConfig_EachAcceptedOneIsSafe(f *testing.F) {
 		if got := c.RetryPeriod + 4*c.attemptTimeout(); got > c.Window() {
 			t.Errorf("%v/%v/%v: four attempts last until %v, after the window %v", c.LeaseDuration, c.RenewDeadline, c.RetryPeriod, got, c.Window())
 		}
-		e := &Elector{config: c}
-		if _, err := e.newEngine(&lock{elector: e}); err != nil {
-			t.Errorf("the engine refuses what New accepts: %v", err)
+		if err := checkEngine(&c); err != nil {
+			t.Errorf("client-go refuses a configuration that New accepts: %v", err)
 		}
 		_ = c.warnings()
 	})
 }
 
-func TestConfig_WarnsOfWhatIsUnwiseWithNumbers(t *testing.T) {
+func TestConfig_WarnsOfUnwiseSettingsWithNumbers(t *testing.T) {
 	c := valid()
 	c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = 2*time.Second, time.Second, 50*time.Millisecond
 	warnings := strings.Join(c.warnings(), "\n")
@@ -138,16 +137,16 @@ func TestConfig_WarnsOfWhatIsUnwiseWithNumbers(t *testing.T) {
 		want                   string
 	}{
 		{15 * time.Second, 10 * time.Second, 8 * time.Second, "end a term after 4.125s"},
-		{20 * time.Second, 19 * time.Second, 2 * time.Second, "the last 1s of RenewDeadline (19s) are never used"},
-		{10 * time.Minute, 5 * time.Minute, 10 * time.Second, "LeaseDuration (10m0s) is how long nobody leads"},
+		{20 * time.Second, 19 * time.Second, 2 * time.Second, "the last 1s of RenewDeadline (19s) have no effect"},
+		{10 * time.Minute, 5 * time.Minute, 10 * time.Second, "nobody leads for LeaseDuration (10m0s) after a crash"},
 	} {
 		c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = tt.lease, tt.deadline, tt.retry
 		if warnings := c.warnings(); len(warnings) != 1 || !strings.Contains(warnings[0], tt.want) {
-			t.Errorf("%v/%v/%v is warned of with %q, want %q", tt.lease, tt.deadline, tt.retry, warnings, tt.want)
+			t.Errorf("%v/%v/%v has the warnings %q, want %q", tt.lease, tt.deadline, tt.retry, warnings, tt.want)
 		}
 	}
 	if w := valid().withDefaults().warnings(); len(w) != 0 {
-		t.Errorf("the defaults are warned of: %q", w)
+		t.Errorf("warnings for the defaults: %q", w)
 	}
 }
 
@@ -157,22 +156,22 @@ func TestConfig_HoldsPlainValuesOnly(t *testing.T) {
 		switch f := config.Field(i); f.Type.Kind() {
 		case reflect.Bool, reflect.String, reflect.Int64:
 		default:
-			t.Errorf("%s is a %v: behaviours belong into Options", f.Name, f.Type)
+			t.Errorf("%s is a %v: behaviour belongs in an Option", f.Name, f.Type)
 		}
 	}
 }
 
-func TestNew_TellsOfEverythingInOneError(t *testing.T) {
+func TestNew_ReportsOptionsAndFieldsInOneError(t *testing.T) {
 	c := valid()
 	c.Identity, c.StopTimeout = "", -1
 	shared := NewSharedWatch(nil, "elsewhere")
 	_, err := New(&c, nil, Callbacks{}, nil, WithLeaseLabels(map[string]string{"not a key": "x", "app": "not a value!"}), WithSharedWatch(shared))
 	if err == nil {
-		t.Fatal("New accepts all of that")
+		t.Fatal("New accepted every wrong argument")
 	}
 	for _, want := range []string{"Identity is empty", "StopTimeout (", "the clientset is nil", `"not a key"`, `"not a value!"`, `"elsewhere"`, "its clientset is nil"} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("New = %v; it lacks %q", err, want)
+			t.Errorf("New = %v, want it to contain %q", err, want)
 		}
 	}
 }

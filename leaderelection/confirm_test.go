@@ -16,90 +16,91 @@ import (
 )
 
 func TestElector_ConfirmEndsATermThatTheLeaseDoesNotName(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
 		synctest.Wait()
 		term, _ := a.Term()
 		a.network.StallWatches()
-		if ok, err := a.Confirm(s.Context(), term); !ok || err != nil {
-			t.Errorf("the term goes on, and Confirm says %v, %v", ok, err)
+		if ok, err := a.Confirm(h.Context(), term); !ok || err != nil {
+			t.Errorf("Confirm = %v, %v; want true, because the term continues", ok, err)
 		}
-		if err := s.server.Edit(a.config.LeaseNamespace, a.config.LeaseName, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("b") }); err != nil {
+		if err := h.server.Edit(a.config.LeaseNamespace, a.config.LeaseName, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("b") }); err != nil {
 			t.Fatal(err)
 		}
-		if ok, err := a.Confirm(s.Context(), term); ok || err != nil {
-			t.Errorf("another one holds the Lease, and Confirm says %v, %v", ok, err)
+		if ok, err := a.Confirm(h.Context(), term); ok || err != nil {
+			t.Errorf("Confirm = %v, %v; want false, because another candidate holds the Lease", ok, err)
 		}
 		synctest.Wait()
-		s.wantCause(a, leaderelection.ErrOvertaken)
-		gets := s.server.Count("a", "get")
-		if ok, err := a.Confirm(s.Context(), term); ok || err != nil || s.server.Count("a", "get") != gets {
-			t.Errorf("the term is over, and Confirm says %v, %v after another look", ok, err)
+		h.wantCause(a, leaderelection.ErrOvertaken)
+		gets := h.server.Count("a", "get")
+		if ok, err := a.Confirm(h.Context(), term); ok || err != nil || h.server.Count("a", "get") != gets {
+			t.Errorf("Confirm = %v, %v; want false without a read, because the term has ended", ok, err)
 		}
 	})
 }
 
-func TestElector_ConfirmKnowsOnlyItsPresentTerm(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
-		if ok, err := a.Confirm(s.Context(), leaderelection.Term{}); ok || err != nil {
-			t.Errorf("not leading yet, and Confirm says %v, %v", ok, err)
+func TestElector_ConfirmReturnsFalseForAnotherTerm(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
+		if ok, err := a.Confirm(h.Context(), leaderelection.Term{}); ok || err != nil {
+			t.Errorf("Confirm = %v, %v; want false before the first term", ok, err)
 		}
 		synctest.Wait()
 		term, _ := a.Term()
 		term.Token--
-		if ok, err := a.Confirm(s.Context(), term); ok || err != nil {
-			t.Errorf("asked for an earlier term Confirm says %v, %v", ok, err)
+		if ok, err := a.Confirm(h.Context(), term); ok || err != nil {
+			t.Errorf("Confirm = %v, %v for an earlier term, want false", ok, err)
 		}
 	})
 }
 
-func TestElector_ConfirmKnowsNothingWithoutAnAnswer(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
+func TestElector_ConfirmReturnsAnErrorWithoutAnAnswer(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
 		synctest.Wait()
 		term, _ := a.Term()
 		a.network.Cut(hang)
-		ctx, cancel := context.WithTimeout(s.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(h.Context(), time.Second)
 		defer cancel()
 		if ok, err := a.Confirm(ctx, term); ok || err == nil {
-			t.Errorf("without an answer Confirm says %v, %v", ok, err)
+			t.Errorf("Confirm = %v, %v without an answer, want an error", ok, err)
 		}
 		if !a.IsLeader() {
-			t.Error("the term was ended")
+			t.Error("the failed read ended the term")
 		}
 		a.network.Heal()
 	})
 }
 
-// Each refused write asks, and a hundred workers may be refused at once.
-func TestElector_ConfirmsThatAreAskedTogetherShareALook(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
+// A worker calls Confirm after a refused write, and a hundred writes may be
+// refused at once.
+func TestElector_ConcurrentConfirmsShareOneRead(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
 		synctest.Wait()
 		term, _ := a.Term()
 		a.network.DelayRequests(100 * time.Millisecond)
-		gets := s.server.Count("a", "get")
-		var asking sync.WaitGroup
+		gets := h.server.Count("a", "get")
+		var calls sync.WaitGroup
 		for range 100 {
-			asking.Go(func() {
-				if ok, err := a.Confirm(s.Context(), term); !ok || err != nil {
-					t.Errorf("the term goes on, and Confirm says %v, %v", ok, err)
+			calls.Go(func() {
+				if ok, err := a.Confirm(h.Context(), term); !ok || err != nil {
+					t.Errorf("Confirm = %v, %v; want true, because the term continues", ok, err)
 				}
 			})
 		}
-		asking.Wait()
-		if n := s.server.Count("a", "get") - gets; n < 1 || n > 2 {
-			t.Errorf("a hundred were answered after %d looks, want 1, or 2 if the first had begun before some asked", n)
+		calls.Wait()
+		if n := h.server.Count("a", "get") - gets; n < 1 || n > 2 {
+			t.Errorf("a hundred calls of Confirm took %d reads, want 1, or 2 if the first read started before the last call", n)
 		}
 	})
 }
 
-// A client whose rate is limited fails at once if it could not send in time: that is
-// no answer to those who have time.
-func TestElector_ConfirmSharesNoFailureOfOneWhoIsInAHurry(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a", withTrip(func(r *http.Request, next send) (*http.Response, error) {
+// A client with a rate limit fails at once if it cannot send before the context's
+// deadline. Callers with a later deadline must not receive this error.
+func TestElector_ConfirmDoesNotFailWithAnotherCallersDeadline(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a", withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
 			if r.Method == http.MethodGet {
 				time.Sleep(100 * time.Millisecond)
 				if deadline, ok := r.Context().Deadline(); ok && time.Until(deadline) < 2*time.Second {
@@ -110,55 +111,56 @@ func TestElector_ConfirmSharesNoFailureOfOneWhoIsInAHurry(t *testing.T) {
 		}))
 		time.Sleep(time.Second)
 		term, _ := a.Term()
-		var asking sync.WaitGroup
-		patient := func() {
-			if ok, err := a.Confirm(s.Context(), term); !ok || err != nil {
-				t.Errorf("a patient one got %v, %v", ok, err)
+		var calls sync.WaitGroup
+		confirm := func() {
+			if ok, err := a.Confirm(h.Context(), term); !ok || err != nil {
+				t.Errorf("Confirm = %v, %v for a caller without a deadline, want true", ok, err)
 			}
 		}
-		asking.Go(patient)
-		synctest.Wait() // it looks, and the next two wait for their turn, in this order
-		asking.Go(func() {
-			ctx, cancel := context.WithTimeout(s.Context(), time.Second)
+		calls.Go(confirm)
+		synctest.Wait() // the first call reads the Lease; the next two wait for the read after it, in this order
+		calls.Go(func() {
+			ctx, cancel := context.WithTimeout(h.Context(), time.Second)
 			defer cancel()
 			if ok, err := a.Confirm(ctx, term); ok || err == nil {
-				t.Errorf("the one in a hurry got %v, %v", ok, err)
+				t.Errorf("Confirm = %v, %v for the caller with the deadline, want an error", ok, err)
 			}
 		})
 		synctest.Wait()
-		asking.Go(patient)
-		asking.Wait()
+		calls.Go(confirm)
+		calls.Wait()
 	})
 }
 
-// What was seen before somebody asked is no answer: the Lease has changed since.
-func TestElector_ConfirmLooksAfterItWasAsked(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
+// A read that started before the call is not an answer, because the Lease may
+// have changed since.
+func TestElector_ConfirmReadsTheLeaseAfterTheCall(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
 		synctest.Wait()
 		term, _ := a.Term()
 		a.network.StallWatches()
-		a.network.DelayReplies(time.Second) // the reply is on its way that long
+		a.network.DelayReplies(time.Second)
 		first := make(chan bool)
 		go func() {
-			ok, _ := a.Confirm(s.Context(), term)
+			ok, _ := a.Confirm(h.Context(), term)
 			first <- ok
 		}()
-		synctest.Wait() // the first look has been answered, and nobody has heard
-		if err := s.server.Edit(a.config.LeaseNamespace, a.config.LeaseName, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("b") }); err != nil {
+		synctest.Wait() // the server has answered the first read, but the reply has not arrived
+		if err := h.server.Edit(a.config.LeaseNamespace, a.config.LeaseName, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("b") }); err != nil {
 			t.Fatal(err)
 		}
-		ok, err := a.Confirm(s.Context(), term)
+		ok, err := a.Confirm(h.Context(), term)
 		if ok || err != nil {
-			t.Errorf("another one holds the Lease, and Confirm says %v, %v", ok, err)
+			t.Errorf("Confirm = %v, %v; want false, because another candidate holds the Lease", ok, err)
 		}
 		if !<-first {
-			t.Error("the first one was answered with what was written after it had looked")
+			t.Error("the first call returned false, though the Lease changed after its read")
 		}
 	})
 }
 
-func TestElector_ConfirmWithoutALease(t *testing.T) {
+func TestElector_ConfirmSucceedsWithoutALease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		elector, err := leaderelection.New(&leaderelection.Config{}, nil, leaderelection.Callbacks{}, slog.New(slog.DiscardHandler))
 		if err != nil {
@@ -170,7 +172,7 @@ func TestElector_ConfirmWithoutALease(t *testing.T) {
 		synctest.Wait()
 		term, _ := elector.Term()
 		if ok, err := elector.Confirm(t.Context(), term); !ok || err != nil {
-			t.Errorf("Confirm says %v, %v", ok, err)
+			t.Errorf("Confirm = %v, %v, want true", ok, err)
 		}
 		cancel()
 		<-ended

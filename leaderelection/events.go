@@ -8,25 +8,24 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 )
 
 // The reasons of the events that an Elector records.
 const (
-	// EventReason is that of what happens in the course of things, as client-go has
-	// it: "pod-1 became leader", "pod-1 stopped leading", "pod-1 stepped down".
+	// EventReason is the reason of normal events, as in client-go: "pod-1 became
+	// leader", "pod-1 stopped leading", "pod-1 stepped down".
 	EventReason = "LeaderElection"
-	// EventReasonLost is that of a warning: "pod-1 lost leadership: the Lease could
+	// EventReasonLost is the reason of a warning: "pod-1 lost leadership: the Lease could
 	// not be renewed in time".
 	EventReasonLost = "LeadershipLost"
-	// EventReasonOverran is that of a warning: "pod-1 overran: its work has not
-	// stopped 3s after it was told to, and nothing was released".
+	// EventReasonOverran is the reason of a warning: "pod-1 overran: its work has not
+	// stopped within 3s, and the Lease was not released".
 	EventReasonOverran = "LeadershipOverran"
 )
 
 // WithPod records the events on the Elector's pod as well, if there is a recorder.
-// Without its UID, "kubectl describe pod" does not show them. Default: on the Lease
+// Without the UID, "kubectl describe pod" does not show them. Default: on the Lease
 // only.
 func WithPod(namespace, name string, uid types.UID) Option {
 	return func(o *options) {
@@ -34,57 +33,55 @@ func WithPod(namespace, name string, uid types.UID) Option {
 	}
 }
 
-// eventTrace records events. Like every Trace it is called by a goroutine that
-// nobody waits for: a recorder that blocks, or an API server that is away, delays
-// no term.
-func (e *Elector) eventTrace() Trace {
+// An eventRecorder records the events of an Elector.
+type eventRecorder struct {
+	options *options
+	config  *Config
+	lease   func() *coordinationv1.Lease // returns the last observed Lease, nil if there is none
+}
+
+// trace returns the Trace that records the events.
+func (r eventRecorder) trace() Trace {
+	identity := r.config.Identity
 	return Trace{
-		TermStarted: func(TermStarted) {
-			e.record(corev1.EventTypeNormal, EventReason, "%s became leader", e.config.Identity)
-		},
-		TermStopping: func(ending TermStopping) {
-			switch cause := ending.Cause; {
+		TermStarted: func(TermStarted) { r.record(corev1.EventTypeNormal, EventReason, "%s became leader", identity) },
+		TermStopping: func(stopping TermStopping) {
+			switch cause := stopping.Cause; {
 			case errors.Is(cause, ErrSteppedDown):
-				e.record(corev1.EventTypeNormal, EventReason, "%s stepped down", e.config.Identity)
+				r.record(corev1.EventTypeNormal, EventReason, "%s stepped down", identity)
 			case !isLoss(cause):
-				e.record(corev1.EventTypeNormal, EventReason, "%s stopped leading", e.config.Identity)
+				r.record(corev1.EventTypeNormal, EventReason, "%s stopped leading", identity)
 			default:
-				e.record(corev1.EventTypeWarning, EventReasonLost, "%s lost leadership: %s",
-					e.config.Identity, strings.TrimPrefix(cause.Error(), "leaderelection: "))
+				r.record(corev1.EventTypeWarning, EventReasonLost, "%s lost leadership: %s",
+					identity, strings.TrimPrefix(cause.Error(), "leaderelection: "))
 			}
 		},
 		TermEnded: func(end TermEnded) {
 			if end.Overran {
-				e.record(corev1.EventTypeWarning, EventReasonOverran, "%s overran: its work has not stopped %v after it was told to, and nothing was released",
-					e.config.Identity, end.StopTook.Round(time.Millisecond))
+				r.record(corev1.EventTypeWarning, EventReasonOverran, "%s overran: its work has not stopped within %v, and the Lease was not released",
+					identity, end.StopTook.Round(time.Millisecond))
 			}
 		},
 	}
 }
 
-func (e *Elector) record(kind, reason, format string, args ...any) {
-	var subjects []runtime.Object
-	if e.config.Enabled {
-		subjects = append(subjects, e.eventSubject())
+func (r eventRecorder) record(kind, reason, format string, args ...any) {
+	if r.config.Enabled {
+		r.options.recorder.Eventf(r.subject(), kind, reason, format, args...)
 	}
-	if e.options.pod != nil {
-		subjects = append(subjects, e.options.pod)
-	}
-	for _, subject := range subjects {
-		e.options.recorder.Eventf(subject, kind, reason, format, args...)
+	if r.options.pod != nil {
+		r.options.recorder.Eventf(r.options.pod, kind, reason, format, args...)
 	}
 }
 
-// eventSubject is the Lease as it was last seen.
-func (e *Elector) eventSubject() *coordinationv1.Lease {
+// subject returns a reference to the Lease.
+func (r eventRecorder) subject() *coordinationv1.Lease {
 	subject := &coordinationv1.Lease{
 		TypeMeta:   metav1.TypeMeta{APIVersion: coordinationv1.SchemeGroupVersion.String(), Kind: "Lease"},
-		ObjectMeta: metav1.ObjectMeta{Name: e.config.LeaseName, Namespace: e.config.LeaseNamespace},
+		ObjectMeta: metav1.ObjectMeta{Name: r.config.LeaseName, Namespace: r.config.LeaseNamespace},
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if seen := e.observer.view.lease; seen != nil {
-		subject.UID, subject.ResourceVersion = seen.UID, seen.ResourceVersion
+	if lease := r.lease(); lease != nil {
+		subject.UID, subject.ResourceVersion = lease.UID, lease.ResourceVersion
 	}
 	return subject
 }

@@ -17,14 +17,14 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A diary keeps events as lines.
-type diary struct {
+// An eventLog is an event recorder that keeps events as lines.
+type eventLog struct {
 	mu    sync.Mutex
 	lines []string
-	block chan struct{} // not nil: until it is closed
+	block chan struct{} // unless nil, Eventf blocks until it is closed
 }
 
-func (d *diary) Eventf(object runtime.Object, kind, reason, format string, args ...any) {
+func (d *eventLog) Eventf(object runtime.Object, kind, reason, format string, args ...any) {
 	if d.block != nil {
 		<-d.block
 	}
@@ -43,7 +43,7 @@ func (d *diary) Eventf(object runtime.Object, kind, reason, format string, args 
 	d.lines = append(d.lines, fmt.Sprintf("%s: %s %s: %s", subject, kind, reason, fmt.Sprintf(format, args...)))
 }
 
-func (d *diary) want(t *testing.T, want ...string) {
+func (d *eventLog) want(t *testing.T, want ...string) {
 	t.Helper()
 	synctest.Wait()
 	d.mu.Lock()
@@ -55,16 +55,16 @@ func (d *diary) want(t *testing.T, want ...string) {
 
 const onLease, onPod = "Lease default/my-app-leader: ", "Pod default/a uid-1: "
 
-func (d *diary) options() []leaderelection.Option {
+func (d *eventLog) options() []leaderelection.Option {
 	return []leaderelection.Option{leaderelection.WithEventRecorder(d)}
 }
 
-func TestEvents_TellOfATermThatIsCancelled(t *testing.T) {
-	play(t, func(s *stage) {
-		var d diary
-		a := s.candidate("a", append(d.options(), leaderelection.WithPod("default", "a", "uid-1")))
+func TestEvents_ReportACancelledTerm(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var d eventLog
+		a := h.newReplica("a", append(d.options(), leaderelection.WithPod("default", "a", "uid-1")))
 		a.run()
-		s.until(time.Second, a.IsLeader)
+		h.waitUntil(time.Second, a.IsLeader)
 		_ = a.stop()
 		d.want(t,
 			onLease+"Normal LeaderElection: a became leader", onPod+"Normal LeaderElection: a became leader",
@@ -72,73 +72,73 @@ func TestEvents_TellOfATermThatIsCancelled(t *testing.T) {
 	})
 }
 
-func TestEvents_TellOfSteppingDown(t *testing.T) {
-	play(t, func(s *stage) {
-		var d diary
-		a := s.candidate("a", d.options())
+func TestEvents_ReportAStepDown(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var d eventLog
+		a := h.newReplica("a", d.options())
 		a.run()
-		s.until(time.Second, a.IsLeader)
-		if err := a.StepDown(s.Context()); err != nil {
+		h.waitUntil(time.Second, a.IsLeader)
+		if err := a.StepDown(h.Context()); err != nil {
 			t.Fatal(err)
 		}
 		d.want(t, onLease+"Normal LeaderElection: a became leader", onLease+"Normal LeaderElection: a stepped down")
 	})
 }
 
-func TestEvents_TellWhyLeadershipWasLost(t *testing.T) {
-	play(t, func(s *stage) {
-		var d diary
-		a := s.candidate("a", d.options())
+func TestEvents_ReportWhyLeadershipWasLost(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var d eventLog
+		a := h.newReplica("a", d.options())
 		a.run()
-		s.until(time.Second, a.IsLeader)
+		h.waitUntil(time.Second, a.IsLeader)
 		other := "other"
-		s.edit(func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = &other })
+		h.editLease(func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = &other })
 		time.Sleep(time.Second)
 		d.want(t, onLease+"Normal LeaderElection: a became leader",
 			onLease+"Warning LeadershipLost: a lost leadership: another holder was written into the Lease")
 	})
 }
 
-func TestEvents_TellOfWorkThatOverran(t *testing.T) {
-	play(t, func(s *stage) {
-		var d diary
+func TestEvents_ReportWorkThatOverran(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var d eventLog
 		end := make(chan struct{})
-		a := s.candidate("a", d.options(), withConfig(func(c *leaderelection.Config) { c.StopTimeout = time.Second }),
+		a := h.newReplica("a", d.options(), withConfig(func(c *leaderelection.Config) { c.StopTimeout = time.Second }),
 			withWork(func(context.Context) { <-end }))
 		a.run()
-		s.until(time.Second, a.IsLeader)
+		h.waitUntil(time.Second, a.IsLeader)
 		_ = a.stop()
 		close(end)
 		d.want(t, onLease+"Normal LeaderElection: a became leader", onLease+"Normal LeaderElection: a stopped leading",
-			onLease+"Warning LeadershipOverran: a overran: its work has not stopped 1s after it was told to, and nothing was released")
+			onLease+"Warning LeadershipOverran: a overran: its work has not stopped within 1s, and the Lease was not released")
 	})
 }
 
-// Metrics, health and status are made of traces.
-func TestEvents_ARecorderThatBlocksKeepsNothingFromTraces(t *testing.T) {
-	play(t, func(s *stage) {
-		d, told := diary{block: make(chan struct{})}, 0
-		trace := leaderelection.Trace{Request: func(leaderelection.Request) { told++ }}
-		s.candidate("a", append(d.options(), leaderelection.WithTrace(trace))).run()
+// Metrics, health and status depend on traces.
+func TestEvents_ABlockedRecorderDelaysNoTrace(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		d, requests := eventLog{block: make(chan struct{})}, 0
+		trace := leaderelection.Trace{Request: func(leaderelection.Request) { requests++ }}
+		h.newReplica("a", append(d.options(), leaderelection.WithTrace(trace))).run()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if told < 30 {
-			t.Errorf("%d requests were told in a minute", told)
+		if requests < 30 {
+			t.Errorf("%d requests were reported in a minute, want at least 30", requests)
 		}
 		close(d.block)
 	})
 }
 
-func TestEvents_ARecorderThatBlocksDelaysNoTerm(t *testing.T) {
-	play(t, func(s *stage) {
-		d := diary{block: make(chan struct{})}
-		a := s.candidate("a", d.options())
+func TestEvents_ABlockedRecorderDelaysNoTerm(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		d := eventLog{block: make(chan struct{})}
+		a := h.newReplica("a", d.options())
 		a.run()
-		s.until(time.Second, a.IsLeader)
-		began := s.clock()
+		h.waitUntil(time.Second, a.IsLeader)
+		began := h.elapsed()
 		_ = a.stop()
-		if took := s.clock() - began; took > 100*time.Millisecond {
-			t.Errorf("Run took %v to return", took)
+		if took := h.elapsed() - began; took > 100*time.Millisecond {
+			t.Errorf("Run took %v to return, want at most 100 ms", took)
 		}
 		close(d.block)
 		d.want(t, onLease+"Normal LeaderElection: a became leader", onLease+"Normal LeaderElection: a stopped leading")

@@ -31,7 +31,7 @@ func Example() {
 			fmt.Println("started")
 			stop() // as SIGTERM does
 			<-ctx.Done()
-			fmt.Println("told to stop:", errors.Is(context.Cause(ctx), leaderelection.ErrCancelled))
+			fmt.Println("cancelled:", errors.Is(context.Cause(ctx), leaderelection.ErrCancelled))
 		},
 		OnStoppedLeading: func() { fmt.Println("stopped") }, // lost leadership
 		OnNewLeader:      func(string) {},                   // a new leader was observed
@@ -48,12 +48,12 @@ func Example() {
 	fmt.Println("released")
 	// Output:
 	// started
-	// told to stop: true
+	// cancelled: true
 	// stopped
 	// released
 }
 
-// A whole main, including the stop.
+// A complete main function, including the stop.
 func Example_main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
@@ -67,24 +67,25 @@ func Example_main() {
 		Enabled: true, Identity: os.Getenv("POD_NAME"), LeaseName: "my-app-leader", LeaseNamespace: os.Getenv("POD_NAMESPACE"),
 		ReleaseOnCancel: true, StopTimeout: 25 * time.Second,
 	}
-	clientset, err := kubernetes.NewForConfig(config.ClientConfig(restConfig)) // for the election alone
+	clientset, err := kubernetes.NewForConfig(config.ClientConfig(restConfig)) // a client only for the election
 	if err != nil {
-		slog.Error("no client", "err", err)
+		slog.Error("cannot create the client", "err", err)
 		os.Exit(1)
 	}
 	elector, err := leaderelection.New(config, clientset, leaderelection.Callbacks{OnStartedLeading: work}, nil)
 	if err != nil {
-		slog.Error("bad configuration", "err", err)
+		slog.Error("invalid configuration", "err", err)
 		os.Exit(1)
 	}
 	if err := elector.Run(ctx); err != nil {
 		slog.Error("the work did not stop", "err", err)
-		os.Exit(1) // somebody else may lead by now
+		os.Exit(1) // another candidate may lead already
 	}
 	// Output: not in a cluster
 }
 
-// work does what only one process may do, until ctx is done.
+// work stands for the work of which only one process at a time may do any, until
+// ctx is cancelled.
 func work(ctx context.Context) {
 	for ctx.Err() == nil {
 		term, _ := leaderelection.TermFromContext(ctx)

@@ -2,12 +2,12 @@ package leaderelection
 
 import "time"
 
-// StartedAt makes it the elector of a process that started then.
-func (e *Elector) StartedAt(t time.Time) { e.heirship.started = t }
+// StartedAt makes e the elector of a process that started at t.
+func (e *Elector) StartedAt(t time.Time) { e.nomination.started = t }
 
-// JoinedAt makes it one that has been running since then.
+// JoinedAt makes e an elector that has campaigned since t.
 func (e *Elector) JoinedAt(t time.Time) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.heirship.joined = t
+	defer e.unlock()
+	e.nomination.joined = t
 }

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -19,105 +20,122 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// debugLogger formats each line, and throws it away: nowhere is not io.Discard, for
-// which slog would skip the work.
-var debugLogger = slog.New(slog.NewTextHandler(nowhere{}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-type nowhere struct{}
+// debugLogger formats each line and discards it. slog would not format lines for
+// io.Discard.
+var debugLogger = slog.New(slog.NewTextHandler(discardWriter{}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 
-func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+type discardWriter struct{}
+
+func (discardWriter) Write(p []byte) (int, error) { return len(p), nil }
 
 const hang, refuse = leaderelectiontest.Hang, leaderelectiontest.Refuse
 
-// A stage is one server and the candidates on it, in fake time.
-type stage struct {
+// A harness is one in-memory API server with its replicas, in fake time.
+type harness struct {
 	*testing.T
 	server *leaderelectiontest.Server
 
-	mu      sync.Mutex
-	working map[string]leaderelection.Term // by identity
-	log     []string                       // who started and stopped, in order
-	cast    []*replica                     // all that were run
+	mu       sync.Mutex
+	working  map[string]leaderelection.Term // by identity
+	events   []string                       // starts and stops of work, in order
+	replicas []*replica                     // all replicas that were run
 }
 
-// play runs a test in fake time. Two that work at once fail it.
-func play(t *testing.T, f func(s *stage)) {
+// withHarness runs a test in fake time. The test fails if two replicas work at once.
+func withHarness(t *testing.T, f func(h *harness)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &stage{T: t, server: leaderelectiontest.NewServer(), working: map[string]leaderelection.Term{}}
-		defer s.server.Close()
-		defer s.stopAll()
-		f(s)
+		h := &harness{T: t, server: leaderelectiontest.NewServer(), working: map[string]leaderelection.Term{}}
+		defer h.server.Close()
+		defer h.stopAll()
+		f(h)
 	})
 }
 
-// A replica is one candidate.
+// A replica is one process with one candidate.
 type replica struct {
 	*leaderelection.Elector
-	stage   *stage
-	network *leaderelectiontest.Network
-	cancel  context.CancelFunc
-	ran     chan struct{}
-	err     error
-	config  leaderelection.Config
-	work    func(ctx context.Context) // after it was recorded; nil: until ctx is done
-	cause   error                     // of the last term
-	leaders []string                  // what OnNewLeader said
-	trip    trip                      // each of its requests; nil: just sends it
-	logger  *slog.Logger
-	quiet   bool // its work is not recorded: it is one of many on Leases of their own
+	harness    *harness
+	network    *leaderelectiontest.Network
+	cancel     context.CancelFunc
+	ran        chan struct{}
+	err        error
+	config     leaderelection.Config
+	work       func(ctx context.Context) // nil: waits until ctx is cancelled
+	cause      error                     // of the last term
+	leaders    []string                  // arguments of OnNewLeader
+	roundTrip  roundTrip                 // around each request; may be nil
+	logger     *slog.Logger
+	unrecorded bool // its work may overlap with others, because it has a Lease of its own
 }
 
 type send = func(*http.Request) (*http.Response, error)
 
-// A trip is how a request goes to the server and comes back.
-type trip func(r *http.Request, next send) (*http.Response, error)
+// A roundTrip sends a request by calling next, and may change request and response.
+type roundTrip func(r *http.Request, next send) (*http.Response, error)
 
-type tripper struct {
+type roundTripper struct {
 	http.RoundTripper
-	trip trip
+	roundTrip roundTrip
 }
 
-func (t tripper) RoundTrip(r *http.Request) (*http.Response, error) {
-	return t.trip(r, t.RoundTripper.RoundTrip)
+func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.roundTrip(r, t.RoundTripper.RoundTrip)
 }
 
+// config returns an enabled configuration with the default durations.
+func config(identity string) *leaderelection.Config {
+	return &leaderelection.Config{
+		Enabled: true, Identity: identity, LeaseName: "my-app-leader", LeaseNamespace: "default",
+		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
+		ReleaseOnCancel: true,
+	}
+}
+
+// A setting changes a replica before its Elector is made.
 type setting func(*replica)
 
-func withTrip(f trip) setting { return func(r *replica) { r.trip = f } }
+func withRoundTrip(f roundTrip) setting { return func(r *replica) { r.roundTrip = f } }
+
+func withLog(lines *lineHandler) setting {
+	return func(r *replica) { r.logger = lines.logger() }
+}
 
 func withWork(f func(context.Context)) setting { return func(r *replica) { r.work = f } }
+
 func withConfig(f func(*leaderelection.Config)) setting {
 	return func(r *replica) { f(&r.config) }
 }
 
-// candidate makes a replica that does not run yet.
-func (s *stage) candidate(identity string, opts []leaderelection.Option, settings ...setting) *replica {
-	s.Helper()
-	client := s.server.Client(identity)
-	r := &replica{stage: s, network: client.Network(), config: *config(identity), logger: debugLogger}
+// newReplica makes a replica that does not run yet.
+func (h *harness) newReplica(identity string, opts []leaderelection.Option, settings ...setting) *replica {
+	h.Helper()
+	client := h.server.Client(identity)
+	r := &replica{harness: h, network: client.Network(), config: *config(identity), logger: debugLogger}
 	for _, set := range settings {
 		set(r)
 	}
 	requests := client.Config()
-	if r.trip != nil {
-		requests.Transport = tripper{requests.Transport, r.trip}
+	if r.roundTrip != nil {
+		requests.Transport = roundTripper{requests.Transport, r.roundTrip}
 	}
 	clientset, err := kubernetes.NewForConfig(requests)
 	if err != nil {
-		s.Fatal(err)
+		h.Fatal(err)
 	}
 	elector, err := leaderelection.New(&r.config, clientset, leaderelection.Callbacks{
 		OnStartedLeading: r.started,
-		OnStoppedLeading: func() { s.note(identity + " stopped") },
+		OnStoppedLeading: func() { h.record(identity + " stopped") },
 		OnNewLeader: func(leader string) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
+			h.mu.Lock()
+			defer h.mu.Unlock()
 			r.leaders = append(r.leaders, leader)
 		},
 	}, r.logger, opts...)
 	if err != nil {
-		s.Fatal(err)
+		h.Fatal(err)
 	}
 	r.Elector = elector
 	r.StartedAt(time.Now())
@@ -125,9 +143,9 @@ func (s *stage) candidate(identity string, opts []leaderelection.Option, setting
 }
 
 // start makes a replica and runs it.
-func (s *stage) start(identity string, settings ...setting) *replica {
-	s.Helper()
-	r := s.candidate(identity, nil, settings...)
+func (h *harness) start(identity string, settings ...setting) *replica {
+	h.Helper()
+	r := h.newReplica(identity, nil, settings...)
 	r.run()
 	return r
 }
@@ -139,47 +157,49 @@ func (r *replica) run() {
 		defer close(r.ran)
 		r.err = r.Run(ctx)
 	}()
-	r.stage.cast = append(r.stage.cast, r)
+	r.harness.replicas = append(r.harness.replicas, r)
 }
 
-// stopAll leaves nothing running: fake time stands still when a test is over.
-func (s *stage) stopAll() {
-	for _, r := range s.cast {
+// stopAll stops all replicas. A test in fake time must not leave goroutines.
+func (h *harness) stopAll() {
+	for _, r := range h.replicas {
 		r.cancel()
 	}
-	for _, r := range s.cast {
+	for _, r := range h.replicas {
 		<-r.ran
 	}
 }
 
-// stop ends the replica and waits until it has returned.
+// stop cancels Run and returns its error.
 func (r *replica) stop() error {
 	r.cancel()
 	<-r.ran
 	return r.err
 }
 
+// started is OnStartedLeading: it records the work and requires that no other
+// replica works.
 func (r *replica) started(ctx context.Context) {
-	if r.quiet {
+	if r.unrecorded {
 		<-ctx.Done()
 		return
 	}
-	s, identity := r.stage, r.config.Identity
+	h, identity := r.harness, r.config.Identity
 	term, ok := leaderelection.TermFromContext(ctx)
-	s.mu.Lock()
-	for other, their := range s.working {
-		s.Errorf("%s works in term %v beside %s in term %v", identity, term, other, their)
+	h.mu.Lock()
+	for other, otherTerm := range h.working {
+		h.Errorf("%s works in term %v while %s works in term %v", identity, term, other, otherTerm)
 	}
-	s.working[identity] = term
-	s.log = append(s.log, identity+" started")
-	s.mu.Unlock()
+	h.working[identity] = term
+	h.events = append(h.events, identity+" started")
+	h.mu.Unlock()
 	if !ok || term.Identity != identity || term.Token == 0 {
-		s.Errorf("the work of %s is in term %+v", identity, term)
+		h.Errorf("the work's context of %s carries term %+v", identity, term)
 	}
 	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.working, identity)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.working, identity)
 		r.cause = context.Cause(ctx)
 	}()
 	if r.work != nil {
@@ -189,41 +209,44 @@ func (r *replica) started(ctx context.Context) {
 	<-ctx.Done()
 }
 
-func (s *stage) note(line string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.log = append(s.log, line)
+// record adds a line to h.events.
+func (h *harness) record(line string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.events = append(h.events, line)
 }
 
-// workers is who works now.
-func (s *stage) workers() []string {
+// workingNow returns the identities of the replicas that work.
+func (h *harness) workingNow() []string {
 	synctest.Wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	var names []string
-	for name := range s.working {
+	for name := range h.working {
 		names = append(names, name)
 	}
 	return names
 }
 
-// expect fails the test unless exactly who works now, and knows it.
-func (s *stage) expect(who *replica) {
-	s.Helper()
-	workers := s.workers()
+// expectLeader requires that only leader works and that its IsLeader is true. With
+// nil it requires that no replica works.
+func (h *harness) expectLeader(leader *replica) {
+	h.Helper()
+	workers := h.workingNow()
 	switch {
-	case who == nil && len(workers) != 0:
-		s.Fatalf("%v work at %v, want nobody", workers, s.clock())
-	case who != nil && (len(workers) != 1 || workers[0] != who.config.Identity):
-		s.Fatalf("%v work at %v, want %s", workers, s.clock(), who.config.Identity)
-	case who != nil && !who.IsLeader():
-		s.Fatalf("%s works at %v and IsLeader is false", workers[0], s.clock())
+	case leader == nil && len(workers) != 0:
+		h.Fatalf("%v work at %v, want none", workers, h.elapsed())
+	case leader != nil && (len(workers) != 1 || workers[0] != leader.config.Identity):
+		h.Fatalf("%v work at %v, want %s", workers, h.elapsed(), leader.config.Identity)
+	case leader != nil && !leader.IsLeader():
+		h.Fatalf("%s works at %v, but IsLeader is false", workers[0], h.elapsed())
 	}
 }
 
-// until returns how long it took until done was true, at most limit.
-func (s *stage) until(limit time.Duration, done func() bool) time.Duration {
-	s.Helper()
+// waitUntil waits until done returns true, and returns how long it took. It fails
+// the test after limit.
+func (h *harness) waitUntil(limit time.Duration, done func() bool) time.Duration {
+	h.Helper()
 	const step = time.Millisecond
 	for passed := time.Duration(0); passed <= limit; passed += step {
 		synctest.Wait()
@@ -232,42 +255,44 @@ func (s *stage) until(limit time.Duration, done func() bool) time.Duration {
 		}
 		time.Sleep(step)
 	}
-	s.Fatalf("it did not happen within %v, at %v", limit, s.clock())
+	h.Fatalf("the condition was not true within %v, at %v", limit, h.elapsed())
 	return 0
 }
 
-// clock is how much time has passed in the bubble.
-func (s *stage) clock() time.Duration {
+// elapsed returns the fake time since the test started.
+func (h *harness) elapsed() time.Duration {
 	return time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
 }
 
-// edit changes the Lease as somebody with kubectl would.
-func (s *stage) edit(edit func(*coordinationv1.Lease)) {
-	s.Helper()
-	if err := s.server.Edit("default", "my-app-leader", edit); err != nil {
-		s.Fatal(err)
+// editLease changes the Lease manually, as a user of kubectl would.
+func (h *harness) editLease(edit func(*coordinationv1.Lease)) {
+	h.Helper()
+	if err := h.server.Edit("default", "my-app-leader", edit); err != nil {
+		h.Fatal(err)
 	}
 }
 
-func (s *stage) holder() string {
-	s.Helper()
-	lease, err := s.server.Get("default", "my-app-leader")
+// leaseHolder returns the holder that the Lease names.
+func (h *harness) leaseHolder() string {
+	h.Helper()
+	lease, err := h.server.Get("default", "my-app-leader")
 	if err != nil {
-		s.Fatal(err)
+		h.Fatal(err)
 	}
 	return leaderelectiontest.Holder(lease)
 }
 
-func (s *stage) wantCause(r *replica, want error) {
-	s.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// wantCause requires that the replica's last work was cancelled with a cause.
+func (h *harness) wantCause(r *replica, want error) {
+	h.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if !errors.Is(r.cause, want) {
-		s.Errorf("the term of %s ended because %v, want %v", r.config.Identity, r.cause, want)
+		h.Errorf("the cause of the end of %s's term is %v, want %v", r.config.Identity, r.cause, want)
 	}
 }
 
-// A lineHandler keeps what is logged above debug level.
+// A lineHandler keeps the log lines of level Info and above.
 type lineHandler struct {
 	mu    sync.Mutex
 	lines []string
@@ -282,7 +307,7 @@ func (h *lineHandler) logger() *slog.Logger {
 	}}))
 }
 
-// Write takes one line in slog's text form.
+// Write keeps one line of slog's text format, simplified.
 func (h *lineHandler) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -1,128 +1,130 @@
 package leaderelection
 
 import (
+	"context"
+	"fmt"
 	"slices"
-	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
+	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// A writeKind says what a write was for.
-type writeKind int
+// A phase is the stage of a held Lease, from the claim to its release or loss.
+//
+//	claiming -> held -> stopping -> releasable -> releasing -> released
+//
+// Every phase from held to releasing may also end in lost. A held Lease becomes
+// releasable at once if no work was started.
+type phase int
 
 const (
-	claiming writeKind = iota
-	renewing
-	releasing
+	phaseClaiming   phase = iota // a claim was sent and is not confirmed
+	phaseHeld                    // the claim is confirmed; the work may run
+	phaseStopping                // the work was asked to stop; the Lease is still renewed
+	phaseReleasable              // the work has returned
+	phaseReleasing               // a write that releases the Lease was sent
+	phaseReleased                // such a write is confirmed
+	phaseLost                    // nothing is written any more
 )
 
-// A write is one request of ours that changes the Lease. It is known again by
-// its renewTime, which no two writes of an elector share.
-type write struct {
-	kind     writeKind
-	renewed  int64  // microseconds
-	base     uint64 // the version that it was based on; 0: none
-	sent     stamp  // before it was sent
-	answered uint64 // the moment at which its request ended with an error; 0: it has not
-	refused  bool   // that error says that it was not applied
+// nextPhases lists the transitions. A release whose reply was late may be confirmed
+// after trust has ended, so lost may become released.
+var nextPhases = [...][]phase{
+	phaseClaiming:   {phaseHeld},
+	phaseHeld:       {phaseStopping, phaseReleasable, phaseLost},
+	phaseStopping:   {phaseReleasable, phaseLost},
+	phaseReleasable: {phaseReleasing, phaseLost},
+	phaseReleasing:  {phaseReleasing, phaseReleased, phaseLost},
+	phaseReleased:   {},
+	phaseLost:       {phaseReleased},
 }
 
-// openWrites are writes that may or may not have been applied, oldest first. Not
-// even a refusal is proof: client-go itself sends a request again that was
-// answered with Retry-After, and the second answer may be a conflict with the
-// first.
-type openWrites []write
-
-// with adds w and forgets writes that are older than age: trust in them is over.
-func (o openWrites) with(w write, age time.Duration) openWrites {
-	return append(o.without(func(x write) bool { return w.sent.at.Sub(x.sent.at) > age }), w)
+func (p phase) String() string {
+	return [...]string{"claiming", "held", "stopping", "releasable", "releasing", "released", "lost"}[p]
 }
 
-func (o openWrites) without(drop func(write) bool) openWrites {
-	return slices.DeleteFunc(slices.Clone(o), drop)
+// A heldLease is this elector's hold on the Lease. The work of a term begins and ends
+// within it. Its fields are guarded by the Elector's mutex.
+type heldLease struct {
+	leasestate.Held                 // what it rests on; while claiming only Write is set
+	phase           phase           // changes only by the methods below
+	token           Token           // the fencing token of the term
+	cause           error           // why it was lost
+	requests        context.Context // of its writes; done once it is lost or over
+	cancel          context.CancelFunc
+	lost            chan struct{} // closed when it is lost
 }
 
-// update replaces a write by what is known of it now.
-func (o openWrites) update(w write) openWrites {
-	next := slices.Clone(o)
-	for i := range next {
-		if next[i].renewed == w.renewed {
-			next[i] = w
-		}
-	}
-	return next
+func newHeldLease(claim leasestate.Write) *heldLease {
+	h := &heldLease{Held: leasestate.Held{Write: claim}, phase: phaseClaiming, lost: make(chan struct{})}
+	h.requests, h.cancel = context.WithCancel(context.Background())
+	return h
 }
 
-// find returns the write that made a record, if it is one of them.
-func (o openWrites) find(identity string, lease *coordinationv1.Lease) (write, bool) {
-	for _, w := range o {
-		holder := identity
-		if w.kind == releasing {
-			holder = ""
-		}
-		if w.renewed == renewedAt(lease) && holderOf(lease) == holder {
-			return w, true
-		}
+func (h *heldLease) enter(next phase) {
+	if !slices.Contains(nextPhases[h.phase], next) {
+		panic(fmt.Sprintf("bug: a Lease that is %v cannot become %v", h.phase, next))
 	}
-	return write{}, false
+	h.phase = next
 }
 
-// A held is what a term rests on: the last write of ours that is known to have
-// been applied, and the object that it left.
-type held struct {
-	identity string
-	lease    *coordinationv1.Lease // as it is on the server, as far as we know
-	version  uint64                // of lease
-	write    write                 // the proven write
-	answered uint64                // the moment at which it was proven
+// won records that the claim is confirmed.
+func (h *heldLease) won(token Token) {
+	h.enter(phaseHeld)
+	h.token = token
 }
 
-// A verdict is what an observation means for a term.
-type verdict struct {
-	cause  error                 // not nil: the term is over
-	proven *write                // this write was applied
-	adopt  *coordinationv1.Lease // the object to base the next write on
+// stop records that the work was asked to stop in an orderly way.
+func (h *heldLease) stop() {
+	if h.phase == phaseHeld {
+		h.enter(phaseStopping)
+	}
 }
 
-// judge decides what s means to a term that rests on h, while the writes in
-// open have not been answered. It is the only place where a term is taken from
-// us by something that was seen.
-func (h held) judge(s sighting, open openWrites) verdict {
-	if s.rewound {
-		return verdict{cause: ErrHistoryRewound}
+// allowRelease records that the work has returned, so that the Lease may be released.
+func (h *heldLease) allowRelease() {
+	if h.phase != phaseLost {
+		h.enter(phaseReleasable)
 	}
-	if s.lease == nil {
-		if s.version > h.version || s.version == 0 && s.asked > h.answered {
-			return verdict{cause: ErrLeaseDeleted}
-		}
-		return verdict{}
-	}
-	if !h.older(s) {
-		return verdict{}
-	}
-	if s.lease.UID != h.lease.UID {
-		return verdict{cause: ErrLeaseDeleted}
-	}
-	if w, ok := open.find(h.identity, s.lease); ok {
-		return verdict{proven: &w, adopt: s.lease}
-	}
-	if holderOf(s.lease) == h.identity && renewedAt(s.lease) == h.write.renewed {
-		return verdict{adopt: s.lease} // an edit of something else is nobody's claim
-	}
-	return verdict{cause: ErrOvertaken}
 }
 
-// older reports whether what is held is older than what was seen.
-func (h held) older(s sighting) bool {
-	if s.version != 0 && h.version != 0 {
-		return s.version > h.version
+// releaseSent records that a release was sent.
+func (h *heldLease) releaseSent() { h.enter(phaseReleasing) }
+
+// releaseConfirmed records that a release was applied.
+func (h *heldLease) releaseConfirmed() {
+	if h.phase != phaseReleased {
+		h.enter(phaseReleased)
 	}
-	// Without versions an event cannot be told from an echo of the past: only
-	// a read that was sent after our last write was answered counts.
-	return s.asked > h.answered
 }
 
-// due is when the next renewal should be sent.
-func (h held) due(retryPeriod time.Duration) time.Time {
-	return h.write.sent.at.Add(retryPeriod)
+// lose records that the Lease is lost for cause, and cancels the requests.
+func (h *heldLease) lose(cause error) {
+	h.enter(phaseLost)
+	h.cause = cause
+	h.cancel()
+	close(h.lost)
+}
+
+// isConfirmed reports whether the claim is confirmed. It may be called on nil.
+func (h *heldLease) isConfirmed() bool { return h != nil && h.phase != phaseClaiming }
+
+// isLive reports whether this process holds the Lease, as far as it knows. It may be
+// called on nil.
+func (h *heldLease) isLive() bool {
+	return h.isConfirmed() && h.phase != phaseReleased && h.phase != phaseLost
+}
+
+// lostChannel is closed when the Lease is lost. It is nil without a Lease.
+func (h *heldLease) lostChannel() <-chan struct{} {
+	if h == nil {
+		return nil
+	}
+	return h.lost
+}
+
+// lossCauses are the sentinels for what an observation finds.
+var lossCauses = map[leasestate.Loss]error{
+	leasestate.Overtaken: ErrOvertaken,
+	leasestate.Deleted:   ErrLeaseDeleted,
+	leasestate.Rewound:   ErrHistoryRewound,
 }

@@ -4,231 +4,351 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
 	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 )
 
-// lead runs one term, from the proof that the Lease is ours to the moment at
-// which it is released or lost. Its order is the only one there is: tell, cancel,
-// wait, release. Without a Lease t and engine are nil.
-func (e *Elector) lead(ctx context.Context, t *tenure, engine *engine) error {
-	var w *work
+// lead is the leader's story: one term, from the confirmed claim to the release or the
+// loss of the Lease. Its order is the only one: ask the work to stop, wait for the
+// callbacks, release. Without a Lease h and engine are nil.
+func (e *Elector) lead(ctx context.Context, h *heldLease, engine *engine) error {
+	var run *termRun
 	if ctx.Err() == nil {
-		w = e.startWork(ctx, e.newTerm(t), t)
+		run = e.startTerm(ctx, h)
 	}
-	stopped := true
-	if w != nil {
-		e.supervise(ctx, t, engine, w)
-		stopped = e.awaitWork(t, engine, w)
-	}
-	e.settleTenure(t, engine, w, stopped)
-	if w == nil {
+	if run == nil { // Run was cancelled, or the reply to the claim came too late: no work was started
+		e.endHold(h, engine, e.config.ReleaseOnCancel)
 		return nil
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	defer e.signalLocked()
-	defer close(w.over)
-	e.endedTerm(t, w, stopped)
-	if !stopped {
-		w.err = fmt.Errorf("%w: it was asked to stop because %w; nothing was released: exit the process",
-			ErrWorkStillRunning, context.Cause(w.context))
-		return w.err
-	}
-	e.work = nil
-	w.err = t.releaseError()
-	return nil
-}
+	trust := e.newTrustTimer(h)
+	defer trust.stop()
 
-// releaseError says why a tenure that is over was not given back, nil if it was,
-// or if it was not ours any more.
-func (t *tenure) releaseError() error {
-	switch {
-	case t == nil || t.released || errors.Is(t.cause, ErrOvertaken) || errors.Is(t.cause, ErrLeaseDeleted):
-		return nil
-	case t.cause != nil:
-		return fmt.Errorf("%w before this: %w", ErrNotReleased, t.cause)
-	default:
-		return fmt.Errorf("%w: others wait until it runs out", ErrNotReleased)
-	}
-}
-
-// newTerm describes the term that begins with t.
-func (e *Elector) newTerm(t *tenure) Term {
-	term := Term{Identity: e.config.Identity, Lease: e.config.leaseKey()}
-	if t == nil {
-		term.Token, term.AcquiredAt = Token(localTokens.Add(1)), time.Now()
-		return term
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	term.Token, term.AcquiredAt = t.token, t.write.sent.at
-	return term
-}
-
-// supervise returns when the term must end, having told the work.
-func (e *Elector) supervise(ctx context.Context, t *tenure, engine *engine, w *work) {
-	watchdog := e.newWatchdog(t)
-	defer watchdog.stop()
-	for {
+	// Work until the term must end. The reply to no request is awaited here.
+	for working := true; working; {
 		select {
 		case <-ctx.Done():
-			e.endWork(ErrCancelled)
-			return
-		case <-w.asked:
-			e.endWork(ErrSteppedDown)
-			return
-		case <-t.gone():
-			return // the work was told when it was lost
-		case <-engine.gone():
+			e.stopWork(ErrCancelled)
+			working = false
+		case <-run.stepDown:
+			e.stopWork(ErrSteppedDown)
+			working = false
+		case <-h.lostChannel(): // the work was asked to stop when the Lease was lost
+			working = false
+		case <-engine.stopped():
 			e.lose(ErrRenewalFailed)
-			return
-		case <-watchdog.timer.C:
-			watchdog.look()
+			working = false
+		case <-trust.timer.C:
+			trust.check()
 		}
 	}
-}
 
-// awaitWork waits until the work has returned, while the Lease goes on being
-// renewed, and reports whether it did in time: before StopTimeout and, if the
-// Lease is lost meanwhile, before others may claim it.
-func (e *Elector) awaitWork(t *tenure, engine *engine, w *work) bool {
-	watchdog := e.newWatchdog(t)
-	defer watchdog.stop()
-	var patience, tooLate <-chan time.Time
+	// Wait for the callbacks. The engine still renews the Lease. The wait is bounded by
+	// StopTimeout and, if the Lease is lost, by the time at which others may claim it.
+	var stopTimeout, othersMayClaim <-chan time.Time
 	if e.config.StopTimeout > 0 {
 		timer := time.NewTimer(e.config.StopTimeout)
 		defer timer.Stop()
-		patience = timer.C
+		stopTimeout = timer.C
 	}
-	returned, lost, gone := w.returned, t.gone(), engine.gone()
-	for {
+	workReturned, lost, engineStopped := run.returned, h.lostChannel(), engine.stopped()
+	for waiting := true; waiting; {
 		select {
-		case <-returned:
-			returned = nil
-			e.callStopped(w)
-		case <-w.finished:
-			return true
+		case <-workReturned:
+			workReturned = nil
+			e.callStopped(run)
+		case <-run.finished:
+			waiting = false
 		case <-lost:
-			timer := time.NewTimer(e.afterLoss(t))
+			timer := time.NewTimer(e.stopTimeAfterLoss(h))
 			defer timer.Stop()
-			lost, tooLate = nil, timer.C
-		case <-gone:
-			gone = nil
+			lost, othersMayClaim = nil, timer.C
+		case <-engineStopped:
+			engineStopped = nil
 			e.lose(ErrRenewalFailed)
-		case <-watchdog.timer.C:
-			watchdog.look()
-		case <-patience:
-			return w.hasReturned()
-		case <-tooLate:
-			return w.hasReturned()
+		case <-trust.timer.C:
+			trust.check()
+		case <-stopTimeout:
+			waiting = false
+		case <-othersMayClaim:
+			waiting = false
 		}
 	}
-}
 
-// afterLoss is how long the work may take to stop after the Lease was lost: until
-// shortly before others may claim it, one LeaseDuration after the last renewal
-// was sent; a tenth of Margin is left for the process to exit. Where that is past
-// already, or another holder sits there, it is never more than Margin, and never
-// less than half of it: a process that was frozen needs a moment to see that it
-// is over.
-func (e *Elector) afterLoss(t *tenure) time.Duration {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	margin := e.config.Margin()
-	left := e.config.LeaseDuration - margin/10 - t.write.sent.age(time.Now())
-	return min(max(left, margin/2), margin)
-}
-
-// settleTenure is the end of a term: the Lease is released if the work has
-// stopped and the Lease is still ours, or else left as it is.
-func (e *Elector) settleTenure(t *tenure, engine *engine, w *work, stopped bool) {
-	steppedDown := w != nil && isClosed(w.asked)
+	// Release the Lease if the work has stopped and the Lease is still held.
+	stopped, steppedDown := run.hasReturned(), isClosed(run.stepDown)
 	if !stopped {
-		e.log.Error("Callbacks did not return in time; exit the process (lease not released)", "term", w.term)
-		e.callStopped(w)
-		_ = pause(context.Background(), w.finished, e.config.Margin()/20) // others may claim soon
+		e.log.Error("Callbacks did not return in time; exit the process (lease not released)", "term", run.term)
+		e.callStopped(run)
+		_ = clock.Sleep(context.Background(), run.finished, e.config.exitTime())
+		e.lose(ErrWorkStillRunning)
 	}
-	e.mu.Lock()
-	if steppedDown && stopped && (t == nil || t.cause == nil) { // else another one leads already
-		e.rested = time.Now().Add(e.config.LeaseDuration)
+	if stopped && steppedDown {
+		e.startCooldown()
 	}
-	switch {
-	case t == nil:
-	case !stopped:
-		e.loseLocked(ErrWorkStillRunning)
-	case e.config.ReleaseOnCancel || steppedDown:
-		t.yielding = t.cause == nil
+	e.endHold(h, engine, e.config.ReleaseOnCancel || steppedDown)
+	return e.endTerm(run, h, stopped)
+}
+
+// A termRun is the user's callbacks in one term.
+type termRun struct {
+	term    Term
+	log     *slog.Logger
+	context context.Context
+	cancel  context.CancelCauseFunc
+
+	stepDown     chan struct{} // closed when StepDown was called
+	stepDownOnce sync.Once
+	returned     chan struct{} // closed when OnStartedLeading has returned
+	stopCalled   chan struct{} // closed when OnStoppedLeading is called; only the elector's goroutine does that
+	finished     chan struct{} // closed when OnStoppedLeading has returned
+	over         chan struct{} // closed when the term is over, released or not
+	err          error         // then: the error that StepDown returns
+	stop         TermStopping  // once context is cancelled
+}
+
+// hasReturned reports whether both callbacks have returned.
+func (r *termRun) hasReturned() bool { return isClosed(r.returned) && isClosed(r.finished) }
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
 	default:
-		e.loseLocked(ErrCancelled)
-	}
-	e.mu.Unlock()
-	if t != nil {
-		e.leaveTenure(t, engine.end)
+		return false
 	}
 }
 
-// leaveTenure ends a tenure: release is what releases the Lease if it yields.
-func (e *Elector) leaveTenure(t *tenure, release func()) {
-	e.turning.within(e.config.Window())
-	release()
-	_, _ = e.newEngine(e.newLock(nil)) // client-go's metric says from now on that we do not lead
+// startTerm starts the work of a term. It returns nil if trust has already ended,
+// because the reply to a claim may be late. The work's context keeps the values of ctx
+// but not its end: the elector ends it, after IsLeader returns false. Without a Lease h
+// is nil, and trust never ends.
+func (e *Elector) startTerm(ctx context.Context, h *heldLease) *termRun {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if t.yielding && !t.released {
-		e.log.Warn("Lease not released; candidates wait until it expires", "term", t.token)
+	defer e.unlock()
+	trust := &clock.Trust{Window: clock.Forever}
+	term := Term{Identity: e.config.Identity, Lease: e.config.leaseKey()}
+	if h != nil {
+		trust = e.trustOf(h)
+		term.Token, term.AcquiredAt = h.token, h.Write.Sent.Time()
+	} else {
+		term.Token, term.AcquiredAt = Token(localTokens.Add(1)), time.Now()
 	}
-	t.cancel()
-	e.tenure = nil
-	e.signalLocked()
-}
-
-// leadWithoutLease leads until ctx is done. After StepDown it rests as long as it
-// would with a Lease that nobody else wants.
-func (e *Elector) leadWithoutLease(ctx context.Context) error {
-	e.log.Warn("Leader election is disabled; leading without a lease")
-	e.looking.rest() // nothing is looked at
-	for ctx.Err() == nil {
-		e.turning.rest() // what is waited for has no limit
-		e.leader.Store(&leader{identity: e.config.Identity})
-		e.notifier.offer(e.config.Identity)
-		err := e.lead(ctx, nil, nil)
-		e.leader.Store(nil)
-		if err != nil {
-			return err
-		}
-		e.turning.within(e.config.LeaseDuration)
-		_ = pause(ctx, nil, e.config.LeaseDuration)
+	if trust.Remaining(time.Now()) <= 0 {
+		e.loseLocked(ErrRenewalFailed)
 	}
-	return nil
-}
-
-// A watchdog looks whether trust has run out. It waits for no request.
-type watchdog struct {
-	timer *time.Timer
-	check func() time.Duration
-}
-
-func (e *Elector) newWatchdog(t *tenure) *watchdog {
-	if t == nil {
-		return &watchdog{timer: time.NewTimer(forever), check: func() time.Duration { return forever }}
-	}
-	d := &watchdog{timer: time.NewTimer(forever), check: func() time.Duration { return e.checkTrust(t) }}
-	d.look()
-	return d
-}
-
-func (d *watchdog) look() { d.timer.Reset(d.check()) }
-func (d *watchdog) stop() { d.timer.Stop() }
-
-// gone is closed when the Lease is lost; never without a Lease.
-func (t *tenure) gone() <-chan struct{} {
-	if t == nil {
+	if h != nil && h.phase == phaseLost {
 		return nil
 	}
-	return t.lost
+	run := &termRun{
+		term: term, log: e.log.With("term", term),
+		stepDown: make(chan struct{}), returned: make(chan struct{}), stopCalled: make(chan struct{}),
+		finished: make(chan struct{}), over: make(chan struct{}),
+	}
+	base := context.WithValue(context.WithoutCancel(ctx), termKey{}, run)
+	run.context, run.cancel = context.WithCancelCause(logr.NewContextWithSlogLogger(base, e.logger.With("term", term)))
+	e.run = run
+	e.trust.Store(trust)
+	e.signalLocked()
+	started := newTermStarted(term, e.writes.previous)
+	e.afterUnlock(func() {
+		run.log.Info("Became leader")
+		e.tracer.started(started)
+	})
+	e.tasks.Detach(func() {
+		defer close(run.returned)
+		if e.callbacks.OnStartedLeading != nil {
+			e.callbacks.OnStartedLeading(run.context)
+		}
+	})
+	return run
+}
+
+// stopWork asks the work to stop in an orderly way. The Lease is still renewed.
+func (e *Elector) stopWork(cause error) {
+	e.mu.Lock()
+	defer e.unlock()
+	if e.held.isLive() {
+		e.held.stop()
+	}
+	e.stopWorkLocked(cause)
+}
+
+// stopWorkLocked asks the work to stop, once. IsLeader returns false from here on.
+func (e *Elector) stopWorkLocked(cause error) {
+	run := e.run
+	if run == nil || run.context.Err() != nil {
+		return
+	}
+	e.trust.Store(nil)
+	run.cancel(cause)
+	e.endCause = cause
+	run.stop = TermStopping{Term: run.term, At: time.Now(), Cause: cause}
+	stop := run.stop
+	e.signalLocked()
+	e.afterUnlock(func() {
+		e.tracer.stopping(stop)
+		if isLoss(cause) {
+			run.log.Warn("Lost leadership", "reason", cause)
+		} else {
+			run.log.Info("Stopped leading", "reason", cause)
+		}
+	})
 }
 
 // isLoss reports whether a term that ended for cause was lost.
 func isLoss(cause error) bool {
 	return !errors.Is(cause, ErrCancelled) && !errors.Is(cause, ErrSteppedDown)
+}
+
+// callStopped calls OnStoppedLeading, once.
+func (e *Elector) callStopped(run *termRun) {
+	if isClosed(run.stopCalled) {
+		return
+	}
+	close(run.stopCalled)
+	e.tasks.Detach(func() {
+		defer close(run.finished)
+		if e.callbacks.OnStoppedLeading != nil {
+			e.callbacks.OnStoppedLeading()
+		}
+	})
+}
+
+// stopTimeAfterLoss returns how long the work may take to stop after the loss of h.
+func (e *Elector) stopTimeAfterLoss(h *heldLease) time.Duration {
+	e.mu.Lock()
+	defer e.unlock()
+	return e.config.stopTimeAfterLoss(h.Write.Sent.Age(time.Now()))
+}
+
+// startCooldown leaves the Lease to other candidates for one LeaseDuration after
+// StepDown. If the Lease is lost, another candidate leads already.
+func (e *Elector) startCooldown() {
+	e.mu.Lock()
+	defer e.unlock()
+	if e.held == nil || e.held.phase != phaseLost {
+		e.cooldownUntil = time.Now().Add(e.config.LeaseDuration)
+	}
+}
+
+// endHold ends the hold after the work has returned: it releases the Lease if release
+// is set, or else leaves it to expire.
+func (e *Elector) endHold(h *heldLease, engine *engine, release bool) {
+	if h == nil {
+		return
+	}
+	if !release {
+		e.lose(ErrCancelled)
+	}
+	e.giveUpHold(h, engine.stop)
+}
+
+// giveUpHold releases the Lease by calling release, unless it is lost.
+func (e *Elector) giveUpHold(h *heldLease, release func()) {
+	e.mu.Lock()
+	h.allowRelease()
+	wanted := h.phase == phaseReleasable
+	e.unlock()
+	e.campaignHeartbeat.Within(e.config.Window())
+	release()
+	clearEngineMetric(&e.config)
+	e.mu.Lock()
+	defer e.unlock()
+	if wanted && h.phase != phaseReleased {
+		token := h.token
+		e.afterUnlock(func() { e.log.Warn("Lease not released; candidates wait until it expires", "term", token) })
+	}
+	h.cancel()
+	e.held = nil
+	e.signalLocked()
+}
+
+// endTerm reports the end of a term, and returns the error of Run.
+func (e *Elector) endTerm(run *termRun, h *heldLease, stopped bool) error {
+	e.mu.Lock()
+	defer e.unlock()
+	defer e.signalLocked()
+	defer close(run.over)
+	ended := TermEnded{TermStopping: run.stop, StopTook: time.Since(run.stop.At), Overran: !stopped, Released: h != nil && h.phase == phaseReleased}
+	e.afterUnlock(func() { e.tracer.ended(ended) })
+	if !stopped {
+		run.err = fmt.Errorf("%w: it was asked to stop because %w; nothing was released: exit the process",
+			ErrWorkStillRunning, context.Cause(run.context))
+		return run.err
+	}
+	e.run = nil
+	run.err = h.releaseError()
+	return nil
+}
+
+// releaseError returns why a hold that is over was not released. It returns nil if it
+// was released, or if this process did not hold the Lease any more.
+func (h *heldLease) releaseError() error {
+	switch {
+	case h == nil || h.phase == phaseReleased || errors.Is(h.cause, ErrOvertaken) || errors.Is(h.cause, ErrLeaseDeleted):
+		return nil
+	case h.cause != nil:
+		return fmt.Errorf("%w before this: %w", ErrNotReleased, h.cause)
+	default:
+		return fmt.Errorf("%w: candidates wait until it expires", ErrNotReleased)
+	}
+}
+
+// leadWithoutLease leads until ctx is done. After StepDown it waits for the same
+// cooldown as with a Lease that no other candidate claims.
+func (e *Elector) leadWithoutLease(ctx context.Context) error {
+	e.log.Warn("Leader election is disabled; leading without a lease")
+	e.observerHeartbeat.Clear()
+	for ctx.Err() == nil {
+		e.campaignHeartbeat.Clear() // the waits of the term have no limit
+		e.leader.Store(&leader{identity: e.config.Identity})
+		e.notifier.Offer(e.config.Identity)
+		err := e.lead(ctx, nil, nil)
+		e.leader.Store(nil)
+		if err != nil {
+			return err
+		}
+		e.campaignHeartbeat.Within(e.config.LeaseDuration)
+		_ = clock.Sleep(ctx, nil, e.config.LeaseDuration)
+	}
+	return nil
+}
+
+// A trustTimer ends the term when trust ends. It waits for no request.
+type trustTimer struct {
+	elector *Elector
+	held    *heldLease // nil: trust never ends
+	timer   *time.Timer
+}
+
+func (e *Elector) newTrustTimer(h *heldLease) *trustTimer {
+	t := &trustTimer{elector: e, held: h, timer: time.NewTimer(clock.Forever)}
+	t.check()
+	return t
+}
+
+func (t *trustTimer) stop() { t.timer.Stop() }
+
+// check ends the hold if its trust has ended, and sets the timer. It checks more often
+// than once, because timers stop while the machine sleeps.
+func (t *trustTimer) check() {
+	if t.held == nil {
+		return
+	}
+	e := t.elector
+	e.mu.Lock()
+	defer e.unlock()
+	next := e.config.LeaseDuration
+	if remaining := e.trustOf(t.held).Remaining(time.Now()); remaining > 0 {
+		next = e.config.trustCheckInterval(remaining)
+	} else {
+		e.loseLocked(ErrRenewalFailed)
+	}
+	e.campaignHeartbeat.Within(next)
+	t.timer.Reset(next)
 }

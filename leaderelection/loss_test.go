@@ -3,6 +3,8 @@ package leaderelection_test
 import (
 	"context"
 	"errors"
+	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,15 +16,15 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// giveTo writes another holder into the Lease, as a person would.
-func giveTo(holder string) func(*coordinationv1.Lease) {
+// setHolder returns a manual edit that names another holder.
+func setHolder(holder string) func(*coordinationv1.Lease) {
 	return func(l *coordinationv1.Lease) {
 		l.Spec.HolderIdentity = &holder
 		l.Spec.RenewTime = &metav1.MicroTime{Time: time.Now()}
 	}
 }
 
-func TestElector_StopsWhenTrustRunsOutWhateverHangs(t *testing.T) {
+func TestElector_StopsWhenTrustEndsWhateverFails(t *testing.T) {
 	for name, cut := range map[string]func(*leaderelectiontest.Network){
 		"requests hang":        func(n *leaderelectiontest.Network) { n.Cut(hang) },
 		"requests are refused": func(n *leaderelectiontest.Network) { n.Cut(refuse) },
@@ -32,12 +34,12 @@ func TestElector_StopsWhenTrustRunsOutWhateverHangs(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(s *stage) {
-				leader := s.start("leader")
+			withHarness(t, func(h *harness) {
+				leader := h.start("leader")
 				time.Sleep(21 * time.Second) // the last renewal is sent at 20 s
 				cut(leader.network)
 				time.Sleep(11*time.Second - time.Nanosecond)
-				s.expect(leader)
+				h.expectLeader(leader)
 				if v := leader.ValidFor(); v != time.Nanosecond {
 					t.Errorf("ValidFor = %v one nanosecond before the end of trust", v)
 				}
@@ -45,37 +47,37 @@ func TestElector_StopsWhenTrustRunsOutWhateverHangs(t *testing.T) {
 				if leader.IsLeader() {
 					t.Error("IsLeader is true at the end of trust")
 				}
-				s.expect(nil)
-				s.wantCause(leader, leaderelection.ErrRenewalFailed)
+				h.expectLeader(nil)
+				h.wantCause(leader, leaderelection.ErrRenewalFailed)
 			})
 		})
 	}
 }
 
-// The replies take nine seconds, then the network is cut: client-go's leader
-// counts from the reply.
+// The reply to a renewal takes nine seconds, then the network is cut. client-go
+// counts from the reply, the Elector from the request.
 func TestElector_TrustCountsFromTheRequestNotFromItsReply(t *testing.T) {
-	play(t, func(s *stage) {
-		leader := s.start("leader")
+	withHarness(t, func(h *harness) {
+		leader := h.start("leader")
 		time.Sleep(21 * time.Second)
 		leader.network.DelayReplies(9 * time.Second)
-		leader.network.StallWatches() // or it would know of its write from there
+		leader.network.StallWatches() // a watch event would confirm the renewal
 		time.Sleep(10 * time.Second)  // the renewal sent at 22 s was answered at 31 s
-		s.expect(leader)
+		h.expectLeader(leader)
 		leader.network.Heal()
 		leader.network.Cut(hang)
 		last := int64(0)
-		for _, w := range s.server.History() {
+		for _, w := range h.server.History() {
 			last = max(last, w.After.Spec.RenewTime.UnixMicro())
 		}
 		end := time.UnixMicro(last).Add(12 * time.Second)
 		time.Sleep(time.Until(end))
-		s.expect(nil)
+		h.expectLeader(nil)
 	})
 }
 
 func TestElector_SurvivesLostRepliesAndASlowServer(t *testing.T) {
-	for name, harm := range map[string]func(*leaderelectiontest.Network){
+	for name, inject := range map[string]func(*leaderelectiontest.Network){
 		"replies are lost":   func(n *leaderelectiontest.Network) { n.LoseReplies(hang, leaderelectiontest.Verbs("update")) },
 		"replies are broken": func(n *leaderelectiontest.Network) { n.LoseReplies(refuse, leaderelectiontest.Verbs("update")) },
 		"requests take 3 s":  func(n *leaderelectiontest.Network) { n.DelayRequests(3 * time.Second) },
@@ -86,15 +88,15 @@ func TestElector_SurvivesLostRepliesAndASlowServer(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(s *stage) {
-				leader := s.start("leader")
+			withHarness(t, func(h *harness) {
+				leader := h.start("leader")
 				time.Sleep(5 * time.Second)
 				first, _ := leader.Term()
-				harm(leader.network)
+				inject(leader.network)
 				time.Sleep(5 * time.Minute)
-				s.expect(leader)
+				h.expectLeader(leader)
 				if term, _ := leader.Term(); term != first {
-					t.Errorf("term %v became term %v", first, term)
+					t.Errorf("term %v was followed by term %v, want it to continue", first, term)
 				}
 			})
 		})
@@ -103,132 +105,161 @@ func TestElector_SurvivesLostRepliesAndASlowServer(t *testing.T) {
 
 func TestElector_AForeignHolderEndsTheTermAtOnce(t *testing.T) {
 	for name, tt := range map[string]struct {
-		harm func(*stage)
-		want error
+		inject func(*harness)
+		want   error
 	}{
-		"given away":       {func(s *stage) { s.edit(giveTo("stranger")) }, leaderelection.ErrOvertaken},
-		"wiped":            {func(s *stage) { s.edit(giveTo("")) }, leaderelection.ErrOvertaken},
-		"our name, not us": {func(s *stage) { s.edit(giveTo("leader")) }, leaderelection.ErrOvertaken},
-		"fields gone":      {func(s *stage) { s.edit(func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} }) }, leaderelection.ErrOvertaken},
-		"deleted":          {func(s *stage) { _ = s.server.Delete("default", "my-app-leader") }, leaderelection.ErrLeaseDeleted},
+		"another holder":              {func(h *harness) { h.editLease(setHolder("foreign")) }, leaderelection.ErrOvertaken},
+		"no holder":                   {func(h *harness) { h.editLease(setHolder("")) }, leaderelection.ErrOvertaken},
+		"own identity, foreign write": {func(h *harness) { h.editLease(setHolder("leader")) }, leaderelection.ErrOvertaken},
+		"empty spec":                  {func(h *harness) { h.editLease(func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} }) }, leaderelection.ErrOvertaken},
+		"deleted":                     {func(h *harness) { _ = h.server.Delete("default", "my-app-leader") }, leaderelection.ErrLeaseDeleted},
 	} {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(s *stage) {
-				leader := s.start("leader")
+			withHarness(t, func(h *harness) {
+				leader := h.start("leader")
 				time.Sleep(5 * time.Second)
-				s.expect(leader)
+				h.expectLeader(leader)
 				before, _ := leader.Term()
-				tt.harm(s)
+				tt.inject(h)
 				synctest.Wait()
 				if after, _ := leader.Term(); after == before {
-					t.Errorf("term %v goes on", after)
+					t.Errorf("term %v continues, want it to end at once", after)
 				}
-				if name != "deleted" { // the Lease that was deleted was our own: nobody need be waited for
-					s.expect(nil)
+				if name != "deleted" { // the deleted Lease was its own, so that it may lead again at once
+					h.expectLeader(nil)
 				}
-				s.wantCause(leader, tt.want)
+				h.wantCause(leader, tt.want)
 			})
 		})
 	}
 }
 
-func TestElector_AnEditOfMetadataIsNobodysClaim(t *testing.T) {
-	play(t, func(s *stage) {
-		leader := s.start("leader")
+func TestElector_AMetadataEditEndsNoTerm(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		leader := h.start("leader")
 		for range 20 {
 			time.Sleep(time.Second)
-			s.edit(func(l *coordinationv1.Lease) { l.Labels = map[string]string{"at": time.Now().Format("150405")} })
+			h.editLease(func(l *coordinationv1.Lease) { l.Labels = map[string]string{"at": time.Now().Format("150405")} })
 		}
-		s.expect(leader)
-		if lease, _ := s.server.Get("default", "my-app-leader"); lease.Labels["at"] == "" {
-			t.Error("a renewal has removed the label")
+		h.expectLeader(leader)
+		if lease, _ := h.server.Get("default", "my-app-leader"); lease.Labels["at"] == "" {
+			t.Error("a renewal removed the label")
 		}
 	})
 }
 
-func TestElector_ADeletedLeaseIsNoShortcut(t *testing.T) {
-	play(t, func(s *stage) {
-		stubborn := s.start("stubborn", withWork(func(ctx context.Context) {
+func TestElector_ADeletedLeaseIsNotClaimedEarly(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		slow := h.start("slow", withWork(func(ctx context.Context) {
 			<-ctx.Done()
-			time.Sleep(2900 * time.Millisecond) // within Margin
+			time.Sleep(2900 * time.Millisecond) // less than Margin
 		}))
 		synctest.Wait()
-		follower := s.start("follower")
+		follower := h.start("follower")
 		time.Sleep(21 * time.Second)
-		stubborn.network.Cut(hang) // it does not see the deletion: it works on until 32 s
-		_ = s.server.Delete("default", "my-app-leader")
-		took := s.until(time.Minute, follower.IsLeader)
+		slow.network.Cut(hang) // it does not observe the deletion and works until 32 s
+		_ = h.server.Delete("default", "my-app-leader")
+		took := h.waitUntil(time.Minute, follower.IsLeader)
 		if took < 14*time.Second {
-			t.Errorf("the follower led %v after the deletion, want the holder's LeaseDuration to run out first", took)
+			t.Errorf("the follower led %v after the deletion, want it to wait until the deleted Lease has expired", took)
 		}
-		stubborn.cancel()
+		slow.cancel()
 	})
 }
 
 func TestElector_LeadsAgainInANewTermAfterALoss(t *testing.T) {
-	play(t, func(s *stage) {
-		leader := s.start("leader")
+	withHarness(t, func(h *harness) {
+		leader := h.start("leader")
 		time.Sleep(5 * time.Second)
 		first, _ := leader.Term()
 		leader.network.Cut(hang)
 		time.Sleep(time.Minute)
-		s.expect(nil)
+		h.expectLeader(nil)
 		leader.network.Heal()
-		s.until(15*time.Second, leader.IsLeader)
+		h.waitUntil(15*time.Second, leader.IsLeader)
 		second, _ := leader.Term()
 		if second.Token <= first.Token {
-			t.Errorf("token %v after %v, want it to grow", second.Token, first.Token)
+			t.Errorf("token %v after %v, want a greater token", second.Token, first.Token)
 		}
 	})
 }
 
 func TestElector_WorkThatDoesNotStopAfterALossEndsRun(t *testing.T) {
-	play(t, func(s *stage) {
-		let := make(chan struct{})
-		r := s.candidate("stubborn", nil, withWork(func(context.Context) { <-let }))
+	withHarness(t, func(h *harness) {
+		unblock := make(chan struct{})
+		r := h.newReplica("slow", nil, withWork(func(context.Context) { <-unblock }))
 		r.run()
 		synctest.Wait()
-		follower := s.start("follower")
+		follower := h.start("follower")
 		time.Sleep(21 * time.Second)
 		r.network.Cut(hang)
 		<-r.ran
-		if at := s.clock(); at != 34700*time.Millisecond {
-			t.Errorf("Run returned at %v, want shortly before others may claim, at 35 s", at)
+		if at := h.elapsed(); at != 34700*time.Millisecond {
+			t.Errorf("Run returned at %v, want 34.7 s, shortly before others may claim, at 35 s", at)
 		}
 		if !errors.Is(r.err, leaderelection.ErrWorkStillRunning) || !errors.Is(r.err, leaderelection.ErrRenewalFailed) {
-			t.Errorf("Run = %v", r.err)
+			t.Errorf("Run = %v, want ErrWorkStillRunning and ErrRenewalFailed", r.err)
 		}
-		s.mu.Lock()
-		stopped := len(s.log) == 2 && s.log[1] == "stubborn stopped"
-		s.working = map[string]leaderelection.Term{} // it is the process that ends here
-		s.mu.Unlock()
+		h.mu.Lock()
+		stopped := len(h.events) == 2 && h.events[1] == "slow stopped"
+		h.working = map[string]leaderelection.Term{} // in production the process exits here
+		h.mu.Unlock()
 		if !stopped {
-			t.Errorf("OnStoppedLeading was not called: %q", s.log)
+			t.Errorf("OnStoppedLeading was not called: %q", h.events)
 		}
-		if err := r.Run(s.Context()); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
-			t.Errorf("Run again = %v, want ErrWorkStillRunning", err)
+		if err := r.Run(h.Context()); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
+			t.Errorf("the second Run = %v, want ErrWorkStillRunning", err)
 		}
-		s.until(time.Second, follower.IsLeader)
-		close(let)
+		h.waitUntil(time.Second, follower.IsLeader)
+		close(unblock)
 		synctest.Wait()
 		r.network.Heal()
 		r.run()
 		time.Sleep(time.Second)
 		if r.stop() != nil {
-			t.Errorf("Run after the work has returned = %v", r.err)
+			t.Errorf("Run after the work returned = %v, want nil", r.err)
 		}
 	})
 }
 
-func TestElector_SaysWhenHistoryWasRewoundAndLeadsAgain(t *testing.T) {
-	play(t, func(s *stage) {
-		leader := s.start("leader")
+func TestElector_ReportsARewoundHistoryAndLeadsAgain(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		leader := h.start("leader")
 		time.Sleep(5 * time.Second)
-		backup := s.server.Snapshot()
+		backup := h.server.Snapshot()
 		time.Sleep(time.Minute)
-		s.server.Restore(backup)
-		s.until(5*time.Second, func() bool { return !leader.IsLeader() })
-		s.wantCause(leader, leaderelection.ErrHistoryRewound)
-		s.until(time.Minute, leader.IsLeader)
+		h.server.Restore(backup)
+		h.waitUntil(5*time.Second, func() bool { return !leader.IsLeader() })
+		h.wantCause(leader, leaderelection.ErrHistoryRewound)
+		h.waitUntil(time.Minute, leader.IsLeader)
+	})
+}
+
+func TestElector_CancelsTheRequestsOfALostTerm(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var hanging atomic.Int32
+		slow := withWork(func(ctx context.Context) {
+			<-ctx.Done()
+			time.Sleep(time.Second)
+		})
+		leader := h.start("a", slow, withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
+			if r.Method != http.MethodPut {
+				return next(r)
+			}
+			hanging.Add(1)
+			defer hanging.Add(-1)
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}))
+		h.waitUntil(time.Second, leader.IsLeader)
+		time.Sleep(5 * time.Second)
+		if hanging.Load() == 0 {
+			t.Fatal("no renewal is in flight")
+		}
+		h.editLease(setHolder("foreign"))
+		h.waitUntil(0, func() bool { return !leader.IsLeader() })
+		if n := hanging.Load(); n != 0 {
+			t.Errorf("%d renewals of the lost term are in flight, want none", n)
+		}
 	})
 }

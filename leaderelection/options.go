@@ -16,15 +16,15 @@ import (
 type Option func(*options)
 
 type options struct {
-	recorder      resourcelock.EventRecorder
-	pod           *corev1.ObjectReference
-	labels        map[string]string
-	claimUnmarked bool
-	shared        *SharedWatch
-	priority      int32
-	traces        []Trace
-	wrappers      []func(*Elector, Callbacks) Callbacks
-	companions    []func(context.Context, *Elector, *slog.Logger)
+	recorder              resourcelock.EventRecorder
+	pod                   *corev1.ObjectReference
+	labels                map[string]string
+	noForeignReleaseDelay bool
+	shared                *SharedWatch
+	priority              int32
+	traces                []Trace
+	middleware            []func(*Elector, Callbacks) Callbacks
+	background            []func(context.Context, *Elector, *slog.Logger)
 }
 
 func newOptions(opts []Option) (o options) {
@@ -36,80 +36,79 @@ func newOptions(opts []Option) (o options) {
 	return o
 }
 
-// problems names everything that is wrong with the options.
+// problems returns everything that is wrong with the options.
 func (o options) problems(c Config) (errs []error) {
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, key := range slices.Sorted(maps.Keys(o.labels)) {
 		for _, msg := range utilvalidation.IsQualifiedName(key) {
-			refuse("WithLeaseLabels: %q is no key for a label: %s", key, msg)
+			refuse("WithLeaseLabels: %q is not a valid label key: %s", key, msg)
 		}
 		for _, msg := range utilvalidation.IsValidLabelValue(o.labels[key]) {
-			refuse("WithLeaseLabels: %s=%q is no value for a label: %s", key, o.labels[key], msg)
+			refuse("WithLeaseLabels: %s=%q is not a valid label value: %s", key, o.labels[key], msg)
 		}
 	}
 	if s := o.shared; s != nil && c.Enabled {
 		if isNil(s.clientset) {
-			refuse("WithSharedWatch: its clientset is nil: give NewSharedWatch a kubernetes.Interface")
+			refuse("WithSharedWatch: its clientset is nil: pass a kubernetes.Interface to NewSharedWatch")
 		}
 		if s.namespace != c.LeaseNamespace {
-			refuse("WithSharedWatch: it watches namespace %q, and LeaseNamespace is %q", s.namespace, c.LeaseNamespace)
+			refuse("WithSharedWatch: it watches namespace %q, but LeaseNamespace is %q: use one SharedWatch for each namespace", s.namespace, c.LeaseNamespace)
 		}
 	}
 	return errs
 }
 
-// WithEventRecorder makes the Elector record an event on the Lease when it
-// becomes leader, when it stops or steps down, when it loses leadership and when
-// its work overran, see EventReason. A missing right to create events harms
-// nothing. Default: no events.
+// WithEventRecorder makes the Elector record an event on the Lease when it becomes
+// leader, stops leading, steps down or loses leadership, and when its work overran; see
+// EventReason. A missing right to create events has no other effect. Default: no events.
 func WithEventRecorder(recorder resourcelock.EventRecorder) Option {
 	return func(o *options) { o.recorder = recorder }
 }
 
-// WithLeaseLabels sets labels on the Lease with each write; other labels stay.
-// Default: none.
+// WithLeaseLabels sets labels on the Lease with each write. Other labels stay. Default:
+// none.
 func WithLeaseLabels(labels map[string]string) Option {
 	labels = maps.Clone(labels)
 	return func(o *options) { o.labels = labels }
 }
 
-// WithoutForeignReleaseDelay claims a Lease that was freed by another kind
-// of candidate at once. client-go releases before its work has stopped, so by
-// default such a Lease is left alone for one RetryPeriod. Use it only if no
-// other kind of candidate is on the Lease, or their work stops at once.
+// WithoutForeignReleaseDelay claims a Lease at once that was released by another kind of
+// candidate. client-go releases before its work has stopped, so by default such a Lease
+// is claimed one RetryPeriod later. Use this option only if no other kind of candidate
+// campaigns for the Lease, or if its work stops at once.
 func WithoutForeignReleaseDelay() Option {
-	return func(o *options) { o.claimUnmarked = true }
+	return func(o *options) { o.noForeignReleaseDelay = true }
 }
 
-// WithPriority ranks this candidate among the followers: the one with the highest
-// priority, and of these a new one rather than an old one, is the heir, who claims
-// a released Lease first. Candidates in one process are of an age: only a priority
-// sets them apart. It takes no Lease from a leader. Default 0.
+// WithPriority sets the rank of this candidate among the followers. The follower with
+// the highest priority is the successor, which claims a released Lease first. Among
+// followers of the same priority, a new process is preferred to an old one. Candidates
+// in one process have the same age, so only a priority orders them. A priority never
+// takes the Lease from a leader. Default 0.
 func WithPriority(priority int32) Option {
 	return func(o *options) { o.priority = priority }
 }
 
-// WithCallbackMiddleware has wrap put something around the Callbacks that New was given: it
-// returns those that the Elector calls in their place, and should call them. New
-// hands it the Elector that it returns. What of several is given last is outermost.
-// For packages that do something beside the work of a term, or before the Lease is
-// released. Default: none.
+// WithCallbackMiddleware makes New replace the Callbacks by those that wrap returns. wrap
+// receives the Elector that New returns and the Callbacks, and the new ones should call
+// them. Of several, the last one is the outermost. It is for packages that act beside the
+// work of a term or before the Lease is released. Default: none.
 func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 	return func(o *options) {
 		if wrap != nil {
-			o.wrappers = append(o.wrappers, wrap)
+			o.middleware = append(o.middleware, wrap)
 		}
 	}
 }
 
-// WithBackgroundTask has run called beside each Run that campaigns, in a goroutine of its
-// own, with the Elector and its logger. It delays nothing but the end: when ctx of Run
-// is done, or Run ends, its own is done, and Run returns when it has returned. For
-// packages that do something while the Elector campaigns. Default: none.
+// WithBackgroundTask runs a function in a goroutine of its own during each Run, with the
+// Elector and its logger. Its context ends when the context of Run ends or when Run is
+// about to return, and Run returns only after the function has returned. It is for
+// packages that act while the Elector campaigns. Default: none.
 func WithBackgroundTask(run func(context.Context, *Elector, *slog.Logger)) Option {
 	return func(o *options) {
 		if run != nil {
-			o.companions = append(o.companions, run)
+			o.background = append(o.background, run)
 		}
 	}
 }

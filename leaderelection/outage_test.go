@@ -19,165 +19,166 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// Who watches, and who leads, need not look at the Lease. A look that failed must be
-// made good all the same: readiness, the log and the pace of attempts follow it.
-func TestElector_TroubleEndsThoughNobodyNeedsToLook(t *testing.T) {
+// A follower with a watch, and a leader, do not need to read the Lease. A failed
+// read must be repeated nevertheless, because readiness, the log and the pace of
+// attempts depend on the last error.
+func TestElector_LastErrorIsClearedThoughNoReadIsNeeded(t *testing.T) {
 	gets := leaderelectiontest.Verbs("get")
-	for name, begin := range map[string]func(*stage) *replica{
-		"a follower": func(s *stage) *replica {
-			s.start("leader")
+	for name, begin := range map[string]func(*harness) *replica{
+		"a follower": func(h *harness) *replica {
+			h.start("leader")
 			synctest.Wait()
-			r := s.candidate("a", nil)
-			r.network.Fail(http.StatusForbidden, 0, gets, leaderelectiontest.Once()) // its rights come a moment later
+			r := h.newReplica("a", nil)
+			r.network.Fail(http.StatusForbidden, 0, gets, leaderelectiontest.Once()) // it gets its rights a moment later
 			r.run()
 			synctest.Wait()
 			return r
 		},
-		"a leader": func(s *stage) *replica {
-			r := s.start("a")
+		"a leader": func(h *harness) *replica {
+			r := h.start("a")
 			time.Sleep(10500 * time.Millisecond)
 			r.network.Fail(http.StatusInternalServerError, 0, gets, leaderelectiontest.Once())
 			r.network.Fail(http.StatusInternalServerError, 0, writes, leaderelectiontest.Once())
-			s.until(10*time.Second, func() bool { return r.State().LastError != "" })
+			h.waitUntil(10*time.Second, func() bool { return r.State().LastError != "" })
 			return r
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(s *stage) {
-				r := begin(s)
+			withHarness(t, func(h *harness) {
+				r := begin(h)
 				if r.State().LastError == "" {
-					s.Error("a request failed, and it is not told")
+					h.Error("LastError is empty after a failed request")
 				}
 				time.Sleep(10 * time.Second)
-				if trouble := r.State().LastError; trouble != "" {
-					s.Errorf("all requests succeed, and what is told is %s", trouble)
+				if lastError := r.State().LastError; lastError != "" {
+					h.Errorf("LastError is %q though all requests succeed", lastError)
 				}
 			})
 		})
 	}
 }
 
-func TestReady_IsNotKeptFromByOneForbiddenLook(t *testing.T) {
-	play(t, func(s *stage) {
-		s.start("leader")
+func TestReady_SucceedsAfterOneForbiddenRead(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		h.start("leader")
 		synctest.Wait()
-		h := health.New()
-		r := s.candidate("a", []leaderelection.Option{h.Option()})
+		checks := health.New()
+		r := h.newReplica("a", []leaderelection.Option{checks.Option()})
 		r.network.Fail(http.StatusForbidden, 0, leaderelectiontest.Verbs("get"), leaderelectiontest.Once())
 		r.run()
 		synctest.Wait()
-		if err := h.Ready(nil); err == nil {
-			s.Error("it may not read the Lease, and is ready")
+		if err := checks.Ready(nil); err == nil {
+			h.Error("the replica is ready, though it must not read the Lease")
 		}
 		time.Sleep(10 * time.Second)
-		if err := h.Ready(nil); err != nil {
-			s.Errorf("it may read the Lease, and is not ready: %v", err)
+		if err := checks.Ready(nil); err != nil {
+			h.Errorf("the replica is not ready, though it can read the Lease: %v", err)
 		}
 	})
 }
 
-func TestElector_WhoeverHasNoTimeToConfirmMakesNoTrouble(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
+func TestElector_AConfirmThatTimesOutSetsNoLastError(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
 		time.Sleep(3500 * time.Millisecond)
 		a.network.DelayReplies(20*time.Millisecond, leaderelectiontest.Verbs("get"))
 		term, _ := a.Term()
-		ctx, cancel := context.WithTimeout(s.Context(), 10*time.Millisecond)
+		ctx, cancel := context.WithTimeout(h.Context(), 10*time.Millisecond)
 		defer cancel()
 		if _, err := a.Confirm(ctx, term); !errors.Is(err, context.DeadlineExceeded) {
-			s.Errorf("Confirm says %v", err)
+			h.Errorf("Confirm = %v, want DeadlineExceeded", err)
 		}
-		if trouble := a.State().LastError; trouble != "" {
-			s.Errorf("its trouble is %s", trouble)
+		if lastError := a.State().LastError; lastError != "" {
+			h.Errorf("LastError is %q after a call whose own deadline passed, want none", lastError)
 		}
 	})
 }
 
-// The more patient a program is with the API server, the longer one request that
-// hung kept it from the next: for minutes.
-func TestElector_OneHungLookCostsSeconds(t *testing.T) {
-	patient := withConfig(func(c *leaderelection.Config) {
+// With a long RenewDeadline, one request that hung delayed the next one by minutes.
+func TestElector_OneHungReadDelaysAClaimBySeconds(t *testing.T) {
+	longLease := withConfig(func(c *leaderelection.Config) {
 		c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = leaderelection.TolerateOutage(10 * time.Minute)
 	})
 	hungGet := func(r *replica) {
 		r.network.Cut(hang, leaderelectiontest.Verbs("get"), leaderelectiontest.Once())
 	}
-	play(t, func(s *stage) {
-		a := s.candidate("a", nil, patient)
+	withHarness(t, func(h *harness) {
+		a := h.newReplica("a", nil, longLease)
 		hungGet(a)
 		a.run()
-		if took := s.until(time.Hour, a.IsLeader); took > 20*time.Second {
-			s.Errorf("the first leader came after %v", took)
+		if took := h.waitUntil(time.Hour, a.IsLeader); took > 20*time.Second {
+			h.Errorf("a led after %v, want at most 20 s", took)
 		}
-		b := s.start("b", patient)
+		b := h.start("b", longLease)
 		time.Sleep(time.Minute)
 		b.network.StallWatches()
 		hungGet(b)
 		a.stop()
-		if took := s.until(time.Hour, b.IsLeader); took > 20*time.Second {
-			s.Errorf("the next leader came after %v", took)
+		if took := h.waitUntil(time.Hour, b.IsLeader); took > 20*time.Second {
+			h.Errorf("b led after %v, want at most 20 s", took)
 		}
 	})
 }
 
-// Steps of a release that did not look at the clock went on for seconds after trust
+// Steps of a release that did not check the time continued for seconds after trust
 // had ended.
-func TestElector_AReleaseIsGivenUpWhenTrustEnds(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
+func TestElector_AReleaseIsAbandonedWhenTrustEnds(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
 		time.Sleep(5 * time.Second)
-		s.server.Outage(hang)
+		h.server.Outage(hang)
 		left := a.ValidFor()
 		began := time.Now()
 		a.stop()
 		if took := time.Since(began); took > left {
-			s.Errorf("Run returned after %v, and trust ended after %v", took, left)
+			h.Errorf("Run returned after %v, want at most the rest of trust: %v", took, left)
 		}
 	})
 }
 
-// Who is about to release the Lease, and does not hear the reply, may be followed.
+// A leader that has sent a release may have a successor before it receives the reply.
 func TestElector_HeldForEndsWithTheFirstRelease(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
 		synctest.Wait()
-		b := s.start("b")
+		b := h.start("b")
 		time.Sleep(10500 * time.Millisecond)
 		a.network.StallWatches()
 		a.network.DelayReplies(1500*time.Millisecond, writes)
 		a.cancel()
 		time.Sleep(700 * time.Millisecond)
-		s.expect(b)
+		h.expectLeader(b)
 		if held := a.HeldFor(); held > 0 {
-			s.Errorf("b works, and a holds the Lease for %v", held)
+			h.Errorf("a.HeldFor() = %v though b works, want 0", held)
 		}
 	})
 }
 
-// It steps down so that somebody else leads: somebody does.
-func TestElector_StepDownOfALostTermNeedsNoRest(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a", withWork(func(ctx context.Context) { <-ctx.Done(); time.Sleep(time.Second) }))
+// After StepDown a candidate does not claim the Lease for a while, so that another
+// one can lead. This is not necessary if another holder was observed.
+func TestElector_StepDownOfALostTermStartsNoCooldown(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a", withWork(func(ctx context.Context) { <-ctx.Done(); time.Sleep(time.Second) }))
 		time.Sleep(10 * time.Second)
-		s.edit(giveTo("x"))
+		h.editLease(setHolder("x"))
 		time.Sleep(100 * time.Millisecond)
 		stepped := make(chan error, 1)
-		go func() { stepped <- a.StepDown(s.Context()) }()
+		go func() { stepped <- a.StepDown(h.Context()) }()
 		time.Sleep(1500 * time.Millisecond)
-		s.edit(func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} })
-		if took := s.until(time.Minute, a.IsLeader); took > 5*time.Second {
-			s.Errorf("it led again after %v", took)
+		h.editLease(func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} })
+		if took := h.waitUntil(time.Minute, a.IsLeader); took > 5*time.Second {
+			h.Errorf("it led again after %v, want at most 5 s", took)
 		}
 		<-stepped
 	})
 }
 
-// A proxy may end each watch after its first event.
-func TestElector_AWatchThatEndsAtOnceCostsNoMoreThanPolling(t *testing.T) {
-	play(t, func(s *stage) {
-		s.start("leader")
+// Some proxies end each watch after its first event.
+func TestElector_AWatchThatEndsAtOnceIsReopenedNoMoreOftenThanAPoll(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		h.start("leader")
 		synctest.Wait()
-		s.start("a", withTrip(func(r *http.Request, next send) (*http.Response, error) {
+		h.start("a", withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
 			response, err := next(r)
 			if err != nil || !r.URL.Query().Has("watch") {
 				return response, err
@@ -189,29 +190,29 @@ func TestElector_AWatchThatEndsAtOnceCostsNoMoreThanPolling(t *testing.T) {
 			return response, err
 		}))
 		time.Sleep(time.Minute)
-		before := s.server.Count("a", "watch")
+		before := h.server.Count("a", "watch")
 		time.Sleep(10 * time.Minute)
-		if n := s.server.Count("a", "watch") - before; n > 40 {
-			s.Errorf("%d watches were opened in ten minutes", n)
+		if n := h.server.Count("a", "watch") - before; n > 40 {
+			h.Errorf("%d watches were opened in ten minutes, want at most 40", n)
 		}
 	})
 }
 
-// What all annotations of an object have together is bounded: the election matters
-// more than what it notes there.
-func TestElector_LeadsAndReleasesThoughOthersFillTheAnnotations(t *testing.T) {
+// The API server bounds the total size of an object's annotations. The election
+// must work without its own annotations.
+func TestElector_LeadsAndReleasesWhenTheAnnotationsAreFull(t *testing.T) {
 	const limit = 256 * 1024
-	play(t, func(s *stage) {
-		s.server.Put(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
+	withHarness(t, func(h *harness) {
+		h.server.Put(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
 			Name: "my-app-leader", Namespace: "default", Annotations: map[string]string{"x": strings.Repeat("x", limit-60)},
 		}})
-		a := s.start("a")
-		s.until(10*time.Second, a.IsLeader)
+		a := h.start("a")
+		h.waitUntil(10*time.Second, a.IsLeader)
 	})
-	play(t, func(s *stage) {
-		a := s.start("a")
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
 		time.Sleep(10 * time.Second)
-		s.edit(func(l *coordinationv1.Lease) {
+		h.editLease(func(l *coordinationv1.Lease) {
 			room := limit - 1
 			for key, value := range l.Annotations {
 				room -= len(key) + len(value)
@@ -219,9 +220,9 @@ func TestElector_LeadsAndReleasesThoughOthersFillTheAnnotations(t *testing.T) {
 			l.Annotations["x"] = strings.Repeat("x", room)
 		})
 		time.Sleep(10 * time.Second)
-		s.expect(a)
-		if err := a.StepDown(s.Context()); err != nil || s.holder() != "" {
-			s.Errorf("StepDown = %v, and %q holds the Lease", err, s.holder())
+		h.expectLeader(a)
+		if err := a.StepDown(h.Context()); err != nil || h.leaseHolder() != "" {
+			h.Errorf("StepDown = %v and %q holds the Lease, want it released", err, h.leaseHolder())
 		}
 	})
 }

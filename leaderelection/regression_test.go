@@ -3,6 +3,7 @@ package leaderelection_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -19,106 +20,109 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// Each test here shows a bug that was found and mended. It stays, so that the bug
-// does not come back.
+// Each test in this file reproduces a bug that was fixed.
 
-// etcd restored to a backup in which the Lease exists, after its deletion was seen.
+// etcd was restored from a backup in which the Lease exists, after a follower had
+// observed its deletion. The follower never claimed it.
 func TestElector_LeadsAfterARestoreThatBringsADeletedLeaseBack(t *testing.T) {
-	play(t, func(s *stage) {
-		gone := s.start("gone")
+	withHarness(t, func(h *harness) {
+		gone := h.start("gone")
 		time.Sleep(5 * time.Second)
-		follower := s.start("follower")
+		follower := h.start("follower")
 		time.Sleep(5 * time.Second)
-		backup := s.server.Snapshot()
+		backup := h.server.Snapshot()
 		gone.network.Cut(hang)
 		gone.cancel()
 		time.Sleep(5 * time.Second)
-		_ = s.server.Delete("default", "my-app-leader")
-		synctest.Wait() // the follower has seen the DELETED event
-		s.server.Restore(backup)
+		_ = h.server.Delete("default", "my-app-leader")
+		synctest.Wait() // the follower has observed the DELETED event
+		h.server.Restore(backup)
 		time.Sleep(10 * time.Minute)
-		s.expect(follower)
+		h.expectLeader(follower)
 	})
 }
 
-// Run returns at once, before others may claim, though OnStoppedLeading blocks.
+// Run returned after other candidates might claim, if OnStoppedLeading blocked.
 func TestElector_RunReturnsBeforeOthersMayClaimThoughOnStoppedLeadingBlocks(t *testing.T) {
 	for _, early := range []bool{false, true} {
-		play(t, func(s *stage) {
-			let := make(chan struct{})
-			client := s.server.Client("stubborn")
-			elector, err := leaderelection.New(config("stubborn"), client.Clientset(), leaderelection.Callbacks{
+		withHarness(t, func(h *harness) {
+			unblock := make(chan struct{})
+			client := h.server.Client("slow")
+			elector, err := leaderelection.New(config("slow"), client.Clientset(), leaderelection.Callbacks{
 				OnStartedLeading: func(context.Context) {
 					if !early {
-						<-let
+						<-unblock
 					}
 				},
-				OnStoppedLeading: func() { <-let }, // waits for the components to stop
+				OnStoppedLeading: func() { <-unblock }, // as if it waited for components to stop
 			}, debugLogger)
 			if err != nil {
 				t.Fatal(err)
 			}
 			ran := make(chan error, 1)
-			go func() { ran <- elector.Run(s.Context()) }()
+			go func() { ran <- elector.Run(h.Context()) }()
 			time.Sleep(21 * time.Second)
-			follower := s.start("follower")
+			follower := h.start("follower")
 			client.Network().Cut(hang)
 			err = <-ran
-			if at := s.clock(); at > 35*time.Second {
-				t.Errorf("early=%v: Run returned %v at %v, others may claim from 35 s; follower leads: %v", early, err, at, follower.IsLeader())
+			if at := h.elapsed(); at > 35*time.Second {
+				t.Errorf("early=%v: Run returned %v at %v, want at most 35 s, when others may claim; follower leads: %v", early, err, at, follower.IsLeader())
 			}
-			close(let)
+			close(unblock)
 		})
 	}
 }
 
-// A foreign holder that was seen before the reply to our claim came.
+// A foreign holder was overlooked if it was observed before the reply to the claim.
 func TestElector_AForeignHolderSeenBeforeTheReplyToTheClaimEndsTheTerm(t *testing.T) {
-	play(t, func(s *stage) {
-		r := s.candidate("late", nil)
+	withHarness(t, func(h *harness) {
+		r := h.newReplica("late", nil)
 		r.network.Fail(403, 0, watches)
 		r.network.DelayReplies(1500*time.Millisecond, writes)
 		r.run()
 		time.Sleep(50 * time.Millisecond)
-		s.edit(giveTo("stranger"))
-		r.network.Heal() // the watch is opened anew and tells of the stranger
+		h.editLease(setHolder("foreign"))
+		r.network.Heal() // a new watch delivers the foreign holder
 		time.Sleep(1300 * time.Millisecond)
-		if r.GetLeader() != "stranger" {
-			t.Fatalf("GetLeader = %q", r.GetLeader())
+		if r.GetLeader() != "foreign" {
+			t.Fatalf("GetLeader = %q, want foreign", r.GetLeader())
 		}
 		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
-		if r.IsLeader() || len(s.workers()) != 0 {
-			t.Errorf("at %v: IsLeader %v, %v work, GetLeader %q", s.clock(), r.IsLeader(), s.workers(), r.GetLeader())
+		if r.IsLeader() || len(h.workingNow()) != 0 {
+			t.Errorf("at %v: IsLeader = %v, %v work, GetLeader = %q; want false and none", h.elapsed(), r.IsLeader(), h.workingNow(), r.GetLeader())
 		}
 	})
 }
 
-func TestElector_RunAgainRemembersWhoHeldTheDeletedLease(t *testing.T) {
-	play(t, func(s *stage) {
-		holder := s.start("holder")
+// A second Run forgot the holder of a deleted Lease, and created the Lease while
+// that holder might still work.
+func TestElector_RunAgainRemembersTheHolderOfTheDeletedLease(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		holder := h.start("holder")
 		synctest.Wait()
-		follower := s.start("follower")
+		follower := h.start("follower")
 		time.Sleep(21 * time.Second)
 		holder.network.Cut(hang)
-		_ = s.server.Delete("default", "my-app-leader")
-		time.Sleep(6 * time.Second) // a look has found nothing: that has no version
+		_ = h.server.Delete("default", "my-app-leader")
+		time.Sleep(6 * time.Second) // a read returned NotFound, which has no resourceVersion
 		_ = follower.stop()
 		follower.run()
-		time.Sleep(2 * time.Second) // the harness fails if two work
+		time.Sleep(2 * time.Second) // the harness fails the test if two replicas work
 		if follower.IsLeader() {
-			t.Errorf("it created the Lease within %v of the deletion", 6*time.Second)
+			t.Errorf("the follower created the Lease within %v of the deletion", 6*time.Second)
 		}
 	})
 }
 
-// A write that was applied, answered by 500 and Retry-After (as the API server does when etcd answers too late), and sent
-// again by client-go itself: the 409 does not say that it was not applied.
+// The API server may apply a write and return 500 with Retry-After, if etcd answers
+// too late. client-go then sends the write again and receives 409, which does not
+// mean that the write was not applied.
 func TestElector_AConflictAfterClientGosOwnRetryIsNoLoss(t *testing.T) {
-	play(t, func(s *stage) {
-		s.server.Client("a").Deny("watch")
+	withHarness(t, func(h *harness) {
+		h.server.Client("a").Deny("watch")
 		puts := 0
-		elector := s.start("a", withTrip(func(r *http.Request, next send) (*http.Response, error) {
+		elector := h.start("a", withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
 			if r.Method != http.MethodPut {
 				return next(r)
 			}
@@ -130,71 +134,64 @@ func TestElector_AConflictAfterClientGosOwnRetryIsNoLoss(t *testing.T) {
 			}
 			return resp, err
 		}))
-		s.until(time.Second, elector.IsLeader)
+		h.waitUntil(time.Second, elector.IsLeader)
 		first, _ := elector.Term()
 		time.Sleep(20 * time.Second)
 		if term, ok := elector.Term(); term != first {
-			t.Errorf("term %v became %v (%v)", first, term, ok)
+			t.Errorf("term %v was followed by %v (%v), want it to continue", first, term, ok)
 		}
 	})
 }
 
-// StepDown from OnStoppedLeading.
+// StepDown from OnStoppedLeading waited for itself, so that Run never returned.
 func TestElector_StepDownFromOnStoppedLeadingDoesNotWait(t *testing.T) {
-	play(t, func(s *stage) {
+	withHarness(t, func(h *harness) {
 		var elector *leaderelection.Elector
-		ctx, cancel := context.WithCancel(s.Context())
-		give, giveUp := context.WithCancel(s.Context())
-		elector, err := leaderelection.New(config("a"), s.server.Client("a").Clientset(), leaderelection.Callbacks{
-			OnStoppedLeading: func() { _ = elector.StepDown(give) },
+		ctx, cancel := context.WithCancel(h.Context())
+		stepDownCtx, cancelStepDown := context.WithCancel(h.Context())
+		elector, err := leaderelection.New(config("a"), h.server.Client("a").Clientset(), leaderelection.Callbacks{
+			OnStoppedLeading: func() { _ = elector.StepDown(stepDownCtx) },
 		}, debugLogger)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ran := make(chan error, 1)
 		go func() { ran <- elector.Run(ctx) }()
-		s.until(time.Second, elector.IsLeader)
-		follower := s.start("follower")
+		h.waitUntil(time.Second, elector.IsLeader)
+		follower := h.start("follower")
 		time.Sleep(time.Second)
 		cancel()
 		time.Sleep(10 * time.Minute)
 		if !follower.IsLeader() {
-			t.Errorf("ten minutes later nobody leads, and %s goes on being renewed", s.holder())
+			t.Errorf("the follower does not lead ten minutes later; %s holds the Lease", h.leaseHolder())
 		}
-		giveUp()
+		cancelStepDown()
 		<-ran
 	})
 }
 
-// The end of a term during an outage is no sign that the server answers again.
+// The end of a term during an outage was logged as the end of the outage.
 func TestElector_TheEndOfATermIsNoSignThatTheServerAnswers(t *testing.T) {
-	play(t, func(s *stage) {
+	withHarness(t, func(h *harness) {
 		var lines lineHandler
-		client := s.server.Client("a")
-		elector, err := leaderelection.New(config("a"), client.Clientset(), leaderelection.Callbacks{}, lines.logger())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(s.Context())
-		ran := make(chan error, 1)
-		go func() { ran <- elector.Run(ctx) }()
-		s.until(time.Second, elector.IsLeader)
-		client.Network().Cut(hang)
+		a := h.start("a", withLog(&lines))
+		h.waitUntil(time.Second, a.IsLeader)
+		a.network.Cut(hang)
 		time.Sleep(5 * time.Minute)
-		cancel()
-		<-ran
+		_ = a.stop()
 		for _, line := range lines.all() {
-			if strings.Contains(line, "reached again") {
-				t.Errorf("in an outage that never ended: %s", line)
+			if strings.Contains(line, "succeeding again") {
+				t.Errorf("logged during the outage: %s", line)
 			}
 		}
 	})
 }
 
-// More than 64 overlapping renewals.
-func TestElector_HundredsOfOverlappingRenewalsLoseNothing(t *testing.T) {
-	play(t, func(s *stage) {
-		r := s.start("a", withConfig(func(c *leaderelection.Config) {
+// The elector recognized only its last 64 renewals. More overlapping ones ended the
+// term.
+func TestElector_HundredsOfOverlappingRenewalsEndNoTerm(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		r := h.start("a", withConfig(func(c *leaderelection.Config) {
 			c.LeaseDuration, c.RenewDeadline = 1200*time.Second, 1000*time.Second
 		}))
 		time.Sleep(5 * time.Second)
@@ -204,85 +201,83 @@ func TestElector_HundredsOfOverlappingRenewalsLoseNothing(t *testing.T) {
 		r.network.DelayRequests(900*time.Second, leaderelectiontest.Verbs("get"))
 		time.Sleep(5000 * time.Second)
 		if term, _ := r.Term(); term != first {
-			t.Errorf("term %v became %v: %v; log %v", first, term, r.cause, s.log)
+			t.Errorf("term %v was followed by %v, because %v; events %v", first, term, r.cause, h.events)
 		}
 	})
 }
 
-// A shared watch that takes a moment to connect.
-func TestSharedWatch_ComesUpThoughItTakesAMomentToConnect(t *testing.T) {
-	play(t, func(s *stage) {
-		leaders := s.server.Client("leaders")
-		followers := s.server.Client("followers")
-		shared := leaderelection.NewSharedWatch(followers.Clientset(), "default")
-		sharedL := leaderelection.NewSharedWatch(leaders.Clientset(), "default")
-		ctx, cancel := context.WithCancel(s.Context())
-		var wg sync.WaitGroup
-		run := func(client *leaderelectiontest.Client, id, name string, sh *leaderelection.SharedWatch) *leaderelection.Elector {
-			c := config(id)
-			c.LeaseName = name
-			e, err := leaderelection.New(c, client.Clientset(), leaderelection.Callbacks{}, debugLogger, leaderelection.WithSharedWatch(sh))
+// Each follower restarted a shared watch that was still connecting, so that a slow
+// connection was never established.
+func TestSharedWatch_ConnectsOverASlowConnection(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		leaders := h.server.Client("leaders")
+		followers := h.server.Client("followers")
+		leadersWatch := leaderelection.NewSharedWatch(leaders.Clientset(), "default")
+		followersWatch := leaderelection.NewSharedWatch(followers.Clientset(), "default")
+		ctx, cancel := context.WithCancel(h.Context())
+		var running sync.WaitGroup
+		run := func(client *leaderelectiontest.Client, identity string, number int, shared *leaderelection.SharedWatch) *leaderelection.Elector {
+			c := config(identity)
+			c.LeaseName = fmt.Sprint("lease-", number)
+			elector, err := leaderelection.New(c, client.Clientset(), leaderelection.Callbacks{}, debugLogger, leaderelection.WithSharedWatch(shared))
 			if err != nil {
 				t.Fatal(err)
 			}
-			wg.Go(func() { _ = e.Run(ctx) })
-			return e
+			running.Go(func() { _ = elector.Run(ctx) })
+			return elector
 		}
-		const n = 8
-		var es []*leaderelection.Elector
-		for i := range n {
-			run(leaders, "l", "lease-"+string(rune('a'+i%26))+string(rune('a'+i/26)), sharedL)
+		const leases = 8
+		for i := range leases {
+			run(leaders, "leader", i, leadersWatch)
 		}
 		time.Sleep(time.Second)
 		outage := followers.Network().Fail(503, 0, watches)
 		followers.Network().DelayReplies(500*time.Millisecond, watches)
-		for i := range n {
-			es = append(es, run(followers, "f", "lease-"+string(rune('a'+i%26))+string(rune('a'+i/26)), shared))
+		follower := run(followers, "follower", 0, followersWatch)
+		for i := 1; i < leases; i++ {
+			run(followers, "follower", i, followersWatch)
 		}
 		time.Sleep(time.Minute)
 		outage.Heal()
 		time.Sleep(30 * time.Second)
-		before := s.server.Count("followers", "watch")
-		up := 0
+		before := h.server.Count("followers", "watch")
+		seconds := 0
 		for range 300 {
 			time.Sleep(time.Second)
-			for st := range es[0].Changes(s.Context()) {
-				if st.Watching {
-					up++
-				}
-				break
+			if follower.State().Watching {
+				seconds++
 			}
 		}
-		if up < 290 {
-			t.Errorf("the watch was up for %d of 300 s; %d watches, %d gets", up, s.server.Count("followers", "watch")-before, s.server.Count("followers", "get"))
+		if seconds < 290 {
+			t.Errorf("the watch was open for %d of 300 s, want 290 s; %d watches, %d gets", seconds, h.server.Count("followers", "watch")-before, h.server.Count("followers", "get"))
 		}
 		cancel()
-		wg.Wait()
+		running.Wait()
 	})
 }
 
-// Run again looks at once.
-func TestElector_RunAgainLooksAtOnce(t *testing.T) {
-	play(t, func(s *stage) {
-		r := s.candidate("a", nil)
+// A second Run waited for the next poll before it read the Lease.
+func TestElector_RunAgainReadsTheLeaseAtOnce(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		r := h.newReplica("a", nil)
 		r.network.Fail(403, 0, watches)
 		r.run()
-		s.until(time.Second, r.IsLeader)
+		h.waitUntil(time.Second, r.IsLeader)
 		time.Sleep(5 * time.Second)
 		_ = r.stop()
 		r.run()
-		if took := s.until(time.Minute, r.IsLeader); took > 100*time.Millisecond {
-			t.Errorf("it led after %v, though the Lease is free", took)
+		if took := h.waitUntil(time.Minute, r.IsLeader); took > 100*time.Millisecond {
+			t.Errorf("it led after %v, want at most 100 ms, because the Lease is released", took)
 		}
 	})
 }
 
-// Claims that could not even be sent need not be waited for.
+// Run waited for replies to claims that could not be sent.
 func TestElector_StopsSoonThoughItsClaimsCouldNotBeSent(t *testing.T) {
-	play(t, func(s *stage) {
-		leader := s.start("leader")
+	withHarness(t, func(h *harness) {
+		leader := h.start("leader")
 		synctest.Wait()
-		r := s.start("follower")
+		r := h.start("follower")
 		time.Sleep(5 * time.Second)
 		leader.network.Cut(hang)
 		r.network.Cut(refuse, writes)
@@ -290,15 +285,16 @@ func TestElector_StopsSoonThoughItsClaimsCouldNotBeSent(t *testing.T) {
 		before := time.Now()
 		_ = r.stop()
 		if time.Since(before) > 4*time.Second {
-			t.Errorf("Run took %v to return", time.Since(before))
+			t.Errorf("Run took %v to return, want at most 4 s", time.Since(before))
 		}
 	})
 }
 
-// The reply to a release of an earlier term (a transport that is slow to notice the end of its context).
+// A late reply to the release of an earlier term changed the next term. The
+// transport here returns long after its context was cancelled.
 func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
-	play(t, func(s *stage) {
-		elector := s.start("a", withTrip(func(r *http.Request, next send) (*http.Response, error) {
+	withHarness(t, func(h *harness) {
+		elector := h.start("a", withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
 			release := false
 			if r.Method == http.MethodPut {
 				body, _ := r.GetBody()
@@ -312,42 +308,44 @@ func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
 			}
 			return resp, err
 		}))
-		s.until(time.Second, elector.IsLeader)
+		h.waitUntil(time.Second, elector.IsLeader)
 		time.Sleep(5 * time.Second)
-		_ = elector.StepDown(s.Context())
-		s.until(time.Minute, elector.IsLeader)
-		time.Sleep(10 * time.Second) // the late reply has come
+		_ = elector.StepDown(h.Context())
+		h.waitUntil(time.Minute, elector.IsLeader)
+		time.Sleep(10 * time.Second) // the late reply has arrived
 		if !elector.IsLeader() {
-			t.Error("does not lead")
+			t.Error("the elector does not lead after the late reply")
 		}
-		s.edit(giveTo("stranger"))
+		h.editLease(setHolder("foreign"))
 		synctest.Wait()
 		if elector.IsLeader() {
-			t.Error("a foreign holder is overlooked")
+			t.Error("the elector leads, though the Lease names a foreign holder")
 		}
 	})
 }
 
-func TestElector_AClaimWhoseReplyIsLostIsProvenByReadingItBack(t *testing.T) {
+// A claim whose reply was lost was repeated forever. The candidate held the Lease
+// but never led.
+func TestElector_AClaimWhoseReplyIsLostIsConfirmedByReadingItBack(t *testing.T) {
 	noWatch := func(n *leaderelectiontest.Network) { n.Fail(403, 0, watches) }
-	for name, harm := range map[string]func(*leaderelectiontest.Network){
-		"broken, slow watch": func(n *leaderelectiontest.Network) {
+	for name, inject := range map[string]func(*leaderelectiontest.Network){
+		"reset, slow watch": func(n *leaderelectiontest.Network) {
 			n.LoseReplies(refuse, writes)
 			n.DelayWatches(50 * time.Millisecond)
 		},
-		"broken, no watch":   func(n *leaderelectiontest.Network) { n.LoseReplies(refuse, writes); noWatch(n) },
-		"lost, no watch":     func(n *leaderelectiontest.Network) { n.LoseReplies(hang, writes); noWatch(n) },
-		"504 after applying": func(n *leaderelectiontest.Network) { n.FailReplies(504, writes); noWatch(n) },
-		"3 s late, no watch": func(n *leaderelectiontest.Network) { n.DelayReplies(3*time.Second, writes); noWatch(n) },
+		"reset, no watch":     func(n *leaderelectiontest.Network) { n.LoseReplies(refuse, writes); noWatch(n) },
+		"lost, no watch":      func(n *leaderelectiontest.Network) { n.LoseReplies(hang, writes); noWatch(n) },
+		"504 after applying":  func(n *leaderelectiontest.Network) { n.FailReplies(504, writes); noWatch(n) },
+		"after 3 s, no watch": func(n *leaderelectiontest.Network) { n.DelayReplies(3*time.Second, writes); noWatch(n) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(s *stage) {
-				r := s.candidate("a", nil)
-				harm(r.network)
+			withHarness(t, func(h *harness) {
+				r := h.newReplica("a", nil)
+				inject(r.network)
 				r.run()
 				time.Sleep(time.Minute)
 				if !r.IsLeader() {
-					t.Errorf("%q holds the Lease and does not lead", s.holder())
+					t.Errorf("%q holds the Lease, but a does not lead", h.leaseHolder())
 				}
 				r.network.Heal()
 			})
@@ -355,17 +353,17 @@ func TestElector_AClaimWhoseReplyIsLostIsProvenByReadingItBack(t *testing.T) {
 	}
 }
 
-// A renewal whose connection was reset may still be applied, after the read-back
-// that did not find it.
-func TestElector_ARenewalAppliedAfterItsReadBackIsKnownForItsOwn(t *testing.T) {
-	play(t, func(s *stage) {
+// A renewal whose connection was reset may be applied later than the read that
+// follows it. The elector mistook its own renewal for a foreign write.
+func TestElector_ARenewalAppliedAfterItsReadBackIsRecognizedAsItsOwn(t *testing.T) {
+	withHarness(t, func(h *harness) {
 		var puts atomic.Int32
-		elector := s.start("a", withTrip(func(r *http.Request, next send) (*http.Response, error) {
+		elector := h.start("a", withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
 			if r.Method != http.MethodPut {
 				return next(r)
 			}
 			switch puts.Add(1) {
-			case 3: // arrives late
+			case 3: // applied after 100 ms
 				go func() {
 					time.Sleep(100 * time.Millisecond)
 					late := r.Clone(context.WithoutCancel(r.Context()))
@@ -375,103 +373,95 @@ func TestElector_ARenewalAppliedAfterItsReadBackIsKnownForItsOwn(t *testing.T) {
 					}
 				}()
 				return nil, syscall.ECONNRESET
-			case 4: // never arrives
+			case 4: // never applied
 				return nil, syscall.ECONNRESET
 			default:
 				return next(r)
 			}
 		}))
-		s.until(time.Second, elector.IsLeader)
+		h.waitUntil(time.Second, elector.IsLeader)
 		first, _ := elector.Term()
 		time.Sleep(20 * time.Second)
 		if term, _ := elector.Term(); term != first {
-			t.Errorf("term %v became %v", first, term)
+			t.Errorf("term %v was followed by %v, want it to continue", first, term)
 		}
 	})
 }
 
-// StepDown said nil though the Lease stayed held.
-func TestElector_StepDownSaysThatTheLeaseWasNotReleased(t *testing.T) {
-	play(t, func(s *stage) {
-		leader := s.start("leader")
+// StepDown returned nil though the Lease was not released.
+func TestElector_StepDownReportsThatTheLeaseWasNotReleased(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		leader := h.start("leader")
 		time.Sleep(21 * time.Second)
 		leader.network.Fail(503, 0, leaderelectiontest.Verbs("update"))
-		if err := leader.StepDown(s.Context()); !errors.Is(err, leaderelection.ErrNotReleased) {
+		if err := leader.StepDown(h.Context()); !errors.Is(err, leaderelection.ErrNotReleased) {
 			t.Errorf("StepDown = %v, want ErrNotReleased", err)
 		}
-		if s.holder() != "leader" {
-			t.Errorf("the Lease names %q", s.holder())
+		if h.leaseHolder() != "leader" {
+			t.Errorf("the Lease names %q, want leader", h.leaseHolder())
 		}
 	})
 }
 
-// A follower went on telling of a claim that had failed long ago.
-func TestElector_AFollowersTroubleWithClaimsIsOverWhenSomebodyElseLeads(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.candidate("a", nil)
+// A follower reported the error of a claim that had failed long before.
+func TestElector_AFollowersClaimErrorIsClearedWhenAnotherCandidateLeads(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.newReplica("a", nil)
 		a.network.Fail(503, 0, leaderelectiontest.Verbs("create", "update"))
 		a.run()
-		s.until(time.Minute, func() bool { return now(a).LastError != "" })
-		b := s.start("b")
-		s.until(time.Minute, b.IsLeader)
+		h.waitUntil(time.Minute, func() bool { return a.State().LastError != "" })
+		b := h.start("b")
+		h.waitUntil(time.Minute, b.IsLeader)
 		time.Sleep(5 * time.Second)
-		if trouble := now(a).LastError; trouble != "" {
-			t.Errorf("a follower that need not write is in trouble: %s", trouble)
+		if lastError := a.State().LastError; lastError != "" {
+			t.Errorf("LastError of a follower that does not write is %q, want none", lastError)
 		}
 	})
 }
 
-// now is the state of an elector.
-func now(r *replica) leaderelection.State {
-	for state := range r.Changes(context.Background()) {
-		return state
-	}
-	panic("bug: Changes gave nothing")
-}
-
-// A state named a leader whose time had run out.
-func TestElector_AStateNamesNoLeaderWhoseTimeHasRunOut(t *testing.T) {
-	play(t, func(s *stage) {
-		leader := s.start("leader")
+// State named a leader whose Lease had expired.
+func TestElector_AStateNamesNoExpiredLeader(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		leader := h.start("leader")
 		time.Sleep(5 * time.Second)
-		follower := s.start("follower")
+		follower := h.start("follower")
 		time.Sleep(5 * time.Second)
 		follower.network.Cut(hang)
 		time.Sleep(time.Minute)
-		if got := now(follower).Leader; got != "" || got != follower.GetLeader() {
-			t.Errorf("the state names %q, GetLeader %q, want nobody", got, follower.GetLeader())
+		if got := follower.State().Leader; got != "" || got != follower.GetLeader() {
+			t.Errorf("State.Leader = %q, GetLeader = %q; want both empty", got, follower.GetLeader())
 		}
-		s.expect(leader)
+		h.expectLeader(leader)
 	})
 }
 
-// After a failed claim the elector waited for a GET that hung, though the watch
-// had told what had come before the claim.
+// After a failed claim the elector waited for a read that hung, though the watch had
+// already delivered the write that caused the conflict.
 func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
-	play(t, func(s *stage) {
-		briefly := int32(1)
-		if _, err := s.server.Put(&coordinationv1.Lease{
+	withHarness(t, func(h *harness) {
+		seconds := int32(1)
+		if _, err := h.server.Put(&coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "my-app-leader"},
-			Spec:       coordinationv1.LeaseSpec{HolderIdentity: new("foreign"), LeaseDurationSeconds: &briefly},
+			Spec:       coordinationv1.LeaseSpec{HolderIdentity: new("foreign"), LeaseDurationSeconds: &seconds},
 		}); err != nil {
 			t.Fatal(err)
 		}
-		r := s.candidate("a", nil)
+		r := h.newReplica("a", nil)
 		r.network.DelayRequests(100*time.Millisecond, writes, leaderelectiontest.Once())
 		r.network.Cut(hang, leaderelectiontest.Verbs("get"))
 		r.run()
-		time.Sleep(1050 * time.Millisecond) // its first claim is on the way
-		s.edit(giveTo("another"))
-		if took := s.until(10*time.Second, r.IsLeader); took > 2*time.Second {
-			t.Errorf("it led %v after a holder came whose time was up after %d s", took, briefly)
+		time.Sleep(1050 * time.Millisecond) // its first claim is in flight
+		h.editLease(setHolder("another"))
+		if took := h.waitUntil(10*time.Second, r.IsLeader); took > 2*time.Second {
+			t.Errorf("it led %v after another claim with a LeaseDuration of %d s, want at most 2 s", took, seconds)
 		}
 	})
 }
 
-// Thousands of requests overlapped where the window was hours long.
+// With a RenewDeadline of hours, thousands of requests overlapped.
 func TestElector_RequestsThatHangForHoursAreFew(t *testing.T) {
-	play(t, func(s *stage) {
-		r := s.start("a", withConfig(func(c *leaderelection.Config) {
+	withHarness(t, func(h *harness) {
+		r := h.start("a", withConfig(func(c *leaderelection.Config) {
 			c.LeaseDuration, c.RenewDeadline = 4*time.Hour, 3*time.Hour
 		}))
 		time.Sleep(5 * time.Second)
@@ -479,35 +469,36 @@ func TestElector_RequestsThatHangForHoursAreFew(t *testing.T) {
 		r.network.Cut(hang, leaderelectiontest.When(func(leaderelectiontest.Request) bool { sent.Add(1); return true }))
 		time.Sleep(2 * time.Hour)
 		if n := sent.Load(); n > 400 {
-			t.Errorf("%d requests were sent in two hours, and none was answered", n)
+			t.Errorf("%d requests were sent in a two-hour outage, want at most 400", n)
 		}
-		s.expect(r)
+		h.expectLeader(r)
 	})
 }
 
-// Somebody edits the record that an earlier life left behind.
-func TestElector_EditsOfALeftOverRecordAreNoTwin(t *testing.T) {
-	play(t, func(s *stage) {
-		earlier := s.start("pod-0")
+// Manual edits of a record that an earlier process with the same identity had left
+// were mistaken for a duplicate identity.
+func TestElector_EditsOfALeftOverRecordAreNoDuplicateIdentity(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		earlier := h.start("pod-0")
 		time.Sleep(5 * time.Second)
 		earlier.network.Cut(hang)
 		earlier.cancel()
 		<-earlier.ran
-		client := s.server.Client("the next life")
+		client := h.server.Client("next process")
 		elector, err := leaderelection.New(config("pod-0"), client.Clientset(), leaderelection.Callbacks{}, debugLogger)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(s.Context())
+		ctx, cancel := context.WithCancel(h.Context())
 		ran := make(chan error)
 		go func() { ran <- elector.Run(ctx) }()
 		for seconds := int32(20); seconds < 25; seconds++ {
 			time.Sleep(time.Second)
-			_ = s.server.Edit("default", "my-app-leader", func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = &seconds })
+			_ = h.server.Edit("default", "my-app-leader", func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = &seconds })
 		}
 		time.Sleep(time.Minute)
 		if !elector.IsLeader() {
-			t.Error("it does not lead")
+			t.Error("the next process does not lead")
 		}
 		cancel()
 		if err := <-ran; err != nil {
@@ -516,61 +507,33 @@ func TestElector_EditsOfALeftOverRecordAreNoTwin(t *testing.T) {
 	})
 }
 
-// The claim of a candidate that was stopped was applied in a history that was
-// rewound, so that it looks older than what the candidate has seen.
+// A stopped candidate's claim was applied after a restore, so that its
+// resourceVersion was older than the newest one that the candidate had observed. Run
+// then read the Lease in a busy loop.
 func TestElector_StopsWithoutABusyLoopAfterALateClaimInARewoundHistory(t *testing.T) {
-	play(t, func(s *stage) {
-		backup := s.server.Snapshot()
-		other := s.start("other")
+	withHarness(t, func(h *harness) {
+		backup := h.server.Snapshot()
+		other := h.start("other")
 		time.Sleep(20 * time.Second)
-		late := s.start("late")
+		late := h.start("late")
 		time.Sleep(time.Second)
 		other.network.Cut(hang)
-		_ = s.server.Delete("default", "my-app-leader")
-		synctest.Wait() // the DELETED event was seen
-		blind := late.network.Cut(hang, leaderelectiontest.Verbs("get", "list", "watch"))
+		_ = h.server.Delete("default", "my-app-leader")
+		synctest.Wait() // late has observed the DELETED event
+		readFault := late.network.Cut(hang, leaderelectiontest.Verbs("get", "list", "watch"))
 		late.network.LoseReplies(hang, leaderelectiontest.Verbs("create"))
-		s.server.Restore(backup)
-		for s.server.Count("late", "create") == 0 {
+		h.server.Restore(backup)
+		for h.server.Count("late", "create") == 0 {
 			time.Sleep(10 * time.Millisecond)
 		}
 		late.cancel()
-		time.Sleep(3 * time.Second) // nobody waits for the reply any more
-		blind.Heal()
-		before := s.server.Count("late", "get")
-		time.Sleep(time.Minute) // would never end
+		time.Sleep(3 * time.Second) // the elector has stopped waiting for the reply
+		readFault.Heal()
+		before := h.server.Count("late", "get")
+		time.Sleep(time.Minute) // a busy loop would keep fake time from advancing
 		<-late.ran
-		if n := s.server.Count("late", "get") - before; n > 60 {
-			t.Errorf("%d looks at the Lease", n)
-		}
-	})
-}
-
-func TestElector_TheRequestsOfALostTermAreCancelled(t *testing.T) {
-	play(t, func(s *stage) {
-		var hanging atomic.Int32
-		slow := withWork(func(ctx context.Context) {
-			<-ctx.Done()
-			time.Sleep(time.Second)
-		})
-		leader := s.start("a", slow, withTrip(func(r *http.Request, next send) (*http.Response, error) {
-			if r.Method != http.MethodPut {
-				return next(r)
-			}
-			hanging.Add(1)
-			defer hanging.Add(-1)
-			<-r.Context().Done()
-			return nil, r.Context().Err()
-		}))
-		s.until(time.Second, leader.IsLeader)
-		time.Sleep(5 * time.Second)
-		if hanging.Load() == 0 {
-			t.Fatal("no renewal hangs")
-		}
-		s.edit(giveTo("stranger"))
-		s.until(0, func() bool { return !leader.IsLeader() })
-		if n := hanging.Load(); n != 0 {
-			t.Errorf("%d renewals of the lost term hang on", n)
+		if n := h.server.Count("late", "get") - before; n > 60 {
+			t.Errorf("%d reads of the Lease in a minute, want at most 60", n)
 		}
 	})
 }

@@ -3,18 +3,20 @@ package leaderelection
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
+	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// Run campaigns for the Lease until ctx is done, term after term, and returns
-// nil after the last term's work has stopped and the Lease was released. Errors
-// of the API server never end it. It returns ErrAlreadyRunning if it runs,
-// ErrWorkStillRunning if work did not stop in time, and ErrIdentityInUse if
-// another process campaigns under the same identity. It can be called again
-// after it has returned.
+// Run campaigns for the Lease until ctx is done, term after term. It returns nil after
+// the last term's work has stopped and the Lease was released. Errors of the API server
+// never end it. It returns ErrAlreadyRunning if the Elector is running already,
+// ErrWorkStillRunning if the work did not stop in time, and ErrIdentityInUse if another
+// process campaigns under the same identity. It can be called again after it has
+// returned.
 func (e *Elector) Run(ctx context.Context) error {
 	cancel, err := e.begin()
 	if err != nil {
@@ -24,176 +26,157 @@ func (e *Elector) Run(ctx context.Context) error {
 	if !e.config.Enabled {
 		return e.leadWithoutLease(ctx)
 	}
-	if warning := e.limit.enter(e.config.RetryPeriod); warning != "" {
-		e.log.Warn("Client rate limit is too low", "why", warning)
+	if warning := e.rateLimit.join(e.config.RetryPeriod); warning != "" {
+		e.log.Warn("Client rate limit is too low", "reason", warning)
 	}
-	defer e.limit.leave(e.config.RetryPeriod)
+	defer e.rateLimit.leave(e.config.RetryPeriod)
 
 	e.log.Info("Campaigning for lease", "leaseDuration", e.config.LeaseDuration, "renewDeadline", e.config.RenewDeadline,
-		"retryPeriod", e.config.RetryPeriod, "trustWindow", e.config.Window(), "follows", e.config.Timing())
-	e.tasks.run(func() { e.follow(e.giveUp) })
-	beside, leave := context.WithCancel(ctx)
-	defer leave() // before e.end waits for them
-	for _, run := range e.options.companions {
-		e.tasks.run(func() { run(beside, e, e.log) })
+		"retryPeriod", e.config.RetryPeriod, "trustWindow", e.config.Window(), "timing", e.config.Timing())
+	e.tasks.Run(func() { e.follow(e.runCtx) })
+	background, stopBackground := context.WithCancel(ctx)
+	defer stopBackground() // before end waits for the background tasks
+	for _, run := range e.options.background {
+		e.tasks.Run(func() { run(background, e, e.log) })
 	}
 	return e.campaign(ctx)
 }
 
-// begin makes sure that one Run runs at a time, on a work that has returned.
+// begin makes sure that one Run runs at a time, and that earlier work has returned.
 func (e *Elector) begin() (context.CancelFunc, error) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.unlock()
 	if e.running {
 		return nil, fmt.Errorf("%w: wait until its Run has returned", ErrAlreadyRunning)
 	}
-	if e.work != nil && !e.work.hasReturned() {
+	if e.run != nil && !e.run.hasReturned() {
 		return nil, fmt.Errorf("%w: exit the process", ErrWorkStillRunning)
 	}
-	e.running, e.work, e.writes.claim, e.observer.twins = true, nil, nil, 0
-	e.heirship.joined = time.Now()
-	e.turning.within(0)
-	e.looking.within(0)
-	if e.observer.view.version == 0 && e.observer.view.lease != nil || !e.observer.view.known {
-		e.observer.view = view{fallback: e.config.LeaseDuration} // without versions nothing old can be told from what is new
+	e.running, e.run, e.held, e.observed.duplicates = true, nil, nil, 0
+	e.nomination.joined = time.Now()
+	e.campaignHeartbeat.Within(0)
+	e.observerHeartbeat.Within(0)
+	if s := &e.observed.state; s.Version == 0 && s.Lease != nil || !s.Known {
+		*s = leasestate.State{OwnDuration: e.config.LeaseDuration} // without versions, an old record cannot be told from a new one
 	}
 	var cancel context.CancelFunc
-	e.giveUp, cancel = context.WithCancel(context.Background())
+	e.runCtx, cancel = context.WithCancel(context.Background())
 	e.signalLocked()
 	return cancel, nil
 }
 
-// end leaves nothing running but work that refused to stop.
+// end waits until everything that Run has started has ended, except work that did not
+// stop.
 func (e *Elector) end(cancel context.CancelFunc) {
-	e.turning.within(0)
+	e.campaignHeartbeat.Within(0)
 	cancel()
-	e.tasks.wait()
-	e.turning.rest()
-	e.looking.rest()
-	e.scribe.flush(e.config.Margin() / 40)
-	e.teller.flush(e.config.Margin() / 80)
+	e.tasks.Wait()
+	e.campaignHeartbeat.Clear()
+	e.observerHeartbeat.Clear()
+	e.logQueue.Flush(e.config.logFlushTime())
+	e.tracer.flush(e.config.traceFlushTime())
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.unlock()
 	e.running = false
 	e.signalLocked()
 }
 
-// campaign is the elector's loop: wait until the Lease may be claimed, claim it,
-// lead, again.
+// campaign is the follower's story: wait until the Lease may be claimed, claim it, lead,
+// and begin again.
 func (e *Elector) campaign(ctx context.Context) error {
-	for {
-		basis, err := e.awaitClaimable(ctx)
-		if err != nil {
-			return err
-		}
-		if ctx.Err() != nil {
-			e.releaseLateClaims()
-			return nil
-		}
-		if err := e.attempt(ctx, basis); err != nil {
-			return err
-		}
-	}
-}
-
-// awaitClaimable waits until the Lease may be claimed and returns what to base
-// the claim on, nil if there is nothing yet; or until ctx is done.
-func (e *Elector) awaitClaimable(ctx context.Context) (*coordinationv1.Lease, error) {
-	for {
+	for ctx.Err() == nil {
 		e.mu.Lock()
-		basis, twins, changed := e.observer.view.lease, e.observer.twins, e.changed
-		at, known := e.claimableAtLocked()
-		errand := e.inheritLocked()
-		e.mu.Unlock()
-		if twins >= twinLimit {
-			return nil, fmt.Errorf("%w: %q was renewed in Lease %s by somebody else: give each process an identity of its own",
-				ErrIdentityInUse, e.config.Identity, e.config.leaseKey())
+		basis, seq, changed, duplicates := e.observed.state.Lease, e.observed.state.Seq, e.changed, e.observed.duplicates
+		claimableAt, known := e.claimableAtLocked()
+		nominateAt := e.nominateLocked()
+		e.unlock()
+		if duplicates >= duplicateLimit {
+			return fmt.Errorf("%w: another process renewed Lease %s as %q: set a unique Identity for each process",
+				ErrIdentityInUse, e.config.leaseKey(), e.config.Identity)
 		}
-		delay := time.Until(at)
-		if ctx.Err() != nil || known && delay <= 0 {
-			return basis, nil
+
+		// Wait until the Lease may be claimed. Each change of the Lease begins the wait
+		// again.
+		if delay := time.Until(claimableAt); !known || delay > 0 {
+			if !known {
+				delay = e.config.LeaseDuration
+			}
+			if !nominateAt.IsZero() {
+				delay = min(delay, time.Until(nominateAt))
+			}
+			e.campaignHeartbeat.Within(delay)
+			_ = clock.Sleep(ctx, changed, delay)
+			continue
 		}
-		if !known {
-			delay = e.config.LeaseDuration
+
+		// Claim it. A claim that is under way when ctx ends is awaited: if it succeeds, the
+		// Lease is released without starting work.
+		e.campaignHeartbeat.Within(e.config.claimTimeout())
+		a := newAttempt(e, basis)
+		engine, err := startEngine(&e.config, a, &e.tasks, e.log)
+		if err != nil {
+			return err // New has validated the same configuration
 		}
-		if !errand.IsZero() {
-			delay = min(delay, time.Until(errand))
-		}
-		e.turning.within(delay)
-		timer := time.NewTimer(delay)
+		won := false
 		select {
-		case <-ctx.Done():
-		case <-changed:
-		case <-timer.C:
+		case won = <-a.decided:
+		case <-engine.done:
 		}
-		timer.Stop()
+
+		// Lead, or observe the Lease again.
+		if won {
+			if err := e.lead(ctx, e.holding(), engine); err != nil {
+				return err
+			}
+			continue
+		}
+		engine.stop()
+		e.awaitNews(ctx, seq)
 	}
+	e.releaseLateClaims()
+	return nil
 }
 
-func (e *Elector) claimableAtLocked() (time.Time, bool) {
-	rule := claimRule{unmarkedPause: e.config.RetryPeriod, own: e.wroteLocked}
-	if e.options.claimUnmarked {
-		rule.unmarkedPause = 0
+// claimableAtLocked returns when this elector may claim the Lease if nothing changes
+// until then. It reports false before the first observation.
+func (e *Elector) claimableAtLocked() (at time.Time, known bool) {
+	s, rule := &e.observed.state, leasestate.ClaimRule{ForeignReleaseDelay: e.config.RetryPeriod, Own: e.wroteLocked}
+	if e.options.noForeignReleaseDelay {
+		rule.ForeignReleaseDelay = 0
 	}
-	at, known := e.observer.view.claimableAt(rule)
-	if h := e.observer.view.heir().identity; h != "" && h != e.config.Identity && !e.wroteLocked(e.observer.view.lease) {
-		at = at.Add(e.observer.hesitation)
+	at, known = s.ClaimableAt(rule)
+	if successor := s.Successor().Identity; successor != "" && successor != e.config.Identity && !e.wroteLocked(s.Lease) {
+		at = at.Add(e.observed.claimDelay)
 	}
-	if e.rested.After(at) {
-		at = e.rested
+	if e.cooldownUntil.After(at) {
+		at = e.cooldownUntil
 	}
 	return at, known
 }
 
-// attempt tries once to claim the Lease, and leads if that succeeds. What is
-// under way when ctx ends is awaited: a claim that is won then is released.
-func (e *Elector) attempt(ctx context.Context, basis *coordinationv1.Lease) error {
-	e.turning.within(max(e.config.Window(), e.config.attemptTimeout()+2*e.config.RetryPeriod+e.config.longestRead()))
-	before := e.counted()
-	l := e.newLock(basis)
-	engine, err := e.startEngine(l)
-	if err != nil {
-		return err // New has tried the same configuration
-	}
-	select {
-	case won := <-l.decided:
-		if won {
-			return e.lead(ctx, e.holding(), engine)
-		}
-	case <-engine.done:
-	}
-	engine.end()
-	e.lookAgain(ctx, before)
-	return nil
-}
-
-// lookAgain pauses after a failed attempt, shortly if somebody else was faster,
-// and looks at the Lease anew; unless the watch has told, or tells meanwhile, what
-// has happened since before, when the attempt began.
-func (e *Elector) lookAgain(ctx context.Context, before uint64) {
-	delay := e.config.RetryPeriod/40 + rand.N(e.config.RetryPeriod/5+1)
-	if e.trouble.now() != "" {
-		delay = e.config.RetryPeriod + rand.N(e.config.RetryPeriod/2+1)
-	}
-	if pause(ctx, nil, delay) != nil {
+// awaitNews pauses after a failed claim and reads the Lease, so that the next claim
+// rests on a fresh observation. It returns early if there is news since seq, which was
+// taken before the claim.
+func (e *Elector) awaitNews(ctx context.Context, seq uint64) {
+	if clock.Sleep(ctx, nil, e.config.claimRetryDelay(e.requests.lastError() != "")) != nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	looked := make(chan struct{})
-	e.tasks.run(func() {
-		defer close(looked)
-		_, _ = e.read(ctx, e.readTimeout()) // told by trouble; the next claim fails if it rests on the past
+	read := make(chan struct{})
+	e.tasks.Run(func() {
+		defer close(read)
+		_, _ = e.read(ctx, e.readTimeout()) // requestHealth logs a failure; a claim on an old observation fails
 	})
 	for {
 		e.mu.Lock()
-		news, changed := e.observer.view.counted != before, e.changed
-		e.mu.Unlock()
+		news, changed := e.observed.state.Seq != seq, e.changed
+		e.unlock()
 		if news {
 			return
 		}
 		select {
-		case <-looked:
+		case <-read:
 			return
 		case <-ctx.Done():
 			return
@@ -202,9 +185,47 @@ func (e *Elector) lookAgain(ctx context.Context, before uint64) {
 	}
 }
 
-// counted is when anything new was last seen of the Lease.
-func (e *Elector) counted() uint64 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.observer.view.counted
+// releaseLateClaims finds out what became of claims that were not answered when ctx
+// ended, and releases the Lease if one of them succeeded. It ends with the window of the
+// last claim.
+func (e *Elector) releaseLateClaims() {
+	if !e.config.ReleaseOnCancel {
+		return
+	}
+	e.campaignHeartbeat.Within(e.config.Window())
+	for {
+		e.mu.Lock()
+		claim, lease := e.lateClaimLocked()
+		if lease != nil {
+			e.held = newHeldLease(*claim)
+			e.winLocked(*claim, lease)
+		}
+		h, changed := e.held, e.changed
+		e.unlock()
+		switch {
+		case claim == nil:
+			return
+		case h != nil:
+			e.giveUpHold(h, func() { _ = newAttempt(e, nil).release(e.runCtx, h) })
+			return
+		}
+		_, _ = e.read(e.runCtx, e.config.attemptTimeout())
+		_ = clock.Sleep(e.runCtx, nil, e.config.lateClaimPause()) // the read itself may cause a change
+		_ = clock.Sleep(e.runCtx, changed, e.config.attemptTimeout())
+	}
+}
+
+// lateClaimLocked returns a claim that may still succeed. If it has succeeded, it also
+// returns the Lease that it left.
+func (e *Elector) lateClaimLocked() (*leasestate.Write, *coordinationv1.Lease) {
+	lease := e.observed.state.Lease
+	if w, ok := e.writes.unacknowledged.Find(e.config.Identity, lease); ok && w.Kind == leasestate.Claim {
+		return &w, lease
+	}
+	for _, w := range e.writes.unacknowledged {
+		if w.Kind == leasestate.Claim && !w.Refused && w.Sent.Age(time.Now()) < e.config.Window() {
+			return &w, nil
+		}
+	}
+	return nil, nil
 }

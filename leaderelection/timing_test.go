@@ -1,13 +1,11 @@
 package leaderelection_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"k8s.io/client-go/kubernetes/fake"
@@ -16,7 +14,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// durations are what the answers of Config.Timing are checked for.
+// durations are the configurations for which the values of Config.Timing are checked.
 var durations = map[string]func() (lease, deadline, retry time.Duration){
 	"default":      func() (_, _, _ time.Duration) { return },
 	"outage 20s":   func() (_, _, _ time.Duration) { return leaderelection.TolerateOutage(20 * time.Second) },
@@ -26,8 +24,8 @@ var durations = map[string]func() (lease, deadline, retry time.Duration){
 	"many retries": func() (_, _, _ time.Duration) { return 10 * time.Second, 8 * time.Second, 250 * time.Millisecond },
 }
 
-// eachTiming runs f once for each of durations.
-func eachTiming(t *testing.T, f func(s *stage, timed setting, c leaderelection.Config)) {
+// eachTiming runs f for each of durations.
+func eachTiming(t *testing.T, f func(h *harness, timed setting, c leaderelection.Config)) {
 	for name, pick := range durations {
 		t.Run(name, func(t *testing.T) {
 			var c leaderelection.Config
@@ -36,16 +34,16 @@ func eachTiming(t *testing.T, f func(s *stage, timed setting, c leaderelection.C
 				own.ReleaseOnCancel = true
 				c = *own
 			})
-			play(t, func(s *stage) {
-				s.candidate("nobody", nil, timed) // fills c in
-				f(s, timed, filled(c))
+			withHarness(t, func(h *harness) {
+				h.newReplica("nobody", nil, timed) // sets c
+				f(h, timed, withDefaults(c))
 			})
 		})
 	}
 }
 
-// filled is c as an Elector sees it.
-func filled(c leaderelection.Config) leaderelection.Config {
+// withDefaults returns c with the defaults that an Elector uses.
+func withDefaults(c leaderelection.Config) leaderelection.Config {
 	e, err := leaderelection.New(&c, fake.NewClientset(), leaderelection.Callbacks{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		panic(err)
@@ -53,8 +51,8 @@ func filled(c leaderelection.Config) leaderelection.Config {
 	return e.Config()
 }
 
-// afterRenewal waits until just after r's next renewal was answered, and then for
-// some parts of a hundred of the RetryPeriod.
+// afterRenewal waits for the reply to the next renewal, and then for a percentage of
+// RetryPeriod.
 func (r *replica) afterRenewal(percent int) {
 	for contact := r.LastContact(); !r.LastContact().After(contact); {
 		time.Sleep(epsilon / 10)
@@ -62,14 +60,14 @@ func (r *replica) afterRenewal(percent int) {
 	time.Sleep(r.Config().RetryPeriod * time.Duration(percent) / 100)
 }
 
-// epsilon is what requests and the steps of these tests take.
+// epsilon is the tolerance for requests and for the steps of these tests.
 const epsilon = 10 * time.Millisecond
 
-func TestTiming_AnOutageIsSurvivedForAsLongAsItSays(t *testing.T) {
-	eachTiming(t, func(s *stage, timed setting, c leaderelection.Config) {
+func TestTiming_ATermSurvivesTheStatedOutage(t *testing.T) {
+	eachTiming(t, func(h *harness, timed setting, c leaderelection.Config) {
 		timing := c.Timing()
-		a := s.start("a", timed)
-		s.until(time.Second, a.IsLeader)
+		a := h.start("a", timed)
+		h.waitUntil(time.Second, a.IsLeader)
 		for name, mode := range map[string]leaderelectiontest.Mode{"requests hang": hang, "connections are refused": refuse} {
 			for percent := 0; percent < 100; percent += 19 {
 				a.afterRenewal(percent)
@@ -79,8 +77,8 @@ func TestTiming_AnOutageIsSurvivedForAsLongAsItSays(t *testing.T) {
 				a.network.Heal()
 				time.Sleep(c.LeaseDuration)
 				if now, leads := a.Term(); !leads || now != term {
-					t.Errorf("an outage (%s) of %v that began after %d%% of RetryPeriod ended the term", name, timing.Outage, percent)
-					s.until(time.Minute, a.IsLeader)
+					t.Errorf("an outage (%s) of %v that started after %d%% of RetryPeriod ended the term", name, timing.Outage, percent)
+					h.waitUntil(time.Minute, a.IsLeader)
 				}
 			}
 		}
@@ -93,12 +91,12 @@ func TestTiming_AnOutageIsSurvivedForAsLongAsItSays(t *testing.T) {
 	})
 }
 
-// What Timing says is not merely safe: a little more than Outage ends a term that
-// has just missed a renewal.
-func TestTiming_AnOutageThatIsLongerMayEndTheTerm(t *testing.T) {
-	eachTiming(t, func(s *stage, timed setting, c leaderelection.Config) {
-		a := s.start("a", timed)
-		s.until(time.Second, a.IsLeader)
+// Timing.Outage is tight: an outage that is slightly longer, and starts just before
+// a renewal, ends the term.
+func TestTiming_ALongerOutageMayEndTheTerm(t *testing.T) {
+	eachTiming(t, func(h *harness, timed setting, c leaderelection.Config) {
+		a := h.start("a", timed)
+		h.waitUntil(time.Second, a.IsLeader)
 		a.afterRenewal(95)
 		a.network.Cut(hang)
 		time.Sleep(c.Window() - c.RetryPeriod + c.RetryPeriod/10)
@@ -108,72 +106,73 @@ func TestTiming_AnOutageThatIsLongerMayEndTheTerm(t *testing.T) {
 	})
 }
 
-// leaderless is how long it took from an event until who led, at most limit.
-func (s *stage) leaderless(what string, limit time.Duration, candidates ...*replica) {
-	s.Helper()
+// wantLeaderWithin waits until one of the candidates leads. It fails the test if
+// this takes longer than limit.
+func (h *harness) wantLeaderWithin(what string, limit time.Duration, candidates ...*replica) {
+	h.Helper()
 	leads := func(r *replica) bool { return r.IsLeader() }
-	for began := s.clock(); !slices.ContainsFunc(candidates, leads); time.Sleep(epsilon / 2) {
-		if took := s.clock() - began; took > limit+epsilon {
-			s.Fatalf("after %s nobody led for %v, want at most %v", what, took, limit)
+	for began := h.elapsed(); !slices.ContainsFunc(candidates, leads); time.Sleep(epsilon / 2) {
+		if took := h.elapsed() - began; took > limit+epsilon {
+			h.Fatalf("after %s there was no leader for %v, want at most %v", what, took, limit)
 		}
 	}
 }
 
-// polls makes a replica's client unable to watch.
-func polls(r *replica) { r.stage.server.Client(r.config.Identity).Deny("watch") }
+// forbidWatch denies a replica's client the verb watch, so that it polls.
+func forbidWatch(r *replica) { r.harness.server.Client(r.config.Identity).Deny("watch") }
 
-func TestTiming_NobodyLeadsForNoLongerThanItSays(t *testing.T) {
+func TestTiming_AHandoverTakesNoLongerThanStated(t *testing.T) {
 	for _, polling := range []bool{false, true} {
 		t.Run(fmt.Sprintf("polling=%v", polling), func(t *testing.T) {
-			eachTiming(t, func(s *stage, timed setting, c leaderelection.Config) {
+			eachTiming(t, func(h *harness, timed setting, c leaderelection.Config) {
 				timing, more, mayWatch := c.Timing(), time.Duration(0), setting(func(*replica) {})
 				if polling {
-					more, mayWatch = timing.Polling, polls
+					more, mayWatch = timing.Polling, forbidWatch
 				}
-				start := func(identity string) *replica { return s.start(identity, timed, mayWatch) }
+				start := func(identity string) *replica { return h.start(identity, timed, mayWatch) }
 				a := start("a")
-				s.until(time.Second, a.IsLeader)
+				h.waitUntil(time.Second, a.IsLeader)
 				b, d := start("b"), start("d")
-				time.Sleep(c.LeaseDuration) // one of them has become the heir
+				time.Sleep(c.LeaseDuration) // one of the followers is nominated
 				_ = a.stop()
-				s.leaderless("a release", timing.Release+more, b, d)
+				h.wantLeaderWithin("a release", timing.Release+more, b, d)
 
-				leader, heir := b, d
+				leader, successor := b, d
 				if d.IsLeader() {
-					leader, heir = d, b
+					leader, successor = d, b
 				}
 				e := start("e")
 				time.Sleep(c.LeaseDuration)
-				heir.network.Cut(refuse) // it claims nothing
+				successor.network.Cut(refuse) // it cannot claim the Lease
 				_ = leader.stop()
-				s.leaderless("a release with an heir that is gone", timing.Release+more, e)
-				heir.network.Heal()
+				h.wantLeaderWithin("a release with a successor that is cut off", timing.Release+more, e)
+				successor.network.Heal()
 
 				time.Sleep(c.LeaseDuration)
 				e.afterRenewal(20)
 				e.network.Cut(hang)
-				s.until(c.Window(), func() bool { return e.State().EndCause != nil })
-				told := s.clock()
-				s.leaderless("a partition", timing.Partition+more, heir)
-				if margin := s.clock() - told; margin < timing.Stop {
-					t.Errorf("the work had %v to stop, want %v", margin, timing.Stop)
+				h.waitUntil(c.Window(), func() bool { return e.State().EndCause != nil })
+				ended := h.elapsed()
+				h.wantLeaderWithin("a partition", timing.Partition+more, successor)
+				if margin := h.elapsed() - ended; margin < timing.Stop {
+					t.Errorf("the work had %v to stop, want at least %v", margin, timing.Stop)
 				}
 				e.network.Heal()
 
 				time.Sleep(c.LeaseDuration)
-				heir.afterRenewal(0)
-				heir.network.Cut(hang) // to the others it is as if it had died
-				s.leaderless("a crash", timing.Crash+more, e)
+				successor.afterRenewal(0)
+				successor.network.Cut(hang) // to the others this is a crash
+				h.wantLeaderWithin("a crash", timing.Crash+more, e)
 			})
 		})
 	}
 }
 
-func TestTiming_TolerateOutageDoes(t *testing.T) {
+func TestTiming_TolerateOutageToleratesTheOutage(t *testing.T) {
 	for outage := time.Second; outage < 3*time.Minute; outage += 700 * time.Millisecond {
 		c := leaderelection.Config{Enabled: true, Identity: "a", LeaseName: "l", LeaseNamespace: "n"}
 		c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = leaderelection.TolerateOutage(outage)
-		if got := filled(c).Timing(); got.Outage < outage || got.Crash > outage*4/3+7*time.Second {
+		if got := withDefaults(c).Timing(); got.Outage < outage || got.Crash > outage*4/3+7*time.Second {
 			t.Errorf("TolerateOutage(%v) = %v, %v, %v: %v", outage, c.LeaseDuration, c.RenewDeadline, c.RetryPeriod, got)
 		}
 	}
@@ -183,46 +182,40 @@ func TestTiming_TolerateOutageDoes(t *testing.T) {
 	}
 }
 
-func TestTiming_FailOverWithinDoes(t *testing.T) {
+func TestTiming_FailOverWithinFailsOverInTime(t *testing.T) {
 	for limit := 2500 * time.Millisecond; limit < 3*time.Minute; limit += 700 * time.Millisecond {
 		c := leaderelection.Config{Enabled: true, Identity: "a", LeaseName: "l", LeaseNamespace: "n"}
 		c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = leaderelection.FailOverWithin(limit)
-		if got := filled(c).Timing(); got.Crash > limit || got.Outage < limit*2/5-time.Second {
+		if got := withDefaults(c).Timing(); got.Crash > limit || got.Outage < limit*2/5-time.Second {
 			t.Errorf("FailOverWithin(%v) = %v, %v, %v: %v", limit, c.LeaseDuration, c.RenewDeadline, c.RetryPeriod, got)
 		}
 	}
 }
 
-func TestTiming_NonsenseIsServedToo(t *testing.T) {
+func TestTiming_ExtremeDurationsGiveValidConfigurations(t *testing.T) {
 	for _, d := range []time.Duration{-1, 0, 1, 1<<63 - 1} {
 		c := leaderelection.Config{Enabled: true, Identity: "a", LeaseName: "l", LeaseNamespace: "n"}
 		c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = leaderelection.TolerateOutage(d)
-		filled(c)
+		withDefaults(c)
 		c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = leaderelection.FailOverWithin(d)
-		filled(c)
+		withDefaults(c)
 	}
 	if timing := (leaderelection.Config{}).Timing(); timing != (leaderelection.Timing{}) {
-		t.Errorf("an election that is not enabled has times: %v", timing)
+		t.Errorf("Timing of a disabled election = %v, want zero", timing)
 	}
 }
 
 func TestTiming_IsLoggedOnceAtStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server := leaderelectiontest.NewServer()
-		defer server.Close()
+	withHarness(t, func(h *harness) {
 		var lines lineHandler
-		elector, err := leaderelection.New(config("a"), server.Client("a").Clientset(), leaderelection.Callbacks{}, lines.logger())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if err := elector.Run(ctx); err != nil {
+		a := h.start("a", withLog(&lines))
+		time.Sleep(time.Minute)
+		if err := a.stop(); err != nil {
 			t.Fatal(err)
 		}
 		text := strings.Join(lines.all(), "\n")
-		if n := strings.Count(text, "follows.outage=8s"); n != 1 {
-			t.Errorf("the timing was logged %d times:\n%s", n, text)
+		if n := strings.Count(text, "timing.outage=8s"); n != 1 {
+			t.Errorf("the timing was logged %d times, want once:\n%s", n, text)
 		}
 	})
 }

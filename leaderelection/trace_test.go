@@ -16,51 +16,51 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A record is what a Trace was told.
-type record struct {
+// A traceRecord keeps the calls of a Trace.
+type traceRecord struct {
 	mu       sync.Mutex
 	elector  *leaderelection.Elector
 	lines    []string
 	requests map[string]int // by purpose and failure
-	began    []leaderelection.TermStarted
+	started  []leaderelection.TermStarted
 	ended    []leaderelection.TermEnded
 }
 
-func (r *record) note(f func()) {
+func (r *traceRecord) locked(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f()
 }
 
-func (r *record) trace() leaderelection.Trace {
+func (r *traceRecord) trace() leaderelection.Trace {
 	r.requests = map[string]int{}
 	return leaderelection.Trace{
 		Created: func(e *leaderelection.Elector) { r.elector = e },
-		Request: func(q leaderelection.Request) { r.note(func() { r.requests[q.For+":"+q.Failure]++ }) },
+		Request: func(q leaderelection.Request) { r.locked(func() { r.requests[q.For+":"+q.Failure]++ }) },
 		LeaderObserved: func(identity string, _ time.Time) {
-			r.note(func() { r.lines = append(r.lines, "leader "+identity) })
+			r.locked(func() { r.lines = append(r.lines, "leader "+identity) })
 		},
 		TermStarted: func(b leaderelection.TermStarted) {
-			r.elector.IsLeader() // it may ask anything
+			r.elector.IsLeader() // a Trace may call any method
 			_ = r.elector.State()
-			r.note(func() { r.lines, r.began = append(r.lines, "began"), append(r.began, b) })
+			r.locked(func() { r.lines, r.started = append(r.lines, "started"), append(r.started, b) })
 		},
-		TermStopping: func(leaderelection.TermStopping) { r.note(func() { r.lines = append(r.lines, "ending") }) },
+		TermStopping: func(leaderelection.TermStopping) { r.locked(func() { r.lines = append(r.lines, "stopping") }) },
 		TermEnded: func(end leaderelection.TermEnded) {
-			r.note(func() { r.lines, r.ended = append(r.lines, "ended"), append(r.ended, end) })
+			r.locked(func() { r.lines, r.ended = append(r.lines, "ended"), append(r.ended, end) })
 		},
 	}
 }
 
-func TestTrace_TellsOfATermInOrder(t *testing.T) {
-	play(t, func(s *stage) {
-		var r record
-		a := s.candidate("a", []leaderelection.Option{leaderelection.WithTrace(r.trace())}, withWork(func(ctx context.Context) {
+func TestTrace_ReportsATermInOrder(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var r traceRecord
+		a := h.newReplica("a", []leaderelection.Option{leaderelection.WithTrace(r.trace())}, withWork(func(ctx context.Context) {
 			<-ctx.Done()
 			time.Sleep(time.Second)
 		}))
 		if r.elector != a.Elector {
-			t.Fatalf("Made was called with %p, want %p", r.elector, a.Elector)
+			t.Fatalf("Created was called with %p, want %p", r.elector, a.Elector)
 		}
 		a.run()
 		time.Sleep(5 * time.Second)
@@ -68,17 +68,17 @@ func TestTrace_TellsOfATermInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if want := []string{"leader a", "began", "ending", "ended", "leader "}; !sameSet(r.lines, want) || !ordered(r.lines, "began", "ending", "ended") {
-			t.Errorf("told %q, want %q", r.lines, want)
+		if want := []string{"leader a", "started", "stopping", "ended", "leader "}; !sameSet(r.lines, want) || !ordered(r.lines, "started", "stopping", "ended") {
+			t.Errorf("calls of the trace: %q, want %q", r.lines, want)
 		}
-		if b := r.began[0]; b.Previous != "none" || b.SincePrevious != 0 || b.Term.Identity != "a" {
-			t.Errorf("Began = %+v, want the first term of all", b)
+		if b := r.started[0]; b.Previous != "none" || b.SincePrevious != 0 || b.Term.Identity != "a" {
+			t.Errorf("TermStarted = %+v, want no previous term", b)
 		}
 		if end := r.ended[0]; !errors.Is(end.Cause, leaderelection.ErrCancelled) || end.StopTook != time.Second || end.Overran || !end.Released {
-			t.Errorf("Ended = %+v, want released after a second", end)
+			t.Errorf("TermEnded = %+v, want a release after one second", end)
 		}
 		if r.requests["claim:"] != 1 || r.requests["renew:"] < 2 || r.requests["release:"]+r.requests["release:canceled"] != 1 || r.requests["read:"] == 0 {
-			t.Errorf("requests = %v", r.requests)
+			t.Errorf("requests = %v, want one claim, renewals, one release and reads", r.requests)
 		}
 	})
 }
@@ -90,7 +90,7 @@ func sameSet(a, b []string) bool {
 	return slices.Equal(a, b)
 }
 
-// ordered reports whether the words stand in lines in that order.
+// ordered reports whether lines contains words in that order.
 func ordered(lines []string, words ...string) bool {
 	for _, line := range lines {
 		if len(words) > 0 && line == words[0] {
@@ -100,31 +100,31 @@ func ordered(lines []string, words ...string) bool {
 	return len(words) == 0
 }
 
-func TestTrace_SaysHowLongTheLeaseWasVacant(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a")
-		s.until(time.Second, a.IsLeader)
-		var r record
-		s.candidate("b", []leaderelection.Option{leaderelection.WithTrace(r.trace())}).run()
+func TestTrace_ReportsHowThePreviousTermEnded(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
+		h.waitUntil(time.Second, a.IsLeader)
+		var r traceRecord
+		h.newReplica("b", []leaderelection.Option{leaderelection.WithTrace(r.trace())}).run()
 		time.Sleep(10 * time.Second)
 		_ = a.stop()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if b := r.began[0]; b.Previous != "released" || b.SincePrevious > 500*time.Millisecond {
-			t.Errorf("Began = %+v, want at once after a release", b)
+		if b := r.started[0]; b.Previous != "released" || b.SincePrevious > 500*time.Millisecond {
+			t.Errorf("TermStarted = %+v, want at most 500 ms after a release", b)
 		}
 	})
-	play(t, func(s *stage) {
-		a := s.start("a")
-		s.until(time.Second, a.IsLeader)
-		var r record
-		s.candidate("b", []leaderelection.Option{leaderelection.WithTrace(r.trace())}).run()
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
+		h.waitUntil(time.Second, a.IsLeader)
+		var r traceRecord
+		h.newReplica("b", []leaderelection.Option{leaderelection.WithTrace(r.trace())}).run()
 		time.Sleep(10 * time.Second)
 		a.network.Cut(hang)
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		if b := r.began[0]; b.Previous != "expired" || b.SincePrevious < 15*time.Second || b.SincePrevious > 16*time.Second {
-			t.Errorf("Began = %+v, want one LeaseDuration after the last renewal", b)
+		if b := r.started[0]; b.Previous != "expired" || b.SincePrevious < 15*time.Second || b.SincePrevious > 16*time.Second {
+			t.Errorf("TermStarted = %+v, want one LeaseDuration after the last renewal", b)
 		}
 		if b := r.requests["nominate:"]; b != 1 {
 			t.Errorf("requests = %v, want one nomination", r.requests)
@@ -132,54 +132,54 @@ func TestTrace_SaysHowLongTheLeaseWasVacant(t *testing.T) {
 	})
 }
 
-func TestTrace_OneThatBlocksDelaysNoTerm(t *testing.T) {
-	play(t, func(s *stage) {
-		never := make(chan struct{})
-		a := s.candidate("a", []leaderelection.Option{leaderelection.WithTrace(leaderelection.Trace{
-			Request: func(leaderelection.Request) { <-never },
+func TestTrace_ABlockedTraceDelaysNoTerm(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		unblock := make(chan struct{})
+		a := h.newReplica("a", []leaderelection.Option{leaderelection.WithTrace(leaderelection.Trace{
+			Request: func(leaderelection.Request) { <-unblock },
 		})})
 		a.run()
-		s.until(time.Second, a.IsLeader)
-		began := s.clock()
+		h.waitUntil(time.Second, a.IsLeader)
+		began := h.elapsed()
 		if err := a.stop(); err != nil {
 			t.Fatal(err)
 		}
-		if took := s.clock() - began; took > 100*time.Millisecond {
-			t.Errorf("Run took %v to return", took)
+		if took := h.elapsed() - began; took > 100*time.Millisecond {
+			t.Errorf("Run took %v to return, want at most 100 ms", took)
 		}
-		close(never)
+		close(unblock)
 		synctest.Wait()
 	})
 }
 
-func TestElector_LastContactIsKnown(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.candidate("a", nil)
+func TestElector_LastContactIsTheTimeOfTheLastReply(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.newReplica("a", nil)
 		if at := a.LastContact(); !at.IsZero() {
-			t.Errorf("LastContact = %v before Run", at)
+			t.Errorf("LastContact = %v before Run, want zero", at)
 		}
 		a.run()
 		time.Sleep(10 * time.Second)
 		if age := time.Since(a.LastContact()); age > 2*time.Second {
-			t.Errorf("LastContact is %v ago, want less than a RetryPeriod", age)
+			t.Errorf("LastContact is %v ago, want at most RetryPeriod: 2 s", age)
 		}
 		a.network.Cut(refuse)
 		time.Sleep(8 * time.Second)
 		if age := time.Since(a.LastContact()); age < 8*time.Second {
-			t.Errorf("LastContact is %v ago, though nothing was answered for 8s", age)
+			t.Errorf("LastContact is %v ago, want at least 8 s, the time without a reply", age)
 		}
 	})
 }
 
 func TestElector_IsStuckNeitherWhileItWaitsNorInAnOutage(t *testing.T) {
-	play(t, func(s *stage) {
-		a, b := s.start("a"), s.start("b")
+	withHarness(t, func(h *harness) {
+		a, b := h.start("a"), h.start("b")
 		check := func(when string, d time.Duration) {
 			for range d / time.Second {
 				time.Sleep(time.Second)
 				for _, r := range []*replica{a, b} {
 					if err := r.Stuck(); err != nil {
-						t.Fatalf("%s %s: %v", r.config.Identity, when, err)
+						t.Fatalf("Stuck of %s %s = %v, want nil", r.config.Identity, when, err)
 					}
 				}
 			}
@@ -190,91 +190,91 @@ func TestElector_IsStuckNeitherWhileItWaitsNorInAnOutage(t *testing.T) {
 		a.network.Heal()
 		b.network.Cut(refuse)
 		check("while connections are refused", 5*time.Minute)
-		s.stopAll()
+		h.stopAll()
 		check("after Run", 5*time.Minute)
 	})
 }
 
-// With so short a Lease one attempt takes longer than trust lasts.
+// With the shortest LeaseDuration, one attempt takes longer than trust lasts.
 func TestElector_IsNotStuckInAnOutageWithTheShortestLease(t *testing.T) {
-	play(t, func(s *stage) {
-		a := s.start("a", withConfig(func(c *leaderelection.Config) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a", withConfig(func(c *leaderelection.Config) {
 			c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = time.Second, 970*time.Millisecond, 800*time.Millisecond
 		}))
 		time.Sleep(5 * time.Second)
-		s.server.Outage(hang)
+		h.server.Outage(hang)
 		for range 3000 {
 			time.Sleep(20 * time.Millisecond)
 			if err := a.Stuck(); err != nil {
-				t.Fatal(err)
+				t.Fatalf("Stuck = %v, want nil", err)
 			}
 		}
 	})
 }
 
 func TestElector_IsStuckWhenWorkOutlivesItsTerm(t *testing.T) {
-	play(t, func(s *stage) {
+	withHarness(t, func(h *harness) {
 		end := make(chan struct{})
-		a := s.start("a", withConfig(func(c *leaderelection.Config) { c.StopTimeout = time.Second }), withWork(func(context.Context) { <-end }))
-		s.until(time.Second, a.IsLeader)
+		a := h.start("a", withConfig(func(c *leaderelection.Config) { c.StopTimeout = time.Second }), withWork(func(context.Context) { <-end }))
+		h.waitUntil(time.Second, a.IsLeader)
 		if err := a.stop(); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
-			t.Fatalf("Run = %v", err)
+			t.Fatalf("Run = %v, want ErrWorkStillRunning", err)
 		}
 		if err := a.Stuck(); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
-			t.Errorf("Stuck = %v while the work goes on", err)
+			t.Errorf("Stuck = %v while the work runs, want ErrWorkStillRunning", err)
 		}
 		close(end)
 		synctest.Wait()
 		if err := a.Stuck(); err != nil {
-			t.Errorf("Stuck = %v after the work has returned", err)
+			t.Errorf("Stuck = %v after the work returned, want nil", err)
 		}
 	})
 }
 
-// A deafTransport never answers once it is deaf, and does not listen to contexts,
-// as a plugin for credentials may not.
-type deafTransport struct {
+// A hangingTransport hangs on demand, and ignores the request's context, as a
+// credential plugin may.
+type hangingTransport struct {
 	http.RoundTripper
-	hears chan struct{} // closed when it hears again
-	deaf  atomic.Bool
+	unblock chan struct{} // closed when requests may continue
+	hangs   atomic.Bool
 }
 
-func (d *deafTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if d.deaf.Load() {
-		<-d.hears
+func (d *hangingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if d.hangs.Load() {
+		<-d.unblock
 	}
 	return d.RoundTripper.RoundTrip(r)
 }
 
 func TestElector_IsStuckWhenAClientIgnoresItsContexts(t *testing.T) {
-	play(t, func(s *stage) {
-		transport := &deafTransport{hears: make(chan struct{})}
-		restConfig := s.server.Client("a").Config()
+	withHarness(t, func(h *harness) {
+		transport := &hangingTransport{unblock: make(chan struct{})}
+		restConfig := h.server.Client("a").Config()
 		transport.RoundTripper, restConfig.Transport = restConfig.Transport, transport
 		elector, err := leaderelection.New(config("a"), kubernetes.NewForConfigOrDie(restConfig), leaderelection.Callbacks{}, debugLogger)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(s.Context())
+		ctx, cancel := context.WithCancel(h.Context())
 		ran := make(chan error)
 		go func() { ran <- elector.Run(ctx) }()
 		time.Sleep(10 * time.Second)
-		transport.deaf.Store(true)
+		transport.hangs.Store(true)
 		cancel()
 		time.Sleep(15 * time.Second)
 		if err := elector.Stuck(); err != nil {
-			t.Errorf("Stuck = %v, want patience", err)
+			t.Errorf("Stuck = %v after 15 s, want nil", err)
 		}
 		time.Sleep(15 * time.Second)
 		if err := elector.Stuck(); err == nil {
-			t.Error("Stuck = nil, though Run does not return")
+			t.Error("Stuck = nil after 30 s, want an error, because Run does not return")
 		}
-		close(transport.hears)
+		close(transport.unblock)
 		if err := <-ran; err != nil {
 			t.Errorf("Run = %v", err)
 		}
 		if err := elector.Stuck(); err != nil {
-			t.Errorf("Stuck = %v after Run", err)
+			t.Errorf("Stuck = %v after Run, want nil", err)
 		}
 	})
 }

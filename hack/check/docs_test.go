@@ -29,7 +29,7 @@ func TestDocs_EveryExportedNameIsDocumented(t *testing.T) {
 			continue
 		}
 		for _, name := range undocumented(s.fset, s.file) {
-			t.Errorf("%s: exported %s is not documented", s.at(name), name.Name)
+			t.Error(s.at(name, "exported %s is not documented", name.Name))
 		}
 	}
 }
@@ -102,23 +102,15 @@ func exported(names []*ast.Ident) []*ast.Ident {
 	return slices.DeleteFunc(slices.Clone(names), func(n *ast.Ident) bool { return !n.IsExported() })
 }
 
-// exportedReceiver reports whether readers of the documentation see the method.
+// exportedReceiver reports whether the documentation shows the function or method.
 func exportedReceiver(d *ast.FuncDecl) bool {
 	if d.Recv == nil {
 		return true
 	}
-	see := true
-	ast.Inspect(d.Recv.List[0].Type, func(n ast.Node) bool {
-		if id, ok := n.(*ast.Ident); ok && see {
-			see = id.IsExported()
-			return false
-		}
-		return true
-	})
-	return see
+	return ast.IsExported(receiver(d))
 }
 
-func TestDocs_TheCheckFindsWhatIsMissing(t *testing.T) {
+func TestDocs_CommentsCanBeMissing(t *testing.T) {
 	const text = `package p
 type T struct {
 	F int

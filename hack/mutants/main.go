@@ -1,12 +1,17 @@
-// Command mutants breaks the code on purpose, in a copy of it, one break after the
-// other, and runs the tests that should notice. It prints who noticed what. It
-// exits with 1 if a break was not noticed: then a test is missing. It exits with 2
-// if the list does not fit the code any more.
+// Command mutants tries mutations. A mutation is a fault that is put into a copy of the
+// code. The tests that are named with it must catch it, which means that one of them
+// must fail. The command prints which test caught which mutation.
 //
-// Each break is an entry in one of the lists beside this file: a file, a text that
-// must stand in it exactly once, the text to put there, and the arguments of go
-// test. These must pass without the break, and that is tried first. If they pass
-// with it, all tests of that package are tried.
+//	go run ./hack/mutants -check         # only check that all mutations fit the code
+//	go run ./hack/mutants -only release  # try those whose name or place matches
+//
+// It exits with 1 if a mutation was not caught: then a test is missing. It exits with 2
+// if a mutation does not fit the code, and lists all of those with the code that is
+// most similar.
+//
+// A mutation of Go code names a folder, a declaration and a pattern, see [pattern]. Files
+// and the names of variables do not matter. A mutation of another file names the file
+// and a text in it.
 package main
 
 import (
@@ -14,132 +19,187 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"regexp"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"text/tabwriter"
+	"time"
 )
 
-// A mutant is one break.
-type mutant struct {
-	name string   // what is broken, in the words of the promise
-	file string   // where
-	old  string   // what stands there, once
-	new  string   // what is put there instead
-	test []string // arguments of go test that should fail then
-}
-
 func main() {
-	only := flag.String("only", "", "a regular expression: only the breaks whose name or file matches")
-	workers := flag.Int("j", runtime.GOMAXPROCS(0), "how many to try at once")
+	only := flag.String("only", "", "a regular `expression`: only the mutations whose name or place matches")
+	check := flag.Bool("check", false, "only check that the mutations fit the code and compile")
+	workers := flag.Int("j", runtime.GOMAXPROCS(0), "how many mutations to try at once")
+	timeout := flag.Duration("timeout", 4*time.Minute, "how long one go test may take; a mutant gets less if its tests are faster without a mutation")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	missed, err := run(ctx, *only, *workers)
+	survived, err := run(ctx, *only, *check, *workers, *timeout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(2)
 	}
-	if missed > 0 {
+	if survived > 0 {
 		os.Exit(1)
 	}
 }
 
-// run tries the mutants and returns how many nobody noticed.
-func run(ctx context.Context, only string, workers int) (missed int, err error) {
+// run tries the mutations and returns how many were not caught.
+func run(ctx context.Context, only string, check bool, workers int, timeout time.Duration) (survived int, err error) {
 	wanted, err := regexp.Compile(only)
 	if err != nil {
 		return 0, err
 	}
-	mutants := slices.DeleteFunc(slices.Concat(core, lock, others), func(m mutant) bool {
-		return !wanted.MatchString(m.name) && !wanted.MatchString(m.file)
+	mutations := slices.DeleteFunc(slices.Concat(elector, fencing, others), func(m mutation) bool {
+		return !wanted.MatchString(m.name) && !wanted.MatchString(m.in)
 	})
-	for _, m := range mutants {
-		if err := m.fits("."); err != nil {
-			return 0, err
-		}
-	}
-	benches := make([]*bench, min(workers, max(1, len(mutants))))
-	for i := range benches {
-		benches[i], err = newBench(".")
-		if err != nil {
-			return 0, err
-		}
-		defer benches[i].remove()
-	}
-	if err := checkSound(ctx, benches[0], mutants); err != nil {
+	mutants, err := applyAll(".", mutations)
+	if err != nil {
 		return 0, err
 	}
-	return tryAll(ctx, benches, mutants)
+	fmt.Printf("%d mutations fit the code\n", len(mutants))
+	if check || len(mutants) == 0 {
+		return 0, nil
+	}
+	sandboxes := make([]*sandbox, min(workers, len(mutants)))
+	for i := range sandboxes {
+		if sandboxes[i], err = newSandbox("."); err != nil {
+			return 0, err
+		}
+		defer sandboxes[i].remove()
+	}
+	ran, err := checkSound(ctx, sandboxes, mutants, timeout)
+	if err != nil {
+		return 0, err
+	}
+	return tryAll(ctx, sandboxes, mutants, func(m mutant) (limit, limitOfAll time.Duration) {
+		// Many mutants never end. A loaded machine must not look like one of them.
+		return min(timeout, 30*time.Second+5*ran[m.test.key()]), timeout
+	})
 }
 
-// checkSound makes sure that the tests pass without any break: those of one package
-// that are chosen by name all at once.
-func checkSound(ctx context.Context, b *bench, mutants []mutant) error {
-	var commands [][]string
-	names := map[string][]string{} // by package
-	for _, m := range mutants {
-		switch {
-		case len(m.test) == 3 && m.test[1] == "-run":
-			names[m.test[0]] = append(names[m.test[0]], m.test[2])
-		case !slices.ContainsFunc(commands, func(c []string) bool { return slices.Equal(c, m.test) }):
-			commands = append(commands, m.test)
+// applyAll returns the mutants of all mutations, or an error that names each mutation
+// that does not fit.
+func applyAll(root string, mutations []mutation) ([]mutant, error) {
+	t, err := load(root)
+	if err != nil {
+		return nil, err
+	}
+	var mutants []mutant
+	problems := map[string]error{} // by mutation
+	for _, m := range mutations {
+		if _, twice := problems[m.name]; twice {
+			return nil, fmt.Errorf("two mutations have the name %q", m.name)
+		}
+		made, err := m.apply(t)
+		problems[m.name] = errors.Join(err, m.test.exist(t))
+		if err == nil {
+			mutants = append(mutants, made)
 		}
 	}
-	for pkg, patterns := range names {
-		commands = append(commands, []string{pkg, "-run", strings.Join(patterns, "|")})
+	if err := compileAll(t, mutants, problems); err != nil {
+		return nil, err
 	}
-	for _, command := range commands {
-		if out := b.test(ctx, command); out.err != nil {
-			return errors.Join(ctx.Err(), fmt.Errorf("without a break, go test %s fails already:\n%s", strings.Join(command, " "), out.text))
+	var errs []error
+	for _, m := range mutations {
+		if err := problems[m.name]; err != nil {
+			errs = append(errs, fmt.Errorf("\n%s\n  in %s\n%w", m.name, m.in, err))
+		}
+	}
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("%d of %d mutations do not fit the code:\n%w", len(errs), len(mutations), errors.Join(errs...))
+	}
+	return mutants, nil
+}
+
+func compileAll(t *tree, mutants []mutant, problems map[string]error) error {
+	dirs := map[string]bool{}
+	for _, m := range mutants {
+		if dir, _, isGo := strings.Cut(m.in, ": "); isGo {
+			dirs[dir] = true
+		}
+	}
+	if len(dirs) == 0 {
+		return nil
+	}
+	c, err := newCompiler(t, slices.Sorted(maps.Keys(dirs)))
+	if err != nil {
+		return err
+	}
+	for i := range mutants {
+		if err := c.check(&mutants[i]); err != nil {
+			name := mutants[i].name
+			problems[name] = errors.Join(problems[name], fmt.Errorf("the mutant does not compile: %w", err))
 		}
 	}
 	return nil
 }
 
-// tryAll tries the mutants, one on each bench at a time, and prints the table.
-func tryAll(ctx context.Context, benches []*bench, mutants []mutant) (missed int, err error) {
-	results := make([]outcome, len(mutants))
-	next := make(chan int)
-	var all sync.WaitGroup
-	for _, b := range benches {
-		all.Go(func() {
-			for i := range next {
-				results[i] = b.try(ctx, mutants[i])
-				fmt.Fprintf(os.Stderr, "%d of %d: %s\n", i+1, len(mutants), mutants[i].name)
-			}
-		})
-	}
-	for i := range mutants {
-		next <- i
-	}
-	close(next)
-	all.Wait()
-
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "break\tin\tnoticed by")
-	var errs []error
-	for i, m := range mutants {
-		by := results[i].noticed
-		switch {
-		case results[i].broken:
-			errs = append(errs, fmt.Errorf("%s: it does not compile:\n%s", m.name, results[i].text))
-			by = "?"
-		case results[i].err == nil:
-			missed++
-			by = "NOBODY: go test " + strings.Join(m.test, " ")
+// checkSound returns an error unless the tests pass without a mutation. The tests of one
+// package that are chosen by name alone run together. It returns how long each run took,
+// by key of the tests.
+func checkSound(ctx context.Context, sandboxes []*sandbox, mutants []mutant, timeout time.Duration) (map[string]time.Duration, error) {
+	together := map[string]tests{} // by key
+	for _, m := range mutants {
+		key := m.test.key()
+		all, more := together[key]
+		if !more {
+			all = m.test
+		} else if !strings.Contains("|"+all.run+"|", "|"+m.test.run+"|") {
+			all.run += "|" + m.test.run
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", m.name, m.file, by)
+		together[key] = all
 	}
+	keys := slices.Sorted(maps.Keys(together))
+	outcomes := make([]outcome, len(keys))
+	inEach(sandboxes, len(keys), func(s *sandbox, i int) {
+		outcomes[i] = s.test(ctx, together[keys[i]], timeout)
+	})
+	ran := map[string]time.Duration{}
+	errs := []error{ctx.Err()}
+	for i, o := range outcomes {
+		ran[keys[i]] = o.ran
+		if o.err != nil {
+			errs = append(errs, fmt.Errorf("without a mutation, %s fails:\n%s", together[keys[i]], o.output))
+		}
+	}
+	return ran, errors.Join(errs...)
+}
+
+// tryAll tries the mutants and prints a table. limits returns how long the tests of a
+// mutant may run.
+func tryAll(ctx context.Context, sandboxes []*sandbox, mutants []mutant,
+	limits func(mutant) (limit, limitOfAll time.Duration)) (survived int, err error) {
+	outcomes := make([]outcome, len(mutants))
+	inEach(sandboxes, len(mutants), func(s *sandbox, i int) {
+		limit, limitOfAll := limits(mutants[i])
+		outcomes[i] = s.try(ctx, mutants[i], limit, limitOfAll)
+		fmt.Fprintf(os.Stderr, "%d of %d: %s (%.1f s)\n", i+1, len(mutants), mutants[i].name, outcomes[i].took.Seconds())
+	})
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "mutation\tin\tcaught by\tseconds")
+	var errs []error
+	for i, m := range mutants {
+		by := outcomes[i].failed
+		switch {
+		case outcomes[i].broken:
+			errs = append(errs, fmt.Errorf("%s: the mutant does not compile:\n%s", m.name, outcomes[i].output))
+			by = "?"
+		case outcomes[i].err == nil:
+			survived++
+			by = "NO TEST of " + m.test.pkg
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%.1f\n", m.name, m.in, by, outcomes[i].took.Seconds())
+	}
 	_ = table.Flush()
-	fmt.Printf("%d of %d breaks were noticed\n", len(mutants)-missed-len(errs), len(mutants))
-	return missed, errors.Join(errs...)
+	fmt.Printf("%d of %d mutations were caught\n", len(mutants)-survived-len(errs), len(mutants))
+	return survived, errors.Join(errs...)
 }

@@ -2,7 +2,7 @@
 
 package simulation
 
-// How many schedules of each kind are run without flags; make test runs more.
+// Numbers of schedules of each kind without flags. make test runs more.
 const (
 	defaultSchedules = 20
 	defaultClientGo  = 8

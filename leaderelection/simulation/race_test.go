@@ -2,7 +2,8 @@
 
 package simulation
 
-// A schedule takes some five times as long under the race detector.
+// Numbers of schedules of each kind without flags. A schedule takes about five
+// times as long under the race detector.
 const (
 	defaultSchedules = 20
 	defaultClientGo  = 2

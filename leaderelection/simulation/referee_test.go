@@ -7,158 +7,164 @@ import (
 	"time"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A referee watches who works and who says that he leads.
+// A referee records which replicas work and which report that they lead, and
+// records each violation of a rule.
 type referee struct {
-	world *world
+	cluster *cluster
 
-	mu         sync.Mutex
-	working    []*member             // live ones, one entry for each of their works
-	since      map[*member]time.Time // when they began to work
-	claimed    map[*member]time.Time // when they sent the claim of that term: before they knew
-	spans      []span
-	lastToken  leaderelection.Token
-	tampered   time.Time // when somebody last touched the Lease by hand
-	violations []violation
-	said       string          // the last overlap that the trace tells of
-	overlaps   bool            // two led at once, and nobody's hands are to blame
-	how        string          // how that was done
-	excused    map[string]bool // what people did that is to blame for overlaps
-	bare       map[string]bool // what client-go did that is
+	mu             sync.Mutex
+	working        []*replica             // one entry for each running work of a replica that has not crashed
+	startedAt      map[*replica]time.Time // when the last work started
+	claimSentAt    map[*replica]time.Time // when the claim of that term was sent
+	intervals      []workInterval
+	lastToken      leaderelection.Token
+	editedAt       time.Time // when the Lease was last edited manually
+	violations     []violation
+	lastOverlap    string          // the last overlap of client-go in the trace
+	overlaps       bool            // two replicas led at once, and no manual edit excuses it
+	editKind       string          // what the last manual edit did
+	excusedBy      map[string]bool // manual edits that excuse overlaps
+	clientGoCauses map[string]bool // causes of client-go's overlaps
 
-	covered   time.Duration // with somebody at work, as long as the faults last
-	summed    time.Duration // of all that are at work
-	changedAt time.Time
-	faults    bool
+	timeWithLeader time.Duration // of the fault phase, with at least one replica working
+	summedWorkTime time.Duration // the work time of all replicas, so that an overlap counts twice
+	changedAt      time.Time
+	inFaultPhase   bool
 }
 
-// violation is a rule broken at a moment.
+// A violation is a broken rule and the time of the breach.
 type violation struct {
 	at   time.Time
 	text string
 }
 
-// report tells the first violation with its trace.
-func (r *referee) report() string {
+// firstViolation returns the first violation with the trace around it.
+func (r *referee) firstViolation() string {
 	first := r.violations[0]
 	return fmt.Sprintf("%d violations, the first:\n%s\n%s", len(r.violations), first.text,
-		r.world.trace.around(first.at, r.world.server.History()))
+		r.cluster.trace.excerpt(first.at, r.cluster.server.History()))
 }
 
-// span is one work, for the look at who wrote while he worked.
-type span struct {
-	member     *member
-	start, end time.Time // end is zero while it goes on
+// A workInterval is one interval of work of one replica.
+type workInterval struct {
+	replica    *replica
+	start, end time.Time // end is zero while the work runs
 }
 
-func newReferee(w *world) *referee {
-	return &referee{world: w, since: map[*member]time.Time{}, claimed: map[*member]time.Time{}, excused: map[string]bool{}, bare: map[string]bool{}, changedAt: time.Now(), faults: true}
+func newReferee(c *cluster) *referee {
+	return &referee{cluster: c, startedAt: map[*replica]time.Time{}, claimSentAt: map[*replica]time.Time{}, excusedBy: map[string]bool{}, clientGoCauses: map[string]bool{}, changedAt: time.Now(), inFaultPhase: true}
 }
 
-func (r *referee) violatedLocked(format string, args ...any) {
+// addViolationLocked records a violation at the present time.
+func (r *referee) addViolationLocked(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	r.world.trace.addf("REFEREE", "%s", text)
+	r.cluster.trace.addf("REFEREE", "%s", text)
 	r.violations = append(r.violations, violation{time.Now(), text})
 }
 
-// overlapLocked is called when two lead at once. People who touched the Lease
-// since the first of them claimed it excuse it, whoever was told first that he has
-// won; a backup that was restored does so for good: resourceVersions come back, so
-// that an old claim may fit a new record.
-func (r *referee) overlapLocked(older, newer *member, format string, args ...any) {
+// overlapLocked records that two replicas lead at once. A manual edit excuses the
+// overlap if it was made after the earlier of the two claims was sent. A restored
+// backup excuses all later overlaps: resourceVersions repeat, so that the server
+// may accept an old claim.
+func (r *referee) overlapLocked(older, newer *replica, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	first := r.claimed[older]
-	if r.claimed[newer].Before(first) {
-		first = r.claimed[newer]
+	first := r.claimSentAt[older]
+	if r.claimSentAt[newer].Before(first) {
+		first = r.claimSentAt[newer]
 	}
-	if first.IsZero() { // it says that it leads before its first work has begun
+	if first.IsZero() { // IsLeader is true before the first work has started
 		first = time.Now()
 	}
-	if !r.tampered.Before(first) || r.world.rewound {
-		r.excused[r.how] = true
-		r.world.trace.addf("REFEREE", "excused: %s", text)
+	if !r.editedAt.Before(first) || r.cluster.historyRewound {
+		r.excusedBy[r.editKind] = true
+		r.cluster.trace.addf("REFEREE", "excused: %s", text)
 		return
 	}
 	r.overlaps = true
-	if why := r.world.blame(older, newer); why != "" {
-		r.bare[why] = true
-		if text != r.said {
-			r.said = text // once is enough
-			r.world.trace.addf("REFEREE", "client-go's: %s: %s", why, text)
+	if cause := r.cluster.clientGoCause(older, newer); cause != "" {
+		r.clientGoCauses[cause] = true
+		if text != r.lastOverlap {
+			r.lastOverlap = text // the check at each step finds it again
+			r.cluster.trace.addf("REFEREE", "client-go's: %s: %s", cause, text)
 		}
 		return
 	}
-	r.violatedLocked("%s", text)
+	r.addViolationLocked("%s", text)
 }
 
-// accountLocked adds up the time with a leader, before who works changes.
+// accountLocked adds the time since the last change of r.working to the totals.
+// Call it before each change.
 func (r *referee) accountLocked() {
 	now := time.Now()
-	if r.faults && len(r.working) > 0 {
-		r.covered += now.Sub(r.changedAt)
-		r.summed += now.Sub(r.changedAt) * time.Duration(len(r.working))
+	if r.inFaultPhase && len(r.working) > 0 {
+		r.timeWithLeader += now.Sub(r.changedAt)
+		r.summedWorkTime += now.Sub(r.changedAt) * time.Duration(len(r.working))
 	}
 	r.changedAt = now
 }
 
+// endFaults ends the phase in which the time with a leader is counted.
 func (r *referee) endFaults() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.accountLocked()
-	r.faults = false
+	r.inFaultPhase = false
 }
 
-// started is told before any work is done.
-func (r *referee) started(m *member, token leaderelection.Token, claimed time.Time) {
+// started records that a replica starts to work.
+func (r *referee) started(rep *replica, token leaderelection.Token, claimed time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m.dead {
+	if rep.crashed {
 		return
 	}
-	r.world.trace.addf(m.name, "WORKS, token %d", token)
+	r.cluster.trace.addf(rep.name, "STARTS TO WORK, token %d", token)
 	r.accountLocked()
-	r.since[m], r.claimed[m] = time.Now(), claimed
+	r.startedAt[rep], r.claimSentAt[rep] = time.Now(), claimed
 	for _, other := range r.working {
-		if other != m {
-			r.overlapLocked(other, m, "%s starts to work while %s works", m.name, other.name)
+		if other != rep {
+			r.overlapLocked(other, rep, "%s starts to work while %s works", rep.name, other.name)
 		}
 	}
-	for _, other := range r.world.alive() {
-		if other != m && !other.dead && other.IsLeader() && !slices.Contains(r.working, other) {
-			r.overlapLocked(other, m, "%s starts to work while %s says that it leads", m.name, other.name)
+	for _, other := range r.cluster.running() {
+		if other != rep && !other.crashed && other.IsLeader() && !slices.Contains(r.working, other) {
+			r.overlapLocked(other, rep, "%s starts to work while IsLeader of %s is true", rep.name, other.name)
 		}
 	}
-	if token != 0 && token <= r.lastToken && !r.world.rewound && r.tampered.Before(claimed) {
-		r.violatedLocked("%s works with token %d after %d", m.name, token, r.lastToken)
+	if token != 0 && token <= r.lastToken && !r.cluster.historyRewound && r.editedAt.Before(claimed) {
+		r.addViolationLocked("%s works with token %d, but token %d was used before", rep.name, token, r.lastToken)
 	}
 	r.lastToken = max(r.lastToken, token)
-	r.working = append(r.working, m)
-	r.spans = append(r.spans, span{member: m, start: time.Now()})
+	r.working = append(r.working, rep)
+	r.intervals = append(r.intervals, workInterval{replica: rep, start: time.Now()})
 }
 
-// stopped is told when all work is done.
-func (r *referee) stopped(m *member) {
+// stopped records that the work of a replica has ended.
+func (r *referee) stopped(rep *replica) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m.dead {
+	if rep.crashed {
 		return
 	}
-	r.world.trace.addf(m.name, "has stopped working")
-	r.endLocked(m, false)
+	r.cluster.trace.addf(rep.name, "STOPPED WORKING")
+	r.endIntervalLocked(rep, false)
 }
 
-func (r *referee) endLocked(m *member, all bool) {
+// endIntervalLocked ends the latest work interval of a replica, or all of them.
+func (r *referee) endIntervalLocked(rep *replica, all bool) {
 	r.accountLocked()
-	for i := len(r.spans) - 1; i >= 0; i-- {
-		if r.spans[i].member == m && r.spans[i].end.IsZero() {
-			r.spans[i].end = time.Now()
+	for i := len(r.intervals) - 1; i >= 0; i-- {
+		if r.intervals[i].replica == rep && r.intervals[i].end.IsZero() {
+			r.intervals[i].end = time.Now()
 			if !all {
 				break
 			}
 		}
 	}
-	for i := slices.Index(r.working, m); i >= 0; i = slices.Index(r.working, m) {
+	for i := slices.Index(r.working, rep); i >= 0; i = slices.Index(r.working, rep) {
 		r.working = slices.Delete(r.working, i, i+1)
 		if !all {
 			return
@@ -166,77 +172,78 @@ func (r *referee) endLocked(m *member, all bool) {
 	}
 }
 
-// bury takes a crashed process out of the game.
-func (r *referee) bury(m *member) {
+// markCrashed ends all work of a replica. No rule applies to it from now on.
+func (r *referee) markCrashed(rep *replica) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.endLocked(m, true)
-	m.dead = true
+	r.endIntervalLocked(rep, true)
+	rep.crashed = true
 }
 
-// returned is told when Run has returned.
-func (r *referee) returned(m *member) {
+// returned checks a replica whose Run has returned.
+func (r *referee) returned(rep *replica) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m.dead {
+	if rep.crashed {
 		return
 	}
-	r.world.trace.addf(m.name, "Run returned %v", m.err)
-	if m.err != nil {
-		r.violatedLocked("Run of %s returned %v", m.name, m.err)
+	r.cluster.trace.addf(rep.name, "Run returned %v", rep.err)
+	if rep.err != nil {
+		r.addViolationLocked("Run of %s returned %v", rep.name, rep.err)
 	}
-	if m.duty.strict && (slices.Contains(r.working, m) || m.duty.busy()) {
-		r.violatedLocked("Run of %s returned while its work goes on", m.name)
+	if rep.callbacks.checked && (slices.Contains(r.working, rep) || rep.callbacks.unreturned()) {
+		r.addViolationLocked("Run of %s returned while its work was running", rep.name)
 	}
 }
 
-func (r *referee) complain(m *member, format string, args ...any) {
+// violated records a violation by a replica that has not crashed.
+func (r *referee) violated(rep *replica, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !m.dead {
-		r.violatedLocked("%s: %s", m.name, fmt.Sprintf(format, args...))
+	if !rep.crashed {
+		r.addViolationLocked("%s: %s", rep.name, fmt.Sprintf(format, args...))
 	}
 }
 
-// tamper lets somebody touch the Lease by hand, and notes it if there is one. An
-// edit without a name can be to blame for nothing.
-func (r *referee) tamper(how string, touch func() error) {
+// manualEdit runs an edit of the Lease and records it if it succeeds. An edit
+// without a kind excuses no overlap.
+func (r *referee) manualEdit(kind string, edit func() error) {
 	r.mu.Lock()
-	at, before := r.tampered, r.how
-	if how != "" {
-		r.tampered, r.how = time.Now(), how
+	lastAt, lastKind := r.editedAt, r.editKind // recorded before the edit, because a replica may react to it at once
+	if kind != "" {
+		r.editedAt, r.editKind = time.Now(), kind
 	}
 	r.mu.Unlock()
-	if touch() == nil {
+	if edit() == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tampered, r.how = at, before
+	r.editedAt, r.editKind = lastAt, lastKind
 }
 
-// look is called while everything stands still.
-func (r *referee) look() {
+// check checks IsLeader of all replicas. Call it while all goroutines are blocked.
+func (r *referee) check() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var leaders []*member
-	for _, m := range r.world.alive() {
-		if m.dead || !m.IsLeader() {
+	var leaders []*replica
+	for _, rep := range r.cluster.running() {
+		if rep.crashed || !rep.IsLeader() {
 			continue
 		}
-		leaders = append(leaders, m)
-		if m.duty.strict && !m.duty.live() {
-			r.violatedLocked("%s says that it leads, but its work has no live context", m.name)
+		leaders = append(leaders, rep)
+		if rep.callbacks.checked && !rep.callbacks.contextLive() {
+			r.addViolationLocked("IsLeader of %s is true, but the work's context is not live", rep.name)
 		}
 	}
-	slices.SortFunc(leaders, func(a, b *member) int { return r.since[a].Compare(r.since[b]) })
+	slices.SortFunc(leaders, func(a, b *replica) int { return r.startedAt[a].Compare(r.startedAt[b]) })
 	for i := 1; i < len(leaders); i++ {
-		r.overlapLocked(leaders[i-1], leaders[i], "%s says that it leads, and so does %s", leaders[i].name, leaders[i-1].name)
+		r.overlapLocked(leaders[i-1], leaders[i], "IsLeader of %s is true, and so is IsLeader of %s", leaders[i].name, leaders[i-1].name)
 	}
 }
 
-// worker is who works, nil unless it is exactly one.
-func (r *referee) worker() *member {
+// soleWorker returns the replica that works, nil unless it is exactly one.
+func (r *referee) soleWorker() *replica {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.working) != 1 {
@@ -245,15 +252,21 @@ func (r *referee) worker() *member {
 	return r.working[0]
 }
 
-func (w *world) alive() []*member {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(w.members), func(m *member) bool {
-		select {
-		case <-m.done:
+// worked reports whether a replica was working at a time.
+func (r *referee) worked(rep *replica, at time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.intervals {
+		if s.replica == rep && s.start.Before(at) && s.end.After(at) {
 			return true
-		default:
-			return false
 		}
-	})
+	}
+	return false
+}
+
+// violatedByWrite records a rule that an accepted write broke.
+func (r *referee) violatedByWrite(write leaderelectiontest.Write, format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.violations = append(r.violations, violation{write.Time, fmt.Sprintf(format, args...) + ": " + write.String()})
 }

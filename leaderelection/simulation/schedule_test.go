@@ -7,107 +7,111 @@ import (
 	"slices"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 const (
 	candidates = 3
-	length     = 10 * time.Minute
+	faultPhase = 10 * time.Minute
 )
 
-// A schedule is what happens to the candidates, and when.
+// A schedule is a list of timed faults and the configuration of the candidates.
 type schedule struct {
-	kind   string
-	seed   uint64
-	config leaderelection.Config
-	stop   time.Duration // work takes up to that long to stop
-	events []event
+	kind     string
+	seed     uint64
+	config   leaderelection.Config
+	stopTime time.Duration // the longest time that work takes to stop
+	events   []event
 
-	// stubborn work sometimes takes longer than anybody waits for it: then its
-	// process exits.
-	stubborn time.Duration
+	// overrun is the longest time that work takes to stop if it may exceed the stop
+	// timeout. The process exits then. Zero means that work never exceeds it.
+	overrun time.Duration
 }
 
-// An event happens to the world at a time.
+// An event changes the cluster at a time.
 type event struct {
-	at   time.Duration
-	what string
-	do   func(*world)
+	at          time.Duration
+	description string
+	do          func(*cluster)
 }
 
-// A kind of schedules says what they consist of.
+// A kind describes how schedules are generated. The length of its name is part of the seed.
 type kind struct {
-	name      string
-	what      string        // for the table
-	pause     time.Duration // from one fault of a network to the next, on average
-	longest   time.Duration // fault; 25 s if zero
-	outages   time.Duration // from one restart or outage of the server to the next, on average
-	timings   bool          // other durations than the defaults
-	processes bool          // candidates are restarted, crash and step down
-	operators bool          // somebody edits the Lease by hand
-	rewinds   bool          // history runs backwards
-	faults    []faultMaker
+	name           string
+	description    string        // in the table
+	faultInterval  time.Duration // mean time from one network fault of a candidate to the next
+	longestFault   time.Duration // 25 s if zero
+	outageInterval time.Duration // mean time from one restart or outage of the server to the next
+	timings        bool          // random durations instead of the defaults
+	processes      bool          // processes restart, crash and step down
+	operators      bool          // the Lease is edited manually
+	rewinds        bool          // backups of the server are restored
+	faults         []faultMaker
 }
 
-// faultMaker puts a fault into a network and says what it is.
+// A faultMaker makes a named network fault with random parameters.
 type faultMaker struct {
 	name string
 	make func(*rand.Rand) func(*leaderelectiontest.Network) *leaderelectiontest.Fault
 }
 
-const worstOutages = 150 * time.Second
+const frequentOutages = 150 * time.Second
 
 var kinds = []kind{
-	{name: "mild", what: "a fault of a network now and then", pause: 75 * time.Second, outages: 20 * time.Minute, faults: networkFaults},
-	{name: "network", what: "broken networks", pause: time.Minute, outages: worstOutages, faults: networkFaults},
-	{name: "everything", what: "all faults, restarts, crashes, any timing", pause: 25 * time.Second, outages: worstOutages,
+	{name: "mild", description: "occasional network faults", faultInterval: 75 * time.Second, outageInterval: 20 * time.Minute, faults: networkFaults},
+	{name: "network", description: "frequent network faults and outages of the server", faultInterval: time.Minute, outageInterval: frequentOutages, faults: networkFaults},
+	{name: "everything", description: "all faults, restarts, crashes, random timings", faultInterval: 25 * time.Second, outageInterval: frequentOutages,
 		timings: true, processes: true, faults: allFaults},
-	{name: "operators", what: "and people who edit the Lease", pause: 25 * time.Second, outages: worstOutages,
+	{name: "operators", description: "everything, and manual edits of the Lease", faultInterval: 25 * time.Second, outageInterval: frequentOutages,
 		timings: true, processes: true, operators: true, faults: allFaults},
-	{name: "rewinds", what: "and restored backups", pause: 25 * time.Second, outages: worstOutages,
+	{name: "rewinds", description: "all faults, restarts, crashes, restored backups", faultInterval: 25 * time.Second, outageInterval: frequentOutages,
 		processes: true, rewinds: true, faults: allFaults},
 }
 
+// schedule generates the schedule of a seed.
 func (k kind) schedule(seed uint64) *schedule {
 	rng := rand.New(rand.NewPCG(seed, uint64(len(k.name))))
-	s := &schedule{kind: k.name, seed: seed, config: defaults()}
+	s := &schedule{kind: k.name, seed: seed, config: defaultTiming()}
 	if k.timings {
-		s.config = timing(rng)
+		s.config = randomTiming(rng)
 	}
 	if rng.IntN(2) == 0 {
-		s.stop = s.config.Margin() * 2 / 3
+		s.stopTime = s.config.Margin() * 2 / 3
 	}
 	if k.timings && rng.IntN(3) == 0 {
-		s.stubborn = 2 * s.config.LeaseDuration
+		s.overrun = 2 * s.config.LeaseDuration
 		s.config.StopTimeout = []time.Duration{0, time.Second, 20 * time.Second}[rng.IntN(3)]
 	}
 	for i := range candidates {
-		s.harm(rng, k, i)
+		s.addNetworkFaults(rng, k, i)
 		if k.processes {
-			s.processes(rng, i)
+			s.addProcessFaults(rng, i)
 		}
 	}
-	s.server(rng, k)
+	s.addServerFaults(rng, k)
 	if k.operators {
-		s.operators(rng)
+		s.addManualEdits(rng)
 	}
 	if k.rewinds {
-		s.rewinds(rng)
+		s.addRestores(rng)
 	}
 	slices.SortStableFunc(s.events, func(a, b event) int { return cmp.Compare(a.at, b.at) })
 	return s
 }
 
-func defaults() leaderelection.Config {
+func defaultTiming() leaderelection.Config {
 	return leaderelection.Config{
 		Enabled: true, LeaseName: "app", LeaseNamespace: "default", ReleaseOnCancel: true,
 		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
 	}
 }
 
-func timing(rng *rand.Rand) leaderelection.Config {
-	config := defaults()
+// randomTiming returns a configuration with valid random durations.
+func randomTiming(rng *rand.Rand) leaderelection.Config {
+	config := defaultTiming()
 	set := func(lease, deadline, retry time.Duration) {
 		config.LeaseDuration, config.RenewDeadline, config.RetryPeriod = lease, deadline, retry
 	}
@@ -129,33 +133,34 @@ func timing(rng *rand.Rand) leaderelection.Config {
 	return config
 }
 
-func (s *schedule) add(at time.Duration, what string, do func(*world)) {
+func (s *schedule) add(at time.Duration, what string, do func(*cluster)) {
 	s.events = append(s.events, event{at, what, do})
 }
 
-// times returns moments that are mean apart on average.
-func times(rng *rand.Rand, mean time.Duration) []time.Duration {
+// randomTimes returns times of the fault phase, whose mean distance is mean.
+func randomTimes(rng *rand.Rand, mean time.Duration) []time.Duration {
 	var moments []time.Duration
 	for at := time.Duration(0); ; {
 		at += time.Duration(rng.ExpFloat64() * float64(mean))
-		if at >= length {
+		if at >= faultPhase {
 			return moments
 		}
 		moments = append(moments, at.Truncate(time.Millisecond))
 	}
 }
 
+// between returns a random duration in [low, high), in milliseconds.
 func between(rng *rand.Rand, low, high time.Duration) time.Duration {
 	return (low + time.Duration(rng.Int64N(int64(high-low)))).Truncate(time.Millisecond)
 }
 
-// harm puts faults into one candidate's network.
-func (s *schedule) harm(rng *rand.Rand, k kind, who int) {
-	for _, at := range times(rng, k.pause) {
+// addNetworkFaults adds faults of the network of one pod.
+func (s *schedule) addNetworkFaults(rng *rand.Rand, k kind, pod int) {
+	for _, at := range randomTimes(rng, k.faultInterval) {
 		maker := k.faults[rng.IntN(len(k.faults))]
 		inject := maker.make(rng)
-		for_ := between(rng, 500*time.Millisecond, cmp.Or(k.longest, 25*time.Second))
-		s.add(at, maker.name+" for "+for_.String(), func(w *world) { w.inject(who, for_, inject) })
+		duration := between(rng, 500*time.Millisecond, cmp.Or(k.longestFault, 25*time.Second))
+		s.add(at, maker.name+" for "+duration.String(), func(c *cluster) { c.inject(pod, duration, inject) })
 	}
 }
 
@@ -216,34 +221,82 @@ var allFaults = append(slices.Clone(networkFaults), []faultMaker{
 	}},
 }...)
 
-// processes restarts one candidate, crashes it and makes it step down.
-func (s *schedule) processes(rng *rand.Rand, who int) {
-	for _, at := range times(rng, 60*time.Second) {
+// addProcessFaults adds restarts, crashes and step-downs of one pod.
+func (s *schedule) addProcessFaults(rng *rand.Rand, pod int) {
+	for _, at := range randomTimes(rng, 60*time.Second) {
 		pause := between(rng, 0, 8*time.Second)
 		same := rng.IntN(3) == 0
 		switch rng.IntN(4) {
 		case 0:
-			s.add(at, "steps down", func(w *world) { w.stepDown(who) })
+			s.add(at, "steps down", func(c *cluster) { c.stepDown(pod) })
 		case 1:
-			s.add(at, "crashes", func(w *world) { w.crash(who, pause, same) })
+			s.add(at, "crashes", func(c *cluster) { c.crash(pod, pause, same) })
 		default:
-			s.add(at, "restarts", func(w *world) { w.restart(who, pause, same) })
+			s.add(at, "restarts", func(c *cluster) { c.restart(pod, pause, same) })
 		}
 	}
 }
 
-// server takes the API server down.
-func (s *schedule) server(rng *rand.Rand, k kind) {
-	for _, at := range times(rng, k.outages) {
+// addServerFaults adds outages, restarts and compactions of the API server.
+func (s *schedule) addServerFaults(rng *rand.Rand, k kind) {
+	for _, at := range randomTimes(rng, k.outageInterval) {
 		switch rng.IntN(4) {
 		case 0:
-			s.add(at, "the server restarts", func(w *world) { w.server.Restart() })
+			s.add(at, "the server restarts", func(c *cluster) { c.server.Restart() })
 		case 1:
-			s.add(at, "the server compacts", func(w *world) { w.server.Compact() })
+			s.add(at, "the server compacts", func(c *cluster) { c.server.Compact() })
 		default:
 			mode := leaderelectiontest.Mode(rng.IntN(2))
-			s.add(at, "the server is down", func(w *world) { w.server.Outage(mode) })
-			s.add(at+between(rng, time.Second, 20*time.Second), "the server is up", func(w *world) { w.server.Recover() })
+			s.add(at, "the server is down", func(c *cluster) { c.server.Outage(mode) })
+			s.add(at+between(rng, time.Second, 20*time.Second), "the server is up", func(c *cluster) { c.server.Recover() })
 		}
+	}
+}
+
+// addManualEdits adds manual edits of the Lease.
+func (s *schedule) addManualEdits(rng *rand.Rand) {
+	setHolder := func(holder string) func(*coordinationv1.Lease) {
+		return func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = &holder }
+	}
+	for _, at := range randomTimes(rng, 45*time.Second) {
+		seconds := int32(1 + rng.IntN(30))
+		switch rng.IntN(7) {
+		case 0:
+			s.add(at, "the Lease is deleted manually", func(c *cluster) {
+				c.referee.manualEdit("deletion", func() error { return c.server.Delete(c.config.LeaseNamespace, c.config.LeaseName) })
+			})
+		case 1:
+			s.edit(at, "another holder", setHolder("other"))
+		case 2:
+			s.edit(at, "no holder", setHolder(""))
+		case 3:
+			s.edit(at, "empty spec", func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} })
+		case 4:
+			s.edit(at, "other duration", func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = &seconds })
+		default:
+			s.edit(at, "", func(l *coordinationv1.Lease) { l.Labels = map[string]string{"example.com/edited": at.String()} })
+		}
+	}
+}
+
+// edit adds one manual edit. An edit that may excuse an overlap has a name.
+func (s *schedule) edit(at time.Duration, name string, change func(*coordinationv1.Lease)) {
+	s.add(at, "the Lease is edited manually: "+name, func(c *cluster) {
+		c.referee.manualEdit(name, func() error { return c.server.Edit(c.config.LeaseNamespace, c.config.LeaseName, change) })
+	})
+}
+
+// addRestores adds backups of the server, and restores of the last backup.
+func (s *schedule) addRestores(rng *rand.Rand) {
+	s.add(0, "a backup is made", func(c *cluster) { c.backup = c.server.Snapshot() })
+	for _, at := range randomTimes(rng, 60*time.Second) {
+		if rng.IntN(3) == 0 {
+			s.add(at, "the last backup is restored", func(c *cluster) {
+				c.historyRewound = true
+				c.referee.manualEdit("restored backup", func() error { c.server.Restore(c.backup); return nil })
+			})
+			continue
+		}
+		s.add(at, "a backup is made", func(c *cluster) { c.backup = c.server.Snapshot() })
 	}
 }

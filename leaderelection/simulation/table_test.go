@@ -12,18 +12,19 @@ import (
 	"time"
 )
 
-// A row of the table is what became of one fleet on the schedules of one kind.
+// A row of the table holds the results of one implementation on the schedules of
+// one kind.
 type row struct {
-	fleet string
-	kind  kind
+	implementation string
+	kind           kind
 
-	mu      sync.Mutex
-	runs    int
-	covered time.Duration
-	summed  time.Duration  // what two worked at once counts twice
-	broken  int            // schedules with two leaders at once that nobody's hands excuse
-	bare    map[string]int // those by what client-go did
-	excused map[string]int // schedules with overlaps by what people did
+	mu             sync.Mutex
+	runs           int
+	timeWithLeader time.Duration
+	summedWorkTime time.Duration  // an overlap of two leaders counts twice
+	overlapping    int            // schedules with overlaps that no manual edit excuses
+	clientGoCauses map[string]int // schedules with overlaps, by client-go's cause
+	excusedBy      map[string]int // schedules with excused overlaps, by manual edit
 }
 
 type rows struct {
@@ -33,8 +34,8 @@ type rows struct {
 
 var table rows
 
-func newRow(fleet string, k kind) *row {
-	r := &row{fleet: fleet, kind: k, bare: map[string]int{}, excused: map[string]int{}}
+func newRow(implementation string, k kind) *row {
+	r := &row{implementation: implementation, kind: k, clientGoCauses: map[string]int{}, excusedBy: map[string]int{}}
 	table.mu.Lock()
 	defer table.mu.Unlock()
 	table.all = append(table.all, r)
@@ -45,27 +46,27 @@ func (r *row) add(report *referee) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.runs++
-	r.covered += report.covered
-	r.summed += report.summed
+	r.timeWithLeader += report.timeWithLeader
+	r.summedWorkTime += report.summedWorkTime
 	if report.overlaps {
-		r.broken++
+		r.overlapping++
 	}
-	for why := range report.bare {
-		r.bare[why]++
+	for cause := range report.clientGoCauses {
+		r.clientGoCauses[cause]++
 	}
-	for how := range report.excused {
-		r.excused[how]++
+	for edit := range report.excusedBy {
+		r.excusedBy[edit]++
 	}
 }
 
-// share is how much of the time somebody led, in percent.
-func (r *row) share() float64 { return r.percent(r.covered) }
+// share returns the time with a leader in percent of the fault phase.
+func (r *row) share() float64 { return r.percent(r.timeWithLeader) }
 
 func (r *row) percent(d time.Duration) float64 {
-	return 100 * float64(d) / float64(max(1, r.runs)) / float64(length)
+	return 100 * float64(d) / float64(max(1, r.runs)) / float64(faultPhase)
 }
 
-// print writes the table, one kind of schedules after the other.
+// print writes the table, ordered by kind.
 func (t *rows) print(out io.Writer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -73,10 +74,10 @@ func (t *rows) print(out io.Writer) {
 	order := func(r *row) int { return slices.IndexFunc(kinds, func(k kind) bool { return k.name == r.kind.name }) }
 	slices.SortStableFunc(rows, func(a, b *row) int { return cmp.Compare(order(a), order(b)) })
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "schedules\tof\tcandidates\twith a leader\tdoubled time twice\ttwo leaders in\tclient-go\tor people, by")
+	fmt.Fprintln(table, "schedules\tkind\tcandidates\twith a leader\toverlaps counted twice\twith overlaps\tclient-go's causes\texcused by")
 	for _, r := range rows {
 		fmt.Fprintf(table, "%d\t%s: %s\t%s\t%.2f %%\t%.2f %%\t%d\t%s\t%s\n",
-			r.runs, r.kind.name, r.kind.what, r.fleet, r.share(), r.percent(r.summed), r.broken, counts(r.bare), counts(r.excused))
+			r.runs, r.kind.name, r.kind.description, r.implementation, r.share(), r.percent(r.summedWorkTime), r.overlapping, counts(r.clientGoCauses), counts(r.excusedBy))
 	}
 	_ = table.Flush()
 }

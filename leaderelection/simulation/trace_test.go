@@ -14,51 +14,51 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// What a report shows of a trace: lines of that length, from some time before
-// the violation to shortly after.
+// An excerpt of a trace covers the time from excerptBefore the violation to
+// excerptAfter it, in lines of at most maxLineLength bytes.
 const (
-	maxLine = 230
-	before  = time.Minute
-	after   = time.Second
+	maxLineLength = 230
+	excerptBefore = time.Minute
+	excerptAfter  = time.Second
 )
 
-// trace is what happened in one run of a schedule, line by line.
+// A trace records the events of one run of a schedule as lines.
 type trace struct {
 	mu    sync.Mutex
 	start time.Time
-	lines []line
+	lines []traceLine
 }
 
-type line struct {
+type traceLine struct {
 	at   time.Time
 	text string
 }
 
-func (tr *trace) addf(who, format string, args ...any) {
+func (tr *trace) addf(source, format string, args ...any) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	tr.lines = append(tr.lines, line{time.Now(), fmt.Sprintf("%-10s %s", who, fmt.Sprintf(format, args...))})
+	tr.lines = append(tr.lines, traceLine{time.Now(), fmt.Sprintf("%-10s %s", source, fmt.Sprintf(format, args...))})
 }
 
-// around returns what happened up to a moment, with the writes that the server
-// applied between the other lines.
-func (tr *trace) around(at time.Time, writes []leaderelectiontest.Write) string {
+// excerpt returns the lines around a time, together with the writes that the
+// server accepted.
+func (tr *trace) excerpt(at time.Time, writes []leaderelectiontest.Write) string {
 	tr.mu.Lock()
 	lines := slices.Clone(tr.lines)
 	tr.mu.Unlock()
 	for _, w := range writes {
-		lines = append(lines, line{w.Time, fmt.Sprintf("%-10s %s", w.Client, wrote(w))})
+		lines = append(lines, traceLine{w.Time, fmt.Sprintf("%-10s %s", w.Client, describeWrite(w))})
 	}
-	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
+	slices.SortStableFunc(lines, func(a, b traceLine) int { return a.at.Compare(b.at) })
 	var out []string
 	for i, l := range lines {
 		if i > 0 && i < len(lines)-1 && l.isRenewal() && lines[i-1].text == l.text && lines[i+1].text == l.text {
-			continue // the first and the last of a row are enough
+			continue // of equal renewals in a row only the first and the last are shown
 		}
-		if l.at.After(at.Add(-before)) && !l.at.After(at.Add(after)) {
+		if l.at.After(at.Add(-excerptBefore)) && !l.at.After(at.Add(excerptAfter)) {
 			text := l.text
-			if len(text) > maxLine {
-				text = text[:maxLine] + "..."
+			if len(text) > maxLineLength {
+				text = text[:maxLineLength] + "..."
 			}
 			out = append(out, fmt.Sprintf("%9.3f  %s", l.at.Sub(tr.start).Seconds(), text))
 		}
@@ -66,39 +66,41 @@ func (tr *trace) around(at time.Time, writes []leaderelectiontest.Write) string 
 	return strings.Join(out, "\n")
 }
 
-const renews = "RENEWS"
+const renewal = "RENEWS"
 
-// wrote says what a write did. Renewals of one holder are all alike.
-func wrote(w leaderelectiontest.Write) string {
+// describeWrite describes a write. The description of all renewals is equal.
+func describeWrite(w leaderelectiontest.Write) string {
 	holder := leaderelectiontest.Holder(w.After)
 	sameSpec := w.Before != nil && w.After != nil && equality.Semantic.DeepEqual(w.Before.Spec, w.After.Spec)
 	switch {
 	case sameSpec:
 		return "WRITES metadata " + w.String()
 	case holder != "" && holder == leaderelectiontest.Holder(w.Before):
-		return renews
+		return renewal
 	default:
 		return "WRITES " + w.String()
 	}
 }
 
-func (l line) isRenewal() bool { return strings.HasSuffix(l.text, renews) }
+func (l traceLine) isRenewal() bool { return strings.HasSuffix(l.text, renewal) }
 
-// logger returns a logger whose lines land in the trace.
-func (tr *trace) logger(who string) *slog.Logger { return slog.New(&traceHandler{trace: tr, who: who}) }
-
-type traceHandler struct {
-	trace *trace
-	who   string
-	attrs string
+// logger returns a logger that writes into the trace.
+func (tr *trace) logger(source string) *slog.Logger {
+	return slog.New(&traceHandler{trace: tr, source: source})
 }
 
-// Enabled lets pass what changes state, and what each request says.
+type traceHandler struct {
+	trace  *trace
+	source string
+	attrs  string
+}
+
+// Enabled accepts level Info and above.
 func (h *traceHandler) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.LevelInfo
 }
 
-// Handle writes one line.
+// Handle adds one line to the trace.
 func (h *traceHandler) Handle(_ context.Context, r slog.Record) error {
 	var line strings.Builder
 	line.WriteString("log: " + r.Message + h.attrs)
@@ -106,11 +108,11 @@ func (h *traceHandler) Handle(_ context.Context, r slog.Record) error {
 		line.WriteString(" " + a.String())
 		return true
 	})
-	h.trace.addf(h.who, "%s", line.String())
+	h.trace.addf(h.source, "%s", line.String())
 	return nil
 }
 
-// WithAttrs drops what every line of an elector says.
+// WithAttrs drops the attributes that are the same on every line of a replica.
 func (h *traceHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *h
 	for _, a := range attrs {
@@ -121,5 +123,5 @@ func (h *traceHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &with
 }
 
-// WithGroup needs nothing: names are told apart well enough.
+// WithGroup ignores groups, because the keys are unambiguous without them.
 func (h *traceHandler) WithGroup(string) slog.Handler { return h }

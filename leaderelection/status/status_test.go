@@ -114,7 +114,7 @@ func TestPage_ShowsWhoLeadsAndWhatChanged(t *testing.T) {
 			}
 		}
 		text = whatChanged(askJSON(t, other).Electors[0])
-		for _, want := range []string{"ends: the elector's context was cancelled", "stopped after 0s, and the Lease was released"} {
+		for _, want := range []string{"ends: the context of Run was cancelled", "stopped after 0s, and the Lease was released"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the changes lack %q:\n%s", want, text)
 			}

@@ -1,0 +1,305 @@
+package check
+
+import (
+	"go/ast"
+	"go/token"
+	"go/types"
+	"slices"
+)
+
+// A walker follows the statements of one function and knows, at each call, which
+// mutexes are held. Where branches meet again, a mutex counts as held if one of
+// them holds it.
+type walker struct {
+	*lockCheck
+	body     *body
+	atEnd    []types.Object // held at the last return
+	deferred []types.Object // unlocked by a defer statement
+	foreign  types.Object   // unlocked, and not locked before
+}
+
+// net returns what the function changes for its caller.
+func (w *walker) net() net {
+	n := net{unlocks: w.foreign}
+	for _, m := range w.atEnd {
+		if !slices.Contains(w.deferred, m) {
+			n.locks = m
+		}
+	}
+	return n
+}
+
+// stmts follows a list of statements. It returns the mutexes that are held after
+// it, and whether control does not get there.
+func (w *walker) stmts(list []ast.Stmt, held []types.Object) (after []types.Object, ends bool) {
+	for _, s := range list {
+		if held, ends = w.stmt(s, held); ends {
+			return held, true
+		}
+	}
+	return held, false
+}
+
+func (w *walker) stmt(s ast.Stmt, held []types.Object) (after []types.Object, ends bool) {
+	switch s := s.(type) {
+	case *ast.BlockStmt:
+		return w.stmts(s.List, held)
+	case *ast.LabeledStmt:
+		return w.stmt(s.Stmt, held)
+	case *ast.ReturnStmt:
+		w.atEnd = w.exprs(s, held)
+		return w.atEnd, true
+	case *ast.BranchStmt:
+		return held, s.Tok != token.FALLTHROUGH
+	case *ast.DeferStmt:
+		// A deferred unlock holds the mutex to the end. Other deferred calls that
+		// come after it run before it.
+		if mutex := w.unlocks(s.Call); mutex != nil {
+			w.deferred = append(w.deferred, mutex)
+			return held, false
+		}
+		return w.exprs(s.Call, held), false
+	case *ast.GoStmt:
+		w.detached(s.Call)
+		return held, false
+	case *ast.IfStmt:
+		held = w.exprs(s.Init, held)
+		held = w.exprs(s.Cond, held)
+		branches := [][]ast.Stmt{s.Body.List, nil}
+		if s.Else != nil {
+			branches[1] = []ast.Stmt{s.Else}
+		}
+		return w.branches(branches, held)
+	case *ast.SwitchStmt:
+		return w.clauses(s.Body, w.exprs(s.Tag, w.exprs(s.Init, held)))
+	case *ast.TypeSwitchStmt:
+		return w.clauses(s.Body, w.exprs(s.Assign, w.exprs(s.Init, held)))
+	case *ast.SelectStmt:
+		return w.clauses(s.Body, held)
+	case *ast.ForStmt:
+		held = w.exprs(s.Cond, w.exprs(s.Init, held))
+		after, _ := w.stmts(s.Body.List, held)
+		w.exprs(s.Post, after)
+		return w.join(held, after), false
+	case *ast.RangeStmt:
+		held = w.exprs(s.X, held)
+		after, _ := w.stmts(s.Body.List, held)
+		return w.join(held, after), false
+	default:
+		return w.exprs(s, held), false
+	}
+}
+
+// clauses follows the cases of a switch or select. A switch without default may
+// take none.
+func (w *walker) clauses(b *ast.BlockStmt, held []types.Object) (after []types.Object, ends bool) {
+	var branches [][]ast.Stmt
+	complete := false
+	for _, s := range b.List {
+		switch s := s.(type) {
+		case *ast.CaseClause:
+			for _, e := range s.List {
+				held = w.exprs(e, held)
+			}
+			complete = complete || s.List == nil
+			branches = append(branches, s.Body)
+		case *ast.CommClause:
+			complete = true
+			if s.Comm != nil {
+				w.stmt(s.Comm, held)
+			}
+			branches = append(branches, s.Body)
+		}
+	}
+	if !complete {
+		branches = append(branches, nil)
+	}
+	return w.branches(branches, held)
+}
+
+func (w *walker) branches(branches [][]ast.Stmt, held []types.Object) (after []types.Object, ends bool) {
+	ends = true
+	for _, b := range branches {
+		if h, e := w.stmts(b, slices.Clone(held)); !e {
+			after, ends = w.join(after, h), false
+		}
+	}
+	return after, ends
+}
+
+func (w *walker) join(a, b []types.Object) []types.Object {
+	joined := slices.Clone(a)
+	for _, m := range b {
+		if !slices.Contains(joined, m) {
+			joined = append(joined, m)
+		}
+	}
+	return joined
+}
+
+// exprs notes the calls in an expression or a simple statement, in their order,
+// and returns the mutexes that are held after it.
+func (w *walker) exprs(n ast.Node, held []types.Object) []types.Object {
+	if n == nil {
+		return held
+	}
+	ast.Inspect(n, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncLit:
+			// It runs later, or is the argument of a call, see call.
+			w.walk(w.body.source, n, "a function in "+w.body.name, n.Body)
+			return false
+		case *ast.CallExpr:
+			for _, arg := range n.Args {
+				held = w.exprs(arg, held)
+			}
+			if _, isLit := ast.Unparen(n.Fun).(*ast.FuncLit); !isLit {
+				held = w.exprs(n.Fun, held)
+			}
+			held = w.call(n, held)
+			return false
+		}
+		return true
+	})
+	return held
+}
+
+// detached walks what a go statement starts: it holds nothing.
+func (w *walker) detached(call *ast.CallExpr) {
+	for _, arg := range call.Args {
+		w.exprs(arg, nil)
+	}
+	if lit, ok := ast.Unparen(call.Fun).(*ast.FuncLit); ok {
+		w.walk(w.body.source, lit, "a function in "+w.body.name, lit.Body)
+	}
+}
+
+// call notes one call and returns the mutexes that are held after it.
+func (w *walker) call(n *ast.CallExpr, held []types.Object) []types.Object {
+	if mutex, op := w.mutex(n); mutex != nil {
+		switch op {
+		case "Lock", "RLock":
+			w.note(call{at: n, does: effect{lock: mutex}, held: held})
+			return w.join(held, []types.Object{mutex})
+		case "Unlock", "RUnlock":
+			if !slices.Contains(held, mutex) {
+				w.foreign = mutex
+			}
+			return w.without(held, mutex)
+		}
+		return held
+	}
+	if what := w.blocks(n); what != "" {
+		w.note(call{at: n, does: effect{what: what}, held: held})
+		return held
+	}
+	if to := w.target(n); to != nil {
+		change := w.nets[to]
+		held = w.without(held, change.unlocks)
+		w.note(call{at: n, to: to, held: held})
+		if change.locks != nil {
+			held = w.join(held, []types.Object{change.locks})
+		}
+	}
+	if f := w.callee(n); f != nil && f.Pkg() != nil && slices.Contains([]string{"slices", "maps", "sort", "strings"}, f.Pkg().Path()) {
+		for _, arg := range n.Args { // these call their functions before they return
+			if lit, ok := arg.(*ast.FuncLit); ok {
+				w.note(call{at: n, to: lit, held: held})
+			}
+		}
+	}
+	return held
+}
+
+// without returns held without a mutex and without the one that the caller of a
+// Locked function holds.
+func (w *walker) without(held []types.Object, mutex types.Object) []types.Object {
+	if mutex == nil {
+		return held
+	}
+	return slices.DeleteFunc(slices.Clone(held), func(m types.Object) bool { return m == mutex || m == w.anyMu })
+}
+
+// unlocks returns the mutex that a call unlocks, itself or by a helper.
+func (w *walker) unlocks(n *ast.CallExpr) types.Object {
+	if mutex, op := w.mutex(n); op == "Unlock" || op == "RUnlock" {
+		return mutex
+	}
+	return w.nets[w.target(n)].unlocks
+}
+
+func (w *walker) note(c call) { w.body.calls = append(w.body.calls, c) }
+
+// mutex returns the mutex of a call such as e.mu.Lock() and the method.
+func (w *walker) mutex(n *ast.CallExpr) (mutex types.Object, op string) {
+	f := w.callee(n)
+	if f == nil || f.Pkg() == nil || f.Pkg().Path() != "sync" {
+		return nil, ""
+	}
+	recv := receiverType(f)
+	if recv == nil || !isA(recv, "sync", "Mutex") && !isA(recv, "sync", "RWMutex") {
+		return nil, ""
+	}
+	switch x := ast.Unparen(n.Fun.(*ast.SelectorExpr).X).(type) {
+	case *ast.SelectorExpr:
+		return w.info.Uses[x.Sel], f.Name()
+	case *ast.Ident:
+		return w.info.Uses[x], f.Name()
+	}
+	return nil, ""
+}
+
+// target returns the function of this package that a call runs.
+func (w *walker) target(n *ast.CallExpr) ast.Node {
+	if lit, ok := ast.Unparen(n.Fun).(*ast.FuncLit); ok {
+		w.walk(w.body.source, lit, "a function in "+w.body.name, lit.Body)
+		return lit
+	}
+	if id, ok := ast.Unparen(n.Fun).(*ast.Ident); ok {
+		if lit := w.locals[w.info.Uses[id]]; lit != nil {
+			return lit
+		}
+	}
+	if f := w.callee(n); f != nil {
+		if decl := w.decls[f.Origin()]; decl != nil {
+			return decl
+		}
+	}
+	return nil
+}
+
+// logMethods write a line, or pass one on. With and Handler do not.
+var logMethods = []string{"Debug", "Info", "Warn", "Error", "Log", "LogAttrs", "DebugContext", "InfoContext", "WarnContext", "ErrorContext", "Handle"}
+
+// blocks returns what a call does that may block, "" if nothing is known of it.
+func (w *walker) blocks(n *ast.CallExpr) string {
+	sel, ok := ast.Unparen(n.Fun).(*ast.SelectorExpr)
+	if !ok {
+		return ""
+	}
+	if selection := w.info.Selections[sel]; selection != nil {
+		recv := selection.Recv()
+		path, name := named(recv)
+		switch {
+		case path == "log/slog" && slices.Contains(logMethods, sel.Sel.Name), path == "github.com/go-logr/logr" && name == "Logger":
+			return "logs"
+		case path == leaseAPI && name == "LeaseInterface":
+			return "sends a request"
+		case selection.Kind() == types.FieldVal && w.isCallers(path, name, sel.Sel.Name):
+			return "calls the caller's " + sel.Sel.Name
+		case types.IsInterface(recv) && name == "EventRecorder":
+			return "calls the caller's event recorder"
+		}
+		return ""
+	}
+	if f := w.callee(n); f != nil && f.Pkg() != nil && f.Pkg().Path() == "log/slog" && slices.Contains(logMethods, f.Name()) {
+		return "logs"
+	}
+	return ""
+}
+
+// isCallers reports whether a function field is the caller's: the field is
+// exported, or an option sets it.
+func (w *walker) isCallers(path, name, field string) bool {
+	return path == w.pkg.Path() && (ast.IsExported(name) && ast.IsExported(field) || name == "options")
+}

@@ -1,0 +1,173 @@
+package check
+
+import (
+	"go/ast"
+	"go/constant"
+	"go/token"
+	"go/types"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	pure      = core + "/internal/lease"
+	clientgo  = "k8s.io/client-go/tools/leaderelection"
+	leaseAPI  = "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	timing    = "timing.go"
+	store     = "store.go"
+	clientLib = "clientgo.go"
+)
+
+// What a Lease means is decided without a goroutine, a clock and a client.
+func TestPlaces_LeaseStateIsPure(t *testing.T) {
+	all := in(code(t), pure)
+	if len(all) == 0 {
+		t.Fatalf("bug: no files in %s", pure)
+	}
+	report(t, impure(all))
+}
+
+func TestPlaces_LeaseStateCanBeImpure(t *testing.T) {
+	all := example(t, "impure", pure)
+	compare(t, all, impure(all))
+}
+
+// impure finds imports, goroutines and readings of a clock.
+func impure(all []*source) []finding {
+	banned := []string{"context", "sync", "net", "k8s.io/client-go"}
+	var found []finding
+	for _, s := range all {
+		for _, spec := range s.file.Imports {
+			if path, _ := strconv.Unquote(spec.Path.Value); under(path, banned) {
+				found = append(found, s.at(spec, "a pure package imports %s", path))
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				found = append(found, s.at(n, "a pure package has a go statement"))
+			case *ast.SelectorExpr:
+				if id, ok := n.X.(*ast.Ident); ok && id.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "After", "Sleep"}, n.Sel.Name) {
+					found = append(found, s.at(n, "a pure package calls time.%s: the time is a parameter", n.Sel.Name))
+				}
+			}
+			return true
+		})
+	}
+	return found
+}
+
+// Each formula of a duration has a name, and all of them are on one page.
+func TestPlaces_FormulasOfDurationsAreInOneFile(t *testing.T) {
+	report(t, strayFormulas(typedCore(t)))
+}
+
+func TestPlaces_FormulasCanBeStray(t *testing.T) {
+	all := example(t, "formulas", core)
+	compare(t, all, strayFormulas(check(t, all)))
+}
+
+// strayFormulas finds randomness and literal fractions and multiples of durations
+// outside timing.go.
+func strayFormulas(p *typed) []finding {
+	var found []finding
+	for _, s := range p.files {
+		if s.base() == timing {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.SelectorExpr:
+				if id, ok := n.X.(*ast.Ident); ok && id.Name == "rand" {
+					found = append(found, s.at(n, "rand.%s belongs into %s", n.Sel.Name, timing))
+				}
+			case *ast.BinaryExpr:
+				if p.isFormula(n) {
+					found = append(found, s.at(n, "the formula %s belongs into %s", types.ExprString(n), timing))
+					return false
+				}
+			}
+			return true
+		})
+	}
+	return found
+}
+
+// isFormula reports whether an expression is a literal fraction or multiple of a
+// duration that is no constant. Units, such as time.Second, do not count.
+func (p *typed) isFormula(n *ast.BinaryExpr) bool {
+	whole := p.info.Types[n]
+	if n.Op != token.MUL && n.Op != token.QUO || whole.Value != nil || !isA(whole.Type, "time", "Duration") {
+		return false
+	}
+	return p.isNumber(n.X) || p.isNumber(n.Y)
+}
+
+// isNumber reports whether an operand is a constant, but not a unit of time.
+func (p *typed) isNumber(e ast.Expr) bool {
+	if sel, ok := ast.Unparen(e).(*ast.SelectorExpr); ok {
+		if id, ok := sel.X.(*ast.Ident); ok && id.Name == "time" {
+			return false
+		}
+	}
+	value := p.info.Types[e].Value
+	return value != nil && value.Kind() != constant.Unknown
+}
+
+// One file sends requests for the Lease.
+func TestPlaces_RequestsForTheLeaseAreInOneFile(t *testing.T) {
+	report(t, strayRequests(typedCore(t)))
+}
+
+func TestPlaces_RequestsCanBeStray(t *testing.T) {
+	all := example(t, "requests", core)
+	compare(t, all, strayRequests(check(t, all)))
+}
+
+// strayRequests finds calls of a LeaseInterface outside store.go.
+func strayRequests(p *typed) []finding {
+	var found []finding
+	for _, s := range p.files {
+		if s.base() == store {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if selection := p.info.Selections[sel]; selection != nil && isA(selection.Recv(), leaseAPI, "LeaseInterface") {
+				found = append(found, s.at(sel, "the request %s belongs into %s", sel.Sel.Name, store))
+			}
+			return true
+		})
+	}
+	return found
+}
+
+// One file knows client-go's elector. options.go may name the type of its event
+// recorder, which is part of the API.
+func TestPlaces_OneFileKnowsTheElectorOfClientGo(t *testing.T) {
+	report(t, strayEngine(in(code(t), core)))
+}
+
+func TestPlaces_SeveralFilesCanKnowTheElectorOfClientGo(t *testing.T) {
+	all := example(t, "engine", core)
+	compare(t, all, strayEngine(all))
+}
+
+func strayEngine(all []*source) []finding {
+	var found []finding
+	for _, s := range all {
+		for _, spec := range s.file.Imports {
+			path, _ := strconv.Unquote(spec.Path.Value)
+			recorder := s.base() == "options.go" && strings.HasSuffix(path, "/resourcelock")
+			if under(path, []string{clientgo}) && s.base() != clientLib && !recorder {
+				found = append(found, s.at(spec, "the import of %s belongs into %s", path, clientLib))
+			}
+		}
+	}
+	return found
+}

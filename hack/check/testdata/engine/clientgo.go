@@ -1,0 +1,6 @@
+package engine
+
+import (
+	_ "k8s.io/client-go/tools/leaderelection"
+	_ "k8s.io/client-go/tools/leaderelection/resourcelock"
+)

@@ -1,0 +1,5 @@
+package pkg
+
+import "testing"
+
+func TestPkg_IsKnown(t *testing.T) {}

@@ -1,0 +1,5 @@
+package methods
+
+func (*scattered) c() {} // want: in 4 files
+
+func (gathered) c() {}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A sandbox is a copy of the code, in which mutations are tried.
+type sandbox struct{ dir string }
+
+func newSandbox(root string) (*sandbox, error) {
+	dir, err := os.MkdirTemp("", "incumbent-mutants-")
+	if err != nil {
+		return nil, err
+	}
+	s := &sandbox{dir}
+	err = walk(root, func(relative string, d fs.DirEntry) error {
+		target := filepath.Join(dir, relative)
+		if d.IsDir() {
+			return os.MkdirAll(target, 0o755)
+		}
+		whole, err := os.ReadFile(filepath.Join(root, relative))
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, whole, 0o644)
+	})
+	if err != nil {
+		s.remove()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *sandbox) remove() { _ = os.RemoveAll(s.dir) }
+
+// An outcome is the result of go test.
+type outcome struct {
+	err    error // nil if the tests passed
+	output string
+	broken bool          // the code did not compile
+	failed string        // the test that failed
+	took   time.Duration // with the time to compile
+	ran    time.Duration // without it, known if the tests passed
+}
+
+var (
+	failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+	ranFor     = regexp.MustCompile(`(?m)^ok\s+\S+\s+([0-9.]+s)`)
+)
+
+// test runs go test, for at most limit.
+func (s *sandbox) test(ctx context.Context, t tests, limit time.Duration) outcome {
+	began := time.Now()
+	args := append([]string{"test", "-failfast", "-vet=off", "-timeout", limit.String()}, t.args()...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = s.dir
+	output, err := cmd.CombinedOutput()
+	o := outcome{err: err, output: string(output), took: time.Since(began)}
+	for _, ran := range ranFor.FindAllStringSubmatch(o.output, -1) {
+		d, _ := time.ParseDuration(ran[1])
+		o.ran += d
+	}
+	o.broken = strings.Contains(o.output, "[build failed]") || strings.Contains(o.output, "[setup failed]")
+	names := failedTest.FindAllStringSubmatch(o.output, -1)
+	switch {
+	case len(names) > 0:
+		o.failed = names[len(names)-1][1] // the innermost
+	case strings.Contains(o.output, "panic: test timed out"):
+		o.failed = "the time limit: the tests did not end"
+	default:
+		o.failed = "the test binary: it panicked or left goroutines"
+	}
+	return o
+}
+
+// try runs the tests of a mutant for at most limit. If they pass, it runs all tests of
+// their package for at most limitOfAll.
+func (s *sandbox) try(ctx context.Context, m mutant, limit, limitOfAll time.Duration) outcome {
+	began, file := time.Now(), filepath.Join(s.dir, m.file)
+	if err := os.WriteFile(file, m.code, 0o644); err != nil {
+		return outcome{broken: true, output: err.Error()}
+	}
+	defer func() { _ = os.WriteFile(file, m.before, 0o644) }()
+	o := s.test(ctx, m.test, limit)
+	if o.err == nil && len(m.test.args()) > 1 {
+		o = s.test(ctx, tests{pkg: m.test.pkg}, limitOfAll)
+	}
+	o.took = time.Since(began)
+	return o
+}
+
+// inEach does n things, one in each sandbox at a time.
+func inEach(sandboxes []*sandbox, n int, do func(s *sandbox, i int)) {
+	next := make(chan int)
+	var all sync.WaitGroup
+	for _, s := range sandboxes {
+		all.Go(func() {
+			for i := range next {
+				do(s, i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	all.Wait()
+}

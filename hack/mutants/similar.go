@@ -1,0 +1,167 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/scanner"
+	"go/token"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// most is how many similar places a message names.
+const most = 4
+
+// mention names a place in a message.
+func (t *tree) mention(d decl, m match) error {
+	return fmt.Errorf("  %s (%s): %s", t.at(m.first), d, firstLine(t.code(d.source)(m.first, m.last)))
+}
+
+// similarNames names the declarations that a mutation might mean: those of the same name
+// in other packages, those in which its pattern matches, and those whose names are most
+// similar.
+func (t *tree) similarNames(p pattern, dir, name string) error {
+	var same, others []decl
+	for d := range t.allDecls {
+		switch {
+		case lastName(d.name) == lastName(name):
+			same = append(same, d)
+		case d.pkg.dir == dir:
+			others = append(others, d)
+		}
+	}
+	score := func(d decl) float64 { return similarity(letters(name), letters(d.name)) }
+	slices.SortStableFunc(others, func(a, b decl) int { return cmp.Compare(score(b), score(a)) })
+	var errs []error
+	for _, d := range append(same, others[:min(len(others), most)]...) {
+		errs = append(errs, fmt.Errorf("  %s (%s)", t.at(d.body), d))
+	}
+	return errors.Join(errors.Join(errs...), t.otherMatches(p))
+}
+
+func lastName(name string) string { return name[strings.LastIndex(name, ".")+1:] }
+
+// similarCode names the declarations in which a pattern matches, or else the code of d
+// that is most similar to it.
+func (t *tree) similarCode(p pattern, d decl) error {
+	if err := t.otherMatches(p); err != nil {
+		return err
+	}
+	type candidate struct {
+		match
+		score float64
+	}
+	var candidates []candidate
+	want := tokens(wildcardForm.ReplaceAllString(p.text, ""))
+	ast.Inspect(d.body, func(n ast.Node) bool {
+		if n != nil && p.isLike(n) {
+			m := match{first: n, last: n}
+			candidates = append(candidates, candidate{m, similarity(want, tokens(t.code(d.source)(n, n)))})
+		}
+		return true
+	})
+	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(b.score, a.score) })
+	var errs []error
+	for _, c := range candidates[:min(len(candidates), most)] {
+		if c.score > 0 {
+			errs = append(errs, t.mention(d, c.match))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// isLike reports whether n is an expression or a statement of the same kind as the
+// pattern, or as its first statement.
+func (p pattern) isLike(n ast.Node) bool {
+	if p.expr != nil {
+		return reflect.TypeOf(n) == reflect.TypeOf(p.expr)
+	}
+	return slices.ContainsFunc(p.readings, func(list []ast.Stmt) bool {
+		return reflect.TypeOf(n) == reflect.TypeOf(list[0])
+	})
+}
+
+// otherMatches names places where a pattern matches in the whole tree.
+func (t *tree) otherMatches(p pattern) error {
+	var errs []error
+	for d := range t.allDecls {
+		for _, m := range p.find(d.body) {
+			errs = append(errs, t.mention(d, m))
+		}
+	}
+	if n := len(errs); n > most {
+		errs = append(errs[:most], fmt.Errorf("  and %d more places", n-most))
+	}
+	return errors.Join(errs...)
+}
+
+// otherFiles names files that contain a text.
+func (t *tree) otherFiles(text string) error {
+	var errs []error
+	for _, path := range t.texts {
+		if whole, err := os.ReadFile(filepath.Join(t.root, path)); err == nil && strings.Contains(string(whole), text) {
+			errs = append(errs, fmt.Errorf("  %s", path))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// allDecls yields the declarations of all packages.
+func (t *tree) allDecls(yield func(decl) bool) {
+	for _, dir := range slices.Sorted(maps.Keys(t.packages)) {
+		for _, d := range t.packages[dir].decls() {
+			if !yield(d) {
+				return
+			}
+		}
+	}
+}
+
+// similarity is 1 for equal lists and 0 for those that have nothing in common.
+func similarity(a, b []string) float64 {
+	counts := map[string]int{}
+	for _, x := range a {
+		counts[x]++
+	}
+	common := 0
+	for _, x := range b {
+		if counts[x] > 0 {
+			counts[x]--
+			common++
+		}
+	}
+	return 2 * float64(common) / float64(max(1, len(a)+len(b)))
+}
+
+// letters returns the pairs of letters in a name.
+func letters(name string) []string {
+	name = strings.ToLower(name)
+	var pairs []string
+	for i := range len(name) - 1 {
+		pairs = append(pairs, name[i:i+2])
+	}
+	return pairs
+}
+
+func tokens(code string) []string {
+	var s scanner.Scanner
+	file := token.NewFileSet().AddFile("", -1, len(code))
+	s.Init(file, []byte(code), nil, 0)
+	var all []string
+	for {
+		_, tok, literal := s.Scan()
+		switch tok {
+		case token.EOF:
+			return all
+		case token.SEMICOLON:
+		default:
+			all = append(all, tok.String()+literal)
+		}
+	}
+}

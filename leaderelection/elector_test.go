@@ -1,0 +1,224 @@
+package leaderelection
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
+	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
+)
+
+// newTestElector returns an Elector on client-go's fake clientset.
+func newTestElector(t *testing.T) *Elector {
+	t.Helper()
+	c := valid()
+	e, err := New(&c, fake.NewClientset(), Callbacks{OnStartedLeading: func(context.Context) {}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// second returns the renewTime of a test's n-th second in microseconds.
+func second(n int) int64 {
+	return time.Date(2026, 1, 1, 0, 0, n, 0, time.UTC).UnixMicro()
+}
+
+// leaseOf returns the Lease of a test Elector as a candidate writes it.
+func leaseOf(e *Elector, version int, holder string, renewTime int64) *coordinationv1.Lease {
+	seconds := int32(15)
+	return &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: e.config.LeaseNamespace, Name: e.config.LeaseName, UID: types.UID("a"), ResourceVersion: strconv.Itoa(version)},
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds, RenewTime: &metav1.MicroTime{Time: time.UnixMicro(renewTime)}},
+	}
+}
+
+// A process that was frozen returns the right answer when it resumes, before any of its
+// timers has fired: here there are none.
+func TestElector_IsLeaderLooksAtTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &Elector{run: &termRun{term: Term{Token: 7}}}
+		e.trust.Store(&clock.Trust{Sent: clock.Now(), Window: 12 * time.Second})
+		time.Sleep(11 * time.Second)
+		if _, leads := e.Term(); !e.IsLeader() || e.ValidFor() <= 0 || !leads {
+			t.Errorf("within the window: IsLeader = %t, ValidFor = %v, Term reports %t", e.IsLeader(), e.ValidFor(), leads)
+		}
+		time.Sleep(2 * time.Second)
+		if _, leads := e.Term(); e.IsLeader() || e.ValidFor() != 0 || leads {
+			t.Errorf("after the window: IsLeader = %t, ValidFor = %v, Term reports %t", e.IsLeader(), e.ValidFor(), leads)
+		}
+	})
+}
+
+// Some servers ignore field selectors.
+func TestElector_IgnoresEventsOfOtherLeases(t *testing.T) {
+	e := newTestElector(t)
+	for _, key := range []struct{ namespace, name, want string }{
+		{e.config.LeaseNamespace, "other", ""},
+		{"other", e.config.LeaseName, ""},
+		{e.config.LeaseNamespace, e.config.LeaseName, "leader"},
+	} {
+		lease := leaseOf(e, 50, "leader", time.Now().UnixMicro())
+		lease.Namespace, lease.Name = key.namespace, key.name
+		e.observeEvent(watch.Event{Type: watch.Added, Object: lease})
+		if got := e.GetLeader(); got != key.want {
+			t.Errorf("after an event of %s/%s the leader is %q, want %q", key.namespace, key.name, got, key.want)
+		}
+	}
+}
+
+// In a restored history, late writes of a process looked like those of another process
+// with its identity.
+func TestElector_OwnLateWritesAreNoDuplicateIdentity(t *testing.T) {
+	for _, own := range []bool{true, false} {
+		e := newTestElector(t)
+		for i := range duplicateLimit {
+			renewTime := second(i)
+			if own {
+				renewTime = e.issueLocked(leasestate.Renewal, 0).RenewTime
+				e.writes.unacknowledged = nil // given up long ago
+			}
+			e.observeEvent(watch.Event{Type: watch.Modified, Object: leaseOf(e, 50+i, e.config.Identity, renewTime)})
+		}
+		if duplicate := e.observed.duplicates >= duplicateLimit; duplicate == own {
+			t.Errorf("records of its own: %t, duplicate identity: %t", own, duplicate)
+		}
+	}
+}
+
+// The reply to a renewal may be read before the timer that ends the term fires, though
+// trust has ended: IsLeader has already returned false, and others may claim.
+func TestElector_TrustThatHasEndedDoesNotComeBack(t *testing.T) {
+	for late, leads := range map[time.Duration]bool{-1: true, 0: false, time.Second: false} {
+		synctest.Test(t, func(t *testing.T) {
+			e := newTestElector(t)
+			claim := leasestate.Write{Kind: leasestate.Claim, RenewTime: second(1), Base: 49, Sent: clock.Now()}
+			renewal := leasestate.Write{Kind: leasestate.Renewal, RenewTime: second(2), Base: 50}
+			e.mu.Lock()
+			e.held = newHeldLease(claim)
+			e.confirmLocked(claim, leaseOf(e, 50, e.config.Identity, second(1)))
+			e.unlock()
+			run := e.startTerm(t.Context(), e.held)
+			defer e.stopWork(ErrSteppedDown)
+
+			time.Sleep(e.config.Window() / 2)
+			renewal.Sent = clock.Now()
+			time.Sleep(e.config.Window()/2 + late)
+			e.mu.Lock()
+			e.confirmLocked(renewal, leaseOf(e, 51, e.config.Identity, second(2)))
+			e.unlock()
+			if e.IsLeader() != leads || (run.context.Err() == nil) != leads {
+				t.Errorf("the reply arrives %v after the end of trust: IsLeader = %t, the work's context: %v", late, e.IsLeader(), run.context.Err())
+			}
+			if lost := errors.Is(context.Cause(run.context), ErrRenewalFailed); lost == leads {
+				t.Errorf("the reply arrives %v after the end of trust: the cause is %v", late, context.Cause(run.context))
+			}
+		})
+	}
+}
+
+// Effects leave in the order of the decisions, also when several goroutines decide.
+func TestElector_AppliesEffectsInOrder(t *testing.T) {
+	e := newTestElector(t)
+	var decided, applied []int
+	done := make(chan struct{})
+	for g := range 4 {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for i := range 200 {
+				e.mu.Lock()
+				n := g*1000 + i
+				decided = append(decided, n)
+				e.afterUnlock(func() { applied = append(applied, n) })
+				e.unlock()
+			}
+		}()
+	}
+	for range 4 {
+		<-done
+	}
+	for i, n := range decided {
+		if applied[i] != n {
+			t.Fatalf("effect %d is that of decision %d, want %d", i, applied[i], n)
+		}
+	}
+}
+
+func TestHeldLease_RefusesTransitionsOutOfOrder(t *testing.T) {
+	for from, next := range nextPhases {
+		for to := phaseClaiming; to <= phaseLost; to++ {
+			allowed := false
+			for _, n := range next {
+				allowed = allowed || n == to
+			}
+			panicked := func() (panicked bool) {
+				defer func() { panicked = recover() != nil }()
+				(&heldLease{phase: phase(from)}).enter(to)
+				return false
+			}()
+			if panicked == allowed {
+				t.Errorf("from %v to %v: panicked = %t", phase(from), to, panicked)
+			}
+		}
+	}
+}
+
+// Of hundreds of followers, few have nominated themselves by the time that a late watch
+// reports the first nomination, and none coincides with the leader's next renewal.
+func TestConfig_NominationDelayLetsFewFollowersGoFirst(t *testing.T) {
+	const followers, late = 500, 120 * time.Millisecond
+	c := Config{RetryPeriod: DefaultRetryPeriod}
+	delay := func(i int) time.Duration { return c.nominationDelayOf((float64(i) + 0.5) / followers) }
+	first, together := delay(0), 0
+	for i := range followers {
+		if delay(i) < first+late {
+			together++
+		}
+	}
+	if together > 10 {
+		t.Errorf("%d of %d nominate themselves within %v", together, followers, late)
+	}
+	if last := c.nominationDelayOf(1); last > c.RetryPeriod*6/10 {
+		t.Errorf("a follower waits for %v of %v", last, c.RetryPeriod)
+	}
+}
+
+// A new replica replaces an old one as successor, whenever the old ones started. Replicas
+// that started together leave the first one in place.
+func TestConfig_MinAgeGapSeparatesNewReplicasFromOldOnes(t *testing.T) {
+	c := Config{RetryPeriod: DefaultRetryPeriod}
+	started := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, tc := range []struct {
+		name        string
+		campaigning time.Duration // of the candidate
+		younger     time.Duration // than the successor
+		priority    int32         // of the successor
+		want        bool
+	}{
+		{"new, and the old one started three seconds before", time.Second, 3 * time.Second, 0, true},
+		{"new, and the old one is a day old", time.Second, 24 * time.Hour, 0, true},
+		{"a minute old, and the old one ten seconds older", time.Minute, 10 * time.Second, 0, true},
+		{"both started within a second", time.Second, 50 * time.Millisecond, 0, false},
+		{"both started an hour ago within a minute", time.Hour, time.Minute, 0, false},
+		{"of the same age", time.Hour, 0, 0, false},
+		{"older", time.Second, -time.Hour, 0, false},
+		{"the successor has the higher priority", time.Second, time.Hour, 1, false},
+		{"the successor has the lower priority", time.Hour, -time.Hour, -1, true},
+	} {
+		me := leasestate.Nomination{Identity: "me", Started: started.UnixMilli()}
+		other := leasestate.Nomination{Identity: "other", Priority: tc.priority, Started: started.Add(-tc.younger).UnixMilli()}
+		if got := me.Precedes(other, c.minAgeGap(tc.campaigning)); got != tc.want {
+			t.Errorf("%s: Precedes = %t, want %t", tc.name, got, tc.want)
+		}
+	}
+}

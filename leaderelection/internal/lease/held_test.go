@@ -1,0 +1,88 @@
+package lease
+
+import (
+	"testing"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+)
+
+func TestHeld_EvaluatesEachObservation(t *testing.T) {
+	own := Held{Identity: "me", Lease: record("a", 50, "me", 10), Version: 50, Write: Write{RenewTime: at(10).UnixMicro()}, ConfirmedSeq: 20}
+	unacknowledged := Writes{
+		{Kind: Renewal, RenewTime: at(12).UnixMicro(), Base: 50},
+		{Kind: Release, RenewTime: at(13).UnixMicro(), Base: 50},
+	}
+	unversioned := own
+	unversioned.Lease, unversioned.Version = record("a", 0, "me", 10), 0
+	for _, tt := range []struct {
+		name      string
+		held      Held
+		seen      Observation
+		loss      Loss
+		confirmed float64 // the renewTime of the confirmed write, 0: none
+		adopt     bool
+	}{
+		{"its own record", own, event(record("a", 50, "me", 10), 0), NotLost, 0, false},
+		{"an older one of its own", own, event(record("a", 49, "me", 8), 0), NotLost, 0, false},
+		{"an older one of somebody else", own, event(record("a", 49, "you", 8), 0), NotLost, 0, false},
+		{"another holder", own, event(record("a", 51, "you", 11), 0), Overtaken, 0, false},
+		{"our name, another's write", own, event(record("a", 51, "me", 11), 0), Overtaken, 0, false},
+		{"wiped by a stale leader", own, event(record("a", 51, "", 11), 0), Overtaken, 0, false},
+		{"another UID", own, event(record("b", 51, "me", 10), 0), Deleted, 0, false},
+		{"deleted after our write", own, deletion(51, 0), Deleted, 0, false},
+		{"deleted before our write", own, deletion(40, 0), NotLost, 0, false},
+		{"deleted, without a version", own, Observation{}, NotLost, 0, false},
+		{"gone, asked after our write was answered", own, reply(nil, 21, 0), Deleted, 0, false},
+		{"gone, asked before", own, reply(nil, 19, 0), NotLost, 0, false},
+		{"metadata edited", own, event(record("a", 51, "me", 10), 0), NotLost, 0, true},
+		{"the duration edited", own, event(with(record("a", 51, "me", 10), seconds(60)), 0), NotLost, 0, true},
+		{"a renewal whose reply was lost", own, event(record("a", 51, "me", 12), 0), NotLost, 12, true},
+		{"a release whose reply was lost", own, event(record("a", 51, "", 13), 0), NotLost, 13, true},
+		{"history rewound", own, rewound(reply(record("a", 7, "me", 8), 21, 0)), Rewound, 0, false},
+		{"no versions: an event is an echo", unversioned, event(record("a", 0, "you", 11), 0), NotLost, 0, false},
+		{"no versions: a read sent after our write", unversioned, reply(record("a", 0, "you", 11), 21, 0), Overtaken, 0, false},
+		{"no versions: a read sent before", unversioned, reply(record("a", 0, "you", 11), 19, 0), NotLost, 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := tt.held.Evaluate(tt.seen, unacknowledged)
+			if got.Loss != tt.loss {
+				t.Errorf("Loss = %v, want %v", got.Loss, tt.loss)
+			}
+			if confirmed := got.Confirmed != nil; confirmed != (tt.confirmed != 0) || confirmed && got.Confirmed.RenewTime != at(tt.confirmed).UnixMicro() {
+				t.Errorf("Confirmed = %+v, want the write of %v s", got.Confirmed, tt.confirmed)
+			}
+			if adopted := got.Adopt != nil; adopted != tt.adopt {
+				t.Errorf("Adopt = %v, want %v", adopted, tt.adopt)
+			}
+		})
+	}
+}
+
+// Whatever a Lease contains, nothing panics, and a foreign holder that is newer than
+// the last confirmed write always ends the term.
+func FuzzHeld_NoForeignHolderIsOverlooked(f *testing.F) {
+	f.Add("you", "51", int32(15), int32(1), int64(0), true)
+	f.Add("", "x", int32(-1), int32(-1), int64(-1), false)
+	f.Add("me", "99999999999999999999999", int32(1<<31-1), int32(1<<31-1), int64(1<<62), true)
+	f.Fuzz(func(t *testing.T, holder, version string, duration, transitions int32, renewed int64, fields bool) {
+		lease := record("a", 0, holder, float64(renewed%1e9))
+		lease.ResourceVersion = version
+		if fields {
+			lease.Spec.LeaseDurationSeconds, lease.Spec.LeaseTransitions = &duration, &transitions
+		} else {
+			lease.Spec = coordinationv1.LeaseSpec{HolderIdentity: &holder}
+		}
+		own := Held{Identity: "me", Lease: record("a", 50, "me", 10), Version: 50, Write: Write{RenewTime: at(10).UnixMicro()}, ConfirmedSeq: 20}
+		s := reply(lease, 21, 1)
+		outcome := own.Evaluate(s, nil)
+		if foreign := holder != "me" && s.Version > 50; foreign && outcome.Loss == NotLost {
+			t.Errorf("holder %q at version %s was overlooked", holder, version)
+		}
+		v, _ := State{OwnDuration: 15e9}.After(s, 30, false)
+		if until := v.HeldUntil(); holder != "" && !until.After(v.Since) {
+			t.Errorf("a held Lease is claimable at once: %v", until)
+		}
+		_ = Draft{Holder: "me"}.Apply(lease)
+		_, _ = v.ClaimableAt(ClaimRule{Own: func(*coordinationv1.Lease) bool { return false }})
+	})
+}

@@ -1,0 +1,126 @@
+package lease
+
+import (
+	"maps"
+	"math"
+	"strconv"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Holder returns the identity that a Lease names, "" if nobody holds it.
+func Holder(lease *coordinationv1.Lease) string {
+	if lease == nil || lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *lease.Spec.HolderIdentity
+}
+
+// Duration returns the LeaseDuration that the holder published. It returns fallback if
+// the Lease has none or one that is not positive.
+func Duration(lease *coordinationv1.Lease, fallback time.Duration) time.Duration {
+	if s := lease.Spec.LeaseDurationSeconds; s != nil && *s > 0 {
+		return time.Duration(*s) * time.Second
+	}
+	return fallback
+}
+
+// RenewTime returns the renewTime of a Lease in microseconds, 0 if it has none.
+func RenewTime(lease *coordinationv1.Lease) int64 {
+	if lease == nil || lease.Spec.RenewTime == nil {
+		return 0
+	}
+	return lease.Spec.RenewTime.UnixMicro()
+}
+
+// Version returns the resourceVersion of a Lease as a number. It returns 0 if there is
+// none that can be compared (client-go's fakes).
+func Version(lease *coordinationv1.Lease) uint64 {
+	if lease == nil {
+		return 0
+	}
+	v, err := strconv.ParseUint(lease.ResourceVersion, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return v
+}
+
+// SameRecord reports whether two observations show the same write of a candidate: same
+// UID and same spec. Metadata may be edited under a leader that has crashed.
+func SameRecord(a, b *coordinationv1.Lease) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.UID == b.UID && specEqual(a, b)
+}
+
+// Transitions returns the leaseTransitions of a Lease, 0 if there are none or a
+// negative number.
+func Transitions(lease *coordinationv1.Lease) int32 {
+	if n := lease.Spec.LeaseTransitions; n != nil && *n >= 0 {
+		return *n
+	}
+	return 0
+}
+
+// NextTransitions returns the leaseTransitions of the next claim. It stays within what
+// the API server accepts.
+func NextTransitions(lease *coordinationv1.Lease) int32 {
+	if lease == nil || lease.Spec.LeaseTransitions == nil {
+		return 0
+	}
+	if n := *lease.Spec.LeaseTransitions; n >= 0 && n < math.MaxInt32 {
+		return n + 1
+	}
+	return 0
+}
+
+// A Draft is the content of a write.
+type Draft struct {
+	Holder      string // "" releases the Lease
+	Seconds     int32
+	Acquired    time.Time
+	Renewed     time.Time
+	Transitions int32
+	Labels      map[string]string
+}
+
+// Apply returns the object to send: base with the draft's spec. Everything else in
+// base stays, above all its UID and resourceVersion: they tie the write to the term.
+func (d Draft) Apply(base *coordinationv1.Lease) *coordinationv1.Lease {
+	lease := base.DeepCopy()
+	lease.Spec = coordinationv1.LeaseSpec{
+		HolderIdentity:       &d.Holder,
+		LeaseDurationSeconds: &d.Seconds,
+		AcquireTime:          &metav1.MicroTime{Time: d.Acquired},
+		RenewTime:            &metav1.MicroTime{Time: d.Renewed},
+		LeaseTransitions:     &d.Transitions,
+	}
+	if len(d.Labels) > 0 {
+		lease.Labels = maps.Clone(lease.Labels)
+		if lease.Labels == nil {
+			lease.Labels = map[string]string{}
+		}
+		maps.Copy(lease.Labels, d.Labels)
+	}
+	if lease.Annotations == nil {
+		lease.Annotations = map[string]string{}
+	}
+	delete(lease.Annotations, ReleasedAnnotation)
+	claim := d.Renewed.Equal(d.Acquired) && d.Holder != ""
+	switch {
+	case !HasRoom(lease):
+		// The election matters more than its annotations.
+		delete(lease.Annotations, SuccessorAnnotation)
+		delete(lease.Annotations, TermsAnnotation)
+	case d.Holder == "":
+		lease.Annotations[ReleasedAnnotation] = releasedValue(d.Renewed.UnixMicro())
+	case claim:
+		lease.Annotations[SuccessorAnnotation] = Nomination{}.Encode(d.Acquired.UnixMicro())
+		lease.Annotations[TermsAnnotation] = encodeHistory(base, d.Holder, d.Acquired)
+	}
+	return lease
+}

@@ -1,0 +1,127 @@
+package leaderelection
+
+import (
+	"context"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/dispatch"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/leasewatch"
+)
+
+// A SharedWatch is one watch on all Leases of a namespace, for programs with many
+// electors in one process. Pass it to each of them with WithSharedWatch. It is open while
+// one of them runs. It needs the right to watch every Lease of the namespace. Without
+// that right the electors poll.
+type SharedWatch struct {
+	clientset kubernetes.Interface
+	namespace string
+
+	mu       sync.Mutex
+	watch    *leasewatch.Watch
+	cancel   context.CancelFunc
+	done     chan struct{}
+	open     bool
+	err      error
+	electors map[string]map[*Elector]bool // by the name of their Lease
+}
+
+// NewSharedWatch returns a watch on namespace, in the cluster of its electors. It sends
+// nothing before an Elector with it runs. New refuses it for an Elector of another
+// namespace.
+func NewSharedWatch(clientset kubernetes.Interface, namespace string) *SharedWatch {
+	return &SharedWatch{clientset: clientset, namespace: namespace, electors: map[string]map[*Elector]bool{}}
+}
+
+// WithSharedWatch makes the Elector follow its Lease through a watch that it shares with
+// others. Default: each Elector has its own watch.
+func WithSharedWatch(shared *SharedWatch) Option {
+	return func(o *options) { o.shared = shared }
+}
+
+// join delivers the events of the watch to e, and returns the watch. It may be called on
+// nil and then returns nil.
+func (s *SharedWatch) join(e *Elector) *leasewatch.Watch {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.electors[e.config.LeaseName] == nil {
+		s.electors[e.config.LeaseName] = map[*Elector]bool{}
+	}
+	s.electors[e.config.LeaseName][e] = true
+	if s.watch == nil {
+		s.startLocked(e.config)
+	}
+	e.watchChanged(s.open, s.err)
+	return s.watch
+}
+
+func (s *SharedWatch) startLocked(c Config) {
+	var ctx context.Context
+	ctx, s.cancel = context.WithCancel(context.Background())
+	w := &leasewatch.Watch{
+		Open:           store{leases: s.clientset.CoordinationV1().Leases(s.namespace)}.watchAll,
+		ConnectTimeout: c.shortestRead(), Backoff: c.watchBackoff(), Jitter: watchJitter,
+		Event: s.event,
+	}
+	w.Changed = func(open bool, err error) { s.changed(w, open, err) }
+	done := make(chan struct{})
+	s.watch, s.done = w, done
+	var tasks dispatch.Tasks
+	tasks.Run(func() {
+		defer close(done)
+		w.Run(ctx)
+	})
+}
+
+// leave ends the delivery to e, and closes the watch after the last Elector.
+func (s *SharedWatch) leave(e *Elector) {
+	s.mu.Lock()
+	delete(s.electors[e.config.LeaseName], e)
+	if len(s.electors[e.config.LeaseName]) == 0 {
+		delete(s.electors, e.config.LeaseName)
+	}
+	var done chan struct{}
+	if len(s.electors) == 0 && s.watch != nil {
+		s.cancel()
+		done, s.watch, s.open, s.err = s.done, nil, false, nil
+	}
+	s.mu.Unlock()
+	if done != nil {
+		<-done
+	}
+	e.watchChanged(false, nil)
+}
+
+// event delivers an event. It holds the mutex, so that an Elector gets nothing after it
+// has left.
+func (s *SharedWatch) event(event watch.Event) {
+	lease := leasewatch.LeaseOf(event)
+	if lease == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e := range s.electors[lease.Name] {
+		e.observeEvent(event)
+	}
+}
+
+// changed reports to the electors that w was opened or has ended, if w is still in use.
+func (s *SharedWatch) changed(w *leasewatch.Watch, open bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watch != w {
+		return
+	}
+	s.open, s.err = open, err
+	for _, group := range s.electors {
+		for e := range group {
+			e.watchChanged(open, err)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+)
+
+// callbacks are the callbacks of one replica. They report its work to the referee
+// and check that they are called in order.
+type callbacks struct {
+	replica      *replica
+	returnsEarly bool // OnStartedLeading returns at once, and OnStoppedLeading stops the work
+	checked      bool // the replica is an Elector, so that all rules apply to it
+
+	mu         sync.Mutex
+	state      string
+	context    context.Context // of the last term's work
+	lastLeader string          // the last argument of OnNewLeader
+	lostTerm   lostTerm        // the last term that was lost
+}
+
+// A lostTerm is a term that ended for a reason other than cancellation or StepDown.
+type lostTerm struct {
+	at       time.Time
+	acquired int64 // acquireTime in Unix microseconds, which identifies the writes of this term
+}
+
+// unreturned reports whether a callback has not returned yet.
+func (cb *callbacks) unreturned() bool {
+	cb.mu.Lock()
+	defer cb.mu.Unlock()
+	return cb.state != ""
+}
+
+// checkRequest requires that no request is sent for a term that was lost before.
+func (cb *callbacks) checkRequest(r leaderelectiontest.Request) {
+	if !cb.checked || r.Lease == nil || r.Lease.Spec.AcquireTime == nil {
+		return
+	}
+	holder := leaderelectiontest.Holder(r.Lease)
+	cb.mu.Lock()
+	late := !cb.lostTerm.at.IsZero() && r.Sent.After(cb.lostTerm.at) && r.Lease.Spec.AcquireTime.UnixMicro() == cb.lostTerm.acquired
+	cb.mu.Unlock()
+	if late && (holder == "" || holder == cb.replica.identity) {
+		cb.replica.cluster.referee.violated(cb.replica, "sent a write of a lost term: %s", r.Verb)
+	}
+}
+
+// transition moves to the next state of the callbacks and checks the last one.
+func (cb *callbacks) transition(from, to string) {
+	cb.mu.Lock()
+	state := cb.state
+	cb.state = to
+	cb.mu.Unlock()
+	if cb.checked && state != from {
+		cb.replica.cluster.referee.violated(cb.replica, "callbacks out of order: %q after %q", to, state)
+	}
+}
+
+// contextLive reports whether the work's context exists and is not cancelled.
+func (cb *callbacks) contextLive() bool {
+	cb.mu.Lock()
+	defer cb.mu.Unlock()
+	return cb.context != nil && cb.context.Err() == nil
+}
+
+func (cb *callbacks) onStarted(ctx context.Context) {
+	cb.transition("", "working")
+	cb.mu.Lock()
+	cb.context = ctx
+	cb.mu.Unlock()
+	term, isElector := leaderelection.TermFromContext(ctx)
+	claimed := term.AcquiredAt
+	if !isElector { // client-go does not report when it sent its claim
+		claimed = time.Now()
+	}
+	context.AfterFunc(ctx, func() {
+		if cause := context.Cause(ctx); errors.Is(cause, leaderelection.ErrCancelled) || errors.Is(cause, leaderelection.ErrSteppedDown) {
+			return
+		}
+		cb.mu.Lock()
+		defer cb.mu.Unlock()
+		cb.lostTerm = lostTerm{at: time.Now(), acquired: term.AcquiredAt.UnixMicro()}
+	})
+	cb.replica.cluster.referee.started(cb.replica, term.Token, claimed)
+	if !cb.returnsEarly || !cb.checked {
+		<-ctx.Done()
+		cb.stopWork()
+	}
+	cb.transition("working", "returned")
+}
+
+func (cb *callbacks) onStopped() {
+	cb.mu.Lock()
+	working := cb.state == "working"
+	cb.mu.Unlock()
+	if c := cb.replica.cluster; working && c.overrun > 0 {
+		c.exitProcess(cb.replica) // the one exception to the order: OnStoppedLeading while the work still runs, so that the process may exit
+		return
+	}
+	cb.transition("returned", "stopping")
+	if cb.contextLive() {
+		cb.replica.cluster.referee.violated(cb.replica, "OnStoppedLeading was called before the work's context was cancelled")
+	}
+	if cb.returnsEarly {
+		cb.stopWork()
+	}
+	cb.transition("stopping", "")
+}
+
+// stopWork takes a random part of the schedule's stop time, then ends the work.
+func (cb *callbacks) stopWork() {
+	c := cb.replica.cluster
+	c.mu.Lock()
+	var pause time.Duration
+	switch {
+	case c.overrun > 0 && c.rng.IntN(4) == 0:
+		pause = between(c.rng, 0, c.overrun)
+	case c.stopTime > 0:
+		pause = between(c.rng, 0, c.stopTime)
+	}
+	c.mu.Unlock()
+	time.Sleep(pause)
+	c.referee.stopped(cb.replica)
+}
+
+func (cb *callbacks) onNewLeader(identity string) {
+	cb.mu.Lock()
+	last := cb.lastLeader
+	cb.lastLeader = identity
+	cb.mu.Unlock()
+	if identity == "" || identity == last {
+		cb.replica.cluster.referee.violated(cb.replica, "OnNewLeader(%q) after %q", identity, last)
+	}
+}

@@ -1,0 +1,87 @@
+package simulation
+
+import (
+	"slices"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+)
+
+// maxWriteDelay bounds the time from the end of the faults until the last
+// delayed write arrives.
+const maxWriteDelay = 20 * time.Second
+
+// awaitStableLeader requires that, after the faults, one replica becomes the
+// leader within the bound that the timings allow, and remains the leader for a
+// LeaseDuration.
+func (c *cluster) awaitStableLeader() {
+	config := c.config
+	healed := time.Since(c.trace.start)
+	if slices.ContainsFunc(c.running(), func(rep *replica) bool { return !rep.callbacks.checked }) {
+		healed += config.LeaseDuration + config.RenewDeadline // client-go's work may overlap with another leader for so long
+	}
+	c.advanceTo(healed + config.Window()) // the leader at the end of the faults may still lose its term
+	bound := healed + config.LeaseDuration + 4*config.RetryPeriod + max(time.Second, config.RenewDeadline/2) + maxWriteDelay
+	var leader *replica
+	for leader == nil && time.Since(c.trace.start) < bound {
+		c.advanceTo(time.Since(c.trace.start) + step)
+		if rep := c.referee.soleWorker(); rep != nil && rep.callbacks.contextLive() { // a cancelled context means that the term was lost during the faults
+			leader = rep
+		}
+	}
+	r := c.referee
+	if leader == nil {
+		r.violated(c.replicas[0], "no leader %v after the faults ended", time.Since(c.trace.start)-healed)
+		return
+	}
+	for end := time.Since(c.trace.start) + config.LeaseDuration; time.Since(c.trace.start) < end; {
+		c.advanceTo(time.Since(c.trace.start) + step)
+		if now := r.soleWorker(); now != leader {
+			r.violated(leader, "lost leadership after the faults ended")
+			return
+		}
+	}
+}
+
+// checkWrites requires that no accepted write of an Elector claims a Lease that
+// is held, releases another candidate's term, or releases while the work runs.
+func (c *cluster) checkWrites() {
+	changed := c.trace.start // when the spec last changed
+	writer := ""             // the client that changed it
+	var last *coordinationv1.Lease
+	for _, write := range c.server.History() {
+		if write.Before != last {
+			changed, writer = c.trace.start, "" // a backup was restored
+		}
+		last = write.After
+		rep := c.replicaOf(write.Client)
+		before, after := leaderelectiontest.Holder(write.Before), leaderelectiontest.Holder(write.After)
+		switch {
+		case rep == nil || !rep.callbacks.checked || write.After == nil:
+		case after == "" && before != "" && writer != rep.name && writer != "":
+			c.referee.violatedByWrite(write, "%s released a term that %q claimed", rep.name, writer)
+		case after == "" && before != "" && c.referee.worked(rep, write.Time):
+			c.referee.violatedByWrite(write, "%s released the Lease while its work was running", rep.name)
+		case c.historyRewound:
+		case after == rep.identity && before != "" && writer != rep.name && writer != "" &&
+			write.Time.Sub(changed) < time.Duration(*write.Before.Spec.LeaseDurationSeconds)*time.Second:
+			c.referee.violatedByWrite(write, "%s claimed a Lease whose spec had changed only %v before", rep.name, write.Time.Sub(changed))
+		}
+		if write.Before == nil || write.After == nil || !equality.Semantic.DeepEqual(write.Before.Spec, write.After.Spec) {
+			changed, writer = write.Time, write.Client // a nomination writes only metadata
+		}
+	}
+}
+
+// replicaOf returns the replica that uses a client, nil if none does.
+func (c *cluster) replicaOf(client string) *replica {
+	for _, rep := range c.replicas {
+		if rep.name == client {
+			return rep
+		}
+	}
+	return nil
+}

@@ -1,0 +1,309 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+)
+
+// step is the simulated time between two checks of the referee.
+const step = 250 * time.Millisecond
+
+// realTimeLimit bounds the real time of one schedule.
+const realTimeLimit = 3 * time.Minute
+
+// A candidate takes part in the election: an Elector, or client-go's LeaderElector.
+type candidate interface {
+	Run(ctx context.Context) error
+	IsLeader() bool
+}
+
+// checkRequests passes each request of the replica to its callbacks for a check.
+func (rep *replica) checkRequests() {
+	rep.client.Network().DelayRequests(0, leaderelectiontest.When(func(r leaderelectiontest.Request) bool {
+		rep.callbacks.checkRequest(r)
+		return false
+	}))
+}
+
+// A candidateMaker makes the candidate of a replica.
+type candidateMaker func(*replica) (candidate, error)
+
+// A replica is one process: one candidate with its own client.
+type replica struct {
+	candidate
+	cluster   *cluster
+	pod       int
+	name      string // of the client: the pod and its incarnation
+	identity  string
+	client    *leaderelectiontest.Client
+	callbacks *callbacks
+	cancel    context.CancelFunc
+	done      chan struct{} // closed when Run has returned
+	err       error         // returned by Run; valid when done is closed
+	crashed   bool          // no rule applies any more; guarded by the referee's mutex
+}
+
+// clientset uses protobuf, which halves the CPU time of a schedule.
+func (rep *replica) clientset() kubernetes.Interface {
+	config := rep.client.Config()
+	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf
+	return kubernetes.NewForConfigOrDie(config)
+}
+
+// A cluster is the in-memory cluster of one run of a schedule.
+type cluster struct {
+	*testing.T
+	*schedule
+	trace          *trace
+	server         *leaderelectiontest.Server
+	referee        *referee
+	newCandidate   candidateMaker
+	backup         *leaderelectiontest.Snapshot
+	historyRewound bool // a backup was restored: resourceVersions may repeat
+	shuttingDown   bool
+
+	mu           sync.Mutex // guards the rest
+	rng          *rand.Rand
+	replicas     []*replica
+	current      [candidates]*replica // by pod; nil while it restarts
+	incarnations [candidates]int
+	background   sync.WaitGroup // goroutines of restarts and step-downs
+}
+
+// run runs a schedule in fake time and returns the referee with its results.
+func (s *schedule) run(t *testing.T, newCandidate candidateMaker) (report *referee) {
+	t.Helper()
+	watchdog := time.AfterFunc(realTimeLimit, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("schedule %d of %s: simulated time has stood still for %v of real time: see the goroutines below for a busy loop", s.seed, s.kind, realTimeLimit))
+	})
+	defer watchdog.Stop()
+	synctest.Test(t, func(t *testing.T) {
+		tr := &trace{start: time.Now()}
+		c := &cluster{
+			T: t, schedule: s, trace: tr, newCandidate: newCandidate, server: leaderelectiontest.NewServer(),
+			rng: rand.New(rand.NewPCG(s.seed, 1)),
+		}
+		c.referee = newReferee(c)
+		report = c.referee
+		for pod := range candidates {
+			c.start(pod, false)
+		}
+		for _, e := range s.events {
+			c.advanceTo(e.at)
+			tr.addf("schedule", "%s", e.description)
+			e.do(c)
+		}
+		c.advanceTo(faultPhase)
+		c.referee.endFaults()
+		c.heal()
+		c.awaitStableLeader()
+		c.shutDown()
+		c.server.Close()
+		c.checkWrites()
+	})
+	return report
+}
+
+// advanceTo advances the simulated time, and calls the referee at each step.
+func (c *cluster) advanceTo(at time.Duration) {
+	for {
+		synctest.Wait()
+		c.referee.check()
+		left := at - time.Since(c.trace.start)
+		if left <= 0 {
+			return
+		}
+		time.Sleep(min(left, step))
+	}
+}
+
+// start starts a new process of a pod.
+func (c *cluster) start(pod int, sameIdentity bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shuttingDown {
+		return
+	}
+	c.incarnations[pod]++
+	rep := &replica{
+		cluster: c, pod: pod, name: fmt.Sprintf("pod-%d.%d", pod, c.incarnations[pod]), done: make(chan struct{}),
+	}
+	rep.identity = rep.name
+	if last := c.previousReplica(pod); last != nil && sameIdentity {
+		rep.identity = last.identity
+	}
+	rep.client = c.server.Client(rep.name)
+	rep.callbacks = &callbacks{replica: rep, returnsEarly: c.rng.IntN(3) == 0}
+	var err error
+	if rep.candidate, err = c.newCandidate(rep); err != nil {
+		c.Fatal(err)
+	}
+	rep.checkRequests()
+	var ctx context.Context
+	ctx, rep.cancel = context.WithCancel(context.Background())
+	c.replicas, c.current[pod] = append(c.replicas, rep), rep
+	c.trace.addf(rep.name, "starts as %s", rep.identity)
+	go func() {
+		defer close(rep.done)
+		rep.err = rep.Run(ctx)
+		if errors.Is(rep.err, leaderelection.ErrWorkStillRunning) && c.overrun > 0 { // the process exits, even if the work has returned since
+			c.exitProcess(rep)
+		}
+		c.referee.returned(rep)
+	}()
+}
+
+// previousReplica returns the process of a pod before the present one. c.mu is held.
+func (c *cluster) previousReplica(pod int) *replica {
+	for i := len(c.replicas) - 1; i >= 0; i-- {
+		if name := fmt.Sprintf("pod-%d.%d", pod, c.incarnations[pod]-1); c.replicas[i].name == name {
+			return c.replicas[i]
+		}
+	}
+	return nil
+}
+
+// running returns the replicas whose Run has not returned.
+func (c *cluster) running() []*replica {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(c.replicas), func(rep *replica) bool {
+		select {
+		case <-rep.done:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// currentReplica returns the process of a pod, nil while it restarts.
+func (c *cluster) currentReplica(pod int) *replica {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current[pod]
+}
+
+// removeCurrent returns the process of a pod and removes it, so that only one
+// caller can end it.
+func (c *cluster) removeCurrent(pod int) *replica {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rep := c.current[pod]
+	c.current[pod] = nil
+	return rep
+}
+
+// inject adds a fault to the network of a pod, and heals it after duration.
+func (c *cluster) inject(pod int, duration time.Duration, put func(*leaderelectiontest.Network) *leaderelectiontest.Fault) {
+	rep := c.currentReplica(pod)
+	if rep == nil {
+		return
+	}
+	c.trace.addf(rep.name, "network fault starts")
+	fault := put(rep.client.Network())
+	time.AfterFunc(duration, fault.Heal)
+}
+
+// restart cancels Run, as a process does on SIGTERM, and starts a new process.
+func (c *cluster) restart(pod int, pause time.Duration, sameIdentity bool) {
+	rep := c.removeCurrent(pod)
+	if rep == nil {
+		return
+	}
+	c.trace.addf(rep.name, "is stopped")
+	rep.cancel()
+	c.background.Go(func() {
+		<-rep.done
+		time.Sleep(pause)
+		c.start(pod, sameIdentity)
+	})
+}
+
+// crash ends a process at once: its work ends and its network is cut. Requests
+// that were sent before may still arrive.
+func (c *cluster) crash(pod int, pause time.Duration, sameIdentity bool) {
+	rep := c.removeCurrent(pod)
+	if rep == nil {
+		return
+	}
+	c.trace.addf(rep.name, "crashes")
+	c.referee.markCrashed(rep)
+	rep.client.Network().Cut(leaderelectiontest.Hang)
+	rep.cancel()
+	c.background.Go(func() {
+		time.Sleep(pause)
+		c.start(pod, sameIdentity)
+	})
+}
+
+// exitProcess ends a process whose work does not stop, and starts a new one.
+func (c *cluster) exitProcess(rep *replica) {
+	c.trace.addf(rep.name, "exits, because its work does not stop")
+	c.referee.markCrashed(rep)
+	rep.client.Network().Cut(leaderelectiontest.Hang)
+	rep.cancel()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.shuttingDown && c.current[rep.pod] == rep { // otherwise a restart is already running
+		c.current[rep.pod] = nil
+		c.background.Go(func() { c.start(rep.pod, false) })
+	}
+}
+
+// stepDown calls StepDown, if the candidate has it.
+func (c *cluster) stepDown(pod int) {
+	rep := c.currentReplica(pod)
+	if rep == nil {
+		return
+	}
+	c.trace.addf(rep.name, "StepDown is called")
+	if s, ok := rep.candidate.(interface{ StepDown(context.Context) error }); ok {
+		c.background.Go(func() { _ = s.StepDown(context.Background()) })
+	}
+}
+
+// heal ends all faults.
+func (c *cluster) heal() {
+	c.trace.addf("schedule", "all faults end")
+	c.server.Recover()
+	for pod := range candidates {
+		if rep := c.currentReplica(pod); rep != nil {
+			rep.client.Network().Heal()
+			rep.checkRequests()
+		}
+	}
+}
+
+// shutDown stops all replicas and waits until no goroutine of the run is left.
+func (c *cluster) shutDown() {
+	c.mu.Lock()
+	c.shuttingDown = true
+	members := c.replicas
+	c.mu.Unlock()
+	c.trace.addf("schedule", "all replicas are stopped")
+	for _, rep := range members {
+		rep.cancel()
+	}
+	for _, rep := range members {
+		<-rep.done
+	}
+	c.background.Wait()
+	time.Sleep(max(c.stopTime, c.overrun)) // client-go does not wait for its work
+	synctest.Wait()
+}
