@@ -242,14 +242,14 @@ func measureHandovers(t *testing.T, cp *envtest.ControlPlane, mode fencing.Mode,
 	return v
 }
 
-func TestFence_ByPodNoStaleWriteFollowsTheNewLeaders(t *testing.T) {
+func TestFence_DuringHandoversByPodNoStaleWriteFollowsTheNewLeaders(t *testing.T) {
 	t.Parallel()
 	if v := measureHandovers(t, shared.get(t), fencing.ByPod, manyHandovers, [2]int{0, 0}); v.late > 0 {
 		t.Errorf("%d stale writes of an object were accepted after the new leader's first write", v.late)
 	}
 }
 
-func TestFence_ByTermNoStaleWriteFollowsTheNewLeaders(t *testing.T) {
+func TestFence_DuringHandoversByTermNoStaleWriteFollowsTheNewLeaders(t *testing.T) {
 	t.Parallel()
 	if v := measureHandovers(t, shared.get(t), fencing.ByTerm, someHandovers, [2]int{0, 0}); v.late > 0 {
 		t.Errorf("%d stale writes of an object were accepted after the new leader's first write", v.late)
@@ -258,11 +258,11 @@ func TestFence_ByTermNoStaleWriteFollowsTheNewLeaders(t *testing.T) {
 
 // By pod, each API server learns of the holder from its own watch. The test measures
 // the difference between two API servers. It asserts no limit, because there is none.
-func TestFence_ByPodWithTwoAPIServersIsMeasured(t *testing.T) {
+func TestFence_DuringHandoversByPodWithTwoAPIServers(t *testing.T) {
 	measureHandovers(t, exclusive.alone(t), fencing.ByPod, someHandovers, [2]int{0, 1})
 }
 
-func TestFence_ByTermNoStaleWriteFollowsWithTwoAPIServers(t *testing.T) {
+func TestFence_DuringHandoversByTermWithTwoAPIServersNoStaleWriteFollows(t *testing.T) {
 	if v := measureHandovers(t, exclusive.alone(t), fencing.ByTerm, someHandovers, [2]int{0, 1}); v.late > 0 {
 		t.Errorf("%d stale writes of an object were accepted after the new leader's first write", v.late)
 	}

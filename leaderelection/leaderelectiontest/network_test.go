@@ -169,10 +169,10 @@ func TestNetwork_WithoutFaultsPassesEverything(t *testing.T) {
 func TestNetwork_HangingCutNeverSendsARequestWhoseSenderGaveUp(t *testing.T) {
 	onEachServer(t, func(n *networked) {
 		cut := n.network.Cut(leaderelectiontest.Hang)
-		ctx, giveUp := context.WithCancel(n.Context())
+		ctx, cancel := context.WithCancel(n.Context())
 		result := n.startPut(ctx)
 		cut.Await(n)
-		giveUp()
+		cancel()
 		n.expectError(<-result, context.Canceled)
 		n.network.Heal()
 		_, err := n.put(n.Context(), "x")
@@ -258,10 +258,10 @@ func TestNetwork_LosesTheReplyToAWriteThatTheServerApplied(t *testing.T) {
 func TestNetwork_LateRequestsArriveAfterTheirSenderGaveUp(t *testing.T) {
 	onEachServer(t, func(n *networked) {
 		fault := n.network.ArriveLate(leaderelectiontest.Forever, leaderelectiontest.Once())
-		ctx, giveUp := context.WithCancel(n.Context())
+		ctx, cancel := context.WithCancel(n.Context())
 		result := n.startPut(ctx)
 		fault.Await(n)
-		giveUp()
+		cancel()
 		n.expectError(<-result, context.Canceled)
 		n.expectApplied(0)
 		fault.Heal()

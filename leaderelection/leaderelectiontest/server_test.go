@@ -16,7 +16,7 @@ import (
 )
 
 func TestServer_FailsRequestsUnderWayAndEndsWatches(t *testing.T) {
-	for name, breaks := range map[string]func(*leaderelectiontest.Server){
+	for name, breakConnections := range map[string]func(*leaderelectiontest.Server){
 		"restart": (*leaderelectiontest.Server).Restart,
 		"outage":  func(s *leaderelectiontest.Server) { s.Outage(leaderelectiontest.Refuse); s.Recover() },
 		"restore": func(s *leaderelectiontest.Server) { s.Restore(s.Snapshot()) },
@@ -32,7 +32,7 @@ func TestServer_FailsRequestsUnderWayAndEndsWatches(t *testing.T) {
 				done := make(chan error)
 				go func() { _, err := h.hold("b", time.Hour); done <- err }()
 				synctest.Wait()
-				breaks(h.server)
+				breakConnections(h.server)
 				if err := <-done; err == nil {
 					t.Fatal("the request under way succeeded")
 				}
