@@ -58,14 +58,14 @@ func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
 }
 
 // EnforceFence creates the policy of a Fence. It also creates the Lease and the
-// Keeper if they do not exist. It returns when all API servers of the configs
+// anchor policy if they do not exist. It returns when all API servers of the configs
 // enforce the policy. They must share one etcd, the users of the configs must be
 // administrators, and the namespaces of the Fence must exist.
 //
 // The function that it returns removes the policy. API servers may enforce the
 // policy for some moments after that. If EnforceFence fails, it removes the policy
-// that it created, but not the Lease and the Keeper. It never removes a policy of
-// this name that existed before.
+// that it created, but not the Lease and the anchor policy. It never removes a
+// policy of this name that existed before.
 func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Config) (remove func(context.Context) error, err error) {
 	if fence.ReportOnly || len(configs) == 0 {
 		return nil, errors.New("envtest: EnforceFence needs a Fence that refuses writes (ReportOnly is false) and at least one config")
@@ -95,9 +95,9 @@ func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Con
 	return remove, nil
 }
 
-// prepareFence creates the Lease and the Keeper if they do not exist.
+// prepareFence creates the Lease and the anchor policy if they do not exist.
 func prepareFence(ctx context.Context, clientset kubernetes.Interface, fence fencing.Fence) error {
-	policy, binding := fencing.Keeper()
+	policy, binding := fencing.AnchorPolicy()
 	admission, lease := clientset.AdmissionregistrationV1(), fencing.Lease(fence)
 	_, policyErr := admission.ValidatingAdmissionPolicies().Create(ctx, policy, metav1.CreateOptions{})
 	_, bindingErr := admission.ValidatingAdmissionPolicyBindings().Create(ctx, binding, metav1.CreateOptions{})
@@ -227,7 +227,7 @@ func (p probe) upToDate(ctx context.Context, clientset kubernetes.Interface, ref
 	}
 	if !strings.Contains(refusal.Error(), want) {
 		return fmt.Errorf("the Lease was changed (%s), but the API server refused the probe with: %w; if this persists, "+
-			"the API server no longer watches Leases and must be restarted, see fencing.Keeper", want, refusal)
+			"the API server no longer watches Leases and must be restarted, see fencing.AnchorPolicy", want, refusal)
 	}
 	return nil
 }

@@ -9,10 +9,9 @@ import (
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// baseContexts are what the contexts of all Runnables derive from. Cancelling
-// them reaches every Runnable at once; cancelling the context given to Start
-// reaches one group after another, and reconcilers only after the slowest
-// Runnable that needs no leader election.
+// baseContexts are the parents of the contexts of all Runnables. Cancelling them reaches
+// every Runnable at once. Cancelling the context of Start reaches one group after
+// another, so reconcilers wait for the slowest Runnable without leader election.
 type baseContexts struct {
 	gate *gate
 
@@ -20,8 +19,9 @@ type baseContexts struct {
 	cancels []context.CancelCauseFunc
 }
 
-// wrap returns user's contexts with an end of our own and, while there is one,
-// with the term. A nil user means the background.
+// wrap returns a BaseContext whose contexts can be cancelled by end and carry the term
+// once there is one. Their parents are the contexts of user, or the background context
+// if user is nil.
 func (b *baseContexts) wrap(user crmanager.BaseContextFunc) crmanager.BaseContextFunc {
 	return func() context.Context {
 		parent := context.Background()
@@ -36,7 +36,7 @@ func (b *baseContexts) wrap(user crmanager.BaseContextFunc) crmanager.BaseContex
 	}
 }
 
-// end cancels all of them. Only the first cause counts.
+// end cancels all contexts. Later calls do not change the cause.
 func (b *baseContexts) end(cause error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -45,15 +45,15 @@ func (b *baseContexts) end(cause error) {
 	}
 }
 
-// A baseContext carries the term although it was made long before: the groups
-// ask for it when the Manager is made.
+// A baseContext carries the term, although it is created before the term: the inner
+// Manager calls BaseContext when it is created.
 type baseContext struct {
 	context.Context
 	gate *gate
 }
 
-// Value is the user's value, else that of the term. The term's logger is left
-// out: Runnables have the Manager's.
+// Value returns the user's value, or the value of the term's context. It never returns
+// the term's logger, because Runnables log with the Manager's.
 func (c baseContext) Value(key any) any {
 	if value := c.Context.Value(key); value != nil {
 		return value

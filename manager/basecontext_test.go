@@ -12,8 +12,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// leadAlone leads without a Lease, in a term of its own, until the test ends or
-// stop is called.
+// leadAlone starts an Elector that leads without a Lease until the test ends or stop is
+// called.
 func leadAlone(t *testing.T) (e *leaderelection.Elector, term context.Context, stop func()) {
 	t.Helper()
 	terms := make(chan context.Context, 1)
@@ -39,7 +39,7 @@ func leadAlone(t *testing.T) (e *leaderelection.Elector, term context.Context, s
 
 type userKey struct{}
 
-func TestBaseContext_CarriesTheUsersValuesAndTheTermOnceThereIsOne(t *testing.T) {
+func TestBaseContext_CarriesTheUsersValuesAndTheTerm(t *testing.T) {
 	g := newGate("a", "default/x")
 	base := &baseContexts{gate: g}
 	derive := base.wrap(func() context.Context { return context.WithValue(context.Background(), userKey{}, "mine") })
@@ -62,7 +62,7 @@ func TestBaseContext_CarriesTheUsersValuesAndTheTermOnceThereIsOne(t *testing.T)
 	}
 }
 
-func TestBaseContext_TheEndReachesAllThatDeriveFromIt(t *testing.T) {
+func TestBaseContext_EndCancelsAllDerivedContexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &baseContexts{gate: newGate("a", "default/x")}
 		first, second := base.wrap(nil)(), base.wrap(nil)()
@@ -71,7 +71,7 @@ func TestBaseContext_TheEndReachesAllThatDeriveFromIt(t *testing.T) {
 		cause := errors.New("over")
 		base.end(cause)
 		base.end(errors.New("again"))
-		// No goroutine stands between them: it has arrived when end returns.
+		// The context is cancelled synchronously, before end returns.
 		for _, ctx := range []context.Context{first, second, derived} {
 			if context.Cause(ctx) != cause {
 				t.Errorf("a context ended for %v, want %v", context.Cause(ctx), cause)

@@ -11,19 +11,19 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// An electionClient speaks for one Elector, and for nothing else.
+// An electionClient is the client of one Elector.
 type electionClient struct {
 	kubernetes.Interface
-	transport http.RoundTripper // its own; nil if the caller gave one
+	transport http.RoundTripper // its own transport; nil if the caller's is used
 }
 
-// newElectionClient makes a client out of cfg that shares neither a rate limiter
-// nor a connection with the application.
+// newElectionClient returns a client that shares neither a rate limiter nor connections
+// with the application.
 func newElectionClient(cfg *rest.Config, config leaderelection.Config) (*electionClient, error) {
 	own, c := config.ClientConfig(cfg), &electionClient{}
 	if own.Transport == nil {
-		note := func(rt http.RoundTripper) http.RoundTripper { c.transport = rt; return rt }
-		own.WrapTransport = transport.Wrappers(note, own.WrapTransport)
+		record := func(rt http.RoundTripper) http.RoundTripper { c.transport = rt; return rt }
+		own.WrapTransport = transport.Wrappers(record, own.WrapTransport)
 	}
 	httpClient, err := rest.HTTPClientFor(own)
 	if err != nil {
@@ -33,7 +33,7 @@ func newElectionClient(cfg *rest.Config, config leaderelection.Config) (*electio
 	return c, err
 }
 
-// close closes the connections. The next request opens new ones.
+// close closes idle connections. Later requests open new ones.
 func (c *electionClient) close() {
 	if c.transport != nil {
 		utilnet.CloseIdleConnectionsFor(c.transport)

@@ -16,16 +16,15 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// The same with both. HTTP/2 takes 45 s to notice that its one connection is
-// dead.
+// The test runs with both Managers. HTTP/2 detects a dead connection after 45 s.
 func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		create newManager
 		keeps  bool
-	}{{"controller-runtime", theirs, false}, {"incumbent", ours(manager.WithIdentity("a")), true}} {
+	}{{"controller-runtime", controllerRuntime, false}, {"incumbent", incumbent(manager.WithIdentity("a")), true}} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := onSite(t, false)
+			s := startTestCluster(t, false)
 			s.configMaps(1)
 			a := s.leader(s.replica("a", tc.create, untilCancelled))
 			a.machine.LoseConnections()
@@ -43,7 +42,7 @@ func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 	}
 }
 
-// A connection tells when it is closed.
+// A connection records when it is closed.
 type connection struct {
 	net.Conn
 	once   sync.Once
@@ -55,11 +54,11 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-func TestClient_ItsConnectionsEndWithTheManager(t *testing.T) {
-	s := onSite(t, false)
+func TestClient_ConnectionsAreClosedWithTheManager(t *testing.T) {
+	s := startTestCluster(t, false)
 	var mu sync.Mutex
 	var made []*connection
-	a := s.replica("a", ours(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, cfg *rest.Config) {
+	a := s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, cfg *rest.Config) {
 		o.LeaderElectionConfig = rest.CopyConfig(cfg)
 		o.LeaderElectionConfig.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := cfg.Dial(ctx, network, address)
@@ -86,10 +85,10 @@ func TestClient_ItsConnectionsEndWithTheManager(t *testing.T) {
 	}
 }
 
-func TestEvents_TellWhoLedAndWhoStopped(t *testing.T) {
-	s := onSite(t, false)
+func TestEvents_NameTheLeaderThatStartedAndStopped(t *testing.T) {
+	s := startTestCluster(t, false)
 	s.configMaps(1)
-	a := s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled))
+	a := s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled))
 	watch, err := s.plane.Admin().Clientset().CoreV1().Events(s.namespace).Watch(t.Context(), metav1.ListOptions{
 		FieldSelector: "involvedObject.kind=Lease,involvedObject.name=" + leaseName,
 	})

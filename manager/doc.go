@@ -1,70 +1,70 @@
-// Package manager brings leaderelection to controller-runtime.
+// Package manager adds the leader election of package leaderelection to
+// controller-runtime.
 //
-// # One line turns an operator's election into this one
+// # Replacing the election of an operator
 //
 //	mgr, err := manager.New(ctrl.GetConfigOrDie(), ctrl.Options{
 //		LeaderElection:   true,
 //		LeaderElectionID: "my-operator",
 //	})
 //
-// [New] has the signature and the options of ctrl.NewManager. The Manager inside
-// stays controller-runtime's own: its groups, caches, webhooks, warm-up, metrics
-// server, builder and Runnables work unchanged. Different is when the Lease is
-// claimed, renewed and given back:
+// [New] has the signature and the options of ctrl.NewManager. The inner Manager is
+// controller-runtime's own, so its groups, caches, webhooks, warm-up, metrics server,
+// builder and Runnables work unchanged. The election differs:
 //
-//   - It is claimed once the caches have synced, and the Runnables that need
-//     leader election start as soon as it is won.
-//   - It goes on being renewed until all Runnables have stopped, and only then is
-//     it released. If GracefulShutdownTimeout runs out with work still running, or
-//     is 0, it is not released at all.
-//   - When leadership is lost, the contexts of all Runnables are cancelled at
-//     once, and Start returns [ErrLeadershipLost] before anybody else may claim
-//     the Lease: exit then, as with controller-runtime. A loss during a graceful
-//     stop is noticed too.
-//   - It is spoken for over a client of its own, without a rate limit and with
-//     connections that nothing else uses.
+//   - The Lease is claimed once the caches have synced. The Runnables that need leader
+//     election start as soon as this process leads.
+//   - The Lease is renewed until all Runnables have stopped, and is released only then.
+//     It is not released if GracefulShutdownTimeout is 0, or expires while Runnables
+//     still run.
+//   - When leadership is lost, the contexts of all Runnables are cancelled at once.
+//     Start returns [ErrLeadershipLost] before another candidate may claim the Lease.
+//     Exit the process then, as with controller-runtime. A loss during a graceful stop is
+//     detected too.
+//   - The election has a client of its own, without a rate limit and without shared
+//     connections.
 //
 // # An Elector in any Manager
 //
-// [NewElector] adds an Elector to a Manager, for programs that elect a leader for
-// a part of their work, or for several parts on several Leases. [LeaderOnly] makes
-// a Runnable that runs in each term of such an Elector, and is started again in
-// the next one without a restart of the process. An Elector that was made with
-// leaderelection.New can be added with mgr.Add as well.
+// [NewElector] adds an Elector to a Manager. Use it to elect a leader for a part of the
+// work, or for several parts with a Lease each. [LeaderOnly] returns a Runnable that
+// runs in each term of such an Elector. It is started again in the next term without a
+// restart of the process. An Elector of leaderelection.New can also be added with
+// mgr.Add.
 //
-// A Manager stops the Runnables that do not need leader election, and so an
-// Elector, before those that do. That is harmless for work that belongs to the
-// Elector, for the Lease waits for it; but do not let such an Elector stand for
+// A Manager stops Runnables without leader election, such as an Elector, before
+// Runnables with leader election. This is safe for work that belongs to the Elector,
+// because the Lease is released after that work. Do not rely on the Elector for
 // Runnables that it does not run.
 //
-// # On call
+// # Observability
 //
-// Electors of New and of NewElector are in controller-runtime's registry without
-// further ado, see package metrics. The Manager's metrics server has a page about
-// them at [StatusPath]. The checks for probes are [Live] and [Ready], or the methods
-// of an [Elector]: add them under a name of your own. Ready means that this process
-// can take part, and never that it leads.
+// The metrics of the Electors of New and NewElector are registered with
+// controller-runtime, see package metrics. The Manager's metrics server has a status
+// page at [StatusPath]. The checks for probes are [Live] and [Ready], or the methods of an
+// [Elector]. Add them to the Manager under any name. Ready means that this process can
+// take part in the election. It does not depend on leadership.
 //
-// Events are recorded on the Lease: became leader, stopped leading, stepped down,
-// lost leadership and why, overran; and on the pod, if POD_NAMESPACE, POD_NAME and
-// POD_UID say which it is. That the right to create events is missing is logged
-// once.
+// Events are recorded on the Lease: became leader, stopped leading, stepped down, lost
+// leadership with the reason, and work that did not stop in time. They are also recorded
+// on the pod if POD_NAMESPACE, POD_NAME and POD_UID are set. A missing right to create
+// events is logged once.
 //
-// # Fencing off one's own past
+// # Guarding and fencing writes
 //
-// [GuardClient] and [GuardTransport] refuse writes that no live term stands
-// behind: those of a goroutine that was left over from an earlier term, and those
-// of a process that is not certain any more that it leads.
+// [GuardClient] and [GuardTransport] refuse writes that do not belong to the current
+// term: those of a goroutine that survived an earlier term, and those of a process that
+// does not lead with certainty any more.
 //
-// What is on its way already only the API server can refuse: package
-// leaderelection/fencing has it do so. By pod nothing need be done here, if the
-// identity is the default one and POD_NAME says which pod it is; [WithFencing] is for
-// Fences by term, and for programs that want to know what a refusal means.
+// Only the API server can refuse a write that was already sent, see package
+// leaderelection/fencing. A Fence ByPod needs no change here, if the identity is the
+// default and POD_NAME is set. [WithFencing] is for Fences ByTerm, and for programs that
+// handle refusals.
 //
 // # Routing to the leader, and rights
 //
-// [WithLeaderLabel] labels the leader's Pod, so that a Service selects it; by default
-// none is. For [NewElector] the Option of package leaderelection/routing does so. When
-// it begins to campaign the Manager warns of rights that are missing, unless
-// [WithoutRightsCheck] is given; command hack/rights prints the Role for what is used.
+// [WithLeaderLabel] labels the leader's Pod, so that a Service selects it. By default
+// there is no label. For [NewElector] use the Option of package leaderelection/routing.
+// When the Manager begins to campaign, it logs a warning for each missing right, unless
+// [WithoutRightsCheck] is given. The command hack/rights prints the necessary Role.
 package manager

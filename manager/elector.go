@@ -10,13 +10,13 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// An Elector is a leaderelection.Elector that belongs to a Manager, and that
-// LeaderOnly can give work to.
+// An Elector is a leaderelection.Elector that belongs to a Manager. LeaderOnly adds
+// Runnables to it.
 type Elector struct {
 	*leaderelection.Elector
-	crew   *crew
-	client *electionClient // nil if the election is not enabled
-	onCall onCall
+	group         *leaderOnlyGroup
+	client        *electionClient // nil if the election is not enabled
+	observability observability
 }
 
 var (
@@ -24,17 +24,17 @@ var (
 	_ crmanager.LeaderElectionRunnable = (*Elector)(nil)
 )
 
-// NewElector makes an Elector out of what the Manager has, and adds it to the
-// Manager: it campaigns while the Manager runs, and its error stops the Manager.
-// Its client is made from the Manager's configuration, and shares neither a rate
-// limiter nor connections with the application; it logs and records events where
-// the Manager does. The namespace and the identity default as those of New do.
-// There may be several in one Manager, one for each Lease.
+// NewElector returns an Elector that was added to a Manager. It campaigns while the
+// Manager runs, and its error stops the Manager. Its client uses the Manager's
+// configuration, but shares neither a rate limiter nor connections with the
+// application. It logs and records events as the Manager does. The namespace and the
+// identity have the same defaults as with New. A Manager may have several Electors, one
+// for each Lease.
 //
-// The options win over what the Manager sets.
+// opts take precedence over the options that NewElector sets.
 func NewElector(mgr crmanager.Manager, config *leaderelection.Config, callbacks leaderelection.Callbacks, opts ...leaderelection.Option) (*Elector, error) {
 	if mgr == nil || config == nil {
-		return nil, errors.New("manager: NewElector wants a Manager and a *leaderelection.Config")
+		return nil, errors.New("manager: NewElector needs a Manager and a *leaderelection.Config")
 	}
 	own := *config
 	var client *electionClient
@@ -54,44 +54,43 @@ func NewElector(mgr crmanager.Manager, config *leaderelection.Config, callbacks 
 	if err := mgr.Add(e); err != nil {
 		return nil, err
 	}
-	e.show(mgr)
+	e.serveStatus(mgr)
 	return e, nil
 }
 
 func newElector(config leaderelection.Config, client *electionClient, callbacks leaderelection.Callbacks, mgr crmanager.Manager, opts []leaderelection.Option) (*Elector, error) {
 	logger := slogOf(mgr.GetLogger())
-	e := &Elector{client: client, crew: newCrew(logger), onCall: newOnCall(nil)}
+	e := &Elector{client: client, group: newLeaderOnlyGroup(logger), observability: newObservability(nil)}
 	if client != nil {
-		e.onCall = newOnCall(client)
+		e.observability = newObservability(client)
 	}
 	work := callbacks.OnStartedLeading
-	callbacks.OnStartedLeading = func(ctx context.Context) { e.crew.lead(ctx, work) }
+	callbacks.OnStartedLeading = func(ctx context.Context) { e.group.lead(ctx, work) }
 	opts = slices.Concat([]leaderelection.Option{
-		leaderelection.WithEventRecorder(mgr.GetEventRecorderFor(config.Identity)), //nolint:staticcheck // the only one with the elector's kind of events
-	}, e.onCall.options(), opts)
+		leaderelection.WithEventRecorder(mgr.GetEventRecorderFor(config.Identity)), //nolint:staticcheck // the only recorder with the events that the elector records
+	}, e.observability.options(), opts)
 	var err error
 	if e.Elector, err = leaderelection.New(&config, client, callbacks, logger, opts...); err != nil {
 		return nil, err
 	}
-	e.crew.stepDown = e.StepDown
+	e.group.stepDown = e.StepDown
 	return e, nil
 }
 
-// Start is Run, under the name that controller-runtime's Runnable has for it.
+// Start is Run. It implements controller-runtime's Runnable.
 func (e *Elector) Start(ctx context.Context) error { return e.Run(ctx) }
 
-// Run campaigns as leaderelection.Elector.Run does. It also ends, with their
-// errors, after a term in which Runnables have failed that were added with
-// FailManager.
+// Run campaigns as leaderelection.Elector.Run does. If a Runnable with FailManager
+// fails, Run ends after that term and returns the error.
 func (e *Elector) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if e.crew.enlist(cancel) {
+	if e.group.beginRun(cancel) {
 		err := e.Elector.Run(ctx)
 		if e.client != nil {
 			e.client.close()
 		}
-		return join(e.crew.dismiss(), err)
+		return join(e.group.endRun(), err)
 	}
-	return e.Elector.Run(ctx) // it says that it runs already
+	return e.Elector.Run(ctx) // it returns ErrAlreadyRunning
 }

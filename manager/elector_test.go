@@ -21,20 +21,20 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// A tenant is a process with a plain Manager and an Elector in it. It reconciles
+// An electorProcess is a process with a plain Manager and an Elector. It reconciles
 // ConfigMaps with a new controller in each term.
-type tenant struct {
+type electorProcess struct {
 	*process
 	network *leaderelectiontest.Network
 	elector *manager.Elector
 	begun   chan context.Context // a reconcile began
 }
 
-func (s *site) tenant(name string) *tenant {
+func (s *testCluster) electorProcess(name string) *electorProcess {
 	s.t.Helper()
 	c := s.plane.Client(name)
 	s.t.Cleanup(c.Close)
-	p := &tenant{process: &process{name: name, logs: &logs{}}, network: c.Network(), begun: make(chan context.Context, 100)}
+	p := &electorProcess{process: &process{name: name, logs: &logs{}}, network: c.Network(), begun: make(chan context.Context, 100)}
 	opts := managerOptions(s.namespace, p.logs)
 	opts.LeaderElection = false
 	opts.Cache = cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}}
@@ -55,7 +55,7 @@ func (s *site) tenant(name string) *tenant {
 }
 
 // control runs a controller for one term.
-func (p *tenant) control(ctx context.Context, s *site) error {
+func (p *electorProcess) control(ctx context.Context, s *testCluster) error {
 	c, err := controller.NewUnmanaged("settings", controller.Options{
 		SkipNameValidation: new(true),
 		Logger:             p.GetLogger(),
@@ -76,8 +76,8 @@ func (p *tenant) control(ctx context.Context, s *site) error {
 	return c.Start(ctx)
 }
 
-// works waits until it has begun to reconcile in a term, and returns that.
-func (s *site) works(p *tenant) context.Context {
+// works waits until the process reconciles in a term. It returns the term's context.
+func (s *testCluster) works(p *electorProcess) context.Context {
 	s.t.Helper()
 	select {
 	case ctx := <-p.begun:
@@ -88,12 +88,12 @@ func (s *site) works(p *tenant) context.Context {
 	}
 }
 
-func TestLeaderOnly_ControllersOfAPlainManagerTakeTurns(t *testing.T) {
-	s := onSite(t, false)
+func TestLeaderOnly_ControllersOfPlainManagersNeverOverlap(t *testing.T) {
+	s := startTestCluster(t, false)
 	s.configMaps(1)
-	a := s.tenant("a")
+	a := s.electorProcess("a")
 	first := s.works(a)
-	b := s.tenant("b")
+	b := s.electorProcess("b")
 	await(t, b.elector, func(state leaderelection.State) bool { return state.Successor == "b" })
 
 	s.referee.Note("a", "cut off")
@@ -115,7 +115,7 @@ func TestLeaderOnly_ControllersOfAPlainManagerTakeTurns(t *testing.T) {
 		t.Errorf("a has stopped: %v; its terms were %v and %v", a.stopped(), before.Token, after.Token)
 	}
 
-	// What is left of the first term may not write, although a leads.
+	// A goroutine of the first term must not write, although a leads again.
 	guarded := manager.GuardClient(a.elector, a.GetClient())
 	object := func() *corev1.ConfigMap {
 		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, GenerateName: "written-"}}
@@ -126,7 +126,7 @@ func TestLeaderOnly_ControllersOfAPlainManagerTakeTurns(t *testing.T) {
 	if err := guarded.Create(second, object()); err != nil {
 		t.Errorf("a write of the second term: %v", err)
 	}
-	for _, p := range []*tenant{a, b} {
+	for _, p := range []*electorProcess{a, b} {
 		if err := p.stop(); err != nil {
 			t.Errorf("%s stopped with %v", p.name, err)
 		}

@@ -2,58 +2,151 @@ package manager
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/tools/record"
 )
 
-// A recorder records the elector's events. The Manager's own recorder does not
-// do: it is stopped before the elector is, and leads to the application's
-// cluster also when the Lease is in another one.
+// A recorder records the elector's events. The Manager's own recorder is unsuitable: it
+// stops before the elector does, and it writes to the application's cluster, which may
+// not be the cluster of the Lease.
 type recorder struct {
 	client   kubernetes.Interface
 	identity string
 	logger   logr.Logger
-	target   atomic.Pointer[resourcelock.EventRecorder] // nil while nothing is recorded
+	target   atomic.Pointer[resourcelock.EventRecorder] // nil: events are dropped
 }
 
 var _ resourcelock.EventRecorder = (*recorder)(nil)
 
-// Eventf records an event if there is something to record it with.
+// Eventf records an event. It does nothing if there is no target.
 func (r *recorder) Eventf(object runtime.Object, eventType, reason, message string, args ...any) {
 	if target := r.target.Load(); target != nil {
 		(*target).Eventf(object, eventType, reason, message, args...)
 	}
 }
 
-// use records with target from now on.
+// use sets the target.
 func (r *recorder) use(target resourcelock.EventRecorder) { r.target.Store(&target) }
 
-// start begins to record, unless a target was set already, and returns what ends
-// it, and waits for the last events for at most a while. The goroutines of a
-// broadcaster begin with it, hence not in New.
-func (r *recorder) start() (stop func(patience time.Duration)) {
+// start starts a broadcaster, unless there is a target. The returned function stops it
+// and waits for the last events for at most timeout. A broadcaster starts goroutines, so
+// New must not create it.
+func (r *recorder) start() (stop func(timeout time.Duration)) {
 	if r.target.Load() != nil {
 		return func(time.Duration) {}
 	}
-	s := newSink(r.client.CoreV1().Events(""), r.logger)
+	s := newEventSink(r.client.CoreV1().Events(""), r.logger)
 	broadcaster := record.NewBroadcaster(record.WithContext(logr.NewContext(context.Background(), r.logger)))
 	broadcaster.StartRecordingToSink(s)
 	target := broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: r.identity})
 	r.use(target)
-	return func(patience time.Duration) {
+	return func(timeout time.Duration) {
 		r.target.Store(nil)
-		// What comes last says that all else has been sent: they come one by one.
+		// Events are sent one by one, so this last one arrives after all others.
 		target.Event(&corev1.ObjectReference{Namespace: corev1.NamespaceDefault, Name: r.identity}, corev1.EventTypeNormal, reasonLast, "")
-		s.awaitLast(patience)
-		broadcaster.Shutdown() // alone it would lose what is left, or send it after the end
+		s.awaitLast(timeout)
+		broadcaster.Shutdown() // alone it would drop the remaining events or send them later
 		s.close()
 	}
+}
+
+// eventTimeout limits the request for one event.
+const eventTimeout = 10 * time.Second
+
+// reasonLast is the reason of an event that is not sent. It marks the end of the events.
+const reasonLast = "Last"
+
+// An eventSink sends events to the API server. It sets a timeout for each request,
+// because the elector's client has none.
+type eventSink struct {
+	events typedcorev1.EventInterface
+	logger logr.Logger
+	denied sync.Once
+	last   chan struct{} // closed when the last event arrives
+
+	ctx    context.Context // of all requests
+	cancel context.CancelFunc
+	busy   sync.Mutex // held during a request
+}
+
+func newEventSink(events typedcorev1.EventInterface, logger logr.Logger) *eventSink {
+	s := &eventSink{events: events, logger: logger, last: make(chan struct{})}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// awaitLast waits for the last event for at most timeout.
+func (s *eventSink) awaitLast(timeout time.Duration) {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-s.last:
+	case <-timer.C:
+	}
+}
+
+// close cancels the current request and waits for its end. Later requests fail.
+func (s *eventSink) close() {
+	s.cancel()
+	s.busy.Lock()
+	defer s.busy.Unlock()
+}
+
+// send sends one request, unless the sink is closed.
+func (s *eventSink) send(request func(context.Context) (*corev1.Event, error)) (*corev1.Event, error) {
+	s.busy.Lock()
+	defer s.busy.Unlock()
+	ctx, cancel := context.WithTimeout(s.ctx, eventTimeout)
+	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return request(ctx)
+}
+
+func (s *eventSink) Create(event *corev1.Event) (*corev1.Event, error) {
+	if event.Reason == reasonLast {
+		close(s.last)
+		return event, nil
+	}
+	created, err := s.send(func(ctx context.Context) (*corev1.Event, error) {
+		return s.events.CreateWithEventNamespaceWithContext(ctx, event)
+	})
+	return s.tolerate(event, created, err)
+}
+
+func (s *eventSink) Update(event *corev1.Event) (*corev1.Event, error) {
+	return s.send(func(ctx context.Context) (*corev1.Event, error) {
+		return s.events.UpdateWithEventNamespaceWithContext(ctx, event)
+	})
+}
+
+func (s *eventSink) Patch(event *corev1.Event, data []byte) (*corev1.Event, error) {
+	patched, err := s.send(func(ctx context.Context) (*corev1.Event, error) {
+		return s.events.PatchWithEventNamespaceWithContext(ctx, event, data)
+	})
+	return s.tolerate(event, patched, err)
+}
+
+// tolerate logs once that the right to record events is missing, and ignores the error.
+// The broadcaster would log every such error.
+func (s *eventSink) tolerate(event, response *corev1.Event, err error) (*corev1.Event, error) {
+	if !apierrors.IsForbidden(err) {
+		return response, err
+	}
+	s.denied.Do(func() {
+		s.logger.Info("Recording events is forbidden; the election works without them", "missingRights", "create and patch on events", "err", err.Error())
+	})
+	return event, nil
 }

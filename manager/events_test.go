@@ -21,7 +21,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 )
 
-func TestEvents_AMissingRightIsToldOnceAndHarmsNothing(t *testing.T) {
+func TestEvents_AMissingRightIsLoggedOnceAndHarmsNothing(t *testing.T) {
 	clientset := fake.NewClientset()
 	asked := 0
 	clientset.PrependReactor("*", "events", func(clienttesting.Action) (bool, runtime.Object, error) {
@@ -29,7 +29,7 @@ func TestEvents_AMissingRightIsToldOnceAndHarmsNothing(t *testing.T) {
 		return true, nil, apierrors.NewForbidden(corev1.Resource("events"), "", nil)
 	})
 	var lines []string
-	s := newSink(clientset.CoreV1().Events(""), funcr.New(func(_, line string) { lines = append(lines, line) }, funcr.Options{}))
+	s := newEventSink(clientset.CoreV1().Events(""), funcr.New(func(_, line string) { lines = append(lines, line) }, funcr.Options{}))
 	defer s.close()
 	event := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "e"}}
 	for range 3 {
@@ -40,12 +40,12 @@ func TestEvents_AMissingRightIsToldOnceAndHarmsNothing(t *testing.T) {
 			t.Errorf("Patch = %v, want it to be left at that", err)
 		}
 	}
-	if asked != 6 || len(lines) != 1 || !strings.Contains(lines[0], "Events may not be recorded") {
+	if asked != 6 || len(lines) != 1 || !strings.Contains(lines[0], "Recording events is forbidden") {
 		t.Errorf("after %d refusals the log says\n%s", asked, strings.Join(lines, "\n"))
 	}
 }
 
-// The event that a Manager stopped is among the last that it records.
+// The event that a Manager stopped leading is one of its last events.
 func TestEvents_AreSentBeforeTheManagerEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clientset, sent := fake.NewClientset(), 0
@@ -66,8 +66,7 @@ func TestEvents_AreSentBeforeTheManagerEnds(t *testing.T) {
 	})
 }
 
-// A request that came after the client was closed would open a connection that
-// nobody closes.
+// A request after the client was closed would open a connection that is never closed.
 func TestEvents_AreNotSentAfterTheManagerEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun, underWay atomic.Int32
@@ -92,7 +91,7 @@ func TestEvents_AreNotSentAfterTheManagerEnded(t *testing.T) {
 
 var eventSubject = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "a"}}
 
-// A hungClient is that of an API server that takes events and does not answer.
+// A hungClient is a client of an API server that does not respond to writes of events.
 type hungClient struct {
 	kubernetes.Interface
 	typedcorev1.CoreV1Interface

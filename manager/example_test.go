@@ -18,11 +18,11 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// A complete operator: its main.go, with one line changed.
+// A complete main.go of an operator. One line differs from controller-runtime.
 func Example() {
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, nil)))
 	if err := run(ctrl.SetupSignalHandler()); err != nil {
-		ctrl.Log.Error(err, "the operator stopped", "leadershipLost", errors.Is(err, manager.ErrLeadershipLost))
+		ctrl.Log.Error(err, "Operator stopped", "leadershipLost", errors.Is(err, manager.ErrLeadershipLost))
 		os.Exit(1) // also after a loss: controllers cannot be started twice
 	}
 }
@@ -36,7 +36,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Ready is who can take over, not who leads.
+	// A follower is ready too.
 	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
@@ -61,8 +61,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return ctrl.Result{}, r.Patch(ctx, &configMap, patch) // refused if this process does not lead any more
 }
 
-// A Manager that elects a leader for a part of its work: the report is written by
-// one replica, the rest is done by all.
+// A Manager that elects a leader for a part of its work. One replica writes the report.
 func ExampleLeaderOnly() {
 	mgr, err := ctrl.NewManager(ctrl.GetConfigOrDie(), ctrl.Options{})
 	if err != nil {
@@ -77,7 +76,7 @@ func ExampleLeaderOnly() {
 		log := leaderelection.LoggerFromContext(ctx)
 		for {
 			select {
-			case <-ctx.Done(): // the term is over; it is started again in the next one
+			case <-ctx.Done(): // the term has ended; the Runnable is started again in the next one
 				return nil
 			case <-time.After(time.Minute):
 				log.Info("Still leading", "for", elector.ValidFor())

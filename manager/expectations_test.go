@@ -16,11 +16,10 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// What controller-runtime's own tests of its Manager expect, and the other tests
-// of this package do not show, holds for ours.
+// These tests correspond to controller-runtime's own tests of its Manager.
 
-func TestExpectations_ARunnableThatIsAddedToALeaderStartsAtOnce(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestExpectations_ARunnableAddedToALeaderStartsAtOnce(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.leader("a", forEver, newWorker(0))
 		w, everywhere := newWorker(0), newWorker(0)
 		everywhere.follows = true
@@ -37,7 +36,7 @@ func TestExpectations_ARunnableThatIsAddedToALeaderStartsAtOnce(t *testing.T) {
 }
 
 func TestExpectations_NothingCanBeAddedOnceItStops(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.leader("a", forEver, newWorker(time.Second))
 		p.cancel()
 		synctest.Wait()
@@ -48,8 +47,8 @@ func TestExpectations_NothingCanBeAddedOnceItStops(t *testing.T) {
 	})
 }
 
-func TestExpectations_ACancelledRunnablesErrorIsNone(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestExpectations_ACancellationErrorOfARunnableIsIgnored(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.leader("a", forEver, crmanager.RunnableFunc(func(ctx context.Context) error {
 			<-ctx.Done()
 			return ctx.Err()
@@ -62,9 +61,9 @@ func TestExpectations_ACancelledRunnablesErrorIsNone(t *testing.T) {
 }
 
 func TestExpectations_AWarmupThatFailsStopsTheManager(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		failure := errors.New("too cold")
-		p := m.make("a", ours())
+		p := m.make("a", incumbent())
 		if err := p.Add(coldRunnable{newWorker(0), failure}); err != nil {
 			t.Fatal(err)
 		}
@@ -83,10 +82,10 @@ type coldRunnable struct {
 
 func (r coldRunnable) Warmup(context.Context) error { return r.failure }
 
-func TestExpectations_BaseContextsAreTheUsers(t *testing.T) {
+func TestExpectations_BaseContextDerivesFromTheUsers(t *testing.T) {
 	type key struct{}
-	inMemory(t, func(t *testing.T, m memory) {
-		p := m.make("a", ours(), func(o *crmanager.Options) {
+	runInMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", incumbent(), func(o *crmanager.Options) {
 			o.BaseContext = func() context.Context { return context.WithValue(context.Background(), key{}, "mine") }
 		})
 		w := newWorker(0)
@@ -117,7 +116,7 @@ func TestExpectations_AnAddressInUseIsAnErrorOfNew(t *testing.T) {
 	}
 }
 
-// A neighbour is what a Manager runs for another cluster.
+// A neighbour is a cluster.Cluster that a Manager runs for another cluster.
 type neighbour struct {
 	*worker
 	caches cache.Cache
@@ -126,8 +125,8 @@ type neighbour struct {
 func (n neighbour) GetCache() cache.Cache { return n.caches }
 
 func TestExpectations_ClustersStartBeforeAnythingThatLeads(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
-		p := m.make("a", ours())
+	runInMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", incumbent())
 		synced := make(chan struct{})
 		n, w := neighbour{newWorker(0), &slowCaches{FakeInformers: &informertest.FakeInformers{}, synced: synced}}, newWorker(0)
 		for _, r := range []crmanager.Runnable{w, n} {
@@ -152,7 +151,7 @@ func TestExpectations_ClustersStartBeforeAnythingThatLeads(t *testing.T) {
 	})
 }
 
-// slowCaches sync when they are told to.
+// slowCaches sync when the test permits it.
 type slowCaches struct {
 	*informertest.FakeInformers
 	synced <-chan struct{}
@@ -168,9 +167,9 @@ func (c *slowCaches) WaitForCacheSync(ctx context.Context) bool {
 }
 
 func TestExpectations_ACacheThatCannotStartStopsTheManager(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		failure := errors.New("no cache")
-		p := m.make("a", ours(), func(o *crmanager.Options) {
+		p := m.make("a", incumbent(), func(o *crmanager.Options) {
 			o.NewCache = func(*rest.Config, cache.Options) (cache.Cache, error) {
 				return &informertest.FakeInformers{Error: failure}, nil
 			}
@@ -187,8 +186,8 @@ func TestExpectations_ACacheThatCannotStartStopsTheManager(t *testing.T) {
 }
 
 func TestExpectations_AContextThatIsDoneStartsNothing(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
-		p, w := m.make("a", ours()), newWorker(0)
+	runInMemory(t, func(t *testing.T, m memory) {
+		p, w := m.make("a", incumbent()), newWorker(0)
 		if err := p.Add(w); err != nil {
 			t.Fatal(err)
 		}

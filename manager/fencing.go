@@ -9,9 +9,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// fencedClient makes clients that know what a refusal means and, by term, stamp what
-// they write, over the connections that they are given.
-func fencedClient(newClient client.NewClientFunc, mode fencing.Mode, arbiter fencing.Arbiter) client.NewClientFunc {
+// fencedClient returns a NewClientFunc whose clients write through a Fence. They handle
+// refusals and, with ByTerm, stamp their writes. They use the given HTTP connections.
+func fencedClient(newClient client.NewClientFunc, mode fencing.Mode, confirmer fencing.TermConfirmer) client.NewClientFunc {
 	if newClient == nil {
 		newClient = client.New
 	}
@@ -30,7 +30,7 @@ func fencedClient(newClient client.NewClientFunc, mode fencing.Mode, arbiter fen
 		if mode&fencing.ByTerm != 0 {
 			next = fencing.StampTransport(next)
 		}
-		own.Transport = fencing.RetryTransport(arbiter, next)
+		own.Transport = fencing.RetryTransport(confirmer, next)
 		opts.HTTPClient = &own
 		return newClient(cfg, opts)
 	}

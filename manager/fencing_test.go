@@ -17,17 +17,17 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// A write is one of an operator's controller.
+// A write is the write of an operator's controller.
 type write struct {
 	ctx    context.Context
 	object *corev1.ConfigMap
 	err    error
 }
 
-// behindFence returns what has a pod of an operator behind a Fence lead until it has
-// written, and returns that write.
-func behindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*replica, write)) {
-	s := onSite(t, false)
+// startBehindFence installs a Fence. The returned function starts an operator in a pod,
+// waits until it leads and has written, and returns that write.
+func startBehindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*replica, write)) {
+	s := startTestCluster(t, false)
 	account := envtest.ServiceAccount{Namespace: s.namespace, Name: "operator"}
 	s.plane.Fence(t, fencing.Fence{
 		LeaseNamespace: s.namespace, LeaseName: leaseName, ServiceAccount: account.Name,
@@ -60,10 +60,10 @@ func behindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*repli
 	}
 }
 
-// Its controllers write through a Fence of both kinds, and what is left over from an
-// earlier leader is refused.
-func TestOperator_IsFencedOffWhenItsTermIsOver(t *testing.T) {
-	run := behindFence(t, fencing.ByPod|fencing.ByTerm)
+// The controllers write through a Fence with both modes. The writes of an earlier leader
+// are refused.
+func TestOperator_IsFencedOffAfterItsTerm(t *testing.T) {
+	run := startBehindFence(t, fencing.ByPod|fencing.ByTerm)
 	first, old := run("pod-a")
 	if err := first.stop(); err != nil {
 		t.Errorf("pod-a stopped with %v", err)
@@ -84,9 +84,9 @@ func TestOperator_IsFencedOffWhenItsTermIsOver(t *testing.T) {
 	}
 }
 
-// By pod nothing is stamped, and whoever has no term may write too.
+// With ByPod no write is stamped, and a write without a term passes.
 func TestOperator_BehindAFenceByPodStampsNothing(t *testing.T) {
-	run := behindFence(t, fencing.ByPod)
+	run := startBehindFence(t, fencing.ByPod)
 	leader, present := run("pod-a")
 	if present.err != nil {
 		t.Errorf("the leader's write: %v", present.err)

@@ -29,8 +29,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// freeAddress is one that nobody listens on. On 127.0.0.1 it might become the local
-// port of an outgoing connection before it is used.
+// freeAddress returns an address without a listener. A port on 127.0.0.1 might become
+// the local port of an outgoing connection before the test uses it.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	host := "127.0.0.1"
@@ -45,7 +45,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// certificates makes a folder with what a webhook server wants.
+// certificates returns a directory with the certificate of a webhook server.
 func certificates(t *testing.T) string {
 	t.Helper()
 	certificate, key, err := cert.GenerateSelfSignedCertKey("localhost", nil, nil)
@@ -61,7 +61,7 @@ func certificates(t *testing.T) string {
 	return dir
 }
 
-// get returns what a server answers, as soon as it is there.
+// get returns the response of a server, once it listens.
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
 	visitor := &http.Client{Transport: &http.Transport{
@@ -93,16 +93,16 @@ func get(t *testing.T, url string) (status int, body string) {
 }
 
 func TestFollower_ServesWebhooksMetricsAndHealth(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	s.configMaps(1)
-	s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled))
+	s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled))
 
 	metrics, health, hooks := freeAddress(t), freeAddress(t), freeAddress(t)
 	hookAddress := netip.MustParseAddrPort(hooks)
 	server := webhook.NewServer(webhook.Options{
 		Host: hookAddress.Addr().String(), Port: int(hookAddress.Port()), CertDir: certificates(t),
 	})
-	b := s.replica("b", ours(manager.WithIdentity("b")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
+	b := s.replica("b", incumbent(manager.WithIdentity("b")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
 		o.Metrics.BindAddress, o.HealthProbeBindAddress, o.WebhookServer = metrics, health, server
 	})
 	b.GetWebhookServer().Register("/hook", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -137,7 +137,7 @@ func TestFollower_ServesWebhooksMetricsAndHealth(t *testing.T) {
 	b.logs.wantNoErrors(t)
 }
 
-// A warmed worker is warmed up before its Manager leads.
+// A warmedWorker warms up before its Manager leads.
 type warmedWorker struct {
 	*worker
 	warm chan struct{}
@@ -145,14 +145,14 @@ type warmedWorker struct {
 
 func (w warmedWorker) Warmup(context.Context) error { close(w.warm); return nil }
 
-func TestFollower_IsWarmBeforeItLeads_AndElectedWhenItDoes(t *testing.T) {
-	s := onSite(t, false)
+func TestFollower_WarmsUpBeforeItLeads_AndIsElectedWhenItLeads(t *testing.T) {
+	s := startTestCluster(t, false)
 	configMaps := s.configMaps(3)
-	a := s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled))
+	a := s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled))
 	w := warmedWorker{newWorker(0), make(chan struct{})}
-	b := s.follower(s.replica("b", ours(manager.WithIdentity("b")), untilCancelled).add(w))
+	b := s.follower(s.replica("b", incumbent(manager.WithIdentity("b")), untilCancelled).add(w))
 	s.await("b is warm", w.warm)
-	// The controller has opened its watch as well.
+	// The controller has opened its watch.
 	for b.network.Count(ofConfigMaps) == 0 {
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -176,13 +176,15 @@ func TestFollower_IsWarmBeforeItLeads_AndElectedWhenItDoes(t *testing.T) {
 	}
 }
 
-func ofConfigMaps(r leaderelectiontest.Request) bool { return r.Resource == "configmaps" && leaderelectiontest.Reads(r) }
+func ofConfigMaps(r leaderelectiontest.Request) bool {
+	return r.Resource == "configmaps" && leaderelectiontest.Reads(r)
+}
 
-func TestFollower_ThatIsStoppedStartsNothingAndLeavesTheLeaderAlone(t *testing.T) {
-	s := onSite(t, false)
+func TestFollower_StopStartsNothingAndDoesNotAffectTheLeader(t *testing.T) {
+	s := startTestCluster(t, false)
 	s.configMaps(1)
-	a := s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled))
-	b := s.follower(s.replica("b", ours(manager.WithIdentity("b")), untilCancelled))
+	a := s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled))
+	b := s.follower(s.replica("b", incumbent(manager.WithIdentity("b")), untilCancelled))
 	if err := b.stop(); err != nil || closed(b.Elected()) || closed(b.first) {
 		t.Errorf("b stopped with %v; elected: %v, it has reconciled: %v", err, closed(b.Elected()), closed(b.first))
 	}
@@ -193,9 +195,9 @@ func TestFollower_ThatIsStoppedStartsNothingAndLeavesTheLeaderAlone(t *testing.T
 }
 
 func TestOperator_CampaignsOnlyOnceItsCachesHaveSynced(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	s.configMaps(1)
-	a := s.replica("a", ours(manager.WithIdentity("a")), untilCancelled).prime()
+	a := s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled).prime()
 	cold := a.network.Fail(http.StatusServiceUnavailable, 0, leaderelectiontest.Resource("configmaps"))
 	a.run()
 	for n := 0; n < 3; n = cold.Hits() {
@@ -209,8 +211,8 @@ func TestOperator_CampaignsOnlyOnceItsCachesHaveSynced(t *testing.T) {
 }
 
 func TestOperator_ThatIsStoppedWhileItsCachesCannotSyncReturnsAfterTheGracePeriod(t *testing.T) {
-	s := onSite(t, false)
-	a := s.replica("a", ours(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
+	s := startTestCluster(t, false)
+	a := s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
 		o.GracefulShutdownTimeout = new(500 * time.Millisecond)
 	}).prime()
 	cold := a.network.Fail(http.StatusServiceUnavailable, 0, leaderelectiontest.Resource("configmaps"))

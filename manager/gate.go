@@ -11,20 +11,20 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// A gate is the lock that controller-runtime's own election is given. It lets
-// that election win when our Elector leads, and never lose: what follows on a
-// loss is ours to do. Nothing of it reaches an API server.
+// A gate is the lock of controller-runtime's own election. That election wins when the
+// Elector leads, and never loses, because electedManager handles a loss. The gate sends
+// no requests.
 type gate struct {
 	identity, description string
 
-	asked  chan struct{} // closed at the first Get: caches have synced, the Manager is ready to lead
-	opened chan struct{} // closed when it is opened; if it is shut before, never
+	asked  chan struct{} // closed by the first Get: caches have synced, and the Manager is ready to lead
+	opened chan struct{} // closed by open; never closed if shut was called before
 
-	term atomic.Pointer[context.Context] // the work's context of the term it was opened for
+	term atomic.Pointer[context.Context] // the context of the term that opened the gate
 
 	mu      sync.Mutex
-	shutOff bool // it will not be opened any more, and nobody enters
-	entered bool // controller-runtime's election was won
+	shutOff bool // the gate cannot be opened or entered any more
+	entered bool // controller-runtime's election has won
 	record  resourcelock.LeaderElectionRecord
 	ask     sync.Once
 }
@@ -35,8 +35,8 @@ func newGate(identity, description string) *gate {
 	return &gate{identity: identity, description: description, asked: make(chan struct{}), opened: make(chan struct{})}
 }
 
-// open lets controller-runtime's election win, in the term of ctx, and reports
-// whether it did. It does so once, and not after shut.
+// open makes controller-runtime's election win in the term of ctx. It returns false if
+// the gate was opened or shut before.
 func (g *gate) open(ctx context.Context) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -47,9 +47,9 @@ func (g *gate) open(ctx context.Context) bool {
 	return true
 }
 
-// shut keeps the election from being won from now on, and reports whether the
-// gate had been opened. It must be called before the Manager is told to stop: an
-// election that is won after that starts Runnables in the midst of the shutdown.
+// shut prevents controller-runtime's election from winning. It returns whether the gate
+// was opened before. Call it before the inner Manager's context is cancelled. Otherwise a
+// late win starts Runnables during the shutdown.
 func (g *gate) shut() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -63,7 +63,7 @@ func (g *gate) isShut() bool {
 	return g.shutOff
 }
 
-// value looks a key up in the context of the term, if there is one.
+// value returns a value of the term's context, or nil if there is no term.
 func (g *gate) value(key any) any {
 	if term := g.term.Load(); term != nil {
 		return (*term).Value(key)
@@ -71,8 +71,8 @@ func (g *gate) value(key any) any {
 	return nil
 }
 
-// Get blocks until our Elector leads. It then says that nobody holds the lock,
-// and once it was taken that we do.
+// Get blocks until the Elector leads. It then returns that the lock does not exist and,
+// after Create, the created record.
 func (g *gate) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	g.ask.Do(func() { close(g.asked) })
 	select {
@@ -90,7 +90,7 @@ func (g *gate) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	return &record, raw, err
 }
 
-// Create is how controller-runtime's election is won.
+// Create makes controller-runtime's election win.
 func (g *gate) Create(_ context.Context, record resourcelock.LeaderElectionRecord) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -101,8 +101,8 @@ func (g *gate) Create(_ context.Context, record resourcelock.LeaderElectionRecor
 	return nil
 }
 
-// Update renews. It always succeeds: an election that is lost while the Manager
-// stops would have it skip the grace period.
+// Update always succeeds after Create. If the election were lost while the Manager
+// stops, the Manager would skip the grace period.
 func (g *gate) Update(_ context.Context, record resourcelock.LeaderElectionRecord) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -113,11 +113,11 @@ func (g *gate) Update(_ context.Context, record resourcelock.LeaderElectionRecor
 	return nil
 }
 
-// RecordEvent does nothing: our Elector records its own events.
+// RecordEvent does nothing, because the Elector records its own events.
 func (g *gate) RecordEvent(string) {}
 
-// Identity is that of our Elector.
+// Identity returns the identity of the Elector.
 func (g *gate) Identity() string { return g.identity }
 
-// Describe is the Lease's namespace and name.
+// Describe returns the Lease's namespace and name.
 func (g *gate) Describe() string { return g.description }

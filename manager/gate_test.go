@@ -36,7 +36,7 @@ func TestGate_GetBlocksUntilTheGateIsOpened(t *testing.T) {
 	})
 }
 
-func TestGate_GetGivesUpWithItsContext(t *testing.T) {
+func TestGate_GetEndsWithItsContext(t *testing.T) {
 	g := newGate("a", "default/x")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -45,7 +45,7 @@ func TestGate_GetGivesUpWithItsContext(t *testing.T) {
 	}
 }
 
-func TestGate_OnceShutNobodyEnters(t *testing.T) {
+func TestGate_CannotBeEnteredAfterShut(t *testing.T) {
 	record := resourcelock.LeaderElectionRecord{HolderIdentity: "a"}
 	for name, prepare := range map[string]func(*gate){
 		"before it was opened": func(g *gate) { g.shut(); g.open(t.Context()) },
@@ -77,12 +77,12 @@ func TestGate_OpensOnceAndNotAfterShut(t *testing.T) {
 	}
 }
 
-// controller-runtime skips the grace period if its election is lost, and returns
-// an error of its own.
+// controller-runtime skips the grace period if its election is lost, and returns another
+// error.
 func TestGate_ClientGosElectorWinsWhenItOpensAndNeverLoses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate("a", "default/x")
-		lease, renew, retry := gatePace()
+		lease, renew, retry := gateTiming()
 		var began, ended time.Time
 		elector, err := clientleaderelection.NewLeaderElector(clientleaderelection.LeaderElectionConfig{
 			Lock: g, LeaseDuration: *lease, RenewDeadline: *renew, RetryPeriod: *retry,

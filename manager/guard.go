@@ -2,60 +2,191 @@ package manager
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"net/http"
 
-	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/guard"
 )
 
-// Leadership is what a write guard asks. Electors have it.
-type Leadership interface {
-	// Term returns the term in which this process leads, and whether it does: true
-	// only while that is certain.
-	Term() (leaderelection.Term, bool)
+// GuardTransport is guard.Transport, under the name beside GuardClient.
+func GuardTransport(leadership guard.Leadership, next http.RoundTripper) http.RoundTripper {
+	return guard.Transport(leadership, next)
 }
 
-// Why a write is refused.
-var (
-	errNoTerm    = errors.New("its context carries no term: use the context that the work of the term was given")
-	errOtherTerm = errors.New("its context belongs to another term than the present one")
-	errTermOver  = errors.New("the term of its context is over")
-	errUncertain = errors.New("leadership is not certain any more")
-)
-
-// mayWrite reports why a write with ctx is refused, nil if it is not. Both are
-// asked, the context and the clock: a goroutine that was left over from an
-// earlier term may run while this process leads again, and a process that was
-// frozen may run before anything of it was told to stop.
-func mayWrite(ctx context.Context, leadership Leadership) error {
-	term, ok := leaderelection.TermFromContext(ctx)
-	if !ok {
-		return errNoTerm
-	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", errTermOver, context.Cause(ctx))
-	}
-	switch present, leads := leadership.Term(); {
-	case !leads:
-		return errUncertain
-	case present != term:
-		return errOtherTerm
-	}
-	return nil
+// GuardClient returns a client that refuses a write with ErrWriteRefused unless the
+// context of the write carries the current term of leadership. The rules are those
+// of package guard, which also lists the writes that always pass. These contexts
+// carry a term: those that an Elector passes to OnStartedLeading, those that
+// LeaderOnly passes to its Runnable, and those of the Runnables of a Manager that was
+// made by New.
+//
+// A write that was sent in time may still arrive after the term. Only fencing
+// refuses such a write.
+func GuardClient(leadership guard.Leadership, c client.Client) client.Client {
+	return guardClient{c, leadership}
 }
 
-// refusal is the error for a write that is not let through.
-func refusal(write string, why error) error {
-	return fmt.Errorf("%w: %s: %w", ErrWriteRefused, write, why)
+// guardedClient returns a NewClientFunc whose clients have a write guard.
+func guardedClient(newClient client.NewClientFunc, leadership guard.Leadership) client.NewClientFunc {
+	if newClient == nil {
+		newClient = client.New
+	}
+	return func(cfg *rest.Config, opts client.Options) (client.Client, error) {
+		c, err := newClient(cfg, opts)
+		if err != nil {
+			return nil, err
+		}
+		return GuardClient(leadership, c), nil
+	}
 }
 
-// freeGroups are the API groups in which no write is refused: Leases, or nobody
-// could be elected; Events, which must tell of what went wrong; and reviews of
-// tokens and of access, which are questions in the form of a write. Events of
-// the core group are named elsewhere.
-var freeGroups = map[string]bool{
-	"coordination.k8s.io":   true,
-	"events.k8s.io":         true,
-	"authentication.k8s.io": true,
-	"authorization.k8s.io":  true,
+type guardClient struct {
+	client.Client
+	leadership guard.Leadership
+}
+
+func (g guardClient) Create(ctx context.Context, obj client.Object, opts ...client.CreateOption) error {
+	if err := g.check(ctx, "create", obj); err != nil {
+		return err
+	}
+	return g.Client.Create(ctx, obj, opts...)
+}
+
+func (g guardClient) Update(ctx context.Context, obj client.Object, opts ...client.UpdateOption) error {
+	if err := g.check(ctx, "update", obj); err != nil {
+		return err
+	}
+	return g.Client.Update(ctx, obj, opts...)
+}
+
+func (g guardClient) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
+	if err := g.check(ctx, "patch", obj); err != nil {
+		return err
+	}
+	return g.Client.Patch(ctx, obj, patch, opts...)
+}
+
+func (g guardClient) Apply(ctx context.Context, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+	if err := g.checkApply(ctx, "apply", obj); err != nil {
+		return err
+	}
+	return g.Client.Apply(ctx, obj, opts...)
+}
+
+func (g guardClient) Delete(ctx context.Context, obj client.Object, opts ...client.DeleteOption) error {
+	if err := g.check(ctx, "delete", obj); err != nil {
+		return err
+	}
+	return g.Client.Delete(ctx, obj, opts...)
+}
+
+func (g guardClient) DeleteAllOf(ctx context.Context, obj client.Object, opts ...client.DeleteAllOfOption) error {
+	if err := g.check(ctx, "delete all of", obj); err != nil {
+		return err
+	}
+	return g.Client.DeleteAllOf(ctx, obj, opts...)
+}
+
+func (g guardClient) Status() client.SubResourceWriter { return g.SubResource("status") }
+
+func (g guardClient) SubResource(name string) client.SubResourceClient {
+	return guardSubResource{g.Client.SubResource(name), g, name}
+}
+
+// check returns nil if obj may be written.
+func (g guardClient) check(ctx context.Context, verb string, obj client.Object) error {
+	refusal := guard.Check(ctx, g.leadership)
+	if refusal == nil {
+		return nil
+	}
+	kind, err := g.GroupVersionKindFor(obj)
+	if err == nil && isExempt(kind) {
+		return nil
+	}
+	return fmt.Errorf("%s %s %s: %w", verb, kind.Kind, client.ObjectKeyFromObject(obj), refusal)
+}
+
+// checkApply returns nil if obj may be applied.
+func (g guardClient) checkApply(ctx context.Context, verb string, obj runtime.ApplyConfiguration) error {
+	refusal := guard.Check(ctx, g.leadership)
+	if refusal == nil {
+		return nil
+	}
+	kind := kindOfApply(obj)
+	if isExempt(kind) {
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w", verb, kind.Kind, refusal)
+}
+
+func isExempt(kind schema.GroupVersionKind) bool {
+	plural, _ := meta.UnsafeGuessKindToResource(kind)
+	return guard.Exempt(kind.Group, plural.Resource)
+}
+
+// kindOfApply returns the kind that an apply configuration declares. Typed
+// configurations hold pointers, unstructured ones hold strings.
+func kindOfApply(obj runtime.ApplyConfiguration) schema.GroupVersionKind {
+	var version, kind string
+	switch o := obj.(type) {
+	case interface {
+		GetAPIVersion() *string
+		GetKind() *string
+	}:
+		version, kind = valueOr(o.GetAPIVersion()), valueOr(o.GetKind())
+	case interface {
+		GetAPIVersion() string
+		GetKind() string
+	}:
+		version, kind = o.GetAPIVersion(), o.GetKind()
+	}
+	return schema.FromAPIVersionAndKind(version, kind)
+}
+
+func valueOr(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// guardSubResource guards a subresource. The subresources of exempt kinds are exempt.
+type guardSubResource struct {
+	client.SubResourceClient
+	guard guardClient
+	name  string
+}
+
+func (g guardSubResource) Create(ctx context.Context, obj, subResource client.Object, opts ...client.SubResourceCreateOption) error {
+	if err := g.guard.check(ctx, "create "+g.name+" of", obj); err != nil {
+		return err
+	}
+	return g.SubResourceClient.Create(ctx, obj, subResource, opts...)
+}
+
+func (g guardSubResource) Update(ctx context.Context, obj client.Object, opts ...client.SubResourceUpdateOption) error {
+	if err := g.guard.check(ctx, "update "+g.name+" of", obj); err != nil {
+		return err
+	}
+	return g.SubResourceClient.Update(ctx, obj, opts...)
+}
+
+func (g guardSubResource) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+	if err := g.guard.check(ctx, "patch "+g.name+" of", obj); err != nil {
+		return err
+	}
+	return g.SubResourceClient.Patch(ctx, obj, patch, opts...)
+}
+
+func (g guardSubResource) Apply(ctx context.Context, obj runtime.ApplyConfiguration, opts ...client.SubResourceApplyOption) error {
+	if err := g.guard.checkApply(ctx, "apply "+g.name+" of", obj); err != nil {
+		return err
+	}
+	return g.SubResourceClient.Apply(ctx, obj, opts...)
 }

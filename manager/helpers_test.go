@@ -24,7 +24,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// The durations of all tests: trust lasts 2.25 s, the margin is 750 ms.
+// The durations of all tests. The trust window is 2.25 s, the margin is 750 ms.
 const (
 	leaseDuration = 3 * time.Second
 	renewDeadline = 2 * time.Second
@@ -35,22 +35,22 @@ const (
 
 const leaseName = "operator"
 
-// newManager is either of the two: the tests show what differs.
+// newManager creates a Manager of controller-runtime or of this package.
 type newManager func(*rest.Config, crmanager.Options) (crmanager.Manager, error)
 
-func ours(more ...manager.Option) newManager {
+func incumbent(more ...manager.Option) newManager {
 	return func(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
 		return manager.New(cfg, opts, more...)
 	}
 }
 
-// theirs is controller-runtime's, set to release.
-func theirs(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
+// controllerRuntime creates a Manager of controller-runtime that releases its Lease.
+func controllerRuntime(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
 	opts.LeaderElectionReleaseOnCancel = true
 	return crmanager.New(cfg, opts)
 }
 
-// managerOptions are those of each test.
+// managerOptions returns the options that all tests share.
 func managerOptions(namespace string, log *logs) crmanager.Options {
 	return crmanager.Options{
 		Logger:                  log.logger(),
@@ -64,7 +64,7 @@ func managerOptions(namespace string, log *logs) crmanager.Options {
 	}
 }
 
-// A process is a Manager that runs, or has run.
+// A process is a Manager and the result of its Start.
 type process struct {
 	crmanager.Manager
 	name   string
@@ -74,7 +74,7 @@ type process struct {
 	err    error         // then: what it returned
 }
 
-// start starts a Manager that was made before. It is stopped with the test.
+// start starts the Manager of a process. It is stopped when the test ends.
 func start(t *testing.T, p *process) *process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -87,7 +87,7 @@ func start(t *testing.T, p *process) *process {
 	return p
 }
 
-// stop asks the Manager to stop, and waits until Start has returned.
+// stop cancels the context of Start and waits until Start has returned.
 func (p *process) stop() error {
 	p.cancel()
 	<-p.done
@@ -103,7 +103,7 @@ func (p *process) stopped() bool {
 	}
 }
 
-// A worker is a Runnable that tells what becomes of it.
+// A worker is a Runnable that records its start and its end.
 type worker struct {
 	follows   bool          // it runs on followers as well
 	slow      time.Duration // it takes that long to stop
@@ -147,7 +147,7 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// logs are the lines of one process.
+// logs records the log lines of one process.
 type logs struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -163,7 +163,7 @@ func (l *logs) logger() logr.Logger {
 	return logr.FromSlogHandler(slog.NewTextHandler(io.Writer(l), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// with returns the lines that contain all of these.
+// with returns the lines that contain all parts.
 func (l *logs) with(parts ...string) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -180,8 +180,8 @@ func (l *logs) with(parts ...string) []string {
 	return found
 }
 
-// wantNoErrors fails the test if a line says that something went wrong. The API
-// in memory serves no Events.
+// wantNoErrors fails the test if a line reports an error. Lines about Events are ignored,
+// because the in-memory API serves none.
 func (l *logs) wantNoErrors(t *testing.T) {
 	t.Helper()
 	for _, line := range l.with("level=ERROR") {
@@ -191,14 +191,14 @@ func (l *logs) wantNoErrors(t *testing.T) {
 	}
 }
 
-// A memory is an API server without a cluster, in a bubble of fake time.
+// A memory is an in-memory API server with fake time.
 type memory struct {
 	*leaderelectiontest.Server
 	t *testing.T
 }
 
-// inMemory runs f in a bubble. What is left in it when f returns fails the test.
-func inMemory(t *testing.T, f func(t *testing.T, m memory)) {
+// runInMemory runs f with fake time. Goroutines that remain when f returns fail the test.
+func runInMemory(t *testing.T, f func(t *testing.T, m memory)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
@@ -208,7 +208,7 @@ func inMemory(t *testing.T, f func(t *testing.T, m memory)) {
 	})
 }
 
-// make makes the Manager of a process that has that name in the Lease.
+// make creates the Manager of a process whose identity is name.
 func (m memory) make(name string, create newManager, change ...func(*crmanager.Options)) *process {
 	m.t.Helper()
 	p := &process{name: name, logs: &logs{}}
@@ -223,11 +223,10 @@ func (m memory) make(name string, create newManager, change ...func(*crmanager.O
 	return p
 }
 
-// leader makes a Manager of ours with these Runnables, starts it, and waits until
-// it leads.
+// leader starts a Manager of New with these Runnables and waits until it leads.
 func (m memory) leader(name string, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	m.t.Helper()
-	p := m.make(name, ours(manager.WithIdentity(name)), func(o *crmanager.Options) { o.GracefulShutdownTimeout = &grace })
+	p := m.make(name, incumbent(manager.WithIdentity(name)), func(o *crmanager.Options) { o.GracefulShutdownTimeout = &grace })
 	for _, r := range runnables {
 		if err := p.Add(r); err != nil {
 			m.t.Fatal(err)
@@ -238,7 +237,7 @@ func (m memory) leader(name string, grace time.Duration, runnables ...crmanager.
 	return p
 }
 
-// holder is who holds the Lease, "" if nobody does.
+// holder returns the holder of the Lease, or "".
 func (m memory) holder() string {
 	m.t.Helper()
 	lease, err := m.Get("default", leaseName)
@@ -251,7 +250,7 @@ func (m memory) holder() string {
 	return leaderelectiontest.Holder(lease)
 }
 
-// give writes another holder into the Lease.
+// give sets another holder of the Lease.
 func (m memory) give(holder string) {
 	m.t.Helper()
 	err := m.Edit("default", leaseName, func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = &holder })
@@ -260,10 +259,10 @@ func (m memory) give(holder string) {
 	}
 }
 
-// elector is that of a process with a Manager of ours.
+// elector returns the Elector of a process with a Manager of New.
 func (p *process) elector() *leaderelection.Elector { return manager.ElectorOf(p.Manager) }
 
-// hang is how the tests in memory cut a network.
+// hang is the fault by which in-memory tests cut the network.
 const hang = leaderelectiontest.Hang
 
 type roundTripperFunc func(*http.Request) (*http.Response, error)
@@ -274,7 +273,7 @@ func okay(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 }
 
-// post is a request that creates something.
+// post returns a request that creates an object.
 func post(t *testing.T, ctx context.Context) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://cluster/api/v1/namespaces/default/configmaps", http.NoBody)
@@ -284,7 +283,7 @@ func post(t *testing.T, ctx context.Context) *http.Request {
 	return r
 }
 
-// A task is a goroutine of a test.
+// A task is a goroutine of a test that returns an error.
 type task struct {
 	done chan struct{}
 	err  error

@@ -27,7 +27,7 @@ func wantLabelled(t *testing.T, api *routingtest.Pods, when string, want ...stri
 	}
 }
 
-func TestLeaderLabel_IsTakenAwayBeforeTheReleaseThoughARequestFails(t *testing.T) {
+func TestLeaderLabel_IsRemovedBeforeTheReleaseAlthoughARequestFails(t *testing.T) {
 	ends := map[string]func(t *testing.T, p *process) error{
 		"cancelled": func(_ *testing.T, p *process) error { return p.stop() },
 		"stepping down": func(t *testing.T, p *process) error {
@@ -43,7 +43,7 @@ func TestLeaderLabel_IsTakenAwayBeforeTheReleaseThoughARequestFails(t *testing.T
 	}
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
-			inMemory(t, func(t *testing.T, m memory) {
+			runInMemory(t, func(t *testing.T, m memory) {
 				api := newPods()
 				api.Put("pod-a", "1", false)
 				p := m.routed(t, "pod-a", api, 20*time.Second)
@@ -71,8 +71,8 @@ func TestLeaderLabel_IsTakenAwayBeforeTheReleaseThoughARequestFails(t *testing.T
 	}
 }
 
-func TestLeaderLabel_IsTakenAwayWhenTheManagerBeginsToStop(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestLeaderLabel_IsRemovedWhenTheManagerBeginsToStop(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		api := newPods()
 		api.Put("pod-a", "1", false)
 		w := newWorker(10 * time.Second)
@@ -89,7 +89,7 @@ func TestLeaderLabel_IsTakenAwayWhenTheManagerBeginsToStop(t *testing.T) {
 	})
 }
 
-func TestLeaderLabel_AStopDoesNotWaitForItForEver(t *testing.T) {
+func TestLeaderLabel_RemovalDelaysAStopForALimitedTime(t *testing.T) {
 	denied := func() error { return apierrors.NewForbidden(corev1.Resource("pods"), "pod-a", nil) }
 	for name, tc := range map[string]struct {
 		grace   time.Duration
@@ -103,7 +103,7 @@ func TestLeaderLabel_AStopDoesNotWaitForItForEver(t *testing.T) {
 		"without the rights": {time.Minute, denied, true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inMemory(t, func(t *testing.T, m memory) {
+			runInMemory(t, func(t *testing.T, m memory) {
 				api := newPods()
 				api.Put("pod-a", "1", false)
 				fail := func(*routingtest.Request) error { return tc.failure() }
@@ -133,7 +133,7 @@ func TestLeaderLabel_DelaysNothingAfterALoss(t *testing.T) {
 	fails := func(*routingtest.Request) error { return routingtest.Broken() }
 	for name, meet := range map[string]func(*routingtest.Request) error{"requests hang": hangs, "requests fail": fails} {
 		t.Run(name+", while it leads", func(t *testing.T) {
-			inMemory(t, func(t *testing.T, m memory) {
+			runInMemory(t, func(t *testing.T, m memory) {
 				api := newPods()
 				api.Put("pod-a", "1", false)
 				w := newWorker(0)
@@ -151,7 +151,7 @@ func TestLeaderLabel_DelaysNothingAfterALoss(t *testing.T) {
 			})
 		})
 		t.Run(name+", after its work has stopped", func(t *testing.T) {
-			inMemory(t, func(t *testing.T, m memory) {
+			runInMemory(t, func(t *testing.T, m memory) {
 				api := newPods()
 				api.Put("pod-a", "1", false)
 				w := newWorker(0)
@@ -176,8 +176,8 @@ func TestLeaderLabel_DelaysNothingAfterALoss(t *testing.T) {
 	}
 }
 
-func TestLeaderLabel_IsGivenUpInAStopDuringWhichTheAPIServerFallsSilent(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestLeaderLabel_RemovalIsAbandonedIfTheAPIServerStopsResponding(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		api := newPods()
 		api.Put("pod-a", "1", false)
 		p := m.routed(t, "pod-a", api, time.Minute)
@@ -193,8 +193,8 @@ func TestLeaderLabel_IsGivenUpInAStopDuringWhichTheAPIServerFallsSilent(t *testi
 	})
 }
 
-func TestLeaderLabel_GoesToTheClusterThatThePodIsIn(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestLeaderLabel_IsSetInTheClusterOfThePod(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		election, pods := newPods(), newPods()
 		pods.Put("pod-a", "1", false)
 		create := func(config *rest.Config) newManager {
@@ -218,7 +218,7 @@ func TestLeaderLabel_GoesToTheClusterThatThePodIsIn(t *testing.T) {
 	})
 }
 
-// routed runs a Manager in memory whose Pod has its name, until it leads.
+// routed starts an in-memory Manager whose Pod has its name, and waits until it leads.
 func (m memory) routed(t *testing.T, name string, api *routingtest.Pods, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	t.Helper()
 	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: "default", PodName: name})

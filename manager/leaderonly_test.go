@@ -21,7 +21,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// electorConfig is that of a process with that name.
+// electorConfig returns the configuration of a process whose identity is name.
 func electorConfig(name string) *leaderelection.Config {
 	return &leaderelection.Config{
 		Enabled: true, Identity: name, LeaseName: leaseName, LeaseNamespace: "default",
@@ -30,8 +30,7 @@ func electorConfig(name string) *leaderelection.Config {
 	}
 }
 
-// withElector makes a plain Manager with an Elector, and starts it with these
-// Runnables.
+// withElector starts a plain Manager with an Elector and these Runnables.
 func (m memory) withElector(name string, callbacks leaderelection.Callbacks, runnables ...func(*manager.Elector) crmanager.Runnable) (*process, *manager.Elector) {
 	m.t.Helper()
 	p := m.make(name, crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
@@ -47,14 +46,14 @@ func (m memory) withElector(name string, callbacks leaderelection.Callbacks, run
 	return start(m.t, p), e
 }
 
-// leaderOnly is LeaderOnly for withElector.
+// leaderOnly calls LeaderOnly for withElector.
 func leaderOnly(f func(context.Context) error, opts ...manager.LeaderOnlyOption) func(*manager.Elector) crmanager.Runnable {
 	return func(e *manager.Elector) crmanager.Runnable {
 		return manager.LeaderOnly(e, crmanager.RunnableFunc(f), opts...)
 	}
 }
 
-// untilDone is work that ends with its context, some time later.
+// untilDone returns work that ends some time after its context is done.
 func untilDone(slow time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		<-ctx.Done()
@@ -63,7 +62,7 @@ func untilDone(slow time.Duration) func(context.Context) error {
 	}
 }
 
-// await waits for a state of an elector, and fails the test if it does not come.
+// await waits for a state of an elector, with a timeout.
 func await(t *testing.T, e *manager.Elector, want func(leaderelection.State) bool) leaderelection.State {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -81,7 +80,7 @@ func await(t *testing.T, e *manager.Elector, want func(leaderelection.State) boo
 func leading(s leaderelection.State) bool { return s.Leading }
 
 func TestLeaderOnly_RunsInEachTermWithoutARestartOfTheProcess(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		var tokens []leaderelection.Token
 		p, a := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
 			term, _ := leaderelection.TermFromContext(ctx)
@@ -112,8 +111,8 @@ func TestLeaderOnly_RunsInEachTermWithoutARestartOfTheProcess(t *testing.T) {
 	})
 }
 
-func TestLeaderOnly_AllStartTogetherAndTheLeaseWaitsForAll(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestLeaderOnly_AllStartTogetherAndTheReleaseWaitsForAll(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		starts := make(chan time.Time, 2)
 		work := func(slow time.Duration) func(context.Context) error {
 			return func(ctx context.Context) error {
@@ -147,8 +146,8 @@ func TestLeaderOnly_AllStartTogetherAndTheLeaseWaitsForAll(t *testing.T) {
 	})
 }
 
-func TestLeaderOnly_AFailureEndsTheTermAndNotTheProcess(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestLeaderOnly_AFailureEndsTheTermButNotTheProcess(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		fail := make(chan error)
 		var told error
 		p, a := m.withElector("a", leaderelection.Callbacks{},
@@ -174,8 +173,8 @@ func TestLeaderOnly_AFailureEndsTheTermAndNotTheProcess(t *testing.T) {
 	})
 }
 
-func TestLeaderOnly_WhatFailsAgainAndAgainIsStartedLaterAndLater(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestLeaderOnly_RepeatedFailuresDelayTheStart(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		starts := map[string][]time.Time{} // one works at a time
 		for _, name := range []string{"a", "b"} {
 			m.withElector(name, leaderelection.Callbacks{}, leaderOnly(func(context.Context) error {
@@ -201,7 +200,7 @@ func TestLeaderOnly_WhatFailsAgainAndAgainIsStartedLaterAndLater(t *testing.T) {
 }
 
 func TestLeaderOnly_FailManagerStopsItWithAllErrors(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		first, second := errors.New("out of order"), errors.New("cannot stop well")
 		started := make(chan struct{})
 		p, _ := m.withElector("a", leaderelection.Callbacks{},
@@ -219,8 +218,8 @@ func TestLeaderOnly_FailManagerStopsItWithAllErrors(t *testing.T) {
 	})
 }
 
-func TestLeaderOnly_OneThatIsStoppedAloneLeavesTheTermToTheOthers(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestLeaderOnly_StoppingOneRunnableDoesNotEndTheTerm(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		_, e := m.withElector("a", leaderelection.Callbacks{})
 		await(t, e, leading)
 		began, ended := make(chan struct{}), make(chan struct{})
@@ -240,8 +239,8 @@ func TestLeaderOnly_OneThatIsStoppedAloneLeavesTheTermToTheOthers(t *testing.T) 
 	})
 }
 
-func TestLeaderOnly_ReturningNilIsDoneForThisTerm(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestLeaderOnly_ReturningNilCompletesTheWorkOfTheTerm(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		runs := 0
 		_, a := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(context.Context) error { runs++; return nil }))
 		await(t, a, leading)
@@ -253,7 +252,7 @@ func TestLeaderOnly_ReturningNilIsDoneForThisTerm(t *testing.T) {
 }
 
 func TestLeaderOnly_OnLossAllAreCancelledAndTheNextTermWaitsForThem(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		running := 0
 		_, a := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
 			if running++; running > 1 {
@@ -275,8 +274,8 @@ func TestLeaderOnly_OnLossAllAreCancelledAndTheNextTermWaitsForThem(t *testing.T
 	})
 }
 
-func TestNewElector_SeveralInOneManager(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestNewElector_SupportsSeveralElectorsInOneManager(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
 		electors := map[string]*manager.Elector{}
 		for _, name := range []string{"one", "two"} {
@@ -305,7 +304,7 @@ func TestNewElector_SeveralInOneManager(t *testing.T) {
 }
 
 func TestNewElector_ItsErrorStopsTheManager(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		_, e := m.withElector("a", leaderelection.Callbacks{})
 		await(t, e, leading)
 		twin, _ := m.withElector("a", leaderelection.Callbacks{})
@@ -317,7 +316,7 @@ func TestNewElector_ItsErrorStopsTheManager(t *testing.T) {
 }
 
 func TestNewElector_BadConfigurationIsRefused(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
 		config := electorConfig("a")
 		config.LeaseName = ""
@@ -332,7 +331,7 @@ func TestNewElector_BadConfigurationIsRefused(t *testing.T) {
 	})
 }
 
-// A recordingManager has an event recorder that a test can look into.
+// A recordingManager has an event recorder that a test can read.
 type recordingManager struct {
 	crmanager.Manager
 	recorder *record.FakeRecorder
@@ -341,7 +340,7 @@ type recordingManager struct {
 func (m recordingManager) GetEventRecorderFor(string) record.EventRecorder { return m.recorder }
 
 func TestNewElector_TakesClientLoggerAndRecorderFromTheManager(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := &process{name: "a", logs: &logs{}}
 		opts := managerOptions("default", p.logs)
 		opts.LeaderElection = false
@@ -383,7 +382,7 @@ func TestNewElector_TakesClientLoggerAndRecorderFromTheManager(t *testing.T) {
 }
 
 func TestNewElector_CampaignsOnlyOnceTheManagersCachesHaveSynced(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		synced := make(chan struct{})
 		n := neighbour{newWorker(0), &slowCaches{FakeInformers: &informertest.FakeInformers{}, synced: synced}}
 		p, e := m.withElector("a", leaderelection.Callbacks{}, func(*manager.Elector) crmanager.Runnable { return n })
@@ -400,8 +399,8 @@ func TestNewElector_CampaignsOnlyOnceTheManagersCachesHaveSynced(t *testing.T) {
 	})
 }
 
-func TestElector_MadeByHandStopsTheManagerWithItsError(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestElector_OfPackageLeaderelectionStopsTheManagerWithItsError(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		_, first := m.withElector("a", leaderelection.Callbacks{})
 		await(t, first, leading)
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
@@ -420,9 +419,9 @@ func TestElector_MadeByHandStopsTheManagerWithItsError(t *testing.T) {
 	})
 }
 
-// What is added with mgr.Add need not be made by this package.
-func TestElector_MadeByHandIsAddedStartedAndStopped(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+// An Elector of leaderelection.New can be added with mgr.Add.
+func TestElector_OfPackageLeaderelectionIsAddedStartedAndStopped(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
 		began, ended := make(chan struct{}), make(chan struct{})
 		e, err := leaderelection.New(electorConfig("a"), m.Client("a").Clientset(), leaderelection.Callbacks{
@@ -447,10 +446,10 @@ func TestElector_MadeByHandIsAddedStartedAndStopped(t *testing.T) {
 	})
 }
 
-// The work of the term that was lost goes on writing while this process leads
-// again: only the term tells the two apart.
-func TestGuardClient_AGoroutineLeftOverFromAnEarlierTermIsRefused(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+// A goroutine of the lost term writes while this process leads again. Only the term in
+// its context distinguishes the two.
+func TestGuardClient_RefusesAGoroutineOfAnEarlierTerm(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		terms := make(chan context.Context, 2)
 		_, e := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
 			terms <- context.WithoutCancel(ctx) // as careless code does
@@ -468,7 +467,7 @@ func TestGuardClient_AGoroutineLeftOverFromAnEarlierTermIsRefused(t *testing.T) 
 		if _, err := transport.RoundTrip(post(t, present)); err != nil {
 			t.Errorf("a write of this term: %v", err)
 		}
-		// Nor is leadership certain once trust has run out.
+		// Leadership is not certain after the trust window.
 		m.Client("a").Network().Cut(leaderelectiontest.Hang)
 		time.Sleep(trustWindow)
 		if _, err := transport.RoundTrip(post(t, present)); !errors.Is(err, manager.ErrWriteRefused) {

@@ -6,38 +6,37 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// electionName is the name under which controller-runtime's election logs.
+// electionName is the logger name of controller-runtime's election.
 const electionName = "leaderelection"
 
-// lostMessage is the error that controller-runtime logs at the end of each clean
-// stop. What it is meant for, a loss, is told by our Elector.
+// lostMessage is an error that controller-runtime logs at the end of each orderly stop.
+// The Elector logs an actual loss.
 const lostMessage = "leader election lost"
 
-// slogOf is l for our Elector, whose lines name the Lease.
+// slogOf returns l as a *slog.Logger for the Elector.
 func slogOf(l logr.Logger) *slog.Logger { return slog.New(logr.ToSlogHandler(l)) }
 
-// quiet returns l without what is not true of a Manager whose election is ours.
-// It is for controller-runtime's own lines only.
+// quiet returns the logger of the inner Manager. It drops the lines of
+// controller-runtime's own election, which are misleading here.
 func quiet(l logr.Logger) logr.Logger {
 	return logr.New(quietSink{LogSink: l.WithCallDepth(1).GetSink()}).V(l.GetV())
 }
 
-// A quietSink drops the lines of the election that is held at our gate.
+// A quietSink drops the lines of controller-runtime's election.
 type quietSink struct {
 	logr.LogSink
-	election bool // what is logged through it comes from that election
+	election bool // this is the logger of that election
 }
 
-// Init does nothing: the sink inside was initialised by the logger it was taken
-// from.
+// Init does nothing, because the embedded sink is already initialised.
 func (s quietSink) Init(logr.RuntimeInfo) {}
 
 func (s quietSink) Enabled(level int) bool {
 	return !s.election && s.LogSink.Enabled(level)
 }
 
-// Info is not left to the sink inside: each line passes through one frame of ours,
-// which quiet has accounted for.
+// Info calls the embedded sink explicitly, so that each line has the one additional
+// stack frame that quiet accounts for.
 func (s quietSink) Info(level int, msg string, keysAndValues ...any) {
 	s.LogSink.Info(level, msg, keysAndValues...)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/go-logr/logr/funcr"
 )
 
-func TestQuiet_DropsTheLinesOfTheElectionAtTheGate(t *testing.T) {
+func TestQuiet_DropsTheLinesOfControllerRuntimesElection(t *testing.T) {
 	var out bytes.Buffer
 	l := quiet(logr.FromSlogHandler(slog.NewTextHandler(&out, nil)))
 	l.WithName(electionName).Info("Attempting to acquire leader lease...")

@@ -16,21 +16,21 @@ import (
 	"github.com/haproxy-template-ic/incumbent/envtest"
 )
 
-// plane is started when the first test asks for it. Each test has a namespace of
-// its own, so that they run in parallel.
+// plane starts the control plane on its first call. Each test has a namespace of its own,
+// so tests run in parallel.
 var plane = sync.OnceValues(func() (*envtest.ControlPlane, error) {
 	started = true
-	return envtest.Start(envtest.Options{StartTimeout: 3 * time.Minute}) // on a machine that is busy with other tests
+	return envtest.Start(envtest.Options{StartTimeout: 3 * time.Minute}) // other tests may use the CPU
 })
 
 var started bool
 
 func TestMain(m *testing.M) {
-	// client-go and controller-runtime log here what has no logger of its own.
+	// These are the loggers of client-go and controller-runtime for code without a logger.
 	klog.SetLogger(logr.Discard())
 	crlog.SetLogger(logr.Discard())
 	flag.Parse()
-	// Most of a test is waiting: for a Lease to run out, for work to stop.
+	// Tests spend most of their time waiting, for example until a Lease expires.
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	if code == 0 {
-		// controller-runtime leaves it behind, waiting for ever, when a cache is stopped before it is warm.
+		// controller-runtime leaks this goroutine if a cache is stopped before it has synced.
 		abandoned := goleak.IgnoreTopFunction("sigs.k8s.io/controller-runtime/pkg/cache.newMultiNamespaceInformerHandlerRegistration.func1")
 		if err := goleak.Find(abandoned); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -10,7 +10,6 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -18,58 +17,60 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// What controller-runtime expects of an Elector that is added to a Manager.
+// A leaderelection.Elector can be added to a Manager.
 var (
 	_ crmanager.Runnable               = (*leaderelection.Elector)(nil)
 	_ crmanager.LeaderElectionRunnable = (*leaderelection.Elector)(nil)
 )
 
-// defaultGracefulShutdownTimeout is controller-runtime's.
+// defaultGracefulShutdownTimeout is the default of controller-runtime.
 const defaultGracefulShutdownTimeout = 30 * time.Second
 
-// An electedManager is controller-runtime's Manager as the work of one of our
-// Electors.
+// An electedManager runs controller-runtime's Manager, the inner Manager, as the work
+// of an Elector.
 type electedManager struct {
 	crmanager.Manager
-	elector *leaderelection.Elector
-	config  leaderelection.Config
-	grace   time.Duration // the user's GracefulShutdownTimeout: negative for ever
-	logger  logr.Logger   // the user's
-	client  *electionClient
-	events  *recorder
-	gate    *gate
-	route   *route // nil: the leader is not labelled
-	base    *baseContexts
-	warmups warmups
-	onCall  onCall
+	elector       *leaderelection.Elector
+	config        leaderelection.Config
+	grace         time.Duration // the user's GracefulShutdownTimeout; negative: unlimited
+	logger        logr.Logger   // the user's logger
+	client        *electionClient
+	events        *recorder
+	gate          *gate
+	route         *route // nil: the leader has no label
+	base          *baseContexts
+	warmups       warmups
+	observability observability
 
 	started   atomic.Bool
 	stopping  chan struct{} // closed when the inner Manager has begun to stop
 	failure   atomic.Pointer[error]
 	ended     chan struct{} // closed when the term ended before the inner Manager had stopped
-	cause     error         // then: why
-	abandoned atomic.Bool   // the grace period ran out
+	cause     error         // the cause of that
+	abandoned atomic.Bool   // the grace period has expired
 
 	// These are set by Start.
-	inner       *task // the inner Manager's Start, and what it leaves behind
+	inner       *task // the inner Manager's Start
 	stopInner   func()
 	campaign    *task // the Elector's Run
 	endCampaign func()
 }
 
-// New is ctrl.NewManager with our election in the place of its own: same
-// signature, same options, another import. If opts.LeaderElection is false it
-// is ctrl.NewManager.
+// New is ctrl.NewManager with the leader election of this module. It has the same
+// signature and options. If opts.LeaderElection is false, it is ctrl.NewManager.
 //
-// Of the options, LeaderElectionReleaseOnCancel need not be set: the Lease is
-// always released, for here it is safe, unless WithoutRelease is given.
-// LeaderElectionResourceLockInterface is refused, for it replaces what this
-// package is for. LeaderElectionNamespace defaults to POD_NAMESPACE, to the
-// pod's namespace, or to that of the kubeconfig.
+// These options differ:
 //
-// Start returns ErrLeadershipLost when leadership was lost, and
-// leaderelection.ErrSteppedDown after StepDown of the Elector. A Manager can be
-// started once: exit the process when Start has returned.
+//   - LeaderElectionReleaseOnCancel has no effect. The Lease is always released,
+//     because that is safe here, unless WithoutRelease is given.
+//   - LeaderElectionResourceLockInterface is invalid, because it replaces the election
+//     of this package.
+//   - LeaderElectionNamespace defaults to POD_NAMESPACE, to the pod's namespace, or to
+//     the namespace of the kubeconfig, in that order.
+//
+// Start returns ErrLeadershipLost after a loss of leadership, and
+// leaderelection.ErrSteppedDown after StepDown of the Elector. A Manager can be started
+// once. Exit the process when Start has returned.
 func New(cfg *rest.Config, opts crmanager.Options, more ...Option) (crmanager.Manager, error) {
 	if !opts.LeaderElection {
 		return crmanager.New(cfg, opts)
@@ -80,7 +81,7 @@ func New(cfg *rest.Config, opts crmanager.Options, more ...Option) (crmanager.Ma
 			option(&o)
 		}
 	}
-	if err := refuse(cfg, opts, o); err != nil {
+	if err := validate(cfg, opts, o); err != nil {
 		return nil, err
 	}
 	m := &electedManager{grace: defaultGracefulShutdownTimeout, logger: opts.Logger, stopping: make(chan struct{}), ended: make(chan struct{})}
@@ -99,8 +100,8 @@ func New(cfg *rest.Config, opts crmanager.Options, more ...Option) (crmanager.Ma
 	return m, nil
 }
 
-// ElectorOf returns the Elector of a Manager that was made by New, for IsLeader,
-// StepDown and the like; nil for any other Manager, and for one without
+// ElectorOf returns the Elector of a Manager that New returned, for example to call
+// IsLeader or StepDown. It returns nil for any other Manager, and for a Manager without
 // LeaderElection.
 func ElectorOf(mgr crmanager.Manager) *leaderelection.Elector {
 	if m, ok := mgr.(*electedManager); ok {
@@ -109,31 +110,31 @@ func ElectorOf(mgr crmanager.Manager) *leaderelection.Elector {
 	return nil
 }
 
-// refuse names what New cannot do.
-func refuse(cfg *rest.Config, opts crmanager.Options, o options) error {
+// validate returns one error that names every invalid option of New.
+func validate(cfg *rest.Config, opts crmanager.Options, o options) error {
 	var errs []error
 	if cfg == nil {
 		errs = append(errs, errors.New("must specify Config"))
 	}
 	if opts.LeaderElectionResourceLockInterface != nil {
-		errs = append(errs, errors.New("LeaderElectionResourceLockInterface cannot be used: it replaces the election that this package is for; use ctrl.NewManager with it"))
+		errs = append(errs, errors.New("LeaderElectionResourceLockInterface is invalid, because it replaces the election of this package: use ctrl.NewManager with it"))
 	}
 	if lock := opts.LeaderElectionResourceLock; lock != "" && lock != resourcelock.LeasesResourceLock {
 		errs = append(errs, fmt.Errorf("LeaderElectionResourceLock (%q) must be %q or empty", lock, resourcelock.LeasesResourceLock))
 	}
 	if opts.LeaderElectionID == "" {
-		errs = append(errs, errors.New("LeaderElectionID must be configured: it names the Lease"))
+		errs = append(errs, errors.New("LeaderElectionID is empty, set the name of the Lease"))
 	}
 	if mode := o.fencing; mode != nil && (*mode == 0 || *mode&^(fencing.ByPod|fencing.ByTerm) != 0) {
-		errs = append(errs, fmt.Errorf("WithFencing(%d): give the Fence's mode, fencing.ByPod (%d), fencing.ByTerm (%d), or both", *mode, fencing.ByPod, fencing.ByTerm))
+		errs = append(errs, fmt.Errorf("WithFencing has an invalid mode: %d, use fencing.ByPod (%d), fencing.ByTerm (%d), or both", *mode, fencing.ByPod, fencing.ByTerm))
 	}
 	if len(errs) == 0 {
 		return nil
 	}
-	return fmt.Errorf("manager: the options are refused: %w", errors.Join(errs...))
+	return fmt.Errorf("manager: invalid options: %w", errors.Join(errs...))
 }
 
-// makeElector makes the Elector whose work the inner Manager is.
+// makeElector creates the Elector. Its work is the inner Manager.
 func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o options) error {
 	cfg := own
 	if opts.LeaderElectionConfig != nil {
@@ -155,7 +156,7 @@ func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o
 		return err
 	}
 	m.events = &recorder{client: m.client, identity: m.config.Identity, logger: m.logger.WithName("events")}
-	m.onCall = newOnCall(m.client)
+	m.observability = newObservability(m.client)
 	check := m.checkRights
 	if o.unchecked {
 		check = nil
@@ -165,16 +166,17 @@ func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o
 			leaderelection.WithEventRecorder(m.events),
 			leaderelection.WithLeaseLabels(opts.LeaderElectionLabels),
 			leaderelection.WithBackgroundTask(check),
-		}, m.onCall.options(), m.route.options(), o.elector)...)
+		}, m.observability.options(), m.route.options(), o.elector)...)
 	return err
 }
 
-// stopTimeout is how long the Elector waits for work that it told to stop. It is
-// never as short as nothing, for its own callbacks need a moment to return.
+// stopTimeout returns the Elector's StopTimeout. It is at least a nanosecond, because 0
+// means unlimited, and otherwise at least a second, because the Elector's callbacks need
+// time to return.
 func (m *electedManager) stopTimeout() time.Duration {
 	switch {
 	case m.grace < 0:
-		return 0 // for ever
+		return 0 // unlimited
 	case m.grace == 0:
 		return time.Nanosecond
 	default:
@@ -182,7 +184,7 @@ func (m *electedManager) stopTimeout() time.Duration {
 	}
 }
 
-// makeInner makes the Manager that does everything but the election.
+// makeInner creates the inner Manager, which does everything except the election.
 func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o options) error {
 	m.gate = newGate(m.config.Identity, m.config.LeaseNamespace+"/"+m.config.LeaseName)
 	m.base = &baseContexts{gate: m.gate}
@@ -190,9 +192,9 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 	opts.LeaderElectionResourceLockInterface = m.gate
 	opts.LeaderElectionConfig = nil
 	opts.LeaderElectionReleaseOnCancel = false
-	opts.Metrics.ExtraHandlers = m.onCall.serve(opts.Metrics.ExtraHandlers)
-	opts.LeaseDuration, opts.RenewDeadline, opts.RetryPeriod = gatePace()
-	opts.GracefulShutdownTimeout = new(time.Duration(-1)) // Start applies the user's
+	opts.Metrics.ExtraHandlers = m.observability.serve(opts.Metrics.ExtraHandlers)
+	opts.LeaseDuration, opts.RenewDeadline, opts.RetryPeriod = gateTiming()
+	opts.GracefulShutdownTimeout = new(time.Duration(-1)) // Start applies the user's timeout
 	opts.BaseContext = m.base.wrap(opts.BaseContext)
 	opts.Logger = quiet(m.logger)
 	if opts.Controller.Logger.GetSink() == nil {
@@ -208,45 +210,30 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 	if m.Manager, err = crmanager.New(cfg, opts); err != nil {
 		return err
 	}
-	if opts.EventBroadcaster != nil { //nolint:staticcheck // it is deprecated and works
-		m.events.use(m.Manager.GetEventRecorderFor(m.config.Identity)) //nolint:staticcheck // the only one with the elector's kind of events
+	if opts.EventBroadcaster != nil { //nolint:staticcheck // it is deprecated, but still works
+		m.events.use(m.Manager.GetEventRecorderFor(m.config.Identity)) //nolint:staticcheck // the only recorder with the events that the elector records
 	}
-	return m.Manager.Add(lookout(m.stopping))
+	return m.Manager.Add(stopDetector(m.stopping))
 }
 
-// gatePace is how often controller-runtime's election looks at the gate: hardly,
-// for nothing is to be seen there.
-func gatePace() (lease, renew, retry *time.Duration) {
+// gateTiming returns the durations of controller-runtime's own election. They are long,
+// because the gate never changes its state by itself.
+func gateTiming() (lease, renew, retry *time.Duration) {
 	return new(3 * time.Hour), new(2 * time.Hour), new(time.Hour)
 }
 
-// GetLogger returns the logger that the Manager was given, not the one that the
-// inner one logs with.
+// GetLogger returns the logger of the options. The inner Manager logs with another one.
 func (m *electedManager) GetLogger() logr.Logger { return m.logger }
 
-// guardedClient makes clients with a write guard.
-func guardedClient(newClient client.NewClientFunc, leadership Leadership) client.NewClientFunc {
-	if newClient == nil {
-		newClient = client.New
-	}
-	return func(cfg *rest.Config, opts client.Options) (client.Client, error) {
-		c, err := newClient(cfg, opts)
-		if err != nil {
-			return nil, err
-		}
-		return GuardClient(leadership, c), nil
-	}
-}
-
-// complete fills in what can be found out.
+// complete sets the defaults of the namespace and the identity.
 func complete(config *leaderelection.Config, cfg *rest.Config) error {
-	where := realSurroundings()
+	env := processEnvironment()
 	var err error
-	if config.LeaseNamespace, err = where.namespace(config.LeaseNamespace, cfg); err != nil {
+	if config.LeaseNamespace, err = env.namespace(config.LeaseNamespace, cfg); err != nil {
 		return err
 	}
 	if config.Identity == "" {
-		config.Identity, err = where.identity()
+		config.Identity, err = env.identity()
 	}
 	return err
 }

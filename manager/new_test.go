@@ -12,13 +12,13 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-func TestNew_RefusesWhatItCannotDoAndSaysWhy(t *testing.T) {
+func TestNew_ReportsInvalidOptions(t *testing.T) {
 	for want, change := range map[string]func(*crmanager.Options){
 		"LeaderElectionResourceLockInterface cannot be used": func(o *crmanager.Options) {
 			o.LeaderElectionResourceLockInterface = &resourcelock.LeaseLock{}
 		},
 		`LeaderElectionResourceLock ("endpoints")`: func(o *crmanager.Options) { o.LeaderElectionResourceLock = "endpoints" },
-		"LeaderElectionID must be configured":      func(o *crmanager.Options) { o.LeaderElectionID = "" },
+		"LeaderElectionID is empty":                func(o *crmanager.Options) { o.LeaderElectionID = "" },
 		"RenewDeadline (2s) must be less than LeaseDuration (2s)": func(o *crmanager.Options) {
 			o.LeaseDuration = new(2 * time.Second)
 		},
@@ -41,9 +41,9 @@ func TestNew_RefusesWhatItCannotDoAndSaysWhy(t *testing.T) {
 	}
 }
 
-func TestNew_WithoutLeaderElectionItIsControllerRuntimes(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
-		p := m.make("a", ours(manager.WithWriteGuard()), func(o *crmanager.Options) {
+func TestNew_WithoutLeaderElectionReturnsAPlainManager(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", incumbent(manager.WithWriteGuard()), func(o *crmanager.Options) {
 			o.LeaderElection = false
 			o.LeaderElectionID = ""
 			o.LeaderElectionResourceLockInterface = &resourcelock.LeaseLock{} // ignored, as there
@@ -64,10 +64,10 @@ func TestNew_WithoutLeaderElectionItIsControllerRuntimes(t *testing.T) {
 	})
 }
 
-func TestNew_TheOptionsOfTheElectionKeepTheirMeaning(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestNew_ElectionOptionsKeepTheirMeaning(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		elsewhere := m.Client("elsewhere")
-		p := m.make("a", ours(manager.WithIdentity("me")), func(o *crmanager.Options) {
+		p := m.make("a", incumbent(manager.WithIdentity("me")), func(o *crmanager.Options) {
 			o.LeaderElectionConfig = elsewhere.Config()
 			o.LeaderElectionLabels = map[string]string{"team": "blue"}
 			o.LeaderElectionResourceLock = "leases"
@@ -82,7 +82,7 @@ func TestNew_TheOptionsOfTheElectionKeepTheirMeaning(t *testing.T) {
 		if *lease.Spec.HolderIdentity != "me" || *lease.Spec.LeaseDurationSeconds != 5 || lease.Labels["team"] != "blue" {
 			t.Errorf("the Lease is %v", lease)
 		}
-		// Trust lasts RenewDeadline and RetryPeriod from the claim.
+		// The trust window is RenewDeadline + RetryPeriod, from the claim.
 		if left := p.elector().ValidFor(); left != trustWindow {
 			t.Errorf("leadership is certain for %v, want %v", left, trustWindow)
 		}
@@ -96,8 +96,8 @@ func TestNew_TheOptionsOfTheElectionKeepTheirMeaning(t *testing.T) {
 }
 
 func TestNew_DurationsDefaultToControllerRuntimes(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
-		p := m.make("a", ours(), func(o *crmanager.Options) { o.LeaseDuration, o.RenewDeadline, o.RetryPeriod = nil, nil, nil })
+	runInMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", incumbent(), func(o *crmanager.Options) { o.LeaseDuration, o.RenewDeadline, o.RetryPeriod = nil, nil, nil })
 		start(t, p)
 		<-p.Elected()
 		if left := p.elector().ValidFor(); left != 12*time.Second {
@@ -113,11 +113,11 @@ func TestNew_DurationsDefaultToControllerRuntimes(t *testing.T) {
 	})
 }
 
-func TestNew_NameAndNamespaceOfThePodAreThoseOfTheLease(t *testing.T) {
+func TestNew_IdentityAndNamespaceDefaultToThoseOfThePod(t *testing.T) {
 	t.Setenv("POD_NAME", "operator-7f9c")
 	t.Setenv("POD_NAMESPACE", "default")
-	inMemory(t, func(t *testing.T, m memory) {
-		p := m.make("a", ours(), func(o *crmanager.Options) { o.LeaderElectionNamespace = "" })
+	runInMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", incumbent(), func(o *crmanager.Options) { o.LeaderElectionNamespace = "" })
 		start(t, p)
 		<-p.Elected()
 		if name, suffix, _ := strings.Cut(m.holder(), "_"); name != "operator-7f9c" || suffix == "" {
@@ -129,9 +129,9 @@ func TestNew_NameAndNamespaceOfThePodAreThoseOfTheLease(t *testing.T) {
 	})
 }
 
-func TestNew_ItsLoggerIsTheUsers(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
-		p := m.make("a", ours())
+func TestNew_KeepsTheLoggerOfTheOptions(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", incumbent())
 		for name, logger := range map[string]interface{ Info(string, ...any) }{
 			"manager": p.GetLogger().WithName("leaderelection"), "controllers": p.GetControllerOptions().Logger,
 		} {

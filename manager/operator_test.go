@@ -18,8 +18,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// settle copies what is wanted to what is, and takes a while over it, also when it
-// is told to stop.
+// settle copies the wanted value to the actual value. It takes a while, also after its
+// context is done.
 func settle(ctx context.Context, r *replica, configMap *corev1.ConfigMap) error {
 	time.Sleep(20 * time.Millisecond)
 	if ctx.Err() != nil {
@@ -31,18 +31,18 @@ func settle(ctx context.Context, r *replica, configMap *corev1.ConfigMap) error 
 	configMap.Data["have"] = configMap.Data["want"]
 	err := r.GetClient().Update(ctx, configMap)
 	if errors.Is(err, manager.ErrWriteRefused) && ctx.Err() == nil {
-		r.site.t.Errorf("%s was refused a write while it led: %v", r.name, err)
+		r.cluster.t.Errorf("%s was refused a write while it led: %v", r.name, err)
 	}
 	return err
 }
 
 func TestOperator_RollingReplacementUnderLoad_OneReconcilesAtATime(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	configMaps := s.configMaps(8)
 	pod := func(i int) *replica {
 		name := fmt.Sprintf("pod-%d", i)
 		newest := manager.WithElectorOptions(leaderelection.WithPriority(int32(i))) // in one process all are of an age
-		return s.replica(name, ours(manager.WithIdentity(name), manager.WithWriteGuard(), newest), settle)
+		return s.replica(name, incumbent(manager.WithIdentity(name), manager.WithWriteGuard(), newest), settle)
 	}
 	pods := []*replica{s.leader(pod(0)), s.follower(pod(1)), s.follower(pod(2))}
 
@@ -72,8 +72,8 @@ func TestOperator_RollingReplacementUnderLoad_OneReconcilesAtATime(t *testing.T)
 	}
 }
 
-// load changes what is wanted of the ConfigMaps, again and again.
-func (s *site) load(ctx context.Context, configMaps []*corev1.ConfigMap) error {
+// load changes the wanted values of the ConfigMaps repeatedly.
+func (s *testCluster) load(ctx context.Context, configMaps []*corev1.ConfigMap) error {
 	for i := 1; ctx.Err() == nil; i++ {
 		configMap := configMaps[i%len(configMaps)]
 		configMap.Data["want"] = strconv.Itoa(i)
@@ -86,8 +86,8 @@ func (s *site) load(ctx context.Context, configMaps []*corev1.ConfigMap) error {
 	return nil
 }
 
-// awaitSettled waits until what is wanted is.
-func (s *site) awaitSettled(configMaps []*corev1.ConfigMap) {
+// awaitSettled waits until all actual values equal the wanted values.
+func (s *testCluster) awaitSettled(configMaps []*corev1.ConfigMap) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
@@ -110,16 +110,16 @@ func (s *site) awaitSettled(configMaps []*corev1.ConfigMap) {
 	}
 }
 
-// With the default durations client-go's candidates look at the Lease every 2.0 to
-// 4.4 s. A busy machine may take its time, too.
+// With the default durations client-go's candidates read the Lease every 2.0 to 4.4 s.
+// The limit leaves time for a busy machine.
 func TestOperator_TheSuccessorReconcilesAsSoonAsTheLeaseIsReleased(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	s.configMaps(1)
 	defaults := func(o *crmanager.Options, _ *rest.Config) {
 		o.LeaseDuration, o.RenewDeadline, o.RetryPeriod = nil, nil, nil
 	}
-	a := s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled, defaults))
-	b := s.follower(s.replica("b", ours(manager.WithIdentity("b")), untilCancelled, defaults))
+	a := s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled, defaults))
+	b := s.follower(s.replica("b", incumbent(manager.WithIdentity("b")), untilCancelled, defaults))
 	if err := a.stop(); err != nil {
 		t.Error(err)
 	}
@@ -132,12 +132,12 @@ func TestOperator_TheSuccessorReconcilesAsSoonAsTheLeaseIsReleased(t *testing.T)
 }
 
 func TestOperator_APartitionEndsTheWorkAndTheProcessBeforeAnotherLeads(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	s.configMaps(2)
 	slow := newWorker(10 * time.Second)
 	slow.follows = true
-	a := s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled).add(slow))
-	b := s.follower(s.replica("b", ours(manager.WithIdentity("b")), untilCancelled))
+	a := s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled).add(slow))
+	b := s.follower(s.replica("b", incumbent(manager.WithIdentity("b")), untilCancelled))
 	s.referee.Note("a", "cut off")
 	cut := time.Now()
 	a.network.Cut(leaderelectiontest.Hang)
@@ -161,12 +161,12 @@ func TestOperator_APartitionEndsTheWorkAndTheProcessBeforeAnotherLeads(t *testin
 }
 
 func TestOperator_ALossDuringAGracefulStopReachesTheReconcilers(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	s.configMaps(2)
 	slow := newWorker(10 * time.Second) // it keeps the reconcilers from being stopped
 	slow.follows = true
-	a := s.leader(s.replica("a", ours(manager.WithIdentity("a")), untilCancelled).add(slow))
-	b := s.follower(s.replica("b", ours(manager.WithIdentity("b")), untilCancelled))
+	a := s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled).add(slow))
+	b := s.follower(s.replica("b", incumbent(manager.WithIdentity("b")), untilCancelled))
 	a.cancel()
 	s.await("a begins to stop", slow.cancelled)
 	if a.firstCtx.Err() != nil {
@@ -190,18 +190,18 @@ func (r *replica) busyNow() bool {
 	return r.busy > 0
 }
 
-// The same with both: a reconciler that takes longer to stop than it may.
+// The test runs with both Managers. The reconciler does not stop within the grace period.
 func TestBoth_AReconcilerThatOutlastsTheGracePeriodWorksAlone(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		create func(name string) newManager
 		alone  bool
 	}{
-		{"controller-runtime", func(string) newManager { return theirs }, false},
-		{"incumbent", func(name string) newManager { return ours(manager.WithIdentity(name)) }, true},
+		{"controller-runtime", func(string) newManager { return controllerRuntime }, false},
+		{"incumbent", func(name string) newManager { return incumbent(manager.WithIdentity(name)) }, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := onSite(t, true)
+			s := startTestCluster(t, true)
 			s.configMaps(1)
 			grace := func(o *crmanager.Options, _ *rest.Config) { o.GracefulShutdownTimeout = new(500 * time.Millisecond) }
 			a := s.leader(s.replica("a", tc.create("a"), stubborn(5*time.Second), grace))

@@ -5,8 +5,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// An Option says more about the election of a Manager made by New than
-// ctrl.Options can.
+// An Option configures the election of a Manager that New returns, beyond
+// ctrl.Options.
 type Option func(*options)
 
 type options struct {
@@ -19,51 +19,52 @@ type options struct {
 	elector   []leaderelection.Option
 }
 
-// WithIdentity names this process in the Lease. It must be unique among all
-// candidates, and should be new for each process. Default: POD_NAME or the
+// WithIdentity sets the identity of this process in the Lease. It must be unique among
+// all candidates, and should be new for each process. Default: POD_NAME or the
 // hostname, "_", and a random suffix.
 func WithIdentity(identity string) Option {
 	return func(o *options) { o.identity = identity }
 }
 
-// WithoutRelease leaves the Lease as it is when the Manager has stopped, so that
-// a successor waits until it runs out. Default: it is released once everything
-// has stopped.
+// WithoutRelease keeps the Lease unreleased after the Manager has stopped. Other
+// candidates then wait until it expires. Default: the Lease is released after all
+// Runnables have stopped.
 func WithoutRelease() Option {
 	return func(o *options) { o.keep = true }
 }
 
-// WithWriteGuard makes the Manager's client refuse writes that no live term
-// stands behind, see GuardClient. Runnables that also run on followers, such as
-// webhooks, then write with another client, or not at all. Without
-// LeaderElection it has no effect. Default: no guard.
+// WithWriteGuard makes the Manager's client refuse writes that do not belong to the
+// current term, see GuardClient. Runnables that also run on followers, such as webhooks,
+// then need another client for their writes. Without LeaderElection it has no effect.
+// Default: no guard.
 func WithWriteGuard() Option {
 	return func(o *options) { o.guard = true }
 }
 
-// WithFencing says which kind of Fence the Manager's client writes through. It finds
-// out what the API server's refusal of a stale write means, see RetryTransport of
-// package leaderelection/fencing.
+// WithFencing sets the mode of the Fence that the Manager's client writes through. The
+// client then sends refused writes again if the term continues, see
+// fencing.RetryTransport.
 //
-// For a Fence ByTerm, alone or with ByPod, it also stamps what it writes with the
-// term, see StampTransport there. Writes whose context carries no term are then
-// refused with fencing.ErrNoTerm, so the same holds as for WithWriteGuard, which may
-// be given too. GetHTTPClient is not changed. Without LeaderElection it has no effect.
-// Default: refusals are returned at once, and nothing is stamped, which is enough for
-// a Fence ByPod if controllers try again.
+// With ByTerm, alone or with ByPod, the client also stamps its writes with the term, see
+// fencing.StampTransport. A write whose context carries no term is then refused with
+// fencing.ErrNoTerm, so Runnables on followers need another client, as with
+// WithWriteGuard. Both options may be given. GetHTTPClient is not changed. Without
+// LeaderElection WithFencing has no effect. Default: refusals are returned at once, and
+// nothing is stamped. That suffices for a Fence ByPod if controllers retry.
 func WithFencing(mode fencing.Mode) Option {
 	return func(o *options) { o.fencing = &mode }
 }
 
-// WithoutRightsCheck does without asking the API server, beside the beginning of the
-// campaign, for the rights that the election needs, and without the warning of each
-// that is missing. Default: it asks once, which delays nothing and refuses nothing.
+// WithoutRightsCheck disables the check of rights. Default: when the campaign begins,
+// the Manager asks the API server once for the rights that the election needs, and logs
+// a warning for each missing right. The check runs in the background and refuses
+// nothing.
 func WithoutRightsCheck() Option {
 	return func(o *options) { o.unchecked = true }
 }
 
-// WithElectorOptions gives the Elector inside further options. They win over what
-// the Manager sets.
+// WithElectorOptions sets options of the Manager's Elector. They take precedence over
+// the options that the Manager sets.
 func WithElectorOptions(opts ...leaderelection.Option) Option {
 	return func(o *options) { o.elector = append(o.elector, opts...) }
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// A slowWarmer takes long to stop warming up.
+// A slowWarmer stops warming up long after its context is done.
 type slowWarmer struct {
 	*worker
 	warm *worker
@@ -21,9 +21,9 @@ type slowWarmer struct {
 
 func (w slowWarmer) Warmup(ctx context.Context) error { return w.warm.Start(ctx) }
 
-// controller-runtime does not wait for the warm-up of what it stops.
-func TestStart_TheLeaseWaitsForAWarmupThatGoesOn(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+// controller-runtime does not wait for the warm-up of a Runnable that it stops.
+func TestStart_TheReleaseWaitsForWarmups(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		w := slowWarmer{newWorker(0), newWorker(2*leaseDuration + 100*time.Millisecond)} // not when it is looked at
 		p := m.leader("a", forEver, w)
 		<-w.warm.started
@@ -43,7 +43,7 @@ func TestStart_TheLeaseWaitsForAWarmupThatGoesOn(t *testing.T) {
 }
 
 func TestStart_AWarmupThatOutlastsTheGracePeriodKeepsTheLease(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		w := slowWarmer{newWorker(0), newWorker(time.Minute)}
 		p := m.leader("a", time.Second, w)
 		asked := time.Now()
@@ -60,12 +60,12 @@ func TestStart_AWarmupThatOutlastsTheGracePeriodKeepsTheLease(t *testing.T) {
 	})
 }
 
-// An Elector that was run by itself, and not as what NewElector returned, has
-// nobody to tell of the failure.
-func TestLeaderOnly_AFatalFailureUnderTheInnerElectorStepsDown(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+// The embedded Elector is run directly, not the Elector that NewElector returned. So no
+// Run returns the error of the Runnable.
+func TestLeaderOnly_FailManagerStepsDownIfTheEmbeddedElectorWasRun(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
-		// The Manager is not started, and would not stop its recorder.
+		// The Manager is not started, so it does not stop its recorder.
 		e, err := manager.NewElector(p, electorConfig("a"), leaderelection.Callbacks{}, leaderelection.WithEventRecorder(nil))
 		if err != nil {
 			t.Fatal(err)
@@ -84,8 +84,8 @@ func TestLeaderOnly_AFatalFailureUnderTheInnerElectorStepsDown(t *testing.T) {
 	})
 }
 
-func TestLeaderOnly_WithoutElectorOrRunnableItsStartSaysSo(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestLeaderOnly_WithoutElectorOrRunnableStartFails(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		_, e := m.withElector("a", leaderelection.Callbacks{})
 		for name, r := range map[string]crmanager.Runnable{
 			"no elector":  manager.LeaderOnly(nil, newWorker(0)),
@@ -98,8 +98,8 @@ func TestLeaderOnly_WithoutElectorOrRunnableItsStartSaysSo(t *testing.T) {
 	})
 }
 
-func TestNewElector_ThatCannotBeAddedIsAnErrorAlone(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestNewElector_ReturnsNoElectorIfItCannotBeAdded(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
 		w := newWorker(time.Second)
 		w.follows = true

@@ -11,7 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// checkRights warns of rights that are missing: each is asked for where it is used.
+// checkRights logs a warning for each missing right. Each right is checked with the
+// client that uses it.
 func (m *electedManager) checkRights(ctx context.Context, _ *leaderelection.Elector, logger *slog.Logger) {
 	uses := m.uses(os.Getenv)
 	if m.route == nil || m.route.client == m.client {
@@ -25,7 +26,7 @@ func (m *electedManager) checkRights(ctx context.Context, _ *leaderelection.Elec
 	defer cancel()
 	missing, err := rights.Missing(ctx, m.route.client, uses)
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
-		logger.Info("Not all rights to Pods are known", "err", err)
+		logger.Info("Checking the rights to pods failed", "err", err)
 	}
 	for _, r := range missing {
 		if r.Resource == "pods" {
@@ -34,9 +35,8 @@ func (m *electedManager) checkRights(ctx context.Context, _ *leaderelection.Elec
 	}
 }
 
-// uses are what the election needs rights for. Events are recorded on the Pod as
-// well if the environment says which it is, and its namespace may be another one
-// than the Lease's.
+// uses returns the features that need rights. Events are also recorded on the Pod if the
+// environment identifies it. The Pod's namespace may differ from the Lease's.
 func (m *electedManager) uses(getenv func(string) string) rights.Uses {
 	uses := rights.Uses{LeaseNamespace: m.config.LeaseNamespace, LeaseName: m.config.LeaseName, Events: true}
 	if podOf(getenv) != nil {

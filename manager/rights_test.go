@@ -11,7 +11,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/routing"
 )
 
-func TestUses_NameTheNamespaceOfThePodThatEventsAreRecordedOn(t *testing.T) {
+func TestUses_ContainTheNamespaceOfThePodForEvents(t *testing.T) {
 	env := map[string]string{"POD_NAMESPACE": "pods", "POD_NAME": "pod-1", "POD_UID": "uid-1"}
 	m := &electedManager{config: leaderelection.Config{LeaseNamespace: "leases", LeaseName: "lease"}}
 	router, err := routing.New(routing.Label{Key: "example.com/leader", Value: "yes", PodNamespace: "others", PodName: "pod-1"}, fake.NewClientset(), nil)

@@ -12,45 +12,45 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/routing"
 )
 
-// A LeaderLabel is the label that a Service finds the leader's Pod by.
+// A LeaderLabel is the label by which a Service selects the leader's Pod.
 type LeaderLabel struct {
-	// Key and Value are the label's. They must be of this election alone: from all
-	// other Pods of the namespace that have it, it is taken away. Required.
+	// Key and Value are the label's. No other election may use the same label, because
+	// it is removed from all other Pods of the namespace. Required.
 	Key, Value string
 
-	// PodNamespace and PodName are this process's Pod. Default: POD_NAMESPACE and
-	// POD_NAME.
+	// PodNamespace and PodName identify the Pod of this process. Default:
+	// POD_NAMESPACE and POD_NAME.
 	PodNamespace, PodName string
 
-	// PodUID tells this Pod from one of the same name that comes after it, as in a
-	// StatefulSet. Default: POD_UID if the Pod is the one of POD_NAMESPACE and
-	// POD_NAME, else the UID that the Pod is first seen with.
+	// PodUID distinguishes this Pod from a later one of the same name, as in a
+	// StatefulSet. Default: POD_UID if the Pod is that of POD_NAMESPACE and POD_NAME,
+	// otherwise the UID that is observed first.
 	PodUID string
 
-	// Config leads to the cluster that the Pod is in. It is required if
-	// LeaderElectionConfig leads to another host than the Manager's configuration,
-	// for then the Pod may be in either. Default: the election's configuration.
+	// Config is the configuration for the Pod's cluster. It is required if
+	// LeaderElectionConfig has another host than the Manager's configuration, because
+	// the Pod may be in either cluster. Default: the election's configuration.
 	Config *rest.Config
 }
 
-// WithLeaderLabel labels the Pod of the leader, so that a Service can select it: set
-// once the Lease was won, and taken away when the Manager begins to stop and before
-// the Lease is released. What dead leaders left is taken away by the next one. What
-// that promises, what not, and what the rights that it needs allow is said in package
-// leaderelection/routing. The patience of a stop is five seconds, or half of
-// GracefulShutdownTimeout if that is less. Default: no label.
+// WithLeaderLabel labels the Pod of the leader, so that a Service can select it. The
+// label is set when this process becomes leader. It is removed when the Manager begins to
+// stop, before the Lease is released. A new leader removes the labels of dead leaders.
+// Package leaderelection/routing documents the promises, the limits and the rights. The
+// removal is tried for five seconds, or half of GracefulShutdownTimeout if that is less.
+// Default: no label.
 func WithLeaderLabel(label LeaderLabel) Option {
 	return func(o *options) { o.label = &label }
 }
 
-// A route is the Router of a Manager. A nil one does nothing.
+// A route is the Router of a Manager. A nil route does nothing.
 type route struct {
 	*routing.Router
-	client *electionClient // of the cluster that the Pods are in; the election's own, or one more
+	client *electionClient // for the Pods' cluster; the election's client or another one
 }
 
-// newRoute makes the route of an election with the configuration elections in a
-// Manager with the configuration own.
+// newRoute returns the route of a Manager with the configuration own, whose election has
+// the configuration elections. It returns nil if there is no label.
 func (m *electedManager) newRoute(label *LeaderLabel, own, elections *rest.Config) (*route, error) {
 	if label == nil {
 		return nil, nil
@@ -58,8 +58,8 @@ func (m *electedManager) newRoute(label *LeaderLabel, own, elections *rest.Confi
 	r := &route{client: m.client}
 	var problems []error
 	if label.Config == nil && !sameHost(own, elections) {
-		problems = append(problems, fmt.Errorf("WithLeaderLabel: the Manager is for %s and LeaderElectionConfig for %s: "+
-			"set LeaderLabel.Config to the one for the cluster that this process's Pod is in", own.Host, elections.Host))
+		problems = append(problems, fmt.Errorf("WithLeaderLabel: the Manager uses %s and LeaderElectionConfig uses %s, "+
+			"set LeaderLabel.Config to the configuration for the cluster of this Pod", own.Host, elections.Host))
 	}
 	var err error
 	if label.Config != nil {
@@ -69,37 +69,37 @@ func (m *electedManager) newRoute(label *LeaderLabel, own, elections *rest.Confi
 	}
 	r.Router, err = routing.New(routing.Label{
 		Key: label.Key, Value: label.Value, PodNamespace: label.PodNamespace, PodName: label.PodName, PodUID: label.PodUID,
-		Patience: removalPatience(m.grace, m.config),
+		Patience: removalTimeout(m.grace, m.config),
 	}, r.client, slogOf(m.logger.WithName("leader-label")))
 	if err != nil {
 		problems = append(problems, fmt.Errorf("WithLeaderLabel: %w", err))
 	}
 	if len(problems) > 0 {
-		return nil, fmt.Errorf("manager: the options are refused: %w", errors.Join(problems...))
+		return nil, fmt.Errorf("manager: invalid options: %w", errors.Join(problems...))
 	}
 	return r, nil
 }
 
-// sameHost reports whether two configurations certainly lead to one cluster.
+// sameHost reports whether two configurations have the same host.
 func sameHost(a, b *rest.Config) bool {
 	return strings.TrimSuffix(a.Host, "/") == strings.TrimSuffix(b.Host, "/")
 }
 
-// removalPatience is how long the label is tried to be taken away in an orderly
-// stop. The grace period must not run out over it: nothing would be released then.
-func removalPatience(grace time.Duration, config leaderelection.Config) time.Duration {
-	const enough = 5 * time.Second
+// removalTimeout returns how long an orderly stop tries to remove the label. It is less
+// than the grace period, because the Lease is not released after the grace period.
+func removalTimeout(grace time.Duration, config leaderelection.Config) time.Duration {
+	const usual = 5 * time.Second
 	switch {
 	case grace < 0:
-		return enough
+		return usual
 	case grace == 0:
-		return min(2*time.Second, config.Margin()/4) // nothing is released, and nobody waits
+		return min(2*time.Second, config.Margin()/4) // the Lease is not released, and Start does not wait
 	default:
-		return max(1, min(enough, grace/2)) // 0 would be routing's default
+		return max(1, min(usual, grace/2)) // 0 means the default of package routing
 	}
 }
 
-// options are what the Elector is to be made with.
+// options returns the options of the Elector.
 func (r *route) options() []leaderelection.Option {
 	if r == nil {
 		return nil
@@ -107,14 +107,14 @@ func (r *route) options() []leaderelection.Option {
 	return []leaderelection.Option{r.Option()}
 }
 
-// withdraw takes the label away for the rest of the term.
+// withdraw removes the label for the rest of the term.
 func (r *route) withdraw() {
 	if r != nil {
 		r.Withdraw()
 	}
 }
 
-// closeOwn closes the connections that are not the election's.
+// closeOwn closes the connections of the route's client, unless it is the election's.
 func (r *route) closeOwn(elections *electionClient) {
 	if r != nil && r.client != elections {
 		r.client.close()

@@ -21,8 +21,8 @@ import (
 
 const leaderKey = "example.com/leader"
 
-// pod makes a Pod, labelled if a leader left that behind.
-func (s *site) pod(name string, labelled bool) {
+// pod creates a Pod, with or without the label of an earlier leader.
+func (s *testCluster) pod(name string, labelled bool) {
 	s.t.Helper()
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: s.namespace, Labels: map[string]string{"app": "x"}},
@@ -37,8 +37,8 @@ func (s *site) pod(name string, labelled bool) {
 	}
 }
 
-// labelled are the Pods that a Service would select.
-func (s *site) labelled() []string {
+// labelled returns the Pods that a Service would select.
+func (s *testCluster) labelled() []string {
 	s.t.Helper()
 	pods, err := s.plane.Admin().Clientset().CoreV1().Pods(s.namespace).List(s.t.Context(), metav1.ListOptions{LabelSelector: leaderKey + "=yes"})
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *site) labelled() []string {
 	return names
 }
 
-func (s *site) awaitLabelled(want ...string) {
+func (s *testCluster) awaitLabelled(want ...string) {
 	s.t.Helper()
 	for deadline := time.Now().Add(time.Minute); !slices.Equal(s.labelled(), want); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -60,8 +60,8 @@ func (s *site) awaitLabelled(want ...string) {
 	}
 }
 
-func TestLeaderLabel_IsOnTheLeaderAlone(t *testing.T) {
-	s := onSite(t, false)
+func TestLeaderLabel_IsOnlyOnTheLeader(t *testing.T) {
+	s := startTestCluster(t, false)
 	s.pod("ghost", true)
 	s.pod("pod-a", false)
 	s.pod("pod-b", false)
@@ -69,7 +69,7 @@ func TestLeaderLabel_IsOnTheLeaderAlone(t *testing.T) {
 	user := s.plane.User(t, "routing-"+s.namespace, s.namespace, rights.Rules(uses.Rights(), s.namespace)...)
 	routed := func(name string) *replica {
 		label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: name})
-		return s.replica(name, ours(manager.WithIdentity(name), label), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
+		return s.replica(name, incumbent(manager.WithIdentity(name), label), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
 			opts.LeaderElectionConfig = rest.CopyConfig(cfg) // the least rights suffice
 			opts.LeaderElectionConfig.Impersonate.UserName = user
 		})
@@ -91,7 +91,7 @@ func TestLeaderLabel_IsOnTheLeaderAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Both are versions of one database: the one that counts is that of the change.
+	// Both resourceVersions are of one database. The version of the change is compared.
 	if order, err := resourceversion.CompareResourceVersion(pod.ResourceVersion, lease.ResourceVersion); err != nil || order >= 0 {
 		t.Errorf("the label was taken away in version %s, the Lease released in %s, %v", pod.ResourceVersion, lease.ResourceVersion, err)
 	}
@@ -102,14 +102,14 @@ func TestLeaderLabel_IsOnTheLeaderAlone(t *testing.T) {
 	}
 }
 
-func TestLeaderLabel_WithoutItsRightsTheElectionGoesOn(t *testing.T) {
-	s := onSite(t, false)
+func TestLeaderLabel_WithoutItsRightsTheElectionWorks(t *testing.T) {
+	s := startTestCluster(t, false)
 	s.pod("pod-a", false)
 	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: leaseName, Events: true}
 	user := s.plane.User(t, "unrouted-"+s.namespace, s.namespace, rights.Rules(uses.Rights(), s.namespace)...)
 	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: "pod-a"})
 	s.configMaps(1)
-	a := s.leader(s.replica("pod-a", ours(manager.WithIdentity("pod-a"), label), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
+	a := s.leader(s.replica("pod-a", incumbent(manager.WithIdentity("pod-a"), label), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
 		opts.LeaderElectionConfig = rest.CopyConfig(cfg)
 		opts.LeaderElectionConfig.Impersonate.UserName = user
 	}))
@@ -128,8 +128,8 @@ func TestLeaderLabel_WithoutItsRightsTheElectionGoesOn(t *testing.T) {
 	}
 }
 
-func TestLeaderLabel_WithAConfigurationOfItsOwnTheRightsAreLookedForThere(t *testing.T) {
-	s := onSite(t, false)
+func TestLeaderLabel_WithAnotherConfigurationTheRightsAreCheckedThere(t *testing.T) {
+	s := startTestCluster(t, false)
 	s.pod("pod-a", false)
 	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: leaseName, Events: true}
 	election := s.plane.User(t, "election-"+s.namespace, s.namespace, rights.Rules(uses.Rights(), s.namespace)...)
@@ -143,7 +143,7 @@ func TestLeaderLabel_WithAConfigurationOfItsOwnTheRightsAreLookedForThere(t *tes
 	}
 	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: "pod-a", Config: as(router)})
 	s.configMaps(1)
-	a := s.leader(s.replica("pod-a", ours(manager.WithIdentity("pod-a"), label), untilCancelled, func(opts *crmanager.Options, _ *rest.Config) {
+	a := s.leader(s.replica("pod-a", incumbent(manager.WithIdentity("pod-a"), label), untilCancelled, func(opts *crmanager.Options, _ *rest.Config) {
 		opts.LeaderElectionConfig = as(election)
 	}))
 	s.awaitLabelled("pod-a")
@@ -155,9 +155,9 @@ func TestLeaderLabel_WithAConfigurationOfItsOwnTheRightsAreLookedForThere(t *tes
 	}
 }
 
-// What the API in memory of the other tests does: the API server does it, too.
+// The API server checks the same preconditions as the in-memory API of other tests.
 func TestLeaderLabel_ThePreconditionsHoldOnTheAPIServer(t *testing.T) {
-	s := onSite(t, false)
+	s := startTestCluster(t, false)
 	s.pod("pod-a", false)
 	pods := s.plane.Admin().Clientset().CoreV1().Pods(s.namespace)
 	patch := func(body string) (*corev1.Pod, error) {
@@ -183,7 +183,7 @@ func TestLeaderLabel_ThePreconditionsHoldOnTheAPIServer(t *testing.T) {
 	}
 }
 
-func TestLeaderLabel_WrongOnesAreRefused(t *testing.T) {
+func TestLeaderLabel_InvalidLabelsAreRefused(t *testing.T) {
 	opts := crmanager.Options{LeaderElection: true, LeaderElectionID: "x", LeaderElectionNamespace: "ns"}
 	_, err := manager.New(&rest.Config{Host: "http://127.0.0.1:1"}, opts, manager.WithLeaderLabel(manager.LeaderLabel{Key: "a b", Value: "c d", PodNamespace: "ns"}))
 	for _, want := range []string{`"a b" is no key`, `"c d" is no value`, "set POD_NAME and POD_NAMESPACE"} {

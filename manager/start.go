@@ -9,10 +9,10 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A task is a goroutine of an electedManager.
+// A task is a goroutine that returns an error.
 type task struct {
-	done chan struct{} // closed when it has returned
-	err  error         // then: what it returned
+	done chan struct{} // closed after it has returned
+	err  error         // its result, set before done is closed
 }
 
 func begin(f func() error) *task {
@@ -24,17 +24,16 @@ func begin(f func() error) *task {
 	return t
 }
 
-// Start runs the Manager until ctx is done, one of its Runnables fails, or its
-// term as leader ends. It returns when all Runnables have stopped and the Lease
-// was released, or when GracefulShutdownTimeout has passed: then nothing is
-// released, and the Lease goes on being renewed for as long as they run and the
-// process lives.
+// Start runs the Manager until ctx is done, a Runnable fails, or its term as leader ends.
+// It returns after all Runnables have stopped and the Lease was released, or when
+// GracefulShutdownTimeout has expired. In the second case the Lease is not released. The
+// Elector renews it until the Runnables have stopped or the process exits.
 func (m *electedManager) Start(ctx context.Context) error {
 	if m.started.Swap(true) {
 		return errAlreadyStarted
 	}
 	if ctx.Err() != nil {
-		m.gate.shut() // or it may win before the end is noticed
+		m.gate.shut() // otherwise the election may win before ctx is checked
 	}
 	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
 	campaign, endCampaign := context.WithCancel(context.Background())
@@ -59,8 +58,8 @@ func (m *electedManager) Start(ctx context.Context) error {
 	return m.stop(reason)
 }
 
-// runElector campaigns from the moment at which the inner Manager is ready to
-// lead: one that is not must not hold the Lease.
+// runElector campaigns once the inner Manager is ready to lead, because an unready
+// process must not hold the Lease.
 func (m *electedManager) runElector(ctx context.Context) error {
 	select {
 	case <-m.gate.asked:
@@ -70,14 +69,13 @@ func (m *electedManager) runElector(ctx context.Context) error {
 	defer m.client.close()
 	defer m.route.closeOwn(m.client)
 	stopRecording := m.events.start()
-	defer func() { stopRecording(m.patienceWithEvents()) }()
+	defer func() { stopRecording(m.eventsTimeout()) }()
 	return m.elector.Run(ctx)
 }
 
-// patienceWithEvents is how long the last events are waited for. Who has given the
-// Lease back has time. Whose term ended in another way has not, and the API server
-// may be silent.
-func (m *electedManager) patienceWithEvents() time.Duration {
+// eventsTimeout returns how long to wait for the last events. After a release there is
+// time. After a loss there is little, and the API server may not respond.
+func (m *electedManager) eventsTimeout() time.Duration {
 	lost := isClosed(m.ended) && !errors.Is(m.cause, leaderelection.ErrSteppedDown)
 	if lost || m.elector.GetLeader() == m.config.Identity {
 		return m.config.Margin() / 40
@@ -85,8 +83,8 @@ func (m *electedManager) patienceWithEvents() time.Duration {
 	return 2 * time.Second
 }
 
-// lead is the work of a term: what the inner Manager does from now on. The Lease
-// is not released before it returns.
+// lead is the work of a term. It opens the gate and waits for the inner Manager. The
+// Lease is released only after it has returned.
 func (m *electedManager) lead(ctx context.Context) {
 	if !m.gate.open(ctx) {
 		m.route.withdraw()
@@ -95,12 +93,12 @@ func (m *electedManager) lead(ctx context.Context) {
 	m.awaitInner(ctx)
 	m.route.withdraw()
 	if m.abandoned.Load() {
-		<-m.campaign.done // it never releases the Lease then
+		<-m.campaign.done // never happens, so the Lease is not released
 	}
 }
 
-// awaitInner waits until the inner Manager has stopped. Once it begins to, nothing
-// more is to be sent to this process.
+// awaitInner waits until the inner Manager has stopped. When it begins to stop, the
+// label is removed, so that a Service sends no more requests to this process.
 func (m *electedManager) awaitInner(ctx context.Context) {
 	stopping, ended := m.stopping, ctx.Done()
 	for {
@@ -117,68 +115,68 @@ func (m *electedManager) awaitInner(ctx context.Context) {
 	}
 }
 
-// endTerm is called when the term is over and the inner Manager is not.
+// endTerm is called if the term ends before the inner Manager has stopped.
 func (m *electedManager) endTerm(cause error) {
 	if errors.Is(cause, leaderelection.ErrCancelled) {
-		return // by us, for the inner Manager has just stopped
+		return // the campaign was cancelled because the inner Manager has stopped
 	}
 	m.base.end(cause)
 	m.cause = cause
 	close(m.ended)
 }
 
-// stop is the one way in which a Manager stops, for that reason if it is not its
-// context: shut the gate, stop the inner Manager, end the campaign. A Manager
-// that leads goes on renewing in between.
+// stop stops the Manager: it shuts the gate, stops the inner Manager, and ends the
+// campaign, in this order. A leader renews its Lease until the campaign ends. reason is
+// nil if the context of Start is done.
 func (m *electedManager) stop(reason error) error {
 	if led := m.gate.shut(); !led {
 		m.endCampaign()
 	}
-	var patience <-chan time.Time
+	var graceExpired <-chan time.Time
 	if m.grace >= 0 {
 		timer := time.NewTimer(m.grace)
 		defer timer.Stop()
-		patience = timer.C
+		graceExpired = timer.C
 	}
 	asked := m.gate.asked
 	for {
 		select {
 		case <-asked:
-			// Not before: while caches sync, controller-runtime waits for a Manager
-			// that was told to stop in a loop without a pause.
+			// Do not stop the inner Manager earlier. If its context is cancelled while
+			// caches sync, controller-runtime waits in a busy loop.
 			asked = nil
 			m.stopInner()
 		case <-m.inner.done:
-			return m.finish(patience)
+			return m.finish(graceExpired)
 		case <-m.ended:
-			return m.leave()
-		case <-patience:
+			return m.finishEarly()
+		case <-graceExpired:
 			return m.abandon(reason)
 		}
 	}
 }
 
-// finish returns once the Lease was released for an inner Manager that has
-// stopped, or patience is at its end.
-func (m *electedManager) finish(patience <-chan time.Time) error {
+// finish ends the campaign after the inner Manager has stopped. It returns when the
+// Lease was released or the grace period has expired.
+func (m *electedManager) finish(graceExpired <-chan time.Time) error {
 	if isClosed(m.ended) {
-		return m.leave()
+		return m.finishEarly()
 	}
 	m.base.end(leaderelection.ErrCancelled)
 	m.endCampaign()
 	select {
 	case <-m.campaign.done:
 		return join(m.inner.err, m.campaign.err)
-	case <-patience:
-		m.logger.Info("The Lease was not released within the grace period, and may still be", "lease", m.gate.description)
+	case <-graceExpired:
+		m.logger.Info("Lease was not released within the grace period", "lease", m.gate.description)
 		return m.inner.err
 	}
 }
 
-// leave is what follows when a term ended before the inner Manager had stopped.
-// After a loss it returns at the latest when a quarter of the margin is left
-// before others may claim the Lease: time for the process to exit in.
-func (m *electedManager) leave() error {
+// finishEarly is called if the term ended before the inner Manager has stopped. After a
+// loss it returns while at least a quarter of the margin is left before other candidates
+// may claim the Lease, so that the process can exit in time.
+func (m *electedManager) finishEarly() error {
 	m.gate.shut()
 	m.endCampaign()
 	m.stopInner()
@@ -195,14 +193,14 @@ func (m *electedManager) leave() error {
 	case <-m.campaign.done:
 		return join(outcome, m.innerError(), m.campaign.err)
 	case <-limit:
-		return join(outcome, m.innerError(), fmt.Errorf("%w: exit the process", leaderelection.ErrWorkStillRunning))
+		return join(outcome, m.innerError(), fmt.Errorf("%w, exit the process", leaderelection.ErrWorkStillRunning))
 	}
 }
 
-// abandon returns from Start although work is still running. Its contexts are
-// cancelled, and the Elector goes on in the background: others wait for this
-// work if the process does not exit. A Manager whose caches do not sync stops
-// when they do.
+// abandon ends Start while Runnables still run. Their contexts are cancelled. The Elector
+// continues to renew the Lease in the background, so other candidates wait for these
+// Runnables until the process exits. If caches have not synced, the inner Manager is
+// stopped after they have synced.
 func (m *electedManager) abandon(reason error) error {
 	m.abandoned.Store(true)
 	if isClosed(m.inner.done) {
@@ -224,7 +222,7 @@ func (m *electedManager) abandon(reason error) error {
 		m.grace, context.DeadlineExceeded, leaderelection.ErrWorkStillRunning))
 }
 
-// innerError is the inner Manager's, if it is known and says anything.
+// innerError returns the inner Manager's error if it is known and not a cancellation.
 func (m *electedManager) innerError() error {
 	if !isClosed(m.inner.done) {
 		if failure := m.failure.Load(); failure != nil {

@@ -16,7 +16,7 @@ import (
 const forEver = time.Duration(-1)
 
 func TestStart_TheLeaseIsRenewedUntilAllHaveStopped_AndThenReleased(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		w := newWorker(3*leaseDuration + 100*time.Millisecond) // not when it is looked at
 		p := m.leader("a", forEver, w)
 		p.cancel()
@@ -39,7 +39,7 @@ func TestStart_TheLeaseIsRenewedUntilAllHaveStopped_AndThenReleased(t *testing.T
 }
 
 func TestStart_AGracePeriodThatRunsOutReleasesNothing(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		w := newWorker(time.Minute)
 		p := m.leader("a", 5*time.Second, w)
 		asked := time.Now()
@@ -50,7 +50,7 @@ func TestStart_AGracePeriodThatRunsOutReleasesNothing(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, leaderelection.ErrWorkStillRunning) {
 			t.Errorf("Start returned %v, want DeadlineExceeded and ErrWorkStillRunning", err)
 		}
-		// The process ought to exit. If it does not, others wait for its work.
+		// The process should exit. Until it does, other candidates wait for its work.
 		for !closed(w.returned) {
 			time.Sleep(time.Second)
 			if holder := m.holder(); holder != "a" {
@@ -65,7 +65,7 @@ func TestStart_AGracePeriodThatRunsOutReleasesNothing(t *testing.T) {
 }
 
 func TestStart_WithoutGraceReturnsAtOnceAndReleasesNothing(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		w := newWorker(5 * time.Second)
 		p := m.leader("a", 0, w)
 		asked := time.Now()
@@ -85,7 +85,7 @@ func TestStart_WithoutGraceReturnsAtOnceAndReleasesNothing(t *testing.T) {
 }
 
 func TestStart_OnLossEveryRunnableIsCancelledAtOnce_AlthoughOneIsSlowToStop(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		w, slow := newWorker(0), newWorker(time.Minute)
 		slow.follows = true
 		p := m.leader("a", forEver, w, slow)
@@ -113,7 +113,7 @@ func TestStart_OnLossEveryRunnableIsCancelledAtOnce_AlthoughOneIsSlowToStop(t *t
 }
 
 func TestStart_OnLossItReturnsAsSoonAsAllHaveStopped(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		w := newWorker(100 * time.Millisecond)
 		p := m.leader("a", forEver, w)
 		m.give("somebody")
@@ -133,7 +133,7 @@ func TestStart_OnLossItReturnsAsSoonAsAllHaveStopped(t *testing.T) {
 }
 
 func TestStart_ALossDuringAGracefulStopIsNoticed(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		w, slow := newWorker(0), newWorker(time.Minute)
 		slow.follows = true // these are stopped first, and keep the others waiting
 		p := m.leader("a", forEver, w, slow)
@@ -157,7 +157,7 @@ func TestStart_ALossDuringAGracefulStopIsNoticed(t *testing.T) {
 }
 
 func TestStart_ARunnablesErrorStopsTheManagerAndIsReturned(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		failure, fails := errors.New("out of order"), make(chan error, 1)
 		w, other := newWorker(0), newWorker(2*leaseDuration)
 		w.fails = fails
@@ -177,7 +177,7 @@ func TestStart_ARunnablesErrorStopsTheManagerAndIsReturned(t *testing.T) {
 
 func TestStart_ARunnablesErrorIsReturnedAlsoIfTheGracePeriodRunsOut(t *testing.T) {
 	for _, grace := range []time.Duration{0, time.Second} {
-		inMemory(t, func(t *testing.T, m memory) {
+		runInMemory(t, func(t *testing.T, m memory) {
 			failure, fails := errors.New("out of order"), make(chan error, 1)
 			w, other := newWorker(0), newWorker(time.Minute)
 			w.fails = fails
@@ -194,7 +194,7 @@ func TestStart_ARunnablesErrorIsReturnedAlsoIfTheGracePeriodRunsOut(t *testing.T
 }
 
 func TestStart_SteppingDownStopsTheManagerAndReleases(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		w := newWorker(time.Second)
 		p := m.leader("a", forEver, w)
 		if err := p.elector().StepDown(t.Context()); err != nil {
@@ -211,7 +211,7 @@ func TestStart_SteppingDownStopsTheManagerAndReleases(t *testing.T) {
 }
 
 func TestStart_SteppingDownDuringAGracefulStopReleasesOnlyAfterTheWork(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		w := newWorker(leaseDuration + 100*time.Millisecond)
 		p := m.leader("a", forEver, w)
 		p.cancel()
@@ -231,11 +231,11 @@ func TestStart_SteppingDownDuringAGracefulStopReleasesOnlyAfterTheWork(t *testin
 	})
 }
 
-// Whoever is not asked any more must not keep the process from ending.
+// A follower that does not lead must not delay the end of the process.
 func TestStart_AFollowerThatCannotReachTheAPIServerStopsAtOnce(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		m.Client("a").Network().Cut(hang)
-		p := m.make("a", ours(manager.WithIdentity("a")))
+		p := m.make("a", incumbent(manager.WithIdentity("a")))
 		start(t, p)
 		time.Sleep(leaseDuration)
 		asked := time.Now()
@@ -246,11 +246,11 @@ func TestStart_AFollowerThatCannotReachTheAPIServerStopsAtOnce(t *testing.T) {
 }
 
 func TestStart_AFollowerThatIsStoppedStartsNothing(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		leader := m.leader("a", forEver, newWorker(0))
 		w, slow := newWorker(0), newWorker(2*leaseDuration)
 		slow.follows = true
-		p := m.make("b", ours(manager.WithIdentity("b")))
+		p := m.make("b", incumbent(manager.WithIdentity("b")))
 		for _, r := range []crmanager.Runnable{w, slow} {
 			if err := p.Add(r); err != nil {
 				t.Fatal(err)
@@ -264,7 +264,7 @@ func TestStart_AFollowerThatIsStoppedStartsNothing(t *testing.T) {
 		if !manager.GateIsShut(p.Manager) {
 			t.Error("it can still be elected")
 		}
-		// The Lease becomes free while the follower stops.
+		// The Lease is released while the follower stops.
 		if err := leader.stop(); err != nil {
 			t.Error(err)
 		}
@@ -282,12 +282,12 @@ func TestStart_AFollowerThatIsStoppedStartsNothing(t *testing.T) {
 	})
 }
 
-func TestStart_ALateWinStartsNothingAndIsGivenBack(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+func TestStart_ALateWinStartsNothingAndIsReleased(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		m.Client("a").Network().DelayReplies(500 * time.Millisecond)
 		m.Client("a").Network().DelayWatches(500 * time.Millisecond)
 		w := newWorker(0)
-		p := m.make("a", ours(manager.WithIdentity("a")))
+		p := m.make("a", incumbent(manager.WithIdentity("a")))
 		if err := p.Add(w); err != nil {
 			t.Fatal(err)
 		}
@@ -302,7 +302,7 @@ func TestStart_ALateWinStartsNothingAndIsGivenBack(t *testing.T) {
 }
 
 func TestStart_ASecondCallIsRefused(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		w := newWorker(0)
 		p := m.leader("a", forEver, w)
 		if err := p.Start(t.Context()); err == nil {
@@ -321,9 +321,9 @@ func TestStart_ASecondCallIsRefused(t *testing.T) {
 }
 
 func TestStart_AnIdentityInUseStopsTheManager(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
+	runInMemory(t, func(t *testing.T, m memory) {
 		m.leader("a", forEver, newWorker(0))
-		twin := m.make("a", ours(manager.WithIdentity("a")), func(o *crmanager.Options) { o.GracefulShutdownTimeout = new(time.Second) })
+		twin := m.make("a", incumbent(manager.WithIdentity("a")), func(o *crmanager.Options) { o.GracefulShutdownTimeout = new(time.Second) })
 		stuck := newWorker(time.Minute)
 		stuck.follows = true
 		if err := twin.Add(stuck); err != nil {
@@ -339,8 +339,8 @@ func TestStart_AnIdentityInUseStopsTheManager(t *testing.T) {
 }
 
 func TestStart_ReleaseCanBeTurnedOff(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
-		p := m.make("a", ours(manager.WithIdentity("a"), manager.WithoutRelease()))
+	runInMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", incumbent(manager.WithIdentity("a"), manager.WithoutRelease()))
 		start(t, p)
 		<-p.Elected()
 		if err := p.stop(); err != nil || m.holder() != "a" {

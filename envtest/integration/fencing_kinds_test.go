@@ -308,5 +308,5 @@ func refusal(resource schema.GroupResource) string {
 
 // isByDesign reports whether a refusal of an existing resource is intended.
 func isByDesign(why string) bool {
-	return slices.ContainsFunc([]string{"never guarded", "asks no policy about policies", "give pods"}, func(part string) bool { return strings.Contains(why, part) })
+	return slices.ContainsFunc([]string{"never guarded", "evaluates no policy for policies", "list pods"}, func(part string) bool { return strings.Contains(why, part) })
 }

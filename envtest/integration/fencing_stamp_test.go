@@ -21,8 +21,8 @@ import (
 
 // An API server without a binding that has a Lease as parameter stops watching Leases
 // for good. It evaluates a Fence that is created again with the last Lease that it
-// knew. The Keeper prevents that: without it, pod-a could write here, and pod-b could
-// not.
+// knew. The anchor policy prevents that: without it, pod-a could write here, and pod-b
+// could not.
 func TestFence_ThatIsPutBackKnowsTheHolder(t *testing.T) {
 	p := newFencedCluster(t, exclusive.alone(t))
 	var servers []*rest.Config
@@ -62,7 +62,7 @@ func TestEnforceFence_DetectsAnAPIServerThatNoLongerWatchesLeases(t *testing.T) 
 	remove, err := envtest.EnforceFence(ctx, p.fence, server)
 	must(t, err)
 	p.setHolder("pod-a")
-	must(t, p.admin().AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(ctx, "incumbent-lease-keeper", metav1.DeleteOptions{}))
+	must(t, p.admin().AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(ctx, "incumbent-lease-anchor", metav1.DeleteOptions{}))
 	must(t, remove(ctx))
 	eventually(t, func(ctx context.Context) error { return p.touch(ctx, follower) }) // the API server has observed both removals
 
@@ -71,7 +71,7 @@ func TestEnforceFence_DetectsAnAPIServerThatNoLongerWatchesLeases(t *testing.T) 
 	defer end()
 	if remove, err = envtest.EnforceFence(short, p.fence, server); err == nil {
 		must(t, remove(ctx))
-		t.Skip("this API server follows Leases again: the Keeper is not needed any more")
+		t.Skip("this API server follows Leases again: the anchor policy is not needed any more")
 	}
 	if text := err.Error(); !strings.Contains(text, `its holder is "pod-b"`) || !strings.Contains(text, "must be restarted") {
 		t.Errorf("the API server evaluates the Fence with an old holder, and EnforceFence returned: %v", err)

@@ -53,7 +53,7 @@ func run(args []string, out, notes io.Writer) error {
 		if err != nil {
 			return err
 		}
-		policy, binding := fencing.Keeper()
+		policy, binding := fencing.AnchorPolicy()
 		return apply.Write(out, policy, binding)
 	}
 	policy, binding, refused := fencing.Policy(o.fence)

@@ -120,12 +120,12 @@ func TestRun_TellsOfAWrongFlagOnce(t *testing.T) {
 	}
 }
 
-func TestRun_PrintsTheKeeper(t *testing.T) {
+func TestRun_PrintsTheAnchorPolicy(t *testing.T) {
 	var out strings.Builder
 	if err := run([]string{"-keeper"}, &out, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	policy, binding := fencing.Keeper()
+	policy, binding := fencing.AnchorPolicy()
 	documents := strings.Split(out.String(), "---\n")
 	if len(documents) != 2 {
 		t.Fatalf("%d documents, want 2:\n%s", len(documents), &out)

@@ -202,7 +202,7 @@ func TestManifests_AreWhatTheCodeMakes(t *testing.T) {
 		t.Errorf("fencing-lease.yaml, -code +file:\n%s", diff)
 	}
 	samePolicy(t, "fencing.yaml", documents(t, "fencing.yaml"), policy, binding)
-	policy, binding = fencing.Keeper()
+	policy, binding = fencing.AnchorPolicy()
 	samePolicy(t, "fencing-keeper.yaml", documents(t, "fencing-keeper.yaml"), policy, binding)
 }
 

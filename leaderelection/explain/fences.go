@@ -23,7 +23,7 @@ type Fences struct {
 	Found []Fence `json:"found,omitempty"`
 
 	// Unkept is whether nothing but Fences that are found here keeps the API servers
-	// following Leases, see [fencing.Keeper]: then these must not be taken away and put
+	// following Leases, see [fencing.AnchorPolicy]: then these must not be taken away and put
 	// back.
 	Unkept bool `json:"unkept,omitempty"`
 

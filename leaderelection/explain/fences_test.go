@@ -64,7 +64,7 @@ func TestFencesOf_FindsThoseOfTheLease(t *testing.T) {
 
 // Without another binding the API servers would stop following Leases when the
 // Fences of this one are removed.
-func TestLookForFences_MissesTheKeeper(t *testing.T) {
+func TestLookForFences_MissesTheAnchorPolicy(t *testing.T) {
 	clientset := fake.NewClientset()
 	admission := clientset.AdmissionregistrationV1()
 	put := func(policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding) {
@@ -87,17 +87,17 @@ func TestLookForFences_MissesTheKeeper(t *testing.T) {
 	want("it does not look at the Lease", false)
 	put(fence(t, fencing.Fence{Name: "pod", LeaseName: "app"}))
 	want("it is the only one", true)
-	cars, car := fencing.Keeper()
+	cars, car := fencing.AnchorPolicy()
 	cars.Name, car.Name, car.Spec.PolicyName = "cars", "cars", "cars"
 	cars.Spec.ParamKind = &admissionv1.ParamKind{APIVersion: "cars.example.com/v1", Kind: "Lease"}
 	put(cars, car)
 	want("another kind of that name", true)
-	put(fencing.Keeper())
-	want("the Keeper is there", false)
-	if err := admission.ValidatingAdmissionPolicyBindings().Delete(t.Context(), "incumbent-lease-keeper", metav1.DeleteOptions{}); err != nil {
+	put(fencing.AnchorPolicy())
+	want("the anchor policy is there", false)
+	if err := admission.ValidatingAdmissionPolicyBindings().Delete(t.Context(), "incumbent-lease-anchor", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	want("the Keeper is not bound", true)
+	want("the anchor policy is not bound", true)
 	put(fence(t, fencing.Fence{Name: "other", LeaseName: "other"}))
 	want("another Lease has a Fence", false)
 }

@@ -16,9 +16,9 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// into puts the stamp into what a request sends. It returns several forms only if
-// it depends on the object which of them can be applied: they are to be tried in
-// that order.
+// into adds the stamp to the body of a request. It returns several forms of the body
+// if it depends on the object which form can be applied. The caller sends them in that
+// order.
 func (s stamp) into(contentType string, body []byte) ([][]byte, error) {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -32,7 +32,7 @@ func (s stamp) into(contentType string, body []byte) ([][]byte, error) {
 	case runtime.ContentTypeJSON:
 		body, err = s.intoObject(body, false)
 	case string(types.ApplyYAMLPatchType), runtime.ContentTypeYAML:
-		if body, err = yaml.ToJSON(body); err == nil { // which is YAML, too
+		if body, err = yaml.ToJSON(body); err == nil { // JSON is YAML
 			body, err = s.intoObject(body, false)
 		}
 	case runtime.ContentTypeProtobuf:
@@ -43,7 +43,7 @@ func (s stamp) into(contentType string, body []byte) ([][]byte, error) {
 	return [][]byte{body}, err
 }
 
-// intoObject changes nothing but the one annotation. A patch that removes all
+// intoObject sets the annotation and changes nothing else. A patch that removes all
 // annotations cannot add one.
 func (s stamp) intoObject(body []byte, isPatch bool) ([]byte, error) {
 	object, err := fieldsOf(body)
@@ -55,7 +55,7 @@ func (s stamp) intoObject(body []byte, isPatch bool) ([]byte, error) {
 		return nil, fmt.Errorf("its metadata: %w", err)
 	}
 	if raw, found := metadata["annotations"]; found && isPatch && isNull(raw) {
-		return nil, errors.New("it removes all annotations: name those to remove")
+		return nil, errors.New("it removes all annotations, name the annotations to remove")
 	}
 	annotations, err := fieldsOf(metadata["annotations"])
 	if err != nil {
@@ -73,7 +73,7 @@ func (s stamp) intoObject(body []byte, isPatch bool) ([]byte, error) {
 	return json.Marshal(object)
 }
 
-// fieldsOf takes a JSON object apart; what is missing, or null, is an empty one.
+// fieldsOf returns the fields of a JSON object. A missing object and null have none.
 func fieldsOf(raw json.RawMessage) (map[string]json.RawMessage, error) {
 	fields := map[string]json.RawMessage{}
 	if len(raw) == 0 || isNull(raw) {
@@ -85,7 +85,7 @@ func fieldsOf(raw json.RawMessage) (map[string]json.RawMessage, error) {
 
 func isNull(raw json.RawMessage) bool { return bytes.Equal(bytes.TrimSpace(raw), []byte("null")) }
 
-// intoProtobuf knows the kinds that client-go knows.
+// intoProtobuf sets the annotation of an object of a kind that client-go has.
 func (s stamp) intoProtobuf(body []byte) ([]byte, error) {
 	serializer := protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
 	object, _, err := serializer.Decode(body, nil, nil)
@@ -109,18 +109,18 @@ func (s stamp) intoProtobuf(body []byte) ([]byte, error) {
 
 const annotationsPath = "/metadata/annotations"
 
-// An operation is one of a JSON patch. A nil value is null, which is what is found
-// where nothing is.
+// An operation is an operation of a JSON patch. A nil Value is null, which also equals
+// a missing field.
 type operation struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`
 	Value any    `json:"value"`
 }
 
-// intoOperations adds operations to a JSON patch. An annotation can be added only
-// beside others, and an object may have none: then all of them are added, if
-// there still are none. Meanwhile there may be some, so the first form is the last
-// one, too.
+// intoOperations adds operations to a JSON patch. The first form adds the annotation
+// beside others. It cannot be applied to an object without annotations. The second form
+// adds all annotations if there are none. In the meantime there may be some, so the
+// first form is tried again.
 func (s stamp) intoOperations(body []byte) ([][]byte, error) {
 	name := strings.NewReplacer("~", "~0", "/", "~1").Replace(s.key)
 	beside := []operation{{"add", annotationsPath + "/" + name, s.value}}

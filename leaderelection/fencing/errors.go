@@ -10,25 +10,24 @@ import (
 
 var (
 	// ErrNoTerm is returned for a write through a StampTransport whose context
-	// carries no term. Write with the context that the work of the term was given, or
-	// through another client what others than the leader write.
+	// carries no term. Write with the context that was passed to the leader's work. Use
+	// another client for writes that not only the leader sends.
 	ErrNoTerm = errors.New("fencing: the context of the write carries no term")
 
-	// ErrNotStampable is returned for a write through a StampTransport in a form that
-	// cannot be stamped, or to a path in which no resource is found. The error also
-	// says why.
+	// ErrNotStampable is returned for a write through a StampTransport if its body
+	// cannot be stamped, or if its path names no resource. The error also contains the
+	// reason.
 	ErrNotStampable = errors.New("fencing: the write cannot be stamped with its term")
 )
 
-// IsStale reports whether err is, or wraps among others, the API server's refusal of
-// a write by the policy of a Fence: the writer does not lead, or does not lead yet as
-// far as that API server knows, or the Lease does not exist. The error's text names
-// the Lease, its holder and the writer. Of a Lease that does not exist, or that an API
-// server has not read yet, the API server has words of its own: they name the policy,
-// and so the Lease unless the Fence was given a Name. A refused connection (exec,
-// attach, portforward) comes back as plain text, which it does not know.
+// IsStale reports whether err is, or wraps, the refusal of a write by the policy of a
+// Fence. The writer does not lead, the API server has not observed yet that it leads,
+// or the Lease does not exist. The error's text names the Lease, its holder and the
+// writer. If the API server has no Lease, the text is the API server's own, and names
+// only the policy. IsStale does not recognise the refusal of a connection (exec,
+// attach, portforward), because that is plain text.
 func IsStale(err error) bool {
-	if status, ok := err.(apierrors.APIStatus); ok { // the tree is walked below
+	if status, ok := err.(apierrors.APIStatus); ok { // wrapped errors are visited below
 		return isRefusal(status.Status().Message)
 	}
 	switch err := err.(type) { //nolint:errorlint // as above

@@ -16,8 +16,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// A Fence around what an operator writes. Its objects are created once, by somebody
-// who may; the command hack/fence prints them for kubectl apply.
+// A Fence around the resources that an operator writes. An administrator applies its
+// objects once. The command hack/fence prints them for kubectl apply.
 func ExamplePolicy() {
 	policy, binding, err := fencing.Policy(fencing.Fence{
 		LeaseNamespace: "my-namespace",
@@ -39,8 +39,8 @@ func ExamplePolicy() {
 	// my-namespace my-app-leader
 }
 
-// The leader's work writes through a client that stamps each object with the term,
-// and that knows what to do about a refusal. The election has a client of its own.
+// The leader's work has a client that stamps each object with the term and handles
+// refusals. The election has a client of its own.
 func ExampleStampTransport() {
 	restConfig, err := rest.InClusterConfig()
 	if err != nil {
@@ -68,8 +68,8 @@ func ExampleStampTransport() {
 
 func reconcile(context.Context, kubernetes.Interface) {}
 
-// In a database each transaction of a leader begins with a condition on the token of
-// the last term that wrote anything, kept in a row of its own. With database/sql:
+// Each transaction of a leader begins with a condition on the token of the last term that
+// wrote anything. The token has a row of its own. With database/sql:
 //
 //	result, err := tx.ExecContext(ctx, begin, term.Token, "my-app-leader")
 //	if n, _ := result.RowsAffected(); n == 0 {
@@ -77,10 +77,10 @@ func reconcile(context.Context, kubernetes.Interface) {}
 //	}
 //	// insert, update, delete, commit
 //
-// The row is locked until the transaction ends, so nobody comes in between: not the
-// leader's own other transactions either, and whoever is frozen inside one keeps all
-// waiting until the database ends it, so set its limit for idle transactions. A check
-// in a transaction of its own is none: the leader may be frozen between the two.
+// The row is locked until the transaction ends, so no other transaction runs in between,
+// not even another one of the same leader. A leader that is frozen within a transaction
+// blocks all others until the database ends it, so set the limit for idle transactions. A
+// check in a separate transaction is useless, because the leader may be frozen after it.
 func Example_sql() {
 	const begin = `UPDATE leadership SET token = $1 WHERE lease = $2 AND token <= $1`
 
@@ -89,16 +89,15 @@ func Example_sql() {
 
 	fmt.Println("first leader:", db.exec(begin, frozen.Token, "my-app-leader"), "row")
 	fmt.Println("its successor:", db.exec(begin, successor.Token, "my-app-leader"), "row")
-	fmt.Println("the first one wakes up:", db.exec(begin, frozen.Token, "my-app-leader"), "rows")
+	fmt.Println("the first one resumes:", db.exec(begin, frozen.Token, "my-app-leader"), "rows")
 	// Output:
 	// first leader: 1 row
 	// its successor: 1 row
-	// the first one wakes up: 0 rows
+	// the first one resumes: 0 rows
 }
 
 // Without transactions the token is a column of each row, and each statement has the
-// condition. Then a row that the later term has not written yet is open to the
-// earlier one, and so are insertions.
+// condition. Rows that the later term has not written, and insertions, are not protected.
 func Example_sqlByRow() {
 	const update = `UPDATE accounts SET token = $1, balance = $3 WHERE id = $2 AND token <= $1`
 
@@ -106,19 +105,19 @@ func Example_sqlByRow() {
 	frozen, successor := leaderelection.Term{Token: 41}, leaderelection.Term{Token: 57}
 
 	fmt.Println("its successor:", db.exec(update, successor.Token, "alice", 80), "row")
-	fmt.Println("the first one wakes up:", db.exec(update, frozen.Token, "alice", 70), "rows")
+	fmt.Println("the first one resumes:", db.exec(update, frozen.Token, "alice", 70), "rows")
 	fmt.Println("it writes another row:", db.exec(update, frozen.Token, "bob", 70), "row")
 	// Output:
 	// its successor: 1 row
-	// the first one wakes up: 0 rows
+	// the first one resumes: 0 rows
 	// it writes another row: 1 row
 }
 
-// A database stands in for one that understands SQL: hack/tokens has a real one run
-// the statements of the examples. It keeps the token of each row.
+// A database is a stand-in for an SQL database. It keeps the token of each row. The tests
+// in hack/tokens run the statements of the examples on a real database.
 type database map[string]leaderelection.Token
 
-// exec does what the statements say, and returns how many rows it changed.
+// exec runs a statement of the examples and returns the number of changed rows.
 func (d database) exec(_ string, token leaderelection.Token, key string, _ ...int) int {
 	if kept, found := d[key]; !found || kept > token {
 		return 0
@@ -127,24 +126,25 @@ func (d database) exec(_ string, token leaderelection.Token, key string, _ ...in
 	return 1
 }
 
-// An object store compares no numbers, but it writes on the condition that an
-// object has not changed (If-Match, or ifGenerationMatch). So the token is stored
-// with the object: read it, give up if it is higher than one's own, and write on
-// the condition that it is still what was read. Who is refused reads again.
+// An object store does not compare numbers, but it can write on the condition that an
+// object has not changed (If-Match or ifGenerationMatch). The token is stored with the
+// object. The leader reads the object, stops if its token is greater than its own, and
+// writes on the condition that the object is unchanged. If the write is refused, it reads
+// again.
 func Example_objectStore() {
 	bucket := &bucket{}
 	frozen, successor := leaderelection.Term{Token: 41}, leaderelection.Term{Token: 57}
 
 	fmt.Println("first leader:", store(bucket, frozen, "state 1"))
-	object := bucket.get() // the first leader reads, and is frozen
+	object := bucket.get() // the first leader reads and is frozen
 	fmt.Println("its successor:", store(bucket, successor, "state 2"))
-	fmt.Println("the first one wakes up and writes:", bucket.put(object.etag, frozen.Token, "state 3"))
+	fmt.Println("the first one resumes and writes:", bucket.put(object.etag, frozen.Token, "state 3"))
 	fmt.Println("it tries again:", store(bucket, frozen, "state 3"))
 	fmt.Println("stored:", bucket.get().content)
 	// Output:
 	// first leader: stored
 	// its successor: stored
-	// the first one wakes up and writes: 412 Precondition Failed
+	// the first one resumes and writes: 412 Precondition Failed
 	// it tries again: stale: term 57 has written it
 	// stored: state 2
 }
@@ -162,7 +162,7 @@ func store(b *bucket, term leaderelection.Term, content string) string {
 	}
 }
 
-// A bucket stands in for an object store, with one object in it.
+// A bucket is a stand-in for an object store with one object.
 type bucket struct {
 	mu     sync.Mutex
 	writes int
@@ -181,7 +181,7 @@ func (b *bucket) get() object {
 	return b.object
 }
 
-// put writes if the object has that etag.
+// put writes the object if its etag equals ifMatch.
 func (b *bucket) put(ifMatch string, token leaderelection.Token, content string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

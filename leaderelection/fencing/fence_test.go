@@ -13,15 +13,15 @@ import (
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 )
 
-// whole is a Fence in which nothing is wrong.
-func whole() Fence {
+// validFence returns a Fence without problems.
+func validFence() Fence {
 	return Fence{
 		LeaseNamespace: "ns", LeaseName: "app", ServiceAccount: "operator",
 		Resources: []schema.GroupResource{{Group: "apps", Resource: "deployments"}},
 	}
 }
 
-func TestPolicy_RefusesWhatItKnowsToBeWrong(t *testing.T) {
+func TestPolicy_ReportsEveryProblemOfAFence(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		change func(*Fence)
@@ -35,8 +35,8 @@ func TestPolicy_RefusesWhatItKnowsToBeWrong(t *testing.T) {
 		{"namespaces that are none", func(f *Fence) { f.ServiceAccountNamespace, f.Namespaces = "x.y", []string{"ok", "-"} }, []string{`ServiceAccountNamespace ("x.y")`, `Namespaces has "-"`}},
 		{"an unknown mode", func(f *Fence) { f.Mode = 8 }, []string{"Mode (8)"}},
 		{"a name that is none", func(f *Fence) { f.Name = "my fence" }, []string{`Name ("my fence")`}},
-		{"a name that is too long", func(f *Fence) { f.LeaseName = strings.Repeat("a", 250) }, []string{"which is no name for a policy"}},
-		{"a resource without a name", func(f *Fence) { f.Resources = []schema.GroupResource{{Group: "apps"}} }, []string{"it names no resource"}},
+		{"a name that is too long", func(f *Fence) { f.LeaseName = strings.Repeat("a", 250) }, []string{"invalid policy name"}},
+		{"a resource without a name", func(f *Fence) { f.Resources = []schema.GroupResource{{Group: "apps"}} }, []string{"has no resource name"}},
 		{"a resource in the singular", func(f *Fence) { f.Resources = resources("deployment.apps") }, []string{`"deployment.apps"`, `is "deployments" meant?`}},
 		{"a resource in the singular, of which client-go knows nothing", func(f *Fence) { f.Resources = resources("customresourcedefinition.apiextensions.k8s.io") },
 			[]string{`is "customresourcedefinitions" meant?`}},
@@ -45,11 +45,11 @@ func TestPolicy_RefusesWhatItKnowsToBeWrong(t *testing.T) {
 		}, nil},
 		{"a group that is not served any more", func(f *Fence) { f.Resources = resources("deployments.extensions") }, []string{`the group "extensions" has no such resource`}},
 		{"a resource without its group", func(f *Fence) { f.Resources = resources("deployments") }, []string{"name the group too"}},
-		{"a kind", func(f *Fence) { f.Resources = resources("ConfigMap") }, []string{`"ConfigMap"`, "in lower case"}},
-		{"bindings", func(f *Fence) { f.Resources = resources("bindings") }, []string{`"bindings"`, "give pods"}},
-		{"a subresource", func(f *Fence) { f.Resources = resources("deployments/status.apps") }, []string{"give the resource alone"}},
-		{"everything", func(f *Fence) { f.Resources = resources("*") }, []string{"name each resource"}},
-		{"every group", func(f *Fence) { f.Resources = resources("deployments.*") }, []string{"name each resource"}},
+		{"a kind", func(f *Fence) { f.Resources = resources("ConfigMap") }, []string{`"ConfigMap"`, "must be lower-case"}},
+		{"bindings", func(f *Fence) { f.Resources = resources("bindings") }, []string{`"bindings"`, "list pods"}},
+		{"a subresource", func(f *Fence) { f.Resources = resources("deployments/status.apps") }, []string{"list the resource"}},
+		{"everything", func(f *Fence) { f.Resources = resources("*") }, []string{"list each resource"}},
+		{"every group", func(f *Fence) { f.Resources = resources("deployments.*") }, []string{"list each resource"}},
 		{"Leases and Events", func(f *Fence) {
 			f.Resources = resources("leases.coordination.k8s.io", "events", "events.events.k8s.io")
 		},
@@ -57,7 +57,7 @@ func TestPolicy_RefusesWhatItKnowsToBeWrong(t *testing.T) {
 		{"policies and their bindings", func(f *Fence) {
 			f.Resources = resources("validatingadmissionpolicies.admissionregistration.k8s.io", "mutatingadmissionpolicybindings.admissionregistration.k8s.io")
 		},
-			[]string{`"validatingadmissionpolicies.admissionregistration.k8s.io"`, `"mutatingadmissionpolicybindings.admissionregistration.k8s.io"`, "asks no policy about policies"}},
+			[]string{`"validatingadmissionpolicies.admissionregistration.k8s.io"`, `"mutatingadmissionpolicybindings.admissionregistration.k8s.io"`, "evaluates no policy for policies"}},
 		{"webhooks", func(f *Fence) {
 			f.Resources = resources("validatingwebhookconfigurations.admissionregistration.k8s.io")
 		}, nil},
@@ -77,7 +77,7 @@ func TestPolicy_RefusesWhatItKnowsToBeWrong(t *testing.T) {
 		{"pods by term", func(f *Fence) { f.Resources, f.Mode = resources("pods"), ByTerm }, nil},
 		{"Namespaces in all namespaces", func(f *Fence) { f.Resources = resources("namespaces") }, nil},
 	} {
-		f := whole()
+		f := validFence()
 		tc.change(&f)
 		_, _, err := Policy(f)
 		if (err == nil) != (tc.want == nil) {
@@ -113,7 +113,7 @@ func TestPolicy_WithoutTheLease(t *testing.T) {
 		{ByPod | ByTerm, false, false, new(admissionv1.DenyAction), admissionv1.Fail},
 		{ByTerm, false, false, nil, admissionv1.Fail},
 	} {
-		f := whole()
+		f := validFence()
 		f.Mode, f.OpenWithoutLease, f.ReportOnly = tc.mode, tc.open, tc.report
 		policy, binding, err := Policy(f)
 		if err != nil {
@@ -135,7 +135,7 @@ func TestPolicy_WithoutTheLease(t *testing.T) {
 
 func TestPolicy_IsAboutTheServiceAccountInItsOwnNamespace(t *testing.T) {
 	for namespace, user := range map[string]string{"": "system:serviceaccount:ns:operator", "elsewhere": "system:serviceaccount:elsewhere:operator"} {
-		f := whole()
+		f := validFence()
 		f.ServiceAccountNamespace = namespace
 		policy, _, err := Policy(f)
 		if err != nil {

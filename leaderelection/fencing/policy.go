@@ -10,16 +10,16 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// Policy makes the admission policy of a Fence, and the binding that puts it into
-// force. It returns one error that names everything that is wrong with the Fence.
+// Policy returns the admission policy of a Fence, and the binding that enforces it.
+// If the Fence is invalid, Policy returns one error that names every problem.
 //
-// Apply the Keeper first, once in a cluster, if the Fence is ByPod.
+// Apply the AnchorPolicy first, once in a cluster, if the Fence is ByPod.
 //
-// What it cannot know is refused by the API server, not let through: the writes of
-// a service account that campaigns for another Lease, or whose Lease was deleted.
-// What nobody can refuse: writes of a resource whose name is misspelt in a group
-// that is not Kubernetes' own, those that go to an API server of another make by way
-// of an APIService, and those of another service account.
+// Some mistakes make the API server refuse all guarded writes of the service account:
+// the service account campaigns for another Lease, or the Lease was deleted. Other
+// mistakes cannot be detected, and writes pass: a resource is misspelt in a group that
+// is not one of Kubernetes, it is served by an aggregated API server, or the writer has
+// another service account.
 func Policy(f Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.ValidatingAdmissionPolicyBinding, error) {
 	f = f.withDefaults()
 	if err := f.validate(); err != nil {
@@ -55,12 +55,11 @@ func Policy(f Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.Valid
 	return policy, binding, nil
 }
 
-// Lease makes the Lease of a Fence as it is before anybody has claimed it. Apply
-// it before the policy, or else the guarded resources are closed until somebody
-// leads; applied again later it takes nothing from its holder. To replace it, or to
-// delete it with the policy, ends its holder's term. The
-// first candidate leaves it alone for one RetryPeriod, as any that is free without
-// an Elector's mark.
+// Lease returns the Lease of a Fence as it is before the first claim. Apply it before
+// the policy. Otherwise nobody can write the guarded resources until a candidate leads.
+// Applying it again later does not affect its holder. Replacing it, or deleting it with
+// the policy, ends the holder's term. The first candidate claims it one RetryPeriod
+// later, because it was not released by an Elector.
 func Lease(f Fence) *coordinationv1.Lease {
 	return &coordinationv1.Lease{
 		TypeMeta:   typeMeta(coordinationv1.SchemeGroupVersion, "Lease"),
@@ -79,8 +78,8 @@ func (f Fence) withoutLease() admissionv1.ParameterNotFoundActionType {
 	return admissionv1.DenyAction
 }
 
-// matches says which requests the API server asks the policy about, whoever sends
-// them.
+// matches selects the requests that the API server evaluates the policy for. They do
+// not depend on the user.
 func (f Fence) matches() *admissionv1.MatchResources {
 	m := &admissionv1.MatchResources{MatchPolicy: new(admissionv1.Equivalent)}
 	for _, resource := range f.Resources {
@@ -94,11 +93,11 @@ func (f Fence) matches() *admissionv1.MatchResources {
 	return m
 }
 
-// rules are those for one resource. Patches and server-side apply are updates,
-// deletecollection is a deletion of each object.
+// rules returns the rules for one resource. Patches and server-side apply are updates.
+// A deletecollection is a deletion of each object.
 func (f Fence) rules(resource schema.GroupResource) []admissionv1.NamedRuleWithOperations {
 	if !f.has(ByPod) {
-		// Deletions cannot be stamped. Updates of a subresource may change a stamp.
+		// A deletion cannot carry a stamp. An update of a subresource may change it.
 		rules := []admissionv1.NamedRuleWithOperations{
 			rule(resource.Group, []admissionv1.OperationType{admissionv1.Create, admissionv1.Update}, resource.Resource),
 			rule(resource.Group, []admissionv1.OperationType{admissionv1.Update}, resource.Resource+"/*"),
@@ -112,9 +111,9 @@ func (f Fence) rules(resource schema.GroupResource) []admissionv1.NamedRuleWithO
 		[]admissionv1.OperationType{admissionv1.Create, admissionv1.Update, admissionv1.Delete},
 		resource.Resource, resource.Resource+"/*")}
 	if resource == pods {
-		// These change what a pod does. Connections to a proxy may be mere reads.
+		// These connections change what a pod does. A proxy connection may be a read.
 		rules = append(rules, rule("", []admissionv1.OperationType{admissionv1.Connect}, "pods/exec", "pods/attach", "pods/portforward"),
-			// The same as pods/binding, by an older name.
+			// "bindings" is the older name of pods/binding.
 			rule("", []admissionv1.OperationType{admissionv1.Create}, "bindings"))
 	}
 	return rules
@@ -125,4 +124,52 @@ func rule(group string, operations []admissionv1.OperationType, resources ...str
 		Operations: operations,
 		Rule:       admissionv1.Rule{APIGroups: []string{group}, APIVersions: []string{"*"}, Resources: resources},
 	}}
+}
+
+const (
+	anchorName  = "incumbent-lease-anchor"
+	anchorGroup = "fencing.incumbent.haproxy-template-ic.github.io" // has no resources
+)
+
+// AnchorPolicy returns a policy that guards nothing, and its binding. Apply both once
+// in a cluster, before the first Fence ByPod, and leave them there.
+//
+// An API server follows the Leases as long as some binding belongs to a policy whose
+// parameter is a Lease. When the last such binding is deleted, it stops for good. A
+// Fence that is applied again is then evaluated with the holders of that day, until
+// the API server is restarted: it refuses the leader and permits the former leader
+// (https://github.com/kubernetes/kubernetes/issues/130887, not fixed in 1.37). The
+// binding of the anchor policy stays, so that never happens.
+func AnchorPolicy() (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.ValidatingAdmissionPolicyBinding) {
+	policy := &admissionv1.ValidatingAdmissionPolicy{
+		TypeMeta:   typeMeta(admissionv1.SchemeGroupVersion, "ValidatingAdmissionPolicy"),
+		ObjectMeta: metav1.ObjectMeta{Name: anchorName},
+		Spec: admissionv1.ValidatingAdmissionPolicySpec{
+			FailurePolicy: new(admissionv1.Ignore),
+			ParamKind:     leaseParameter(),
+			MatchConstraints: &admissionv1.MatchResources{
+				MatchPolicy: new(admissionv1.Exact),
+				ResourceRules: []admissionv1.NamedRuleWithOperations{
+					rule(anchorGroup, []admissionv1.OperationType{admissionv1.Create}, "none"),
+				},
+			},
+			Validations: []admissionv1.Validation{{Expression: "true"}},
+		},
+	}
+	binding := &admissionv1.ValidatingAdmissionPolicyBinding{
+		TypeMeta:   typeMeta(admissionv1.SchemeGroupVersion, "ValidatingAdmissionPolicyBinding"),
+		ObjectMeta: metav1.ObjectMeta{Name: anchorName},
+		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName:        anchorName,
+			ValidationActions: []admissionv1.ValidationAction{admissionv1.Audit},
+			ParamRef: &admissionv1.ParamRef{
+				Namespace: metav1.NamespaceDefault, Name: anchorName, ParameterNotFoundAction: new(admissionv1.AllowAction),
+			},
+		},
+	}
+	return policy, binding
+}
+
+func leaseParameter() *admissionv1.ParamKind {
+	return &admissionv1.ParamKind{APIVersion: coordinationv1.SchemeGroupVersion.String(), Kind: "Lease"}
 }

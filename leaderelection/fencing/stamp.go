@@ -3,21 +3,24 @@ package fencing
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"net/http"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
 const annotationPrefix = "fencing.incumbent.haproxy-template-ic.github.io/"
 
-// maxAnnotationName is how long the part of an annotation's key after the slash
-// may be.
+// maxAnnotationName is the maximum length of an annotation's key after the slash.
 const maxAnnotationName = 63
 
-// AnnotationKey is the annotation that carries the token of a term of that Lease,
-// which is given as a Term has it: its namespace and name, with a slash between
-// them. Each Lease has its own: one object may be written by the leaders of
-// several.
+// AnnotationKey returns the key of the annotation that carries the fencing token of a
+// term of a Lease. The Lease is given as "namespace/name", as in Term.Lease. Each Lease
+// has its own annotation, because the leaders of several Leases may write one object.
 func AnnotationKey(lease string) string {
 	name := strings.Replace(lease, "/", ".", 1)
 	if len(name) > maxAnnotationName {
@@ -27,11 +30,120 @@ func AnnotationKey(lease string) string {
 	return annotationPrefix + name
 }
 
-// A stamp is what an object that is written in a term carries.
+// A stamp is the annotation of an object that was written in a term.
 type stamp struct{ key, value string }
 
-// stampOf makes the stamp of a term: its token and, for those who read refusals,
-// its leader.
+// stampOf returns the stamp of a term: its token and, for readers of refusals, its
+// leader.
 func stampOf(term leaderelection.Term) stamp {
 	return stamp{AnnotationKey(term.Lease), term.Token.String() + " " + term.Identity}
+}
+
+// StampTransport returns a RoundTripper for Fences ByTerm. It stamps each written
+// object with the term of the request's context. Use it in the configuration of any
+// client of client-go or controller-runtime:
+//
+//	cfg.Wrap(fencing.StampTransport)
+//
+// These writes are stamped: create, update, all kinds of patch, server-side apply, and
+// updates and patches of a status, an approval and the finalizers of a Namespace. In
+// each term, the first patch or apply of an object changes its stamp, even if it
+// changes nothing else.
+//
+// These requests are sent unchanged:
+//
+//   - reads,
+//   - writes that cannot carry a stamp: deletions, bindings, server-side apply of a
+//     status, and writes of other subresources,
+//   - writes of Leases and Events, and reviews of tokens and access,
+//   - all writes in a term without a Lease,
+//   - requests without a segment "api" or "apis" in their path.
+//
+// A write whose path has such a segment, but names no resource, is refused with
+// ErrNotStampable. The API server may be behind a prefix.
+//
+// The body is JSON, or protobuf if client-go has the kind. Server-side apply without
+// force conflicts over the annotation if the program writes the object under several
+// field managers, or also by create, update or patch (even of its status alone). Apply
+// with force.
+func StampTransport(next http.RoundTripper) http.RoundTripper { return stampTransport{next} }
+
+type stampTransport struct{ next http.RoundTripper }
+
+// WrappedRoundTripper returns next. client-go uses it to reach the lowest transport.
+func (s stampTransport) WrappedRoundTripper() http.RoundTripper { return s.next }
+
+// RoundTrip sends a request. It stamps a write that can carry a stamp.
+func (s stampTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !isWrite(r) {
+		return s.next.RoundTrip(r)
+	}
+	request := apipath.Parse(r.Method, r.URL)
+	unclear := request.UnderAPI && !request.IsResource
+	if !unclear && !isStampable(request, r) {
+		return s.next.RoundTrip(r)
+	}
+	term, ok := leaderelection.TermFromContext(r.Context())
+	switch {
+	case !ok:
+		closeBody(r)
+		return nil, fmt.Errorf("%w: %s %s", ErrNoTerm, r.Method, r.URL.Path)
+	case term.Lease == "":
+		return s.next.RoundTrip(r)
+	case unclear:
+		closeBody(r)
+		return nil, fmt.Errorf("%w: %s %s: its path names no resource, send it through another client", ErrNotStampable, r.Method, r.URL.Path)
+	}
+	body, err := takeBody(r)
+	if err != nil {
+		return nil, err
+	}
+	forms, err := stampOf(term).into(r.Header.Get("Content-Type"), body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s %s: %w", ErrNotStampable, r.Method, r.URL.Path, err)
+	}
+	return s.sendOneOf(r, forms)
+}
+
+// sendOneOf sends the forms of a body in turn, until the API server can apply one. The
+// API server does not report why it cannot apply a form.
+func (s stampTransport) sendOneOf(r *http.Request, forms [][]byte) (*http.Response, error) {
+	for _, body := range forms[:len(forms)-1] {
+		response, err := s.next.RoundTrip(withBody(r, body))
+		if err != nil {
+			return nil, err
+		}
+		text, err := peek(response)
+		if err != nil {
+			return nil, err
+		}
+		if !isInapplicable(response, text) {
+			return response, nil
+		}
+	}
+	return s.next.RoundTrip(withBody(r, forms[len(forms)-1]))
+}
+
+// isWrite reports whether a request is one of those that can carry a stamp.
+func isWrite(r *http.Request) bool {
+	return r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch
+}
+
+// isStampable reports whether the annotations of an object are written. They are
+// written with the status of most kinds too. Other kinds ignore them there. A
+// server-side apply of a status would conflict with the object's own field manager
+// over the annotation.
+func isStampable(request apipath.Request, r *http.Request) bool {
+	resource := schema.GroupResource{Group: request.Group, Resource: request.Resource}
+	if !request.IsResource || isExempt(resource) || resource == (schema.GroupResource{Resource: "bindings"}) {
+		return false
+	}
+	switch request.Subresource {
+	case "":
+		return true
+	case "status", "approval", "finalize":
+		return r.Method != http.MethodPost && !isApply(r)
+	default:
+		return false
+	}
 }

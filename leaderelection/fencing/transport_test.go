@@ -25,15 +25,15 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A scene is what there is in a test beside the term's context.
-type scene struct {
+// A cluster is a term's Elector and its API server.
+type cluster struct {
 	elector *leaderelection.Elector
 	server  *leaderelectiontest.Server
 	network *leaderelectiontest.Network // the elector's
 }
 
 // inTerm runs a test as the work of a term, in fake time.
-func inTerm(t *testing.T, test func(t *testing.T, ctx context.Context, scene scene)) {
+func inTerm(t *testing.T, test func(t *testing.T, ctx context.Context, cluster cluster)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
@@ -50,7 +50,7 @@ func inTerm(t *testing.T, test func(t *testing.T, ctx context.Context, scene sce
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- elector.Run(ctx) }()
-		test(t, <-terms, scene{elector, server, client.Network()})
+		test(t, <-terms, cluster{elector, server, client.Network()})
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Run = %v", err)
@@ -58,9 +58,9 @@ func inTerm(t *testing.T, test func(t *testing.T, ctx context.Context, scene sce
 	})
 }
 
-// A sink answers requests, and keeps them.
+// A sink responds to requests and records them.
 type sink struct {
-	answers []string // texts of refusals, then success
+	answers []string // bodies of error responses, before it responds with success
 	sent    []*http.Request
 	bodies  []string
 }
@@ -73,7 +73,7 @@ func (s *sink) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		if r.ContentLength != int64(len(text)) {
-			return nil, errors.New("the length that is announced is not that of the body")
+			return nil, errors.New("the Content-Length differs from the length of the body")
 		}
 		body = string(text)
 	}
@@ -114,7 +114,7 @@ func TestStampTransport_StampsEveryKindOfBody(t *testing.T) {
 		{"JSON patch", "PATCH", "application/json-patch+json", `[{"op":"remove","path":"/data"}]`, `[{"op":"remove","path":"/data"},{"op":"add","path":"/metadata/annotations/fencing.incumbent.haproxy-template-ic.github.io~1ns.app","value":"STAMP"}]`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			inTerm(t, func(t *testing.T, ctx context.Context, _ scene) {
+			inTerm(t, func(t *testing.T, ctx context.Context, _ cluster) {
 				s := &sink{}
 				if _, err := fencing.StampTransport(s).RoundTrip(request(ctx, t, tc.method, configMaps+"/a", tc.contentType, tc.body)); err != nil {
 					t.Fatal(err)
@@ -130,7 +130,7 @@ func TestStampTransport_StampsEveryKindOfBody(t *testing.T) {
 }
 
 func TestStampTransport_StampsProtobuf(t *testing.T) {
-	inTerm(t, func(t *testing.T, ctx context.Context, _ scene) {
+	inTerm(t, func(t *testing.T, ctx context.Context, _ cluster) {
 		serializer := protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
 		object := &corev1.ConfigMap{
 			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
@@ -156,7 +156,7 @@ func TestStampTransport_StampsProtobuf(t *testing.T) {
 	})
 }
 
-// An annotation can be added beside others only, and the object may have none.
+// A JSON patch can add an annotation only beside others, and the object may have none.
 func TestStampTransport_TriesTheFormsOfAJSONPatch(t *testing.T) {
 	const missing = `{"message":"the server rejected our request due to an error in our request"}`
 	for _, tc := range []struct {
@@ -172,7 +172,7 @@ func TestStampTransport_TriesTheFormsOfAJSONPatch(t *testing.T) {
 		{[]string{`{"message":"spec.selector: field is immutable"}`}, 1, false},
 		{[]string{missing, `{"message":"spec.selector: field is immutable"}`}, 2, false},
 	} {
-		inTerm(t, func(t *testing.T, ctx context.Context, _ scene) {
+		inTerm(t, func(t *testing.T, ctx context.Context, _ cluster) {
 			s := &sink{answers: tc.answers}
 			response, err := fencing.StampTransport(s).RoundTrip(request(ctx, t, "PATCH", configMaps+"/a", "application/json-patch+json", `[]`))
 			if err != nil {
@@ -186,8 +186,8 @@ func TestStampTransport_TriesTheFormsOfAJSONPatch(t *testing.T) {
 	}
 }
 
-func TestStampTransport_WhatItSendsAsItIsAndWhatNot(t *testing.T) {
-	inTerm(t, func(t *testing.T, ctx context.Context, _ scene) {
+func TestStampTransport_SendsStampsOrRefusesAWrite(t *testing.T) {
+	inTerm(t, func(t *testing.T, ctx context.Context, _ cluster) {
 		const merge = "application/merge-patch+json"
 		for _, tc := range []struct {
 			method, path, contentType, body string
@@ -224,6 +224,7 @@ func TestStampTransport_WhatItSendsAsItIsAndWhatNot(t *testing.T) {
 			{"PUT", "/apis/example.com/v1/namespaces/api/apis/v1", "application/json", "{}", ctx, nil, true},
 			{"PUT", "/apis/example.com/v1api20200601/widgets/a", "application/json", "{}", ctx, nil, true},
 			{"PUT", "/apis/example.com/first/widgets/a", "application/json", "{}", ctx, nil, true},
+			{"PUT", "/gateway/apis/example.com/first/widgets/a", "application/json", "{}", ctx, nil, true},
 			{"PUT", "/api/clusters/c1/apis/coordination.k8s.io/v1/namespaces/ns/leases/a", "application/json", "{}", t.Context(), nil, false},
 			{"POST", "/api/c1/api/v1/namespaces/ns/events", "application/json", "{}", t.Context(), nil, false},
 			{"POST", "/api/v1/namespaces/ns/services/http:prometheus:9090/proxy/api/v1/query", "text/plain", "x", t.Context(), nil, false},
@@ -232,7 +233,7 @@ func TestStampTransport_WhatItSendsAsItIsAndWhatNot(t *testing.T) {
 
 			{"PUT", "/gateway/api/c1/x", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
 			{"PUT", "/gateway/api/c1/x", "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
-			{"POST", "/gateway/apis/example.com/first/widgets", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
+			{"POST", "/gateway/apis/example/first/widgets", "application/json", "{}", ctx, fencing.ErrNotStampable, false}, // no group of a custom resource
 			{"POST", "/api/v1", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
 			{"PUT", configMaps + "/a/status", "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
 			{"POST", configMaps, "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
@@ -262,8 +263,8 @@ const (
 	later = `ValidatingAdmissionPolicy 'incumbent-fencing.ns.app' with binding 'b' denied request: fenced off from lease ns/app: the object was written in the later term \"9 pod-b\"`
 )
 
-func TestRetryTransport_SendsAgainWhileTheTermGoesOn(t *testing.T) {
-	inTerm(t, func(t *testing.T, ctx context.Context, _ scene) {
+func TestRetryTransport_SendsAgainWhileTheTermContinues(t *testing.T) {
+	inTerm(t, func(t *testing.T, ctx context.Context, _ cluster) {
 		for _, tc := range []struct {
 			name    string
 			answers []string
@@ -278,7 +279,7 @@ func TestRetryTransport_SendsAgainWhileTheTermGoesOn(t *testing.T) {
 			{"written in a later term", []string{later}, 1, 0, false},
 		} {
 			s, began := &sink{answers: tc.answers}, time.Now()
-			response, err := fencing.RetryTransport(agreeable{}, s).RoundTrip(request(ctx, t, "POST", configMaps, "application/json", `{"a":1}`))
+			response, err := fencing.RetryTransport(alwaysConfirms{}, s).RoundTrip(request(ctx, t, "POST", configMaps, "application/json", `{"a":1}`))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -294,13 +295,14 @@ func TestRetryTransport_SendsAgainWhileTheTermGoesOn(t *testing.T) {
 	})
 }
 
-type agreeable struct{}
+// alwaysConfirms confirms every term.
+type alwaysConfirms struct{}
 
-func (agreeable) Confirm(context.Context, leaderelection.Term) (bool, error) { return true, nil }
+func (alwaysConfirms) Confirm(context.Context, leaderelection.Term) (bool, error) { return true, nil }
 
 func TestRetryTransport_GivesUpAfterASecond(t *testing.T) {
-	inTerm(t, func(t *testing.T, ctx context.Context, scene scene) {
-		elector := scene.elector
+	inTerm(t, func(t *testing.T, ctx context.Context, cluster cluster) {
+		elector := cluster.elector
 		s, began := &sink{answers: make([]string, 1000)}, time.Now()
 		for i := range s.answers {
 			s.answers[i] = lag
@@ -321,23 +323,23 @@ func TestRetryTransport_GivesUpAfterASecond(t *testing.T) {
 			t.Errorf("a context of 100 ms: %v after %v", err, time.Since(began))
 		}
 		if !elector.IsLeader() {
-			t.Error("the term goes on, and it was ended")
+			t.Error("the term ended although the Lease confirms it")
 		}
 	})
 }
 
-// The watch has not told yet that another one leads.
-func TestRetryTransport_EndsATermThatIsOver(t *testing.T) {
+// The watch has not reported the new holder yet.
+func TestRetryTransport_EndsATermWhoseLeaseHasAnotherHolder(t *testing.T) {
 	for _, refusal := range []string{lag, later} {
-		inTerm(t, func(t *testing.T, ctx context.Context, scene scene) {
-			scene.network.StallWatches()
-			err := scene.server.Edit("ns", "app", func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("pod-b") })
+		inTerm(t, func(t *testing.T, ctx context.Context, cluster cluster) {
+			cluster.network.StallWatches()
+			err := cluster.server.Edit("ns", "app", func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("pod-b") })
 			if err != nil {
 				t.Fatal(err)
 			}
 			s := &sink{answers: []string{refusal, refusal, refusal}}
 			for _, ctx := range []context.Context{ctx, ctx, context.WithoutCancel(ctx)} {
-				response, err := fencing.RetryTransport(scene.elector, s).RoundTrip(request(ctx, t, "POST", configMaps, "application/json", `{}`))
+				response, err := fencing.RetryTransport(cluster.elector, s).RoundTrip(request(ctx, t, "POST", configMaps, "application/json", `{}`))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -352,21 +354,21 @@ func TestRetryTransport_EndsATermThatIsOver(t *testing.T) {
 	}
 }
 
-func TestRetryTransport_WhenTheLeaseCannotBeLookedAt(t *testing.T) {
-	inTerm(t, func(t *testing.T, ctx context.Context, scene scene) {
-		scene.network.Cut(leaderelectiontest.Refuse)
+func TestRetryTransport_ReturnsTheRefusalIfTheLeaseCannotBeRead(t *testing.T) {
+	inTerm(t, func(t *testing.T, ctx context.Context, cluster cluster) {
+		cluster.network.Cut(leaderelectiontest.Refuse)
 		s := &sink{answers: []string{lag}}
-		response, err := fencing.RetryTransport(scene.elector, s).RoundTrip(request(ctx, t, "POST", configMaps, "application/json", `{}`))
+		response, err := fencing.RetryTransport(cluster.elector, s).RoundTrip(request(ctx, t, "POST", configMaps, "application/json", `{}`))
 		if err != nil || response.StatusCode != http.StatusUnprocessableEntity || len(s.sent) != 1 {
 			t.Errorf("%v, %v after %d requests, want the refusal after one", response, err, len(s.sent))
 		}
-		if !scene.elector.IsLeader() {
-			t.Error("nothing is known of the Lease, and the term was ended")
+		if !cluster.elector.IsLeader() {
+			t.Error("the term ended although the Lease could not be read")
 		}
 	})
 }
 
-func TestRetryTransport_AsksNobodyWithoutATerm(t *testing.T) {
+func TestRetryTransport_ConfirmsNothingWithoutATerm(t *testing.T) {
 	s := &sink{answers: []string{lag}}
 	response, err := fencing.RetryTransport(&leaderelection.Elector{}, s).RoundTrip(request(t.Context(), t, "POST", configMaps, "application/json", `{}`))
 	if err != nil || response.StatusCode != http.StatusUnprocessableEntity || len(s.sent) != 1 {
@@ -374,18 +376,18 @@ func TestRetryTransport_AsksNobodyWithoutATerm(t *testing.T) {
 	}
 }
 
-// Not only when a write is refused for the first time.
-func TestRetryTransport_WithoutAnArbiterSaysSoAtOnce(t *testing.T) {
-	for _, arbiter := range []fencing.Arbiter{nil, (*leaderelection.Elector)(nil)} {
+// A misconfigured client fails at once, not only at the first refusal.
+func TestRetryTransport_WithoutATermConfirmerFailsTheFirstRequest(t *testing.T) {
+	for _, confirmer := range []fencing.TermConfirmer{nil, (*leaderelection.Elector)(nil)} {
 		s := &sink{}
-		_, err := fencing.RetryTransport(arbiter, s).RoundTrip(request(t.Context(), t, "GET", configMaps, "", ""))
-		if err == nil || !strings.Contains(err.Error(), "give RetryTransport the Elector") || len(s.sent) != 0 {
-			t.Errorf("%T: %v after %d requests", arbiter, err, len(s.sent))
+		_, err := fencing.RetryTransport(confirmer, s).RoundTrip(request(t.Context(), t, "GET", configMaps, "", ""))
+		if err == nil || !strings.Contains(err.Error(), "pass the Elector") || len(s.sent) != 0 {
+			t.Errorf("%T: %v after %d requests", confirmer, err, len(s.sent))
 		}
 	}
 }
 
-// torn is a connection that ends within an answer.
+// torn is a connection that ends within a response.
 type torn struct{ closed bool }
 
 func (c *torn) RoundTrip(*http.Request) (*http.Response, error) {
@@ -396,11 +398,11 @@ func (c *torn) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 func (c *torn) Close() error { c.closed = true; return nil }
 
-func TestTransports_ReturnNoAnswerThatCannotBeRead(t *testing.T) {
-	inTerm(t, func(t *testing.T, ctx context.Context, scene scene) {
+func TestTransports_ReturnNoResponseThatCannotBeRead(t *testing.T) {
+	inTerm(t, func(t *testing.T, ctx context.Context, cluster cluster) {
 		for name, wrap := range map[string]func(http.RoundTripper) http.RoundTripper{
 			"stamp": fencing.StampTransport,
-			"retry": func(next http.RoundTripper) http.RoundTripper { return fencing.RetryTransport(scene.elector, next) },
+			"retry": func(next http.RoundTripper) http.RoundTripper { return fencing.RetryTransport(cluster.elector, next) },
 		} {
 			c := &torn{}
 			response, err := wrap(c).RoundTrip(request(ctx, t, "PATCH", configMaps+"/a", "application/json-patch+json", `[]`))

@@ -24,8 +24,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A site is the namespace of one test on the real control plane.
-type site struct {
+// A testCluster is the namespace of one test on the real control plane.
+type testCluster struct {
 	t         *testing.T
 	plane     *envtest.ControlPlane
 	namespace string
@@ -33,16 +33,16 @@ type site struct {
 	referee   *envtest.Referee
 }
 
-// onSite runs the test beside others on the control plane. If forgiving, overlaps
-// do not fail it.
-func onSite(t *testing.T, forgiving bool) *site {
+// startTestCluster runs the test in parallel with others on the control plane. With
+// forgiving, overlaps do not fail the test.
+func startTestCluster(t *testing.T, forgiving bool) *testCluster {
 	t.Helper()
 	t.Parallel()
 	cp, err := plane()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, plane: cp, namespace: cp.Namespace(t), referee: &envtest.Referee{}}
+	s := &testCluster{t: t, plane: cp, namespace: cp.Namespace(t), referee: &envtest.Referee{}}
 	if !forgiving {
 		s.referee = envtest.NewReferee(t)
 	}
@@ -52,11 +52,11 @@ func onSite(t *testing.T, forgiving bool) *site {
 	return s
 }
 
-// A replica is a process of a site, with a controller that reconciles ConfigMaps
-// and tells the referee.
+// A replica is a process with a controller that reconciles ConfigMaps and reports its
+// work to the referee.
 type replica struct {
 	*process
-	site    *site
+	cluster *testCluster
 	machine *envtest.Client
 	network *leaderelectiontest.Network
 
@@ -69,17 +69,17 @@ type replica struct {
 	firstCtx context.Context
 }
 
-// reconciling is what the controllers of a test do with a ConfigMap.
+// reconciling is the reconcile function of a test's controllers.
 type reconciling func(context.Context, *replica, *corev1.ConfigMap) error
 
-// replica makes a process. It is not started.
-func (s *site) replica(name string, create newManager, work reconciling, change ...func(*crmanager.Options, *rest.Config)) *replica {
+// replica creates a process without starting it.
+func (s *testCluster) replica(name string, create newManager, work reconciling, change ...func(*crmanager.Options, *rest.Config)) *replica {
 	s.t.Helper()
 	c := s.plane.Client(name)
 	s.t.Cleanup(c.Close)
-	r := &replica{process: &process{name: name, logs: &logs{}}, site: s, machine: c, network: c.Network(), first: make(chan struct{})}
+	r := &replica{process: &process{name: name, logs: &logs{}}, cluster: s, machine: c, network: c.Network(), first: make(chan struct{})}
 	cfg, opts := c.Config(), managerOptions(s.namespace, r.logs)
-	// Longer than in fake time: a machine that is busy stalls for seconds.
+	// Longer than with fake time, because a busy machine stalls for seconds.
 	opts.LeaseDuration, opts.RenewDeadline = new(6*time.Second), new(4*time.Second)
 	opts.Cache = cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}}
 	opts.Controller.SkipNameValidation = new(true)
@@ -108,17 +108,17 @@ func (s *site) replica(name string, create newManager, work reconciling, change 
 
 // run starts a replica.
 func (r *replica) run() *replica {
-	r.site.t.Helper()
-	start(r.site.t, r.process)
+	r.cluster.t.Helper()
+	start(r.cluster.t, r.process)
 	return r
 }
 
-// enter tells the referee that this replica works, until leave.
+// enter reports the begin of work to the referee, and leave its end.
 func (r *replica) enter(ctx context.Context) (leave func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.busy++; r.busy == 1 {
-		r.stopWork = r.site.referee.Start(r.name, "")
+		r.stopWork = r.cluster.referee.Start(r.name, "")
 	}
 	if r.firstAt.IsZero() {
 		r.firstAt, r.firstCtx = time.Now(), ctx
@@ -134,19 +134,19 @@ func (r *replica) enter(ctx context.Context) (leave func()) {
 	}
 }
 
-// add adds Runnables before the start.
+// add adds Runnables before the replica is started.
 func (r *replica) add(runnables ...crmanager.Runnable) *replica {
-	r.site.t.Helper()
+	r.cluster.t.Helper()
 	for _, runnable := range runnables {
 		if err := r.Add(runnable); err != nil {
-			r.site.t.Fatal(err)
+			r.cluster.t.Fatal(err)
 		}
 	}
 	return r
 }
 
-// await waits for a channel to be closed, and fails the test if it is not.
-func (s *site) await(what string, c <-chan struct{}) {
+// await waits until a channel is closed, with a timeout.
+func (s *testCluster) await(what string, c <-chan struct{}) {
 	s.t.Helper()
 	select {
 	case <-c:
@@ -155,18 +155,18 @@ func (s *site) await(what string, c <-chan struct{}) {
 	}
 }
 
-// leader starts a replica and waits until it has begun to reconcile.
-func (s *site) leader(r *replica) *replica {
+// leader starts a replica and waits until it reconciles.
+func (s *testCluster) leader(r *replica) *replica {
 	s.t.Helper()
 	r.run()
 	s.await(r.name+" reconciles", r.first)
 	return r
 }
 
-// follower starts a replica and waits until its Elector has entered itself as
-// heir. The replica's name must be its identity, and its priority above those of
-// other followers.
-func (s *site) follower(r *replica) *replica {
+// follower starts a replica and waits until its Elector has nominated itself as
+// successor. The replica's name must be its identity, and its priority higher than those
+// of other followers.
+func (s *testCluster) follower(r *replica) *replica {
 	s.t.Helper()
 	r.run()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
@@ -184,28 +184,28 @@ func (s *site) follower(r *replica) *replica {
 	return nil
 }
 
-// prime has the cache ask for ConfigMaps before the Manager starts, so that it
-// waits for them; a controller asks for what it watches when it is started.
+// prime makes the cache watch ConfigMaps before the Manager starts, so that the start
+// waits for their sync. A controller begins to watch only when it is started.
 func (r *replica) prime() *replica {
-	r.site.t.Helper()
-	err := r.GetFieldIndexer().IndexField(r.site.t.Context(), &corev1.ConfigMap{}, "data.want", func(obj client.Object) []string {
+	r.cluster.t.Helper()
+	err := r.GetFieldIndexer().IndexField(r.cluster.t.Context(), &corev1.ConfigMap{}, "data.want", func(obj client.Object) []string {
 		return []string{obj.(*corev1.ConfigMap).Data["want"]}
 	})
 	if err != nil {
-		r.site.t.Fatal(err)
+		r.cluster.t.Fatal(err)
 	}
 	return r
 }
 
-// last is when the last reconcile ended.
+// last returns the time at which the last reconcile ended.
 func (r *replica) last() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.lastAt
 }
 
-// configMaps creates ConfigMaps with that generation.
-func (s *site) configMaps(n int) []*corev1.ConfigMap {
+// configMaps creates n ConfigMaps.
+func (s *testCluster) configMaps(n int) []*corev1.ConfigMap {
 	s.t.Helper()
 	var all []*corev1.ConfigMap
 	for i := range n {
@@ -221,8 +221,8 @@ func (s *site) configMaps(n int) []*corev1.ConfigMap {
 	return all
 }
 
-// holder is who holds the Lease.
-func (s *site) holder() string {
+// holder returns the holder of the Lease.
+func (s *testCluster) holder() string {
 	s.t.Helper()
 	lease, err := s.plane.Admin().Clientset().CoordinationV1().Leases(s.namespace).Get(s.t.Context(), leaseName, metav1.GetOptions{})
 	if err != nil {
@@ -231,13 +231,13 @@ func (s *site) holder() string {
 	return leaderelectiontest.Holder(lease)
 }
 
-// untilCancelled reconciles for as long as it may.
+// untilCancelled reconciles until its context is done.
 func untilCancelled(ctx context.Context, _ *replica, _ *corev1.ConfigMap) error {
 	<-ctx.Done()
 	return nil
 }
 
-// stubborn reconciles for that long, whatever its context says.
+// stubborn reconciles for d, even after its context is done.
 func stubborn(d time.Duration) reconciling {
 	return func(ctx context.Context, _ *replica, _ *corev1.ConfigMap) error {
 		<-ctx.Done()

@@ -11,17 +11,17 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// unknown says what is wrong with a resource of one of Kubernetes' own groups, ""
-// if nothing is known to be: of the resources of others only their API server
-// knows, and a policy for one that does not exist guards nothing.
-func unknown(resource schema.GroupResource) string {
+// unknownResource returns why a group of Kubernetes has no such resource, or "". A
+// policy for a resource that does not exist guards nothing. Resources of other groups
+// are known only to their API server, so they are not checked.
+func unknownResource(resource schema.GroupResource) string {
 	own := builtIn(resource.Group)
 	if len(own) == 0 && !scheme.Scheme.IsGroupRegistered(resource.Group) || slices.Contains(own, resource.Resource) {
 		return ""
 	}
-	why := fmt.Sprintf("the group %q has no such resource", resource.Group)
+	reason := fmt.Sprintf("the group %q has no such resource", resource.Group)
 	if resource.Group == "" {
-		why = "the core group has no such resource: name the group too, as in deployments.apps"
+		reason = "the core group has no such resource: name the group too, for example deployments.apps"
 	}
 	nearest := ""
 	for _, name := range own {
@@ -30,27 +30,26 @@ func unknown(resource schema.GroupResource) string {
 		}
 	}
 	if nearest != "" {
-		why += fmt.Sprintf(" (is %q meant?)", nearest)
+		reason += fmt.Sprintf(" (is %q meant?)", nearest)
 	}
-	return why
+	return reason
 }
 
-// unknownToClientGo are the resources of Kubernetes' own groups of which client-go
-// has no kinds.
+// unknownToClientGo lists the resources of Kubernetes that have no kinds in client-go.
 var unknownToClientGo = map[string][]string{
 	"apiextensions.k8s.io":   {"customresourcedefinitions"},
 	"apiregistration.k8s.io": {"apiservices"},
 }
 
-// builtIn lists the resources of a group. What client-go knows is kinds: those are
-// resources of which there are lists of items.
+// builtIn lists the resources of a group of Kubernetes. client-go registers kinds. A
+// kind is a resource if there is also a list kind with items.
 func builtIn(group string) []string {
 	names := slices.Clone(unknownToClientGo[group])
 	for _, version := range scheme.Scheme.PrioritizedVersionsForGroup(group) {
 		kinds := scheme.Scheme.KnownTypes(version)
 		for kind, goType := range kinds {
 			list, found := kinds[kind+"List"]
-			if !found || isGone(goType) {
+			if !found || isRemoved(goType) {
 				continue
 			}
 			if _, found = list.FieldByName("Items"); found {
@@ -63,8 +62,9 @@ func builtIn(group string) []string {
 	return slices.Compact(names)
 }
 
-// isGone reports whether a kind was removed before there were admission policies.
-func isGone(kind reflect.Type) bool {
+// isRemoved reports whether a kind was removed before Kubernetes 1.30, the first
+// version with admission policies.
+func isRemoved(kind reflect.Type) bool {
 	removable, ok := reflect.New(kind).Interface().(interface{ APILifecycleRemoved() (major, minor int) })
 	if !ok {
 		return false

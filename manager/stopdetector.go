@@ -10,28 +10,28 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 )
 
-// A lookout tells when the inner Manager begins to stop, which it also does by
-// itself when a Runnable fails: Runnables without leader election are the first
-// to be stopped.
-type lookout chan struct{}
+// A stopDetector is a Runnable that closes its channel when the inner Manager begins to
+// stop, which it also does when a Runnable fails. Runnables without leader election are
+// stopped first.
+type stopDetector chan struct{}
 
-func (l lookout) Start(ctx context.Context) error {
+func (d stopDetector) Start(ctx context.Context) error {
 	<-ctx.Done()
-	close(l)
+	close(d)
 	return nil
 }
 
-func (l lookout) NeedLeaderElection() bool { return false }
+func (d stopDetector) NeedLeaderElection() bool { return false }
 
-// Add adds a Runnable to the inner Manager, and sees to it that its error is
-// known at once: the inner Manager tells it only when everything has stopped, and
-// that may take longer than the grace period.
+// Add adds a Runnable to the inner Manager and records its error at once. The inner
+// Manager returns the error only after everything has stopped, which may take longer
+// than the grace period.
 func (m *electedManager) Add(r crmanager.Runnable) error {
 	switch r.(type) {
 	case nil, *crmanager.Server, webhook.Server, interface{ GetCache() cache.Cache }:
-		return m.Manager.Add(r) // told apart by their types
+		return m.Manager.Add(r) // controller-runtime recognises these by their types
 	}
-	w := watched{r, m.noteFailure}
+	w := watched{r, m.recordFailure}
 	warm, warms := r.(warmer)
 	elected, elects := r.(crmanager.LeaderElectionRunnable)
 	switch {
@@ -56,26 +56,26 @@ func (m *electedManager) Add(r crmanager.Runnable) error {
 	}
 }
 
-// noteFailure notes the error that makes the inner Manager stop: the first one,
-// unless it was told to stop before.
-func (m *electedManager) noteFailure(err error) {
+// recordFailure records the error that makes the inner Manager stop. That is the first error
+// of a Runnable, unless the Manager was already stopping.
+func (m *electedManager) recordFailure(err error) {
 	if err != nil && !errors.Is(err, context.Canceled) && !m.gate.isShut() && !isClosed(m.stopping) {
 		m.failure.CompareAndSwap(nil, &err)
 	}
 }
 
-// A warmer is a Runnable that does something before its Manager leads.
+// A warmer is a Runnable that warms up before its Manager leads.
 type warmer interface{ Warmup(context.Context) error }
 
-// A watched Runnable tells of its error when it has returned.
+// A watched Runnable reports its error when it returns.
 type watched struct {
 	crmanager.Runnable
-	tell func(error)
+	report func(error)
 }
 
 func (w watched) Start(ctx context.Context) error {
 	err := w.Runnable.Start(ctx)
-	w.tell(err)
+	w.report(err)
 	return err
 }
 
@@ -90,11 +90,11 @@ func (w watchedWarmer) Warmup(ctx context.Context) error {
 	}
 	defer w.manager.warmups.leave()
 	err := w.warmer.Warmup(ctx)
-	w.manager.noteFailure(err)
+	w.manager.recordFailure(err)
 	return err
 }
 
-// warmups counts the Runnables that warm up: the inner Manager tells them to stop
+// warmups counts the Runnables that warm up. The inner Manager cancels their contexts
 // and does not wait for them.
 type warmups struct {
 	mu     sync.Mutex
@@ -114,7 +114,7 @@ func (w *warmups) enter() bool {
 
 func (w *warmups) leave() { w.active.Done() }
 
-// end lets none begin any more, and waits for those that go on.
+// end prevents new warm-ups and waits for those that have begun.
 func (w *warmups) end() {
 	w.mu.Lock()
 	w.over = true

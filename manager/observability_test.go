@@ -17,7 +17,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// fetch gets a page of a metrics server that runs.
+// fetch returns a page of a running metrics server.
 func fetch(t *testing.T, address, path string) string {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -51,11 +51,11 @@ func wantMetrics(t *testing.T, text string, want ...string) {
 	}
 }
 
-func TestOnCall_AManagerOfOursIsInMetricsAndOnAPage(t *testing.T) {
-	s := onSite(t, false)
+func TestObservability_ManagerHasMetricsAndAStatusPage(t *testing.T) {
+	s := startTestCluster(t, false)
 	s.configMaps(1)
 	address, other := freeAddress(t), http.NotFoundHandler()
-	a := s.replica("a", ours(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
+	a := s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
 		o.Metrics.BindAddress = address
 		o.Metrics.ExtraHandlers = map[string]http.Handler{"/other": other}
 	})
@@ -90,8 +90,8 @@ func TestOnCall_AManagerOfOursIsInMetricsAndOnAPage(t *testing.T) {
 	}
 }
 
-func TestOnCall_AnElectorInAPlainManagerIsInMetricsAndOnAPage(t *testing.T) {
-	s := onSite(t, false)
+func TestObservability_ElectorInAPlainManagerHasMetricsAndAStatusPage(t *testing.T) {
+	s := startTestCluster(t, false)
 	address := freeAddress(t)
 	c := s.plane.Client("a")
 	t.Cleanup(c.Close)
@@ -128,9 +128,9 @@ func TestOnCall_AnElectorInAPlainManagerIsInMetricsAndOnAPage(t *testing.T) {
 	}
 }
 
-func TestOnCall_AManagerWithoutElectionIsAlwaysReady(t *testing.T) {
-	inMemory(t, func(t *testing.T, m memory) {
-		p := m.make("a", ours(), func(o *crmanager.Options) { o.LeaderElection = false })
+func TestObservability_ManagerWithoutElectionIsAlwaysReady(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", incumbent(), func(o *crmanager.Options) { o.LeaderElection = false })
 		if err := manager.Ready(p.Manager)(nil); err != nil {
 			t.Error(err)
 		}

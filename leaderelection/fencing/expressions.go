@@ -8,36 +8,36 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// What follows is in CEL, the language of admission policies. A field that is
-// missing is an error there, and an error refuses the write, unless what stands
-// beside it in an "or" lets the write through.
+// The functions in this file return expressions in CEL, the language of admission
+// policies. In CEL a missing field is an error. An error refuses the write, unless the
+// other operand of an "or" is true.
 //
-// It is written so that the leader's next write of an object is asked the least: each
-// step along a path has its price. Everything is written out where it is needed, for
-// a variable costs more than what it stands for. Messages count too: the API server
-// makes them for each write that it lets through. Whose write it is comes last, for
-// the holder's own passes without that; as a match condition it would have the Lease
-// converted once more.
+// The expressions are optimised for the leader's second write of an object in a term.
+// Each step along a path costs time. No variables are used, because a variable costs
+// more than a repeated expression. Messages cost time too, because the API server
+// evaluates them even if the write passes. The user is compared last, because the
+// holder's own write passes before that. As a match condition, that comparison would
+// convert the Lease once more.
 
-// quote makes a CEL string of text in which there is nothing to escape, such as
-// the names of Kubernetes.
+// quote returns text as a CEL string. The text needs no escaping, as for all names in
+// Kubernetes.
 func quote(text string) string { return "'" + text + "'" }
 
 const (
-	// boundTo is where the API server says to which pod a token is bound. It never
-	// says that it is bound to one without a name.
+	// boundTo is the name of the pod that the user's token is bound to. It is missing
+	// or not empty.
 	boundTo = "request.userInfo.?extra[?'authentication.kubernetes.io/pod-name'][?0]"
 	holder  = "params.?spec.?holderIdentity.orValue('')"
 	writer  = `'pod "' + ` + boundTo + `.orValue('none, its token is bound to no pod') + '"'`
 )
 
-// A test is what a write must pass, and what is said to one that does not. The short
-// message is for when the other one cannot be made, because a name in it is too long
-// or has line breaks.
+// A test has an expression that is true if a write passes, and the message of its
+// refusal, which is an expression too. The short message replaces a message that the
+// API server rejects, because a name in it is too long or has line breaks.
 type test struct{ expression, message, short string }
 
-// validations are one rule, whatever the mode is: each rule and each message costs
-// time of its own with every write.
+// validations returns a single validation for every mode, because each validation and
+// each message costs time with every write.
 func (f Fence) validations() []admissionv1.Validation {
 	t := byPod()
 	switch {
@@ -55,9 +55,10 @@ func (f Fence) validations() []admissionv1.Validation {
 	}}
 }
 
-// byPod lets nothing but "_" follow the pod's name in the holder's: it is illegal in
-// names of pods, so that web-1 is never taken for web-10 or web-1-x. A token that is
-// bound to no pod is that of a line break, with which no Elector's identity begins.
+// byPod requires the holder to be the pod's name, or that name followed by "_". The
+// name of a pod has no "_", so web-1 does not match web-10 or web-1-x. A token that is
+// bound to no pod is treated as that of a pod named "\n", because no Elector's identity
+// begins with a line break.
 func byPod() test {
 	return test{
 		"(" + holder + " + '_').startsWith(" + boundTo + `.orValue('\n') + '_')`,
@@ -80,15 +81,15 @@ func (f Fence) byTerm() test {
 	return test{f.keepsStamp() + " || " + t.expression, "(" + f.keepsStamp() + " ? '' : " + t.message + ")", t.short}
 }
 
-// keepsStamp is whether a write leaves the stamp that is stored as it is, as all of a
-// term but the first one do. No stamp equals none, not even another one that is missing:
-// what stands for it is no text. Without dyn the type check of policies would warn of that.
+// keepsStamp is true if a write does not change the stored stamp, as every write of an
+// object in a term except the first. A missing stamp equals nothing, because true and
+// false stand for missing stamps. dyn avoids a warning of the policy's type check.
 func (f Fence) keepsStamp() string {
 	return f.annotationOf("object") + ".orValue(dyn(true)) == " + f.annotationOf("oldObject") + ".orValue(dyn(false))"
 }
 
-// ofBindings lets a Binding through if it carries no stamp: its annotations are put
-// on the pod, whose stamp they would take back.
+// ofBindings permits a Binding only without a stamp. The API server copies its
+// annotations to the pod, so an older stamp would replace the pod's.
 func ofBindings(others test, stamp string) test {
 	const isBinding = "(request.kind.kind == 'Binding' && request.kind.group == '' ? "
 	return test{
@@ -98,7 +99,7 @@ func ofBindings(others test, stamp string) test {
 	}
 }
 
-// both is one test after the other.
+// both requires two tests, in that order.
 func both(first, second test) test {
 	return test{
 		first.expression + " && (" + second.expression + ")",
@@ -107,16 +108,16 @@ func both(first, second test) test {
 	}
 }
 
-// unstamped lets through a write of a subresource that carries no stamp, unless it
-// takes one away: what is written as the status of a Deployment, or of another kind
-// of Kubernetes' own, brings annotations with it.
+// unstamped permits a write of a subresource without a stamp, unless it removes the
+// stored stamp. The status of a Deployment and of most other kinds of Kubernetes is
+// written with the object's annotations.
 func unstamped(stored string) string {
 	return "request.?subResource.orValue('') != '' && (request.operation == 'CREATE' || !" + hasToken(stored) + ")"
 }
 
-// orUnstampable lets through what can carry no stamp. It comes last, for it is rare,
-// and an error before it does not count. A policy that knows terms alone is not asked
-// about that.
+// orUnstampable permits requests that cannot carry a stamp. It comes last, because such
+// requests are rare, and an error before it has no effect. A policy ByTerm alone does
+// not match such requests.
 func (f Fence) orUnstampable() string {
 	if !f.has(ByPod) {
 		return ""
@@ -126,14 +127,14 @@ func (f Fence) orUnstampable() string {
 
 func (f Fence) stamp(object string) string { return f.annotationOf(object) + ".orValue('')" }
 
-// annotationOf is none of an object that is not there yet.
+// annotationOf returns an optional value, which is empty if the object does not exist.
 func (f Fence) annotationOf(object string) string {
 	return fmt.Sprintf("%s.?metadata.?annotations[?%s]", object, quote(AnnotationKey(f.lease())))
 }
 
-// hasToken says whether a stamp begins with a number. If not, somebody has edited
-// it, and the next write mends it.
+// hasToken is true if a stamp begins with a number. If it does not, the annotation was
+// edited by hand, and the next write replaces it.
 func hasToken(stamp string) string { return stamp + ".matches('^[1-9][0-9]{0,17}( |$)')" }
 
-// tokenOf reads the number at the beginning of a stamp that has one.
+// tokenOf returns the number at the beginning of a stamp.
 func tokenOf(stamp string) string { return "int(" + stamp + ".split(' ', 2)[0])" }

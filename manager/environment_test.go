@@ -10,17 +10,17 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// place makes surroundings of an environment, of files, and of a kubeconfig whose
-// current context is for https://cluster and has that namespace ("-": no
-// kubeconfig).
-func place(env, files map[string]string, kubeconfigNamespace string) surroundings {
+// testEnvironment returns an environment with these variables and files. The current
+// context of its kubeconfig has the server https://cluster and the given namespace
+// ("-": no kubeconfig).
+func testEnvironment(env, files map[string]string, kubeconfigNamespace string) environment {
 	kubeconfig := clientcmdapi.NewConfig()
 	if kubeconfigNamespace != "-" {
 		kubeconfig.CurrentContext = "c"
 		kubeconfig.Contexts["c"] = &clientcmdapi.Context{Cluster: "k", Namespace: kubeconfigNamespace}
 		kubeconfig.Clusters["k"] = &clientcmdapi.Cluster{Server: "https://cluster"}
 	}
-	return surroundings{
+	return environment{
 		getenv:   func(name string) string { return env[name] },
 		hostname: func() (string, error) { return "host", nil },
 		readFile: func(name string) ([]byte, error) {
@@ -33,7 +33,7 @@ func place(env, files map[string]string, kubeconfigNamespace string) surrounding
 	}
 }
 
-func TestSurroundings_WhereTheNamespaceComesFrom(t *testing.T) {
+func TestEnvironment_NamespaceDefaultsOnlyFromTheSameCluster(t *testing.T) {
 	pod := &rest.Config{Host: "https://10.0.0.1:443", BearerTokenFile: serviceAccount + "/token"}
 	outside := &rest.Config{Host: "https://cluster/"}
 	other := &rest.Config{Host: "https://other"}
@@ -43,20 +43,20 @@ func TestSurroundings_WhereTheNamespaceComesFrom(t *testing.T) {
 
 	for _, tc := range []struct {
 		name, given string
-		where       surroundings
+		where       environment
 		cfg         *rest.Config
 		want        string // else an error that says this
 		refused     string
 	}{
-		{name: "the option first", given: "option", where: place(env, files, "kube"), cfg: pod, want: "option"},
-		{name: "then POD_NAMESPACE", where: place(env, files, "kube"), cfg: pod, want: "env"},
-		{name: "then the pod's", where: place(nil, files, "kube"), cfg: pod, want: "file"},
-		{name: "not the pod's for another cluster", where: place(nil, files, "kube"), cfg: outside, want: "kube"},
-		{name: "the kubeconfig's default", where: place(nil, nil, ""), cfg: outside, want: "default"},
-		{name: "not the kubeconfig's for another cluster", where: place(nil, files, "kube"), cfg: other, refused: "another cluster"},
-		{name: "a pod without the file", where: place(nil, nil, "kube"), cfg: pod, refused: "not exist"},
-		{name: "a pod with an empty file", where: place(nil, empty, "kube"), cfg: pod, refused: "is empty"},
-		{name: "nothing at all", where: place(nil, nil, "-"), cfg: outside, refused: "no kubeconfig"},
+		{name: "the option first", given: "option", where: testEnvironment(env, files, "kube"), cfg: pod, want: "option"},
+		{name: "then POD_NAMESPACE", where: testEnvironment(env, files, "kube"), cfg: pod, want: "env"},
+		{name: "then the pod's", where: testEnvironment(nil, files, "kube"), cfg: pod, want: "file"},
+		{name: "not the pod's for another cluster", where: testEnvironment(nil, files, "kube"), cfg: outside, want: "kube"},
+		{name: "the kubeconfig's default", where: testEnvironment(nil, nil, ""), cfg: outside, want: "default"},
+		{name: "not the kubeconfig's for another cluster", where: testEnvironment(nil, files, "kube"), cfg: other, refused: "another cluster"},
+		{name: "a pod without the file", where: testEnvironment(nil, nil, "kube"), cfg: pod, refused: "not exist"},
+		{name: "a pod with an empty file", where: testEnvironment(nil, empty, "kube"), cfg: pod, refused: "is empty"},
+		{name: "nothing at all", where: testEnvironment(nil, nil, "-"), cfg: outside, refused: "no kubeconfig"},
 	} {
 		got, err := tc.where.namespace(tc.given, tc.cfg)
 		switch {
@@ -70,9 +70,9 @@ func TestSurroundings_WhereTheNamespaceComesFrom(t *testing.T) {
 	}
 }
 
-func TestSurroundings_TheIdentityIsThePodsOrTheHostsNameAndASuffix(t *testing.T) {
+func TestEnvironment_IdentityIsThePodNameOrTheHostnameWithASuffix(t *testing.T) {
 	for want, env := range map[string]map[string]string{"pod-1": {"POD_NAME": "pod-1"}, "host": nil} {
-		where := place(env, nil, "-")
+		where := testEnvironment(env, nil, "-")
 		first, err := where.identity()
 		if err != nil {
 			t.Fatal(err)
@@ -83,7 +83,7 @@ func TestSurroundings_TheIdentityIsThePodsOrTheHostsNameAndASuffix(t *testing.T)
 			t.Errorf("identities %q and %q, want %s_ and a suffix that is new each time", first, second, want)
 		}
 	}
-	where := place(nil, nil, "-")
+	where := testEnvironment(nil, nil, "-")
 	where.hostname = func() (string, error) { return "", errors.New("no name") }
 	if _, err := where.identity(); err == nil || !strings.Contains(err.Error(), "POD_NAME") {
 		t.Errorf("without a hostname: %v, want an error that says what to do", err)

@@ -5,33 +5,33 @@ import (
 	"time"
 )
 
-func TestFailures_TheDelayDoublesUpToAMinuteAndEndsWithRecovery(t *testing.T) {
+func TestRestartBackoff_DoublesTheDelayUpToAMinuteUntilRecovery(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	var f failures
-	if d := f.delay(now); d != 0 {
+	var b restartBackoff
+	if d := b.delay(now); d != 0 {
 		t.Errorf("before any failure: %v", d)
 	}
-	// fail lets a term begin now, and fail n times after that time.
+	// fail starts a term and records n failures at its end.
 	fail := func(after time.Duration, n int) time.Duration {
-		f.begin(now)
+		b.started(now)
 		now = now.Add(after)
 		for range n {
-			f.note(now)
+			b.failed(now)
 		}
-		return f.delay(now)
+		return b.delay(now)
 	}
 	for i, want := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
 		if d := fail(time.Second, i+1); int(d.Seconds()) != want { // several in one term count once
 			t.Errorf("after failure %d: %v, want %d s", i+1, d, want)
 		}
 	}
-	if d := f.delay(now.Add(20 * time.Second)); d != 40*time.Second {
+	if d := b.delay(now.Add(20 * time.Second)); d != 40*time.Second {
 		t.Errorf("20 s later: %v, want 40s", d)
 	}
-	if d := f.delay(now.Add(time.Hour)); d != 0 {
+	if d := b.delay(now.Add(time.Hour)); d != 0 {
 		t.Errorf("an hour later: %v, want 0", d)
 	}
 	if d := fail(lastDelay, 1); d != firstDelay {
-		t.Errorf("after a long time without: %v, want %v", d, firstDelay)
+		t.Errorf("after a minute without a failure: %v, want %v", d, firstDelay)
 	}
 }

@@ -10,17 +10,17 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// both runs a scenario with controller-runtime's Manager and with ours, and says
-// which of them keeps the promise.
+// both runs a scenario with controller-runtime's Manager and with that of New. Only the
+// second keeps the promise.
 func both(t *testing.T, scenario func(t *testing.T, m memory, create newManager) (kept bool)) {
 	t.Helper()
 	for _, tc := range []struct {
 		name   string
 		create newManager
 		keeps  bool
-	}{{"controller-runtime", theirs, false}, {"incumbent", ours(), true}} {
+	}{{"controller-runtime", controllerRuntime, false}, {"incumbent", incumbent(), true}} {
 		t.Run(tc.name, func(t *testing.T) {
-			inMemory(t, func(t *testing.T, m memory) {
+			runInMemory(t, func(t *testing.T, m memory) {
 				if kept := scenario(t, m, tc.create); kept != tc.keeps {
 					t.Errorf("the promise was kept: %v, want %v", kept, tc.keeps)
 				}
@@ -29,7 +29,7 @@ func both(t *testing.T, scenario func(t *testing.T, m memory, create newManager)
 	}
 }
 
-// leaderOf is a Manager of either kind that leads.
+// leaderOf starts a Manager of either kind and waits until it leads.
 func (m memory) leaderOf(create newManager, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	m.t.Helper()
 	p := m.make("a", create, func(o *crmanager.Options) { o.GracefulShutdownTimeout = &grace })
@@ -43,7 +43,7 @@ func (m memory) leaderOf(create newManager, grace time.Duration, runnables ...cr
 	return p
 }
 
-func TestBoth_NobodyGetsTheLeaseWhileWorkRuns_AlthoughTheGracePeriodRanOut(t *testing.T) {
+func TestBoth_TheLeaseIsHeldWhileWorkRuns_AlthoughTheGracePeriodExpired(t *testing.T) {
 	both(t, func(t *testing.T, m memory, create newManager) bool {
 		w := newWorker(time.Minute)
 		p := m.leaderOf(create, time.Second, w)
@@ -86,7 +86,7 @@ func TestBoth_AnotherHolderEndsTheWorkAtOnce(t *testing.T) {
 	})
 }
 
-func TestBoth_ALossCanBeToldFromOtherErrors(t *testing.T) {
+func TestBoth_ALossIsDistinguishableFromOtherErrors(t *testing.T) {
 	both(t, func(t *testing.T, m memory, create newManager) bool {
 		p := m.leaderOf(create, forEver, newWorker(0))
 		m.Client("a").Network().Cut(hang)

@@ -1,0 +1,53 @@
+package guard_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/guard"
+)
+
+// A configuration whose clients write only while the Elector leads. The Elector has
+// a client of its own.
+func ExampleTransport() {
+	clients := func(cfg *rest.Config, elector *leaderelection.Elector) *rest.Config {
+		guarded := rest.CopyConfig(cfg)
+		guarded.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return guard.Transport(elector, next)
+		})
+		return guarded
+	}
+	_ = clients
+}
+
+// A write to a system other than Kubernetes.
+func ExampleCheck() {
+	work := make(chan context.Context, 1)
+	elector, err := leaderelection.New(&leaderelection.Config{}, nil, leaderelection.Callbacks{ // leads without a Lease
+		OnStartedLeading: func(ctx context.Context) { work <- ctx },
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		panic(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- elector.Run(ctx) }()
+
+	term := <-work
+	fmt.Println("in the term:", guard.Check(term, elector))
+	stop()
+	if err := <-done; err != nil {
+		panic(err)
+	}
+	err = guard.Check(term, elector)
+	fmt.Println("refused after the term:", errors.Is(err, guard.ErrWriteRefused), errors.Is(err, leaderelection.ErrCancelled))
+	// Output:
+	// in the term: <nil>
+	// refused after the term: true true
+}

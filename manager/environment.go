@@ -1,0 +1,99 @@
+package manager
+
+import (
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// serviceAccount is the directory of a pod's credentials.
+const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+// environment provides the defaults of the namespace and the identity. Its functions
+// read the environment of the process.
+type environment struct {
+	getenv     func(string) string
+	hostname   func() (string, error)
+	readFile   func(string) ([]byte, error)
+	kubeconfig func() (*clientcmdapi.Config, error)
+}
+
+func processEnvironment() environment {
+	return environment{getenv: os.Getenv, hostname: os.Hostname, readFile: os.ReadFile, kubeconfig: loadKubeconfig}
+}
+
+// loadKubeconfig loads the same file as ctrl.GetConfig.
+func loadKubeconfig() (*clientcmdapi.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	if f := flag.Lookup("kubeconfig"); f != nil && f.Value.String() != "" {
+		rules.ExplicitPath = f.Value.String()
+	}
+	return rules.Load()
+}
+
+// namespace returns the namespace of the Lease. That is the configured one, POD_NAMESPACE,
+// the pod's namespace if cfg is the pod's own configuration, or the namespace of the
+// kubeconfig, in that order. The last two count only if they belong to the cluster of
+// cfg, because a process in a pod of one cluster may work on another cluster.
+func (e environment) namespace(configured string, cfg *rest.Config) (string, error) {
+	if configured != "" {
+		return configured, nil
+	}
+	if namespace := e.getenv("POD_NAMESPACE"); namespace != "" {
+		return namespace, nil
+	}
+	if cfg.BearerTokenFile == path.Join(serviceAccount, "token") {
+		file := path.Join(serviceAccount, "namespace")
+		content, err := e.readFile(file)
+		namespace := strings.TrimSpace(string(content))
+		if err == nil && namespace == "" {
+			err = errors.New(file + " is empty")
+		}
+		if err != nil {
+			return "", fmt.Errorf("manager: unknown namespace of the Lease, set LeaderElectionNamespace or POD_NAMESPACE: %w", err)
+		}
+		return namespace, nil
+	}
+	return e.kubeconfigNamespace(cfg)
+}
+
+func (e environment) kubeconfigNamespace(cfg *rest.Config) (string, error) {
+	const remedy = "manager: unknown namespace of the Lease, set LeaderElectionNamespace or POD_NAMESPACE"
+	kubeconfig, err := e.kubeconfig()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", remedy, err)
+	}
+	current := kubeconfig.Contexts[kubeconfig.CurrentContext]
+	if current == nil {
+		return "", errors.New(remedy + ": not running in a pod, and no kubeconfig found")
+	}
+	cluster := kubeconfig.Clusters[current.Cluster]
+	if cluster == nil || strings.TrimSuffix(cluster.Server, "/") != strings.TrimSuffix(cfg.Host, "/") {
+		return "", fmt.Errorf("%s: the kubeconfig's context %q belongs to another cluster than %s", remedy, kubeconfig.CurrentContext, cfg.Host)
+	}
+	if current.Namespace == "" {
+		return "default", nil // as kubectl does
+	}
+	return current.Namespace, nil
+}
+
+// identity returns a new identity: POD_NAME or the hostname, "_", and a random suffix.
+// The name of a pod has no "_", so the part before it is exactly the pod's name.
+func (e environment) identity() (string, error) {
+	name := e.getenv("POD_NAME")
+	if name == "" {
+		var err error
+		if name, err = e.hostname(); err != nil {
+			return "", fmt.Errorf("manager: unknown identity, set POD_NAME or use WithIdentity: %w", err)
+		}
+	}
+	return name + "_" + strings.ToLower(rand.Text()[:10]), nil
+}
