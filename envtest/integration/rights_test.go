@@ -20,15 +20,15 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// role returns the rules of the Role in the README.
+// role returns the rules of the Role in leaderelection/README.md.
 func role(t *testing.T) []rbacv1.PolicyRule {
 	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
+	readme, err := os.ReadFile("../../leaderelection/README.md")
 	must(t, err)
 	_, rest, found := strings.Cut(string(readme), "```yaml\nrules:\n")
 	text, _, ended := strings.Cut(rest, "```")
 	if !found || !ended {
-		t.Fatal("the README contains no Role")
+		t.Fatal("leaderelection/README.md contains no Role")
 	}
 	var r rbacv1.Role
 	must(t, yaml.Unmarshal([]byte("rules:\n"+text), &r))
@@ -84,7 +84,7 @@ func TestElector_WithoutRightsWaitsForThem(t *testing.T) {
 	if c.elector.IsLeader() || c.elector.GetLeader() != "" {
 		t.Errorf("IsLeader is %v, GetLeader %q", c.elector.IsLeader(), c.elector.GetLeader())
 	}
-	if got := strings.Count(s.logs.String(), "kind=forbidden"); got != 1 {
+	if got := strings.Count(s.logs.String(), "failure=forbidden"); got != 1 {
 		t.Errorf("%d log records say that a request is forbidden, want 1:\n%s", got, s.logs)
 	}
 	s.cp.User(t, "late", s.namespace, role(t)...)
