@@ -7,9 +7,9 @@ import (
 	"net"
 )
 
-// ownHost returns a loopback address that nobody else uses. A server that is
-// down for a while must find its port free again: on 127.0.0.1 it might meanwhile
-// have become the local port of any outgoing connection.
+// ownHost returns a random loopback address. A server that was down must find its
+// port free when it is started again. On 127.0.0.1 an outgoing connection could
+// have taken the port as its local port.
 func ownHost() string {
 	for range 10 {
 		host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
@@ -17,7 +17,7 @@ func ownHost() string {
 			return host
 		}
 	}
-	return "127.0.0.1" // not Linux: only this one is configured
+	return "127.0.0.1" // systems other than Linux configure only this address
 }
 
 func freePort(host string) (string, error) {
@@ -36,7 +36,7 @@ func freePorts(host string, n int) ([]string, error) {
 	for len(ports) < n {
 		port, err := freePort(host)
 		if err != nil {
-			return nil, fmt.Errorf("looking for a free port on %s: %w", host, err)
+			return nil, fmt.Errorf("finding a free port on %s: %w", host, err)
 		}
 		if !seen[port] {
 			seen[port] = true

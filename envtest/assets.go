@@ -8,27 +8,27 @@ import (
 	"runtime"
 )
 
-// DefaultVersion is the Kubernetes version that is started unless K8S_VERSION
-// says another.
+// DefaultVersion is the Kubernetes version of the control plane if K8S_VERSION is
+// not set.
 const DefaultVersion = "1.37.2"
 
-// ErrNoAssets is reported when the binaries are not where AssetsDir looks.
-var ErrNoAssets = errors.New("envtest: no kube-apiserver and etcd to start")
+// ErrNoAssets is returned if [AssetsDir] does not find the binaries.
+var ErrNoAssets = errors.New("envtest: kube-apiserver and etcd not found")
 
-// AssetsDir returns the folder that holds the binaries kube-apiserver and etcd:
+// AssetsDir returns the folder of the binaries kube-apiserver and etcd:
 //
-//   - $KUBEBUILDER_ASSETS if that is set, as for controller-runtime's envtest;
+//   - $KUBEBUILDER_ASSETS if it is set, as for controller-runtime's envtest;
 //   - else incumbent/controlplane/<version>-<os>-<arch> in the user's cache
 //     folder ([os.UserCacheDir]), where version is $K8S_VERSION or
 //     [DefaultVersion].
 //
-// If one of the two is not there, the error is [ErrNoAssets] and says what to do.
+// If one of them is missing, the error wraps [ErrNoAssets] and names the remedy.
 func AssetsDir() (string, error) {
 	dir, remedy := os.Getenv("KUBEBUILDER_ASSETS"), "correct or unset KUBEBUILDER_ASSETS"
 	if dir == "" {
 		cache, err := os.UserCacheDir()
 		if err != nil {
-			return "", fmt.Errorf("%w: %w; set KUBEBUILDER_ASSETS to a folder that holds them", ErrNoAssets, err)
+			return "", fmt.Errorf("%w: %w; set KUBEBUILDER_ASSETS to their folder", ErrNoAssets, err)
 		}
 		dir = filepath.Join(cache, "incumbent", "controlplane", version()+"-"+runtime.GOOS+"-"+runtime.GOARCH)
 		remedy = "run `make controlplane` in a checkout of github.com/haproxy-template-ic/incumbent, " +

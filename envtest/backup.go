@@ -7,38 +7,36 @@ import (
 	"path/filepath"
 )
 
-// Backup is the state of etcd at one moment. It is kept until the control plane
-// is stopped.
-type Backup struct{ dir string }
-
-// Backup takes a backup of etcd. If etcd is running it is restarted for that, and
-// the API servers that run take a few seconds to find it again; Backup returns
-// when they are ready.
-func (cp *ControlPlane) Backup() (Backup, error) {
+// Backup takes a backup of etcd. The backup is kept until the control plane is
+// stopped. If etcd is running, Backup restarts it and returns when the API
+// servers are ready again, which takes a few seconds.
+//
+// The function that Backup returns restores the backup, as an administrator
+// does after data was lost: it kills the API servers that are running, restores
+// the data of etcd, and starts those API servers again. (An API server that
+// continued to run would have later states in its cache.) Objects and
+// resourceVersions are then what they were. The API servers assign
+// resourceVersions again that they have assigned since the backup, to other
+// writes.
+func (cp *ControlPlane) Backup() (restore func() error, err error) {
 	cp.mu.Lock()
 	cp.backups++
-	backup := Backup{dir: filepath.Join(cp.dir, name("backup", cp.backups))}
+	dir := filepath.Join(cp.dir, name("backup", cp.backups))
 	cp.mu.Unlock()
-	err := cp.etcd.whileDown(func() error {
-		return os.CopyFS(backup.dir, os.DirFS(cp.etcd.dataDir))
+	err = cp.etcd.whileDown(func() error {
+		return os.CopyFS(dir, os.DirFS(cp.etcd.dataDir))
 	})
 	for _, server := range cp.servers {
 		err = errors.Join(err, server.awaitReady())
 	}
 	if err != nil {
-		return Backup{}, fmt.Errorf("envtest: taking a backup of etcd: %w", err)
+		return nil, fmt.Errorf("envtest: taking a backup of etcd: %w", err)
 	}
-	return backup, nil
+	return func() error { return cp.restore(dir) }, nil
 }
 
-// Restore does what follows on a disaster: the API servers that run are killed,
-// etcd gets the state it had when the backup was taken, and those API servers are
-// started again. Objects and resourceVersions are then what they were, and
-// resourceVersions that were given out since are given out once more, for other
-// states. API servers that went on running would remember a future that does not
-// come.
-func (cp *ControlPlane) Restore(backup Backup) error {
-	var running []*APIServer
+func (cp *ControlPlane) restore(dir string) error {
+	var running []*Server
 	var err error
 	for _, server := range cp.servers {
 		if server.Running() {
@@ -51,7 +49,7 @@ func (cp *ControlPlane) Restore(backup Backup) error {
 			if err := os.RemoveAll(cp.etcd.dataDir); err != nil {
 				return err
 			}
-			return os.CopyFS(cp.etcd.dataDir, os.DirFS(backup.dir))
+			return os.CopyFS(cp.etcd.dataDir, os.DirFS(dir))
 		})
 	}
 	if err = errors.Join(err, startAll(running)); err != nil {
@@ -60,14 +58,15 @@ func (cp *ControlPlane) Restore(backup Backup) error {
 	return nil
 }
 
-// whileDown runs f while etcd is not running, and starts it again if it was. It
-// kills etcd, which loses nothing and does not wait for API servers to let go.
-func (e *Etcd) whileDown(f func() error) error {
-	if !e.Running() {
+// whileDown calls f while etcd is not running. If etcd was running, it is
+// started again. It is killed, which loses no data and does not wait for the
+// API servers to disconnect.
+func (s *Server) whileDown(f func() error) error {
+	if !s.Running() {
 		return f()
 	}
-	if err := e.Kill(); err != nil {
+	if err := s.Kill(); err != nil {
 		return err
 	}
-	return errors.Join(f(), e.Start())
+	return errors.Join(f(), s.Start())
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest/conformance"
 )
 
-// The in-memory server passes the same suite.
-func TestConformance_OfARealAPIServer(t *testing.T) {
+// The in-memory server passes the same tests.
+func TestConformance_RealAPIServerPassesTheTests(t *testing.T) {
 	t.Parallel()
 	cp := shared.get(t)
 	for _, test := range conformance.Tests() {

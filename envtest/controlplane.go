@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,35 +13,26 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Options says what Start starts. The zero value is one API server over one
-// etcd, with the binaries that AssetsDir finds.
+// Options configures [Start]. The zero value starts one API server and one etcd.
 type Options struct {
-	// APIServers is how many API servers share the etcd. Default 1. Each takes
-	// about 300 MB of memory.
+	// APIServers is the number of API servers that share the etcd. Default: 1. Each
+	// takes about 300 MB of memory.
 	APIServers int
-	// Assets is the folder that holds kube-apiserver and etcd. Default: AssetsDir().
-	Assets string
-	// APIServerFlags are added to every API server's own, and win over them.
+	// APIServerFlags are added to the flags of each API server and override them.
 	APIServerFlags []string
-	// EtcdFlags are added to etcd's own, and win over them.
-	EtcdFlags []string
-	// Output receives what the processes print, mixed. Default: nowhere; the
-	// error of a process that failed shows the end of its output anyway.
-	Output io.Writer
-	// StartTimeout is how long each process may take to become ready. Default
-	// 60 s; too little makes a loaded machine fail.
+	// StartTimeout limits how long each process may take to become ready.
+	// Default: 60 s. On a loaded machine a short limit makes Start fail.
 	StartTimeout time.Duration
-	// StopTimeout is how long a process that was asked to stop may take; then it
-	// is killed, and Stop returns an error. Default 30 s.
-	StopTimeout time.Duration
+
+	assets string // the folder of the binaries
 }
 
 func (o Options) withDefaults() (Options, error) {
 	if o.APIServers < 0 {
 		return o, fmt.Errorf("envtest: APIServers (%d) must not be negative", o.APIServers)
 	}
-	if o.StartTimeout < 0 || o.StopTimeout < 0 {
-		return o, fmt.Errorf("envtest: StartTimeout (%v) and StopTimeout (%v) must not be negative", o.StartTimeout, o.StopTimeout)
+	if o.StartTimeout < 0 {
+		return o, fmt.Errorf("envtest: StartTimeout (%v) must not be negative", o.StartTimeout)
 	}
 	if o.APIServers == 0 {
 		o.APIServers = 1
@@ -50,26 +40,18 @@ func (o Options) withDefaults() (Options, error) {
 	if o.StartTimeout == 0 {
 		o.StartTimeout = time.Minute
 	}
-	if o.StopTimeout == 0 {
-		o.StopTimeout = 30 * time.Second
-	}
-	if o.Output != nil {
-		o.Output = &lockedWriter{w: o.Output}
-	}
 	var err error
-	if o.Assets == "" {
-		o.Assets, err = AssetsDir()
-	}
+	o.assets, err = AssetsDir()
 	return o, err
 }
 
-// ControlPlane is one etcd with its API servers. Its methods may be called from
-// any goroutine.
+// ControlPlane is one etcd and its API servers. Its methods may be called from any
+// goroutine.
 type ControlPlane struct {
 	dir     string
 	pki     *pki
-	etcd    *Etcd
-	servers []*APIServer
+	etcd    *Server
+	servers []*Server
 	admin   *Client
 
 	mu      sync.Mutex
@@ -78,8 +60,8 @@ type ControlPlane struct {
 	stopped bool
 }
 
-// Start starts a control plane and returns when each API server is ready and the
-// namespace "default" is there. Who got no error must call Stop.
+// Start starts a control plane. It returns when all API servers are ready and the
+// namespace "default" exists. If Start succeeds, the caller must call Stop.
 func Start(options Options) (*ControlPlane, error) {
 	options, err := options.withDefaults()
 	if err != nil {
@@ -135,9 +117,9 @@ func (cp *ControlPlane) start(timeout time.Duration) error {
 	})
 }
 
-// startAll starts API servers together: each spends most of its start on one
-// thread.
-func startAll(servers []*APIServer) error {
+// startAll starts API servers in parallel, because the start of each uses mostly
+// one thread.
+func startAll(servers []*Server) error {
 	failures := make(chan error)
 	for _, server := range servers {
 		go func() { failures <- server.Start() }()
@@ -149,21 +131,21 @@ func startAll(servers []*APIServer) error {
 	return err
 }
 
-// APIServer returns the API server with that number, counted from 0.
-func (cp *ControlPlane) APIServer(i int) *APIServer { return cp.servers[i] }
+// APIServer returns the API server with this number, counted from 0.
+func (cp *ControlPlane) APIServer(i int) *Server { return cp.servers[i] }
 
-// APIServers returns how many API servers there are, running or not.
+// APIServers returns the number of API servers, running or not.
 func (cp *ControlPlane) APIServers() int { return len(cp.servers) }
 
 // Etcd returns the etcd.
-func (cp *ControlPlane) Etcd() *Etcd { return cp.etcd }
+func (cp *ControlPlane) Etcd() *Server { return cp.etcd }
 
-// Admin returns a client with all rights, of API server 0. Everybody uses it, so
-// its network is not to be harmed.
+// Admin returns a client of API server 0 with all rights. All tests share it, so
+// do not inject faults into its network.
 func (cp *ControlPlane) Admin() *Client { return cp.admin }
 
-// Stop closes every client, kills every process and removes all data. Calling it
-// again does nothing.
+// Stop closes all clients, kills all processes and removes all data. A second call
+// has no effect.
 func (cp *ControlPlane) Stop() error {
 	if cp == nil {
 		return nil
@@ -186,7 +168,7 @@ func (cp *ControlPlane) Stop() error {
 	return errors.Join(failures...)
 }
 
-// poll calls f until it succeeds or ctx ends; the error is then f's last.
+// poll calls f until it succeeds or ctx ends. It then returns the last error of f.
 func poll(ctx context.Context, f func(context.Context) error) error {
 	var before error
 	for {
@@ -195,7 +177,7 @@ func poll(ctx context.Context, f func(context.Context) error) error {
 			return nil
 		}
 		if ctx.Err() != nil && before != nil {
-			err = before // that it was cut short says nothing
+			err = before // the last attempt failed only because ctx ended
 		}
 		before = err
 		select {
@@ -204,18 +186,6 @@ func poll(ctx context.Context, f func(context.Context) error) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-}
-
-// lockedWriter lets several processes print to one writer.
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lockedWriter) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(b)
 }
 
 func name(prefix string, i int) string { return prefix + "-" + strconv.Itoa(i) }

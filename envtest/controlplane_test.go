@@ -52,7 +52,7 @@ func review(t *testing.T, client kubernetes.Interface, token string) authenticat
 }
 
 func TestControlPlane_APIServersAreOneClusterBeforeAndAfterARestart(t *testing.T) {
-	cp := battered.alone(t)
+	cp := exclusive.alone(t)
 	namespace := cp.Namespace(t)
 	first, second := cp.Client("first"), cp.Client("second", envtest.OnAPIServer(1))
 	robot := token(t, first.Clientset(), namespace)
@@ -62,11 +62,11 @@ func TestControlPlane_APIServersAreOneClusterBeforeAndAfterARestart(t *testing.T
 	}{{"stopped", cp.APIServer(0).Stop}, {"killed", cp.APIServer(0).Kill}} {
 		must(t, restart.stop())
 		if cp.APIServer(0).Running() {
-			t.Errorf("%s, but running", restart.name)
+			t.Errorf("%s, but Running is true", restart.name)
 		}
 		_, err := first.Clientset().CoreV1().ConfigMaps(namespace).Create(t.Context(), configMap(restart.name), metav1.CreateOptions{})
 		if err == nil {
-			t.Errorf("an API server that was %s did something", restart.name)
+			t.Errorf("the API server that was %s accepted a write", restart.name)
 		}
 		_, err = second.Clientset().CoreV1().ConfigMaps(namespace).Create(t.Context(), configMap(restart.name), metav1.CreateOptions{})
 		must(t, err)
@@ -82,7 +82,7 @@ func TestControlPlane_APIServersAreOneClusterBeforeAndAfterARestart(t *testing.T
 }
 
 func TestControlPlane_EtcdKeepsItsData(t *testing.T) {
-	cp := battered.alone(t)
+	cp := exclusive.alone(t)
 	namespace := cp.Namespace(t)
 	maps := cp.Admin().Clientset().CoreV1().ConfigMaps(namespace)
 	_, err := maps.Create(t.Context(), configMap("kept"), metav1.CreateOptions{})
@@ -91,28 +91,28 @@ func TestControlPlane_EtcdKeepsItsData(t *testing.T) {
 		must(t, stop())
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		if _, err := maps.Create(ctx, configMap("lost"), metav1.CreateOptions{}); err == nil {
-			t.Error("an API server without etcd stored something")
+			t.Error("the API server accepted a write without etcd")
 		}
 		cancel()
 		must(t, cp.Etcd().Start())
-		awaitAnswer(t, func(ctx context.Context) error {
+		eventually(t, func(ctx context.Context) error {
 			_, err := maps.Get(ctx, "kept", metav1.GetOptions{})
 			return err
 		})
 	}
 }
 
-// awaitAnswer asks until there is an answer: after etcd was away, the API server
-// needs a moment to find it.
-func awaitAnswer(t *testing.T, ask func(context.Context) error) {
+// eventually calls f until it succeeds. After a restart of etcd, the API server
+// needs a moment to reconnect.
+func eventually(t *testing.T, f func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var before error
 	attempts := 1
-	for err := ask(ctx); err != nil; err = ask(ctx) {
+	for err := f(ctx); err != nil; err = f(ctx) {
 		if ctx.Err() != nil {
-			t.Fatalf("no answer for a minute, in %d attempts: %v; the one before: %v", attempts, err, before)
+			t.Fatalf("failed for a minute, in %d attempts: %v; the attempt before: %v", attempts, err, before)
 		}
 		before = err
 		attempts++
@@ -120,62 +120,63 @@ func awaitAnswer(t *testing.T, ask func(context.Context) error) {
 	}
 }
 
-func TestControlPlane_RestoredBackupRewindsResourceVersions(t *testing.T) {
-	cp := battered.alone(t)
+func TestControlPlane_RestoreAssignsResourceVersionsAgain(t *testing.T) {
+	cp := exclusive.alone(t)
 	namespace := cp.Namespace(t)
 	maps := cp.Admin().Clientset().CoreV1().ConfigMaps(namespace)
 	before, err := maps.Create(t.Context(), configMap("before"), metav1.CreateOptions{})
 	must(t, err)
-	backup, err := cp.Backup()
+	restore, err := cp.Backup()
 	must(t, err)
 	var after *corev1.ConfigMap
-	for i := range 200 { // more than the API servers write when they start
+	for i := range 200 { // more writes than the API servers make when they start
 		after, err = maps.Create(t.Context(), configMap("after-"+strconv.Itoa(i)), metav1.CreateOptions{})
 		must(t, err)
 	}
 
-	must(t, cp.Restore(backup))
+	must(t, restore())
 	got, err := maps.Get(t.Context(), "before", metav1.GetOptions{})
 	must(t, err)
 	if got.ResourceVersion != before.ResourceVersion || got.UID != before.UID {
-		t.Errorf("what the backup knew has changed: resourceVersion %s, was %s", got.ResourceVersion, before.ResourceVersion)
+		t.Errorf("an object of the backup has changed: resourceVersion %s, was %s", got.ResourceVersion, before.ResourceVersion)
 	}
 	if _, err := maps.Get(t.Context(), after.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("what the backup did not know: %v, want not found", err)
+		t.Errorf("an object that is not in the backup: %v, want not found", err)
 	}
 	list, err := maps.List(t.Context(), metav1.ListOptions{})
 	must(t, err)
 	if !less(t, list.ResourceVersion, after.ResourceVersion) {
-		t.Errorf("the resourceVersion is %s, and was %s before", list.ResourceVersion, after.ResourceVersion)
+		t.Errorf("the resourceVersion is %s, was %s before the restore", list.ResourceVersion, after.ResourceVersion)
 	}
 }
 
-func TestControlPlane_UserMayDoWhatItsRulesSay(t *testing.T) {
+func TestControlPlane_UserHasTheRightsOfItsRules(t *testing.T) {
 	t.Parallel()
 	cp := shared.get(t)
 	namespace := cp.Namespace(t)
 	reader := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get"}}
 	for _, test := range []struct {
-		user      envtest.User
+		name      string
+		user      envtest.ClientOption
 		get, list bool
 	}{
-		{cp.User(t, "reader", namespace, reader), true, false},
-		{cp.User(t, "nobody", namespace), false, false},
-		{envtest.User{Name: "root", Groups: []string{"system:masters"}}, true, true},
+		{"reader", envtest.AsUser(cp.User(t, "reader", namespace, reader)), true, false},
+		{"nobody", envtest.AsUser(cp.User(t, "nobody", namespace)), false, false},
+		{"root", envtest.AsUser("root", "system:masters"), true, true},
 	} {
-		client := cp.Client("test", envtest.AsUser(test.user))
+		client := cp.Client("test", test.user)
 		_, err := client.Clientset().CoreV1().ConfigMaps(namespace).Get(t.Context(), "x", metav1.GetOptions{})
 		if got := !apierrors.IsForbidden(err); got != test.get {
-			t.Errorf("%s: get: %v", test.user.Name, err)
+			t.Errorf("%s: get: %v", test.name, err)
 		}
 		_, err = client.Clientset().CoreV1().ConfigMaps(namespace).List(t.Context(), metav1.ListOptions{})
 		if got := !apierrors.IsForbidden(err); got != test.list {
-			t.Errorf("%s: list: %v", test.user.Name, err)
+			t.Errorf("%s: list: %v", test.name, err)
 		}
 	}
 }
 
-func TestControlPlane_KubeconfigLetsOtherProgramsIn(t *testing.T) {
+func TestControlPlane_KubeconfigWorksForOtherPrograms(t *testing.T) {
 	t.Parallel()
 	cp := shared.get(t)
 	kubeconfig, err := cp.Client("other").Kubeconfig()
@@ -199,19 +200,20 @@ func TestControlPlane_StartWithoutBinariesNamesTheRemedy(t *testing.T) {
 	}
 }
 
-func TestControlPlane_StartShowsWhatAFailedProcessSaid(t *testing.T) {
+func TestControlPlane_StartReturnsTheOutputOfAFailedProcess(t *testing.T) {
 	assets := t.TempDir()
 	for name, script := range map[string]string{"etcd": "#!/bin/sh\necho no room left\nexit 3\n", "kube-apiserver": ""} {
 		must(t, os.WriteFile(filepath.Join(assets, name), []byte(script), 0o700))
 	}
-	_, err := envtest.Start(envtest.Options{Assets: assets})
+	t.Setenv("KUBEBUILDER_ASSETS", assets)
+	_, err := envtest.Start(envtest.Options{})
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no room left") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestControlPlane_StartRefusesBadOptions(t *testing.T) {
-	for _, options := range []envtest.Options{{APIServers: -1}, {StartTimeout: -1}, {StopTimeout: -1}} {
+	for _, options := range []envtest.Options{{APIServers: -1}, {StartTimeout: -1}} {
 		if _, err := envtest.Start(options); err == nil || !strings.Contains(err.Error(), "must not be negative") {
 			t.Errorf("%+v: got %v", options, err)
 		}

@@ -1,14 +1,12 @@
-// Package envtest is a workshop for testing code that depends on leadership
-// against the real thing: it starts a kube-apiserver and an etcd, gives out
-// clients whose network can be harmed one by one, and has a referee who fails a
-// test in which two leaders worked at once.
+// Package envtest starts a real Kubernetes control plane for tests of code that
+// depends on leadership. Its clients have networks with faults, and a Referee
+// detects work that overlaps.
 //
 // # The control plane
 //
-// [Start] starts etcd and one kube-apiserver, or more of them over the same
-// etcd, with RBAC on. Each can be stopped, killed and started again at its old
-// address and with its data kept; etcd can also be backed up, and restored, so
-// that resourceVersions run backwards:
+// [Start] starts etcd and one or more kube-apiservers with RBAC. Each [Server]
+// can be stopped, killed and started again. It keeps its address and its data.
+// etcd can also be backed up and restored:
 //
 //	cp, err := envtest.Start(envtest.Options{APIServers: 2})
 //	...
@@ -16,43 +14,39 @@
 //	err = cp.APIServer(0).Kill()
 //	err = cp.APIServer(0).Start()
 //
-// Start it once in TestMain and give each test a namespace of its own with
-// [ControlPlane.Namespace]: tests then run in parallel on one control plane.
-// There is no controller-manager, scheduler or kubelet: what these do (deleting
-// the content of a namespace, making service accounts, running pods) does not
-// happen.
+// Start the control plane once in TestMain, and give each test a namespace of
+// its own with [ControlPlane.Namespace]. Tests can then run in parallel on one
+// control plane. There is no controller-manager, scheduler or kubelet, so
+// nothing deletes the objects of a namespace, creates service accounts or runs
+// pods.
 //
-// On Linux the processes die with the program that started them, however it
-// dies. Elsewhere they outlive a program that is killed.
+// On Linux the processes end with the program that started them, even if it is
+// killed. On other systems they outlive a program that is killed.
 //
 // # The binaries
 //
-// [AssetsDir] says where the two binaries are looked for. Where there are none,
-// Start's error names the remedy.
+// [AssetsDir] documents where Start looks for the two binaries. If they are
+// missing, the error of Start names the remedy.
 //
-// # Clients and their network
+// # Clients and their networks
 //
-// [ControlPlane.Client] makes a client with a [Network] of its own. A fault
-// harms that client and no other; it is filtered with [When], limited with
-// [Times], and says when it struck, so that a test need not sleep:
+// [ControlPlane.Client] returns a client with a network of its own. A fault in
+// it affects no other client. Package leaderelectiontest documents the faults:
 //
 //	client := cp.Client("pod-1")
-//	reply := client.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Writes), envtest.Once())
-//	go elector.Run(ctx)
-//	reply.Await(t)              // the server has applied the claim, the client does not know
-//	client.Network().Cut(envtest.Hang)
+//	client.Network().Cut(leaderelectiontest.Hang)
 //
-// A Network also fits around any other rest.Config, that of controller-runtime's
-// envtest among them: [Network.Wrap].
+// Those faults hold, drop or refuse whole HTTP messages. [Client.LoseConnections]
+// is a fault of TCP: it makes the open connections dead, while new ones work.
 //
-// What a Network harms is HTTP, not TCP: a request or a reply is held, dropped or
-// refused as a whole, and what a watch delivers is held where it is read.
-// Whatever was held goes on its way when the fault is healed, as it does in a
-// real network: a write may arrive long after it was sent. One fault is of TCP:
-// [Client.LoseConnections] makes connections dead, and new ones work.
+// # Rights
+//
+// [AsUser] and [AsPod] give a client the identity of a user or of a pod of a
+// [ServiceAccount]. [ControlPlane.Fence] enforces a Fence of package fencing.
+// [EnforceFence] and [InstallFence] do that on any control plane.
 //
 // # The referee
 //
-// A [Referee] is told who worked when, and fails the test if two did at once,
-// with a timeline of what happened.
+// A [Referee] records when each worker works. It fails the test if work
+// overlapped, and prints a timeline of what happened.
 package envtest

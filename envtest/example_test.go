@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 var cp *envtest.ControlPlane
@@ -37,27 +38,27 @@ func Example() {
 		started := make(chan struct{})
 		go campaign(t.Context(), client, namespace, started)
 		<-started
-		client.Network().Cut(envtest.Hang)
+		client.Network().Cut(leaderelectiontest.Hang)
 		// ...
 	}
 }
 
-// The reply to a write travels for as long as the test wants it to.
-func ExampleNetwork_DelayReplies() {
+// The reply to a write arrives when the test heals the fault.
+func ExampleClient_Network() {
 	_ = func(t *testing.T) {
 		client, namespace := cp.Client("pod-1"), cp.Namespace(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		reply := client.Network().DelayReplies(envtest.Forever, envtest.When(envtest.Claims("pod-1")), envtest.Once())
+		reply := client.Network().DelayReplies(leaderelectiontest.Forever, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once())
 		go campaign(ctx, client, namespace, make(chan struct{}))
-		reply.Await(t) // the server has applied the claim, and pod-1 does not know
+		reply.Await(t) // the server has applied the claim, but pod-1 does not know it
 		cancel()
-		reply.Heal() // now it does
+		reply.Heal() // now it knows
 	}
 }
 
-// Two API servers over one etcd: clients of the second go on while the first is
-// away.
-func ExampleAPIServer() {
+// With two API servers, clients of the second continue to work while the first
+// is down.
+func ExampleServer() {
 	_ = func(t *testing.T) {
 		cp, err := envtest.Start(envtest.Options{APIServers: 2})
 		if err != nil {
@@ -74,14 +75,13 @@ func ExampleAPIServer() {
 	}
 }
 
-// A Referee fails the test if two worked at once.
+// A Referee fails the test if two workers worked at the same time.
 func ExampleReferee() {
 	_ = func(t *testing.T) {
 		referee := envtest.NewReferee(t)
 		// OnStartedLeading:
 		_ = func(ctx context.Context) {
-			shift := referee.Start("pod-1", "term 1")
-			defer shift.Stop()
+			defer referee.Start("pod-1", "term 1")()
 			<-ctx.Done()
 		}
 	}

@@ -19,8 +19,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// Fence puts a Fence into force on each API server that runs, or fails the test.
-// See InstallFence.
+// Fence enforces a Fence on all API servers that are running. See [InstallFence].
 func (cp *ControlPlane) Fence(tb testing.TB, fence fencing.Fence) {
 	tb.Helper()
 	var configs []*rest.Config
@@ -34,8 +33,8 @@ func (cp *ControlPlane) Fence(tb testing.TB, fence fencing.Fence) {
 	InstallFence(tb, fence, configs...)
 }
 
-// InstallFence is EnforceFence for tests: a failure fails the test, at whose end the
-// policy is removed.
+// InstallFence calls [EnforceFence]. It fails the test if that fails, and removes the
+// policy at the end of the test.
 //
 //	account := envtest.ServiceAccount{Namespace: "default", Name: "my-operator"}
 //	account.Allow(t, cfg, rules...) // of the operator's Role
@@ -43,14 +42,14 @@ func (cp *ControlPlane) Fence(tb testing.TB, fence fencing.Fence) {
 //	a, b := account.Pod(cfg, "pod-a"), account.Pod(cfg, "pod-b")
 func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), awaitLimit)
+	ctx, cancel := context.WithTimeout(tb.Context(), requestTimeout)
 	defer cancel()
 	remove, err := EnforceFence(ctx, fence, configs...)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), awaitLimit) // the test's own has ended
+		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout) // the test's own has ended
 		defer cancel()
 		if err := remove(ctx); err != nil {
 			tb.Error(err)
@@ -58,15 +57,18 @@ func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
 	})
 }
 
-// EnforceFence creates the policy of a Fence and, where there is none, the Lease and
-// the anchor policy, and returns when each of these API servers, which share a database,
-// enforces it. The users of the configs must be administrators, and the namespaces of
-// the Fence must exist. What it returns removes the policy, at once or some moments
-// later. If it fails it removes what it created, but for the Lease and the anchor policy,
-// and nothing else: a policy of that name that was there before stays in force.
+// EnforceFence creates the policy of a Fence. It also creates the Lease and the
+// anchor policy if they do not exist. It returns when all API servers of the configs
+// enforce the policy. They must share one etcd, the users of the configs must be
+// administrators, and the namespaces of the Fence must exist.
+//
+// The function that it returns removes the policy. API servers may enforce the
+// policy for some moments after that. If EnforceFence fails, it removes the policy
+// that it created, but not the Lease and the anchor policy. It never removes a
+// policy of this name that existed before.
 func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Config) (remove func(context.Context) error, err error) {
 	if fence.ReportOnly || len(configs) == 0 {
-		return nil, errors.New("envtest: a Fence that only reports cannot be awaited, nor one without API servers")
+		return nil, errors.New("envtest: EnforceFence needs a Fence that refuses writes (ReportOnly is false) and at least one config")
 	}
 	policy, binding, err := fencing.Policy(fence)
 	if err != nil {
@@ -93,7 +95,7 @@ func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Con
 	return remove, nil
 }
 
-// prepareFence sees to it that there are the Lease and the anchor policy.
+// prepareFence creates the Lease and the anchor policy if they do not exist.
 func prepareFence(ctx context.Context, clientset kubernetes.Interface, fence fencing.Fence) error {
 	policy, binding := fencing.AnchorPolicy()
 	admission, lease := clientset.AdmissionregistrationV1(), fencing.Lease(fence)
@@ -102,14 +104,14 @@ func prepareFence(ctx context.Context, clientset kubernetes.Interface, fence fen
 	_, leaseErr := clientset.CoordinationV1().Leases(lease.Namespace).Create(ctx, lease, metav1.CreateOptions{})
 	for _, err := range []error{policyErr, bindingErr, leaseErr} {
 		if err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("envtest: preparing for a fence: %w", err)
+			return fmt.Errorf("envtest: preparing a fence: %w", err)
 		}
 	}
 	return nil
 }
 
-// createFence returns what removes the policy and its binding. If one of the two
-// cannot be created the other is removed at once.
+// createFence creates the policy and its binding, and returns a function that
+// removes both. If one of them cannot be created, it removes the other at once.
 func createFence(ctx context.Context, clientset kubernetes.Interface,
 	policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding,
 ) (remove func(context.Context) error, err error) {
@@ -121,7 +123,7 @@ func createFence(ctx context.Context, clientset kubernetes.Interface,
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return nil, err
-	case err != nil: // it may have been created all the same
+	case err != nil: // the API server may have created it nevertheless
 		return nil, errors.Join(err, undo(ctx, removePolicy))
 	}
 	removeBoth := func(ctx context.Context) error {
@@ -132,13 +134,13 @@ func createFence(ctx context.Context, clientset kubernetes.Interface,
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return nil, errors.Join(err, undo(ctx, removePolicy))
-	case err != nil: // it may have been created all the same
+	case err != nil: // the API server may have created it nevertheless
 		return nil, errors.Join(err, undo(ctx, removeBoth))
 	}
 	return removeBoth, nil
 }
 
-// undo removes something although ctx may have ended, for some seconds.
+// undo calls remove with ten seconds of its own, because ctx may have ended.
 func undo(ctx context.Context, remove func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
@@ -152,15 +154,15 @@ func removed(name string, err error) error {
 	return fmt.Errorf("envtest: removing the fence %s: %w", name, err)
 }
 
-// A probe is a write that the Fence refuses whoever holds the Lease: that of a
-// token that is bound to no pod and carries no term. It has a rule of its own in
-// the policy, is a dry run, and is of a resource that hardly anybody guards:
-// another Fence might refuse it first.
+// probe is a write that the Fence refuses for every holder of the Lease, because
+// its token is bound to no pod and it carries no term. It is a dry run, and the
+// policy has a rule of its own for it. Its resource is one that is rarely guarded,
+// because another Fence could refuse it first.
 type probe struct {
 	account ServiceAccount
 	policy  string
 	object  *corev1.LimitRange
-	lease   *coordinationv1.Lease // that the policy asks for; nil: none
+	lease   *coordinationv1.Lease // the parameter of the policy, or nil
 }
 
 func newProbe(fence fencing.Fence, policy string) probe {
@@ -191,7 +193,7 @@ func (p probe) rule() admissionv1.NamedRuleWithOperations {
 	}
 }
 
-// refused returns nil if that API server refuses the probe as it should.
+// refused returns nil if the API server refuses the probe because of the policy.
 func (p probe) refused(ctx context.Context, config *rest.Config) error {
 	config = p.account.Pod(config, "")
 	config.Impersonate.Groups = []string{"system:masters"} // RBAC must not refuse it first
@@ -203,14 +205,14 @@ func (p probe) refused(ctx context.Context, config *rest.Config) error {
 		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	switch {
 	case err == nil:
-		return errors.New("the probe was let through")
+		return errors.New("the API server accepted the probe")
 	case !fencing.IsStale(err) || !strings.Contains(err.Error(), "'"+p.policy+"'") || strings.Contains(err.Error(), "failed to configure"):
-		return fmt.Errorf("the probe was refused for another reason: %w", err)
+		return fmt.Errorf("the API server refused the probe for another reason: %w", err)
 	}
 	return p.upToDate(ctx, clientset, err)
 }
 
-// upToDate returns nil if that refusal names the Lease's holder of now.
+// upToDate returns nil if the refusal names the current holder of the Lease.
 func (p probe) upToDate(ctx context.Context, clientset kubernetes.Interface, refusal error) error {
 	if p.lease == nil {
 		return nil
@@ -224,8 +226,8 @@ func (p probe) upToDate(ctx context.Context, clientset kubernetes.Interface, ref
 		want = `its holder is "` + *holder + `"`
 	}
 	if !strings.Contains(refusal.Error(), want) {
-		return fmt.Errorf("%s, and the probe was answered: %w; if that lasts, the API server has stopped following Leases "+
-			"and must be restarted, see fencing.AnchorPolicy", want, refusal)
+		return fmt.Errorf("the Lease was changed (%s), but the API server refused the probe with: %w; if this persists, "+
+			"the API server no longer watches Leases and must be restarted, see fencing.AnchorPolicy", want, refusal)
 	}
 	return nil
 }

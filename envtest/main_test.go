@@ -14,21 +14,21 @@ import (
 	"github.com/haproxy-template-ic/incumbent/envtest"
 )
 
-// A plane is started when the first test asks for it, and stopped in TestMain.
+// plane is a control plane that the first test starts and TestMain stops.
 type plane struct {
 	options envtest.Options
-	mu      sync.Mutex // of those who want it for themselves
+	mu      sync.Mutex // held by the test that uses the plane alone
 	once    sync.Once
 	started *envtest.ControlPlane
 	err     error
 }
 
 var (
-	// shared is for all tests that leave its processes alone. They run in parallel.
+	// shared is for tests that do not stop its servers. They run in parallel.
 	shared = plane{}
-	// battered is for the tests that stop, kill and restore. Each has it for
-	// itself.
-	battered = plane{options: envtest.Options{APIServers: 2}}
+	// exclusive is for tests that stop, kill or restore servers. They run one after
+	// the other.
+	exclusive = plane{options: envtest.Options{APIServers: 2}}
 )
 
 func (p *plane) get(t *testing.T) *envtest.ControlPlane {
@@ -40,14 +40,15 @@ func (p *plane) get(t *testing.T) *envtest.ControlPlane {
 	return p.started
 }
 
-// alone runs the test in parallel to those on other planes.
+// alone returns the control plane for the use of this test alone. The test runs in
+// parallel with tests on other planes.
 func (p *plane) alone(t *testing.T) *envtest.ControlPlane {
 	t.Helper()
 	t.Parallel()
 	p.mu.Lock()
 	t.Cleanup(p.mu.Unlock)
 	cp := p.get(t)
-	must(t, cp.Etcd().Start()) // a test that failed may have left it down
+	must(t, cp.Etcd().Start()) // a failed test may have left it stopped
 	for i := range cp.APIServers() {
 		must(t, cp.APIServer(i).Start())
 	}
@@ -56,12 +57,12 @@ func (p *plane) alone(t *testing.T) *envtest.ControlPlane {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Most of a test is waiting: for a Lease to run out, for its turn.
+	// Tests wait most of the time, so many can run in parallel.
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
 	code := m.Run()
-	for _, p := range []*plane{&shared, &battered} {
+	for _, p := range []*plane{&shared, &exclusive} {
 		if err := p.started.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
@@ -76,8 +77,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// limit ends waits for what does not come.
-func limit() <-chan time.Time { return time.After(2 * time.Minute) }
+// timeout ends a wait that would otherwise never end.
+func timeout() <-chan time.Time { return time.After(2 * time.Minute) }
 
 // less compares resourceVersions.
 func less(t *testing.T, a, b string) bool {

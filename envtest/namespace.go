@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,19 +13,22 @@ import (
 
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
-// Namespace makes a namespace for this test alone and returns its name. It is not
-// deleted, for there is no controller that would empty it: it goes with the
-// control plane.
+// Namespace creates a namespace for this test and returns its name. The namespace
+// exists until the control plane is stopped, because no controller could delete
+// its objects.
 func (cp *ControlPlane) Namespace(tb testing.TB) string {
 	tb.Helper()
 	prefix := notInNames.ReplaceAllString(strings.ToLower(tb.Name()), "-")
 	prefix = strings.Trim(prefix[:min(len(prefix), 50)], "-")
-	ctx, cancel := context.WithTimeout(tb.Context(), awaitLimit)
+	ctx, cancel := context.WithTimeout(tb.Context(), requestTimeout)
 	defer cancel()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: prefix + "-"}}
 	namespace, err := cp.admin.Clientset().CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
 	if err != nil {
-		tb.Fatalf("making a namespace: %v", err)
+		tb.Fatalf("creating a namespace: %v", err)
 	}
 	return namespace.Name
 }
+
+// requestTimeout limits each step that talks to an API server.
+const requestTimeout = time.Minute

@@ -1,228 +1,161 @@
 package envtest_test
 
 import (
-	"context"
-	"errors"
-	"io"
-	"net/http"
-	"net/http/httptest"
-	"strings"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
 	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// counter is a server that counts what it has applied.
-type counter struct {
-	url     string
-	applied atomic.Int32
-	arrived chan struct{} // one for each request
+// watched is a namespace in which the administrator writes Leases and a client
+// watches them.
+type watched struct {
+	t         *testing.T
+	cp        *envtest.ControlPlane
+	client    *envtest.Client
+	namespace string
 }
 
-// newCounter returns a server, and a client of it behind a network.
-func newCounter(t *testing.T) (*counter, *http.Client, *envtest.Network) {
+func newWatched(t *testing.T) *watched {
 	t.Helper()
-	c := &counter{arrived: make(chan struct{}, 100)}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		c.applied.Add(1)
-		c.arrived <- struct{}{}
-		_, _ = io.WriteString(w, "done")
-	}))
-	c.url = server.URL
-	network := envtest.NewNetwork()
-	transport := &http.Transport{}
-	t.Cleanup(func() {
-		network.Close()
-		transport.CloseIdleConnections()
-		server.Close()
-	})
-	return c, &http.Client{Transport: network.RoundTripper(transport)}, network
+	cp := shared.get(t)
+	w := &watched{t: t, cp: cp, client: cp.Client("watcher"), namespace: cp.Namespace(t)}
+	t.Cleanup(w.client.Close)
+	return w
 }
 
-// put sends a PUT, and returns what came of it.
-func put(ctx context.Context, client *http.Client, url string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPut, url, strings.NewReader("x"))
+func (w *watched) watch() watch.Interface {
+	w.t.Helper()
+	stream, err := w.client.Clientset().CoordinationV1().Leases(w.namespace).Watch(w.t.Context(), metav1.ListOptions{})
 	if err != nil {
-		return "", err
+		w.t.Fatal(err)
 	}
-	reply, err := client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	body, err := io.ReadAll(reply.Body)
-	return reply.Status + " " + string(body), errors.Join(err, reply.Body.Close())
+	w.t.Cleanup(stream.Stop)
+	return stream
 }
 
-// putting sends a PUT in the background.
-func putting(ctx context.Context, client *http.Client, url string) <-chan error {
-	result := make(chan error, 1)
-	go func() {
-		_, err := put(ctx, client, url)
-		result <- err
-	}()
-	return result
-}
-
-func TestNetwork_PassesEverythingWhileWhole(t *testing.T) {
-	server, client, network := newCounter(t)
-	if reply, err := put(t.Context(), client, server.url); err != nil || reply != "200 OK done" {
-		t.Errorf("got %q, %v", reply, err)
-	}
-	if got := network.Count(envtest.Any); got != 1 {
-		t.Errorf("counted %d requests, want 1", got)
+func (w *watched) create(name string) {
+	w.t.Helper()
+	l := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if _, err := w.cp.Admin().Clientset().CoordinationV1().Leases(w.namespace).Create(w.t.Context(), l, metav1.CreateOptions{}); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
-func TestNetwork_CutThatHangsSendsNothingToThoseWhoGaveUp(t *testing.T) {
-	server, client, network := newCounter(t)
-	cut := network.Cut(envtest.Hang)
-	ctx, giveUp := context.WithCancel(t.Context())
-	result := putting(ctx, client, server.url)
-	cut.Await(t)
-	giveUp()
-	if err := <-result; !errors.Is(err, context.Canceled) {
-		t.Errorf("the sender got %v", err)
+func TestNetwork_StalledWatchDeliversWhenHealed(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t)
+	stream := w.watch()
+	w.create("a")
+	if got := next(t, stream.ResultChan()); got.Type != watch.Added {
+		t.Fatalf("got %v", got)
 	}
-	network.Heal()
-	if _, err := put(t.Context(), client, server.url); err != nil {
-		t.Error(err)
-	}
-	if got := server.applied.Load(); got != 1 {
-		t.Errorf("the server applied %d requests, want the second one only", got)
-	}
-}
-
-func TestNetwork_CutThatHangsSendsWhenHealed(t *testing.T) {
-	server, client, network := newCounter(t)
-	cut := network.Cut(envtest.Hang)
-	result := putting(t.Context(), client, server.url+"/x")
-	if r := cut.Await(t); r.String() != "put /x" {
+	fault := w.client.Network().StallWatches()
+	w.create("b")
+	if r := fault.Await(t); r.Verb != "watch" || r.Resource != "leases" {
 		t.Errorf("held %v", r)
 	}
-	if got := server.applied.Load(); got != 0 {
-		t.Error("the request arrived in spite of the cut")
+	select {
+	case event := <-stream.ResultChan():
+		t.Errorf("got %v although the watch is stalled", event)
+	default:
 	}
-	cut.Heal()
-	if err := <-result; err != nil {
-		t.Error(err)
+	if _, err := w.client.Clientset().CoordinationV1().Leases(w.namespace).Get(t.Context(), "b", metav1.GetOptions{}); err != nil {
+		t.Errorf("a get was stalled too: %v", err)
 	}
-}
-
-func TestNetwork_CutThatRefusesAnswersAtOnce(t *testing.T) {
-	server, client, network := newCounter(t)
-	network.Cut(envtest.Refuse)
-	if _, err := put(t.Context(), client, server.url); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("got %v", err)
-	}
-	if got := server.applied.Load(); got != 0 {
-		t.Error("the request arrived in spite of the cut")
+	fault.Heal()
+	if got := next(t, stream.ResultChan()).Object.(*coordinationv1.Lease); got.Name != "b" {
+		t.Errorf("got %v", got)
 	}
 }
 
-func TestNetwork_CutHoldsTheReplyOfWhatWasSentBefore(t *testing.T) {
-	server, client, network := newCounter(t)
-	late := network.DelayReplies(envtest.Forever)
-	result := putting(t.Context(), client, server.url)
-	late.Await(t)
-	cut := network.Cut(envtest.Hang)
-	late.Heal()
+func TestNetwork_DelaysWatchEvents(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t)
+	stream := w.watch()
+	const delay = 200 * time.Millisecond
+	fault := w.client.Network().DelayWatches(delay)
+	created := time.Now()
+	w.create("a")
+	if got := next(t, stream.ResultChan()); got.Type != watch.Added {
+		t.Errorf("got %v", got)
+	}
+	if took := time.Since(created); took < delay {
+		t.Errorf("the event arrived after %v", took)
+	}
+	fault.Await(t)
+}
+
+func TestNetwork_StalledWatchCanBeStopped(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t)
+	stream := w.watch()
+	fault := w.client.Network().StallWatches()
+	w.create("a")
+	fault.Await(t)
+	stream.Stop()
+	for event := range stream.ResultChan() {
+		if event.Type != watch.Error {
+			t.Errorf("got %v although the watch is stalled", event)
+		}
+	}
+}
+
+func TestNetwork_RefusingCutEndsWatches(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t)
+	cut, dropped := w.watch(), w.watch()
+	w.client.Network().DropWatches()
+	end(t, dropped)
+	end(t, cut)
+	stream := w.watch()
+	w.client.Network().Cut(leaderelectiontest.Refuse)
+	end(t, stream)
+}
+
+func TestNetwork_HangingCutHoldsEvents(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t)
+	other := w.cp.Client("other")
+	defer other.Close()
+	stream := w.watch()
+	cut := w.client.Network().Cut(leaderelectiontest.Hang)
+	w.create("a")
 	cut.Await(t)
-	cut.Heal()
-	if err := <-result; err != nil {
-		t.Error(err)
+	if _, err := other.Clientset().CoordinationV1().Leases(w.namespace).Get(t.Context(), "a", metav1.GetOptions{}); err != nil {
+		t.Errorf("the fault affected another client: %v", err)
+	}
+	w.client.Network().Heal()
+	if got := next(t, stream.ResultChan()); got.Type != watch.Added {
+		t.Errorf("got %v", got)
 	}
 }
 
-func TestNetwork_DelaysRequests(t *testing.T) {
-	server, client, network := newCounter(t)
-	const delay = 50 * time.Millisecond
-	network.DelayRequests(delay)
-	sent := time.Now()
-	if _, err := put(t.Context(), client, server.url); err != nil {
-		t.Error(err)
-	}
-	if took := time.Since(sent); took < delay {
-		t.Errorf("took %v", took)
+// end waits until a watch ends.
+func end(t *testing.T, stream watch.Interface) {
+	t.Helper()
+	for range stream.ResultChan() {
 	}
 }
 
-func TestNetwork_DelaysRepliesOfWhatTheServerApplied(t *testing.T) {
-	server, client, network := newCounter(t)
-	fault := network.DelayReplies(envtest.Forever)
-	result := putting(t.Context(), client, server.url)
-	fault.Await(t)
-	if got := server.applied.Load(); got != 1 {
-		t.Errorf("the server applied %d requests", got)
+// next receives from c, with a timeout.
+func next[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v, ok := <-c:
+		if !ok {
+			t.Fatal("the channel was closed")
+		}
+		return v
+	case <-t.Context().Done():
+		t.Fatal("the test ended")
+	case <-timeout():
+		t.Fatal("received nothing")
 	}
-	network.Heal()
-	if err := <-result; err != nil {
-		t.Error(err)
-	}
-}
-
-func TestNetwork_LosesRepliesOfWhatTheServerApplied(t *testing.T) {
-	server, client, network := newCounter(t)
-	network.LoseReplies(envtest.Refuse, envtest.Once())
-	if _, err := put(t.Context(), client, server.url); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("got %v", err)
-	}
-	fault := network.LoseReplies(envtest.Hang)
-	result := putting(t.Context(), client, server.url)
-	fault.Await(t)
-	if got := server.applied.Load(); got != 2 {
-		t.Errorf("the server applied %d requests", got)
-	}
-	fault.Heal()
-	if err := <-result; !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("who waited for a lost reply got %v", err)
-	}
-}
-
-func TestNetwork_DeliversLateRequestsOfThoseWhoGaveUp(t *testing.T) {
-	server, client, network := newCounter(t)
-	fault := network.ArriveLate(envtest.Forever, envtest.Once())
-	ctx, giveUp := context.WithCancel(t.Context())
-	result := putting(ctx, client, server.url)
-	fault.Await(t)
-	giveUp()
-	if err := <-result; !errors.Is(err, context.Canceled) {
-		t.Errorf("the sender got %v", err)
-	}
-	fault.Heal()
-	<-server.arrived
-}
-
-func TestNetwork_FailsRequestsWithAStatus(t *testing.T) {
-	server, client, network := newCounter(t)
-	network.Fail(http.StatusTooManyRequests, time.Second, envtest.Once())
-	if reply, err := put(t.Context(), client, server.url); err != nil || !strings.HasPrefix(reply, "429 Too Many Requests {") {
-		t.Errorf("got %q, %v", reply, err)
-	}
-	if got := server.applied.Load(); got != 0 {
-		t.Error("the request arrived")
-	}
-	network.FailReplies(http.StatusGatewayTimeout)
-	if reply, err := put(t.Context(), client, server.url); err != nil || !strings.HasPrefix(reply, "504 Gateway Timeout {") {
-		t.Errorf("got %q, %v", reply, err)
-	}
-	if got := server.applied.Load(); got != 1 {
-		t.Error("the request did not arrive")
-	}
-}
-
-func TestNetwork_CloseFailsWhatIsHeld(t *testing.T) {
-	server, client, network := newCounter(t)
-	fault := network.Cut(envtest.Hang)
-	result := putting(t.Context(), client, server.url)
-	fault.Await(t)
-	network.Close()
-	if err := <-result; !errors.Is(err, envtest.ErrNetworkClosed) {
-		t.Errorf("got %v", err)
-	}
-	if _, err := put(t.Context(), client, server.url); !errors.Is(err, envtest.ErrNetworkClosed) {
-		t.Errorf("after Close: got %v", err)
-	}
+	panic("unreachable")
 }

@@ -13,19 +13,20 @@ import (
 	"github.com/haproxy-template-ic/incumbent/envtest"
 )
 
-const orphanage = "INCUMBENT_ENVTEST_ORPHANAGE"
+const programVariable = "INCUMBENT_ENVTEST_PROGRAM"
 
-// TestOrphanage is the program that TestControlPlane_DiesWithItsProgram kills.
-func TestOrphanage(t *testing.T) {
-	assets := os.Getenv(orphanage)
+// TestProgram is the program that TestControlPlane_EndsWithItsProgram kills.
+func TestProgram(t *testing.T) {
+	assets := os.Getenv(programVariable)
 	if assets == "" {
-		t.Skip("only run by TestControlPlane_DiesWithItsProgram")
+		t.Skip("only run by TestControlPlane_EndsWithItsProgram")
 	}
-	// The only process that starts never becomes ready.
-	_, _ = envtest.Start(envtest.Options{Assets: assets})
+	// The script in the place of etcd never becomes ready.
+	t.Setenv("KUBEBUILDER_ASSETS", assets)
+	_, _ = envtest.Start(envtest.Options{})
 }
 
-func TestControlPlane_DiesWithItsProgram(t *testing.T) {
+func TestControlPlane_EndsWithItsProgram(t *testing.T) {
 	assets := t.TempDir()
 	pipe := assets + "/pid"
 	must(t, syscall.Mkfifo(pipe, 0o600))
@@ -33,8 +34,8 @@ func TestControlPlane_DiesWithItsProgram(t *testing.T) {
 	must(t, os.WriteFile(assets+"/etcd", []byte(script), 0o700))
 	must(t, os.WriteFile(assets+"/kube-apiserver", nil, 0o700))
 
-	program := exec.Command(os.Args[0], "-test.run=^TestOrphanage$")
-	program.Env = append(os.Environ(), orphanage+"="+assets, "TMPDIR="+t.TempDir())
+	program := exec.Command(os.Args[0], "-test.run=^TestProgram$")
+	program.Env = append(os.Environ(), programVariable+"="+assets, "TMPDIR="+t.TempDir())
 	must(t, program.Start())
 	file, err := os.Open(pipe)
 	must(t, err)
@@ -53,7 +54,7 @@ func TestControlPlane_DiesWithItsProgram(t *testing.T) {
 	}
 }
 
-// dead is also true of a zombie, which only waits for its new parent to notice.
+// dead reports whether the process has ended. A zombie has ended too.
 func dead(pid int) bool {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// pki is made once for each control plane: every API server shows the same
-// certificate and believes the same clients and service accounts, before and
-// after a restart.
+// pki holds the keys and certificates of a control plane. All API servers use the
+// same certificate and accept the same clients and service accounts, also after
+// a restart.
 type pki struct {
 	dir   string
 	ca    *x509.Certificate
@@ -25,7 +25,7 @@ type pki struct {
 	caPEM []byte
 }
 
-// Files of the pki, in its dir.
+// The files in the folder of the pki.
 const (
 	caFile                = "ca.crt"
 	servingCertFile       = "apiserver.crt"
@@ -53,7 +53,7 @@ func newPKI(dir, host string) (*pki, error) {
 	return p, p.write(host)
 }
 
-// write leaves in dir what the API servers read.
+// write writes the files that the API servers read.
 func (p *pki) write(host string) error {
 	serving := certificate(pkix.Name{CommonName: "kube-apiserver"})
 	serving.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
@@ -77,13 +77,12 @@ func (p *pki) write(host string) error {
 	return nil
 }
 
-// client returns the certificate and key with which the API servers know the
-// bearer as that user.
+// client returns a certificate and a key that authenticate a user.
 func (p *pki) client(user string, groups []string) (cert, key []byte, err error) {
 	template := certificate(pkix.Name{CommonName: user, Organization: groups})
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	if cert, key, err = p.sign(template); err != nil {
-		return nil, nil, fmt.Errorf("making a certificate for user %q: %w", user, err)
+		return nil, nil, fmt.Errorf("creating a certificate for user %q: %w", user, err)
 	}
 	return cert, key, nil
 }

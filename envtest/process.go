@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -13,19 +12,19 @@ import (
 	"time"
 )
 
+// stopTimeout limits how long a program may take to exit after it was asked to.
+const stopTimeout = 30 * time.Second
+
 // process is a program that can be started again with the same arguments.
 type process struct {
 	name         string
 	path         string
 	args         []string
-	output       io.Writer
 	startTimeout time.Duration
-	stopTimeout  time.Duration
-	// ready returns nil once the program does its job.
+	// ready returns nil if the program is ready.
 	ready func(context.Context) error
 
-	// mu makes start, stop and kill one after the other. It is held
-	// while they wait.
+	// mu serializes start, stop and kill. It is held while they wait.
 	mu      sync.Mutex
 	current *incarnation // nil while the program is not running
 }
@@ -33,13 +32,13 @@ type process struct {
 // incarnation is one run of the program.
 type incarnation struct {
 	cmd    *exec.Cmd
-	said   *tail
+	output *tail
 	exited chan struct{}
-	err    error // how it exited; read it after exited is closed
+	err    error // of the process; read it after exited is closed
 }
 
 // start starts the program and waits until it is ready. It does nothing if the
-// program runs already.
+// program is running.
 func (p *process) start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -53,7 +52,7 @@ func (p *process) start() error {
 	if err := p.awaitReady(now); err != nil {
 		_ = now.cmd.Process.Kill()
 		<-now.exited
-		return fmt.Errorf("%s did not become ready: %w; the end of its output:\n%s", p.name, err, now.said)
+		return fmt.Errorf("%s did not become ready: %w; the end of its output:\n%s", p.name, err, now.output)
 	}
 	p.current = now
 	return nil
@@ -62,16 +61,16 @@ func (p *process) start() error {
 func (p *process) spawn() (*incarnation, error) {
 	now := &incarnation{
 		cmd:    exec.Command(p.path, p.args...),
-		said:   &tail{to: p.output},
+		output: &tail{},
 		exited: make(chan struct{}),
 	}
-	now.cmd.Stdout, now.cmd.Stderr = now.said, now.said
+	now.cmd.Stdout, now.cmd.Stderr = now.output, now.output
 	now.cmd.SysProcAttr = dieWithParent()
 	now.cmd.WaitDelay = time.Second
 	started := make(chan error, 1)
 	go func() {
-		// Linux sends the death signal when the *thread* that forked the child
-		// ends. This goroutine keeps its thread until the child has exited.
+		// Linux sends the death signal when the thread that forked the child ends,
+		// so this goroutine keeps its thread until the child has exited.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := now.cmd.Start()
@@ -105,9 +104,9 @@ func (p *process) awaitReady(now *incarnation) error {
 	}
 }
 
-// stop asks the program to end and waits until it has. It asks twice, for both
-// kube-apiserver and etcd exit without further ado when they are asked again. One
-// that takes longer than stopTimeout is killed, and that is an error.
+// stop terminates the program and waits until it has exited. It sends two signals,
+// because kube-apiserver and etcd exit at once at the second one. If the program
+// takes longer than stopTimeout, stop kills it and returns an error.
 func (p *process) stop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,14 +122,14 @@ func (p *process) stop() error {
 		case <-now.exited:
 			p.current = nil
 			return nil
-		case <-time.After(p.stopTimeout / 2):
+		case <-time.After(stopTimeout / 2):
 		}
 	}
 	return errors.Join(fmt.Errorf("%s had not stopped after %v and was killed; the end of its output:\n%s",
-		p.name, p.stopTimeout, now.said), p.killLocked())
+		p.name, stopTimeout, now.output), p.killLocked())
 }
 
-// kill ends the program at once, as a crash does.
+// kill ends the program at once, like a crash.
 func (p *process) kill() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -168,9 +167,8 @@ func (p *process) runningLocked() bool {
 	}
 }
 
-// tail keeps the end of what is written to it, and passes all of it on.
+// tail keeps the end of the data that is written to it.
 type tail struct {
-	to  io.Writer // may be nil
 	mu  sync.Mutex
 	end []byte
 }
@@ -184,10 +182,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	if over := len(t.end) - tailSize; over > 0 {
 		t.end = append(t.end[:0], t.end[over:]...)
 	}
-	if t.to == nil {
-		return len(b), nil
-	}
-	return t.to.Write(b)
+	return len(b), nil
 }
 
 func (t *tail) String() string {

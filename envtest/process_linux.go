@@ -2,9 +2,9 @@ package envtest
 
 import "syscall"
 
-// dieWithParent has the kernel kill the child when we die, however we die. The
-// child gets a process group of its own, so that a ^C in the terminal is ours to
-// handle first.
+// dieWithParent makes the kernel kill the child when this process ends. The child
+// gets a process group of its own, so that ^C in the terminal reaches only this
+// process.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }

@@ -4,6 +4,6 @@ package envtest
 
 import "syscall"
 
-// dieWithParent leaves the child in our process group, so that at least a ^C in
-// the terminal reaches it.
+// dieWithParent leaves the child in the process group of this process, so that at
+// least ^C in the terminal reaches it.
 func dieWithParent() *syscall.SysProcAttr { return nil }

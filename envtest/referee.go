@@ -9,32 +9,22 @@ import (
 	"time"
 )
 
-// Referee records who worked when, and knows whether two did at once. The zero
-// value is ready to use. Its methods may be called from any goroutine.
+// Referee records when each worker works and detects work that overlaps. The
+// zero value is ready to use. Its methods may be called from any goroutine.
 //
-// It judges by the clock of the process it runs in, so it is for workers of one
-// process, or for records whose times come from one clock.
+// It uses the clock of its own process, so all workers must be in that process.
 type Referee struct {
-	mu     sync.Mutex
-	shifts []*Shift
-	notes  []note
+	mu        sync.Mutex
+	intervals []*interval
+	notes     []note
 }
 
-// NewReferee returns a Referee that fails the test at its end if two worked at
-// once.
-func NewReferee(tb testing.TB) *Referee {
-	r := &Referee{}
-	tb.Cleanup(func() { r.Check(tb) })
-	return r
-}
-
-// Shift is the time in which one worker works in one term.
-type Shift struct {
-	referee *Referee
-	worker  string
-	term    string
-	start   time.Time
-	stop    time.Time // zero: still working
+// interval is one work interval: the time in which one worker works in one term.
+type interval struct {
+	worker string
+	term   string
+	start  time.Time
+	stop   time.Time // zero while the worker works
 }
 
 type note struct {
@@ -43,91 +33,88 @@ type note struct {
 	text   string
 }
 
-// Start records that the worker starts to work, in that term: a Term, a token, or
-// whatever tells the worker's terms apart. Call it first in OnStartedLeading, and
-// the Shift's Stop when the work has stopped, not when it was told to.
-func (r *Referee) Start(worker string, term any) *Shift {
-	s := &Shift{referee: r, worker: worker, term: fmt.Sprint(term)}
+// NewReferee returns a Referee that fails the test at its end if work
+// overlapped.
+func NewReferee(tb testing.TB) *Referee {
+	r := &Referee{}
+	tb.Cleanup(func() { r.Check(tb) })
+	return r
+}
+
+// Start records that the worker starts to work. The term is a value that
+// distinguishes the terms of a worker, for example a Term or its token. Call
+// Start first in OnStartedLeading. Call stop when the work has stopped, not when
+// it was asked to stop. Only the first call of stop counts.
+func (r *Referee) Start(worker string, term any) (stop func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.start = time.Now()
-	r.shifts = append(r.shifts, s)
-	return s
+	i := &interval{worker: worker, term: fmt.Sprint(term), start: time.Now()}
+	r.intervals = append(r.intervals, i)
+	return sync.OnceFunc(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		i.stop = time.Now()
+	})
 }
 
-// Stop records that the work has stopped. Only the first call counts.
-func (s *Shift) Stop() {
-	s.referee.mu.Lock()
-	defer s.referee.mu.Unlock()
-	if s.stop.IsZero() {
-		s.stop = time.Now()
-	}
-}
-
-// Record adds work that was done elsewhere, in another process of the same
-// machine, say. A zero stop means that it goes on.
-func (r *Referee) Record(worker string, term any, start, stop time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.shifts = append(r.shifts, &Shift{referee: r, worker: worker, term: fmt.Sprint(term), start: start, stop: stop})
-}
-
-// Note adds a line to the timeline, of what happens to the worker or is done to
-// it. Worker may be "".
+// Note adds a line to the timeline, for example about a fault. The worker may be
+// empty.
 func (r *Referee) Note(worker, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.notes = append(r.notes, note{at: time.Now(), worker: worker, text: fmt.Sprintf(format, args...)})
 }
 
-// Overlap is a time in which two shifts went on.
-type Overlap struct {
-	// A started before B. They may be two terms of one worker.
-	A, B string
-	// From is when B started, For how long both went on, so far.
-	From time.Time
-	For  time.Duration
+// overlap is the time in which two work intervals overlap.
+type overlap struct {
+	a, b *interval // a started first; both may be of the same worker
+	from time.Time // when b started
+	took time.Duration
 }
 
-// String says who worked beside whom, and for how long.
-func (o Overlap) String() string {
-	return fmt.Sprintf("%s started while %s was working, and both worked for %v", o.B, o.A, o.For.Round(time.Millisecond))
+func (o overlap) String() string {
+	return fmt.Sprintf("%s started while %s was working, and both worked for %v", o.b, o.a, o.took.Round(time.Millisecond))
 }
 
-// Overlaps returns every time in which two worked at once.
-func (r *Referee) Overlaps() []Overlap {
+// Overlaps returns a description of each overlap of two work intervals.
+func (r *Referee) Overlaps() []string {
+	var descriptions []string
+	for _, o := range r.overlaps() {
+		descriptions = append(descriptions, o.String())
+	}
+	return descriptions
+}
+
+func (r *Referee) overlaps() []overlap {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.overlapsLocked(time.Now())
-}
-
-func (r *Referee) overlapsLocked(now time.Time) []Overlap {
-	shifts := r.sortedLocked()
-	var overlaps []Overlap
-	for i, a := range shifts {
-		for _, b := range shifts[i+1:] {
+	now := time.Now()
+	sorted := r.sortedLocked()
+	var overlaps []overlap
+	for i, a := range sorted {
+		for _, b := range sorted[i+1:] {
 			if until := earlier(a.end(now), b.end(now)); b.start.Before(until) {
-				overlaps = append(overlaps, Overlap{A: a.who(), B: b.who(), From: b.start, For: until.Sub(b.start)})
+				overlaps = append(overlaps, overlap{a: a, b: b, from: b.start, took: until.Sub(b.start)})
 			}
 		}
 	}
 	return overlaps
 }
 
-func (r *Referee) sortedLocked() []*Shift {
-	shifts := slices.Clone(r.shifts)
-	slices.SortStableFunc(shifts, func(a, b *Shift) int { return a.start.Compare(b.start) })
-	return shifts
+func (r *Referee) sortedLocked() []*interval {
+	sorted := slices.Clone(r.intervals)
+	slices.SortStableFunc(sorted, func(a, b *interval) int { return a.start.Compare(b.start) })
+	return sorted
 }
 
-func (s *Shift) end(now time.Time) time.Time {
-	if s.stop.IsZero() {
+func (i *interval) end(now time.Time) time.Time {
+	if i.stop.IsZero() {
 		return now
 	}
-	return s.stop
+	return i.stop
 }
 
-func (s *Shift) who() string { return s.worker + " (term " + s.term + ")" }
+func (i *interval) String() string { return i.worker + " (term " + i.term + ")" }
 
 func earlier(a, b time.Time) time.Time {
 	if a.Before(b) {
@@ -136,30 +123,115 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// Working returns who works now.
+// Working returns the names of the workers that work now.
 func (r *Referee) Working() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var working []string
-	for _, s := range r.shifts {
-		if s.stop.IsZero() {
-			working = append(working, s.worker)
+	for _, i := range r.intervals {
+		if i.stop.IsZero() {
+			working = append(working, i.worker)
 		}
 	}
 	return working
 }
 
-// Check fails the test, with the timeline, if two worked at once.
+// Check fails the test if work overlapped. The failure contains the timeline.
 func (r *Referee) Check(tb testing.TB) {
 	tb.Helper()
 	overlaps := r.Overlaps()
 	if len(overlaps) == 0 {
 		return
 	}
-	var text strings.Builder
-	text.WriteString("two worked at once:\n")
-	for _, o := range overlaps {
-		fmt.Fprintf(&text, "  %v\n", o)
+	tb.Errorf("two worked at once:\n  %s\n%s", strings.Join(overlaps, "\n  "), r.Timeline())
+}
+
+// Timeline returns a drawing of the records: one line for each start, stop and
+// note, and one column for each worker.
+//
+//	time s  pod-1  pod-2
+//	 0.000    ┳             pod-1 starts, term 412
+//	 1.250    ┃             pod-1: cut off
+//	 4.250    ┃      ┳      pod-2 starts, term 433   ← 2 at once
+//	 5.100    ┻      ┃      pod-1 stops
+func (r *Referee) Timeline() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	moments := r.momentsLocked()
+	if len(moments) == 0 {
+		return "nothing was recorded"
 	}
-	tb.Errorf("%s%s", &text, r.Timeline())
+	var workers []string
+	for _, m := range moments {
+		if m.worker != "" && !slices.Contains(workers, m.worker) {
+			workers = append(workers, m.worker)
+		}
+	}
+	return draw(moments, workers)
+}
+
+// moment is one line of the timeline.
+type moment struct {
+	at     time.Time
+	worker string
+	change int // of the number of the worker's open work intervals
+	text   string
+}
+
+func (r *Referee) momentsLocked() []moment {
+	var moments []moment
+	for _, i := range r.sortedLocked() {
+		moments = append(moments, moment{i.start, i.worker, +1, i.worker + " starts, term " + i.term})
+		if !i.stop.IsZero() {
+			moments = append(moments, moment{i.stop, i.worker, -1, i.worker + " stops, term " + i.term})
+		}
+	}
+	for _, n := range r.notes {
+		text := n.text
+		if n.worker != "" {
+			text = n.worker + ": " + text
+		}
+		moments = append(moments, moment{n.at, n.worker, 0, text})
+	}
+	slices.SortStableFunc(moments, func(a, b moment) int { return a.at.Compare(b.at) })
+	return moments
+}
+
+func draw(moments []moment, workers []string) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%9s  %s\n", "time s", strings.Join(workers, "  "))
+	working, total := map[string]int{}, 0
+	for _, m := range moments {
+		working[m.worker] += m.change
+		total += m.change
+		fmt.Fprintf(&text, "%9.3f  ", m.at.Sub(moments[0].at).Seconds())
+		for _, worker := range workers {
+			text.WriteString(cell(symbol(worker, m, working[worker]), len(worker)))
+		}
+		text.WriteString(m.text)
+		if total > 1 {
+			fmt.Fprintf(&text, "   ← %d at once", total)
+		}
+		text.WriteString("\n")
+	}
+	return text.String()
+}
+
+func symbol(worker string, m moment, working int) string {
+	switch {
+	case worker == m.worker && m.change > 0:
+		return "┳"
+	case worker == m.worker && m.change < 0:
+		return "┻"
+	case working > 0:
+		return "┃"
+	default:
+		return " "
+	}
+}
+
+// cell centers the symbol in a column of this width.
+func cell(symbol string, width int) string {
+	left := max(0, (width-1)/2)
+	return strings.Repeat(" ", left) + symbol + strings.Repeat(" ", max(0, width-1-left)+2)
 }

@@ -1,4 +1,4 @@
-package envtest_test
+package envtest
 
 import (
 	"fmt"
@@ -8,11 +8,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/haproxy-template-ic/incumbent/envtest"
 )
 
-// recorder is a testing.TB that remembers how it failed.
+// recorder is a testing.TB that records its failure.
 type recorder struct {
 	testing.TB
 	failure string
@@ -22,14 +20,19 @@ func (r *recorder) Helper() {}
 
 func (r *recorder) Errorf(format string, args ...any) { r.failure += fmt.Sprintf(format, args...) }
 
+// record adds a work interval. A zero stop means that the worker still works.
+func (r *Referee) record(worker string, term any, start, stop time.Time) {
+	r.intervals = append(r.intervals, &interval{worker: worker, term: fmt.Sprint(term), start: start, stop: stop})
+}
+
 func at(seconds float64) time.Time {
 	return time.Unix(1_000_000_000, 0).Add(time.Duration(seconds * float64(time.Second)))
 }
 
-func TestReferee_FailsATestInWhichTwoWorkedAtOnce(t *testing.T) {
-	var referee envtest.Referee
-	referee.Record("pod-1", 412, at(0), at(5.1))
-	referee.Record("pod-2", 433, at(4.25), at(7))
+func TestReferee_FailsATestInWhichWorkOverlapped(t *testing.T) {
+	var referee Referee
+	referee.record("pod-1", 412, at(0), at(5.1))
+	referee.record("pod-2", 433, at(4.25), at(7))
 	tb := &recorder{TB: t}
 	referee.Check(tb)
 	want := `two worked at once:
@@ -45,44 +48,44 @@ func TestReferee_FailsATestInWhichTwoWorkedAtOnce(t *testing.T) {
 	}
 }
 
-func TestReferee_LetsOneFollowTheOther(t *testing.T) {
-	referee := envtest.NewReferee(t)
-	first := referee.Start("pod-1", 1)
+func TestReferee_AcceptsWorkersOneAfterTheOther(t *testing.T) {
+	referee := NewReferee(t)
+	stopFirst := referee.Start("pod-1", 1)
 	if got := referee.Working(); len(got) != 1 || got[0] != "pod-1" {
 		t.Errorf("working: %v", got)
 	}
-	first.Stop()
-	second := referee.Start("pod-2", 2)
-	first.Stop() // counts only once
-	second.Stop()
+	stopFirst()
+	stopSecond := referee.Start("pod-2", 2)
+	stopFirst() // counts only once
+	stopSecond()
 	referee.Start("pod-1", 3)
 	if overlaps := referee.Overlaps(); overlaps != nil {
 		t.Errorf("overlaps: %v", overlaps)
 	}
 }
 
-func TestReferee_FindsTwoTermsOfOneWorker(t *testing.T) {
-	var referee envtest.Referee
-	referee.Record("pod-1", 1, at(0), at(3))
-	referee.Record("pod-1", 2, at(1), at(2))
-	got := referee.Overlaps()
-	want := []envtest.Overlap{{A: "pod-1 (term 1)", B: "pod-1 (term 2)", From: at(1), For: time.Second}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-func TestReferee_CountsWorkThatHasNotStopped(t *testing.T) {
-	var referee envtest.Referee
-	referee.Record("pod-1", 1, at(0), time.Time{})
-	referee.Record("pod-2", 2, at(1), at(2))
-	if got := referee.Overlaps(); len(got) != 1 || got[0].For != time.Second {
+func TestReferee_DetectsOverlappingTermsOfOneWorker(t *testing.T) {
+	var referee Referee
+	referee.record("pod-1", 1, at(0), at(3))
+	referee.record("pod-1", 2, at(1), at(2))
+	got := referee.overlaps()
+	if len(got) != 1 || got[0].a.String() != "pod-1 (term 1)" || got[0].b.String() != "pod-1 (term 2)" ||
+		!got[0].from.Equal(at(1)) || got[0].took != time.Second {
 		t.Errorf("overlaps: %v", got)
 	}
 }
 
-func TestReferee_NotesStandInTheTimeline(t *testing.T) {
-	var referee envtest.Referee
+func TestReferee_CountsWorkThatHasNotStopped(t *testing.T) {
+	var referee Referee
+	referee.record("pod-1", 1, at(0), time.Time{})
+	referee.record("pod-2", 2, at(1), at(2))
+	if got := referee.overlaps(); len(got) != 1 || got[0].took != time.Second {
+		t.Errorf("overlaps: %v", got)
+	}
+}
+
+func TestReferee_TimelineContainsNotes(t *testing.T) {
+	var referee Referee
 	referee.Start("pod-1", 1)
 	referee.Note("pod-1", "cut off after %d requests", 7)
 	referee.Note("", "the API server restarts")
@@ -96,21 +99,5 @@ func TestReferee_NotesStandInTheTimeline(t *testing.T) {
 	}, "\n")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-func TestLedger_FindsAnEntryAfterOneWithAGreaterToken(t *testing.T) {
-	t.Parallel()
-	cp := shared.get(t)
-	book := ledger{client: cp.Admin().Clientset(), namespace: cp.Namespace(t)}
-	book.append(t.Context(), "pod-1", 1)
-	book.append(t.Context(), "pod-2", 2)
-	tb := &recorder{TB: t}
-	if book.check(tb); tb.failure != "" {
-		t.Errorf("an orderly ledger: %s", tb.failure)
-	}
-	book.append(t.Context(), "pod-1", 1)
-	if book.check(tb); !strings.HasPrefix(tb.failure, "pod-1 wrote with token 1") {
-		t.Errorf("got %q", tb.failure)
 	}
 }

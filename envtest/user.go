@@ -12,18 +12,10 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// User is somebody whom the API servers know. Without rights it may do what every
-// authenticated user may, and that is next to nothing.
-type User struct {
-	// Name and Groups are what RBAC knows the user by.
-	Name   string
-	Groups []string
-}
-
-// User makes a user who may do in that namespace what the rules say, through a
-// Role and a RoleBinding of that name. It returns when the API servers that run
-// enforce it, or fails the test. Without rules the user has no rights.
-func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) User {
+// User gives a user these rights in the namespace, with a Role and a RoleBinding of
+// the user's name. It returns the name when the API servers that are running enforce
+// them, or fails the test. Without rules the user has no rights.
+func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) string {
 	tb.Helper()
 	var configs []*rest.Config
 	for i, server := range cp.servers {
@@ -34,20 +26,20 @@ func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rba
 		}
 	}
 	allow(tb, name, namespace, rules, configs)
-	return User{Name: name}
+	return name
 }
 
-// allow gives a user rights, and returns when each of these API servers, which
-// share a database, knows. The users of the configs must be administrators.
+// allow gives a user rights and returns when the API servers of the configs, which
+// share one etcd, enforce them. The users of the configs must be administrators.
 func allow(tb testing.TB, user, namespace string, rules []rbacv1.PolicyRule, configs []*rest.Config) {
 	tb.Helper()
 	if len(rules) == 0 || len(configs) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(tb.Context(), awaitLimit)
+	ctx, cancel := context.WithTimeout(tb.Context(), requestTimeout)
 	defer cancel()
 	if err := bind(ctx, configs[0], user, namespace, rules); err != nil {
-		tb.Fatalf("making user %q: %v", user, err)
+		tb.Fatalf("giving rights to user %q: %v", user, err)
 	}
 	for _, config := range configs {
 		config = rest.CopyConfig(config)
@@ -78,7 +70,8 @@ func bind(ctx context.Context, config *rest.Config, user, namespace string, rule
 	return err
 }
 
-// may asks for one right of the rule: a Role is seen as a whole.
+// may returns nil if the API server grants one right of the rule. One is enough,
+// because the API server sees a Role completely or not at all.
 func may(ctx context.Context, config *rest.Config, namespace string, rule rbacv1.PolicyRule) error {
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -101,4 +94,65 @@ func may(ctx context.Context, config *rest.Config, namespace string, rule rbacv1
 		err = fmt.Errorf("not allowed: %v", rule)
 	}
 	return err
+}
+
+// ServiceAccount is a service account with whose identity a test sends requests.
+// The service account need not exist.
+type ServiceAccount struct {
+	// Namespace and Name name the service account.
+	Namespace string
+	Name      string
+}
+
+// ServiceAccount returns a service account that has these rights in its namespace.
+// Like [ControlPlane.User], it waits until the API servers enforce them.
+func (cp *ControlPlane) ServiceAccount(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) ServiceAccount {
+	tb.Helper()
+	account := ServiceAccount{Namespace: namespace, Name: name}
+	cp.User(tb, account.userName(), namespace, rules...)
+	return account
+}
+
+// Allow gives the service account these rights in its namespace, with a Role and a
+// RoleBinding. It returns when the API server enforces them, or fails the test.
+// The user of config must be an administrator. The config may be of another control
+// plane, for example controller-runtime's envtest. Call Allow once per service
+// account, because it does not remove the Role.
+func (a ServiceAccount) Allow(tb testing.TB, config *rest.Config, rules ...rbacv1.PolicyRule) {
+	tb.Helper()
+	allow(tb, a.userName(), a.Namespace, rules, []*rest.Config{config})
+}
+
+func (a ServiceAccount) userName() string {
+	return "system:serviceaccount:" + a.Namespace + ":" + a.Name
+}
+
+// Pod returns a copy of config that impersonates a pod of the service account, with
+// the same user information as the token of a real pod. The pod need not exist. The
+// user of config must have the right to impersonate, like an administrator. The
+// config may be of another control plane, for example controller-runtime's envtest.
+func (a ServiceAccount) Pod(config *rest.Config, pod string) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.Impersonate = rest.ImpersonationConfig{
+		UserName: a.userName(),
+		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + a.Namespace, "system:authenticated"},
+	}
+	if pod != "" {
+		config.Impersonate.Extra = map[string][]string{podClaim: {pod}}
+	}
+	return config
+}
+
+// podClaim is the extra field of a user that names the pod of its token.
+const podClaim = "authentication.kubernetes.io/pod-name"
+
+type pod struct {
+	account ServiceAccount
+	name    string
+}
+
+// AsPod gives the client the identity of a pod of a service account. If the name
+// is empty, the client has a token of the account that is bound to no pod.
+func AsPod(account ServiceAccount, name string) ClientOption {
+	return func(s *clientSettings) { s.pod = &pod{account, name} }
 }

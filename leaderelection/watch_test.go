@@ -81,8 +81,7 @@ func TestElector_AStalledWatchIsReplaced(t *testing.T) {
 		follower := h.start("follower")
 		time.Sleep(10 * time.Second)
 		before := h.server.Count("follower", "watch")
-		stall := leaderelectiontest.Times(1)
-		follower.network.StallWatches(stall)
+		follower.network.StallWatches()
 		time.Sleep(20 * time.Second)
 		if n := h.server.Count("follower", "watch"); n == before {
 			t.Error("the follower did not open a new watch")

@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
@@ -25,7 +25,7 @@ import (
 // ConfigMaps with a new controller in each term.
 type electorProcess struct {
 	*process
-	network *envtest.Network
+	network *leaderelectiontest.Network
 	elector *manager.Elector
 	begun   chan context.Context // a reconcile began
 }
@@ -61,7 +61,7 @@ func (p *electorProcess) control(ctx context.Context, s *testCluster) error {
 		Logger:             p.GetLogger(),
 		Reconciler: reconcile.Func(func(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
 			term, _ := leaderelection.TermFromContext(ctx)
-			defer s.referee.Start(p.name, term.Token).Stop()
+			defer s.referee.Start(p.name, term.Token)()
 			p.begun <- ctx
 			<-ctx.Done()
 			return ctrl.Result{}, nil
@@ -97,7 +97,7 @@ func TestLeaderOnly_ControllersOfPlainManagersNeverOverlap(t *testing.T) {
 	await(t, b.elector, func(state leaderelection.State) bool { return state.Successor == "b" })
 
 	s.referee.Note("a", "cut off")
-	a.network.Cut(envtest.Hang)
+	a.network.Cut(leaderelectiontest.Hang)
 	s.works(b)
 	if cause := context.Cause(first); !errors.Is(cause, leaderelection.ErrRenewalFailed) {
 		t.Errorf("a's reconciler's context ended because of %v", cause)

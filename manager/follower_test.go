@@ -25,7 +25,7 @@ import (
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
-	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
@@ -176,7 +176,9 @@ func TestFollower_WarmsUpBeforeItLeads_AndIsElectedWhenItLeads(t *testing.T) {
 	}
 }
 
-func ofConfigMaps(r envtest.Request) bool { return r.Resource == "configmaps" && envtest.Reads(r) }
+func ofConfigMaps(r leaderelectiontest.Request) bool {
+	return r.Resource == "configmaps" && leaderelectiontest.Reads(r)
+}
 
 func TestFollower_StopStartsNothingAndDoesNotAffectTheLeader(t *testing.T) {
 	s := startTestCluster(t, false)
@@ -196,12 +198,12 @@ func TestOperator_CampaignsOnlyOnceItsCachesHaveSynced(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.configMaps(1)
 	a := s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled).prime()
-	cold := a.network.Fail(http.StatusServiceUnavailable, 0, envtest.Resource("configmaps"))
+	cold := a.network.Fail(http.StatusServiceUnavailable, 0, leaderelectiontest.Resource("configmaps"))
 	a.run()
 	for n := 0; n < 3; n = cold.Hits() {
 		time.Sleep(20 * time.Millisecond)
 	}
-	if n := a.network.Count(func(r envtest.Request) bool { return r.Resource == "leases" }); n > 0 {
+	if n := a.network.Count(func(r leaderelectiontest.Request) bool { return r.Resource == "leases" }); n > 0 {
 		t.Errorf("%d requests for the Lease while the caches were cold", n)
 	}
 	cold.Heal()
@@ -213,7 +215,7 @@ func TestOperator_ThatIsStoppedWhileItsCachesCannotSyncReturnsAfterTheGracePerio
 	a := s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
 		o.GracefulShutdownTimeout = new(500 * time.Millisecond)
 	}).prime()
-	cold := a.network.Fail(http.StatusServiceUnavailable, 0, envtest.Resource("configmaps"))
+	cold := a.network.Fail(http.StatusServiceUnavailable, 0, leaderelectiontest.Resource("configmaps"))
 	a.run()
 	cold.Await(t)
 	if err := a.stop(); err == nil {

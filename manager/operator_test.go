@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
-	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
@@ -140,7 +140,7 @@ func TestOperator_APartitionEndsTheWorkAndTheProcessBeforeAnotherLeads(t *testin
 	b := s.follower(s.replica("b", incumbent(manager.WithIdentity("b")), untilCancelled))
 	s.referee.Note("a", "cut off")
 	cut := time.Now()
-	a.network.Cut(envtest.Hang)
+	a.network.Cut(leaderelectiontest.Hang)
 	s.await("a returns from Start", a.done)
 	returned := time.Now()
 	for _, want := range []error{manager.ErrLeadershipLost, leaderelection.ErrRenewalFailed, leaderelection.ErrWorkStillRunning} {
@@ -172,7 +172,7 @@ func TestOperator_ALossDuringAGracefulStopReachesTheReconcilers(t *testing.T) {
 	if a.firstCtx.Err() != nil {
 		t.Fatal("the reconcilers were stopped before the loss")
 	}
-	a.network.Cut(envtest.Refuse)
+	a.network.Cut(leaderelectiontest.Refuse)
 	s.await("a returns from Start", a.done)
 	if !errors.Is(a.err, manager.ErrLeadershipLost) {
 		t.Errorf("Start returned %v, want ErrLeadershipLost", a.err)

@@ -71,7 +71,7 @@ func TestLeaderLabel_IsOnlyOnTheLeader(t *testing.T) {
 		label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: name})
 		return s.replica(name, incumbent(manager.WithIdentity(name), label), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
 			opts.LeaderElectionConfig = rest.CopyConfig(cfg) // the least rights suffice
-			opts.LeaderElectionConfig.Impersonate.UserName = user.Name
+			opts.LeaderElectionConfig.Impersonate.UserName = user
 		})
 	}
 	s.configMaps(1)
@@ -111,7 +111,7 @@ func TestLeaderLabel_WithoutItsRightsTheElectionWorks(t *testing.T) {
 	s.configMaps(1)
 	a := s.leader(s.replica("pod-a", incumbent(manager.WithIdentity("pod-a"), label), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
 		opts.LeaderElectionConfig = rest.CopyConfig(cfg)
-		opts.LeaderElectionConfig.Impersonate.UserName = user.Name
+		opts.LeaderElectionConfig.Impersonate.UserName = user
 	}))
 	for _, want := range []string{"list pods", "patch pods"} {
 		for deadline := time.Now().Add(time.Minute); len(a.logs.with("A right is missing", want)) == 0; time.Sleep(20 * time.Millisecond) {
@@ -141,10 +141,10 @@ func TestLeaderLabel_WithAnotherConfigurationTheRightsAreCheckedThere(t *testing
 		cfg.Impersonate.UserName = user
 		return cfg
 	}
-	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: "pod-a", Config: as(router.Name)})
+	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: "pod-a", Config: as(router)})
 	s.configMaps(1)
 	a := s.leader(s.replica("pod-a", incumbent(manager.WithIdentity("pod-a"), label), untilCancelled, func(opts *crmanager.Options, _ *rest.Config) {
-		opts.LeaderElectionConfig = as(election.Name)
+		opts.LeaderElectionConfig = as(election)
 	}))
 	s.awaitLabelled("pod-a")
 	if err := a.stop(); err != nil { // the check has ended then

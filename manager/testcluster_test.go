@@ -58,12 +58,12 @@ type replica struct {
 	*process
 	cluster *testCluster
 	machine *envtest.Client
-	network *envtest.Network
+	network *leaderelectiontest.Network
 
 	mu       sync.Mutex
-	busy     int            // reconciles under way
-	interval *envtest.Shift // while there are any
-	first    chan struct{}  // closed when the first reconcile begins
+	busy     int           // reconciles under way
+	stopWork func()        // ends the work interval; set while there are any
+	first    chan struct{} // closed when the first reconcile begins
 	firstAt  time.Time
 	lastAt   time.Time // when the last one ended
 	firstCtx context.Context
@@ -118,7 +118,7 @@ func (r *replica) enter(ctx context.Context) (leave func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.busy++; r.busy == 1 {
-		r.interval = r.cluster.referee.Start(r.name, "")
+		r.stopWork = r.cluster.referee.Start(r.name, "")
 	}
 	if r.firstAt.IsZero() {
 		r.firstAt, r.firstCtx = time.Now(), ctx
@@ -129,7 +129,7 @@ func (r *replica) enter(ctx context.Context) (leave func()) {
 		defer r.mu.Unlock()
 		r.lastAt = time.Now()
 		if r.busy--; r.busy == 0 {
-			r.interval.Stop()
+			r.stop()
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
@@ -67,7 +68,7 @@ type testCluster struct {
 	plane     *envtest.ControlPlane
 	namespace string
 	lease     time.Duration // LeaseDuration minus two RetryPeriods
-	user      envtest.User
+	user      string
 }
 
 // newTestCluster returns a testCluster whose user has the rights for client-go and
@@ -96,7 +97,7 @@ func newTestCluster(t *testing.T, plane *envtest.ControlPlane, leaseName string,
 // A candidate is a replica whose network can be cut.
 type candidate struct {
 	*replica
-	network *envtest.Network
+	network *leaderelectiontest.Network
 }
 
 // candidate starts a candidate whose work takes the time stopping to stop. It returns after
@@ -105,7 +106,7 @@ func (s testCluster) candidate(name string, run implementation, stopping time.Du
 	s.Helper()
 	client := s.plane.Client(name, envtest.AsUser(s.user))
 	s.Cleanup(client.Close)
-	requested := client.Network().DelayRequests(0, envtest.Resource("leases"))
+	requested := client.Network().DelayRequests(0, leaderelectiontest.Resource("leases"))
 	r := start(s.T, func(ctx context.Context, work func(context.Context)) { run(ctx, client, s.namespace, work) }, stopping)
 	s.Cleanup(r.stop)
 	requested.Await(s)
@@ -145,7 +146,7 @@ func (s testCluster) cutOff(row string, leader, follower candidate) {
 	var cut time.Time
 	s.handOver(row, leader, follower, func() {
 		cut = time.Now()
-		leader.network.Cut(envtest.Refuse)
+		leader.network.Cut(leaderelectiontest.Refuse)
 	})
 	if took := time.Since(cut); took < s.lease {
 		s.Errorf("%s: the follower started after %v, before the Lease expired (%v)", row, took, s.lease)

@@ -1,10 +1,10 @@
 package main
 
 var (
-	fences     = tests{pkg: "./envtest", run: "TestFence_(LetsOnly|TakesNo|TouchesNothing|WithoutTheLease|ByTermRefuses|ByTermWants|ByTermKeeps|BothModes|OfPods)"}
-	fenceKinds = tests{pkg: "./envtest", run: "TestFence_(OfOther|OfPodsGuardsConnections|ThatOnlyReports|TwoOf)"}
-	anchored   = tests{pkg: "./envtest", run: "TestFence_ThatIsPutBack"}
-	resources  = tests{pkg: "./envtest", run: "TestFence_KnowsTheRes"}
+	fences     = tests{pkg: "./envtest/integration", run: "TestFence_(LetsOnly|TakesNo|TouchesNothing|WithoutTheLease|ByTermRefuses|ByTermWants|ByTermKeeps|BothModes|OfPods)"}
+	fenceKinds = tests{pkg: "./envtest/integration", run: "TestFence_(OfOther|OfPodsGuardsConnections|ThatOnlyReports|TwoOf)"}
+	anchored   = tests{pkg: "./envtest/integration", run: "TestFence_ThatIsPutBack"}
+	resources  = tests{pkg: "./envtest/integration", run: "TestFence_KnowsTheRes"}
 	validation = tests{pkg: "./leaderelection/fencing", run: "TestPolicy"}
 	stamping   = tests{pkg: "./leaderelection/fencing", run: "TestStampTransport|TestTransports"}
 	retrying   = tests{pkg: "./leaderelection/fencing", run: "TestRetryTransport"}

@@ -22,6 +22,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
 
@@ -159,7 +160,7 @@ func losesContact(t *testing.T, cp *envtest.ControlPlane) {
 	reports, stop := watching(t, reader.Clientset(), namespace, "app", warned.add)
 	led := func(a explain.Report) bool { return a.State == explain.Led && a.Certain && a.Holder == "pod-1" }
 	awaitReport(t, reports, led)
-	reader.Network().Cut(envtest.Hang)
+	reader.Network().Cut(leaderelectiontest.Hang)
 	lost := awaitReport(t, reports, func(a explain.Report) bool { return a.ContactLost })
 	if lost.Certain || lost.State != explain.Led || lost.Claim != nil {
 		t.Errorf("without contact: %+v", lost)

@@ -2,15 +2,14 @@ package leaderelectiontest
 
 import (
 	"fmt"
-	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
 
-// Client is one user of a [Server], with a network and rights of its own:
-// a pod, say.
+// Client is one client of a [Server], for example a pod. It has its own
+// [Network] and its own rights.
 type Client struct {
 	server    *Server
 	name      string
@@ -19,14 +18,15 @@ type Client struct {
 	denied    map[string]bool // verbs; guarded by the server's mutex
 }
 
-// Client returns the client of that name. The first call makes it.
+// Client returns the client with this name. The first call creates it.
 func (s *Server) Client(name string) *Client {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if client := s.clients[name]; client != nil {
 		return client
 	}
-	c := &Client{server: s, name: name, network: &Network{server: s}, denied: map[string]bool{}}
+	c := &Client{server: s, name: name, network: NewNetwork(), denied: map[string]bool{}}
+	c.network.client = name
 	var err error
 	if c.clientset, err = kubernetes.NewForConfig(c.Config()); err != nil {
 		panic("bug: " + err.Error())
@@ -35,31 +35,31 @@ func (s *Server) Client(name string) *Client {
 	return c
 }
 
-// Name is the client's name, as it appears in [Request] and [Write].
+// Name returns the client's name, as it appears in [Request] and [Write].
 func (c *Client) Name() string { return c.name }
 
-// Network is what lies between this client and the server.
+// Network returns the network between this client and the server.
 func (c *Client) Network() *Network { return c.network }
 
-// Clientset returns a real clientset that talks to the server. It is not rate
-// limited; make one from [Client.Config] for other settings.
+// Clientset returns a real clientset of the server. It has no rate limit. For
+// other settings, create a clientset from [Client.Config].
 func (c *Client) Clientset() kubernetes.Interface { return c.clientset }
 
 // Config returns a new configuration for any client-go client, with JSON as
-// content type and without a rate limit. Protobuf is understood as well, and
-// takes half the time.
+// content type and without a rate limit. The server also supports protobuf,
+// which takes half the time.
 func (c *Client) Config() *rest.Config {
 	return &rest.Config{
 		Host:          "http://leaderelectiontest.invalid",
 		UserAgent:     c.name,
 		QPS:           -1,
 		ContentConfig: rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"},
-		Transport:     roundTripper{c},
+		Transport:     c.network.RoundTripper(serverTransport{c}),
 	}
 }
 
-// Deny makes the server answer 403 to these verbs of this client. A watch
-// that is open stays open.
+// Deny makes the server answer 403 to requests of this client with these verbs.
+// Open watches stay open.
 func (c *Client) Deny(verbs ...string) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
@@ -68,7 +68,8 @@ func (c *Client) Deny(verbs ...string) {
 	}
 }
 
-// Allow takes back [Client.Deny], for these verbs or, without any, for all.
+// Allow reverts [Client.Deny] for these verbs. Without verbs it reverts it for
+// all.
 func (c *Client) Allow(verbs ...string) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
@@ -80,23 +81,17 @@ func (c *Client) Allow(verbs ...string) {
 	}
 }
 
-func (x *exchange) authorize(verb string) error {
-	x.server.mu.Lock()
-	defer x.server.mu.Unlock()
-	return x.authorizeLocked(verb)
+func (c *call) authorize(verb string) error {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	return c.authorizeLocked(verb)
 }
 
-func (x *exchange) authorizeLocked(verb string) error {
-	if !x.client.denied[verb] {
+func (c *call) authorizeLocked(verb string) error {
+	if !c.client.denied[verb] {
 		return nil
 	}
-	return apierrors.NewForbidden(leaseResource, x.request.Name, fmt.Errorf(
+	return apierrors.NewForbidden(leaseResource, c.Name, fmt.Errorf(
 		"User %q cannot %s resource \"leases\" in API group \"coordination.k8s.io\" in the namespace %q",
-		x.client.name, verb, x.request.Namespace))
+		c.client.name, verb, c.Namespace))
 }
-
-// roundTripper is the client's end of the wire.
-type roundTripper struct{ client *Client }
-
-// RoundTrip implements [http.RoundTripper].
-func (t roundTripper) RoundTrip(h *http.Request) (*http.Response, error) { return t.client.exchange(h) }

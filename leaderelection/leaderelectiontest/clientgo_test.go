@@ -18,8 +18,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// bubble runs a test in fake time on a server of its own. synctest fails it if
-// a goroutine is left.
+// bubble runs a test in fake time with its own server. synctest fails the test if
+// a goroutine is left at the end.
 func bubble(t *testing.T, test func(*testing.T, *leaderelectiontest.Server)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -37,7 +37,7 @@ func lease(holder string) *coordinationv1.Lease {
 	}
 }
 
-// candidate runs client-go's own LeaderElector until ctx ends.
+// candidate runs client-go's LeaderElector until ctx ends.
 func candidate(ctx context.Context, t *testing.T, client *leaderelectiontest.Client) *clientleaderelection.LeaderElector {
 	t.Helper()
 	elector, err := clientleaderelection.NewLeaderElector(clientleaderelection.LeaderElectionConfig{
@@ -68,18 +68,18 @@ func TestServer_RunsClientGosLeaderElector(t *testing.T) {
 		second := candidate(ctx, t, server.Client("pod-2"))
 		time.Sleep(time.Minute)
 		if !first.IsLeader() || second.IsLeader() {
-			t.Fatal("the first one should lead")
+			t.Fatal("pod-1 does not lead alone")
 		}
 		server.Client("pod-1").Network().Cut(leaderelectiontest.Hang)
 		time.Sleep(time.Minute)
 		if !second.IsLeader() {
-			t.Fatal("the second one should lead")
+			t.Fatal("pod-2 does not lead")
 		}
 		cancel()
 		synctest.Wait()
 		history := server.History()
 		if last := history[len(history)-1]; last.Client != "pod-2" || leaderelectiontest.Holder(last.After) != "" {
-			t.Fatalf("the last write is no release: %s", last)
+			t.Fatalf("the last write is not a release: %s", last)
 		}
 	})
 }
@@ -131,11 +131,13 @@ func TestServer_StreamsListsToReflectors(t *testing.T) {
 		defer cancel()
 		factory := informers.NewSharedInformerFactory(server.Client("pod-1").Clientset(), 0)
 		informer := factory.Coordination().V1().Leases().Informer()
-		var seen []string
+		var events []string
 		_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(o any) { seen = append(seen, "add "+leaderelectiontest.Holder(o.(*coordinationv1.Lease))) },
-			UpdateFunc: func(_, o any) { seen = append(seen, "update "+leaderelectiontest.Holder(o.(*coordinationv1.Lease))) },
-			DeleteFunc: func(any) { seen = append(seen, "delete") },
+			AddFunc: func(o any) { events = append(events, "add "+leaderelectiontest.Holder(o.(*coordinationv1.Lease))) },
+			UpdateFunc: func(_, o any) {
+				events = append(events, "update "+leaderelectiontest.Holder(o.(*coordinationv1.Lease)))
+			},
+			DeleteFunc: func(any) { events = append(events, "delete") },
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -151,14 +153,14 @@ func TestServer_StreamsListsToReflectors(t *testing.T) {
 		if err := server.Delete("default", "app"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Hour) // through timeouts of the watch
+		time.Sleep(time.Hour) // beyond the timeout of the watch
 		cancel()
 		factory.Shutdown()
-		if want := []string{"add a", "update b", "delete"}; !slices.Equal(seen, want) {
-			t.Fatalf("saw %q, want %q", seen, want)
+		if want := []string{"add a", "update b", "delete"}; !slices.Equal(events, want) {
+			t.Fatalf("got the events %q, want %q", events, want)
 		}
 		if lists := server.Count("pod-1", "list"); lists != 0 {
-			t.Fatalf("%d lists: the informer should have streamed its list", lists)
+			t.Fatalf("%d lists: the informer did not stream its list", lists)
 		}
 	})
 }

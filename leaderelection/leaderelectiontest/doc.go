@@ -1,11 +1,13 @@
-// Package leaderelectiontest is an in-memory Lease API with faults, for tests
-// of leader election that need no API server and no real time.
+// Package leaderelectiontest provides an in-memory Lease API and a network with
+// faults, for tests of leader election.
 //
-// A [Server] speaks the Lease part of the Kubernetes API over an
-// [http.RoundTripper]: real clientsets, reflectors, informers and client-go's
-// own LeaderElector run on it whole. It answers as a kube-apiserver does
-// (resourceVersions, UIDs, conflicts, validation, watches with bookmarks and
-// streamed lists); the conformance package holds it to that.
+// # The in-memory server
+//
+// A [Server] serves the Lease part of the Kubernetes API through an
+// [http.RoundTripper], so real clientsets, reflectors, informers and client-go's
+// LeaderElector work with it unchanged. It implements resourceVersions, UIDs,
+// conflicts, validation, and watches with bookmarks and streamed lists. The
+// tests in package conformance check that it answers like a kube-apiserver.
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		server := leaderelectiontest.NewServer()
@@ -16,22 +18,36 @@
 //		client.Network().Cut(leaderelectiontest.Hang)
 //	})
 //
-// Each [Client] has a [Network] of its own that can be harmed: cut, slowed
-// down, made to lose replies after the server has applied the write, and so
-// on, for all requests or for those that a predicate names. The Server can be
-// restarted, taken down, compacted and restored from a backup, and everything
-// that was written is in its [Server.History].
+// A test can restart the server, take it down, compact it and restore it from a
+// backup. [Server.History] contains every write.
+//
+// # The network
+//
+// Each [Client] has a [Network]. A test injects faults into it: it can cut the
+// network, delay requests or replies, lose the reply to a write that the server
+// has applied, and more. A fault hits all requests, or those that the options
+// select. [Fault.Await] waits until a fault has hit a request, so that a test
+// need not sleep:
+//
+//	reply := client.Network().DelayReplies(leaderelectiontest.Forever,
+//		leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once())
+//	go elector.Run(ctx)
+//	reply.Await(t) // the server has applied the claim, but the client does not know it
+//	reply.Heal()
+//
+// A Network also works in front of a real API server: see [Network.Wrap].
 //
 // # Fake time
 //
-// The Server is made for bubbles of [testing/synctest]: create it inside the
-// bubble. It has no goroutines of its own, so none are left; every wait is one
-// that synctest counts as durably blocked; and no lock is held across a wait.
-// It works in real time as well.
+// Server and Network work in a [testing/synctest] bubble if they are created
+// inside it. All their waits are durably blocking, and they hold no mutex
+// during a wait. Only [Network.ArriveLate] starts goroutines, which end when
+// the Server or the Network is closed. Both also work in real time.
 //
 // # Limits
 //
-// Only Leases of coordination.k8s.io/v1 are served; every other path is 404.
-// Server-side apply, deletecollection, dry runs, generateName, managedFields,
-// paging and lists at an exact old resourceVersion are not.
+// The Server serves only Leases of coordination.k8s.io/v1. It answers 404 for
+// other paths. It does not support server-side apply, deletecollection, dry
+// runs, generateName, managedFields, paging, or lists at an exact old
+// resourceVersion.
 package leaderelectiontest

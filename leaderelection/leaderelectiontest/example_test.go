@@ -11,8 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A write is applied, but its reply gets lost: the sender does not know, and
-// the server's history does.
+// The server applies a write, but its reply is lost: the client gets an error,
+// and the write is in the history of the server.
 func ExampleNetwork_LoseReplies() {
 	server := leaderelectiontest.NewServer()
 	defer server.Close()
@@ -32,7 +32,7 @@ func ExampleNetwork_LoseReplies() {
 	// pod-1 create holder: pod-1
 }
 
-// Faults hit single requests, here the second and third write of a client.
+// This fault hits only the second and the third write of a client.
 func ExampleWhen() {
 	server := leaderelectiontest.NewServer()
 	defer server.Close()

@@ -3,7 +3,7 @@ package leaderelectiontest
 import (
 	"bytes"
 	"context"
-	"errors"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -12,217 +12,295 @@ import (
 	"syscall"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// What a client's transport reports.
+// The errors of a client's transport.
 var (
 	errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	errReset   = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
-	errClosed  = errors.New("leaderelectiontest: the server is closed")
 )
 
-// exchange is one request and its reply on their way through the network. It
-// runs in the goroutine of its sender.
+// exchange is one request and its reply on their way through the Network. It
+// runs in the goroutine of the sender.
 type exchange struct {
-	server  *Server
-	client  *Client
-	ctx     context.Context // of the HTTP request
-	request *Request
-	epoch   int // of the connection
+	network     *Network
+	connections *connections // that the request uses
+	ctx         context.Context
+	request     Request
+	number      int  // of the request, counted from 0
+	late        bool // the sender does not wait for the reply; see ArriveLate
 }
 
-func (c *Client) exchange(h *http.Request) (*http.Response, error) {
-	request, parseErr := parseRequest(c.name, h)
-	if request == nil {
-		return nil, parseErr
-	}
-	x := &exchange{server: c.server, client: c, ctx: h.Context(), request: request}
-	c.server.mu.Lock()
-	c.server.requests[requestKind{c.name, request.Verb}]++
-	x.epoch = c.server.epoch
-	c.server.mu.Unlock()
+// exchangeKey is the context key under which the in-memory server finds the
+// exchange of a request.
+type exchangeKey struct{}
 
-	reply, err := x.deliver(parseErr)
-	if err == nil {
-		err = x.carryBack(&reply)
+type roundTripper struct {
+	network *Network
+	next    http.RoundTripper
+}
+
+// WrappedRoundTripper returns the transport that the Network is in front of.
+// client-go looks for it.
+func (t *roundTripper) WrappedRoundTripper() http.RoundTripper { return t.next }
+
+// RoundTrip implements [http.RoundTripper].
+func (t *roundTripper) RoundTrip(h *http.Request) (*http.Response, error) {
+	x := t.network.newExchange(h)
+	if err := x.passOut(); err != nil {
+		closeBody(h)
+		return nil, err
 	}
+	reply, err := x.arrive(t.next, h)
 	if err != nil {
 		return nil, err
 	}
-	return x.response(reply, h)
-}
-
-// deliver carries the request to the server and has it applied.
-func (x *exchange) deliver(parseErr error) (answer, error) {
-	if err := x.pause(x.client.network.total(x.request, delayRequests), nil); err != nil {
-		return answer{}, err
+	if reply, err = x.passBack(reply); err != nil {
+		return nil, err
 	}
-	if err := x.passOutage(); err != nil {
-		return answer{}, err
-	}
-	if err := x.passCuts(errRefused); err != nil {
-		return answer{}, err
-	}
-	if parseErr != nil {
-		return answerError(parseErr), nil
-	}
-	if fault := x.client.network.take(x.request, arriveLate); fault != nil {
-		return x.arriveLate(fault.delay)
-	}
-	return x.arrive(), nil
-}
-
-func (x *exchange) arrive() answer {
-	if fault := x.client.network.take(x.request, fail); fault != nil {
-		return fault.answer(x.request)
-	}
-	return x.serve()
-}
-
-// arriveLate lets the request arrive whether its sender still waits or not.
-func (x *exchange) arriveLate(delay time.Duration) (answer, error) {
-	late := *x
-	late.ctx = context.WithoutCancel(x.ctx)
-	arrived := false // guarded by the server's mutex
-	var reply answer
-	x.server.after(delay, func() {
-		result := late.arrive()
-		x.server.mu.Lock()
-		defer x.server.mu.Unlock()
-		reply, arrived = result, true
-		x.server.wakeLocked()
-	})
-	if err := x.pause(forever, func() bool { return arrived }); err != nil {
-		return answer{}, err
-	}
-	if reply.watch != nil {
-		reply.watch.ctx = x.ctx
+	if x.request.Verb == "watch" && reply.StatusCode == http.StatusOK {
+		reply.Body = x.openWatch(reply.Body)
 	}
 	return reply, nil
 }
 
-// carryBack carries the server's answer to the client.
-func (x *exchange) carryBack(reply *answer) error {
-	if fault := x.client.network.take(x.request, failReplies); fault != nil {
-		*reply = fault.answer(x.request)
+// closeBody closes the body of a request that is not sent, as a RoundTripper must.
+func closeBody(h *http.Request) {
+	if h.Body != nil {
+		_ = h.Body.Close()
 	}
-	if err := x.pause(x.client.network.total(x.request, delayReplies), nil); err != nil {
+}
+
+func (n *Network) newExchange(h *http.Request) *exchange {
+	x := &exchange{network: n, ctx: h.Context(), request: readRequest(n.client, h)}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	x.connections, x.number = n.connections, len(n.sent)
+	n.sent = append(n.sent, x.request)
+	return x
+}
+
+// passOut takes the request through the faults on the way to the server.
+func (x *exchange) passOut() error {
+	if err := x.pass(delayRequests); err != nil {
 		return err
 	}
-	if fault := x.client.network.take(x.request, loseReplies); fault != nil {
-		if fault.mode == Refuse {
-			return errReset
+	if x.request.Verb == "watch" {
+		if err := x.pass(arriveLate); err != nil {
+			return err
 		}
-		return x.pause(forever, func() bool { return false })
 	}
-	return x.passCuts(errReset)
+	return x.passCuts(errRefused)
+}
+
+// arrive hands the request to next, possibly late.
+func (x *exchange) arrive(next http.RoundTripper, h *http.Request) (*http.Response, error) {
+	if x.request.Verb == "watch" {
+		return x.send(next, h) // passOut has delayed it
+	}
+	fault := x.hit(arriveLate)
+	if fault == nil {
+		return x.send(next, h)
+	}
+	if !x.network.addLate() {
+		closeBody(h)
+		return nil, x.alive()
+	}
+	type result struct {
+		reply *http.Response
+		err   error
+	}
+	results := make(chan result, 1)
+	go func() {
+		defer x.network.late.Done()
+		reply, err := x.sendLate(fault, next, h)
+		results <- result{reply, err}
+	}()
+	select {
+	case r := <-results:
+		return r.reply, r.err
+	case <-x.ctx.Done():
+	case <-x.connections.broken:
+	}
+	return nil, x.alive()
+}
+
+// addLate makes Close wait for a late request, unless the Network is closed.
+func (n *Network) addLate() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.lifetime.Err() != nil {
+		return false
+	}
+	n.late.Add(1)
+	return true
+}
+
+// sendLate waits and sends the request, whether or not the sender still waits.
+// It reads the whole reply, because possibly no sender is left to read it.
+func (x *exchange) sendLate(fault *Fault, next http.RoundTripper, h *http.Request) (*http.Response, error) {
+	late := &exchange{
+		network: x.network, connections: &connections{}, ctx: x.network.lifetime,
+		request: x.request, number: x.number, late: true,
+	}
+	if err := late.wait(fault); err != nil {
+		closeBody(h)
+		return nil, err
+	}
+	reply, err := late.send(next, h)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(reply.Body)
+	if err != nil {
+		return nil, err
+	}
+	if err := reply.Body.Close(); err != nil {
+		return nil, err
+	}
+	reply.Body = io.NopCloser(bytes.NewReader(body))
+	return reply, nil
+}
+
+// send hands the request to next, unless a Fail answers it.
+func (x *exchange) send(next http.RoundTripper, h *http.Request) (*http.Response, error) {
+	if fault := x.hit(fail); fault != nil {
+		closeBody(h)
+		return fault.reply(h, x.request), nil
+	}
+	return next.RoundTrip(h.WithContext(context.WithValue(x.ctx, exchangeKey{}, x)))
+}
+
+// passBack takes the reply through the faults on the way back.
+func (x *exchange) passBack(reply *http.Response) (passed *http.Response, err error) {
+	defer func() {
+		if err != nil {
+			_ = reply.Body.Close()
+		}
+	}()
+	if fault := x.hit(failReplies); fault != nil {
+		_ = reply.Body.Close()
+		reply = fault.reply(reply.Request, x.request)
+	}
+	if err := x.pass(delayReplies); err != nil {
+		return nil, err
+	}
+	if fault := x.hit(loseReplies); fault != nil {
+		if fault.mode == Hang {
+			if err := x.wait(fault); err != nil {
+				return nil, err
+			}
+		}
+		return nil, errReset
+	}
+	return reply, x.passCuts(errReset)
+}
+
+// pass waits for the delays of one kind, one after the other.
+func (x *exchange) pass(kind faultKind) error {
+	var delays []*Fault
+	for _, fault := range x.network.current() {
+		if x.hits(fault, kind) {
+			delays = append(delays, fault)
+		}
+	}
+	for _, fault := range delays {
+		if err := x.wait(fault); err != nil {
+			return err
+		}
+	}
+	return x.alive()
 }
 
 // passCuts waits until no cut is in the way, or fails with refusal.
 func (x *exchange) passCuts(refusal error) error {
 	for {
-		fault := x.client.network.take(x.request, cut)
+		fault := x.hit(cut)
 		if fault == nil {
-			return nil
+			return x.alive()
 		}
 		if fault.mode == Refuse {
 			return refusal
 		}
-		if err := x.pause(forever, func() bool { return fault.healed }); err != nil {
+		if err := x.wait(fault); err != nil {
 			return err
 		}
 	}
 }
 
-// passOutage waits until the server is up. A request that hung while the
-// server was down is lost with it, unless the connection was made later.
-func (x *exchange) passOutage() error {
-	x.server.mu.Lock()
-	outage := x.server.outage
-	x.server.mu.Unlock()
-	switch {
-	case outage == nil:
-		return nil
-	case *outage == Refuse:
-		return errRefused
+// hit returns the first fault of this kind that hits the exchange, or nil.
+func (x *exchange) hit(kind faultKind) *Fault {
+	for _, fault := range x.network.current() {
+		if x.hits(fault, kind) {
+			return fault
+		}
 	}
-	return x.pause(forever, func() bool { return x.server.outage == nil })
+	return nil
 }
 
-const forever time.Duration = -1
+func (x *exchange) hits(fault *Fault, kind faultKind) bool {
+	return fault.kind == kind && fault.matching(x.request, x.number) && fault.hit(x.request)
+}
 
-// pause waits until cond holds (it is called under the server's mutex; nil
-// never holds) or the time is over. It fails if the sender gives up or the
-// connection breaks meanwhile.
-func (x *exchange) pause(limit time.Duration, cond func() bool) error {
+// wait waits for the delay of a fault, or until it is healed if it has none. It
+// fails if the sender gives up or the connection breaks meanwhile.
+func (x *exchange) wait(fault *Fault) error {
 	var expired <-chan time.Time
-	if limit > 0 {
-		timer := time.NewTimer(limit)
+	healed := fault.healed
+	if delays := fault.kind == delayRequests || fault.kind == delayReplies || fault.kind == arriveLate; delays && fault.delay != Forever {
+		if fault.delay <= 0 {
+			return x.alive()
+		}
+		timer := time.NewTimer(fault.delay)
 		defer timer.Stop()
-		expired = timer.C
+		expired, healed = timer.C, nil
 	}
-	for {
-		x.server.mu.Lock()
-		changed, closed, broken := x.server.changed, x.server.closed, x.server.epoch != x.epoch
-		done := cond != nil && cond()
-		x.server.mu.Unlock()
-		switch {
-		case closed:
-			return errClosed
-		case broken:
-			return errReset
-		case done, limit == 0:
-			return context.Cause(x.ctx)
-		}
-		select {
-		case <-x.ctx.Done():
-			return context.Cause(x.ctx)
-		case <-expired:
-			return nil
-		case <-changed:
-		}
+	select {
+	case <-expired:
+	case <-healed:
+	case <-x.ctx.Done():
+	case <-x.connections.broken:
+	}
+	return x.alive()
+}
+
+// alive returns an error if the connection is broken or the sender has given
+// up.
+func (x *exchange) alive() error {
+	select {
+	case <-x.connections.broken:
+		return x.connections.err
+	default:
+		return context.Cause(x.ctx)
 	}
 }
 
-// after calls f later, unless the server is closed by then.
-func (s *Server) after(delay time.Duration, f func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return
-	}
-	var timer *time.Timer
-	timer = time.AfterFunc(delay, func() {
-		s.mu.Lock()
-		_, wanted := s.timers[timer]
-		delete(s.timers, timer)
-		down := s.outage != nil
-		s.mu.Unlock()
-		if wanted && !down {
-			f()
-		}
-	})
-	s.timers[timer] = struct{}{}
-}
-
-func (x *exchange) response(a answer, h *http.Request) (*http.Response, error) {
-	header := http.Header{"Content-Type": []string{x.contentType()}}
-	response := &http.Response{
-		Status: strconv.Itoa(a.code) + " " + http.StatusText(a.code), StatusCode: a.code,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header, Request: h,
-	}
-	if a.watch != nil {
-		response.Body, response.ContentLength = a.watch, -1
-		return response, nil
-	}
-	body, err := x.encode(a.object)
+// reply is the reply of an API server that cannot do its work.
+func (f *Fault) reply(h *http.Request, request Request) *http.Response {
+	resource := schema.GroupResource{Group: request.Group, Resource: request.Resource}
+	status := apierrors.NewGenericServerResponse(f.status, request.Verb, resource, request.Name,
+		"leaderelectiontest: "+http.StatusText(f.status), int(f.retryAfter/time.Second), true).Status()
+	status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
+	body, err := json.Marshal(status)
 	if err != nil {
-		return nil, err
+		panic("bug: " + err.Error())
 	}
-	if status, ok := a.object.(*metav1.Status); ok && status.Details != nil && status.Details.RetryAfterSeconds > 0 {
+	return newResponse(h, &status, f.status, runtime.ContentTypeJSON, body)
+}
+
+// newResponse returns a response to h. The object is what body encodes.
+func newResponse(h *http.Request, object runtime.Object, code int, contentType string, body []byte) *http.Response {
+	header := http.Header{"Content-Type": []string{contentType}}
+	if status, ok := object.(*metav1.Status); ok && status.Details != nil && status.Details.RetryAfterSeconds > 0 {
 		header.Set("Retry-After", strconv.Itoa(int(status.Details.RetryAfterSeconds)))
 	}
-	response.Body, response.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	return response, nil
+	return &http.Response{
+		Status: strconv.Itoa(code) + " " + http.StatusText(code), StatusCode: code,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header, Request: h,
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+	}
 }

@@ -11,9 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// Whatever is asked of the server, it answers, and never with a status that no
-// client understands.
-func FuzzServer_WhateverIsAsked(f *testing.F) {
+// The server answers every request, with a known HTTP status.
+func FuzzServer_AnswersEveryRequest(f *testing.F) {
 	const leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
 	lease := `{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":"app","namespace":"default"},"spec":{}}`
 	f.Add("GET", leases+"/app", "", "", "")
@@ -29,7 +28,7 @@ func FuzzServer_WhateverIsAsked(f *testing.F) {
 	f.Add("GET", "/api/v1/pods", "", "", "")
 	f.Fuzz(func(t *testing.T, method, path, query, contentType, body string) {
 		if strings.Contains(query, "watch") || strings.Contains(query, "resourceVersion") && !strings.Contains(query, "resourceVersion=x") {
-			return // these may wait
+			return // such requests may wait for a revision
 		}
 		server := leaderelectiontest.NewServer()
 		defer server.Close()
@@ -38,10 +37,10 @@ func FuzzServer_WhateverIsAsked(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ask := func(method, path, query, contentType, body string) {
+		send := func(method, path, query, contentType, body string) {
 			request, err := http.NewRequestWithContext(t.Context(), method, "http://server", strings.NewReader(body))
 			if err != nil {
-				return // no client sends that
+				return // not a valid HTTP request
 			}
 			request.URL = &url.URL{Scheme: "http", Host: "server", Path: path, RawQuery: query}
 			request.Header.Set("Content-Type", contentType)
@@ -51,10 +50,10 @@ func FuzzServer_WhateverIsAsked(f *testing.F) {
 			}
 			defer reply.Body.Close()
 			if http.StatusText(reply.StatusCode) == "" {
-				t.Errorf("%s %s is answered by %d", method, path, reply.StatusCode)
+				t.Errorf("%s %s was answered with the status %d", method, path, reply.StatusCode)
 			}
 		}
-		ask("POST", leases, "", "application/json", lease)
-		ask(method, path, query, contentType, body)
+		send("POST", leases, "", "application/json", lease)
+		send(method, path, query, contentType, body)
 	})
 }

@@ -8,27 +8,27 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 )
 
-// Write is one write that the server has applied. What is read from it must
-// not be changed.
+// Write is one write that the server has applied. Do not change its Leases.
 type Write struct {
-	// Time is when it was applied.
+	// Time is when the write was applied.
 	Time time.Time
-	// Client is the name of the client that wrote; "" is the test itself, by
-	// [Server.Put], [Server.Edit] or [Server.Delete].
+	// Client is the name of the client that wrote. It is empty if the test wrote,
+	// with [Server.Put], [Server.Edit], [Server.Recreate] or [Server.Delete].
 	Client string
-	// Verb is create, update, patch or delete. An update may have created.
+	// Verb is create, update, patch or delete. An update may have created the
+	// Lease.
 	Verb string
-	// Namespace and Name say which Lease was written.
+	// Namespace and Name name the Lease.
 	Namespace, Name string
-	// ResourceVersion is that of the write, also for a deletion.
+	// ResourceVersion is the resourceVersion of the write. A deletion has one too.
 	ResourceVersion int64
-	// Before is what was there, nil if there was nothing.
+	// Before is the Lease before the write, nil if it did not exist.
 	Before *coordinationv1.Lease
-	// After is what is there now, nil after a deletion.
+	// After is the Lease after the write, nil if it was deleted.
 	After *coordinationv1.Lease
 }
 
-// String is one line for a trace.
+// String returns a description of one line.
 func (w Write) String() string {
 	client := w.Client
 	if client == "" {
@@ -49,7 +49,8 @@ func describe(lease *coordinationv1.Lease) string {
 	return "held by " + holder
 }
 
-// Holder is the identity that a Lease names, "" for none and for no Lease.
+// Holder returns the holder identity of a Lease. It is empty if the Lease is nil
+// or has no holder.
 func Holder(lease *coordinationv1.Lease) string {
 	if lease == nil || lease.Spec.HolderIdentity == nil {
 		return ""
@@ -57,8 +58,8 @@ func Holder(lease *coordinationv1.Lease) string {
 	return *lease.Spec.HolderIdentity
 }
 
-// History returns every write applied so far, in order. Writes that
-// [Server.Restore] has undone are still in it: they happened.
+// History returns all writes in the order in which they were applied. It includes
+// writes that [Server.Restore] has undone.
 func (s *Server) History() []Write {
 	s.mu.Lock()
 	defer s.mu.Unlock()

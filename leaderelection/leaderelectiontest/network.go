@@ -1,232 +1,250 @@
 package leaderelectiontest
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 )
 
-// Mode says what becomes of a message that does not get through.
-type Mode int
+// ErrNetworkClosed is returned for requests through a [Network] that was closed.
+var ErrNetworkClosed = errors.New("leaderelectiontest: the network is closed")
 
-const (
-	// Hang keeps the sender waiting until it gives up.
-	Hang Mode = iota
-	// Refuse tells the sender at once, by an error of its connection.
-	Refuse
-)
-
-// Network is what lies between one [Client] and the [Server]. Each method
-// puts a [Fault] into it; faults add up and last until they are healed.
-// Without options a fault hits every request.
+// Network is the network between one client and its API server. It is an
+// [http.RoundTripper] in front of the client's transport, so it works with any
+// API server. Each method that returns a [Fault] injects that fault. Faults
+// add up. They last until they are healed, one by one or together. Without
+// options, a fault hits every request. All methods may be called from any
+// goroutine.
+//
+// A fault holds, drops or refuses a whole HTTP request or reply. The events of
+// a watch are held where the client reads them.
 type Network struct {
-	server *Server
-	faults []*Fault // guarded by the server's mutex
-	drops  int      // how often open watches were dropped; likewise
+	client   string                  // Request.Client
+	lifetime context.Context         // ends with Close
+	end      context.CancelCauseFunc // of lifetime
+	late     sync.WaitGroup          // requests that outlive their sender; see ArriveLate
+
+	mu          sync.Mutex   // never held across a wait or a call of foreign code
+	faults      []*Fault     // in the order in which they were injected
+	connections *connections // that new requests use
+	watches     []*watchBody // open watches
+	sent        []Request    // every request, see Count
+	changed     chan struct{}
 }
 
-// Fault is something wrong with a [Network].
-type Fault struct {
-	server     *Server
-	kind       faultKind
-	mode       Mode
-	delay      time.Duration
-	status     int
-	retryAfter time.Duration
-	matches    []func(Request) bool
-
-	left   int  // how many more requests it hits, negative: any number; guarded by the server's mutex
-	healed bool // likewise
+// connections stands for all connections that were opened between two breaks.
+type connections struct {
+	broken chan struct{}
+	err    error // why they broke; read it after broken is closed
 }
 
-type faultKind int
-
-const (
-	cut faultKind = iota
-	delayRequests
-	delayReplies
-	loseReplies
-	arriveLate
-	fail
-	failReplies
-	stallWatches
-	delayWatches
-)
-
-// FaultOption narrows down what a fault hits.
-type FaultOption func(*Fault)
-
-// When limits a fault to the requests that match. The function is asked by the
-// goroutine that sends, so by several if several send; and for an open watch
-// whenever it has something to deliver.
-func When(match func(Request) bool) FaultOption {
-	return func(f *Fault) { f.matches = append(f.matches, match) }
+// NewNetwork returns a Network without faults. If the test runs in a synctest
+// bubble, call NewNetwork inside the bubble.
+func NewNetwork() *Network {
+	n := &Network{
+		connections: &connections{broken: make(chan struct{})},
+		changed:     make(chan struct{}),
+	}
+	n.lifetime, n.end = context.WithCancelCause(context.Background())
+	return n
 }
 
-// Verbs limits a fault to requests of these verbs.
-func Verbs(verbs ...string) FaultOption {
-	return When(func(r Request) bool { return slices.Contains(verbs, r.Verb) })
+// Wrap returns a copy of config whose clients send their requests through the
+// Network.
+func (n *Network) Wrap(config *rest.Config) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.Wrap(n.RoundTripper)
+	return config
 }
 
-// Once limits a fault to the first request that it matches.
-func Once() FaultOption { return Times(1) }
-
-// Times limits a fault to the first n requests that it matches.
-func Times(n int) FaultOption { return func(f *Fault) { f.left = n } }
+// RoundTripper returns a RoundTripper that sends requests through the Network
+// to next.
+func (n *Network) RoundTripper(next http.RoundTripper) http.RoundTripper {
+	return &roundTripper{network: n, next: next}
+}
 
 // Cut cuts the network: requests do not arrive, replies under way do not
-// either, watches get no events. With [Hang] messages wait for the network to
-// be healed, as packets that are sent again and again; who gives up before
-// that has sent nothing. With [Refuse] connections fail at once, and open
-// watches end.
+// arrive, and watches deliver no events. With [Hang], messages wait until the
+// fault is healed, like packets that are retransmitted. A request whose sender
+// gives up before that is never sent. With [Refuse], requests fail at once and
+// open watches end.
 func (n *Network) Cut(mode Mode, options ...FaultOption) *Fault {
-	return n.add(&Fault{kind: cut, mode: mode}, options)
+	return n.inject(&Fault{what: "Cut(" + mode.String() + ")", kind: cut, mode: mode}, options)
 }
 
-// DelayRequests makes each request arrive later. If its sender gives up
-// before that, it never arrives.
+// DelayRequests makes each request arrive later. A request whose sender gives
+// up before that never arrives.
 func (n *Network) DelayRequests(d time.Duration, options ...FaultOption) *Fault {
-	return n.add(&Fault{kind: delayRequests, delay: d}, options)
+	return n.inject(&Fault{what: "DelayRequests", kind: delayRequests, delay: d}, options)
 }
 
 // DelayReplies makes each reply arrive later. The server has applied the
-// request long before.
+// request without delay.
 func (n *Network) DelayReplies(d time.Duration, options ...FaultOption) *Fault {
-	return n.add(&Fault{kind: delayReplies, delay: d}, options)
+	return n.inject(&Fault{what: "DelayReplies", kind: delayReplies, delay: d}, options)
 }
 
-// LoseReplies loses the replies to requests that the server has applied: the
-// sender waits until it gives up, or is told at once that the connection
-// broke, as mode says.
+// LoseReplies loses the replies to requests that the server has applied. With
+// [Hang] the sender waits until it gives up. With [Refuse] it gets a "connection
+// reset" at once. Healing does not bring back a lost reply: a sender that still
+// waits then gets a "connection reset".
 func (n *Network) LoseReplies(mode Mode, options ...FaultOption) *Fault {
-	return n.add(&Fault{kind: loseReplies, mode: mode}, options)
+	return n.inject(&Fault{what: "LoseReplies(" + mode.String() + ")", kind: loseReplies, mode: mode}, options)
 }
 
 // ArriveLate makes each request arrive later, even if its sender has given up
-// long before: the server applies it all the same.
+// before: the server applies it nevertheless. A watch has no effect on the
+// server, so it is only delayed.
 func (n *Network) ArriveLate(d time.Duration, options ...FaultOption) *Fault {
-	return n.add(&Fault{kind: arriveLate, delay: d}, options)
+	return n.inject(&Fault{what: "ArriveLate", kind: arriveLate, delay: d}, options)
 }
 
-// Fail makes the server answer requests by an error of that HTTP status,
-// without applying them. A positive retryAfter goes into the reply, in whole
-// seconds.
+// Fail answers requests with an error of this HTTP status. They do not reach
+// the server. A positive retryAfter is sent in the reply, in whole seconds.
 func (n *Network) Fail(status int, retryAfter time.Duration, options ...FaultOption) *Fault {
-	return n.add(&Fault{kind: fail, status: status, retryAfter: retryAfter}, options)
+	return n.inject(&Fault{what: "Fail", kind: fail, status: status, retryAfter: retryAfter}, options)
 }
 
-// FailReplies makes the server answer by an error of that HTTP status after it
-// has applied the request, as it does when its storage answers too late.
+// FailReplies answers with an error of this HTTP status after the server has
+// applied the request, like an API server whose storage answers too late.
 func (n *Network) FailReplies(status int, options ...FaultOption) *Fault {
-	return n.add(&Fault{kind: failReplies, status: status}, options)
+	return n.inject(&Fault{what: "FailReplies", kind: failReplies, status: status}, options)
 }
 
-// StallWatches holds back the events of open watches; they arrive when the
-// fault is healed. Everything else gets through.
+// StallWatches holds the events of watches until the fault is healed. New
+// watches open, but deliver nothing. Other requests are not affected. With
+// [Times] the first new watches are stalled for as long as the fault lasts.
 func (n *Network) StallWatches(options ...FaultOption) *Fault {
-	return n.add(&Fault{kind: stallWatches}, options)
+	return n.inject(&Fault{what: "StallWatches", kind: stallWatches}, options)
 }
 
-// DelayWatches makes each event arrive that long after it happened.
+// DelayWatches makes each event arrive this long after it happened. On a real
+// connection an event that follows another one closely may take up to twice as
+// long.
 func (n *Network) DelayWatches(d time.Duration, options ...FaultOption) *Fault {
-	return n.add(&Fault{kind: delayWatches, delay: d}, options)
+	return n.inject(&Fault{what: "DelayWatches", kind: delayWatches, delay: d}, options)
 }
 
 // DropWatches ends the watches that are open now. New ones may be opened at
 // once.
-func (n *Network) DropWatches() {
-	n.server.mu.Lock()
-	defer n.server.mu.Unlock()
-	n.drops++
-	n.server.wakeLocked()
-}
+func (n *Network) DropWatches() { n.endWatches(Any, io.ErrUnexpectedEOF) }
 
-// Heal removes all faults from the network. What is already delayed stays so.
+// Heal ends all faults. Messages that hang because of them go on their way. A
+// delay that has begun runs to its end, unless it is [Forever].
 func (n *Network) Heal() {
-	n.server.mu.Lock()
-	defer n.server.mu.Unlock()
-	for _, fault := range n.faults {
-		fault.healed = true
+	n.mu.Lock()
+	healed := n.faults
+	n.faults = nil // all at once: a message that one fault lets go meets no other one
+	n.changedLocked()
+	n.mu.Unlock()
+	for _, fault := range healed {
+		fault.release()
 	}
-	n.faults = nil
-	n.server.wakeLocked()
 }
 
-// Heal removes this fault from its network.
-func (f *Fault) Heal() {
-	f.server.mu.Lock()
-	defer f.server.mu.Unlock()
-	f.healed = true
-	f.server.wakeLocked()
+// Close fails all requests under way and all later ones with
+// [ErrNetworkClosed], and ends the open watches. It returns when no request is
+// under way that has outlived its sender.
+func (n *Network) Close() { n.close(ErrNetworkClosed) }
+
+func (n *Network) close(err error) {
+	n.breakConnections(true, err, err)
+	n.late.Wait()
 }
 
-func (n *Network) add(fault *Fault, options []FaultOption) *Fault {
-	fault.server, fault.left = n.server, -1
+// Count returns how many requests were sent that match, whether or not they
+// reached the server.
+func (n *Network) Count(match func(Request) bool) int {
+	n.mu.Lock()
+	sent := slices.Clip(n.sent) // only ever appended to
+	n.mu.Unlock()
+	count := 0
+	for _, r := range sent {
+		if match(r) {
+			count++
+		}
+	}
+	return count
+}
+
+func (n *Network) inject(f *Fault, options []FaultOption) *Fault {
+	f.network, f.healed, f.struck = n, make(chan struct{}), make(chan struct{})
 	for _, option := range options {
-		option(fault)
+		option(f)
 	}
-	n.server.mu.Lock()
-	defer n.server.mu.Unlock()
-	n.faults = append(slices.DeleteFunc(n.faults, func(f *Fault) bool { return f.healed }), fault)
-	n.server.wakeLocked()
-	return fault
+	n.mu.Lock()
+	f.since = len(n.sent)
+	n.faults = append(n.faults, f)
+	n.changedLocked()
+	n.mu.Unlock()
+	if f.kind == cut && f.mode == Refuse && !f.limited {
+		n.endWatches(func(r Request) bool { return f.matching(r, f.since) }, errReset)
+	}
+	return f
 }
 
-// current returns the faults of one kind that hit a request, without counting
-// the hit. The users' predicates run outside the mutex.
-func (n *Network) current(request *Request, kind faultKind) []*Fault {
-	n.server.mu.Lock()
-	var candidates []*Fault
-	for _, fault := range n.faults {
-		if fault.kind == kind && !fault.healed && fault.left != 0 {
-			candidates = append(candidates, fault)
+func (n *Network) remove(f *Fault) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.faults = slices.DeleteFunc(slices.Clone(n.faults), func(other *Fault) bool { return other == f })
+	n.changedLocked()
+}
+
+// current returns the faults that are not healed.
+func (n *Network) current() []*Fault {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clip(n.faults) // appended to, or replaced
+}
+
+// change returns a channel that is closed when a fault is injected or healed.
+func (n *Network) change() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.changed
+}
+
+func (n *Network) changedLocked() {
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// breakConnections fails all requests under way with requestErr and ends all
+// open watches with watchErr. After the last break there are no new
+// connections, so all later requests fail as well.
+func (n *Network) breakConnections(last bool, requestErr, watchErr error) {
+	n.mu.Lock()
+	if n.lifetime.Err() != nil {
+		n.mu.Unlock()
+		return
+	}
+	broken := n.connections
+	if last {
+		n.end(requestErr)
+	} else {
+		n.connections = &connections{broken: make(chan struct{})}
+	}
+	broken.err = requestErr
+	close(broken.broken)
+	n.mu.Unlock()
+	n.endWatches(Any, watchErr)
+}
+
+// endWatches ends open watches. A watch that waits for an event does not notice
+// a cut by itself.
+func (n *Network) endWatches(match func(Request) bool, err error) {
+	n.mu.Lock()
+	open := slices.Clone(n.watches)
+	n.mu.Unlock()
+	for _, body := range open {
+		if match(body.exchange.request) {
+			body.end(err)
 		}
 	}
-	n.server.mu.Unlock()
-	return slices.DeleteFunc(candidates, func(f *Fault) bool {
-		return slices.ContainsFunc(f.matches, func(match func(Request) bool) bool { return !match(*request) })
-	})
-}
-
-// take returns the first fault of a kind that hits a request, and counts it.
-func (n *Network) take(request *Request, kind faultKind) *Fault {
-	for _, fault := range n.current(request, kind) {
-		if fault.use() {
-			return fault
-		}
-	}
-	return nil
-}
-
-// total adds up the delays that hit a request, and counts them.
-func (n *Network) total(request *Request, kind faultKind) time.Duration {
-	var sum time.Duration
-	for _, fault := range n.current(request, kind) {
-		if fault.use() {
-			sum += fault.delay
-		}
-	}
-	return sum
-}
-
-func (f *Fault) use() bool {
-	f.server.mu.Lock()
-	defer f.server.mu.Unlock()
-	if f.healed || f.left == 0 {
-		return false
-	}
-	if f.left > 0 {
-		f.left--
-	}
-	return true
-}
-
-func (f *Fault) answer(r *Request) answer {
-	err := apierrors.NewGenericServerResponse(f.status, r.Verb, leaseResource, r.Name,
-		"leaderelectiontest: "+http.StatusText(f.status), int(f.retryAfter/time.Second), true)
-	err.ErrStatus.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
-	return answer{code: f.status, object: &err.ErrStatus}
 }

@@ -8,9 +8,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// What a person with kubectl does, without a network that could be cut.
+// The methods below act like an administrator with kubectl. They do not pass
+// through a Network.
 
-// Get returns a Lease as it is now, or a NotFound error.
+// Get returns the current Lease, or a NotFound error.
 func (s *Server) Get(namespace, name string) (*coordinationv1.Lease, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -21,8 +22,8 @@ func (s *Server) Get(namespace, name string) (*coordinationv1.Lease, error) {
 	return lease.DeepCopy(), nil
 }
 
-// Put writes a Lease whatever is there: it creates or overwrites, without a
-// look at its UID and resourceVersion.
+// Put creates or overwrites a Lease. It ignores the UID and the resourceVersion
+// of an existing one.
 func (s *Server) Put(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	lease, err := onTheWire(lease)
 	if err != nil {
@@ -46,8 +47,8 @@ func (s *Server) Put(lease *coordinationv1.Lease) (*coordinationv1.Lease, error)
 	return result.DeepCopy(), nil
 }
 
-// Edit changes a Lease in place. The function gets a copy and may be called
-// again if somebody else writes in the meantime.
+// Edit changes a Lease. The function edit changes a copy of it. If another writer
+// is faster, Edit calls the function again.
 func (s *Server) Edit(namespace, name string, edit func(*coordinationv1.Lease)) error {
 	for {
 		old, err := s.Get(namespace, name)
@@ -89,8 +90,8 @@ func (s *Server) Delete(namespace, name string) error {
 	return err
 }
 
-// Recreate deletes a Lease and makes it anew, in one go: nobody can write in
-// between. The new one has another UID.
+// Recreate deletes a Lease and creates it again. No other write can happen in
+// between. The new Lease has another UID.
 func (s *Server) Recreate(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	lease, err := onTheWire(lease)
 	if err != nil {
@@ -115,7 +116,8 @@ func (s *Server) Recreate(lease *coordinationv1.Lease) (*coordinationv1.Lease, e
 	return result.DeepCopy(), nil
 }
 
-// onTheWire is the Lease as it arrives on a server: times have microseconds.
+// onTheWire returns the Lease as a server receives it: its times have a
+// resolution of one microsecond.
 func onTheWire(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	document, err := json.Marshal(lease)
 	if err != nil {

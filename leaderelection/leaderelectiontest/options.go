@@ -28,16 +28,16 @@ type readOptions struct {
 	timeout           time.Duration
 }
 
-func parseReadOptions(r *Request) (readOptions, error) {
+func parseReadOptions(c *call) (readOptions, error) {
 	var list metav1.ListOptions
-	if err := metav1.Convert_url_Values_To_v1_ListOptions(&r.query, &list, nil); err != nil {
+	if err := metav1.Convert_url_Values_To_v1_ListOptions(&c.query, &list, nil); err != nil {
 		return readOptions{}, apierrors.NewBadRequest(err.Error())
 	}
-	if err := checkMatch(r.Verb, &list); err != nil {
+	if err := checkMatch(c.Verb, &list); err != nil {
 		return readOptions{}, err
 	}
 	o := readOptions{
-		namespace: r.Namespace, bookmarks: list.AllowWatchBookmarks, sendInitialEvents: list.SendInitialEvents,
+		namespace: c.Namespace, bookmarks: list.AllowWatchBookmarks, sendInitialEvents: list.SendInitialEvents,
 		exact: list.ResourceVersionMatch == metav1.ResourceVersionMatchExact,
 	}
 	if list.TimeoutSeconds != nil {
@@ -60,7 +60,7 @@ func parseReadOptions(r *Request) (readOptions, error) {
 	return o, nil
 }
 
-// checkMatch holds a streamed list to the options that a real server demands.
+// checkMatch checks the combination of options as a real server does.
 func checkMatch(verb string, list *metav1.ListOptions) error {
 	match := list.ResourceVersionMatch
 	switch {
@@ -96,7 +96,7 @@ func (o *readOptions) matches(lease *coordinationv1.Lease) bool {
 		o.fields.Matches(fields.Set{"metadata.name": lease.Name, "metadata.namespace": lease.Namespace})
 }
 
-// decodeInto decodes an object of meta/v1, JSON or protobuf.
+// decodeInto decodes an object of meta/v1 from JSON or protobuf.
 func decodeInto(body []byte, into runtime.Object) error {
 	_, _, err := metav1Decoder.Decode(body, nil, into)
 	return err

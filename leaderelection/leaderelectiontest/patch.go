@@ -18,8 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-func (s *Server) patchLocked(r *Request) (*coordinationv1.Lease, error) {
-	old, err := s.getLocked(r.key())
+func (s *Server) patchLocked(c *call) (*coordinationv1.Lease, error) {
+	old, err := s.getLocked(c.key())
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func (s *Server) patchLocked(r *Request) (*coordinationv1.Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err = applyPatch(document, r)
+	document, err = applyPatch(document, c)
 	if err != nil {
 		return nil, err
 	}
@@ -35,34 +35,34 @@ func (s *Server) patchLocked(r *Request) (*coordinationv1.Lease, error) {
 	if err := json.Unmarshal(document, lease); err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
-	if lease.Name != r.Name {
-		return nil, apierrors.NewBadRequest("the name of the object (" + lease.Name + ") does not match the name on the URL (" + r.Name + ")")
+	if lease.Name != c.Name {
+		return nil, apierrors.NewBadRequest("the name of the object (" + lease.Name + ") does not match the name on the URL (" + c.Name + ")")
 	}
-	if lease.Namespace != r.Namespace {
+	if lease.Namespace != c.Namespace {
 		return nil, apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
 	}
 	if lease.UID != "" && lease.UID != old.UID {
-		return nil, apierrors.NewInvalid(leaseKind, r.Name, field.ErrorList{
+		return nil, apierrors.NewInvalid(leaseKind, c.Name, field.ErrorList{
 			field.Invalid(field.NewPath("metadata").Child("uid"), lease.UID, validation.FieldImmutableErrorMsg),
 		})
 	}
 	lease.TypeMeta = metav1.TypeMeta{}
-	result, _, err := s.updateLocked(r.by(), r.key(), lease)
+	result, _, err := s.updateLocked(c.by(), c.key(), lease)
 	return result, err
 }
 
-func applyPatch(document []byte, r *Request) ([]byte, error) {
-	kind, _, _ := mime.ParseMediaType(r.contentType)
+func applyPatch(document []byte, c *call) ([]byte, error) {
+	kind, _, _ := mime.ParseMediaType(c.contentType)
 	var err error
 	switch types.PatchType(kind) {
 	case types.MergePatchType:
-		document, err = mergePatch(document, r.body)
+		document, err = mergePatch(document, c.body)
 	case types.StrategicMergePatchType:
-		document, err = strategicpatch.StrategicMergePatch(document, r.body, coordinationv1.Lease{})
+		document, err = strategicpatch.StrategicMergePatch(document, c.body, coordinationv1.Lease{})
 	case types.JSONPatchType:
-		document, err = jsonPatch(document, r.body)
+		document, err = jsonPatch(document, c.body)
 		if err != nil {
-			return nil, apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(r.body), err.Error())})
+			return nil, apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(c.body), err.Error())})
 		}
 	default:
 		return nil, &apierrors.StatusError{ErrStatus: metav1.Status{
@@ -114,8 +114,8 @@ type operation struct {
 	Value any    `json:"value"`
 }
 
-// jsonPatch applies a JSON patch (RFC 6902) whose steps add, replace, remove
-// or test members of objects: a Lease has hardly an array to speak of.
+// jsonPatch applies a JSON patch (RFC 6902). It supports add, replace, remove and
+// test of the members of objects, but not of arrays.
 func jsonPatch(document, patch []byte) ([]byte, error) {
 	var target map[string]any
 	if err := json.Unmarshal(document, &target); err != nil {

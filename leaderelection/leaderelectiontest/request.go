@@ -3,139 +3,108 @@ package leaderelectiontest
 import (
 	"io"
 	"net/http"
-	"net/url"
-	"strings"
+	"slices"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
-// Request describes a request, for predicates that choose whom a fault hits.
+// Request describes a request, for predicates that choose which requests a fault hits.
+// A request for a path outside of /api and /apis has only a Client, a Verb (the
+// HTTP method in lower case), a Path and the time Sent.
 type Request struct {
-	// Client is the name of the client that sent it.
+	// Client is the name of the [Client] that sent the request. It is empty for
+	// a [Network] that was made by [NewNetwork].
 	Client string
-	// Verb is get, list, watch, create, update, patch or delete.
+	// Verb is get, list, watch, create, update, patch, delete or
+	// deletecollection.
 	Verb string
-	// Namespace and Name say which Lease is meant. A list or a watch has the
-	// name that its field selector asks for, if any.
+	// Path is the path of the URL, without the query.
+	Path string
+	// Group is the API group, "" for the core group.
+	Group string
+	// Resource is the plural name of the resource, such as "leases".
+	Resource string
+	// Subresource is the name of the subresource, such as "status", or "".
+	Subresource string
+	// Namespace and Name name the object. A list or a watch has the name that
+	// its field selector requires, if any. A create has the name of its object.
 	Namespace, Name string
-	// Lease is the object that a create or an update carries. Do not change it.
+	// Object is the object that a create or an update carries, if client-go
+	// knows its type, else nil. Do not change it.
+	Object runtime.Object
+	// Lease is the Object if that is a Lease, else nil. Do not change it.
 	Lease *coordinationv1.Lease
-	// Sent is when the client sent it.
+	// Sent is when the client sent the request.
 	Sent time.Time
-
-	query       url.Values
-	body        []byte
-	contentType string
-	protobuf    bool // the reply had better be
 }
 
-func (r *Request) key() types.NamespacedName {
-	return types.NamespacedName{Namespace: r.Namespace, Name: r.Name}
+// String returns the verb and the path.
+func (r Request) String() string { return r.Verb + " " + r.Path }
+
+// Any matches every request.
+func Any(Request) bool { return true }
+
+// Reads matches get, list and watch.
+func Reads(r Request) bool { return slices.Contains([]string{"get", "list", "watch"}, r.Verb) }
+
+// Writes matches every request that may change an object.
+func Writes(r Request) bool {
+	return slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
 }
 
-func (r *Request) by() author { return author{r.Client, r.Verb} }
-
-const leasesPrefix = "/apis/coordination.k8s.io/v1/"
-
-// parseRequest reads an HTTP request, as far as faults and rights need it.
-func parseRequest(client string, h *http.Request) (*Request, error) {
-	r := &Request{Client: client, Sent: time.Now(), query: h.URL.Query(), contentType: h.Header.Get("Content-Type"), protobuf: acceptsProtobuf(h.Header)}
-	if h.Body != nil {
-		var err error
-		r.body, err = io.ReadAll(h.Body)
-		_ = h.Body.Close()
-		if err != nil {
-			return nil, err
-		}
-	}
-	if err := r.parsePath(h.URL.Path); err != nil {
-		return r, err
-	}
-	if err := r.parseVerb(h.Method); err != nil {
-		return r, err
-	}
-	return r, r.parseLease()
+// Claims matches the writes of a Lease that name this holder: its claims and
+// its renewals.
+func Claims(identity string) func(Request) bool {
+	return func(r Request) bool { return r.Lease != nil && Holder(r.Lease) == identity }
 }
 
-func (r *Request) parsePath(path string) error {
-	rest, ok := strings.CutPrefix(path, leasesPrefix)
-	parts := strings.Split(rest, "/")
-	switch {
-	case !ok:
-	case len(parts) == 1 && parts[0] == "leases":
-		return nil
-	case len(parts) == 3 && parts[0] == "namespaces" && parts[2] == "leases":
-		r.Namespace = parts[1]
-		return nil
-	case len(parts) == 4 && parts[0] == "namespaces" && parts[2] == "leases":
-		r.Namespace, r.Name = parts[1], parts[3]
-		return nil
+// Releases matches the writes of a Lease that name no holder.
+func Releases(r Request) bool { return r.Lease != nil && Holder(r.Lease) == "" }
+
+// readRequest reads what predicates need from an HTTP request.
+func readRequest(client string, h *http.Request) Request {
+	path := apipath.Parse(h.Method, h.URL)
+	r := Request{
+		Client: client, Verb: path.Verb, Path: h.URL.Path, Sent: time.Now(),
+		Group: path.Group, Resource: path.Resource, Subresource: path.Subresource,
+		Namespace: path.Namespace, Name: path.Name,
 	}
-	return &apierrors.StatusError{ErrStatus: metav1.Status{
-		Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound,
-		Message: "the server could not find the requested resource (leaderelectiontest serves Leases only, not " + path + ")",
-	}}
+	if r.Resource == "" || r.Verb != "create" && r.Verb != "update" {
+		return r
+	}
+	r.Object = copyOfObject(h)
+	if r.Lease, _ = r.Object.(*coordinationv1.Lease); r.Lease != nil {
+		r.Lease.TypeMeta = metav1.TypeMeta{}
+	}
+	if object, ok := r.Object.(metav1.Object); ok && r.Name == "" {
+		r.Name = object.GetName()
+	}
+	return r
 }
 
-func (r *Request) parseVerb(method string) error {
-	onObject := r.Name != ""
-	switch {
-	case method == http.MethodGet && onObject:
-		r.Verb = "get"
-	case method == http.MethodGet:
-		r.Verb = "list"
-		if watch := r.query.Get("watch"); watch == "true" || watch == "1" {
-			r.Verb = "watch"
-		}
-		if selector, err := fields.ParseSelector(r.query.Get("fieldSelector")); err == nil {
-			r.Name, _ = selector.RequiresExactMatch("metadata.name")
-		}
-	case method == http.MethodPost && !onObject:
-		r.Verb = "create"
-	case method == http.MethodPut && onObject:
-		r.Verb = "update"
-	case method == http.MethodPatch && onObject:
-		r.Verb = "patch"
-	case method == http.MethodDelete && onObject:
-		r.Verb = "delete"
-	default:
-		return apierrors.NewMethodNotSupported(leaseResource, method)
-	}
-	if r.query.Get("dryRun") != "" {
-		return apierrors.NewBadRequest("leaderelectiontest does not serve dry runs")
-	}
-	return nil
-}
-
-// parseLease decodes the object of a create or an update, JSON or protobuf.
-func (r *Request) parseLease() error {
-	if r.Verb != "create" && r.Verb != "update" {
+// copyOfObject decodes the body, JSON or protobuf, if the request can provide a
+// second copy of it, as the requests of client-go can.
+func copyOfObject(h *http.Request) runtime.Object {
+	if h.GetBody == nil {
 		return nil
 	}
-	object, _, err := scheme.Codecs.UniversalDeserializer().Decode(r.body, nil, nil)
+	body, err := h.GetBody()
 	if err != nil {
-		return apierrors.NewBadRequest(err.Error())
+		return nil
 	}
-	lease, ok := object.(*coordinationv1.Lease)
-	if !ok {
-		return apierrors.NewBadRequest("not a Lease of coordination.k8s.io/v1")
+	content, err := io.ReadAll(body)
+	if err != nil {
+		return nil
 	}
-	if r.Verb == "create" {
-		r.Name = lease.Name
+	object, _, err := scheme.Codecs.UniversalDeserializer().Decode(content, nil, nil)
+	if err != nil {
+		return nil
 	}
-	if lease.Name != r.Name {
-		return apierrors.NewBadRequest("the name of the object (" + lease.Name + ") does not match the name on the URL (" + r.Name + ")")
-	}
-	if lease.Namespace != "" && lease.Namespace != r.Namespace {
-		return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
-	}
-	lease.TypeMeta = metav1.TypeMeta{}
-	r.Lease = lease
-	return nil
+	return object
 }

@@ -1,70 +1,66 @@
 package leaderelectiontest
 
 import (
+	"io"
+	"maps"
+	"slices"
 	"sync"
-	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// firstRevision makes the resourceVersions of every test grow a digit soon:
-// who compares them as strings is found out.
+// firstRevision makes resourceVersions gain a digit early in each test, so that
+// code fails which compares them as strings.
 const firstRevision = 95
 
 // Server is a Lease API in memory. Its methods may be called from any
 // goroutine at any time.
 type Server struct {
-	// mu guards all that follows. It is never held across a wait, and no
-	// foreign code runs under it.
+	// mu guards the fields below. It is never held during a wait or a call of
+	// the test's code. It may be held while the mutex of a Network is locked.
 	mu sync.Mutex
 
-	revision  int64 // resourceVersion of the last write, of whatever object
+	revision  int64 // resourceVersion of the last write of any object
 	leases    map[types.NamespacedName]*coordinationv1.Lease
 	events    []event // writes after compacted, for watches
 	compacted int64   // watches must start from here or later
 	history   []Write
 
-	changed    chan struct{} // closed and replaced whenever somebody may have to look again
-	epoch      int           // grows when all connections break
+	changed    chan struct{} // closed and replaced when a waiting request must check its condition again
+	epoch      int           // incremented when all connections break
 	outage     *Mode         // nil: the server is up
 	closed     bool
-	timers     map[*time.Timer]struct{} // requests that arrive late
 	clients    map[string]*Client
 	namespaces map[string]bool // nil: every namespace exists
-	requests   map[requestKind]int
 }
 
-type requestKind struct{ client, verb string }
-
-// NewServer returns a Server without Leases. Call it inside the synctest
-// bubble, if there is one.
+// NewServer returns a Server without Leases. If the test runs in a synctest
+// bubble, call NewServer inside the bubble.
 func NewServer() *Server {
 	return &Server{
 		revision:  firstRevision,
 		compacted: firstRevision,
 		leases:    map[types.NamespacedName]*coordinationv1.Lease{},
 		changed:   make(chan struct{}),
-		timers:    map[*time.Timer]struct{}{},
 		clients:   map[string]*Client{},
-		requests:  map[requestKind]int{},
 	}
 }
 
-// Close ends all watches and all requests under way and refuses new ones.
+// Close ends all watches and all requests under way, and fails new ones.
 func (s *Server) Close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed = true
-	for timer := range s.timers {
-		timer.Stop()
+	s.wakeLocked()
+	clients := slices.Collect(maps.Values(s.clients))
+	s.mu.Unlock()
+	for _, client := range clients {
+		client.network.close(errServerClosed)
 	}
-	clear(s.timers)
-	s.breakConnectionsLocked()
 }
 
-// LimitNamespaces says which namespaces exist. Without a call all do.
-// Creating a Lease elsewhere is answered by 404, as on a real server.
+// LimitNamespaces sets which namespaces exist. By default all namespaces exist.
+// The server answers 404 if a Lease is created in another namespace, like a real server.
 func (s *Server) LimitNamespaces(names ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,17 +70,17 @@ func (s *Server) LimitNamespaces(names ...string) {
 	}
 }
 
-// Restart breaks every connection: watches end, and requests under way fail
-// without having been applied, unless they had been applied before. New ones
-// are served at once.
+// Restart breaks all connections: watches end, and requests under way fail. A
+// request that has not been applied yet is not applied later, unless it is
+// delayed by ArriveLate. New requests are served at once.
 func (s *Server) Restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.breakConnectionsLocked()
 }
 
-// Outage takes the server down until [Server.Recover]: connections break, and
-// new requests are refused or hang, as mode says.
+// Outage takes the server down until [Server.Recover]: all connections break,
+// and new requests are refused or hang, depending on mode.
 func (s *Server) Outage(mode Mode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,7 +88,7 @@ func (s *Server) Outage(mode Mode) {
 	s.breakConnectionsLocked()
 }
 
-// Recover ends an [Server.Outage].
+// Recover ends an outage. See [Server.Outage].
 func (s *Server) Recover() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,13 +96,13 @@ func (s *Server) Recover() {
 	s.wakeLocked()
 }
 
-// Compact forgets the history of writes that watches start from. Open watches
-// end with an ERROR event 410 Gone, and so does each that starts from a
-// resourceVersion of before.
+// Compact discards the events of earlier writes. Open watches end with an ERROR
+// event 410 Gone, and so does each watch that starts from an earlier
+// resourceVersion.
 func (s *Server) Compact() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.revision++ // something else was written: what watches have seen last is too old
+	s.revision++ // as if another object was written: all open watches are behind
 	s.compacted = s.revision
 	s.events = nil
 	s.wakeLocked()
@@ -125,9 +121,9 @@ func (s *Server) Snapshot() *Snapshot {
 	return &Snapshot{revision: s.revision, leases: cloneMap(s.leases)}
 }
 
-// Restore rewinds the server to a backup, as an etcd restored from one does:
-// later writes never happened, and resourceVersions that were given out once
-// are given out again for other writes. All connections break.
+// Restore resets the server to a backup, like restoring etcd does: later writes
+// are undone, and their resourceVersions are assigned again to other writes.
+// All connections break.
 func (s *Server) Restore(backup *Snapshot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,15 +134,16 @@ func (s *Server) Restore(backup *Snapshot) {
 	s.breakConnectionsLocked()
 }
 
-// Count returns how many requests a client has sent, whatever became of them.
-// An empty client or verb counts all of them.
+// Count returns how many requests a client has sent, whether or not they reached
+// the server. An empty client or verb matches all.
 func (s *Server) Count(client, verb string) int {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	clients := slices.Collect(maps.Values(s.clients))
+	s.mu.Unlock()
 	total := 0
-	for kind, count := range s.requests {
-		if (client == "" || kind.client == client) && (verb == "" || kind.verb == verb) {
-			total += count
+	for _, c := range clients {
+		if client == "" || c.name == client {
+			total += c.network.Count(func(r Request) bool { return verb == "" || r.Verb == verb })
 		}
 	}
 	return total
@@ -155,6 +152,9 @@ func (s *Server) Count(client, verb string) int {
 func (s *Server) breakConnectionsLocked() {
 	s.epoch++
 	s.wakeLocked()
+	for _, client := range s.clients {
+		client.network.breakConnections(false, errReset, io.ErrUnexpectedEOF)
+	}
 }
 
 func (s *Server) wakeLocked() {
@@ -172,7 +172,7 @@ func (s *Server) change() <-chan struct{} {
 func cloneMap(leases map[types.NamespacedName]*coordinationv1.Lease) map[types.NamespacedName]*coordinationv1.Lease {
 	clone := make(map[types.NamespacedName]*coordinationv1.Lease, len(leases))
 	for key, lease := range leases {
-		clone[key] = lease // stored Leases are never changed, only replaced
+		clone[key] = lease // stored Leases are replaced, never modified
 	}
 	return clone
 }

@@ -15,15 +15,15 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-func TestServer_BreaksConnections(t *testing.T) {
-	for name, breaks := range map[string]func(*leaderelectiontest.Server){
+func TestServer_FailsRequestsUnderWayAndEndsWatches(t *testing.T) {
+	for name, breakConnections := range map[string]func(*leaderelectiontest.Server){
 		"restart": (*leaderelectiontest.Server).Restart,
 		"outage":  func(s *leaderelectiontest.Server) { s.Outage(leaderelectiontest.Refuse); s.Recover() },
 		"restore": func(s *leaderelectiontest.Server) { s.Restore(s.Snapshot()) },
 		"close":   (*leaderelectiontest.Server).Close,
 	} {
 		t.Run(name, func(t *testing.T) {
-			harm(t, func(h *harmed) {
+			withFixture(t, func(h *fixture) {
 				w, err := h.leases.Watch(h.Context(), metav1.ListOptions{})
 				if err != nil {
 					t.Fatal(err)
@@ -32,9 +32,9 @@ func TestServer_BreaksConnections(t *testing.T) {
 				done := make(chan error)
 				go func() { _, err := h.hold("b", time.Hour); done <- err }()
 				synctest.Wait()
-				breaks(h.server)
+				breakConnections(h.server)
 				if err := <-done; err == nil {
-					t.Fatal("the request under way was applied")
+					t.Fatal("the request under way succeeded")
 				}
 				if _, open := h.events(w); open {
 					t.Fatal("the watch is still open")
@@ -44,8 +44,8 @@ func TestServer_BreaksConnections(t *testing.T) {
 	}
 }
 
-func TestServer_OutageRefusesOrHangs(t *testing.T) {
-	harm(t, func(h *harmed) {
+func TestServer_OutageRefusesOrHoldsRequests(t *testing.T) {
+	withFixture(t, func(h *fixture) {
 		h.server.Outage(leaderelectiontest.Refuse)
 		h.took(0, syscall.ECONNREFUSED)(h.hold("b", time.Minute))
 		h.server.Outage(leaderelectiontest.Hang)
@@ -56,7 +56,7 @@ func TestServer_OutageRefusesOrHangs(t *testing.T) {
 }
 
 func TestServer_CompactionEndsWatches(t *testing.T) {
-	harm(t, func(h *harmed) {
+	withFixture(t, func(h *fixture) {
 		open, err := h.leases.Watch(h.Context(), metav1.ListOptions{ResourceVersion: h.lease.ResourceVersion})
 		if err != nil {
 			t.Fatal(err)
@@ -71,14 +71,14 @@ func TestServer_CompactionEndsWatches(t *testing.T) {
 				t.Fatalf("got %s of %#v", e.Type, e.Object)
 			}
 			if _, ok := <-w.ResultChan(); ok {
-				t.Fatal("the watch goes on")
+				t.Fatal("the watch continues")
 			}
 		}
 	})
 }
 
-func TestServer_RestoreRewindsHistory(t *testing.T) {
-	harm(t, func(h *harmed) {
+func TestServer_RestoreAssignsResourceVersionsAgain(t *testing.T) {
+	withFixture(t, func(h *fixture) {
 		backup := h.server.Snapshot()
 		h.took(0, nil)(h.hold("b", time.Minute))
 		h.server.Restore(backup)
@@ -88,13 +88,13 @@ func TestServer_RestoreRewindsHistory(t *testing.T) {
 		after, _ := h.server.Get("default", "app")
 		history := h.server.History()
 		if n := len(history); before.ResourceVersion != h.lease.ResourceVersion || history[n-1].ResourceVersion != history[n-2].ResourceVersion {
-			t.Fatalf("resourceVersions did not run backwards: %s, then %s, history %v", before.ResourceVersion, after.ResourceVersion, history)
+			t.Fatalf("resourceVersions were not assigned again: %s, then %s, history %v", before.ResourceVersion, after.ResourceVersion, history)
 		}
 	})
 }
 
 func TestServer_SendsBookmarks(t *testing.T) {
-	harm(t, func(h *harmed) {
+	withFixture(t, func(h *fixture) {
 		w, err := h.leases.Watch(h.Context(), metav1.ListOptions{ResourceVersion: h.lease.ResourceVersion, AllowWatchBookmarks: true})
 		if err != nil {
 			t.Fatal(err)
@@ -120,8 +120,8 @@ func TestServer_SendsBookmarks(t *testing.T) {
 	})
 }
 
-func TestServer_HistorySaysWhoWroteWhat(t *testing.T) {
-	harm(t, func(h *harmed) {
+func TestServer_HistoryNamesTheWriterAndBothStates(t *testing.T) {
+	withFixture(t, func(h *fixture) {
 		time.Sleep(time.Second)
 		h.took(0, nil)(h.hold("b", time.Minute))
 		if err := h.server.Delete("default", "app"); err != nil {
@@ -137,13 +137,13 @@ func TestServer_HistorySaysWhoWroteWhat(t *testing.T) {
 			t.Fatalf("history is %v", history)
 		}
 		if h.server.Count("pod-1", "update") != 1 || h.server.Count("", "") != 1 {
-			t.Fatal("requests were miscounted")
+			t.Fatal("the counts of requests are wrong")
 		}
 	})
 }
 
-func TestServer_AnswersOtherPathsWithNotFound(t *testing.T) {
-	harm(t, func(h *harmed) {
+func TestServer_AnswersNotFoundForOtherResources(t *testing.T) {
+	withFixture(t, func(h *fixture) {
 		if _, err := h.client.Clientset().CoreV1().Pods("default").Get(h.Context(), "x", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			t.Fatal(err)
 		}

@@ -6,11 +6,15 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 var (
@@ -18,7 +22,7 @@ var (
 	leaseKind     = coordinationv1.SchemeGroupVersion.WithKind("Lease").GroupKind()
 )
 
-// author says who writes, for the history.
+// author is the writer of a write, for the history.
 type author struct{ client, verb string }
 
 func (s *Server) getLocked(key types.NamespacedName) (*coordinationv1.Lease, error) {
@@ -48,9 +52,9 @@ func (s *Server) createLocked(by author, key types.NamespacedName, lease *coordi
 	return s.commitLocked(by, key, lease), nil
 }
 
-// updateLocked applies a whole object. Created says that there was none: a
-// PUT to a Lease that does not exist creates it, even if the sender names the
-// resourceVersion of one that is gone. Only the UID prevents that.
+// updateLocked applies a PUT. A PUT to a Lease that does not exist creates it,
+// even if it names the resourceVersion of a deleted Lease. It must not name a
+// UID.
 func (s *Server) updateLocked(by author, key types.NamespacedName, lease *coordinationv1.Lease) (result *coordinationv1.Lease, created bool, err error) {
 	old := s.leases[key]
 	if err := checkUID(key, lease.UID, old); err != nil {
@@ -71,8 +75,8 @@ func (s *Server) updateLocked(by author, key types.NamespacedName, lease *coordi
 	return result, false, err
 }
 
-// checkUID is the precondition that an update which names a UID carries. It
-// holds for no object that does not exist.
+// checkUID checks the precondition of an update that names a UID. It fails if
+// the Lease does not exist.
 func checkUID(key types.NamespacedName, wanted types.UID, old *coordinationv1.Lease) error {
 	var uid types.UID
 	if old != nil {
@@ -106,8 +110,8 @@ func (s *Server) replaceLocked(by author, key types.NamespacedName, lease, old *
 	return s.commitLocked(by, key, lease), nil
 }
 
-// dropUngated forgets what the gate CoordinatedLeaderElection (off by default)
-// would let in.
+// dropUngated drops the fields that need the feature gate
+// CoordinatedLeaderElection, which is off by default.
 func dropUngated(lease, old *coordinationv1.Lease) {
 	if old == nil || old.Spec.Strategy == nil {
 		lease.Spec.Strategy = nil
@@ -144,8 +148,8 @@ func (s *Server) deleteLocked(by author, key types.NamespacedName, options *meta
 	return s.commitLocked(by, key, doomed), nil
 }
 
-// commitLocked stores lease, which it takes over, under the next
-// resourceVersion.
+// commitLocked stores the Lease under the next resourceVersion. The caller must
+// not use the Lease afterwards.
 func (s *Server) commitLocked(by author, key types.NamespacedName, lease *coordinationv1.Lease) *coordinationv1.Lease {
 	s.revision++
 	lease.ResourceVersion = strconv.FormatInt(s.revision, 10)
@@ -155,8 +159,8 @@ func (s *Server) commitLocked(by author, key types.NamespacedName, lease *coordi
 	return lease
 }
 
-// removeLocked deletes for good. Deleting is a write: the DELETED event
-// carries a resourceVersion of its own.
+// removeLocked deletes a Lease. A deletion is a write: the DELETED event has a
+// resourceVersion of its own.
 func (s *Server) removeLocked(by author, key types.NamespacedName, last *coordinationv1.Lease) *coordinationv1.Lease {
 	s.revision++
 	last = last.DeepCopy()
@@ -167,8 +171,8 @@ func (s *Server) removeLocked(by author, key types.NamespacedName, last *coordin
 	return last
 }
 
-// recordLocked notes a write for the watches and for the history. Current is
-// what is there now, object what the event shows.
+// recordLocked adds a write to the events and to the history. The parameter
+// current is the stored Lease, and object is the Lease of the event.
 func (s *Server) recordLocked(by author, key types.NamespacedName, current, object *coordinationv1.Lease) {
 	now := time.Now()
 	before := s.leases[key]
@@ -176,5 +180,35 @@ func (s *Server) recordLocked(by author, key types.NamespacedName, current, obje
 	s.history = append(s.history, Write{
 		Time: now, Client: by.client, Verb: by.verb, Namespace: key.Namespace, Name: key.Name,
 		ResourceVersion: s.revision, Before: before, After: current,
+	})
+}
+
+var namespaceResource = corev1.Resource("namespaces")
+
+// validate applies the validation rules of a real server.
+func validate(lease *coordinationv1.Lease) error {
+	problems := validation.ValidateObjectMeta(&lease.ObjectMeta, true, validation.NameIsDNSSubdomain, field.NewPath("metadata"))
+	spec := field.NewPath("spec")
+	if seconds := lease.Spec.LeaseDurationSeconds; seconds != nil && *seconds <= 0 {
+		problems = append(problems, field.Invalid(spec.Child("leaseDurationSeconds"), *seconds, "must be greater than 0"))
+	}
+	if transitions := lease.Spec.LeaseTransitions; transitions != nil && *transitions < 0 {
+		problems = append(problems, field.Invalid(spec.Child("leaseTransitions"), *transitions, "must be greater than or equal to 0"))
+	}
+	if holder := lease.Spec.PreferredHolder; holder != nil && *holder != "" && (lease.Spec.Strategy == nil || *lease.Spec.Strategy == "") {
+		problems = append(problems, field.Forbidden(spec.Child("preferredHolder"), "may only be specified if `strategy` is defined"))
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return apierrors.NewInvalid(leaseKind, lease.Name, problems)
+}
+
+// invalidResourceVersion is the error for an update without a resourceVersion,
+// because Leases do not allow unconditional updates.
+func invalidResourceVersion(name string) error {
+	kind := schema.GroupKind{Group: leaseResource.Group, Kind: leaseResource.Resource} // like a real server, with the resource as kind
+	return apierrors.NewInvalid(kind, name, field.ErrorList{
+		field.Invalid(field.NewPath("metadata").Child("resourceVersion"), 0, "must be specified for an update"),
 	})
 }

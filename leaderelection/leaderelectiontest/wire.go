@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// protobuf is how client-go's typed clients speak if they are not told otherwise.
+// protobuf is the default encoding of client-go's typed clients.
 var protobuf = func() runtime.SerializerInfo {
 	info, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
 	if !ok {
@@ -21,15 +21,15 @@ var protobuf = func() runtime.SerializerInfo {
 	return info
 }()
 
-// acceptsProtobuf reports whether a client would rather have protobuf than JSON.
+// acceptsProtobuf reports whether a client prefers protobuf to JSON.
 func acceptsProtobuf(header http.Header) bool {
 	first, _, _ := strings.Cut(header.Get("Accept"), ",")
 	return strings.Contains(first, runtime.ContentTypeProtobuf)
 }
 
-// encode is the body of a reply.
-func (x *exchange) encode(object runtime.Object) ([]byte, error) {
-	if !x.request.protobuf {
+// encode returns the body of a reply.
+func (c *call) encode(object runtime.Object) ([]byte, error) {
+	if !c.protobuf {
 		return json.Marshal(object)
 	}
 	var body bytes.Buffer
@@ -37,21 +37,21 @@ func (x *exchange) encode(object runtime.Object) ([]byte, error) {
 	return body.Bytes(), err
 }
 
-func (x *exchange) contentType() string {
-	if x.request.protobuf {
+func (c *call) mediaType() string {
+	if c.protobuf {
 		return runtime.ContentTypeProtobuf
 	}
 	return runtime.ContentTypeJSON
 }
 
-// frame is one event of a watch.
-func (x *exchange) frame(kind watch.EventType, object runtime.Object) ([]byte, error) {
-	raw, err := x.encode(object)
+// encodeEvent returns one event of a watch.
+func (c *call) encodeEvent(kind watch.EventType, object runtime.Object) ([]byte, error) {
+	raw, err := c.encode(object)
 	if err != nil {
 		return nil, err
 	}
 	event := &metav1.WatchEvent{Type: string(kind), Object: runtime.RawExtension{Raw: raw}}
-	if !x.request.protobuf {
+	if !c.protobuf {
 		line, err := json.Marshal(event)
 		return append(line, '\n'), err
 	}

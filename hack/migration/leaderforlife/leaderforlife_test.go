@@ -21,6 +21,7 @@ import (
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/hack/migration"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
@@ -135,17 +136,17 @@ func (s *testCluster) start(name string, run release, verb, resource string) *re
 	s.Setenv("POD_NAME", name) // operator-lib reads it before its first request
 	client, err := crclient.New(r.Config(), crclient.Options{})
 	must(s, err)
-	requested := r.Network().DelayReplies(0, envtest.When(func(q envtest.Request) bool { return q.Verb == verb && q.Resource == resource }))
+	requested := r.Network().DelayReplies(0, leaderelectiontest.When(func(q leaderelectiontest.Request) bool { return q.Verb == verb && q.Resource == resource }))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		_ = run(ctx, r, s.namespace, func(ctx context.Context) {
-			interval := s.referee.Start(name, nil)
+			stop := s.referee.Start(name, nil)
 			close(r.started)
 			<-ctx.Done()
 			time.Sleep(300 * time.Millisecond) // the work takes time to stop
-			interval.Stop()
+			stop()
 		}, leader.WithClient(client))
 	}()
 	r.stop = func() { cancel(); <-ended }

@@ -1,6 +1,6 @@
-// Package conformance holds a Lease API to what a kube-apiserver does. The
-// same tests run against the in-memory server of leaderelectiontest and
-// against a real one: that is how the former is known to behave as the latter.
+// Package conformance tests that a Lease API behaves like that of a
+// kube-apiserver. The same tests run against the in-memory server of
+// leaderelectiontest and against a real API server.
 package conformance
 
 import (
@@ -17,48 +17,48 @@ import (
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 )
 
-// Target is the Lease API that is tested.
+// Target is the Lease API under test.
 type Target struct {
-	// Clientset talks to it, with the right to do everything.
+	// Clientset is a client with all rights.
 	Clientset kubernetes.Interface
-	// Namespace exists. Each test needs one without Leases, or a namespace in
-	// which nobody else writes.
+	// Namespace is an existing namespace in which nothing else writes Leases during
+	// the test.
 	Namespace string
-	// MissingNamespace does not exist.
+	// MissingNamespace is the name of a namespace that does not exist.
 	MissingNamespace string
 }
 
-// Test is one fact about the API.
+// Test checks one property of the API.
 type Test struct {
-	// Name says it, fit for the name of a subtest.
+	// Name names the property. It is usable as the name of a subtest.
 	Name string
-	// Run fails the test if it is not so.
+	// Run fails the test if the API does not have the property.
 	Run func(testing.TB, Target)
 }
 
-// Tests returns the suite. Run each as a subtest of its own; it does not
-// matter whether that is in a synctest bubble.
+// Tests returns all tests. Run each as a subtest, inside or outside of a synctest
+// bubble.
 func Tests() []Test {
 	return append(append(writeTests(), patchTests()...), watchTests()...)
 }
 
-// patience is how long a test waits for an answer or an event.
-const patience = 30 * time.Second
+// timeout is how long a test waits for a reply or an event.
+const timeout = 30 * time.Second
 
-// fixture is a test's view of its target.
+// fixture is the set-up of one test.
 type fixture struct {
 	testing.TB
 	Target
-	ctx    context.Context // as long as the test
+	ctx    context.Context // ends with the test
 	leases coordinationclient.LeaseInterface
 	name   string
 }
 
-// test makes a Test whose Lease is called name.
+// test returns a Test with this name.
 func test(name string, run func(*fixture)) Test {
 	return Test{Name: name, Run: func(t testing.TB, target Target) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*timeout)
 		defer cancel()
 		run(&fixture{
 			TB: t, Target: target, ctx: ctx, name: "conformance",
@@ -67,7 +67,7 @@ func test(name string, run func(*fixture)) Test {
 	}}
 }
 
-// lease is one that a leader could have written.
+// lease returns a Lease as a leader writes it.
 func (f *fixture) lease(holder string) *coordinationv1.Lease {
 	seconds, transitions := int32(15), int32(0)
 	now := metav1.NewMicroTime(time.Date(2026, 11, 23, 1, 2, 3, 456789000, time.UTC))
@@ -82,7 +82,7 @@ func (f *fixture) lease(holder string) *coordinationv1.Lease {
 
 func (f *fixture) create(holder string) *coordinationv1.Lease {
 	f.Helper()
-	_ = f.leases.Delete(f.ctx, f.name, metav1.DeleteOptions{}) // of the test before
+	_ = f.leases.Delete(f.ctx, f.name, metav1.DeleteOptions{}) // a previous test may have left it
 	lease, err := f.leases.Create(f.ctx, f.lease(holder), metav1.CreateOptions{})
 	f.must(err)
 	return lease
@@ -121,11 +121,11 @@ func (f *fixture) must(err error) {
 	}
 }
 
-// refused fails the test unless err is of the kind that is tells.
+// refused fails the test unless is returns true for err.
 func (f *fixture) refused(is func(error) bool, err error) {
 	f.Helper()
 	if !is(err) {
-		f.Fatalf("got error %v (%s), which is of another kind", err, apierrors.ReasonForError(err))
+		f.Fatalf("got the error %v (%s), want an error of another kind", err, apierrors.ReasonForError(err))
 	}
 }
 
@@ -153,7 +153,7 @@ func (f *fixture) watch(options metav1.ListOptions) *stream {
 	return &stream{f, w}
 }
 
-// stream is a watch whose events are awaited one by one.
+// stream is an open watch.
 type stream struct {
 	f *fixture
 	watch.Interface
@@ -167,14 +167,14 @@ func (s *stream) next() watch.Event {
 			s.f.Fatal("the watch has ended")
 		}
 		return e
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		s.f.Fatal("no event")
 	}
 	panic("unreachable")
 }
 
-// lease awaits an event of that type, with a Lease. A server may tell at any time
-// how far it has come, by a bookmark without annotations: that is passed over.
+// lease waits for an event of this type and returns its Lease. It skips bookmarks
+// without annotations, because a server may send them at any time.
 func (s *stream) lease(kind watch.EventType) *coordinationv1.Lease {
 	s.f.Helper()
 	e := s.next()

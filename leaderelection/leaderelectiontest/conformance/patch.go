@@ -31,12 +31,12 @@ func mergePatch(f *fixture) {
 	f.newer(before, lease)
 	f.holder(lease, "b")
 	if lease.Annotations["k"] != "v" || lease.Spec.AcquireTime != nil || !lease.Spec.RenewTime.Equal(before.Spec.RenewTime) {
-		f.Fatalf("the patch was not applied as it should: %+v", lease)
+		f.Fatalf("the patch was not applied correctly: %+v", lease)
 	}
 	lease, err = f.patch(types.MergePatchType, `{"metadata":{"annotations":null}}`)
 	f.must(err)
 	if len(lease.Annotations) != 0 {
-		f.Fatal("annotations are still there")
+		f.Fatal("the annotations were not removed")
 	}
 }
 
@@ -46,7 +46,7 @@ func strategicPatch(f *fixture) {
 	f.must(err)
 	f.holder(lease, "a")
 	if lease.Labels["k"] != "v" {
-		f.Fatal("the label is not there")
+		f.Fatal("the label was not added")
 	}
 }
 
@@ -61,7 +61,7 @@ func jsonPatch(f *fixture) {
 	f.must(err)
 	f.holder(lease, "b")
 	if lease.Annotations["example.com/k"] != "v" || lease.Spec.AcquireTime != nil {
-		f.Fatalf("the patch was not applied as it should: %+v", lease)
+		f.Fatalf("the patch was not applied correctly: %+v", lease)
 	}
 	_, err = f.patch(types.JSONPatchType, `[{"op":"test","path":"/spec/holderIdentity","value":"a"},{"op":"remove","path":"/spec"}]`)
 	f.refused(apierrors.IsInvalid, err)

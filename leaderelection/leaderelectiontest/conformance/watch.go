@@ -28,17 +28,17 @@ func watchFrom(f *fixture) {
 	w := f.watch(metav1.ListOptions{ResourceVersion: first.ResourceVersion})
 	defer w.Stop()
 	if seen := w.lease(watch.Modified); seen.ResourceVersion != second.ResourceVersion {
-		f.Fatalf("saw resourceVersion %s, want %s", seen.ResourceVersion, second.ResourceVersion)
+		f.Fatalf("got resourceVersion %s, want %s", seen.ResourceVersion, second.ResourceVersion)
 	}
 	third := f.hold(second, "c")
 	if seen := w.lease(watch.Modified); seen.ResourceVersion != third.ResourceVersion {
-		f.Fatalf("saw resourceVersion %s, want %s", seen.ResourceVersion, third.ResourceVersion)
+		f.Fatalf("got resourceVersion %s, want %s", seen.ResourceVersion, third.ResourceVersion)
 	}
 	f.delete()
 	f.newer(third, w.lease(watch.Deleted))
 	fourth := f.create("d")
 	if seen := w.lease(watch.Added); seen.UID != fourth.UID {
-		f.Fatal("saw another Lease")
+		f.Fatal("got another Lease")
 	}
 }
 
@@ -79,7 +79,7 @@ func watchLabels(f *fixture) {
 	lease.Labels = nil
 	lease = f.update(lease)
 	if gone := w.lease(watch.Deleted); gone.ResourceVersion != lease.ResourceVersion || gone.Labels["seen"] != "yes" {
-		f.Fatalf("what is seen no longer is shown as %+v", gone.ObjectMeta)
+		f.Fatalf("the DELETED event of a Lease that is no longer selected has %+v", gone.ObjectMeta)
 	}
 }
 
@@ -147,7 +147,7 @@ func watchOptions(f *fixture) {
 	_, err := f.leases.Watch(f.ctx, metav1.ListOptions{FieldSelector: "spec.holderIdentity=a"})
 	f.refused(apierrors.IsBadRequest, err)
 	_, err = f.leases.Watch(f.ctx, metav1.ListOptions{ResourceVersion: "nonsense"})
-	f.refused(func(err error) bool { return err != nil }, err) // 422 or 500: it depends on whether the watch cache is warm
+	f.refused(func(err error) bool { return err != nil }, err) // 422 or 500, depending on whether the watch cache is ready
 }
 
 func watchTimeout(f *fixture) {

@@ -91,7 +91,7 @@ func missing(f *fixture) {
 func timesKeepMicroseconds(f *fixture) {
 	lease := f.lease("a")
 	want := metav1.NewMicroTime(lease.Spec.RenewTime.Time)
-	lease.Spec.RenewTime.Time = want.Add(321) // nanoseconds are cut off
+	lease.Spec.RenewTime.Time = want.Add(321) // the server truncates nanoseconds
 	f.create("x")
 	f.delete()
 	created, err := f.leases.Create(f.ctx, lease, metav1.CreateOptions{})
@@ -144,10 +144,10 @@ func updateCreates(f *fixture) {
 	created := f.update(f.lease("b"))
 	f.newer(gone, created)
 	if created.UID == "" || created.UID == gone.UID {
-		f.Fatalf("the UID of what a PUT created is %q", created.UID)
+		f.Fatalf("the UID of the Lease that a PUT created is %q", created.UID)
 	}
 	f.delete()
-	// The resourceVersion alone does not prevent it: only the UID does.
+	// A PUT with the resourceVersion of a deleted Lease creates one, but not a PUT with its UID.
 	gone.UID = ""
 	f.newer(created, f.update(gone))
 }
@@ -211,10 +211,10 @@ func versionsGrow(f *fixture) {
 	f.delete()
 	third := f.create("c")
 	if revision(f, third) < revision(f, second)+2 {
-		f.Fatal("a deletion has no resourceVersion of its own")
+		f.Fatal("the deletion has no resourceVersion of its own")
 	}
 	if first.UID == third.UID {
-		f.Fatal("the UID came back")
+		f.Fatal("the new Lease has the old UID")
 	}
 }
 
@@ -241,7 +241,7 @@ func deleteFinalizers(f *fixture) {
 	f.delete()
 	doomed := f.get()
 	if doomed.DeletionTimestamp == nil {
-		f.Fatal("deletion has no timestamp")
+		f.Fatal("the Lease has no deletionTimestamp")
 	}
 	f.newer(lease, doomed)
 	doomed.Finalizers = nil
@@ -270,7 +270,7 @@ func list(f *fixture) {
 	found, err := f.leases.List(f.ctx, metav1.ListOptions{LabelSelector: "app=none"})
 	f.must(err)
 	if len(found.Items) != 0 {
-		f.Fatal("a label that nobody has selects Leases")
+		f.Fatal("a label that no Lease has selects Leases")
 	}
 	_, err = f.leases.List(f.ctx, metav1.ListOptions{FieldSelector: "spec.holderIdentity=a"})
 	f.refused(apierrors.IsBadRequest, err)

@@ -1,0 +1,269 @@
+package integration_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/haproxy-template-ic/incumbent/envtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
+)
+
+// The number of handovers in a test.
+const (
+	manyHandovers = 200
+	someHandovers = 50
+)
+
+// objects are the names of the objects that the pods write.
+var objects = []string{"one", "two"}
+
+// podWriter is a pod that writes as fast as it can, whether or not it holds the Lease.
+type podWriter struct {
+	name     string
+	client   kubernetes.Interface
+	token    atomic.Uint64 // of the last term in which it held the Lease
+	fresh    chan write    // its accepted writes
+	accepted []write
+	refused  int
+}
+
+// write is an accepted write. etcd orders all writes, including those of the Lease.
+type write struct {
+	by      string
+	token   uint64 // of the stamp
+	object  string
+	version uint64
+	at      time.Time // when the reply arrived
+}
+
+// holding is the time in which one pod holds the Lease. It begins with the write that
+// names the holder.
+type holding struct {
+	holder  string
+	version uint64
+	at      time.Time
+}
+
+// writeUntilDone writes until ctx ends.
+func (g *podWriter) writeUntilDone(ctx context.Context, p *fencedCluster) {
+	for n := 0; ctx.Err() == nil; n++ {
+		object := objects[n%len(objects)]
+		token := g.token.Load()
+		stamp := fmt.Sprintf("%d %s", token, g.name)
+		patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}},"data":{"by":"%s %d"}}`, fencing.AnnotationKey(p.namespace+"/"+leaseName), stamp, g.name, n)
+		written, err := g.client.CoreV1().ConfigMaps(p.namespace).Patch(ctx, object, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			hit := write{g.name, token, object, version(p, written.ResourceVersion), time.Now()}
+			g.accepted = append(g.accepted, hit)
+			select {
+			case g.fresh <- hit:
+			default: // the test does not wait for it
+			}
+		case fencing.IsStale(err):
+			g.refused++
+		default:
+			p.Errorf("%s: %v", g.name, err)
+			return
+		}
+	}
+}
+
+func version(p *fencedCluster, text string) uint64 {
+	v, err := strconv.ParseUint(text, 10, 64)
+	must(p.T, err)
+	return v
+}
+
+// writeDuringHandovers hands the Lease over again and again while all pods write. A
+// handover ends when the new holder has written each object.
+func (p *fencedCluster) writeDuringHandovers(handovers int, writers ...*podWriter) []holding {
+	for _, object := range objects {
+		_, err := p.admin().CoreV1().ConfigMaps(p.namespace).Create(p.Context(), p.configMap(object), metav1.CreateOptions{})
+		must(p.T, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for _, g := range writers {
+		g.token.Store(1)
+		all.Go(func() { g.writeUntilDone(ctx, p) })
+	}
+	var holdings []holding
+	for i := range handovers {
+		g := writers[i%len(writers)]
+		lease := p.writeHolder(g.name)
+		next := holding{g.name, version(p, lease.ResourceVersion), time.Now()}
+		holdings = append(holdings, next)
+		g.token.Store(next.version)
+		missing := slices.Clone(objects)
+		for len(missing) > 0 {
+			select {
+			case hit := <-g.fresh:
+				if hit.version > next.version && hit.token == next.version {
+					missing = slices.DeleteFunc(missing, func(object string) bool { return object == hit.object })
+				}
+			case <-timeout():
+				p.Fatalf("handover %d: %s waits for %v", i, g.name, missing)
+			}
+		}
+	}
+	return holdings
+}
+
+// result is the evaluation of the writes.
+type result struct {
+	refused int             // refused writes
+	early   int             // stale writes that were accepted before the holder's first write of that object
+	late    int             // stale writes that were accepted after it
+	across  int             // stale writes that were accepted after the holder's first write of only another object
+	windows []time.Duration // from the reply to the holder's first write of that object to the reply to a late one
+	waits   []time.Duration // of new holders, from the reply to the change of the Lease to the reply to their first write
+}
+
+// isCurrent reports whether a write is the holder's and not stale. By pod, the holder
+// may write before it has observed that it is the holder. By term, such writes carry
+// an older token and are stale.
+type isCurrent func(s write, t holding) bool
+
+func byPod(s write, t holding) bool  { return s.by == t.holder }
+func byTerm(s write, t holding) bool { return s.token == t.version }
+
+// evaluate classifies the writes. The writes of each pod are in their order.
+func evaluate(holdings []holding, is isCurrent, writers ...*podWriter) (v result) {
+	first := make([]map[string]write, len(holdings)) // first write of the holder, by object
+	stale := map[int][]write{}                       // by holding
+	for i := range first {
+		first[i] = map[string]write{}
+	}
+	for _, g := range writers {
+		v.refused += g.refused
+		for _, hit := range g.accepted {
+			i := holdingAt(holdings, hit.version)
+			if i < 0 {
+				continue
+			}
+			_, found := first[i][hit.object]
+			switch {
+			case !is(hit, holdings[i]):
+				stale[i] = append(stale[i], hit)
+			case !found:
+				if len(first[i]) == 0 {
+					v.waits = append(v.waits, hit.at.Sub(holdings[i].at))
+				}
+				first[i][hit.object] = hit
+			}
+		}
+	}
+	for i, writes := range stale {
+		for _, hit := range writes {
+			v.add(hit, first[i])
+		}
+	}
+	slices.Sort(v.waits)
+	slices.Sort(v.windows)
+	return v
+}
+
+// holdingAt returns the index of the holding in which a version was written, or -1.
+func holdingAt(holdings []holding, version uint64) int {
+	i, _ := slices.BinarySearchFunc(holdings, version, func(t holding, version uint64) int {
+		return cmp.Compare(t.version, version)
+	})
+	return i - 1
+}
+
+// add counts a stale write. The map contains the first writes of the holder.
+func (v *result) add(hit write, first map[string]write) {
+	if same, found := first[hit.object]; found && hit.version > same.version {
+		v.late++
+		v.windows = append(v.windows, hit.at.Sub(same.at))
+		return
+	}
+	for _, other := range first {
+		if hit.version > other.version {
+			v.across++
+			return
+		}
+	}
+	v.early++
+}
+
+func (v result) log(t *testing.T) {
+	t.Helper()
+	median, worst := v.waits[len(v.waits)/2], v.waits[len(v.waits)-1]
+	t.Logf("%d handovers; stale writes: %d refused, %d accepted before the new leader's first write, %d after its first write of another object, %d after its first write of that object",
+		len(v.waits), v.refused, v.early, v.across, v.late)
+	t.Logf("a new leader waited for its first accepted write: median %v, worst %v", median.Round(10*time.Microsecond), worst.Round(10*time.Microsecond))
+	if len(v.windows) > 0 {
+		t.Logf("stale writes were accepted until %v after the new leader's first write", v.windows[len(v.windows)-1].Round(10*time.Microsecond))
+	}
+}
+
+func (p *fencedCluster) podWriter(name string, options ...envtest.ClientOption) *podWriter {
+	return &podWriter{name: name, client: p.pod(name, options...), fresh: make(chan write, 1000)}
+}
+
+// measureHandovers makes two pods write the same objects during handovers. The
+// servers are the numbers of their API servers.
+func measureHandovers(t *testing.T, cp *envtest.ControlPlane, mode fencing.Mode, handovers int, servers [2]int) result {
+	t.Helper()
+	p := newFencedCluster(t, cp)
+	p.fence.Mode = mode
+	p.enforce()
+	a := p.podWriter("web-1", envtest.OnAPIServer(servers[0]))
+	b := p.podWriter("web-10", envtest.OnAPIServer(servers[1]))
+	is := byPod
+	if mode == fencing.ByTerm {
+		is = byTerm
+	}
+	v := evaluate(p.writeDuringHandovers(handovers, a, b), is, a, b)
+	v.log(t)
+	if len(v.waits) != handovers {
+		t.Errorf("%d of %d new leaders have written", len(v.waits), handovers)
+	}
+	if v.refused == 0 {
+		t.Error("no write was refused, so the test shows nothing")
+	}
+	return v
+}
+
+func TestFence_DuringHandoversByPodNoStaleWriteFollowsTheNewLeaders(t *testing.T) {
+	t.Parallel()
+	if v := measureHandovers(t, shared.get(t), fencing.ByPod, manyHandovers, [2]int{0, 0}); v.late > 0 {
+		t.Errorf("%d stale writes of an object were accepted after the new leader's first write", v.late)
+	}
+}
+
+func TestFence_DuringHandoversByTermNoStaleWriteFollowsTheNewLeaders(t *testing.T) {
+	t.Parallel()
+	if v := measureHandovers(t, shared.get(t), fencing.ByTerm, someHandovers, [2]int{0, 0}); v.late > 0 {
+		t.Errorf("%d stale writes of an object were accepted after the new leader's first write", v.late)
+	}
+}
+
+// By pod, each API server learns of the holder from its own watch. The test measures
+// the difference between two API servers. It asserts no limit, because there is none.
+func TestFence_DuringHandoversByPodWithTwoAPIServers(t *testing.T) {
+	measureHandovers(t, exclusive.alone(t), fencing.ByPod, someHandovers, [2]int{0, 1})
+}
+
+func TestFence_DuringHandoversByTermWithTwoAPIServersNoStaleWriteFollows(t *testing.T) {
+	if v := measureHandovers(t, exclusive.alone(t), fencing.ByTerm, someHandovers, [2]int{0, 1}); v.late > 0 {
+		t.Errorf("%d stale writes of an object were accepted after the new leader's first write", v.late)
+	}
+}

@@ -1,0 +1,88 @@
+package integration_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+)
+
+// healAfterOtherLeads cuts the first leader off until the second one leads, and then
+// heals it. A release that the first leader has sent then arrives.
+func healAfterOtherLeads(first, second *candidate) {
+	first.cut()
+	second.awaitTerm()
+	first.heal()
+}
+
+func TestElector_StaleLeaderThatHealsDoesNotReleaseTheNextTerm(t *testing.T) {
+	s := newSharedCluster(t, longLease) // with a short Lease, Run could return before it observes the next leader on a busy machine
+	first, second, _ := startTwo(s, s.candidate)
+	healAfterOtherLeads(first, second)
+	first.awaitLeader("pod-2")
+	second.awaitRenewals(2)
+	if got := first.Network().Count(leaderelectiontest.Releases); got != 0 {
+		t.Errorf("sent %d releases of a Lease that was lost", got)
+	}
+	if got := s.holder(); got != "pod-2" {
+		t.Errorf("the Lease names %q", got)
+	}
+}
+
+func TestClientGo_StaleLeaderThatHealsReleasesTheNextTerm(t *testing.T) {
+	s := newSharedCluster(t, shortLease)
+	s.allowOverlap()
+	s.config.RenewDeadline = 5500 * time.Millisecond // limits how long its release may hang
+	first, second, _ := startTwo(s, s.clientGoCandidate)
+	holders := s.watchHolders()
+	healAfterOtherLeads(first, second)
+	for next(t, holders) != "pod-2" {
+	}
+	for next(t, holders) != "" {
+	}
+	s.note("pod-2", "its Lease was released by pod-1")
+}
+
+func TestElector_RetriesARelease(t *testing.T) {
+	s := newSharedCluster(t, longLease)
+	c := s.candidate("pod-1").run()
+	c.awaitTerm()
+	refusal := c.Network().Fail(503, 0, leaderelectiontest.When(leaderelectiontest.Releases), leaderelectiontest.Times(3))
+	if err := c.stop(); err != nil {
+		t.Errorf("Run returned %v", err)
+	}
+	if refusal.Hits() != 3 {
+		t.Errorf("the release failed %d times, want 3", refusal.Hits())
+	}
+	if got := s.holder(); got != "" {
+		t.Errorf("Run has returned, and the Lease names %q", got)
+	}
+}
+
+func TestClientGo_DoesNotRetryARelease(t *testing.T) {
+	s := newSharedCluster(t, longLease)
+	c := s.clientGoCandidate("pod-1").run()
+	c.awaitTerm()
+	refusal := c.Network().Fail(503, 0, leaderelectiontest.When(leaderelectiontest.Releases), leaderelectiontest.Once())
+	_ = c.stop()
+	if refusal.Hits() != 1 || s.holder() != "pod-1" {
+		t.Errorf("client-go released after %d errors, so the corresponding test of the Elector shows nothing; the Lease names %q", refusal.Hits(), s.holder())
+	}
+}
+
+func TestElector_ReleasesAlthoughTheReplyWasLost(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []leaderelectiontest.Mode{leaderelectiontest.Hang, leaderelectiontest.Refuse} {
+		t.Run(mode.String(), func(t *testing.T) {
+			s := newSharedCluster(t, longLease)
+			first, second := s.candidate("pod-1").run(), s.candidate("pod-2")
+			first.awaitTerm()
+			second.run()
+			first.Network().LoseReplies(mode, leaderelectiontest.When(leaderelectiontest.Releases), leaderelectiontest.Once())
+			if err := first.stop(); err != nil {
+				t.Errorf("Run returned %v", err)
+			}
+			second.awaitTerm().mustContinue(2)
+		})
+	}
+}

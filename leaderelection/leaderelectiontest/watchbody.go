@@ -1,0 +1,162 @@
+package leaderelectiontest
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// watchBody is the body of the reply to a watch. It holds the events while a
+// fault does. It has no goroutine: the reader waits in Read.
+type watchBody struct {
+	exchange *exchange
+	inner    io.ReadCloser
+	reader   *bufio.Reader // of inner
+	taken    []*Fault      // faults limited by Times that have counted this watch
+
+	once   sync.Once
+	closed chan struct{}
+	err    error // why the watch ended; read it after closed is closed
+}
+
+// timedBody is implemented by a body that knows when its events happened.
+type timedBody interface {
+	// happened returns when the events that the last Read returned happened.
+	happened() time.Time
+}
+
+func (x *exchange) openWatch(inner io.ReadCloser) io.ReadCloser {
+	b := &watchBody{exchange: x, inner: inner, reader: bufio.NewReader(inner), closed: make(chan struct{})}
+	x.network.mu.Lock()
+	x.network.watches = append(x.network.watches, b)
+	x.network.mu.Unlock()
+	// The connections may have been broken before the watch was among the open ones.
+	if err := x.alive(); err != nil {
+		b.end(err)
+	}
+	return b
+}
+
+// Read returns events that have arrived, in batches. It holds a batch, or the
+// end of the watch, as long as a fault does.
+func (b *watchBody) Read(p []byte) (int, error) {
+	if b.reader.Buffered() == 0 {
+		_, ended := b.reader.Peek(1)
+		if err := b.hold(); err != nil {
+			return 0, err
+		}
+		if ended != nil {
+			return 0, ended
+		}
+	}
+	return b.reader.Read(p)
+}
+
+// hold waits until no fault holds back what has arrived.
+func (b *watchBody) hold() error {
+	arrived := time.Now()
+	if timed, ok := b.inner.(timedBody); ok {
+		arrived = timed.happened()
+	}
+	var counted []*Fault
+	for {
+		changed := b.exchange.network.change() // before the faults are evaluated, so that no change is missed
+		select {
+		case <-b.closed:
+			return b.err
+		default:
+		}
+		held, refused, delay := b.faults(&counted)
+		if refused {
+			return errReset
+		}
+		remaining := time.Until(arrived.Add(delay))
+		if !held && remaining <= 0 {
+			return nil
+		}
+		if err := b.wait(changed, held, remaining); err != nil {
+			return err
+		}
+	}
+}
+
+// wait waits until the faults change or, unless the events are held, until the
+// delay is over.
+func (b *watchBody) wait(changed <-chan struct{}, held bool, remaining time.Duration) error {
+	var expired <-chan time.Time
+	if !held {
+		timer := time.NewTimer(remaining)
+		defer timer.Stop()
+		expired = timer.C
+	}
+	select {
+	case <-expired:
+	case <-changed:
+	case <-b.closed:
+	case <-b.exchange.ctx.Done():
+		return context.Cause(b.exchange.ctx)
+	}
+	return nil
+}
+
+// faults evaluates the faults that affect the watch. It counts each hit once,
+// in counted.
+func (b *watchBody) faults(counted *[]*Fault) (held, refused bool, delay time.Duration) {
+	for _, fault := range b.exchange.network.current() {
+		if fault.kind != cut && fault.kind != stallWatches && fault.kind != delayWatches {
+			continue
+		}
+		if !slices.Contains(*counted, fault) {
+			if !b.hit(fault) {
+				continue
+			}
+			*counted = append(*counted, fault)
+		}
+		switch {
+		case fault.kind == delayWatches:
+			delay += fault.delay
+		case fault.mode == Refuse:
+			refused = true
+		default:
+			held = true
+		}
+	}
+	return held, refused, delay
+}
+
+// hit reports whether the fault hits the watch, and counts the hit. A fault
+// that is limited by Times counts each watch once.
+func (b *watchBody) hit(fault *Fault) bool {
+	if slices.Contains(b.taken, fault) {
+		return !fault.isHealed()
+	}
+	if !fault.matching(b.exchange.request, b.exchange.number) || !fault.hit(b.exchange.request) {
+		return false
+	}
+	if fault.limited {
+		b.taken = append(b.taken, fault)
+	}
+	return true
+}
+
+// Close ends the watch, also while a Read waits.
+func (b *watchBody) Close() error {
+	b.end(http.ErrBodyReadAfterClose)
+	return nil
+}
+
+func (b *watchBody) end(err error) {
+	b.once.Do(func() {
+		b.err = err
+		close(b.closed)
+		_ = b.inner.Close()
+		n := b.exchange.network
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.watches = slices.DeleteFunc(n.watches, func(other *watchBody) bool { return other == b })
+	})
+}
