@@ -69,7 +69,7 @@ type mutant struct {
 	before, code []byte
 }
 
-// apply returns the mutant of a mutation. An error says why the mutation does not fit
+// apply returns the mutant of a mutation. An error states why the mutation does not fit
 // the code, and names the places that are most similar.
 func (m mutation) apply(t *tree) (mutant, error) {
 	dir, name, isGo := strings.Cut(m.in, ": ")

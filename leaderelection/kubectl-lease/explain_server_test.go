@@ -22,8 +22,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
-	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 // kubeconfig writes a kubeconfig file for a control plane.
