@@ -153,7 +153,7 @@ func TestTransport_RefusesWritesBehindAnyPrefix(t *testing.T) {
 				return r
 			}
 			sent = false
-			_, err := transport.RoundTrip(request(t.Context())) //nolint:bodyclose // there is none
+			_, err := transport.RoundTrip(request(t.Context()))
 			if errors.Is(err, guard.ErrWriteRefused) != tc.refused || (err != nil) != tc.refused || b.closed != tc.refused || sent == tc.refused {
 				t.Errorf("%s %s without a term: %v, want it refused: %v; it was sent: %v; its body was closed: %v",
 					tc.method, prefix+tc.path, err, tc.refused, sent, b.closed)
@@ -161,7 +161,7 @@ func TestTransport_RefusesWritesBehindAnyPrefix(t *testing.T) {
 			if err != nil && !strings.Contains(err.Error(), tc.method+" "+prefix+tc.path) {
 				t.Errorf("the error %q does not name %s %s", err, tc.method, prefix+tc.path)
 			}
-			if _, err := transport.RoundTrip(request(term)); err != nil { //nolint:bodyclose // there is none
+			if _, err := transport.RoundTrip(request(term)); err != nil {
 				t.Errorf("%s %s in the term: %v", tc.method, prefix+tc.path, err)
 			}
 		}
@@ -183,7 +183,7 @@ func TestTransport_RefusesWritesWithoutAnElector(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := transport.RoundTrip(r); errors.Is(err, guard.ErrWriteRefused) != refused { //nolint:bodyclose // there is none
+			if _, err := transport.RoundTrip(r); errors.Is(err, guard.ErrWriteRefused) != refused {
 				t.Errorf("%s: POST %s: %v, want it refused: %v", name, path, err, refused)
 			}
 		}

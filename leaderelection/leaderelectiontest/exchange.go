@@ -117,7 +117,7 @@ func (x *exchange) arrive(next http.RoundTripper, h *http.Request) (*http.Respon
 	results := make(chan result, 1)
 	go func() {
 		defer x.network.late.Done()
-		reply, err := x.sendLate(fault, next, h)
+		reply, err := x.sendLate(fault, next, h) //nolint:bodyclose // the sender closes it; sendLate has read it
 		results <- result{reply, err}
 	}()
 	select {
