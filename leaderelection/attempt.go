@@ -90,7 +90,7 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	a.claimed = true
 	e.mu.Lock()
 	observed := &e.observed.state
-	if w, ok := e.writes.unacknowledged.Find(e.config.Identity, observed.Lease); ok && w.Kind == leasestate.Claim && w.Sent.Age(time.Now()) < e.config.Window() {
+	if w, ok := e.writes.unacknowledged.Find(e.config.Identity, observed.Lease); ok && w.Kind == leasestate.Claim && !e.isDoubtedLocked(w) && w.Sent.Age(time.Now()) < e.config.Window() {
 		// An earlier claim has succeeded, as is known by now. It is not sent again.
 		e.held = newHeldLease(w)
 		e.winLocked(w, observed.Lease)

@@ -23,7 +23,7 @@ import (
 const clientJitterFactor = clientleaderelection.JitterFactor
 
 // An engineDriver decides what the engine's requests do. An attempt is one, see
-// writes.go.
+// attempt.go.
 //
 // Three rules hold for it. No error satisfies apierrors.IsConflict, because client-go
 // would retry a release without end; see opaque. While the Lease is held, current never

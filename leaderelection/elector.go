@@ -53,7 +53,6 @@ type Elector struct {
 	tasks     dispatch.Tasks
 	notifier  dispatch.Notifier
 	tracer    tracer
-	requests  requestHealth
 
 	campaignHeartbeat clock.Heartbeat
 	observerHeartbeat clock.Heartbeat
@@ -72,6 +71,7 @@ type Elector struct {
 	runCtx        context.Context // ends when Run returns
 	changed       chan struct{}   // closed and replaced at each change
 	observed      observed
+	requests      requestHealth
 	writes        writes
 	nomination    nomination
 	held          *heldLease // nil without a claim or a held Lease
@@ -105,7 +105,6 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	e.nomination.started = processStart
 	lazy := dispatch.Lazy(resolved.logger(logger).Handler)
 	e.logger, e.log = slog.New(lazy), slog.New(e.logQueue.Handler(lazy))
-	e.requests.log, e.requests.changed = e.log, e.signal
 	if resolved.Enabled {
 		client := clientset.CoordinationV1()
 		e.store = store{client.Leases(resolved.LeaseNamespace), resolved.LeaseName}
@@ -168,7 +167,8 @@ func (e *Elector) HeldFor() time.Duration {
 }
 
 // GetLeader returns the holder of the Lease as last observed. It returns "" if there is
-// no holder or if the holder's Lease has expired.
+// no holder or if the holder's Lease has expired. After Run has returned, there are no
+// new observations.
 func (e *Elector) GetLeader() string {
 	l := e.leader.Load()
 	if l == nil || !l.until.IsZero() && !time.Now().Before(l.until) {
@@ -284,8 +284,10 @@ func (e *Elector) StepDown(ctx context.Context) error {
 }
 
 // Confirm reads the Lease once and reports whether term continues. If the Lease shows
-// otherwise, the term ends, as after an event of the watch. Confirm is for callers whose
-// write was refused as stale: package fencing calls it. Concurrent calls share a read.
+// another holder, the term ends, as after an event of the watch. Confirm is for callers
+// whose write was refused as stale: package fencing calls it. Concurrent calls share a
+// read. Confirm returns false and no error if this process does not lead in term, and an
+// error if the read failed or ctx ended first.
 func (e *Elector) Confirm(ctx context.Context, term Term) (bool, error) {
 	if !e.isIn(term) {
 		return false, nil
@@ -356,10 +358,4 @@ func (e *Elector) unlock() {
 func (e *Elector) signalLocked() {
 	close(e.changed)
 	e.changed = make(chan struct{})
-}
-
-func (e *Elector) signal() {
-	e.mu.Lock()
-	defer e.unlock()
-	e.signalLocked()
 }

@@ -127,6 +127,71 @@ func TestElector_TrustThatHasEndedDoesNotComeBack(t *testing.T) {
 	}
 }
 
+// A late event of the watch must not bring a claim back that a later read did not find.
+func TestElector_ALateEventAfterADeletionConfirmsNoClaim(t *testing.T) {
+	for _, underWay := range []bool{true, false} {
+		e := newTestElector(t)
+		e.mu.Lock()
+		w := e.issueLocked(leasestate.Claim, 50)
+		if underWay {
+			e.held = newHeldLease(w)
+		}
+		e.unlock()
+		seq := e.nextSeq()
+		if _, err := e.read(t.Context(), time.Second); err != nil { // the fake clientset has no Lease
+			t.Fatal(err)
+		}
+		if e.observed.absentSeq <= seq {
+			t.Fatal("the read did not find that the Lease is absent")
+		}
+		e.observeEvent(watch.Event{Type: watch.Modified, Object: leaseOf(e, 51, e.config.Identity, w.RenewTime)})
+		if e.held.isConfirmed() {
+			t.Errorf("claim under way: %t: the event confirmed it", underWay)
+		}
+		if underWay {
+			continue
+		}
+		a := newAttempt(e, e.observedLease())
+		blocked, cancel := context.WithCancel(t.Context())
+		cancel()
+		e.runCtx = blocked // the claim is sent, and fails
+		if err := a.update(t.Context(), false); err == nil || e.holding() != nil {
+			t.Errorf("update = %v: the next claim took the event as proof", err)
+		}
+		e.tasks.Wait()
+	}
+}
+
+// A hold that has sent no release is not released by one that a restored history shows.
+func TestElector_TheReleaseOfAnEarlierHoldReleasesNothing(t *testing.T) {
+	e := newTestElector(t)
+	claim := leasestate.Write{Kind: leasestate.Claim, RenewTime: second(1), Base: 49, Sent: clock.Now()}
+	e.mu.Lock()
+	defer e.unlock()
+	e.held = newHeldLease(claim)
+	e.confirmLocked(claim, leaseOf(e, 50, e.config.Identity, second(1)))
+	e.confirmLocked(leasestate.Write{Kind: leasestate.Release, RenewTime: second(2), Base: 50, Sent: clock.Now()}, leaseOf(e, 51, "", second(2)))
+	if e.held.phase != phaseHeld {
+		t.Errorf("the Lease is %v, want held", e.held.phase)
+	}
+}
+
+// A receiver of Changes must not see an error that the observed leader has cleared.
+func TestElector_AForeignLeaderClearsTheErrorOfWritesAtOnce(t *testing.T) {
+	e := newTestElector(t)
+	e.mu.Lock()
+	e.noteResultLocked(&e.requests.writes, "write", errors.New("no answer"))
+	e.unlock()
+	before := e.State().LastError
+	e.mu.Lock()
+	e.observeLocked(leasestate.Observation{Lease: leaseOf(e, 50, "other", second(1)), Version: 50, At: time.Now()})
+	after := e.requests.lastError()
+	e.unlock()
+	if before == "" || after != "" {
+		t.Errorf("LastError = %q, and %q after another leader was observed", before, after)
+	}
+}
+
 // Effects leave in the order of the decisions, also when several goroutines decide.
 func TestElector_AppliesEffectsInOrder(t *testing.T) {
 	e := newTestElector(t)

@@ -34,9 +34,9 @@ var (
 	// not returned.
 	ErrAlreadyRunning = errors.New("leaderelection: the elector is already running")
 
-	// ErrWorkStillRunning is returned by Run when the work did not stop in time, and by
-	// every later Run until that work has returned. Nothing was released. Exit the
-	// process.
+	// ErrWorkStillRunning is returned by Run and StepDown when the work did not stop in
+	// time, and by Stuck and every later Run until that work has returned. Nothing was
+	// released. Exit the process.
 	ErrWorkStillRunning = errors.New("leaderelection: the work of the last term is still running")
 
 	// ErrIdentityInUse is returned by Run when another process keeps renewing the Lease

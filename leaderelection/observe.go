@@ -25,6 +25,7 @@ type observed struct {
 	seq          uint64        // the last sequence number; it orders reads, replies and observations
 	loggedLeader string        // the leader that the log named last
 	duplicates   int           // consecutive records under this identity that this elector did not write
+	absentSeq    uint64        // sequence number of the last read that found no Lease
 	claimDelay   time.Duration // how much later than the successor this elector claims
 	watching     bool          // a watch is open
 	watchRefused bool          // that was logged
@@ -55,7 +56,7 @@ func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 	}
 	if e.held.isConfirmed() {
 		e.evaluateLocked(o)
-	} else if w, ok := e.writes.unacknowledged.Find(e.config.Identity, o.Lease); ok && o.Lease != nil {
+	} else if w, ok := e.writes.unacknowledged.Find(e.config.Identity, o.Lease); ok && o.Lease != nil && (o.ReadSeq != 0 || !e.isDoubtedLocked(w)) {
 		e.confirmLocked(w, o.Lease)
 	}
 
@@ -76,6 +77,11 @@ func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 	e.reportLeaderLocked(next)
 	return true
 }
+
+// isDoubtedLocked reports whether a read that was sent after w found no Lease. An event of
+// a watch is then no proof that w still stands, because the event may be older than the
+// deletion. The elector claims again instead.
+func (e *Elector) isDoubtedLocked(w leasestate.Write) bool { return w.Seq < e.observed.absentSeq }
 
 // evaluateLocked lets an observation act on the held Lease.
 func (e *Elector) evaluateLocked(o leasestate.Observation) {
@@ -116,14 +122,12 @@ func (e *Elector) reportLeaderLocked(s leasestate.State) {
 	foreign := identity != "" && identity != e.config.Identity
 	if foreign {
 		e.cooldownUntil = time.Time{}
+		e.requests.forgetWrites()
 	}
 	changed := identity != e.observed.loggedLeader
 	e.observed.loggedLeader = identity
 	e.afterUnlock(func() {
 		e.notifier.Offer(identity)
-		if foreign {
-			e.requests.forgetWrites()
-		}
 		switch {
 		case !changed:
 		case identity == "":
@@ -164,10 +168,7 @@ func (e *Elector) follow(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if e.holding() != nil && !requested && !e.requests.readsFail() {
-			e.mu.Lock()
-			e.noteReadLocked() // the leader's own writes report the state of the Lease
-			e.unlock()
+		if !requested && e.needsNoRead() {
 			continue
 		}
 		news, err := e.read(ctx, e.readTimeout())
@@ -212,6 +213,18 @@ func (e *Elector) silence() (quiet time.Duration, watching bool) {
 	return time.Since(since), e.observed.watching
 }
 
+// needsNoRead reports whether the replies to this elector's own writes show the state of
+// the Lease. A read would then show nothing new.
+func (e *Elector) needsNoRead() bool {
+	e.mu.Lock()
+	defer e.unlock()
+	if !e.held.isConfirmed() || e.requests.readsFail() {
+		return false
+	}
+	e.noteReadLocked()
+	return true
+}
+
 // requestRead asks the observer to read the Lease.
 func (e *Elector) requestRead() {
 	select {
@@ -234,14 +247,17 @@ func (e *Elector) read(parent context.Context, timeout time.Duration) (news bool
 	seq, sent := e.nextSeq(), time.Now()
 	lease, err := e.store.get(ctx)
 	e.requestDone(RequestRead, sent, err)
-	if err == nil || parent.Err() == nil {
-		e.requests.readDone(err)
-	}
 	e.mu.Lock()
 	defer e.unlock()
 	defer e.noteReadLocked()
+	if err == nil || parent.Err() == nil {
+		e.noteResultLocked(&e.requests.reads, "read", err)
+	}
 	if err != nil {
 		return false, err
+	}
+	if lease == nil {
+		e.observed.absentSeq = seq
 	}
 	e.observed.seq++
 	news = e.observeLocked(leasestate.Observation{Lease: lease, Version: leasestate.Version(lease), At: time.Now(), ReadSeq: seq})
@@ -283,6 +299,14 @@ func (e *Elector) requestDone(name string, sent time.Time, err error) {
 		r.Failure = failureOf(context.DeadlineExceeded) // the next request had been sent by then
 	}
 	e.tracer.request(r)
+}
+
+// noteResultLocked records the result of a read or a write in f.
+func (e *Elector) noteResultLocked(f *requestFailure, operation string, err error) {
+	if logChange := f.update(operation, err, e.log); logChange != nil {
+		e.afterUnlock(logChange)
+		e.signalLocked()
+	}
 }
 
 // observeEvent takes in an event of a watch. It drops events of other Leases, because

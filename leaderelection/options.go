@@ -91,7 +91,8 @@ func WithPriority(priority int32) Option {
 
 // WithCallbackMiddleware makes New replace the Callbacks by those that wrap returns. wrap
 // receives the Elector that New returns and the Callbacks, and the new ones should call
-// them. Of several, the last one is the outermost. It is for packages that act beside the
+// them. wrap must not call methods of the Elector before New has returned. Of several
+// middlewares, the last one is the outermost. It is for packages that act beside the
 // work of a term or before the Lease is released. Default: none.
 func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 	return func(o *options) {
@@ -101,8 +102,8 @@ func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 	}
 }
 
-// WithBackgroundTask runs a function in a goroutine of its own during each Run, with the
-// Elector and its logger. Its context ends when the context of Run ends or when Run is
+// WithBackgroundTask runs a function in a goroutine of its own during each Run of an
+// enabled election. The function receives the Elector and its logger. Its context ends when the context of Run ends or when Run is
 // about to return, and Run returns only after the function has returned. It is for
 // packages that act while the Elector campaigns. Default: none.
 func WithBackgroundTask(run func(context.Context, *Elector, *slog.Logger)) Option {

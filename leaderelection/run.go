@@ -11,9 +11,9 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// Run campaigns for the Lease until ctx is done, term after term. It returns nil after
-// the last term's work has stopped and the Lease was released. Errors of the API server
-// never end it. It returns ErrAlreadyRunning if the Elector is running already,
+// Run campaigns for the Lease until ctx is done, term after term. It then stops the work,
+// releases the Lease if ReleaseOnCancel is set, and returns nil, also if the release
+// failed. Errors of the API server never end it. It returns ErrAlreadyRunning if the Elector is running already,
 // ErrWorkStillRunning if the work did not stop in time, and ErrIdentityInUse if another
 // process campaigns under the same identity. It can be called again after it has
 // returned.
@@ -121,6 +121,10 @@ func (e *Elector) campaign(ctx context.Context) error {
 		select {
 		case won = <-a.decided:
 		case <-engine.done:
+			select {
+			case won = <-a.decided: // both were ready
+			default:
+			}
 		}
 
 		// Lead, or observe the Lease again.
@@ -158,7 +162,10 @@ func (e *Elector) claimableAtLocked() (at time.Time, known bool) {
 // rests on a fresh observation. It returns early if there is news since seq, which was
 // taken before the claim.
 func (e *Elector) awaitNews(ctx context.Context, seq uint64) {
-	if clock.Sleep(ctx, nil, e.config.claimRetryDelay(e.requests.lastError() != "")) != nil {
+	e.mu.Lock()
+	failing := e.requests.lastError() != ""
+	e.unlock()
+	if clock.Sleep(ctx, nil, e.config.claimRetryDelay(failing)) != nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)

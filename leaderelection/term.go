@@ -55,7 +55,8 @@ func (t Term) LogValue() slog.Value { return slog.StringValue(t.Token.String()) 
 type termKey struct{}
 
 // TermFromContext returns the term of ctx, which must be the context that
-// OnStartedLeading received or one derived from it. The term may be over: ctx.Err() and
+// OnStartedLeading received or one derived from it. It returns false for any other
+// context. The term may be over: ctx.Err() and
 // context.Cause(ctx) report that.
 func TermFromContext(ctx context.Context) (Term, bool) {
 	run, ok := ctx.Value(termKey{}).(*termRun)

@@ -46,9 +46,9 @@ func (e *Elector) issueLocked(kind leasestate.WriteKind, base uint64) leasestate
 	ws.last = max(ws.last+1, sent.Time().UnixMicro())
 	ws.issued = append(ws.issued, ws.last)
 	ws.issued = ws.issued[max(0, len(ws.issued)-maxIssued):]
-	w := leasestate.Write{Kind: kind, RenewTime: ws.last, Base: base, Sent: sent}
-	ws.unacknowledged = ws.unacknowledged.With(w, e.config.LeaseDuration)
 	e.observed.seq++
+	w := leasestate.Write{Kind: kind, RenewTime: ws.last, Base: base, Seq: e.observed.seq, Sent: sent}
+	ws.unacknowledged = ws.unacknowledged.With(w, e.config.LeaseDuration)
 	return w
 }
 
@@ -73,12 +73,12 @@ func (e *Elector) send(ctx context.Context, w leasestate.Write, lease *coordinat
 
 // answered takes in the reply to a write.
 func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
-	if e.holding() != nil || !e.followsAnother() {
-		e.requests.writeDone(r.err) // otherwise this is a late write of an earlier term
-	}
 	e.requestDone(requestNames[r.Kind], r.Sent.Time(), r.err)
 	e.mu.Lock()
 	defer e.unlock()
+	if e.held.isConfirmed() || !e.followsAnother() { // otherwise this is a late write of an earlier term
+		e.noteResultLocked(&e.requests.writes, "write", r.err)
+	}
 	e.observed.seq++
 	if r.err == nil {
 		e.confirmLocked(r.Write, reply)
@@ -127,6 +127,9 @@ func (e *Elector) confirmHeldLocked(w leasestate.Write, lease *coordinationv1.Le
 	switch {
 	case w.RenewTime <= h.Write.RenewTime:
 		// The reply arrived after a later one, or belongs to an earlier hold.
+	case w.Kind == leasestate.Release && h.phase < phaseReleasing:
+		// This hold has sent no release. A restored history shows a release of an earlier
+		// hold.
 	case w.Kind == leasestate.Release:
 		e.writes.confirmed = w.RenewTime
 		h.releaseConfirmed()

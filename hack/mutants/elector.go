@@ -57,6 +57,8 @@ var elector = []mutation{
 		replace("3", "1 << 30"), unit("TwoProcesses")},
 	{"a late write of our own counts as a duplicate identity", "leaderelection: Elector.countDuplicatesLocked",
 		replace("slices.Contains($_, $_)", "false"), unit("OwnLateWrites")},
+	{"a late event confirms a claim that a read did not find", "leaderelection: Elector.isDoubtedLocked",
+		replace("$w.Seq < $_", "false"), unit("ALateEventAfterADeletion")},
 	{"events of other Leases count", "leaderelection: Elector.observeEvent",
 		replace("$lease.Name != $_ || $lease.Namespace != $_", "false"), unit("EventsOfOther")},
 

@@ -25,6 +25,7 @@ type Write struct {
 	Kind      WriteKind   // claim, renewal or release
 	RenewTime int64       // microseconds
 	Base      uint64      // the version that it was based on; 0: none
+	Seq       uint64      // sequence number at which it was issued
 	Sent      clock.Stamp // before it was sent
 	FailedSeq uint64      // sequence number at which its request ended with an error; 0: it has not
 	Refused   bool        // that error states that the write was not applied
