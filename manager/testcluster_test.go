@@ -129,7 +129,7 @@ func (r *replica) enter(ctx context.Context) (leave func()) {
 		defer r.mu.Unlock()
 		r.lastAt = time.Now()
 		if r.busy--; r.busy == 0 {
-			r.stop()
+			r.stopWork()
 		}
 	}
 }
