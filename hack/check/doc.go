@@ -1,20 +1,21 @@
-// Package check contains only tests. They check the conventions of this
-// repository: its layout, its sizes, its imports, its words and its links.
-// "make verify" runs them, and so does "make test".
+// Package check contains only tests. They check the conventions of this repository:
+// its layout, the size of its files, its imports, its vocabulary and its links.
+// Both "make verify" and "make test" run them.
 //
-// Each rule is a function that reads parsed sources and returns findings. One test
-// applies the rule to the repository. Another test applies it to a small package
-// in testdata, whose "want" comments state the findings that the rule must report.
-// That test proves that the rule can fail.
+// Each rule is a function that reads parsed sources and returns findings. Two tests
+// use each rule. The first test applies it to the repository. The second test
+// proves that the rule can fail: it applies the rule to a small package in
+// testdata. Comments of the form "// want: text" in that package state the expected
+// findings.
 //
-//	layout_test.go    the top level, the files of the core, the files of a type's methods
-//	size_test.go      lines of files, of functions and of the README
+//	layout_test.go    files at the top level, in the core, and with methods of one type
+//	size_test.go      number of lines of files, functions and the README
 //	imports_test.go   which package may import which
-//	places_test.go    what may stand in one file only: randomness, timing formulas, requests, client-go's elector
-//	mutex_test.go     what must not happen while a mutex is held
+//	places_test.go    code that only one file may contain: randomness, timing formulas, requests, client-go's elector
+//	mutex_test.go     code that must not run while a mutex is held
 //	words_test.go     retired words (words.txt)
-//	exported_test.go  exported names (exported.txt), helpers that exist twice
+//	exported_test.go  exported names (exported.txt), helper functions that exist twice
 //	docs_test.go      package comments and comments of exported names
 //	links_test.go     links, paths and commands in Markdown
-//	readme_test.go    code in Markdown compiles
+//	readme_test.go    whether the code in Markdown compiles
 package check

@@ -34,7 +34,7 @@ func TestDocs_EveryExportedNameIsDocumented(t *testing.T) {
 	}
 }
 
-// undocumented lists the exported names of a file that lack a comment.
+// undocumented returns the exported names in file that have no comment.
 func undocumented(fset *token.FileSet, file *ast.File) []*ast.Ident {
 	var found []*ast.Ident
 	for _, decl := range file.Decls {
@@ -64,7 +64,7 @@ func undocumentedSpec(fset *token.FileSet, d *ast.GenDecl, spec ast.Spec) []*ast
 		}
 		return found
 	case *ast.ValueSpec:
-		// A comment above a group covers constants that are of one kind.
+		// A comment above a group of constants or variables documents all of them.
 		if s.Doc != nil || s.Comment != nil || d.Doc != nil {
 			return nil
 		}
@@ -73,9 +73,10 @@ func undocumentedSpec(fset *token.FileSet, d *ast.GenDecl, spec ast.Spec) []*ast
 	return nil
 }
 
-// undocumentedMembers looks at the fields of a struct and the methods of an
-// interface. An embedded type has its own documentation, and a comment covers
-// the lines right below its own, as in "// X and Y are the corners."
+// undocumentedMembers returns the exported fields of a struct, or methods of an
+// interface, that have no comment. It skips embedded types, because they have their
+// own documentation. A comment also covers the members on the lines directly below
+// its own member, as in "// X and Y are the corners."
 func undocumentedMembers(fset *token.FileSet, expr ast.Expr) []*ast.Ident {
 	var members *ast.FieldList
 	switch e := expr.(type) {
@@ -87,7 +88,7 @@ func undocumentedMembers(fset *token.FileSet, expr ast.Expr) []*ast.Ident {
 		return nil
 	}
 	var found []*ast.Ident
-	covered := -1 // the last line that a comment covers
+	covered := -1 // the last line with a member that a comment covers
 	for _, m := range members.List {
 		if m.Doc == nil && m.Comment == nil && fset.Position(m.Pos()).Line != covered+1 {
 			found = append(found, exported(m.Names)...)
@@ -102,7 +103,8 @@ func exported(names []*ast.Ident) []*ast.Ident {
 	return slices.DeleteFunc(slices.Clone(names), func(n *ast.Ident) bool { return !n.IsExported() })
 }
 
-// exportedReceiver reports whether the documentation shows the function or method.
+// exportedReceiver reports whether d is a function, or a method of an exported
+// type.
 func exportedReceiver(d *ast.FuncDecl) bool {
 	if d.Recv == nil {
 		return true

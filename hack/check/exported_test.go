@@ -16,7 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "write exported.txt")
 
-// Users see each exported name, so a new one is a visible change of exported.txt.
+// exported.txt lists all exported names of the public packages. Therefore each
+// addition to the public API appears in a diff of that file.
 func TestExported_NamesAreRecorded(t *testing.T) {
 	var public []*source
 	for _, s := range code(t) {
@@ -68,13 +69,13 @@ func TestExported_NamesAreFound(t *testing.T) {
 	}
 }
 
-// exportedNames lists, for each package, the number of its exported names and the
-// names: those that the package declares, and methods. Fields do not count.
+// exportedNames returns, for each package, the number of exported names and a list
+// of them. The list contains methods, but no struct fields.
 func exportedNames(all []*source) string {
 	var out strings.Builder
 	dirs := byDir(all)
 	for _, dir := range slices.Sorted(maps.Keys(dirs)) {
-		names := map[string]bool{} // a name may be declared once for each system
+		names := map[string]bool{} // a set, because files for different systems may declare the same name
 		for _, s := range dirs[dir] {
 			for _, decl := range s.file.Decls {
 				for _, name := range exportedBy(decl) {
@@ -90,7 +91,7 @@ func exportedNames(all []*source) string {
 	return out.String()
 }
 
-// exportedBy returns the exported names of one declaration.
+// exportedBy returns the exported names that decl declares.
 func exportedBy(decl ast.Decl) []string {
 	var names []string
 	switch d := decl.(type) {
@@ -127,9 +128,10 @@ func exportedBy(decl ast.Decl) []string {
 	return names
 }
 
-// A helper that two packages need belongs to a package of its own.
+// If two packages need the same helper function, it must be in a package that both
+// import. Copies of it are not permitted.
 func TestExported_NoHelperExistsTwice(t *testing.T) {
-	nested := []string{"hack/controlplane", "hack/migration/forlife", "hack/promcheck", "hack/tokens", "hack/tools"}
+	nested := []string{"hack/controlplane", "hack/migration/leaderforlife", "hack/promcheck", "hack/tokens", "hack/tools"}
 	report(t, copies(slices.DeleteFunc(code(t), func(s *source) bool { return under(s.dir(), nested) })))
 }
 
@@ -166,7 +168,7 @@ func copies(all []*source) []finding {
 	return found
 }
 
-// format returns the source of a node without its comments and positions.
+// format returns the source code of n, formatted and without comments.
 func format(n ast.Node) string {
 	var out bytes.Buffer
 	if err := printer.Fprint(&out, token.NewFileSet(), n); err != nil {

@@ -16,19 +16,21 @@ const (
 	controllerRuntime = "sigs.k8s.io/controller-runtime"
 )
 
-// direction lists what a package and the packages below it may import. The longest
-// matching folder decides.
+// direction maps a folder to the packages that its code may import. The rule of a
+// folder also applies to all folders below it that have no rule of their own.
 var direction = map[string]struct {
-	own   []string // packages of this module, and what is below them
-	other []string // modules, or folders of modules
-	any   bool     // any module that go.mod has
+	own   []string // packages of this module, including the packages below them
+	other []string // packages of other modules, including the packages below them
+	any   bool     // true if all packages of other modules are permitted
 }{
-	// A service that needs one active replica gets few dependencies.
+	// The core has few dependencies, because every program that elects a leader
+	// gets all of them.
 	core: {
 		own:   []string{core},
 		other: []string{"k8s.io/client-go", "k8s.io/api", "k8s.io/apimachinery", "github.com/go-logr/logr", "golang.org/x/sys"},
 	},
-	// Users' tests import it beside the versions that they have.
+	// Users import this package in their tests. It depends on few libraries,
+	// because it must work with the versions that the user has.
 	coreTesting: {
 		own:   []string{core + "/internal/apipath"},
 		other: []string{"k8s.io/client-go", "k8s.io/api", "k8s.io/apimachinery"},
@@ -37,7 +39,8 @@ var direction = map[string]struct {
 		own:   []string{core},
 		other: []string{"github.com/prometheus/client_golang/prometheus"},
 	},
-	// A command, which no package imports. It prints the manifests.
+	// No package imports this command, so it may have any dependency. It imports
+	// hack/manifests because it prints the manifests.
 	core + "/kubectl-lease": {own: []string{core, "hack/manifests"}, any: true},
 	"manager":               {own: []string{core, "manager"}, any: true},
 	"envtest":               {own: []string{core, "envtest"}, any: true},
@@ -56,7 +59,7 @@ func TestImports_PackagesCanImportTooMuch(t *testing.T) {
 	}
 }
 
-// wrongImports finds imports that direction does not permit.
+// wrongImports returns a finding for each import that direction does not permit.
 func wrongImports(all []*source) []finding {
 	var found []finding
 	for _, s := range all {
@@ -79,18 +82,20 @@ func wrongImports(all []*source) []finding {
 	return found
 }
 
-// An indirect import would also reach users' go.sum and binaries.
+// The core must not depend on controller-runtime, not even indirectly. Otherwise
+// programs without controller-runtime would have it in their go.sum and binary.
 func TestImports_CoreDoesNotReachControllerRuntime(t *testing.T) {
 	mustNotReach(t, []string{"./" + core + "/..."}, controllerRuntime, module+"/manager", module+"/envtest")
 }
 
-// Programs without metrics do not link Prometheus' library.
+// Programs that do not import package metrics must not link Prometheus' library.
 func TestImports_CoreDoesNotReachPrometheus(t *testing.T) {
 	mustNotReach(t, []string{"./" + core, "./" + core + "/health", "./" + core + "/routing", "./" + core + "/status"},
 		"github.com/prometheus", module+"/"+core+"/metrics")
 }
 
-// Only the command parses flags with cobra. Packages are listed without it.
+// Only the command kubectl-lease may depend on cobra. The test therefore removes
+// the command from the list of packages.
 func TestImports_PackagesDoNotReachCobra(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "go", "list", "./"+core+"/...", "./manager/...", "./envtest/...")
 	cmd.Dir = root
@@ -102,7 +107,8 @@ func TestImports_PackagesDoNotReachCobra(t *testing.T) {
 	mustNotReach(t, packages, "github.com/spf13/cobra")
 }
 
-// mustNotReach fails the test if the packages depend on one of the others.
+// mustNotReach fails the test if one of packages imports one of others, directly or
+// indirectly.
 func mustNotReach(t *testing.T, packages []string, others ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-deps"}, packages...)...)
@@ -118,7 +124,8 @@ func mustNotReach(t *testing.T, packages []string, others ...string) {
 	}
 }
 
-// ruleFor returns the longest folder with a rule that contains dir.
+// ruleFor returns the folder whose rule applies to dir: dir itself or the nearest
+// folder above it that has a rule. It returns "" if no rule applies.
 func ruleFor(dir string) string {
 	for ; dir != "."; dir = path.Dir(dir) {
 		if _, found := direction[dir]; found {
@@ -128,15 +135,15 @@ func ruleFor(dir string) string {
 	return ""
 }
 
-// under reports whether the path is one of these or below one of them.
+// under reports whether p is one of the parents or lies below one of them.
 func under(p string, parents []string) bool {
 	return slices.ContainsFunc(parents, func(parent string) bool {
 		return p == parent || strings.HasPrefix(p, parent+"/")
 	})
 }
 
-// isExternal reports whether a package is not in the standard library, whose paths
-// have no dot in their first part.
+// isExternal reports whether package p is outside of the standard library. Import
+// paths of the standard library have no dot before the first slash.
 func isExternal(p string) bool {
 	first, _, _ := strings.Cut(p, "/")
 	return strings.Contains(first, ".")

@@ -10,18 +10,19 @@ import (
 )
 
 const (
-	maxCoreFiles   = 26 // of package leaderelection, without tests
-	maxMethodFiles = 3  // with methods of one type
+	maxCoreFiles   = 26 // limit for the files of package leaderelection, without tests
+	maxMethodFiles = 3  // limit for the files that contain methods of one type
 )
 
-// methodFiles lists types whose methods may stand in other files than the first
-// maxMethodFiles.
+// methodFiles maps some types to the only files that may contain their methods. The
+// limit maxMethodFiles does not apply to these types.
 var methodFiles = map[string][]string{
 	core + ".Config":  {"config.go", "flags.go", "client.go", "timing.go"},
 	core + ".Elector": {"elector.go", "run.go", "lead.go", "writes.go", "observe.go", "nominate.go"},
 }
 
-// The top level contains what users look for, and nothing else.
+// The top folder of the repository contains only the files and folders that users
+// look for.
 func TestLayout_TopLevel(t *testing.T) {
 	allowed := []string{"LICENSE", "Makefile", "README.md", "envtest", "go.mod", "go.sum", "hack", "leaderelection", "manager"}
 	out, err := exec.CommandContext(t.Context(), "git", "-C", root, "ls-files").Output()
@@ -52,7 +53,7 @@ func TestLayout_AFolderCanHaveTooManyFiles(t *testing.T) {
 	}
 }
 
-// tooManyFiles checks the number of files of a folder.
+// tooManyFiles returns a finding if folder dir contains more files than most.
 func tooManyFiles(all []*source, dir string, most int) []finding {
 	if n := len(in(all, dir)); n > most {
 		return []finding{{path: dir, text: fmt.Sprintf("%d files without tests, at most %d", n, most)}}
@@ -71,10 +72,10 @@ func TestLayout_MethodsCanBeScattered(t *testing.T) {
 	compare(t, all, scattered(all))
 }
 
-// scattered finds types whose methods stand in too many files, or in files that
-// are not theirs.
+// scattered finds methods in files that methodFiles does not permit. It also finds
+// types whose methods are in more than maxMethodFiles files.
 func scattered(all []*source) []finding {
-	places := map[string]map[string]finding{} // type, file, the first method there
+	places := map[string]map[string]finding{} // by type and file, the first method of that type in that file
 	for _, s := range all {
 		for _, f := range functions(s) {
 			if f.Recv == nil {

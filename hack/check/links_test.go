@@ -23,10 +23,10 @@ var (
 	testPattern    = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w*)\(`)
 )
 
-// documentation is what the links of Markdown are checked against.
+// documentation checks whether the links, files and commands in Markdown exist.
 type documentation struct {
 	root    string
-	targets string // the Makefile
+	targets string // the text of the Makefile
 }
 
 func TestLinks_LeadSomewhere(t *testing.T) {
@@ -48,7 +48,9 @@ func TestLinks_LeadSomewhere(t *testing.T) {
 	}
 }
 
-// check finds relative links, files and commands of a page that lead nowhere.
+// check returns a finding for each relative link, file or command in the text of
+// page that does not exist. It also reports the placeholder "AFTER:" for missing
+// figures.
 func (d documentation) check(page, text string) []finding {
 	var found []finding
 	n, fenced := 0, false
@@ -97,10 +99,11 @@ func (d documentation) check(page, text string) []finding {
 	return found
 }
 
-// link returns what is wrong with the target of a link, "" if nothing is.
+// link checks the target of a link in page, which contains text. It returns the
+// problem, or "" if the target exists.
 func (d documentation) link(page, target, text string) string {
 	if strings.Contains(target, ":") {
-		return "" // another site
+		return "" // a link to another site is not checked
 	}
 	file, anchor, _ := strings.Cut(target, "#")
 	if file != "" {
@@ -127,7 +130,7 @@ func (d documentation) link(page, target, text string) string {
 	return "no such heading"
 }
 
-// slug returns the anchor that GitHub gives a heading.
+// slug returns the anchor that GitHub generates for a heading.
 func slug(heading string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -145,8 +148,8 @@ func (d documentation) exists(dir, file string) bool {
 	return err == nil
 }
 
-// looksLikeFile reports whether a piece of code in a table names a file or a folder
-// of this repository.
+// looksLikeFile reports whether code, a piece of code in a table, has the form of a
+// path to a file or folder of this repository.
 func looksLikeFile(code string) bool {
 	if !filePattern.MatchString(code) {
 		return false
@@ -158,8 +161,8 @@ func looksLikeFile(code string) bool {
 	return strings.HasSuffix(code, "/") || strings.HasPrefix(code, "./")
 }
 
-// hasTest reports whether a folder, or one below it, has a test that -run pattern
-// selects.
+// hasTest reports whether folder dir contains a test that "go test -run pattern"
+// selects. It does not look into subfolders.
 func (d documentation) hasTest(dir, pattern string) bool {
 	run, err := regexp.Compile(pattern)
 	if err != nil {
@@ -183,7 +186,8 @@ func (d documentation) hasTest(dir, pattern string) bool {
 	return false
 }
 
-// contains reports whether a pattern's first group matches want somewhere in text.
+// contains reports whether pattern matches somewhere in text with want as its first
+// group.
 func contains(pattern *regexp.Regexp, text, want string) bool {
 	for _, m := range pattern.FindAllStringSubmatch(text, -1) {
 		if m[1] == want {
@@ -193,7 +197,8 @@ func contains(pattern *regexp.Regexp, text, want string) bool {
 	return false
 }
 
-// A new contributor finds the subject of each file of the core on one page.
+// CONTRIBUTING.md must state the subject of every file of package leaderelection,
+// so that new contributors can find their way.
 func TestLinks_ContributingNamesEveryFileOfTheCore(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, ".github/CONTRIBUTING.md"))
 	if err != nil {

@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-// A function whose name ends in Locked runs while its caller holds a mutex.
+// The name of a function ends in lockedSuffix if its caller must hold a mutex.
 const lockedSuffix = "Locked"
 
-// While a mutex of the core is held, nothing is logged, no code of the caller runs
-// and no request is sent: each of them may block. A function that runs with the
-// mutex does not lock it again, and does not call itself by way of others.
+// Code of package leaderelection that holds a mutex must not log, call functions of
+// the user, or send requests, because each of these may block. It must not lock the
+// same mutex again. It must not call itself, directly or through other functions.
 func TestMutex_NothingBlocksWhileItIsHeld(t *testing.T) {
 	report(t, blocking(typedCore(t)))
 }
@@ -26,47 +26,51 @@ func TestMutex_SomethingCanBlockWhileItIsHeld(t *testing.T) {
 	compare(t, all, blocking(check(t, all)))
 }
 
-// An effect is one thing that a function does, itself or by way of others.
+// An effect is an action of a function that matters to the rule: it locks a mutex,
+// or it may block. The function acts itself or through a function that it calls.
 type effect struct {
-	what string       // what it does; "" for a lock
-	lock types.Object // the mutex that it locks, nil otherwise
-	via  string       // the functions between, "" if it does it itself
+	what string       // the action that may block, such as "logs"; "" for a lock
+	lock types.Object // the mutex that is locked, or nil
+	via  string       // text that names the called functions; "" for a direct action
 }
 
-// A call is one call that a function makes while it holds mutexes, or any call if
-// held is empty.
+// A call is one call in the code of a function. If held is not empty, the function
+// holds these mutexes during the call.
 type call struct {
 	at   ast.Node
-	to   ast.Node // *ast.FuncDecl or *ast.FuncLit; nil if it is an effect
+	to   ast.Node // called *ast.FuncDecl or *ast.FuncLit; nil if the call is an effect
 	does effect
 	held []types.Object
 }
 
-// A body is one function or function literal.
+// A body contains the calls of one function or function literal.
 type body struct {
 	source *source
 	name   string
 	calls  []call
 }
 
-// A net is what a helper such as lock or unlock changes for its caller.
+// A net describes a function that locks a mutex and leaves it locked, or that
+// unlocks a mutex of its caller. Examples are the methods lock and unlock.
 type net struct {
 	locks, unlocks types.Object
 }
 
-// A lockCheck walks the functions of a package.
+// A lockCheck records the calls of all functions in a package, and finds those that
+// break the rule.
 type lockCheck struct {
 	*typed
 	decls  map[*types.Func]*ast.FuncDecl
-	locals map[types.Object]*ast.FuncLit // local variables that hold one literal
+	locals map[types.Object]*ast.FuncLit // the function literal that each local variable contains
 	bodies map[ast.Node]*body
 	order  []ast.Node
 	memo   map[ast.Node][]effect
-	nets   map[ast.Node]net // of helpers such as lock and unlock
-	anyMu  types.Object     // stands for the mutex that the caller of a Locked function holds
+	nets   map[ast.Node]net // by function
+	anyMu  types.Object     // represents the mutex that the caller of a Locked function holds
 }
 
-// blocking finds what must not happen while a mutex is held.
+// blocking returns a finding for each call that must not be made while a mutex is
+// held.
 func blocking(p *typed) []finding {
 	c := &lockCheck{typed: p, decls: map[*types.Func]*ast.FuncDecl{}, locals: map[types.Object]*ast.FuncLit{},
 		bodies: map[ast.Node]*body{}, memo: map[ast.Node][]effect{}, nets: map[ast.Node]net{}, anyMu: types.NewVar(token.NoPos, nil, "the mutex", nil)}
@@ -87,7 +91,7 @@ func blocking(p *typed) []finding {
 			return true
 		})
 	}
-	for before := map[ast.Node]net(nil); before == nil || !maps.Equal(before, c.nets); { // until what helpers change is known
+	for before := map[ast.Node]net(nil); before == nil || !maps.Equal(before, c.nets); { // repeat until no net changes
 		before = maps.Clone(c.nets)
 		c.bodies, c.order = map[ast.Node]*body{}, nil
 		for _, s := range p.files {
@@ -105,7 +109,7 @@ func blocking(p *typed) []finding {
 	return found
 }
 
-// walk notes the calls of a function, and those of the literals in it.
+// walk records the calls in function n and in the function literals of n.
 func (c *lockCheck) walk(s *source, n ast.Node, name string, block *ast.BlockStmt) {
 	if c.bodies[n] != nil {
 		return
@@ -125,13 +129,14 @@ func (c *lockCheck) walk(s *source, n ast.Node, name string, block *ast.BlockStm
 	}
 }
 
-// isLocked reports whether a function runs while its caller holds a mutex.
+// isLocked reports whether n is a function whose name ends in lockedSuffix. The
+// caller of such a function holds a mutex.
 func isLocked(n ast.Node) bool {
 	f, ok := n.(*ast.FuncDecl)
 	return ok && strings.HasSuffix(f.Name.Name, lockedSuffix)
 }
 
-// findings compares what a function does while it holds a mutex with the rule.
+// findings returns the violations of the rule in function n.
 func (c *lockCheck) findings(n ast.Node) []finding {
 	b := c.bodies[n]
 	var found []finding
@@ -141,7 +146,7 @@ func (c *lockCheck) findings(n ast.Node) []finding {
 		}
 		effects := []effect{call.does}
 		if isLocked(call.to) {
-			effects = nil // it has findings of its own
+			effects = nil // the rule checks the called function separately
 		} else if call.to != nil {
 			effects = c.effects(call.to, nil)
 		}
@@ -154,7 +159,7 @@ func (c *lockCheck) findings(n ast.Node) []finding {
 			default:
 				continue
 			}
-			break // one finding for each call
+			break // report only one finding for each call
 		}
 		if to := c.bodies[call.to]; to != nil && c.reaches(call.to, n, map[ast.Node]bool{}) {
 			found = append(found, b.source.at(call.at, "%s and %s call each other while a mutex is held", b.name, to.name))
@@ -163,8 +168,9 @@ func (c *lockCheck) findings(n ast.Node) []finding {
 	return found
 }
 
-// isCentral reports whether a mutex is that of an Elector, which Locked functions
-// need.
+// isCentral reports whether mutex is a field of the struct Elector. The callers of
+// Locked functions hold such a mutex. In a package without Elector, the result is
+// true.
 func (c *lockCheck) isCentral(mutex types.Object) bool {
 	elector := c.pkg.Scope().Lookup("Elector")
 	if elector == nil {
@@ -174,7 +180,8 @@ func (c *lockCheck) isCentral(mutex types.Object) bool {
 	return ok && slices.ContainsFunc(slices.Collect(s.Fields()), func(f *types.Var) bool { return f == mutex })
 }
 
-// effects returns what a function does, itself and by way of others.
+// effects returns the effects of function n and of the functions that it calls.
+// path contains the functions whose effects are already being collected.
 func (c *lockCheck) effects(n ast.Node, path []ast.Node) []effect {
 	if known, found := c.memo[n]; found {
 		return known
@@ -201,8 +208,8 @@ func (c *lockCheck) effects(n ast.Node, path []ast.Node) []effect {
 	return all
 }
 
-// reaches reports whether calls lead from one function to another, all of them
-// while a mutex is held.
+// reaches reports whether function from calls function to, directly or through
+// other functions.
 func (c *lockCheck) reaches(from, to ast.Node, visited map[ast.Node]bool) bool {
 	if from == to {
 		return true

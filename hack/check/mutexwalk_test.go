@@ -7,18 +7,19 @@ import (
 	"slices"
 )
 
-// A walker follows the statements of one function and knows, at each call, which
-// mutexes are held. Where branches meet again, a mutex counts as held if one of
-// them holds it.
+// A walker follows the statements of one function and records which mutexes are
+// held at each call. After an if or a switch, a mutex counts as held if at least
+// one branch still holds it.
 type walker struct {
 	*lockCheck
 	body     *body
-	atEnd    []types.Object // held at the last return
-	deferred []types.Object // unlocked by a defer statement
-	foreign  types.Object   // unlocked, and not locked before
+	atEnd    []types.Object // mutexes that are held when the function returns
+	deferred []types.Object // mutexes that a defer statement unlocks
+	foreign  types.Object   // a mutex of the caller that the function unlocks
 }
 
-// net returns what the function changes for its caller.
+// net returns the mutex that the function leaves locked, and the mutex of the
+// caller that the function unlocks.
 func (w *walker) net() net {
 	n := net{unlocks: w.foreign}
 	for _, m := range w.atEnd {
@@ -29,8 +30,8 @@ func (w *walker) net() net {
 	return n
 }
 
-// stmts follows a list of statements. It returns the mutexes that are held after
-// it, and whether control does not get there.
+// stmts follows a list of statements. It returns the mutexes that are held at the
+// end of the list. ends is true if control does not reach the end of the list.
 func (w *walker) stmts(list []ast.Stmt, held []types.Object) (after []types.Object, ends bool) {
 	for _, s := range list {
 		if held, ends = w.stmt(s, held); ends {
@@ -52,8 +53,9 @@ func (w *walker) stmt(s ast.Stmt, held []types.Object) (after []types.Object, en
 	case *ast.BranchStmt:
 		return held, s.Tok != token.FALLTHROUGH
 	case *ast.DeferStmt:
-		// A deferred unlock holds the mutex to the end. Other deferred calls that
-		// come after it run before it.
+		// A deferred unlock runs when the function returns, so the mutex stays held
+		// until then. Calls that are deferred later run earlier, while the mutex is
+		// still held.
 		if mutex := w.unlocks(s.Call); mutex != nil {
 			w.deferred = append(w.deferred, mutex)
 			return held, false
@@ -90,8 +92,8 @@ func (w *walker) stmt(s ast.Stmt, held []types.Object) (after []types.Object, en
 	}
 }
 
-// clauses follows the cases of a switch or select. A switch without default may
-// take none.
+// clauses follows the cases of a switch or select statement. If a switch has no
+// default case, it is possible that none of its cases runs.
 func (w *walker) clauses(b *ast.BlockStmt, held []types.Object) (after []types.Object, ends bool) {
 	var branches [][]ast.Stmt
 	complete := false
@@ -137,8 +139,8 @@ func (w *walker) join(a, b []types.Object) []types.Object {
 	return joined
 }
 
-// exprs notes the calls in an expression or a simple statement, in their order,
-// and returns the mutexes that are held after it.
+// exprs records the calls in an expression or a simple statement, in the order in
+// which they run. It returns the mutexes that are held afterwards.
 func (w *walker) exprs(n ast.Node, held []types.Object) []types.Object {
 	if n == nil {
 		return held
@@ -146,7 +148,8 @@ func (w *walker) exprs(n ast.Node, held []types.Object) []types.Object {
 	ast.Inspect(n, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.FuncLit:
-			// It runs later, or is the argument of a call, see call.
+			// The function literal does not run at this point. If a call runs it at
+			// once, method call records that.
 			w.walk(w.body.source, n, "a function in "+w.body.name, n.Body)
 			return false
 		case *ast.CallExpr:
@@ -164,7 +167,8 @@ func (w *walker) exprs(n ast.Node, held []types.Object) []types.Object {
 	return held
 }
 
-// detached walks what a go statement starts: it holds nothing.
+// detached walks the function that a go statement starts. The new goroutine holds
+// no mutex.
 func (w *walker) detached(call *ast.CallExpr) {
 	for _, arg := range call.Args {
 		w.exprs(arg, nil)
@@ -174,7 +178,7 @@ func (w *walker) detached(call *ast.CallExpr) {
 	}
 }
 
-// call notes one call and returns the mutexes that are held after it.
+// call records the call n and returns the mutexes that are held after n.
 func (w *walker) call(n *ast.CallExpr, held []types.Object) []types.Object {
 	if mutex, op := w.mutex(n); mutex != nil {
 		switch op {
@@ -202,7 +206,7 @@ func (w *walker) call(n *ast.CallExpr, held []types.Object) []types.Object {
 		}
 	}
 	if f := w.callee(n); f != nil && f.Pkg() != nil && slices.Contains([]string{"slices", "maps", "sort", "strings"}, f.Pkg().Path()) {
-		for _, arg := range n.Args { // these call their functions before they return
+		for _, arg := range n.Args { // functions of these packages call their arguments before they return
 			if lit, ok := arg.(*ast.FuncLit); ok {
 				w.note(call{at: n, to: lit, held: held})
 			}
@@ -211,8 +215,8 @@ func (w *walker) call(n *ast.CallExpr, held []types.Object) []types.Object {
 	return held
 }
 
-// without returns held without a mutex and without the one that the caller of a
-// Locked function holds.
+// without returns a copy of held that lacks mutex and anyMu. It returns held
+// unchanged if mutex is nil.
 func (w *walker) without(held []types.Object, mutex types.Object) []types.Object {
 	if mutex == nil {
 		return held
@@ -220,7 +224,8 @@ func (w *walker) without(held []types.Object, mutex types.Object) []types.Object
 	return slices.DeleteFunc(slices.Clone(held), func(m types.Object) bool { return m == mutex || m == w.anyMu })
 }
 
-// unlocks returns the mutex that a call unlocks, itself or by a helper.
+// unlocks returns the mutex that call n unlocks, either directly or in a helper
+// method. It returns nil if n unlocks no mutex.
 func (w *walker) unlocks(n *ast.CallExpr) types.Object {
 	if mutex, op := w.mutex(n); op == "Unlock" || op == "RUnlock" {
 		return mutex
@@ -230,7 +235,8 @@ func (w *walker) unlocks(n *ast.CallExpr) types.Object {
 
 func (w *walker) note(c call) { w.body.calls = append(w.body.calls, c) }
 
-// mutex returns the mutex of a call such as e.mu.Lock() and the method.
+// For a call such as e.mu.Lock(), mutex returns the mutex and the name of the
+// method. For other calls it returns nil.
 func (w *walker) mutex(n *ast.CallExpr) (mutex types.Object, op string) {
 	f := w.callee(n)
 	if f == nil || f.Pkg() == nil || f.Pkg().Path() != "sync" {
@@ -249,7 +255,8 @@ func (w *walker) mutex(n *ast.CallExpr) (mutex types.Object, op string) {
 	return nil, ""
 }
 
-// target returns the function of this package that a call runs.
+// target returns the function or function literal of this package that call n runs.
+// It returns nil for all other calls.
 func (w *walker) target(n *ast.CallExpr) ast.Node {
 	if lit, ok := ast.Unparen(n.Fun).(*ast.FuncLit); ok {
 		w.walk(w.body.source, lit, "a function in "+w.body.name, lit.Body)
@@ -268,10 +275,13 @@ func (w *walker) target(n *ast.CallExpr) ast.Node {
 	return nil
 }
 
-// logMethods write a line, or pass one on. With and Handler do not.
+// logMethods are the methods of package slog that write a log record or pass it on
+// to a handler. Methods such as With and Handler are missing because they write
+// nothing.
 var logMethods = []string{"Debug", "Info", "Warn", "Error", "Log", "LogAttrs", "DebugContext", "InfoContext", "WarnContext", "ErrorContext", "Handle"}
 
-// blocks returns what a call does that may block, "" if nothing is known of it.
+// blocks returns the action of call n that may block, such as "logs". It returns ""
+// if the call is not known to block.
 func (w *walker) blocks(n *ast.CallExpr) string {
 	sel, ok := ast.Unparen(n.Fun).(*ast.SelectorExpr)
 	if !ok {
@@ -298,8 +308,9 @@ func (w *walker) blocks(n *ast.CallExpr) string {
 	return ""
 }
 
-// isCallers reports whether a function field is the caller's: the field is
-// exported, or an option sets it.
+// isCallers reports whether users of the library set the function in this field.
+// They do so if both the type and the field are exported, or if the type is named
+// options.
 func (w *walker) isCallers(path, name, field string) bool {
 	return path == w.pkg.Path() && (ast.IsExported(name) && ast.IsExported(field) || name == "options")
 }

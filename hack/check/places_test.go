@@ -20,7 +20,8 @@ const (
 	clientLib = "clientgo.go"
 )
 
-// What a Lease means is decided without a goroutine, a clock and a client.
+// Package internal/lease decides what the content of a Lease means. It must be
+// pure: it must not use goroutines, clocks or clients.
 func TestPlaces_LeaseStateIsPure(t *testing.T) {
 	all := in(code(t), pure)
 	if len(all) == 0 {
@@ -34,7 +35,8 @@ func TestPlaces_LeaseStateCanBeImpure(t *testing.T) {
 	compare(t, all, impure(all))
 }
 
-// impure finds imports, goroutines and readings of a clock.
+// impure returns a finding for each import, go statement or reading of a clock that
+// a pure package must not contain.
 func impure(all []*source) []finding {
 	banned := []string{"context", "sync", "net", "k8s.io/client-go"}
 	var found []finding
@@ -59,7 +61,7 @@ func impure(all []*source) []finding {
 	return found
 }
 
-// Each formula of a duration has a name, and all of them are on one page.
+// All formulas that compute durations are in timing.go, where each has a name.
 func TestPlaces_FormulasOfDurationsAreInOneFile(t *testing.T) {
 	report(t, strayFormulas(typedCore(t)))
 }
@@ -69,8 +71,8 @@ func TestPlaces_FormulasCanBeStray(t *testing.T) {
 	compare(t, all, strayFormulas(check(t, all)))
 }
 
-// strayFormulas finds randomness and literal fractions and multiples of durations
-// outside timing.go.
+// strayFormulas finds two kinds of code outside of timing.go: uses of randomness,
+// and products and quotients of a duration and a constant.
 func strayFormulas(p *typed) []finding {
 	var found []finding
 	for _, s := range p.files {
@@ -95,8 +97,9 @@ func strayFormulas(p *typed) []finding {
 	return found
 }
 
-// isFormula reports whether an expression is a literal fraction or multiple of a
-// duration that is no constant. Units, such as time.Second, do not count.
+// isFormula reports whether n multiplies or divides a duration by a constant. The
+// conversion of units, such as n * time.Second, does not count. An expression that
+// is itself constant does not count either.
 func (p *typed) isFormula(n *ast.BinaryExpr) bool {
 	whole := p.info.Types[n]
 	if n.Op != token.MUL && n.Op != token.QUO || whole.Value != nil || !isA(whole.Type, "time", "Duration") {
@@ -105,7 +108,7 @@ func (p *typed) isFormula(n *ast.BinaryExpr) bool {
 	return p.isNumber(n.X) || p.isNumber(n.Y)
 }
 
-// isNumber reports whether an operand is a constant, but not a unit of time.
+// isNumber reports whether e is a constant, but not a unit such as time.Second.
 func (p *typed) isNumber(e ast.Expr) bool {
 	if sel, ok := ast.Unparen(e).(*ast.SelectorExpr); ok {
 		if id, ok := sel.X.(*ast.Ident); ok && id.Name == "time" {
@@ -116,7 +119,7 @@ func (p *typed) isNumber(e ast.Expr) bool {
 	return value != nil && value.Kind() != constant.Unknown
 }
 
-// One file sends requests for the Lease.
+// Only store.go sends requests for the Lease.
 func TestPlaces_RequestsForTheLeaseAreInOneFile(t *testing.T) {
 	report(t, strayRequests(typedCore(t)))
 }
@@ -126,7 +129,7 @@ func TestPlaces_RequestsCanBeStray(t *testing.T) {
 	compare(t, all, strayRequests(check(t, all)))
 }
 
-// strayRequests finds calls of a LeaseInterface outside store.go.
+// strayRequests finds uses of the methods of LeaseInterface outside of store.go.
 func strayRequests(p *typed) []finding {
 	var found []finding
 	for _, s := range p.files {
@@ -147,8 +150,9 @@ func strayRequests(p *typed) []finding {
 	return found
 }
 
-// One file knows client-go's elector. options.go may name the type of its event
-// recorder, which is part of the API.
+// Only clientgo.go may import client-go's package leaderelection. In addition,
+// options.go may import its subpackage resourcelock, because the type EventRecorder
+// of that package is part of the public API.
 func TestPlaces_OneFileKnowsTheElectorOfClientGo(t *testing.T) {
 	report(t, strayEngine(in(code(t), core)))
 }

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// packages lists what the code of pages may import, by the name that it uses.
+// packages maps package names to import paths, for the code blocks in Markdown.
 var packages = map[string]string{
 	"client":             "sigs.k8s.io/controller-runtime/pkg/client",
 	"context":            "context",
@@ -38,7 +38,7 @@ var packages = map[string]string{
 	"time":               "time",
 }
 
-// prelude declares what the code of pages takes for granted.
+// prelude declares the names that code blocks in Markdown use but do not declare.
 const prelude = `
 func work(ctx context.Context) { _ = ctx }
 var (
@@ -53,7 +53,7 @@ var (
 
 var blockPattern = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 
-// A reader who copies code from a page gets code that compiles.
+// The Go code in both README files must compile, because readers copy it.
 func TestReadme_CodeCompiles(t *testing.T) {
 	for page, least := range map[string]int{"README.md": 2, core + "/README.md": 2} {
 		text, err := os.ReadFile(filepath.Join(root, page))
@@ -89,8 +89,8 @@ func TestReadme_CodeCanBeBroken(t *testing.T) {
 	}
 }
 
-// compile type-checks a block: declarations as they are, statements in a function.
-// A page may declare a variable and not use it.
+// compile type-checks one code block and returns the errors. If the block consists
+// of statements, compile puts them into a function. Unused variables are permitted.
 func compile(t *testing.T, block string) []error {
 	t.Helper()
 	if !strings.HasPrefix(block, "func ") && !strings.HasPrefix(block, "var ") && !strings.HasPrefix(block, "type ") {
@@ -114,6 +114,6 @@ func compile(t *testing.T, block string) []error {
 			errs = append(errs, err)
 		}
 	}}
-	_, _ = config.Check("main", fset, []*ast.File{file}, nil) // Error gets each error
+	_, _ = config.Check("main", fset, []*ast.File{file}, nil) // config.Error receives each error
 	return errs
 }

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// The limits apply to code. Tests may be long: a scenario in one piece reads better
-// than one that is cut into helpers.
+// The limits do not apply to tests, because a long test is easier to read in one
+// piece than in many helper functions.
 const (
 	maxFileLines     = 400
 	maxFunctionLines = 60
@@ -19,8 +19,8 @@ const (
 	maxReadmeLines   = 110
 )
 
-// stories lists, for each folder, the functions that tell a whole story: each is
-// read once, from top to bottom.
+// stories lists, by folder, the functions that may have up to maxStoryLines lines.
+// Each of them describes one procedure from its beginning to its end.
 var stories = map[string][]string{
 	core: {"run", "lead", "stop"},
 }
@@ -41,7 +41,7 @@ func TestSize_FilesCanBeTooLong(t *testing.T) {
 	}
 }
 
-// tooLong finds files and functions above the limits.
+// tooLong finds files and functions that have too many lines.
 func tooLong(all []*source) []finding {
 	var found []finding
 	for _, s := range all {
@@ -85,7 +85,7 @@ func functions(s *source) []*ast.FuncDecl {
 	return found
 }
 
-// receiver returns the name of the type that a method belongs to.
+// receiver returns the name of the type that method f belongs to.
 func receiver(f *ast.FuncDecl) string {
 	var name string
 	ast.Inspect(f.Recv.List[0].Type, func(n ast.Node) bool {

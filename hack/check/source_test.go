@@ -13,17 +13,18 @@ import (
 	"testing"
 )
 
-// root is the top of the repository.
+// root is the path from this folder to the top folder of the repository.
 const root = "../.."
 
-// A source is one parsed Go file. Its path is relative to the root.
+// A source is one parsed Go file. Its path is relative to the top folder of the
+// repository.
 type source struct {
 	path string
 	fset *token.FileSet
 	file *ast.File
 }
 
-// dir returns the folder of the file, relative to the root.
+// dir returns the folder of the file, relative to the top folder of the repository.
 func (s *source) dir() string { return filepath.ToSlash(filepath.Dir(s.path)) }
 
 // base returns the name of the file.
@@ -31,10 +32,10 @@ func (s *source) base() string { return filepath.Base(s.path) }
 
 func (s *source) isTest() bool { return strings.HasSuffix(s.path, "_test.go") }
 
-// isGenerated reports whether the file states that a program wrote it.
+// isGenerated reports whether the file has the comment that marks generated code.
 func (s *source) isGenerated() bool { return ast.IsGenerated(s.file) }
 
-// lines returns the number of lines that the node spans.
+// lines returns the number of lines that node n spans.
 func (s *source) lines(n ast.Node) int {
 	return s.fset.Position(n.End()).Line - s.fset.Position(n.Pos()).Line + 1
 }
@@ -53,12 +54,12 @@ func (f finding) String() string {
 	return fmt.Sprintf("%s:%d: %s", f.path, f.line, f.text)
 }
 
-// at returns a finding at a node of the file.
+// at returns a finding with the position of node n and a formatted text.
 func (s *source) at(n ast.Node, format string, args ...any) finding {
 	return finding{path: s.path, line: s.fset.Position(n.Pos()).Line, text: fmt.Sprintf(format, args...)}
 }
 
-// report fails the test with each finding.
+// report reports each finding as an error of the test.
 func report(t *testing.T, findings []finding) {
 	t.Helper()
 	for _, f := range findings {
@@ -66,8 +67,8 @@ func report(t *testing.T, findings []finding) {
 	}
 }
 
-// files returns the files of the repository with one of the extensions. It skips
-// folders that the go command skips, and testdata.
+// files returns the paths of all files that have one of the extensions. It skips
+// the folders testdata and bin, and all hidden folders except .github.
 func files(extensions ...string) ([]string, error) {
 	var found []string
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -86,7 +87,8 @@ func files(extensions ...string) ([]string, error) {
 	return found, err
 }
 
-// parseAll parses every Go file of the repository once, nested modules included.
+// parseAll parses every Go file of the repository, including those of nested
+// modules. It parses them only once.
 var parseAll = sync.OnceValues(func() ([]*source, error) {
 	paths, err := files(".go")
 	if err != nil {
@@ -107,7 +109,7 @@ var parseAll = sync.OnceValues(func() ([]*source, error) {
 	return all, nil
 })
 
-// sources returns every Go file of the repository, tests included.
+// sources returns every Go file of the repository, including tests.
 func sources(t *testing.T) []*source {
 	t.Helper()
 	all, err := parseAll()
@@ -123,12 +125,12 @@ func code(t *testing.T) []*source {
 	return slices.DeleteFunc(slices.Clone(sources(t)), (*source).isTest)
 }
 
-// in returns the files of one folder.
+// in returns the files that are directly in folder dir.
 func in(all []*source, dir string) []*source {
 	return slices.DeleteFunc(slices.Clone(all), func(s *source) bool { return s.dir() != dir })
 }
 
-// byDir groups files by folder.
+// byDir returns the files, grouped by folder.
 func byDir(all []*source) map[string][]*source {
 	dirs := map[string][]*source{}
 	for _, s := range all {
@@ -137,7 +139,8 @@ func byDir(all []*source) map[string][]*source {
 	return dirs
 }
 
-// example parses the package testdata/name. Its files appear to be in folder dir.
+// example parses the Go files in testdata/name. It changes their paths so that they
+// seem to be in folder dir, because many rules depend on the folder.
 func example(t *testing.T, name, dir string) []*source {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join("testdata", name, "*.go"))
@@ -156,8 +159,9 @@ func example(t *testing.T, name, dir string) []*source {
 	return all
 }
 
-// compare fails the test unless the findings are those that the comments
-// "// want: text" of the sources state. A finding without a line belongs to line 1.
+// compare fails the test unless got contains exactly the expected findings. A
+// comment "// want: text" expects a finding on its line whose message contains the
+// text. A finding without a line number counts as one on line 1.
 func compare(t *testing.T, all []*source, got []finding) {
 	t.Helper()
 	type place struct {

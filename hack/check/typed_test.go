@@ -17,17 +17,17 @@ import (
 	"testing"
 )
 
-// A typed package is checked by the compiler's own rules, so that a rule can ask
-// what a name refers to.
+// typed is a type-checked package. Rules use the type information to find out what
+// a name refers to.
 type typed struct {
 	files []*source
 	pkg   *types.Package
 	info  *types.Info
 }
 
-// exportData returns the compiler's export data of the packages that users import
-// and of everything that they depend on, by import path. The go command builds
-// what its cache does not have.
+// exportData maps import paths to files with the compiler's export data. It
+// contains the packages that users import and all of their dependencies. The go
+// command builds the packages that are not in its cache.
 var exportData = sync.OnceValues(func() (map[string]string, error) {
 	var stderr bytes.Buffer
 	cmd := exec.Command("go", "list", "-e", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}",
@@ -46,7 +46,7 @@ var exportData = sync.OnceValues(func() (map[string]string, error) {
 	return data, nil
 })
 
-// newImporter returns an importer that reads export data.
+// newImporter returns an importer that reads the files in exportData.
 func newImporter(t *testing.T, fset *token.FileSet) types.Importer {
 	t.Helper()
 	data, err := exportData()
@@ -61,7 +61,7 @@ func newImporter(t *testing.T, fset *token.FileSet) types.Importer {
 	})
 }
 
-// newInfo returns a place for what the type checker finds out.
+// newInfo returns an empty types.Info that the type checker can fill.
 func newInfo() *types.Info {
 	return &types.Info{
 		Types: map[ast.Expr]types.TypeAndValue{}, Defs: map[*ast.Ident]types.Object{}, Uses: map[*ast.Ident]types.Object{},
@@ -69,7 +69,8 @@ func newInfo() *types.Info {
 	}
 }
 
-// check type-checks one package, without tests and files for other systems.
+// check type-checks one package. It omits tests, and files for other operating
+// systems.
 func check(t *testing.T, all []*source) *typed {
 	t.Helper()
 	p := &typed{info: newInfo()}
@@ -90,7 +91,8 @@ func check(t *testing.T, all []*source) *typed {
 	return p
 }
 
-// typedCore is package leaderelection, checked once.
+// typedCore returns package leaderelection, type-checked. The type check runs only
+// once.
 func typedCore(t *testing.T) *typed {
 	t.Helper()
 	coreOnce.Do(func() { theCore = check(t, in(code(t), core)) })
@@ -105,8 +107,8 @@ var (
 	theCore  *typed
 )
 
-// callee returns the function or method that a call names, nil for a call of a
-// function value, a conversion and a built-in.
+// callee returns the function or method that call names. It returns nil for
+// conversions, for built-in functions, and for calls of a function value.
 func (p *typed) callee(call *ast.CallExpr) *types.Func {
 	switch fun := ast.Unparen(call.Fun).(type) {
 	case *ast.Ident:
@@ -124,7 +126,8 @@ func (p *typed) callee(call *ast.CallExpr) *types.Func {
 	return nil
 }
 
-// named returns the import path and the name of a type, through a pointer.
+// named returns the import path and the name of type t. If t is a pointer, it
+// returns those of the type that t points to.
 func named(t types.Type) (path, name string) {
 	if ptr, ok := types.Unalias(t).(*types.Pointer); ok {
 		t = ptr.Elem()
@@ -142,7 +145,7 @@ func isA(t types.Type, path, name string) bool {
 	return p == path && n == name
 }
 
-// receiverType returns the type that a method is declared on, nil for a function.
+// receiverType returns the type of f's receiver, or nil if f is not a method.
 func receiverType(f *types.Func) types.Type {
 	if recv := f.Signature().Recv(); recv != nil {
 		return recv.Type()

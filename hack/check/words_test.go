@@ -14,23 +14,23 @@ import (
 	"unicode"
 )
 
-// A retired word, see words.txt.
+// retired is one entry of words.txt: a word or phrase that must not be used.
 type retired struct {
 	kind        string
-	parts       []string // in lower case; the last one may end in *
+	parts       []string // the words of text in lower case; the last word may end in *
 	text        string
-	scope       string // the only folder in which it is retired, "" for all
+	scope       string // the folder to which the entry applies; "" if it applies everywhere
 	replacement string
 }
 
-// An exception permits a retired word in one file or folder.
+// An exception permits one retired word in one file or folder.
 type exception struct {
 	text, path string
 	line       int
 	used       bool
 }
 
-// A vocabulary is the list of retired words with its exceptions.
+// A vocabulary is the content of words.txt: the retired words and the exceptions.
 type vocabulary struct {
 	retired    []retired
 	exceptions []*exception
@@ -70,7 +70,7 @@ func TestWords_RetiredWordsDoNotReturn(t *testing.T) {
 	}
 }
 
-// readVocabulary reads words.txt.
+// readVocabulary parses the lines of words.txt.
 func readVocabulary(lines *bufio.Scanner) (*vocabulary, error) {
 	v := &vocabulary{}
 	for n := 1; lines.Scan(); n++ {
@@ -107,8 +107,8 @@ func readVocabulary(lines *bufio.Scanner) (*vocabulary, error) {
 
 var wordPattern = regexp.MustCompile(`[\pL\pN]+\*?`)
 
-// split returns the words of a text in lower case. A name in camel case is several
-// words.
+// split returns the words of text in lower case. It splits names in camel case into
+// several words.
 func split(text string) []string {
 	var words []string
 	for _, word := range wordPattern.FindAllString(text, -1) {
@@ -125,7 +125,8 @@ func split(text string) []string {
 	return words
 }
 
-// matches reports whether the consecutive words contain those of r.
+// matches reports whether words contains the parts of r, one directly after the
+// other.
 func (r *retired) matches(words []string) bool {
 	for i := 0; i+len(r.parts) <= len(words); i++ {
 		if slices.EqualFunc(r.parts, words[i:i+len(r.parts)], func(part, word string) bool {
@@ -138,8 +139,9 @@ func (r *retired) matches(words []string) bool {
 	return false
 }
 
-// find returns the retired words that occur among words, which are of one of the
-// kinds.
+// find returns a message for each retired word in words, if the entry in words.txt
+// has one of the kinds and applies to the file at path. An entry of kind ident or
+// type must match the whole name, not only a part of it.
 func (v *vocabulary) find(path string, words []string, kinds ...string) []string {
 	var found []string
 	for _, r := range v.retired {
@@ -162,8 +164,8 @@ func (v *vocabulary) allowed(text, path string) bool {
 	return false
 }
 
-// inSource checks a Go file: its name, the names that it declares, its comments and
-// its strings.
+// inSource finds retired words in a Go file. It checks the name of the file, the
+// names that the file declares, its comments and its strings.
 func (v *vocabulary) inSource(s *source) []finding {
 	var found []finding
 	note := func(n ast.Node, texts []string) {
@@ -200,7 +202,8 @@ func (v *vocabulary) inSource(s *source) []finding {
 	return found
 }
 
-// inText checks a file that is not Go, line by line.
+// inText finds retired words in a file that does not contain Go code. It checks the
+// name of the file and each line.
 func (v *vocabulary) inText(path, text string) []finding {
 	var found []finding
 	for _, message := range v.find(path, split(filepath.Base(path)), "word", "name") {
@@ -216,7 +219,8 @@ func (v *vocabulary) inText(path, text string) []finding {
 	return found
 }
 
-// declared returns the names that a file declares, and which of them are types.
+// declared returns the names that file declares. The value is true if the name is
+// the name of a type.
 func declared(file *ast.File) map[*ast.Ident]bool {
 	names := map[*ast.Ident]bool{file.Name: false}
 	add := func(e ast.Expr) {

@@ -17,9 +17,9 @@ const (
 	versionPackage   = "k8s.io/component-base/version"
 )
 
-// build compiles both binaries from Go modules. The go.mod and go.sum in the folders
-// apiserver and etcd pin all sources. For another version of Kubernetes, build derives a
-// temporary go.mod.
+// build compiles kube-apiserver and etcd from Go modules. In the folders apiserver and
+// etcd, go.mod and go.sum pin the versions of all sources. For a version of Kubernetes
+// other than defaultVersion, the method fill writes a temporary go.mod.
 type build struct {
 	version         version
 	apiserver, etcd string // the folders of the two modules
@@ -32,7 +32,7 @@ func (b *build) fill(ctx context.Context, dir string) error {
 	b.log.printf("building kube-apiserver %s and etcd from Go modules, about six minutes on two cores", b.version)
 	module, mod := b.apiserver, "-mod=readonly"
 	if b.version.String() != defaultVersion {
-		module, mod = filepath.Join(dir, "module"), "-mod=mod" // go build writes the go.sum
+		module, mod = filepath.Join(dir, "module"), "-mod=mod" // with this flag, go build writes the go.sum
 		defer removeAll(module)
 		if err := deriveModule(ctx, module, b.version); err != nil {
 			return err
@@ -44,8 +44,8 @@ func (b *build) fill(ctx context.Context, dir string) error {
 	return b.compile(ctx, module, mod, apiserverPackage, b.stamp(), filepath.Join(dir, apiserverBinary))
 }
 
-// stamp returns linker flags that set the server's version. Without them the server
-// reports v0.0.0, which breaks clients that check the version.
+// stamp returns linker flags that set the version of kube-apiserver. Without these flags
+// the server reports v0.0.0, which breaks clients that check the version.
 func (b *build) stamp() string {
 	return strings.Join([]string{
 		"-X " + versionPackage + ".gitVersion=" + b.version.module(),
@@ -54,7 +54,7 @@ func (b *build) stamp() string {
 	}, " ")
 }
 
-// compile builds one main package of the module in a folder.
+// compile builds the main package pkg of the Go module in folder module.
 func (b *build) compile(ctx context.Context, module, mod, pkg, ldflags, output string) error {
 	output, err := filepath.Abs(output)
 	if err != nil {
@@ -67,7 +67,8 @@ func (b *build) compile(ctx context.Context, module, mod, pkg, ldflags, output s
 	defer stop()
 	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath", "-ldflags", strings.TrimSpace("-s -w "+ldflags), "-o", output, pkg)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = module, log, log
-	// Without cgo, no C compiler is needed. GOFLAGS replaces the user's flags.
+	// CGO_ENABLED=0 is set because a build with cgo needs a C compiler. GOFLAGS is set
+	// because the user's flags must have no effect.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="+mod, "GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second

@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// The names of the two binaries that envtest expects.
+// Package envtest expects that the two binaries have these names.
 const (
 	apiserverBinary = "kube-apiserver"
 	etcdBinary      = "etcd"
 )
 
-// A source puts both binaries into an empty folder.
+// A source is a way to get both binaries. Its method fill puts them into an empty folder.
 type source interface {
 	name() string
 	fill(ctx context.Context, dir string) error
@@ -27,7 +27,7 @@ type source interface {
 type finder struct {
 	version version
 	assets  string // the value of KUBEBUILDER_ASSETS, possibly empty
-	folder  string // in the cache
+	folder  string // the folder in the user's cache
 	sources []source
 	verify  func(ctx context.Context, dir string, v version) error
 	log     *progress
@@ -54,14 +54,14 @@ func (f *finder) find(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	if f.cached() { // the run that held the lock has filled the cache
+	if f.cached() { // another run had the lock and has filled the cache
 		return f.folder, nil
 	}
 	return f.folder, f.install(ctx)
 }
 
-// cached reports whether the cache has both binaries. It does not run them, because a
-// folder gets its final name only after it was verified.
+// cached reports whether the cache contains both binaries. It does not run them, because
+// installFrom has verified them before it gave the folder its final name.
 func (f *finder) cached() bool {
 	if complete(f.folder) != nil {
 		return false
@@ -70,7 +70,7 @@ func (f *finder) cached() bool {
 	return true
 }
 
-// install tries each source in turn. The caller must hold the lock.
+// install tries the sources in order until one succeeds. The caller must hold the lock.
 func (f *finder) install(ctx context.Context) error {
 	f.removeLeftovers()
 	var failures []error
@@ -89,7 +89,8 @@ func (f *finder) install(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// installFrom fills a temporary folder, verifies it, and renames it to the final one.
+// installFrom fills a temporary folder from source s and verifies the binaries. Then it
+// renames the folder to its final name.
 func (f *finder) installFrom(ctx context.Context, s source) error {
 	dir, err := os.MkdirTemp(filepath.Dir(f.folder), filepath.Base(f.folder)+".partial-")
 	if err != nil {
@@ -105,12 +106,12 @@ func (f *finder) installFrom(ctx context.Context, s source) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
-	removeAll(f.folder) // it is incomplete, otherwise it would have been used
+	removeAll(f.folder) // if this folder exists, it is incomplete: otherwise find would have returned it
 	return os.Rename(dir, f.folder)
 }
 
-// removeLeftovers removes the temporary folders of killed runs. The caller must hold the
-// lock, so no other run uses them.
+// removeLeftovers removes temporary folders of runs that were killed. The caller must
+// hold the lock, because a run that still uses its folder also holds the lock.
 func (f *finder) removeLeftovers() {
 	leftovers, err := filepath.Glob(f.folder + ".partial-*")
 	if err != nil {
@@ -137,7 +138,8 @@ func complete(dir string) error {
 	return nil
 }
 
-// verify runs both binaries and checks the version that they print.
+// verify runs both binaries with --version. It returns an error unless kube-apiserver
+// prints version v and etcd prints any version.
 func verify(ctx context.Context, dir string, v version) error {
 	for name, want := range map[string]string{
 		apiserverBinary: "Kubernetes " + v.module(),
@@ -154,8 +156,8 @@ func verify(ctx context.Context, dir string, v version) error {
 	return nil
 }
 
-// removeAll removes a folder, even if its subfolders are read-only, as those of
-// setup-envtest are. It ignores errors, because the next run tries again.
+// removeAll removes a folder, even if its subfolders are read-only. setup-envtest creates
+// such subfolders. removeAll ignores errors, because the next run tries again.
 func removeAll(dir string) {
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
@@ -166,7 +168,7 @@ func removeAll(dir string) {
 	_ = os.RemoveAll(dir)
 }
 
-// firstLine returns the first line of an error, for the progress output.
+// firstLine returns the first line of the error's text, for the progress output.
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// fakeSource fills the folder with the function do.
+// A fakeSource is a source whose method fill calls the function do.
 type fakeSource struct {
 	title string
 	calls atomic.Int32
@@ -194,7 +194,7 @@ func TestFind_LeftoversOfAKilledRunAreRemoved(t *testing.T) {
 	if err := os.Chmod(leftover, 0o555); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(f.folder, 0o755); err != nil { // an emptied cache folder
+	if err := os.MkdirAll(f.folder, 0o755); err != nil { // a cache folder whose files were deleted
 		t.Fatal(err)
 	}
 	if _, err := f.find(t.Context()); err != nil {
@@ -207,7 +207,7 @@ func TestFind_LeftoversOfAKilledRunAreRemoved(t *testing.T) {
 func TestFind_TwoRunsAtOnceBuildOnce(t *testing.T) {
 	started, finish := make(chan struct{}), make(chan struct{})
 	slow := &fakeSource{title: "a build", do: func(_ context.Context, dir string) error {
-		close(started) // panics if a second build starts
+		close(started) // this panics if a second build starts
 		<-finish
 		return writeBinaries(dir, "a build")
 	}}

@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// lock waits until no other run fills the cache. The kernel releases the lock when the
-// process ends, so a killed run blocks no other one. The file is never removed, because
-// two runs could then lock two files of the same name.
+// lock locks the file at path. It waits while another run of this command holds the lock.
+// The kernel releases the lock when the process ends, so a killed run does not block
+// other runs. The file is never removed. Otherwise one run could lock the removed file
+// while another run locks a new file with the same name.
 func lock(ctx context.Context, path string, log *progress) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
@@ -20,7 +21,8 @@ func lock(ctx context.Context, path string, log *progress) (unlock func(), err e
 	if err := wait(ctx, file, log); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	// The process ID is only for the message of waiting runs, so errors are ignored.
+	// Waiting runs print the process ID in a message. The process ID has no other use, so
+	// errors are ignored.
 	_ = file.Truncate(0)
 	_, _ = fmt.Fprint(file, os.Getpid())
 	return func() {
@@ -29,7 +31,8 @@ func lock(ctx context.Context, path string, log *progress) (unlock func(), err e
 	}, nil
 }
 
-// wait polls the lock, because ctx cannot interrupt a blocking flock.
+// wait polls until it has locked file. It does not call flock in blocking mode, because
+// ctx cannot interrupt such a call.
 func wait(ctx context.Context, file *os.File, log *progress) error {
 	stopBeat := func() {}
 	defer func() { stopBeat() }()
@@ -54,7 +57,8 @@ func wait(ctx context.Context, file *os.File, log *progress) error {
 	}
 }
 
-// holder returns the process ID in the lock file, for a message.
+// holder returns a description of the process that holds the lock, for a message. The
+// process ID is in the lock file.
 func holder(file *os.File) string {
 	pid := make([]byte, 20)
 	n, _ := file.ReadAt(pid, 0)

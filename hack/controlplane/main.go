@@ -1,14 +1,18 @@
-// Command controlplane provides the binaries kube-apiserver and etcd, and prints the
-// folder that contains them as its last line.
+// Command controlplane provides the binaries kube-apiserver and etcd. The last line of
+// its output is the folder that contains them.
 //
-// It uses the first of these sources that works: KUBEBUILDER_ASSETS, if it is set and
-// complete; the user's cache folder; the prebuilt archives of setup-envtest; a build of
-// both from Go modules, which takes minutes and needs only a Go module proxy.
+// It uses the first of these sources that works:
+//
+//  1. KUBEBUILDER_ASSETS, if it is set and the folder contains both binaries
+//  2. the user's cache folder
+//  3. the prebuilt archives that setup-envtest downloads
+//  4. a build from Go modules, which takes minutes and needs only a Go module proxy
+//
 // K8S_VERSION selects another version of Kubernetes.
 //
-// Progress is written to standard error, so that KUBEBUILDER_ASSETS=$(make -s
-// controlplane) works. Run the command in its own folder, beside the modules that pin
-// the versions of the build.
+// The command writes its progress to standard error. Therefore KUBEBUILDER_ASSETS=$(make
+// -s controlplane) works. Run the command in its own folder, because the modules that pin
+// the versions of the build are there.
 package main
 
 import (
@@ -41,7 +45,8 @@ func main() {
 	fmt.Println(folder)
 }
 
-// run reads the environment and runs the finder.
+// run creates a finder according to the environment variables, and returns the folder
+// that the finder finds.
 func run(ctx context.Context) (string, error) {
 	v, err := parseVersion(os.Getenv("K8S_VERSION"))
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// goMod has the needed fields of the output of "go mod edit -json".
+// goMod contains those fields of the output of "go mod edit -json" that this command
+// needs.
 type goMod struct {
 	Go      string
 	Require []struct{ Path, Version string }
@@ -19,9 +20,9 @@ type goMod struct {
 	}
 }
 
-// deriveModule writes a go.mod to build kube-apiserver of that version. Kubernetes' own
-// go.mod replaces its staging modules by folders of its repository. The derived one
-// replaces them by the published modules.
+// deriveModule writes a go.mod to folder dir, for a build of kube-apiserver version v.
+// The go.mod of Kubernetes replaces some modules, such as k8s.io/api, by folders of its
+// own repository. The derived go.mod replaces these modules by their published versions.
 func deriveModule(ctx context.Context, dir string, v version) error {
 	out, err := goCommand(ctx, "", "mod", "download", "-json", "k8s.io/kubernetes@"+v.module())
 	if err != nil {
@@ -41,7 +42,7 @@ func deriveModule(ctx context.Context, dir string, v version) error {
 	return os.WriteFile(filepath.Join(dir, "go.mod"), []byte(kubernetes.derive(v)), 0o644)
 }
 
-// derive returns the text of the go.mod.
+// derive returns the text of the derived go.mod for version v.
 func (m *goMod) derive(v version) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "module apiserver\n\ngo %s\n\ntool %s\n\nrequire k8s.io/kubernetes %s\n", m.Go, apiserverPackage, v.module())
@@ -65,7 +66,7 @@ func readGoMod(ctx context.Context, path string) (*goMod, error) {
 	return m, nil
 }
 
-// goCommand runs a short go command and returns its output.
+// goCommand runs the go command in folder dir and returns its output.
 func goCommand(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	var stderr strings.Builder
@@ -73,7 +74,7 @@ func goCommand(ctx context.Context, dir string, args ...string) ([]byte, error) 
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
 	out, err := cmd.Output()
 	if err != nil {
-		// With -json, the reason is in the output.
+		// With the flag -json, the go command writes the reason to standard output.
 		return nil, fmt.Errorf("go %s: %w\n%s%s", strings.Join(args, " "), err, stderr.String(), out)
 	}
 	return out, nil

@@ -15,22 +15,23 @@ import (
 	"time"
 )
 
-// envtestIndex is setup-envtest's list of archives.
+// envtestIndex is the URL of the list of archives that setup-envtest reads.
 const envtestIndex = "https://raw.githubusercontent.com/kubernetes-sigs/controller-tools/HEAD/envtest-releases.yaml"
 
 const (
-	// probeTimeout bounds the delay on a machine without access to the archives.
+	// probeTimeout limits the delay on a machine that cannot reach the archives.
 	probeTimeout = 4 * time.Second
-	// downloadTimeout is for an archive of about 60 MB. A build takes about as long.
+	// downloadTimeout limits the download of an archive of about 60 MB. A build takes
+	// about as long, so a longer download would save no time.
 	downloadTimeout = 5 * time.Minute
 )
 
-// prebuilt downloads the archives that controller-runtime publishes. It uses
-// setup-envtest, which checks their hashes.
+// prebuilt downloads a published archive that contains both binaries. It uses
+// setup-envtest, which checks the hash of the archive.
 type prebuilt struct {
 	indexURL string
 	version  version
-	module   string // the folder of the module that pins setup-envtest
+	module   string // the folder of the Go module that pins setup-envtest
 	log      *progress
 }
 
@@ -48,8 +49,8 @@ func (p *prebuilt) fill(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	// setup-envtest makes its folders read-only, but a file can be moved only out of a
-	// writable folder.
+	// setup-envtest makes its folders read-only. This folder must be writable, because
+	// files are moved out of it.
 	if err := os.Chmod(path, 0o755); err != nil {
 		return err
 	}
@@ -62,7 +63,8 @@ func (p *prebuilt) fill(ctx context.Context, dir string) error {
 	return nil
 }
 
-// download runs setup-envtest and returns the folder with the unpacked archive.
+// download runs setup-envtest and returns the path of the folder with the unpacked
+// archive.
 func (p *prebuilt) download(ctx context.Context, scratch string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
 	defer cancel()
@@ -77,8 +79,8 @@ func (p *prebuilt) download(ctx context.Context, scratch string) (string, error)
 	return strings.TrimSpace(stdout.String()), nil
 }
 
-// probe checks within a few seconds that the archive exists and can be downloaded.
-// Setup-envtest itself has no timeout and must be compiled first.
+// probe checks whether the archive exists and can be downloaded. It takes at most
+// probeTimeout. setup-envtest is slower: it has no timeout and must be compiled first.
 func (p *prebuilt) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()

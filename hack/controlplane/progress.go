@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// progress prints progress messages.
+// progress prints messages about the progress of the command.
 type progress struct {
 	mu    sync.Mutex
 	out   io.Writer
-	every time.Duration // between two heartbeats
+	every time.Duration // the time between two heartbeats
 }
 
 // printf prints one line.
@@ -23,8 +23,8 @@ func (p *progress) printf(format string, args ...any) {
 	_, _ = fmt.Fprintf(p.out, "controlplane: "+format+"\n", args...)
 }
 
-// heartbeat periodically prints the elapsed time and the result of line, until stop is
-// called. It prints nothing after stop has returned.
+// heartbeat prints the elapsed time and the result of line, again and again, until stop
+// is called. It prints nothing after stop has returned.
 func (p *progress) heartbeat(line func() string) (stop func()) {
 	done, gone := make(chan struct{}), make(chan struct{})
 	start := time.Now()
@@ -44,9 +44,9 @@ func (p *progress) heartbeat(line func() string) (stop func()) {
 	return sync.OnceFunc(func() { close(done); <-gone })
 }
 
-// buildLog reads the output of "go build -v", which has one line per compiled package and
-// one per downloaded module. It counts them for the heartbeat, and keeps the last lines
-// for an error message.
+// buildLog receives the output of "go build -v". The output has one line for each
+// compiled package and one line for each downloaded module. buildLog counts these lines
+// for the heartbeat. It keeps the last lines for an error message.
 type buildLog struct {
 	mu         sync.Mutex
 	partial    []byte
@@ -83,13 +83,13 @@ func (b *buildLog) addLocked(line string) {
 	if len(b.tail) > tailLines {
 		b.tail = b.tail[1:]
 	}
-	if !strings.ContainsAny(line, " :") { // a package path, not a message
+	if !strings.ContainsAny(line, " :") { // the line is a package path, not a message
 		b.compiled++
 		b.last = "compiling " + line
 	}
 }
 
-// status returns the text for a heartbeat.
+// status returns the progress of the build, as the text of a heartbeat.
 func (b *buildLog) status() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

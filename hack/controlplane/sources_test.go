@@ -67,7 +67,8 @@ func TestDerive_ReplacesStagingModulesByPublishedOnes(t *testing.T) {
 	}
 }
 
-// archives serves an index in the format of setup-envtest.
+// archives starts a server with an index in setup-envtest's format. The index lists one
+// archive. The server answers requests for that archive with the given status.
 func archives(t *testing.T, status int) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -162,7 +163,7 @@ func TestHeartbeat_PrintsUntilItIsStopped(t *testing.T) {
 		time.Sleep(50 * time.Second)
 		synctest.Wait()
 		stop()
-		stop() // callers also defer it
+		stop() // a second call is permitted, because callers also defer stop
 		time.Sleep(time.Minute)
 		if beats != 3 {
 			t.Errorf("%d heartbeats in 50 s, want 3", beats)

@@ -32,7 +32,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// only returns the single document of that kind in a file.
+// only returns the document of this kind in file. It fails the test unless the file
+// contains exactly one such document.
 func only[T any](t *testing.T, file, kind string) *T {
 	t.Helper()
 	var found []*T
@@ -76,7 +77,7 @@ func TestDeployment_ItsPodsMatchAllSelectors(t *testing.T) {
 	if limit := budget.Spec.MaxUnavailable; limit == nil || limit.IntValue() != 1 {
 		t.Errorf("maxUnavailable: %v, want 1", limit)
 	}
-	// Otherwise, replicas that are not ready would block the drain of a node.
+	// With the default policy, replicas that are not ready can block the drain of a node.
 	if policy := budget.Spec.UnhealthyPodEvictionPolicy; policy == nil || *policy != policyv1.AlwaysAllow {
 		t.Errorf("unhealthyPodEvictionPolicy: %v, want AlwaysAllow", policy)
 	}
@@ -87,7 +88,7 @@ func TestDeployment_ItsPodsMatchAllSelectors(t *testing.T) {
 		selectors[spread.TopologyKey] = spread.LabelSelector
 	}
 	for owner, selector := range selectors {
-		// A nil selector matches nothing, and an empty one everything.
+		// A nil selector matches no Pod, and an empty selector matches every Pod.
 		s, err := metav1.LabelSelectorAsSelector(selector)
 		if err != nil || s.Empty() || !s.Matches(pods) {
 			t.Errorf("%s selects %q (%v), the Pods are %q", owner, s, err, pods)
@@ -95,7 +96,7 @@ func TestDeployment_ItsPodsMatchAllSelectors(t *testing.T) {
 	}
 }
 
-// A podMonitor has the fields of a PodMonitor that the manifest uses.
+// podMonitor contains those fields of the resource PodMonitor that the manifest uses.
 type podMonitor struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
@@ -132,7 +133,8 @@ func TestPodMonitor_ScrapesTheMetricsPort(t *testing.T) {
 	}
 }
 
-// A process with a memory leak is restarted before its node runs out of memory.
+// Because of the memory limit, a process with a memory leak is killed and restarted
+// before its node runs out of memory.
 func TestDeployment_ItsMemoryIsLimited(t *testing.T) {
 	resources := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0].Resources
 	if limit := resources.Limits.Memory(); limit.IsZero() || limit.Cmp(*resources.Requests.Memory()) < 0 {
@@ -153,8 +155,8 @@ func TestDeployment_RunsAsTheServiceAccountThatHasTheRights(t *testing.T) {
 	}
 }
 
-// During a rollout, there must never be fewer replicas, and the leader's successor must
-// run before the leader stops.
+// During a rollout, the number of available replicas must not fall below spec.replicas. A
+// new replica must be ready before an old one stops, because it may become the leader.
 func TestDeployment_IsRolledOutOneByOneWithoutFewerReplicas(t *testing.T) {
 	strategy := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Strategy
 	if strategy.Type != "" && strategy.Type != appsv1.RollingUpdateDeploymentStrategyType {
@@ -166,12 +168,13 @@ func TestDeployment_IsRolledOutOneByOneWithoutFewerReplicas(t *testing.T) {
 	}
 }
 
-// gracefulShutdown is how long controller-runtime, and package manager, wait for runnables
-// to return. The example of the main README waits less.
+// gracefulShutdown is the time that controller-runtime and package manager wait by
+// default for runnables to return. The example in the main README sets a shorter time.
 const gracefulShutdown = 30 * time.Second
 
-// Callbacks return within StopTimeout. Then the Lease is released, even during the longest
-// API server outage that a term survives.
+// The Pod's grace period must be long enough for two steps: the callbacks return, and
+// then the Lease is released. The release can take as long as the longest API server
+// outage that a term survives.
 func TestDeployment_ItsGracePeriodLeavesTimeForTheRelease(t *testing.T) {
 	pod := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec
 	timing := leaderelection.Config{Enabled: true, ReleaseOnCancel: true}.Timing()
@@ -184,7 +187,8 @@ func TestDeployment_ItsGracePeriodLeavesTimeForTheRelease(t *testing.T) {
 	}
 }
 
-// probePaths returns the paths of the probes, and checks that they use the port health.
+// probePaths returns the paths of the readiness probe and the liveness probe. It also
+// checks that both use the port named health.
 func probePaths(t *testing.T) (ready, live string) {
 	t.Helper()
 	container := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0]
@@ -205,7 +209,7 @@ func probePaths(t *testing.T) (ready, live string) {
 	return paths["readiness"], paths["liveness"]
 }
 
-// README.md shows code that serves the ports and paths of the Deployment.
+// README.md must show code that serves the ports and the probe paths of the Deployment.
 func TestDeployment_ItsPortsAndProbesAreDocumented(t *testing.T) {
 	page, err := os.ReadFile("README.md")
 	if err != nil {
@@ -231,7 +235,8 @@ func TestDeployment_ItsPortsAndProbesAreDocumented(t *testing.T) {
 	}
 }
 
-// leaderLabel returns the label that the Service selects beside the labels of all Pods.
+// leaderLabel returns the label that only the leader's Pod has. The Service selects it in
+// addition to the labels that all Pods have.
 func leaderLabel(t *testing.T) manager.LeaderLabel {
 	t.Helper()
 	pods := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Labels
@@ -273,7 +278,9 @@ func TestLeaderService_IsDocumentedWithItsLabel(t *testing.T) {
 	}
 }
 
-// serviceSelectsLeader lets a real Manager lead in one of two Pods of the Deployment.
+// serviceSelectsLeader creates two Pods of the Deployment and runs a Manager for one of
+// them. It checks that the Service selects this Pod while the Manager leads, and no Pod
+// before and after that.
 func serviceSelectsLeader(t *testing.T, c *cluster) {
 	pods := c.Admin().Clientset().CoreV1().Pods("my-namespace")
 	template := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template
@@ -312,7 +319,9 @@ func serviceSelectsLeader(t *testing.T, c *cluster) {
 	}
 }
 
-// lead runs a Manager in that Pod, with the rights that README.md names.
+// lead runs a Manager that acts as the Pod with this name and has the rights that
+// README.md lists. It returns when the probes and the metrics are served. stop stops the
+// Manager.
 func lead(t *testing.T, c *cluster, pod string) (stop func()) {
 	t.Helper()
 	routing := uses
@@ -366,7 +375,7 @@ func lead(t *testing.T, c *cluster, pod string) (stop func()) {
 	return stop
 }
 
-// metricsPath returns the path that the Prometheus operator scrapes.
+// metricsPath returns the path of the metrics that the Prometheus operator scrapes.
 func metricsPath(t *testing.T) string {
 	t.Helper()
 	if path := monitor(t).Spec.PodMetricsEndpoints[0].Path; path != "" {
@@ -385,7 +394,8 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// awaitOK waits until the URL answers with status 200.
+// awaitOK polls url until the answer has status 200. It fails the test if the status is
+// 404, or after a minute.
 func awaitOK(t *testing.T, url string) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {

@@ -1,5 +1,5 @@
-// Package manifests contains only tests. They apply each manifest of this folder to a
-// real API server. They also keep testdata/exported.txt equal to what package
-// leaderelection/metrics exports; hack/promcheck compares alerts and panels with that
-// file.
+// Package manifests contains the YAML manifests of this folder. Its tests apply each
+// manifest to a real API server. They also compare testdata/exported.txt with the metrics
+// that package leaderelection/metrics exports. hack/promcheck compares the alerts and the
+// dashboard with the same file.
 package manifests

@@ -2,8 +2,8 @@ package manifests
 
 import "embed"
 
-// Files are the YAML manifests of this folder. "kubectl lease manifests" prints them
-// with other names.
+// Files contains the YAML manifests of this folder. "kubectl lease manifests" prints them
+// with the names of the user's application.
 //
 //go:embed *.yaml
 var Files embed.FS

@@ -25,8 +25,9 @@ const exported = "testdata/exported.txt"
 
 var update = flag.Bool("update", false, "rewrite "+exported)
 
-// hack/promcheck compares alerts and panels with that file, because it has Prometheus'
-// parser and does not import the packages of this module.
+// testdata/exported.txt must list the metrics that Electors export. hack/promcheck
+// compares the alerts and the dashboard with this file. It is a module of its own, which
+// does not import package metrics.
 func TestExported_ListsWhatElectorsExport(t *testing.T) {
 	found := series{}
 	synctest.Test(t, func(t *testing.T) {
@@ -37,13 +38,13 @@ func TestExported_ListsWhatElectorsExport(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		b.start()
 		time.Sleep(10 * time.Second)
-		found.add(t, a.registry) // some metrics exist only while a leads
+		found.add(t, a.registry) // some metrics exist only while candidate a leads
 		a.client.Network().Cut(leaderelectiontest.Hang)
-		time.Sleep(time.Minute) // b leads
+		time.Sleep(time.Minute) // candidate b leads
 		a.client.Network().Heal()
-		time.Sleep(time.Minute) // a follows, and becomes the successor
+		time.Sleep(time.Minute) // candidate a follows, and becomes the successor
 		b.stop()
-		time.Sleep(time.Minute) // a leads
+		time.Sleep(time.Minute) // candidate a leads
 		a.stop()
 		synctest.Wait()
 		found.add(t, a.registry)
@@ -72,7 +73,7 @@ func TestExported_ListsWhatElectorsExport(t *testing.T) {
 	}
 }
 
-// A candidate is an Elector with a registry of its own.
+// A candidate is an Elector with its own Prometheus registry.
 type candidate struct {
 	client      *leaderelectiontest.Client
 	metrics     *metrics.Metrics
@@ -101,7 +102,7 @@ func newCandidate(t *testing.T, server *leaderelectiontest.Server, identity stri
 	return s
 }
 
-// A series maps the name of each metric to its type and the values of its labels.
+// A series maps the name of each metric to its type, its labels and their values.
 type series map[string]*metric
 
 type metric struct {
@@ -132,8 +133,9 @@ func (s series) add(t *testing.T, registry *prometheus.Registry) {
 	}
 }
 
-// text returns a line for each metric: its type, name and labels with their values. The
-// values are left out for names of Leases and for failures, which this test cannot list.
+// text returns one line for each metric, with its type, name, labels and label values. It
+// omits the values of labels that identify the Lease or the kind of a failure, because
+// this test cannot list all of these values.
 func (s series) text() string {
 	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(s)) {

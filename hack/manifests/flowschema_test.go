@@ -29,7 +29,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// The FlowSchema matches the service account, the namespace and every verb of the
+// The FlowSchema must match the service account, the namespace and every verb of the
 // election's requests.
 func TestFlowSchema_IsForEachRequestForTheLease(t *testing.T) {
 	schema := only[flowcontrolv1.FlowSchema](t, "flowschema.yaml", "FlowSchema")
@@ -64,9 +64,10 @@ func TestFlowSchema_IsForEachRequestForTheLease(t *testing.T) {
 	}
 }
 
-// The API server has 16 seats. Two hundred service accounts send writes that each hold a
-// seat for seconds, because a slow webhook is called. The flood thus does not depend on the
-// speed of the machine.
+// The API server has 16 seats, which means that it processes at most 16 requests at the
+// same time. Two hundred service accounts send writes that occupy the seats. Each of
+// these writes takes five seconds, because the API server calls a slow webhook. Therefore
+// the load does not depend on the speed of the machine.
 func TestFlowSchema_AnElectionSurvivesAFloodOnlyWithIt(t *testing.T) {
 	c := newCluster(t, envtest.Options{APIServerFlags: []string{"--max-requests-inflight=8", "--max-mutating-requests-inflight=8"}})
 	hook := newSlowHook(t, c)
@@ -99,7 +100,8 @@ func TestFlowSchema_AnElectionSurvivesAFloodOnlyWithIt(t *testing.T) {
 			t.Errorf("the term ended: %v", cause)
 		case <-time.After(2 * timing.LeaseDuration):
 		}
-		// Candidates that start during the flood: one claims the Lease, one creates it.
+		// Start two candidates during the flood. The first one claims the Lease. The
+		// second one creates the Lease, because the test has deleted it.
 		successor := campaign(t, c, account, "pod-2")
 		e.stop()
 		successor.awaitTerm(t)
@@ -111,7 +113,7 @@ func TestFlowSchema_AnElectionSurvivesAFloodOnlyWithIt(t *testing.T) {
 	})
 }
 
-// The trust window is 9.5 s.
+// These durations result in a trust window of 9.5 s.
 var timing = leaderelection.Config{LeaseDuration: 12 * time.Second, RenewDeadline: 9 * time.Second, RetryPeriod: 500 * time.Millisecond}
 
 type election struct {
@@ -129,7 +131,8 @@ func (e *election) awaitTerm(t *testing.T) {
 	}
 }
 
-// campaign runs an Elector in that Pod until stop is called or the test ends.
+// campaign runs an Elector that acts as the Pod with this name, until stop is called or
+// the test ends.
 func campaign(t *testing.T, c *cluster, account envtest.ServiceAccount, pod string) *election {
 	t.Helper()
 	e := &election{started: make(chan struct{}, 100), ended: make(chan error, 100)}
@@ -159,7 +162,7 @@ func campaign(t *testing.T, c *cluster, account envtest.ServiceAccount, pod stri
 	return e
 }
 
-// A slowHook is an admission webhook for ConfigMaps that answers after seconds.
+// A slowHook is an admission webhook for ConfigMaps that answers after five seconds.
 type slowHook struct {
 	busy   atomic.Int64
 	closed chan struct{}
@@ -212,8 +215,8 @@ func (h *slowHook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(review)
 }
 
-// flood lets many service accounts write continuously, and returns when their writes hold
-// seats.
+// flood starts 200 service accounts that write continuously until stop is called. It
+// returns when the API server is processing at least four of these writes.
 func flood(t *testing.T, c *cluster, hook *slowHook) (stop func()) {
 	t.Helper()
 	namespace := c.Namespace(t)
@@ -247,7 +250,7 @@ func flood(t *testing.T, c *cluster, hook *slowHook) (stop func()) {
 				for ctx.Err() == nil {
 					_, err := clientset.CoreV1().ConfigMaps(namespace).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "x-"}},
 						metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-					if err != nil && ctx.Err() == nil { // refused, because the queues are full
+					if err != nil && ctx.Err() == nil { // the API server refused the write because its queues are full
 						select {
 						case <-ctx.Done():
 						case <-time.After(time.Second):
@@ -267,8 +270,8 @@ func flood(t *testing.T, c *cluster, hook *slowHook) (stop func()) {
 	return stop
 }
 
-// awaitSchema waits until the API server applies that FlowSchema to requests for the
-// Lease.
+// awaitSchema waits until the API server applies the FlowSchema with this UID to requests
+// for the Lease.
 func awaitSchema(t *testing.T, config *rest.Config, uid string) {
 	t.Helper()
 	client, err := rest.HTTPClientFor(config)

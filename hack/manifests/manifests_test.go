@@ -51,8 +51,8 @@ func documents(t *testing.T, file string) (all []*unstructured.Unstructured) {
 	}
 }
 
-// The Prometheus operator's CustomResourceDefinitions are not part of Kubernetes. This
-// template has their names and accepts every field.
+// definition is a template for CustomResourceDefinitions of the Prometheus operator,
+// which are not part of Kubernetes. It has the operator's names and accepts every field.
 const definition = `{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
 "metadata": {"name": "%[1]ss.monitoring.coreos.com"},
 "spec": {"group": "monitoring.coreos.com", "scope": "Namespaced",
@@ -60,15 +60,15 @@ const definition = `{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomRes
  "versions": [{"name": "v1", "served": true, "storage": true,
   "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}`
 
-// A cluster is a control plane to which manifests are applied.
+// A cluster is a control plane to which the tests apply manifests.
 type cluster struct {
 	*envtest.ControlPlane
 	client dynamic.Interface
 	mapper *restmapper.DeferredDiscoveryRESTMapper
 }
 
-// newCluster starts a control plane with the namespace of the manifests. The namespace
-// admits only Pods of the strictest Pod Security profile.
+// newCluster starts a control plane and creates the namespace my-namespace. The namespace
+// admits only Pods that satisfy the Pod Security profile "restricted".
 func newCluster(t *testing.T, options envtest.Options) *cluster {
 	t.Helper()
 	cp, err := envtest.Start(options)
@@ -91,7 +91,7 @@ func newCluster(t *testing.T, options envtest.Options) *cluster {
 	return c
 }
 
-// apply creates an object with strict field validation.
+// apply creates object. The API server refuses fields that it does not know.
 func (c *cluster) apply(t *testing.T, object *unstructured.Unstructured) *unstructured.Unstructured {
 	t.Helper()
 	kind := object.GroupVersionKind()
@@ -125,7 +125,7 @@ func (c *cluster) applyObject(t *testing.T, object any) {
 	c.applyText(t, string(text))
 }
 
-// applied lists the files in the order in which they are applied.
+// applied lists the files in the order in which the test applies them.
 var applied = []string{"deployment.yaml", "rbac.yaml", "fencing-anchor.yaml", "fencing-lease.yaml", "fencing.yaml", "flowschema.yaml",
 	"leader-service.yaml", "podmonitor.yaml", "prometheusrule.yaml"}
 
@@ -167,7 +167,7 @@ func awaitKind(t *testing.T, mapper *restmapper.DeferredDiscoveryRESTMapper, kin
 
 var uses = rights.Uses{LeaseNamespace: "my-namespace", LeaseName: "my-app-leader", Events: true}
 
-// as converts a document into a typed object, and refuses unknown fields.
+// as converts object into a T. It fails the test if T lacks a field of object.
 func as[T any](t *testing.T, object *unstructured.Unstructured) *T {
 	t.Helper()
 	text, err := json.Marshal(object)
@@ -206,7 +206,7 @@ func TestManifests_AreWhatTheCodeMakes(t *testing.T) {
 	samePolicy(t, "fencing-anchor.yaml", documents(t, "fencing-anchor.yaml"), policy, binding)
 }
 
-// kubectl delete -f fencing.yaml must not delete the Lease.
+// "kubectl delete -f fencing.yaml" must not delete the Lease.
 func TestFencing_IsDeletedWithoutTheLease(t *testing.T) {
 	var deleted []string
 	for _, object := range documents(t, "fencing.yaml") {
@@ -226,7 +226,8 @@ func TestFencing_IsDeletedWithoutTheLease(t *testing.T) {
 	}
 }
 
-// TestManifests_AreAccepted applies every YAML file of this folder.
+// The list applied must contain every YAML file of this folder, because
+// TestManifests_AreAccepted applies only the files in this list.
 func TestManifests_AreAllApplied(t *testing.T) {
 	files, err := filepath.Glob("*.yaml")
 	if err != nil {
@@ -239,7 +240,7 @@ func TestManifests_AreAllApplied(t *testing.T) {
 
 func samePolicy(t *testing.T, file string, objects []*unstructured.Unstructured, policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding) {
 	t.Helper()
-	if len(objects) != 2 { // a Lease in that file would be deleted with it
+	if len(objects) != 2 { // "kubectl delete -f" would also delete a Lease in this file
 		t.Fatalf("%s has %d documents, want a policy and its binding", file, len(objects))
 	}
 	if diff := cmp.Diff(policy, as[admissionv1.ValidatingAdmissionPolicy](t, objects[0])); diff != "" {

@@ -20,7 +20,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A memoryImplementation runs a candidate on the in-memory API.
+// A memoryImplementation returns a function that runs a candidate on the in-memory API
+// server.
 type memoryImplementation func(t *testing.T, client *leaderelectiontest.Client) func(context.Context, func(context.Context))
 
 func clientGoCandidate(release bool) memoryImplementation {
@@ -63,14 +64,15 @@ func managerCandidate(create func(*rest.Config, ctrl.Options) (ctrl.Manager, err
 			if err := mgr.Add(crmanager.RunnableFunc(func(ctx context.Context) error { work(ctx); return nil })); err != nil {
 				t.Error(err)
 			}
-			_ = mgr.Start(ctx) // it returns an error if its term is lost
+			_ = mgr.Start(ctx) // Start returns an error if the Manager loses its term
 		}
 	}
 }
 
-// overlaps lets an old candidate lead, cuts its network for a while, and returns which
-// candidates worked at the same time. The other candidates are a new one and another old
-// one.
+// overlaps runs three candidates: first "old", and then "new" and "third". "old" and
+// "third" use oldKind, and "new" uses newKind. It cuts the network of "old" for the
+// duration cutFor, while "old" leads. It returns which candidates worked at the same
+// time.
 func overlaps(t *testing.T, oldKind, newKind memoryImplementation, cutFor time.Duration) (found []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -98,7 +100,7 @@ func overlaps(t *testing.T, oldKind, newKind memoryImplementation, cutFor time.D
 		old := join("old", oldKind, 0)
 		<-old.started
 		time.Sleep(10 * time.Second)
-		fresh, third := join("new", newKind, 2*time.Second), join("third", oldKind, 0) // 2 s is less than Margin
+		fresh, third := join("new", newKind, 2*time.Second), join("third", oldKind, 0) // 2 s is less than Config.Margin
 		time.Sleep(10 * time.Second)
 		server.Client("old").Network().Cut(leaderelectiontest.Hang)
 		time.Sleep(cutFor)
@@ -112,8 +114,9 @@ func overlaps(t *testing.T, oldKind, newKind memoryImplementation, cutFor time.D
 	return found
 }
 
-// A late release by client-go empties a Lease that has another holder by now. The next old
-// candidate claims it before the holder's work has stopped.
+// If client-go sends a release late, another candidate may already hold the Lease. The
+// release then removes that holder from the Lease. Another old candidate claims the Lease
+// at once, before the work of the removed holder has stopped.
 func TestSideBySide_OnlyCandidatesThatReleaseEmptyTheLeaseOfAnother(t *testing.T) {
 	elector, manager := memoryImplementation(electorCandidate), managerCandidate(newManager, false)
 	for name, test := range map[string]struct {

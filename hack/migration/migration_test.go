@@ -39,13 +39,15 @@ func TestGuide_ContainsOnlyCodeOfThisFolder(t *testing.T) {
 	}
 }
 
-// A replica stands for a process. It reports when its work starts and when it is done.
+// A replica represents a process. It sends the time to the channel started when its work
+// starts, and to the channel done when its work has stopped.
 type replica struct {
 	stop          func()
 	started, done chan time.Time
 }
 
-// start runs a replica whose work takes the time stopping to stop.
+// start runs a replica. When the context of its work is done, the work needs the duration
+// stopping to stop.
 func start(t *testing.T, run func(ctx context.Context, work func(context.Context)), stopping time.Duration) *replica {
 	t.Helper()
 	r := &replica{started: make(chan time.Time, 10), done: make(chan time.Time, 10)}
@@ -113,7 +115,8 @@ func TestClientGo_SideBySideWithAnOrderlyStop(t *testing.T) {
 	}
 }
 
-// A leader that does not release the Lease has the rest of LeaseDuration to stop.
+// A leader that does not release the Lease has time to stop its work until the Lease
+// expires.
 func TestClientGo_SideBySideWithoutARelease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()

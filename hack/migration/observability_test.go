@@ -42,18 +42,18 @@ func TestNewObservableElector_HasHealthChecksEventsAndMetrics(t *testing.T) {
 		if !isLeaderMetric(t, registry) {
 			t.Error("incumbent_leader_election_is_leader is not 1")
 		}
-		synctest.Wait() // the rights were reviewed
+		synctest.Wait() // wait until the Elector has reviewed its rights
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if !strings.Contains(log.String(), "Not all rights of the election are known") { // the in-memory API serves only Leases
+		if !strings.Contains(log.String(), "Not all rights of the election are known") { // the in-memory API server serves only Leases, and therefore no reviews of rights
 			t.Errorf("the log does not contain a review of the rights:\n%s", &log)
 		}
 	})
 }
 
-// isLeaderMetric reports whether the metric is_leader is 1.
+// isLeaderMetric reports whether the metric incumbent_leader_election_is_leader is 1.
 func isLeaderMetric(t *testing.T, registry *prometheus.Registry) bool {
 	t.Helper()
 	families, err := registry.Gather()

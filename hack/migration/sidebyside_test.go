@@ -25,14 +25,15 @@ func TestMain(m *testing.M) {
 	klog.SetLogger(logr.Discard())
 	crlog.SetLogger(logr.Discard())
 	flag.Parse()
-	// The tests mostly wait for Leases to expire.
+	// Run five tests in parallel, because they mostly wait until a Lease expires.
 	if err := flag.Set("test.parallel", "5"); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())
 }
 
-// An implementation runs a candidate in the namespace until ctx is done or its term is lost.
+// An implementation runs a candidate for a Lease in namespace until ctx is done. Some
+// implementations also return when the candidate loses its term.
 type implementation func(ctx context.Context, client *envtest.Client, namespace string, work func(context.Context))
 
 func runsClientGo(ctx context.Context, client *envtest.Client, namespace string, work func(context.Context)) {
@@ -47,7 +48,7 @@ func runsManager(create func(*rest.Config, ctrl.Options) (ctrl.Manager, error)) 
 	return func(ctx context.Context, client *envtest.Client, namespace string, work func(context.Context)) {
 		mgr, err := create(client.Config(), ctrl.Options{
 			LeaderElection: true, LeaderElectionID: "my-operator", LeaderElectionNamespace: namespace,
-			LeaderElectionReleaseOnCancel: true, // package manager ignores it
+			LeaderElectionReleaseOnCancel: true, // package manager ignores this field
 			LeaseDuration:                 new(8 * time.Second), RenewDeadline: new(4 * time.Second), RetryPeriod: new(500 * time.Millisecond),
 			Metrics: metricsserver.Options{BindAddress: "0"}, Logger: logr.Discard(),
 		})
@@ -57,22 +58,23 @@ func runsManager(create func(*rest.Config, ctrl.Options) (ctrl.Manager, error)) 
 		if err := mgr.Add(crmanager.RunnableFunc(func(ctx context.Context) error { work(ctx); return nil })); err != nil {
 			panic(err)
 		}
-		_ = mgr.Start(ctx) // it returns an error if it is cut off
+		_ = mgr.Start(ctx) // Start returns an error if the network of the Manager is cut
 	}
 }
 
-// A testCluster is a namespace of a control plane. Candidates of several implementations
-// follow each other in it, with the rights of one user.
+// A testCluster is a namespace of a control plane. In it, candidates of different
+// implementations lead one after the other. All of them have the rights of the same user.
 type testCluster struct {
 	*testing.T
 	plane     *envtest.ControlPlane
 	namespace string
-	lease     time.Duration // LeaseDuration minus two RetryPeriods
+	lease     time.Duration // the shortest time from a cut to the next term: LeaseDuration minus two RetryPeriods
 	user      string
 }
 
-// newTestCluster returns a testCluster whose user has the rights for client-go and
-// controller-runtime, and the verb that the guide adds to them.
+// newTestCluster returns a testCluster. Its user has the rights that client-go and
+// controller-runtime need. It also has the verb watch for the Lease, as the guide
+// requires.
 func newTestCluster(t *testing.T, plane *envtest.ControlPlane, leaseName string, lease time.Duration) testCluster {
 	t.Helper()
 	s := testCluster{T: t, plane: plane, namespace: plane.Namespace(t), lease: lease}
@@ -100,8 +102,8 @@ type candidate struct {
 	network *leaderelectiontest.Network
 }
 
-// candidate starts a candidate whose work takes the time stopping to stop. It returns after
-// the first request for the Lease.
+// candidate starts a candidate. When the context of its work is done, the work needs the
+// duration stopping to stop. The method returns after the first request for the Lease.
 func (s testCluster) candidate(name string, run implementation, stopping time.Duration) candidate {
 	s.Helper()
 	client := s.plane.Client(name, envtest.AsUser(s.user))
@@ -113,7 +115,7 @@ func (s testCluster) candidate(name string, run implementation, stopping time.Du
 	return candidate{r, client.Network()}
 }
 
-// await returns the time that is sent to the channel.
+// await returns the time that it receives from c. It fails the test after a minute.
 func (s testCluster) await(what string, c <-chan time.Time) time.Time {
 	s.Helper()
 	select {
@@ -125,8 +127,8 @@ func (s testCluster) await(what string, c <-chan time.Time) time.Time {
 	}
 }
 
-// handOver ends the leader and waits until the follower leads, which must not be
-// before the leader's work has stopped.
+// handOver calls end, which ends the term of leader, and waits until follower leads. It
+// fails the test if follower starts to work before the leader's work has stopped.
 func (s testCluster) handOver(row string, leader, follower candidate, end func()) {
 	s.Helper()
 	if len(follower.started) > 0 {
@@ -140,7 +142,8 @@ func (s testCluster) handOver(row string, leader, follower candidate, end func()
 }
 
 // cutOff cuts the leader's network, which looks like a crash to other candidates. The
-// leader must stop in time, and the follower must wait for that time.
+// follower must not lead before the Lease has expired, and the leader's work must have
+// stopped by then.
 func (s testCluster) cutOff(row string, leader, follower candidate) {
 	s.Helper()
 	var cut time.Time

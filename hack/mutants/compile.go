@@ -17,15 +17,15 @@ import (
 	"strings"
 )
 
-// A compiler checks the types of mutants, so that one that does not compile is found
-// without a run of go test.
+// A compiler type-checks mutants. If a mutant does not compile, it is faster than go
+// test.
 type compiler struct {
 	tree     *tree
 	importer types.Importer
 }
 
-// newCompiler asks the go command for the export data of all that the packages in
-// these folders import.
+// newCompiler returns a compiler for the packages in dirs. It gets the export data of
+// their dependencies from the go command.
 func newCompiler(t *tree, dirs []string) (*compiler, error) {
 	args := []string{"list", "-export", "-deps", "-f", "{{if .Export}}{{.ImportPath}} {{.Export}}{{end}}"}
 	for _, dir := range dirs {
@@ -49,14 +49,14 @@ func newCompiler(t *tree, dirs []string) (*compiler, error) {
 	return &compiler{t, importer.ForCompiler(t.fset, "gc", open)}, nil
 }
 
-// check returns an error if a mutant does not compile. Imports that the mutation makes
-// needless or needs are removed or added.
+// check returns an error if mutant m does not compile. It first corrects the imports in
+// m.code: it adds missing imports, and replaces unused imports by blank ones.
 func (c *compiler) check(m *mutant) error {
 	if filepath.Ext(m.file) != ".go" {
 		return nil
 	}
 	p := c.tree.packages[path.Dir(m.file)]
-	for range 5 { // each round fixes one import
+	for range 5 { // each iteration corrects one import
 		file, err := parser.ParseFile(c.tree.fset, "mutant.go", m.code, parser.SkipObjectResolution)
 		if err != nil {
 			return err
@@ -74,8 +74,8 @@ func (c *compiler) check(m *mutant) error {
 	return errors.New("the imports do not fit the mutation")
 }
 
-// problem returns the first error in a file that takes the place of the one at path. The
-// bodies of functions in other files do not matter.
+// problem type-checks package p with mutated in place of the file at path. It returns the
+// first type error in mutated, or nil. It omits the function bodies of the other files.
 func (c *compiler) problem(p *pkg, path string, mutated *ast.File) *types.Error {
 	files := []*ast.File{mutated}
 	for _, s := range p.files {
@@ -113,8 +113,9 @@ var (
 	undefined    = regexp.MustCompile(`^undefined: (\w+)$`)
 )
 
-// fixImports returns code with one import less, or with one more that another file of
-// the package has. It returns false if the problem is none of imports.
+// fixImports corrects one import in code. It makes an unused import blank, or adds a
+// missing import that another file of package p has. It returns false if it cannot solve
+// problem.
 func fixImports(p *pkg, file *ast.File, code []byte, problem types.Error) ([]byte, bool) {
 	offset := func(pos token.Pos) int { return int(pos - file.FileStart) }
 	if unusedImport.MatchString(problem.Msg) {
@@ -137,7 +138,7 @@ func fixImports(p *pkg, file *ast.File, code []byte, problem types.Error) ([]byt
 	return nil, false
 }
 
-// nameOf returns the name under which a file uses an import.
+// nameOf returns the name by which a file refers to the imported package.
 func nameOf(spec *ast.ImportSpec) string {
 	if spec.Name != nil {
 		return spec.Name.Name

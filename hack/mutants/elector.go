@@ -1,18 +1,17 @@
 package main
 
-// unit selects tests of the core by name.
+// unit returns the tests of package leaderelection whose names match run.
 func unit(run string) tests { return tests{pkg: "./leaderelection", run: run} }
 
-// pure selects tests of one of the core's internal packages by name.
+// pure returns the tests of package leaderelection/internal/<pkg> whose names match run.
 func pure(pkg, run string) tests {
 	return tests{pkg: "./leaderelection/internal/" + pkg, run: run}
 }
 
-// simulated is a few schedules of the simulator.
+// simulated runs a few random schedules of the simulator.
 var simulated = tests{"./leaderelection/simulation", "TestSimulation/everything", []string{"-sim.schedules=30"}}
 
-// elector has the mutations of the core: what an Elector believes and writes, and when
-// it stops.
+// elector lists the mutations of package leaderelection and of its internal packages.
 var elector = []mutation{
 	// Trust.
 	{"trust counts from the reply", "leaderelection: Elector.holdLocked",
@@ -36,7 +35,7 @@ var elector = []mutation{
 	{"the requests of a lost term continue", "leaderelection: heldLease.lose",
 		remove("$h.cancel()"), unit("RequestsOfALostTerm")},
 
-	// Observations while the Lease is held.
+	// Observations of a leader.
 	{"UIDs are not compared", "leaderelection/internal/lease: Held.Evaluate",
 		replace("$_.UID != $_.UID", "false"), pure("lease", "Held_")},
 	{"a foreign holder is ignored", "leaderelection/internal/lease: Held.Evaluate",

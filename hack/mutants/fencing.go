@@ -10,9 +10,9 @@ var (
 	retrying   = tests{pkg: "./leaderelection/fencing", run: "TestRetryTransport"}
 )
 
-// fencing has the mutations of package fencing.
+// fencing lists the mutations of package fencing.
 var fencing = []mutation{
-	// The rules of a Fence by pod.
+	// Rules of a Fence that compares pods.
 	{"the Fence takes web-1 for web-10", "leaderelection/fencing: byPod",
 		replace(`"(" + holder + $_ + boundTo + $_`, `holder + ".startsWith(" + boundTo + ".orValue('\\n'))"`), fences},
 	{"the Fence allows a token that is bound to no pod", "leaderelection/fencing: byPod",
@@ -20,7 +20,7 @@ var fencing = []mutation{
 	{"the Fence applies to all users", "leaderelection/fencing: Fence.validations",
 		replace("$t.expression + $_ + quote($f.user())", "$t.expression"), fences},
 
-	// The rules of a Fence by term.
+	// Rules of a Fence that compares terms.
 	{"the Fence allows a write of an earlier term", "leaderelection/fencing: Fence.byTerm",
 		replace(`tokenOf($_) + " >= " + tokenOf($_)`, `"true"`), fences},
 	{"the Fence allows a write without a stamp", "leaderelection/fencing: Fence.byTerm",
@@ -37,7 +37,7 @@ var fencing = []mutation{
 	{"the Fence allows a binding that takes the stamp back", "leaderelection/fencing: ofBindings",
 		replace(`$stamp + " == '' : "`, `"true : "`), fences},
 
-	// The rules of a Fence by pod and term.
+	// Rules of a Fence that compares both pods and terms.
 	{"the Fence by pod and term reports a stale pod as a missing token", "leaderelection/fencing: both",
 		replace(`"(" + $first.expression + " ? " + $second.message`, `"(true ? " + $second.message`), fences},
 	{"the Fence by pod and term ignores terms", "leaderelection/fencing: both",
@@ -45,7 +45,7 @@ var fencing = []mutation{
 	{"the Fence by pod and term ignores pods", "leaderelection/fencing: both",
 		replace(`$first.expression + " && (" + $second.expression + ")"`, "$second.expression"), fences},
 
-	// The requests that a Fence is asked about.
+	// Requests that a Fence checks.
 	{"the Fence ignores subresources", "leaderelection/fencing: Fence.rules",
 		replace(`rule($group, $operations, $r.Resource, $r.Resource + "/*")`, "rule($group, $operations, $r.Resource)"), fences},
 	{"the Fence ignores deletions", "leaderelection/fencing: Fence.rules",
@@ -63,7 +63,7 @@ var fencing = []mutation{
 	{"the anchor policy has no parameter", "leaderelection/fencing: AnchorPolicy",
 		replace("leaseParameter()", "nil"), anchored},
 
-	// What a Fence may guard.
+	// Resources that a Fence may guard.
 	{"the Fence expects the service account in the namespace of the Lease", "leaderelection/fencing: Fence.user",
 		replace("$f.ServiceAccountNamespace", "$f.LeaseNamespace"), validation},
 	{"a Fence of Namespaces may be limited to some namespaces", "leaderelection/fencing: Fence.validateTogether",

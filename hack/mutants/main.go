@@ -1,17 +1,18 @@
-// Command mutants tries mutations. A mutation is a fault that is put into a copy of the
-// code. The tests that are named with it must catch it, which means that one of them
-// must fail. The command prints which test caught which mutation.
+// Command mutants finds missing tests. It puts faults, called mutations, into a copy of
+// the code, one at a time. For each mutation it runs the tests that must catch the
+// mutation, which means that at least one of these tests must fail. The command prints
+// which test caught which mutation.
 //
 //	go run ./hack/mutants -check         # only check that all mutations fit the code
-//	go run ./hack/mutants -only release  # try those whose name or place matches
+//	go run ./hack/mutants -only release  # only mutations whose name or place matches "release"
 //
-// It exits with 1 if a mutation was not caught: then a test is missing. It exits with 2
-// if a mutation does not fit the code, and lists all of those with the code that is
-// most similar.
+// The exit status is 1 if no test caught one of the mutations. It is 2 after an error,
+// for example if mutations do not fit the code. The command then lists these mutations,
+// each with the code that is most similar to its pattern.
 //
-// A mutation of Go code names a folder, a declaration and a pattern, see [pattern]. Files
-// and the names of variables do not matter. A mutation of another file names the file
-// and a text in it.
+// A mutation of Go code names a folder, a declaration and a [pattern]. It does not depend
+// on the name of the file or on the names of local variables. A mutation of another file
+// names the file and a text in the file.
 package main
 
 import (
@@ -49,7 +50,8 @@ func main() {
 	}
 }
 
-// run tries the mutations and returns how many were not caught.
+// run tries the mutations that match only. It returns the number of mutations that no
+// test caught. If check is true, it only checks that the mutations fit the code.
 func run(ctx context.Context, only string, check bool, workers int, timeout time.Duration) (survived int, err error) {
 	wanted, err := regexp.Compile(only)
 	if err != nil {
@@ -78,13 +80,14 @@ func run(ctx context.Context, only string, check bool, workers int, timeout time
 		return 0, err
 	}
 	return tryAll(ctx, sandboxes, mutants, func(m mutant) (limit, limitOfAll time.Duration) {
-		// Many mutants never end. A loaded machine must not look like one of them.
+		// Many mutants run forever, so their time is limited. The limit is generous,
+		// because slow tests on a busy machine must not count as failures.
 		return min(timeout, 30*time.Second+5*ran[m.test.key()]), timeout
 	})
 }
 
-// applyAll returns the mutants of all mutations, or an error that names each mutation
-// that does not fit.
+// applyAll applies all mutations and returns the mutants. It returns an error that lists
+// each mutation that does not fit the code.
 func applyAll(root string, mutations []mutation) ([]mutant, error) {
 	t, err := load(root)
 	if err != nil {
@@ -140,9 +143,8 @@ func compileAll(t *tree, mutants []mutant, problems map[string]error) error {
 	return nil
 }
 
-// checkSound returns an error unless the tests pass without a mutation. The tests of one
-// package that are chosen by name alone run together. It returns how long each run took,
-// by key of the tests.
+// checkSound returns an error unless the tests pass on the unchanged code. Tests with the
+// same key run together. It returns how long the tests of each key ran.
 func checkSound(ctx context.Context, sandboxes []*sandbox, mutants []mutant, timeout time.Duration) (map[string]time.Duration, error) {
 	together := map[string]tests{} // by key
 	for _, m := range mutants {
@@ -171,8 +173,9 @@ func checkSound(ctx context.Context, sandboxes []*sandbox, mutants []mutant, tim
 	return ran, errors.Join(errs...)
 }
 
-// tryAll tries the mutants and prints a table. limits returns how long the tests of a
-// mutant may run.
+// tryAll runs the tests of each mutant and prints a table. It returns the number of
+// mutants that no test caught. The function limits returns two time limits for a mutant:
+// one for its tests, and one for all tests of the package.
 func tryAll(ctx context.Context, sandboxes []*sandbox, mutants []mutant,
 	limits func(mutant) (limit, limitOfAll time.Duration)) (survived int, err error) {
 	outcomes := make([]outcome, len(mutants))

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A module in which some mutations fit and others do not.
+// module contains the files of a Go module, by path. The tests apply mutations to it.
 var module = map[string]string{
 	"go.mod":        "module example.com/m\n\ngo 1.26\n",
 	"conf.yaml":     "port: 80\nname: a\n",

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// chainOf returns the operator of an expression whose operands may be grouped
-// otherwise without a change of meaning, ILLEGAL for all other expressions.
+// chainOf returns the operator of e if e is an expression such as a && b && c, in which
+// brackets do not matter. It returns token.ILLEGAL for all other expressions.
 func chainOf(e ast.Node) token.Token {
 	if b, ok := e.(*ast.BinaryExpr); ok {
 		switch b.Op {
@@ -30,11 +30,11 @@ func operandsOf(e ast.Node, op token.Token) []ast.Node {
 	return append(operandsOf(b.X, op), b.Y)
 }
 
-// bindings is the code that each wildcard stands for.
+// bindings maps the name of each wildcard to the code that the wildcard matched.
 type bindings map[string][]ast.Node
 
-// match reports whether code fits a pattern, and notes the code of wildcards. Both are
-// nodes or parts of nodes.
+// match reports whether code matches the pattern p. Both are syntax nodes or parts of
+// such nodes. For each wildcard in p, match adds the matched code to b.
 func (b bindings) match(p, code reflect.Value) bool {
 	p, code = unwrap(p), unwrap(code)
 	if !p.IsValid() || !code.IsValid() {
@@ -78,8 +78,9 @@ func (b bindings) match(p, code reflect.Value) bool {
 	}
 }
 
-// matchList is match for lists, in which a wildcard may stand for any number of nodes.
-// Of several ways it takes the one with the shortest lists.
+// matchList is match for lists of nodes. In a list, the wildcard $*x matches any number
+// of nodes. If there are several ways to match, the first wildcards match as few nodes as
+// possible.
 func (b bindings) matchList(want, code []ast.Node) bool {
 	if len(want) == 0 {
 		return len(code) == 0
@@ -107,8 +108,8 @@ func (b bindings) matchList(want, code []ast.Node) bool {
 	return false
 }
 
-// bind notes that a wildcard stands for code. It returns false if the wildcard stands for
-// other code already.
+// bind records that the wildcard called name matched code. It returns false if the same
+// wildcard has already matched different code.
 func (b bindings) bind(name string, code []ast.Node) bool {
 	if name == "_" {
 		return true
@@ -120,7 +121,8 @@ func (b bindings) bind(name string, code []ast.Node) bool {
 	return true
 }
 
-// unwrap removes interfaces, parentheses and nil.
+// unwrap returns the value inside interfaces and parentheses. It returns the zero Value
+// for nil.
 func unwrap(v reflect.Value) reflect.Value {
 	for v.IsValid() {
 		switch {
@@ -147,8 +149,9 @@ func nodesIn(slice reflect.Value) []ast.Node {
 	return nodes
 }
 
-// wildcardIn returns the name of a wildcard, and whether it stands for any number of
-// nodes. A wildcard that is a statement of its own stands for statements.
+// wildcardIn returns the name of the wildcard n. many is true if the wildcard matches any
+// number of nodes, and ok is false if n is not a wildcard. A wildcard that is a statement
+// by itself matches statements.
 func wildcardIn(n any) (name string, many, ok bool) {
 	switch n := n.(type) {
 	case *ast.ExprStmt:
@@ -165,7 +168,8 @@ func wildcardIn(n any) (name string, many, ok bool) {
 	return "", false, false
 }
 
-// valueOf makes "a" and `a` equal.
+// valueOf returns a text that is equal for literals with the same value, such as "a" and
+// `a`.
 func valueOf(l *ast.BasicLit) string {
 	if text, err := strconv.Unquote(l.Value); err == nil && l.Kind == token.STRING {
 		return "text " + text
@@ -173,7 +177,8 @@ func valueOf(l *ast.BasicLit) string {
 	return l.Value
 }
 
-// expand puts the code of wildcards into a template.
+// expand replaces each wildcard in the template by the code that the wildcard matched.
+// The function text returns the source code between two nodes.
 func (b bindings) expand(template string, text func(from, to ast.Node) string) (string, error) {
 	var failure error
 	expanded := wildcardForm.ReplaceAllStringFunc(template, func(w string) string {

@@ -10,67 +10,71 @@ import (
 	"strings"
 )
 
-// A mutation is one fault that is put into the code. A test must catch it.
+// A mutation describes one fault that the command puts into the code. At least one of the
+// tests must then fail.
 type mutation struct {
-	name string // what the code does wrong with it
-	in   string // "folder of the package: declaration", or a file that is not Go
+	name string // what is wrong in the mutated code
+	in   string // "folder of the package: declaration", or the path of a file without Go code
 	edit edit
 	test tests
 }
 
-// An edit changes one place in a declaration or a file.
+// An edit changes one place in a declaration, or in a file without Go code.
 type edit struct {
-	how        func(p place, replacement string) ([]change, error) // nil: old is plain text
+	how        func(p place, replacement string) ([]change, error) // nil if old is plain text
 	old, new   string
-	statements bool // old is one or several statements, and not an expression
-	nth        int  // which of several places, from 1; 0: there must be one only
+	statements bool // true if old is one or more statements, false if it is an expression
+	nth        int  // which of the matching places, counted from 1; 0 if only one place may match
 }
 
-// replace replaces old. Both arguments are expressions, or both are statements. Old is a
-// pattern, and the replacement may use its wildcards.
+// replace returns an edit that replaces the code that matches old. Old and replacement
+// are both expressions, or both statements. The replacement may contain the wildcards of
+// old.
 func replace(old, replacement string) edit {
 	_, errOld := parseExpression(old)
 	_, errNew := parseExpression(replacement)
 	return edit{how: replacePlace, old: old, new: replacement, statements: errOld != nil || errNew != nil}
 }
 
-// remove removes statements.
+// remove returns an edit that removes the statements that match old.
 func remove(old string) edit { return edit{how: replacePlace, old: old, statements: true} }
 
-// before inserts statements before others.
+// before returns an edit that inserts code before the statements that match old.
 func before(old, inserted string) edit {
 	return edit{how: insertBefore, old: old, new: inserted, statements: true}
 }
 
-// after inserts statements after others.
+// after returns an edit that inserts code after the statements that match old.
 func after(old, inserted string) edit {
 	return edit{how: insertAfter, old: old, new: inserted, statements: true}
 }
 
-// never makes the condition false of the if, or of the case, in which statements stand.
+// never returns an edit that finds the if or case around the statements old, and makes
+// its condition always false.
 func never(old string) edit { return edit{how: force, old: old, new: "false &&", statements: true} }
 
-// always makes the condition true of the if, or of the case, in which statements stand.
+// always returns an edit that finds the if or case around the statements old, and makes
+// its condition always true.
 func always(old string) edit { return edit{how: force, old: old, new: "true ||", statements: true} }
 
-// text replaces text in a file that is not Go.
+// text returns an edit that replaces text in a file without Go code.
 func text(old, replacement string) edit { return edit{old: old, new: replacement} }
 
-// at chooses the nth of several places, from 1.
+// at returns an edit that changes the nth of several matching places, counted from 1.
 func (e edit) at(nth int) edit {
 	e.nth = nth
 	return e
 }
 
-// A mutant is the code with a mutation.
+// A mutant is a file to which a mutation has been applied.
 type mutant struct {
 	mutation
 	file         string // relative to the root
 	before, code []byte
 }
 
-// apply returns the mutant of a mutation. An error states why the mutation does not fit
-// the code, and names the places that are most similar.
+// apply returns the mutant that results from the mutation. If the mutation does not fit
+// the code, apply returns an error with the reason and the most similar places.
 func (m mutation) apply(t *tree) (mutant, error) {
 	dir, name, isGo := strings.Cut(m.in, ": ")
 	if !isGo {
@@ -135,19 +139,19 @@ func (e edit) pattern() (p pattern, err error) {
 	return p, err
 }
 
-// A place is where an edit changes the code.
+// A place is the match that an edit changes.
 type place struct {
 	match
-	code func(from, to ast.Node) string // the text from one node to another
+	code func(from, to ast.Node) string // returns the source code from one node to another
 }
 
-// A change replaces the text from one node to another.
+// A change replaces the source code from the start of node from to the end of node to.
 type change struct {
 	from, to ast.Node
 	text     string
 }
 
-// mutate returns the file with the edit.
+// mutate returns the content of d's file after the edit at match m.
 func (e edit) mutate(t *tree, d decl, m match) ([]byte, error) {
 	code := t.code(d.source)
 	replacement, err := m.bound.expand(e.new, code)
@@ -188,8 +192,9 @@ func insertAfter(p place, statements string) ([]change, error) {
 	return []change{{p.first, p.last, p.code(p.first, p.last) + "\n" + statements}}, nil
 }
 
-// force puts a constant before conditions. They are not evaluated, but what they use is
-// still used.
+// force puts constant, such as "false &&", before the conditions around a place. The old
+// conditions stay in the code. Otherwise a variable or an import that only they use would
+// be unused, which Go does not permit.
 func force(p place, constant string) ([]change, error) {
 	conditions, err := conditionsOf(p.around)
 	if err != nil {
@@ -202,7 +207,8 @@ func force(p place, constant string) ([]change, error) {
 	return changes, nil
 }
 
-// conditionsOf returns the conditions of the innermost node, if it is an if or a case.
+// conditionsOf returns the conditions of the if or case whose body is the innermost node
+// in around. It returns an error if there is no such condition.
 func conditionsOf(around []ast.Node) ([]ast.Expr, error) {
 	parents := append([]ast.Node{nil, nil, nil}, around...)
 	switch n := len(parents); inner := parents[n-1].(type) {

@@ -10,29 +10,30 @@ import (
 	"strings"
 )
 
-// A pattern is Go code in which wildcards stand for any code:
+// A pattern is Go code with wildcards:
 //
-//	$x   any expression; alone in a statement, any statement
-//	$*x  any number of arguments, elements, operands or statements
-//	$_   as $x, and $*_ as $*x, but each use may stand for other code
+//	$x    matches any expression; as a statement by itself, it matches any statement
+//	$*x   matches any number of arguments, elements, operands or statements
+//	$_    matches like $x, but each use may match different code
+//	$*_   matches like $*x, but each use may match different code
 //
-// All uses of one name stand for the same code. A pattern is compared with syntax
-// trees, so formatting, comments and parentheses do not matter. A pattern a && b also
-// matches a part of x && a && b && y, and the same holds for +, * , | and ||.
+// All uses of the same name must match the same code. A pattern is compared with syntax
+// trees, so formatting, comments and parentheses do not matter. The pattern a && b also
+// matches the middle of x && a && b && y. This also holds for +, *, | and ||.
 type pattern struct {
 	text     string
-	expr     ast.Expr     // nil if the pattern is of statements
-	readings [][]ast.Stmt // of statements; a clause may be one of a switch or of a select
+	expr     ast.Expr     // nil if the pattern consists of statements
+	readings [][]ast.Stmt // the ways to parse statements: a clause may belong to a switch or to a select
 }
 
 const (
-	oneWildcard  = "wildcard1_" // what $x becomes, so that it can be parsed
-	manyWildcard = "wildcardN_" // what $*x becomes
+	oneWildcard  = "wildcard1_" // replaces the "$" in $x, because Go's parser does not accept "$"
+	manyWildcard = "wildcardN_" // replaces the "$*" in $*x
 )
 
 var wildcardForm = regexp.MustCompile(`\$(\*?)([A-Za-z_]\w*)`)
 
-// parseable replaces the wildcards of a pattern by identifiers.
+// parseable replaces the wildcards in text by Go identifiers.
 func parseable(text string) string {
 	return wildcardForm.ReplaceAllStringFunc(text, func(w string) string {
 		if name, many := strings.CutPrefix(w, "$*"); many {
@@ -50,7 +51,7 @@ func parseExpression(text string) (pattern, error) {
 	return pattern{text: text, expr: expr}, nil
 }
 
-// parseStatements parses one or several statements, or clauses of a switch or a select.
+// parseStatements parses one or more statements, or clauses of a switch or a select.
 func parseStatements(text string) (pattern, error) {
 	p := pattern{text: text}
 	var failure error
@@ -80,7 +81,7 @@ func parseStatements(text string) (pattern, error) {
 	return p, nil
 }
 
-// matchesAll reports whether a pattern is nothing but one wildcard.
+// matchesAll reports whether the pattern is a single wildcard, which matches any code.
 func (p pattern) matchesAll() bool {
 	nodes := []ast.Node{p.expr}
 	if p.expr == nil {
@@ -90,14 +91,14 @@ func (p pattern) matchesAll() bool {
 	return ok && len(nodes) == 1
 }
 
-// A match is a place where a pattern matches.
+// A match is the code that a pattern matches at one place.
 type match struct {
-	first, last ast.Node   // they are the same for one expression or statement
-	around      []ast.Node // the nodes that enclose it, the outermost first
+	first, last ast.Node   // equal if the pattern is one expression or one statement
+	around      []ast.Node // the nodes that enclose the match, outermost first
 	bound       bindings
 }
 
-// find returns all places under root where the pattern matches.
+// find returns all matches of the pattern in root.
 func (p pattern) find(root ast.Node) []match {
 	var found []match
 	find := func(want, nodes []ast.Node, around []ast.Node) {
@@ -136,8 +137,8 @@ func (m match) sameAs(other match) bool {
 
 func isParen(e ast.Expr) bool { _, ok := e.(*ast.ParenExpr); return ok }
 
-// isFieldName reports whether e is the name of a field or a method and not an
-// expression of its own: b in a.b, or in T{b: 1}.
+// isFieldName reports whether e is only the name of a field or method, such as b in a.b
+// or in T{b: 1}. Such a name is not an expression. The nodes in around enclose e.
 func isFieldName(e ast.Expr, around []ast.Node) bool {
 	if len(around) == 0 {
 		return false
@@ -152,7 +153,7 @@ func isFieldName(e ast.Expr, around []ast.Node) bool {
 	return false
 }
 
-// statementsIn returns the statements or clauses that stand directly in n.
+// statementsIn returns the statements or clauses that n contains directly.
 func statementsIn(n ast.Node) []ast.Node {
 	switch n := n.(type) {
 	case *ast.BlockStmt:

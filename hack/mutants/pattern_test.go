@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// elected is a package on which the tests try mutations.
+// elected is the source code of a package. The tests apply mutations to it.
 const elected = `package p
 
 import (
@@ -57,7 +57,7 @@ func TestMutation_ChangesOnePlace(t *testing.T) {
 	tests := map[string]struct {
 		in       string
 		edit     edit
-		old, new string // what the edit changes in the code above
+		old, new string // the text in elected that must change, and the text after the change
 	}{
 		"an expression":             {"Elector.IsLeader", replace("time.Until($x.until) > 0", "true"), "time.Until(e.until) > 0", "true"},
 		"the middle of a chain":     {"Elector.IsLeader", replace("$e != nil && time.Until($_) > 0", "$e == nil"), "e != nil && time.Until(e.until) > 0", "(e == nil)"},
@@ -136,7 +136,7 @@ func TestMutation_ThatDoesNotFitIsReportedWithSimilarCode(t *testing.T) {
 	}
 }
 
-// testTree is a tree with one package p that has one file.
+// testTree returns a tree that contains only package p, which has one file.
 func testTree(t *testing.T, code string) *tree {
 	t.Helper()
 	tree := newTree(t.TempDir())

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A sandbox is a copy of the code, in which mutations are tried.
+// A sandbox is a folder with a copy of the code. Mutations are tried in this copy.
 type sandbox struct{ dir string }
 
 func newSandbox(root string) (*sandbox, error) {
@@ -41,14 +41,14 @@ func newSandbox(root string) (*sandbox, error) {
 
 func (s *sandbox) remove() { _ = os.RemoveAll(s.dir) }
 
-// An outcome is the result of go test.
+// An outcome is the result of one run of go test.
 type outcome struct {
 	err    error // nil if the tests passed
 	output string
 	broken bool          // the code did not compile
 	failed string        // the test that failed
-	took   time.Duration // with the time to compile
-	ran    time.Duration // without it, known if the tests passed
+	took   time.Duration // the duration, including compilation
+	ran    time.Duration // the duration without compilation, known only if the tests passed
 }
 
 var (
@@ -56,7 +56,7 @@ var (
 	ranFor     = regexp.MustCompile(`(?m)^ok\s+\S+\s+([0-9.]+s)`)
 )
 
-// test runs go test, for at most limit.
+// test runs the tests t in the sandbox, for at most limit.
 func (s *sandbox) test(ctx context.Context, t tests, limit time.Duration) outcome {
 	began := time.Now()
 	args := append([]string{"test", "-failfast", "-vet=off", "-timeout", limit.String()}, t.args()...)
@@ -72,7 +72,7 @@ func (s *sandbox) test(ctx context.Context, t tests, limit time.Duration) outcom
 	names := failedTest.FindAllStringSubmatch(o.output, -1)
 	switch {
 	case len(names) > 0:
-		o.failed = names[len(names)-1][1] // the innermost
+		o.failed = names[len(names)-1][1] // the name of the innermost subtest
 	case strings.Contains(o.output, "panic: test timed out"):
 		o.failed = "the time limit: the tests did not end"
 	default:
@@ -81,8 +81,8 @@ func (s *sandbox) test(ctx context.Context, t tests, limit time.Duration) outcom
 	return o
 }
 
-// try runs the tests of a mutant for at most limit. If they pass, it runs all tests of
-// their package for at most limitOfAll.
+// try writes mutant m to the sandbox and runs its tests for at most limit. If they pass,
+// it runs all tests of their package for at most limitOfAll. Then it restores the file.
 func (s *sandbox) try(ctx context.Context, m mutant, limit, limitOfAll time.Duration) outcome {
 	began, file := time.Now(), filepath.Join(s.dir, m.file)
 	if err := os.WriteFile(file, m.code, 0o644); err != nil {
@@ -97,7 +97,8 @@ func (s *sandbox) try(ctx context.Context, m mutant, limit, limitOfAll time.Dura
 	return o
 }
 
-// inEach does n things, one in each sandbox at a time.
+// inEach calls do(s, i) once for each i from 0 to n-1. The sandboxes work in parallel,
+// and each sandbox is used by one call at a time.
 func inEach(sandboxes []*sandbox, n int, do func(s *sandbox, i int)) {
 	next := make(chan int)
 	var all sync.WaitGroup

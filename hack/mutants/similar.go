@@ -15,17 +15,17 @@ import (
 	"strings"
 )
 
-// most is how many similar places a message names.
+// most is the largest number of similar places that a message lists.
 const most = 4
 
-// mention names a place in a message.
+// mention returns an error whose text describes the match m in declaration d.
 func (t *tree) mention(d decl, m match) error {
 	return fmt.Errorf("  %s (%s): %s", t.at(m.first), d, firstLine(t.code(d.source)(m.first, m.last)))
 }
 
-// similarNames names the declarations that a mutation might mean: those of the same name
-// in other packages, those in which its pattern matches, and those whose names are most
-// similar.
+// similarNames returns an error that lists the declarations that a mutation may mean.
+// These are declarations with the same name, declarations of package dir with similar
+// names, and all places where pattern p matches.
 func (t *tree) similarNames(p pattern, dir, name string) error {
 	var same, others []decl
 	for d := range t.allDecls {
@@ -47,8 +47,9 @@ func (t *tree) similarNames(p pattern, dir, name string) error {
 
 func lastName(name string) string { return name[strings.LastIndex(name, ".")+1:] }
 
-// similarCode names the declarations in which a pattern matches, or else the code of d
-// that is most similar to it.
+// similarCode returns an error that lists the places in the whole tree where pattern p
+// matches. If it matches nowhere, the error lists the code in d that is most similar to
+// p.
 func (t *tree) similarCode(p pattern, d decl) error {
 	if err := t.otherMatches(p); err != nil {
 		return err
@@ -76,8 +77,8 @@ func (t *tree) similarCode(p pattern, d decl) error {
 	return errors.Join(errs...)
 }
 
-// isLike reports whether n is an expression or a statement of the same kind as the
-// pattern, or as its first statement.
+// isLike reports whether n is the same kind of syntax node as the pattern's expression,
+// or as the pattern's first statement.
 func (p pattern) isLike(n ast.Node) bool {
 	if p.expr != nil {
 		return reflect.TypeOf(n) == reflect.TypeOf(p.expr)
@@ -87,7 +88,8 @@ func (p pattern) isLike(n ast.Node) bool {
 	})
 }
 
-// otherMatches names places where a pattern matches in the whole tree.
+// otherMatches returns an error that lists the places in the whole tree where pattern p
+// matches. It returns nil if p matches nowhere.
 func (t *tree) otherMatches(p pattern) error {
 	var errs []error
 	for d := range t.allDecls {
@@ -101,7 +103,7 @@ func (t *tree) otherMatches(p pattern) error {
 	return errors.Join(errs...)
 }
 
-// otherFiles names files that contain a text.
+// otherFiles returns an error that lists the files without Go code that contain text.
 func (t *tree) otherFiles(text string) error {
 	var errs []error
 	for _, path := range t.texts {
@@ -123,7 +125,8 @@ func (t *tree) allDecls(yield func(decl) bool) {
 	}
 }
 
-// similarity is 1 for equal lists and 0 for those that have nothing in common.
+// similarity returns the fraction of elements that lists a and b have in common. It is 1
+// for equal lists and 0 if no element is in both lists.
 func similarity(a, b []string) float64 {
 	counts := map[string]int{}
 	for _, x := range a {
@@ -139,7 +142,7 @@ func similarity(a, b []string) float64 {
 	return 2 * float64(common) / float64(max(1, len(a)+len(b)))
 }
 
-// letters returns the pairs of letters in a name.
+// letters returns all pairs of adjacent letters in name, in lower case.
 func letters(name string) []string {
 	name = strings.ToLower(name)
 	var pairs []string

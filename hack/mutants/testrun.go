@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// tests are the tests that must catch a mutation.
+// tests are the tests that must catch a mutation: at least one of them must fail.
 type tests struct {
-	pkg   string   // as go test names it: ./manager, or ./manager/...
-	run   string   // which tests, as go test -run; "": all
-	flags []string // more flags of go test
+	pkg   string   // the package argument of go test, such as ./manager or ./manager/...
+	run   string   // the value of the flag -run; "" runs all tests
+	flags []string // additional flags of go test
 }
 
 func (r tests) args() []string {
@@ -21,7 +21,7 @@ func (r tests) args() []string {
 	return append(args, r.flags...)
 }
 
-// key is equal for tests that can run together.
+// key returns a text that is equal for tests that can run in one go test command.
 func (r tests) key() string {
 	if r.run == "" || len(r.flags) > 0 {
 		return r.String()
@@ -31,7 +31,7 @@ func (r tests) key() string {
 
 func (r tests) String() string { return "go test " + strings.Join(r.args(), " ") }
 
-// exist returns an error unless each alternative in -run names a test.
+// exist returns an error unless each alternative of the value of -run matches a test.
 func (r tests) exist(t *tree) error {
 	dir := strings.TrimPrefix(r.pkg, "./")
 	prefix, deep := strings.CutSuffix(dir, "/...")
@@ -45,7 +45,7 @@ func (r tests) exist(t *tree) error {
 		return fmt.Errorf("there are no tests in %s", r.pkg)
 	}
 	for _, one := range alternatives(r.run) {
-		name, _, _ := strings.Cut(one, "/") // what follows are subtests
+		name, _, _ := strings.Cut(one, "/") // the part after the slash selects subtests
 		want, err := regexp.Compile(name)
 		if err != nil {
 			return fmt.Errorf("-run %s: %w", r.run, err)
@@ -66,8 +66,8 @@ func matchesAny(want *regexp.Regexp, names []string) bool {
 	return false
 }
 
-// alternatives multiplies a regular expression out: a(b|c)|d is ab, ac and d. Of other
-// syntax it knows nothing.
+// alternatives returns all alternatives of a regular expression. For a(b|c)|d it returns
+// ab, ac and d. It interprets only groups and "|", and copies all other syntax.
 func alternatives(expr string) []string {
 	depth, from := 0, 0
 	var parts []string

@@ -15,34 +15,35 @@ import (
 	"strings"
 )
 
-// A tree is the code of a module, parsed.
+// A tree contains the parsed packages of a module.
 type tree struct {
 	root     string
 	fset     *token.FileSet
 	packages map[string]*pkg // by folder, relative to the root
-	texts    []string        // the other files, relative to the root
+	texts    []string        // files without Go code, relative to the root
 }
 
-// A pkg is the part of a package that is built on this platform.
+// A pkg is a parsed package. It contains only the files that are built for the present
+// operating system and processor.
 type pkg struct {
 	dir   string
 	files []*source // without tests
 	tests []string  // the names of test functions
 }
 
-// A source is a parsed file.
+// A source is a parsed Go file.
 type source struct {
 	path string // relative to the root
 	text []byte
 	file *ast.File
 }
 
-// A decl is a function, a method, a type, a constant or a variable.
+// A decl is the declaration of a function, a method, a type, a constant or a variable.
 type decl struct {
 	pkg    *pkg
 	source *source
-	name   string   // as go doc names it: Elector.Run
-	body   ast.Node // where a mutation may be
+	name   string   // as in go doc, for example Elector.Run
+	body   ast.Node // the node in which a mutation may change code
 }
 
 func (d decl) String() string { return d.pkg.dir + ": " + d.name }
@@ -104,8 +105,8 @@ func (t *tree) loadPackage(dir string) error {
 	return nil
 }
 
-// walk visits the files and folders that belong to the repository in root: not its
-// history and not what was built.
+// walk calls visit for the files and folders of the repository in root. It skips hidden
+// files and folders, such as .git, and the folder bin, which contains build output.
 func walk(root string, visit func(relative string, d fs.DirEntry) error) error {
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -155,7 +156,8 @@ func (p *pkg) decls() []decl {
 	return decls
 }
 
-// functionName is Elector.Run for a method, whether its receiver is a pointer or not.
+// functionName returns the name of a function. For a method it returns a name such as
+// Elector.Run, even if the receiver is a pointer.
 func functionName(d *ast.FuncDecl) string {
 	if d.Recv == nil {
 		return d.Name.Name
@@ -177,7 +179,7 @@ func functionName(d *ast.FuncDecl) string {
 	}
 }
 
-// find returns the declaration that a mutation names.
+// find returns the declaration with this name in the package in folder dir.
 func (t *tree) find(dir, name string) (decl, error) {
 	p := t.packages[dir]
 	if p == nil {
@@ -191,7 +193,7 @@ func (t *tree) find(dir, name string) (decl, error) {
 	return decl{}, fmt.Errorf("package %s has no %s", dir, name)
 }
 
-// code returns the text of a file from one node to another.
+// code returns a function that returns the source code of s from one node to another.
 func (t *tree) code(s *source) func(from, to ast.Node) string {
 	return func(from, to ast.Node) string {
 		return string(s.text[t.offset(from.Pos()):t.offset(to.End())])
@@ -200,13 +202,13 @@ func (t *tree) code(s *source) func(from, to ast.Node) string {
 
 func (t *tree) offset(p token.Pos) int { return t.fset.Position(p).Offset }
 
-// at names a place as compilers do.
+// at returns the position of n in the form that compilers print, for example a/b.go:6.
 func (t *tree) at(n ast.Node) string {
 	p := t.fset.Position(n.Pos())
 	return fmt.Sprintf("%s:%d", p.Filename, p.Line)
 }
 
-// firstLine shortens code for a message.
+// firstLine returns the first line of code, followed by "..." if there are more lines.
 func firstLine(code string) string {
 	line, rest, more := bytes.Cut([]byte(code), []byte("\n"))
 	if more && len(bytes.TrimSpace(rest)) > 0 {

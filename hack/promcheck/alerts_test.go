@@ -10,8 +10,9 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// A scenario describes some replicas over time and the alerts that must fire: their
-// summaries, by name without "LeaderElection". No other alert may fire.
+// A scenario describes the behaviour of some replicas over time, and the alerts that must
+// fire. raises maps the name of an alert, without "LeaderElection", to the summaries of
+// the alerts. No other alert may fire.
 type scenario struct {
 	name     string
 	replicas map[string]replica
@@ -23,8 +24,8 @@ var steady = replica(func(time.Duration) snapshot { return snapshot{Leads: true,
 
 func follower(time.Duration) snapshot { return snapshot{Changes: 1} }
 
-// during is a replica that behaves like inside in a span of time, and like outside
-// otherwise.
+// during returns a replica that behaves like inside if from <= at < to. At all other
+// times the replica behaves like outside.
 func during(from, to time.Duration, inside, outside replica) replica {
 	return func(at time.Duration) snapshot {
 		if from <= at && at < to {
@@ -41,7 +42,7 @@ func silent(time.Duration) snapshot { return snapshot{Silent: true} }
 var healthy = []scenario{
 	{name: "one leads, two follow", until: 40 * time.Minute, replicas: map[string]replica{"a": steady, "b": follower, "c": follower}},
 	{
-		// Each replica is replaced, and there is one handover.
+		// A new replica replaces each old replica, and the leadership changes once.
 		name: "a rollout", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": during(0, 12*time.Minute, steady, away),
 			"b": during(0, 11*time.Minute, follower, away),
@@ -57,7 +58,8 @@ var healthy = []scenario{
 		},
 	},
 	{
-		// Each step-down is just after a scrape of the leader and just before one of its successor.
+		// Prometheus scrapes the leader just before each step-down, and its successor
+		// just after it. Therefore the samples show two leaders for a while.
 		name: "the leader steps down three times", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": handsOver(0, 12*time.Minute), "b": handsOver(1, 12*time.Minute), "c": handsOver(2, 12*time.Minute),
 		},
@@ -77,7 +79,8 @@ var healthy = []scenario{
 		},
 	},
 	{
-		// The sample with the late renewal stays the last one for a while.
+		// Prometheus scrapes nothing in the following four minutes, so the sample with
+		// the late renewal stays the latest sample.
 		name: "one renewal is late before a gap", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": during(10*time.Minute, 10*time.Minute+tick, func(time.Duration) snapshot { return snapshot{Leads: true, Valid: 3, Changes: 1} },
 				during(10*time.Minute, 14*time.Minute, silent, steady)),
@@ -100,7 +103,7 @@ var healthy = []scenario{
 		},
 	},
 	{
-		// The successor is scraped just after that.
+		// Prometheus scrapes the successor just after the leader has exited.
 		name: "the leader's process exits just after it was scraped", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": during(0, 10*time.Minute+tick, steady, away),
 			"b": during(0, 10*time.Minute+tick, follower, func(time.Duration) snapshot { return snapshot{Leads: true, Changes: 2, Released: 1} }),
@@ -112,26 +115,29 @@ var healthy = []scenario{
 		},
 	},
 	{
-		// The process is stuck for a moment when it resumes.
+		// When the process resumes, its elector reports for a few seconds that it is
+		// stuck.
 		name: "a process was suspended", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": during(10*time.Minute, 11*time.Minute, silent, during(11*time.Minute, 11*time.Minute+tick,
 				func(time.Duration) snapshot { return snapshot{Changes: 1, Stuck: true} }, follower)),
 		},
 	},
 	{
-		// The liveness probe alone is enough here.
+		// The liveness probe restarts the process after 40 s. One restart raises no
+		// alert.
 		name: "an elector is stuck once, and is restarted by its liveness probe", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": once(10*time.Minute, getsStuck(40*time.Second, 10*time.Minute)),
 		},
 	},
 	{
-		// The probe takes half a minute, then the whole grace period passes.
+		// The liveness probe fails for half a minute. Then the process gets a signal to
+		// stop, and is killed at the end of its grace period, after 75 s.
 		name: "an elector is stuck once, and is killed", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": once(10*time.Minute, getsStuck(75*time.Second, 10*time.Minute)),
 		},
 	},
 	{
-		// The process continues with other tasks.
+		// The elector has stopped, but its process continues with other tasks.
 		name: "an elector has stopped", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": steady,
 			"b": during(0, 10*time.Minute, follower, func(at time.Duration) snapshot {
@@ -149,8 +155,9 @@ var healthy = []scenario{
 	},
 }
 
-// getsStuck is a replica that gets stuck periodically. After stuckFor the kubelet restarts
-// it, which takes ten seconds.
+// getsStuck returns a replica that gets stuck once in each period. The kubelet restarts
+// the replica when it has been stuck for the duration stuckFor. The restart takes ten
+// seconds.
 func getsStuck(stuckFor, period time.Duration) replica {
 	return func(at time.Duration) snapshot {
 		into := (at + period/2) % period
@@ -158,7 +165,8 @@ func getsStuck(stuckFor, period time.Duration) replica {
 	}
 }
 
-// once is a replica that behaves like r for one period, and then follows.
+// once returns a replica that behaves like r between the times period and 2*period. At
+// all other times it follows.
 func once(period time.Duration, r replica) replica { return during(period, 2*period, r, follower) }
 
 func oneIf(is bool) float64 {
@@ -194,7 +202,8 @@ var faulty = []scenario{
 		raises: map[string][]string{"NoLeader": {"No leader of " + leaseText}},
 	},
 	{
-		// Each process runs for ten seconds in five minutes, so it is scraped or missed.
+		// Each process runs for only ten seconds in five minutes, so at most one scrape
+		// reaches it.
 		name: "a crash loop", until: 30 * time.Minute, replicas: map[string]replica{
 			"a": func(at time.Duration) snapshot { return snapshot{Away: at%(5*time.Minute) >= 10*time.Second} },
 			"b": func(at time.Duration) snapshot {
@@ -208,7 +217,7 @@ var faulty = []scenario{
 		raises: map[string][]string{"TwoLeaders": {"2 replicas lead " + leaseText}},
 	},
 	{
-		// Only their namespaces distinguish them.
+		// Only the label namespace distinguishes the two programs.
 		name: "two programs without a Lease", until: 20 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": follower,
 			"x": func(time.Duration) snapshot { return snapshot{Disabled: true, Leads: true, namespace: "x"} },
@@ -229,7 +238,8 @@ var faulty = []scenario{
 		raises: map[string][]string{"Stuck": {"An elector for " + leaseText + " is stuck"}},
 	},
 	{
-		// A scrape interval of a minute misses a third of these.
+		// The elector is stuck for 40 s at a time. With a scrape interval of one minute,
+		// Prometheus misses a third of these times.
 		name: "an elector is stuck repeatedly, with a period unlike that of scrapes", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": getsStuck(40*time.Second, 3*time.Minute+25*time.Second),
 		},
@@ -242,14 +252,16 @@ var faulty = []scenario{
 		raises: map[string][]string{"Stuck": {"An elector for " + leaseText + " is stuck"}},
 	},
 	{
-		// More than one process is affected.
+		// Two replicas get stuck at different times, each with a period of its own.
 		name: "one elector after the other is stuck", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": getsStuck(70*time.Second, 8*time.Minute), "c": getsStuck(70*time.Second, 9*time.Minute),
 		},
 		raises: map[string][]string{"Stuck": {"An elector for " + leaseText + " is stuck"}},
 	},
 	{
-		// About every third renewal is late, with a period unlike that of scrapes.
+		// The leader renews only every 11 s, and has less than half of its trust window
+		// left in the last seconds before each renewal. No scrape interval is a multiple
+		// of 11 s, so the scrapes find different values.
 		name: "renewals are late", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": func(at time.Duration) snapshot {
 				return snapshot{Leads: true, Changes: 1, Valid: renewsLate(at)}
@@ -258,7 +270,7 @@ var faulty = []scenario{
 		raises: map[string][]string{"RenewalsNearDeadline": {"The leader of " + leaseText + " renews late"}},
 	},
 	{
-		// Each replica leads for two minutes and renews late once or twice.
+		// Each replica leads for two minutes, and renews only every 11 s.
 		name: "renewals of every leader are late", until: time.Hour, replicas: map[string]replica{
 			"a": lateInTurn(0), "b": lateInTurn(1), "c": lateInTurn(2),
 		},
@@ -268,8 +280,8 @@ var faulty = []scenario{
 		},
 	},
 	{
-		// Each leader fails to renew after nine minutes. Its process exits, and its counters
-		// are lost.
+		// Each leader fails to renew the Lease after nine minutes. Its process exits, and
+		// the values of the counters in the process are lost.
 		name: "leaders lose their terms, and exit", until: 80 * time.Minute, replicas: map[string]replica{
 			"a": lostInTurn(0), "b": lostInTurn(1), "c": lostInTurn(2), "d": lostInTurn(3),
 		},
@@ -292,7 +304,7 @@ var faulty = []scenario{
 		},
 	},
 	{
-		// Up to three losses in an hour raise only the alert with severity info.
+		// Up to three lost terms in an hour raise only the alert with severity info.
 		name: "leaders lose their terms twice", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady,
 			"b": func(at time.Duration) snapshot {
@@ -316,7 +328,7 @@ var faulty = []scenario{
 		raises: map[string][]string{"NoContact": {"A replica gets no answers about " + leaseText}},
 	},
 	{
-		// The window is 6 s, so valid_seconds is never more.
+		// The trust window is 6 s, so valid_seconds never exceeds 6.
 		name: "renewals of a short Lease are late", until: 20 * time.Minute, replicas: map[string]replica{
 			"a": func(at time.Duration) snapshot {
 				return snapshot{Leads: true, Changes: 1, Window: 6, Valid: 6 - (at % (5 * time.Second)).Seconds() - 3.5*oneIf(at > 5*time.Minute)}
@@ -325,7 +337,7 @@ var faulty = []scenario{
 		raises: map[string][]string{"RenewalsNearDeadline": {"The leader of " + leaseText + " renews late"}},
 	},
 	{
-		// The first process continues, and another one leads.
+		// The process of the first leader continues to run, and another replica leads.
 		name: "callbacks do not return", until: 20 * time.Minute, replicas: map[string]replica{
 			"a": during(0, 10*time.Minute, steady, func(at time.Duration) snapshot {
 				return snapshot{Changes: 2, Overruns: 1, Stuck: at < 11*time.Minute}
@@ -338,7 +350,8 @@ var faulty = []scenario{
 		},
 	},
 	{
-		// As in a rollout: the overrun is never scraped.
+		// The process exits, as in a rollout, before Prometheus scrapes its counter of
+		// overruns.
 		name: "callbacks do not return, and the process exits", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": during(0, 10*time.Minute, steady, away),
 			"b": during(0, 10*time.Minute+20*time.Second, follower, func(time.Duration) snapshot { return snapshot{Leads: true, Changes: 2, Expired: 1} }),
@@ -347,7 +360,8 @@ var faulty = []scenario{
 	},
 }
 
-// handsOver is one of three replicas that lead in turn and always release.
+// handsOver returns one of three replicas that lead in turn. Each term lasts for the
+// duration each and ends with a release. Replica 0 leads first.
 func handsOver(index int, each time.Duration) replica {
 	return func(at time.Duration) snapshot {
 		turns := int((at - time.Second) / each)
@@ -355,7 +369,8 @@ func handsOver(index int, each time.Duration) replica {
 	}
 }
 
-// renewsLate returns a validity that sinks from 12 s to 1 s, periodically.
+// renewsLate returns the time in seconds for which a leader still trusts the Lease. The
+// value falls from 12 to 1 in 11 s, and then starts again at 12.
 func renewsLate(at time.Duration) float64 { return 12 - (at % (11 * time.Second)).Seconds() }
 
 func lateInTurn(index int) replica {
@@ -369,14 +384,15 @@ func lateInTurn(index int) replica {
 	}
 }
 
-// lostInTurn is one of four replicas that lead in turn. Each loses its term, is away for
-// twenty seconds in which there is no leader, and follows as a new process.
+// lostInTurn returns one of four replicas that lead in turn. At the end of its turn, the
+// leader loses its term and its process exits. For 20 s there is no leader. Then the
+// replica follows with a new process.
 func lostInTurn(index int) replica {
 	const each, leaderless = 9 * time.Minute, 20 * time.Second
 	return func(at time.Duration) snapshot {
 		turns := int(at / each)
 		switch {
-		case turns%4 != index: // it counts the changes since its last term
+		case turns%4 != index: // the process counts the changes since it was started
 			return snapshot{Changes: (turns-index+3)%4 + 1}
 		case at%each < each-leaderless:
 			return snapshot{Leads: true, Changes: 4, Expired: 1}
@@ -386,13 +402,14 @@ func lostInTurn(index int) replica {
 	}
 }
 
-// scrapedTwice is the scenario with two scrape jobs, as with a PodMonitor and a
-// ServiceMonitor for the same Pods.
+// scrapedTwice returns the scenario with two scrape jobs for each replica. This happens
+// if a PodMonitor and a ServiceMonitor select the same Pods.
 func (s scenario) scrapedTwice() scenario {
 	return s.scraped("scraped by two jobs", func(l *snapshot) { l.jobs = []string{"podmonitor", "servicemonitor"} })
 }
 
-// withStaticTargets is the scenario with targets that have no labels but job and instance.
+// withStaticTargets returns the scenario with targets whose only labels are job and
+// instance.
 func (s scenario) withStaticTargets() scenario {
 	if s.raises["NotEnabled"] != nil {
 		s.raises = map[string][]string{"NotEnabled": {"A process leads without a Lease"}}
@@ -435,7 +452,8 @@ func TestAlerts_DoNotDependOnTheScrapeConfiguration(t *testing.T) {
 	}
 }
 
-// check evaluates the alerts in the scenario, at each of the intervals.
+// check compares the alerts that fire with the alerts that the scenario expects. interval
+// is the scrape interval. The alerts are evaluated with each interval in evaluated.
 func (s scenario) check(t *testing.T, interval time.Duration, evaluated ...time.Duration) {
 	t.Helper()
 	want := map[string][]string{}
@@ -464,7 +482,7 @@ func TestScenarios_RaiseEveryAlert(t *testing.T) {
 	}
 }
 
-// The series of the scenarios have the names and labels that Electors export.
+// The time series in the scenarios must have the names and labels that Electors export.
 func TestScenarios_ExportWhatElectorsExport(t *testing.T) {
 	all := exports(t)
 	for name := range (snapshot{}).samples() {
@@ -481,7 +499,7 @@ func TestScenarios_ExportWhatElectorsExport(t *testing.T) {
 				t.Errorf("%s: label %s must be one of %q", scraped, label, values)
 			}
 		}
-		if has := len(m) + 5; scraped.Len() != has { // the metric's name and four target labels
+		if has := len(m) + 5; scraped.Len() != has { // plus the metric's name and four labels of the target
 			t.Errorf("%s has %d labels, want %d", scraped, scraped.Len(), has)
 		}
 	}

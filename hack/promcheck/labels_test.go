@@ -14,11 +14,12 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// A metric maps each label to its values, or to nil if any value is possible.
+// A metric maps each of its labels to the possible values, or to nil if any value is
+// possible.
 type metric map[string][]string
 
-// exports returns the metrics that hack/manifests has recorded, by name. A histogram has
-// the three names under which Prometheus stores it.
+// exports returns the metrics that hack/manifests/testdata/exported.txt lists, by name. A
+// histogram has three names, because Prometheus stores it as three metrics.
 func exports(t *testing.T) map[string]metric {
 	t.Helper()
 	content, err := os.ReadFile(manifests + "testdata/exported.txt")
@@ -53,7 +54,7 @@ func exports(t *testing.T) map[string]metric {
 // targets lists the labels that the Prometheus operator adds to each target.
 var targets = []string{"namespace", "pod", "job", "instance", "container"}
 
-// A checker finds metrics and labels in expressions that nothing exports.
+// A checker finds metrics and labels in PromQL expressions that Electors do not export.
 type checker struct {
 	exports  map[string]metric
 	problems []string
@@ -63,7 +64,8 @@ func (c *checker) problem(format string, args ...any) {
 	c.problems = append(c.problems, fmt.Sprintf(format, args...))
 }
 
-// selected returns the labels of the series that a selector selects.
+// selected returns the labels of the series that v selects. It records a problem if the
+// metric, a label or a label's value does not exist.
 func (c *checker) selected(v *parser.VectorSelector) []string {
 	name := v.Name
 	m, found := c.exports[name]
@@ -84,7 +86,8 @@ func (c *checker) selected(v *parser.VectorSelector) []string {
 	return has
 }
 
-// match checks that each alternative of a matcher is one of the values.
+// match records a problem for each alternative in matcher that is not one of the values.
+// Any alternative is valid if values is nil.
 func (c *checker) match(name string, matcher *labels.Matcher, values []string) {
 	if values == nil {
 		return
@@ -96,7 +99,8 @@ func (c *checker) match(name string, matcher *labels.Matcher, values []string) {
 	}
 }
 
-// labels returns the labels that the results of an expression can have.
+// labels returns the labels that the result of expr can have. It also records problems in
+// expr.
 func (c *checker) labels(expr parser.Expr) []string {
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
@@ -133,7 +137,7 @@ func (c *checker) labels(expr parser.Expr) []string {
 func (c *checker) combined(e *parser.BinaryExpr) []string {
 	left, right := c.labels(e.LHS), c.labels(e.RHS)
 	switch {
-	case e.Op == parser.LOR: // only the labels of both sides are certain
+	case e.Op == parser.LOR: // the result surely has only the labels that both sides have
 		return slices.DeleteFunc(slices.Clone(left), func(name string) bool { return !slices.Contains(right, name) })
 	case e.LHS.Type() == parser.ValueTypeScalar:
 		return right
@@ -163,13 +167,14 @@ func (c *checker) called(e *parser.Call) (has []string) {
 	return has
 }
 
-// namesWholeLease reports whether the labels contain both the name and the namespace of
-// the Lease, or neither.
+// namesWholeLease reports whether names contains both lease_name and lease_namespace, or
+// neither of them.
 func namesWholeLease(names []string) bool {
 	return slices.Contains(names, "lease_name") == slices.Contains(names, "lease_namespace")
 }
 
-// named checks the labels in an annotation or a legend, and returns them.
+// named returns the labels that text refers to. The text is an annotation or a legend.
+// named records a problem for each of these labels that is not in has.
 func (c *checker) named(text string, pattern *regexp.Regexp, has []string) (names []string) {
 	for _, name := range pattern.FindAllStringSubmatch(text, -1) {
 		names = append(names, name[1])
@@ -183,8 +188,8 @@ func (c *checker) named(text string, pattern *regexp.Regexp, has []string) (name
 	return names
 }
 
-// legend checks that a legend distinguishes curves by their Lease and by all other labels
-// that the query groups by.
+// legend records a problem unless the legend text distinguishes the curves of expr. The
+// text must contain the labels of the Lease and all other labels by which expr groups.
 func (c *checker) legend(text string, expr parser.Expr) {
 	has := c.labels(expr)
 	names := c.named(text, legendLabel, has)

@@ -25,7 +25,7 @@ func parse(t *testing.T, expr string) parser.Expr {
 	return parsed
 }
 
-// alerts returns the rules of prometheusrule.yaml, parsed by Prometheus.
+// alerts returns the rules in prometheusrule.yaml, as Prometheus parses them.
 func alerts(t *testing.T) []rulefmt.Rule {
 	t.Helper()
 	content, err := os.ReadFile(manifests + "prometheusrule.yaml")
@@ -50,15 +50,17 @@ func alerts(t *testing.T) []rulefmt.Rule {
 	return groups.Groups[0].Rules
 }
 
-// A query is an expression of a panel, and its legend.
+// A query is one expression in a panel of the dashboard, with its legend.
 type query struct{ panel, expr, legend string }
 
-// A variable of the dashboard has the values of a label.
+// A variable of the dashboard lets users choose one of the values that label has in the
+// result of expr.
 type variable struct{ expr, label string }
 
 var labelValues = regexp.MustCompile(`^label_values\((.*), *(\w+)\)$`)
 
-// dashboard reads dashboard.json, and replaces its variables by values.
+// dashboard returns the queries and the variables in dashboard.json. In their
+// expressions, it replaces the dashboard's variables by values.
 func dashboard(t *testing.T) (queries []query, variables []variable) {
 	t.Helper()
 	content, err := os.ReadFile(manifests + "dashboard.json")

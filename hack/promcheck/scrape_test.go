@@ -16,19 +16,19 @@ import (
 	"github.com/prometheus/prometheus/rules"
 )
 
-// A snapshot is what a replica exports at one moment.
+// A snapshot contains what a replica exports at one point in time.
 type snapshot struct {
-	Away      bool // there is no such process: Prometheus marks its series stale
-	Silent    bool // Prometheus does not scrape, and marks nothing
+	Away      bool // the process does not exist; Prometheus marks its series as stale
+	Silent    bool // Prometheus does not scrape the process, and does not mark its series as stale
 	Leads     bool
-	Valid     float64 // while it leads; 0 means 11 s
-	Window    float64 // 0 means 12 s
-	Token     int     // of its term, if it leads; unique per replica
+	Valid     float64 // valid_seconds; 0 means the default, which is 11 for a leader
+	Window    float64 // window_seconds; 0 means the default, which is 12
+	Token     int     // the fencing token of a leader; each replica has a different one
 	Disabled  bool
-	Stopped   bool // its Elector has stopped
+	Stopped   bool // the Elector of the replica has stopped
 	Stuck     bool
 	Contact   float64
-	Changes   int // a counter since the start of the process, as are the following
+	Changes   int // this field and the fields up to Overruns are counters since the start of the process
 	Expired   int
 	Own       int
 	Released  int
@@ -36,23 +36,25 @@ type snapshot struct {
 	Overruns  int
 	namespace string
 
-	// jobs scrape the replica. Default: one job. A static target has neither the label
-	// pod nor namespace, only instance.
+	// jobs are the names of the jobs that scrape the replica. The default is one job. If
+	// static is true, the replica is a static target, which has the label instance but
+	// not the labels pod and namespace.
 	jobs   []string
 	static bool
 }
 
-// A replica returns its snapshot at a time.
+// A replica returns its snapshot for the time at, which is counted from the start of the
+// scenario.
 type replica func(at time.Duration) snapshot
 
 const (
 	namespace = "my-namespace"
 	lease     = "my-app-leader"
-	tick      = 5 * time.Second // replicas are scraped at different ticks
+	tick      = 5 * time.Second // the resolution of time; replicas are scraped at different ticks
 )
 
-// samples returns the values that are scraped, by metric. NaN means that the metric is
-// absent.
+// samples returns the values that Prometheus scrapes, by metric. The value NaN means that
+// the replica does not export the metric.
 func (l snapshot) samples() map[string]float64 {
 	one := oneIf
 	window := 12.0
@@ -85,8 +87,8 @@ func (l snapshot) samples() map[string]float64 {
 	return all
 }
 
-// load returns the "load" command for Prometheus' test storage. Each replica and each job
-// is scraped at its own tick of the interval.
+// load returns a "load" command that fills Prometheus' test storage. In each scrape
+// interval, different replicas and jobs are scraped at different ticks.
 func load(replicas map[string]replica, interval, until time.Duration) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "load %s\n", tick)
@@ -110,7 +112,8 @@ func load(replicas map[string]replica, interval, until time.Duration) string {
 	return text.String()
 }
 
-// scraped returns the values that Prometheus stores for a replica at each tick, by metric.
+// scraped returns the values that Prometheus stores for a replica, by metric, one for
+// each tick. Prometheus scrapes the replica once in each interval, at offset.
 func (r replica) scraped(offset, interval, until time.Duration) map[string][]string {
 	values := map[string][]string{}
 	for at := time.Duration(0); at <= until; at += tick {
@@ -120,10 +123,10 @@ func (r replica) scraped(offset, interval, until time.Duration) map[string][]str
 			switch {
 			case l.Silent || at%interval != offset:
 			case l.Away && r(max(0, at-interval)).Away && r(max(0, at-2*interval)).Away:
-				scraped = "stale" // Prometheus notices late that a target has gone
+				scraped = "stale" // Prometheus detects only after some time that a target no longer exists
 			case l.Away:
 			case math.IsNaN(value):
-				scraped = "stale" // Prometheus notices at once that a metric has gone
+				scraped = "stale" // Prometheus detects at once that a metric no longer exists
 			default:
 				scraped = fmt.Sprint(value)
 			}
@@ -133,7 +136,7 @@ func (r replica) scraped(offset, interval, until time.Duration) map[string][]str
 	return values
 }
 
-// series returns the name of a series with all its labels.
+// series returns the name of a time series with all its labels.
 func (l snapshot) series(name, pod, job string) string {
 	name, metricLabels, _ := strings.Cut(strings.TrimSuffix(name, "}"), "{")
 	leaseNamespace, leaseName := namespace, lease
@@ -150,8 +153,8 @@ func (l snapshot) series(name, pod, job string) string {
 	return fmt.Sprintf("incumbent_leader_election_%s{%s}", name, strings.Join(all, ","))
 }
 
-// fired lets Prometheus evaluate every alert periodically. It returns the summaries of the
-// alerts that fired, by name.
+// fired loads text into Prometheus, which evaluates every alert periodically. It returns
+// the summaries of the alerts that fired, by the name of the alert.
 func fired(t *testing.T, text string, every, until time.Duration) map[string][]string {
 	t.Helper()
 	loader, err := promqltest.NewLazyLoader(text, promqltest.LazyLoaderOpts{EnableAtModifier: true, EnableNegativeOffset: true})

@@ -1,4 +1,4 @@
-// Package tokens contains only a test. A real database runs the SQL statements that the
-// examples of package fencing show. It is a module of its own, because the database has
-// many dependencies.
+// Package tokens contains only tests. They run the SQL statements in the examples of
+// package fencing on a real database. The package is a module of its own, because the
+// database has many dependencies.
 package tokens

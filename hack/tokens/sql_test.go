@@ -13,7 +13,8 @@ import (
 
 var statement = regexp.MustCompile("const (\\w+) = `([^`]*)`")
 
-// statements returns the SQL statements of the examples, by the name of their constant.
+// statements returns the SQL statements in the examples of package fencing, by the name
+// of their Go constant.
 func statements(t *testing.T) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("../../leaderelection/fencing/example_test.go")
@@ -35,8 +36,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// newDatabase returns a database with two accounts. It has one connection, so transactions
-// run one after the other, as if each locked the same row.
+// newDatabase returns a database with two accounts. It permits only one connection, so
+// transactions run one after the other. In a database with more connections, the
+// statement begin has this effect, because it locks the Lease's row.
 func newDatabase(t *testing.T) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "db"))
@@ -55,7 +57,8 @@ func newDatabase(t *testing.T) *sql.DB {
 	return db
 }
 
-// A leader can insert, update and delete until a later term has written anything.
+// In transactions, the leader of a term can insert, update and delete rows until the
+// leader of a later term has committed a transaction.
 func TestBegin_EndsAllWritesOfAnEarlierTerm(t *testing.T) {
 	begin, db := statements(t)["begin"], newDatabase(t)
 	transaction := func(token int64, write string) bool {
@@ -91,8 +94,8 @@ func TestBegin_EndsAllWritesOfAnEarlierTerm(t *testing.T) {
 	}
 }
 
-// Without transactions, an earlier term cannot write a row after a later term has written
-// that row.
+// Without transactions, the leader of an earlier term cannot change a row after the
+// leader of a later term has changed it. It can still change other rows.
 func TestUpdate_EndsTheWritesOfAnEarlierTermRowByRow(t *testing.T) {
 	update, db := statements(t)["update"], newDatabase(t)
 	for _, step := range []struct {

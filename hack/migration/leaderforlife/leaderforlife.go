@@ -1,5 +1,6 @@
-// Package leaderforlife contains the migration guide's code for operator-lib's leader for
-// life. It is a module of its own, because only this package needs operator-lib.
+// Package leaderforlife contains the migration guide's code for programs that use "leader
+// for life" of operator-lib. It is a module of its own, because only this package needs
+// operator-lib.
 package leaderforlife
 
 import (
@@ -12,7 +13,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/migration"
 )
 
-// runLeaderForLife is the code before the migration.
+// runLeaderForLife leads with operator-lib. It is the code before the migration.
 func runLeaderForLife(ctx context.Context, work func(context.Context), options ...leader.Option) error {
 	if err := leader.Become(ctx, "my-app-lock", options...); err != nil {
 		return err
@@ -21,8 +22,8 @@ func runLeaderForLife(ctx context.Context, work func(context.Context), options .
 	return nil
 }
 
-// runBothLocks is the code of the intermediate release. A replica leads only if it holds
-// both locks.
+// runBothLocks is the code of the release between the first and the last release of the
+// migration. A replica leads only if it holds both locks: the ConfigMap and the Lease.
 func runBothLocks(ctx context.Context, clientset kubernetes.Interface, namespace, id string, work func(context.Context), options ...leader.Option) error {
 	if err := leader.Become(ctx, "my-app-lock", options...); err != nil {
 		return err

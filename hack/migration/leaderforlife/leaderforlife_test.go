@@ -31,7 +31,8 @@ import (
 //go:linkname readNamespace github.com/operator-framework/operator-lib/leader.readNamespace
 var readNamespace func() (string, error)
 
-// A testCluster is a namespace with Pods of three releases, which use one service account.
+// A testCluster is a namespace in which Pods of three releases run. All Pods use the same
+// service account.
 type testCluster struct {
 	*testing.T
 	plane     *envtest.ControlPlane
@@ -42,14 +43,14 @@ type testCluster struct {
 	referee   *envtest.Referee
 }
 
-// leaderForLifeRules are the rights that the guide names for leader for life.
+// leaderForLifeRules are the rights that, according to the guide, leader for life needs.
 var leaderForLifeRules = []rbacv1.PolicyRule{
 	{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get"}},
 	{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "create"}},
 }
 
-// newTestCluster returns a testCluster whose service account has the rights of leader for
-// life, and the given ones.
+// newTestCluster returns a testCluster. Its service account has the rights in
+// leaderForLifeRules and the additional rights in more.
 func newTestCluster(t *testing.T, more ...rbacv1.PolicyRule) *testCluster {
 	t.Helper()
 	klog.SetLogger(logr.Discard())
@@ -64,8 +65,8 @@ func newTestCluster(t *testing.T, more ...rbacv1.PolicyRule) *testCluster {
 	return s
 }
 
-// grant is the first step of the guide. It creates the Role that "kubectl lease rights"
-// prints.
+// grant executes the first step of the guide: it grants the rights to the Lease. It
+// creates the Role that "kubectl lease rights" prints.
 func (s *testCluster) grant() {
 	s.Helper()
 	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: "my-app-leader"}
@@ -104,11 +105,11 @@ func must(tb testing.TB, err error) {
 type replica struct {
 	*envtest.Client
 	started chan struct{}
-	// stop stops the process and waits until it has ended.
+	// stop ends the process and returns when the process has ended.
 	stop func()
 }
 
-// A release is the program that a replica runs.
+// A release is one version of the program that a replica runs.
 type release func(ctx context.Context, r *replica, namespace string, work func(context.Context), lock leader.Option) error
 
 func first(ctx context.Context, _ *replica, _ string, work func(context.Context), lock leader.Option) error {
@@ -123,8 +124,9 @@ func third(ctx context.Context, r *replica, namespace string, work func(context.
 	return migration.RunElector(ctx, r.Clientset(), namespace, r.Name(), work, func() {}, nil)
 }
 
-// start creates a Pod, on a node of the same name, and runs the release in it. It returns
-// after the process has sent a request with that verb and resource.
+// start creates a Pod called name, on a node of the same name. It runs the release run as
+// the process of this Pod. It returns after the process has sent a request with this verb
+// and resource.
 func (s *testCluster) start(name string, run release, verb, resource string) *replica {
 	s.Helper()
 	_, err := s.core.Pods(s.namespace).Create(s.Context(), &corev1.Pod{
@@ -133,7 +135,7 @@ func (s *testCluster) start(name string, run release, verb, resource string) *re
 	}, metav1.CreateOptions{})
 	must(s, err)
 	r := &replica{Client: s.plane.Client(name, envtest.AsPod(s.account, name)), started: make(chan struct{})}
-	s.Setenv("POD_NAME", name) // operator-lib reads it before its first request
+	s.Setenv("POD_NAME", name) // operator-lib reads POD_NAME before its first request
 	client, err := crclient.New(r.Config(), crclient.Options{})
 	must(s, err)
 	requested := r.Network().DelayReplies(0, leaderelectiontest.When(func(q leaderelectiontest.Request) bool { return q.Verb == verb && q.Resource == resource }))
@@ -155,7 +157,7 @@ func (s *testCluster) start(name string, run release, verb, resource string) *re
 	return r
 }
 
-// awaitLeader waits until the replica works.
+// awaitLeader waits until replica r leads and its work has started.
 func (s *testCluster) awaitLeader(r *replica) {
 	s.Helper()
 	select {
@@ -165,18 +167,20 @@ func (s *testCluster) awaitLeader(r *replica) {
 	}
 }
 
-// remove stops a replica and deletes its Pod with the objects that the Pod owns.
+// remove stops replica r and deletes its Pod. It also deletes the ConfigMap my-app-lock
+// if this Pod owns it.
 func (s *testCluster) remove(r *replica) {
 	s.Helper()
 	r.stop()
 	at := metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}
 	must(s, s.core.Pods(s.namespace).Delete(s.Context(), r.Name(), at))
-	if s.owner() == r.Name() { // there is no garbage collector in the test
+	if s.owner() == r.Name() { // the test's control plane has no garbage collector
 		must(s, s.core.ConfigMaps(s.namespace).Delete(s.Context(), "my-app-lock", metav1.DeleteOptions{}))
 	}
 }
 
-// owner returns the Pod that owns the ConfigMap, or "" if there is none.
+// owner returns the name of the Pod that owns the ConfigMap my-app-lock. It returns "" if
+// there is no such ConfigMap.
 func (s *testCluster) owner() string {
 	s.Helper()
 	lock, err := s.core.ConfigMaps(s.namespace).Get(s.Context(), "my-app-lock", metav1.GetOptions{})
@@ -211,8 +215,8 @@ func TestLeaderForLife_MigrationWithBothLocksHasOneLeader(t *testing.T) {
 	s.referee.Check(t)
 }
 
-// A Deployment with strategy: Recreate creates a Pod only after those of the last release
-// are gone.
+// A Deployment with the strategy Recreate deletes all Pods of the old release before it
+// creates Pods of the new release.
 func TestLeaderForLife_MigrationInOneStepIfTheOldPodsAreGone(t *testing.T) {
 	s := newTestCluster(t)
 	s.grant()
@@ -225,7 +229,8 @@ func TestLeaderForLife_MigrationInOneStepIfTheOldPodsAreGone(t *testing.T) {
 	s.referee.Check(t)
 }
 
-// If the rights are granted only after the rollout, there is no leader until then.
+// If the rights to the Lease are granted only after the rollout, no replica leads before
+// they are granted.
 func TestLeaderForLife_WithoutTheRightsToTheLeaseThereIsNoLeader(t *testing.T) {
 	s := newTestCluster(t)
 	two := s.start("two", second, "get", "leases")
@@ -236,7 +241,7 @@ func TestLeaderForLife_WithoutTheRightsToTheLeaseThereIsNoLeader(t *testing.T) {
 	s.awaitLeader(two)
 }
 
-// grantNodes grants the right to read nodes, which needs a ClusterRole.
+// grantNodes grants the right to get Nodes. This right needs a ClusterRole.
 func (s *testCluster) grantNodes() {
 	s.Helper()
 	meta := metav1.ObjectMeta{Name: "nodes-of-" + s.namespace}
@@ -257,8 +262,9 @@ func (s *testCluster) grantNodes() {
 	})
 }
 
-// A leader for life loses its lock if its node is not ready, although it may still work.
-// The Lease prevents two leaders then.
+// If the node of a leader for life is not ready, another Pod takes the ConfigMap,
+// although the leader may still work. In the release with both locks, the Lease then
+// prevents a second leader.
 func TestLeaderForLife_OnlyTheLeaseExcludesALeaderOnANodeThatIsNotReady(t *testing.T) {
 	for name, test := range map[string]struct {
 		run      release

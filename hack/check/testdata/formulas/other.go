@@ -12,7 +12,7 @@ func f(d time.Duration, seconds int32) {
 	_ = d / 4                                // want: the formula d / 4
 	_ = d / 10 * 9                           // want: the formula d / 10 * 9
 	_ = max(d, (3 * d))                      // want: the formula 3 * d
-	_ = time.Duration(seconds) * time.Second // a unit
-	_ = int32(d / time.Second)               // a unit
+	_ = time.Duration(seconds) * time.Second // a conversion of units is permitted
+	_ = int32(d / time.Second)               // a conversion of units is permitted
 	_ = min(d, pause, 5*time.Second) + jitter(d)
 }

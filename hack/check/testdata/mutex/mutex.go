@@ -115,7 +115,7 @@ func (e *Elector) callsOne() {
 	e.setLocked() // setLocked has the finding
 }
 
-// unlock runs after what was noted with the mutex.
+// unlock unlocks the mutex, and then calls a function of the user.
 func (e *Elector) unlock() {
 	e.mu.Unlock()
 	e.report()
