@@ -98,7 +98,7 @@ func scattered(all []*source) []finding {
 			f := places[name][file]
 			switch {
 			case listed && !slices.Contains(allowed, file):
-				f.text += fmt.Sprintf(": its methods belong into %q", allowed)
+				f.text += fmt.Sprintf(": its methods belong in %q", allowed)
 				found = append(found, f)
 			case !listed && len(used) > maxMethodFiles:
 				f.text += fmt.Sprintf(": its methods are in %d files, at most %d", len(used), maxMethodFiles)

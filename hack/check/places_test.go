@@ -83,11 +83,11 @@ func strayFormulas(p *typed) []finding {
 			switch n := n.(type) {
 			case *ast.SelectorExpr:
 				if id, ok := n.X.(*ast.Ident); ok && id.Name == "rand" {
-					found = append(found, s.at(n, "rand.%s belongs into %s", n.Sel.Name, timing))
+					found = append(found, s.at(n, "rand.%s belongs in %s", n.Sel.Name, timing))
 				}
 			case *ast.BinaryExpr:
 				if p.isFormula(n) {
-					found = append(found, s.at(n, "the formula %s belongs into %s", types.ExprString(n), timing))
+					found = append(found, s.at(n, "the formula %s belongs in %s", types.ExprString(n), timing))
 					return false
 				}
 			}
@@ -142,7 +142,7 @@ func strayRequests(p *typed) []finding {
 				return true
 			}
 			if selection := p.info.Selections[sel]; selection != nil && isA(selection.Recv(), leaseAPI, "LeaseInterface") {
-				found = append(found, s.at(sel, "the request %s belongs into %s", sel.Sel.Name, store))
+				found = append(found, s.at(sel, "the request %s belongs in %s", sel.Sel.Name, store))
 			}
 			return true
 		})
@@ -169,7 +169,7 @@ func strayEngine(all []*source) []finding {
 			path, _ := strconv.Unquote(spec.Path.Value)
 			recorder := s.base() == "options.go" && strings.HasSuffix(path, "/resourcelock")
 			if under(path, []string{clientgo}) && s.base() != clientLib && !recorder {
-				found = append(found, s.at(spec, "the import of %s belongs into %s", path, clientLib))
+				found = append(found, s.at(spec, "the import of %s belongs in %s", path, clientLib))
 			}
 		}
 	}

@@ -1,6 +1,6 @@
 package engine
 
 import (
-	_ "k8s.io/client-go/tools/leaderelection" // want: belongs into clientgo.go
+	_ "k8s.io/client-go/tools/leaderelection" // want: belongs in clientgo.go
 	_ "k8s.io/client-go/tools/leaderelection/resourcelock"
 )

@@ -8,7 +8,7 @@ import (
 const pause = 2 * time.Second / 3
 
 func f(d time.Duration, seconds int32) {
-	_ = rand.N(d)                            // want: rand.N belongs into timing.go
+	_ = rand.N(d)                            // want: rand.N belongs in timing.go
 	_ = d / 4                                // want: the formula d / 4
 	_ = d / 10 * 9                           // want: the formula d / 10 * 9
 	_ = max(d, (3 * d))                      // want: the formula 3 * d

@@ -1,6 +1,6 @@
 package methods
 
-func (e *Elector) c() {} // want: belong into
+func (e *Elector) c() {} // want: belong in
 func (e *Elector) d() {}
 
 func (scattered) d() {} // want: in 4 files
