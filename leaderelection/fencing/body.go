@@ -16,9 +16,10 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// into adds the stamp to the body of a request. It returns several forms of the body
-// if it depends on the object which form can be applied. The caller sends them in that
-// order.
+// into returns body with the annotation of s added. It returns one form of the body,
+// except for a JSON patch. For a JSON patch it returns several forms, because the
+// stored object determines which form the API server can apply. The caller sends the
+// forms one after the other until the API server applies one.
 func (s stamp) into(contentType string, body []byte) ([][]byte, error) {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -32,7 +33,7 @@ func (s stamp) into(contentType string, body []byte) ([][]byte, error) {
 	case runtime.ContentTypeJSON:
 		body, err = s.intoObject(body, false)
 	case string(types.ApplyYAMLPatchType), runtime.ContentTypeYAML:
-		if body, err = yaml.ToJSON(body); err == nil { // JSON is YAML
+		if body, err = yaml.ToJSON(body); err == nil { // the body may also be JSON, because JSON is valid YAML
 			body, err = s.intoObject(body, false)
 		}
 	case runtime.ContentTypeProtobuf:
@@ -43,8 +44,9 @@ func (s stamp) into(contentType string, body []byte) ([][]byte, error) {
 	return [][]byte{body}, err
 }
 
-// intoObject sets the annotation and changes nothing else. A patch that removes all
-// annotations cannot add one.
+// intoObject sets the annotation of s in a JSON object or in a patch of it, and changes
+// no other field. It returns an error for a patch that sets annotations to null. Such a
+// patch removes all annotations, and cannot add one at the same time.
 func (s stamp) intoObject(body []byte, isPatch bool) ([]byte, error) {
 	object, err := fieldsOf(body)
 	if err != nil {
@@ -73,7 +75,8 @@ func (s stamp) intoObject(body []byte, isPatch bool) ([]byte, error) {
 	return json.Marshal(object)
 }
 
-// fieldsOf returns the fields of a JSON object. A missing object and null have none.
+// fieldsOf returns the fields of a JSON object. If raw is empty or null, it returns an
+// empty map.
 func fieldsOf(raw json.RawMessage) (map[string]json.RawMessage, error) {
 	fields := map[string]json.RawMessage{}
 	if len(raw) == 0 || isNull(raw) {
@@ -85,7 +88,8 @@ func fieldsOf(raw json.RawMessage) (map[string]json.RawMessage, error) {
 
 func isNull(raw json.RawMessage) bool { return bytes.Equal(bytes.TrimSpace(raw), []byte("null")) }
 
-// intoProtobuf sets the annotation of an object of a kind that client-go has.
+// intoProtobuf sets the annotation of s in an object that is encoded as protobuf. It
+// returns an error if the kind of the object is not in client-go's scheme.
 func (s stamp) intoProtobuf(body []byte) ([]byte, error) {
 	serializer := protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
 	object, _, err := serializer.Decode(body, nil, nil)
@@ -109,18 +113,20 @@ func (s stamp) intoProtobuf(body []byte) ([]byte, error) {
 
 const annotationsPath = "/metadata/annotations"
 
-// An operation is an operation of a JSON patch. A nil Value is null, which also equals
-// a missing field.
+// An operation is one operation of a JSON patch. A nil Value is encoded as null. A
+// "test" operation with null also passes if the field is missing.
 type operation struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`
 	Value any    `json:"value"`
 }
 
-// intoOperations adds operations to a JSON patch. The first form adds the annotation
-// beside others. It cannot be applied to an object without annotations. The second form
-// adds all annotations if there are none. In the meantime there may be some, so the
-// first form is tried again.
+// intoOperations appends operations that set the annotation of s to a JSON patch. It
+// returns three forms of the patch. The first form adds the annotation to existing
+// annotations, and fails for an object without annotations. The second form adds a map
+// with only this annotation, and fails for an object with annotations. The third form
+// equals the first form, because another client may have added annotations between the
+// two requests.
 func (s stamp) intoOperations(body []byte) ([][]byte, error) {
 	name := strings.NewReplacer("~", "~0", "/", "~1").Replace(s.key)
 	beside := []operation{{"add", annotationsPath + "/" + name, s.value}}

@@ -16,8 +16,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// A Fence around the resources that an operator writes. An administrator applies its
-// objects once. The command "kubectl lease fence" prints them.
+// Create the admission policy for the resources that an operator writes. An
+// administrator applies the policy and its binding once. The command "kubectl lease
+// fence" prints both.
 func ExamplePolicy() {
 	policy, binding, err := fencing.Policy(fencing.Fence{
 		LeaseNamespace: "my-namespace",
@@ -39,12 +40,12 @@ func ExamplePolicy() {
 	// my-namespace my-app-leader
 }
 
-// The leader's work has a client that stamps each object with the term and handles
-// refusals. The election has a client of its own.
+// Use two clients. The leader's work has a client that stamps each object with the term
+// and retries refused writes. The Elector has another client, without these transports.
 func ExampleStampTransport() {
 	restConfig, err := rest.InClusterConfig()
 	if err != nil {
-		return // not in a cluster
+		return // the program does not run in a cluster
 	}
 	config := &leaderelection.Config{
 		Enabled: true, Identity: os.Getenv("POD_NAME"),
@@ -68,8 +69,9 @@ func ExampleStampTransport() {
 
 func reconcile(context.Context, kubernetes.Interface) {}
 
-// Each transaction of a leader begins with a condition on the token of the last term that
-// wrote anything. The token has a row of its own. With database/sql:
+// Protect a database with transactions. One row stores the token of the last term that
+// wrote any data. Each transaction of a leader begins with an update of this row, on
+// the condition that the stored token is not greater. With database/sql:
 //
 //	result, err := tx.ExecContext(ctx, begin, term.Token, "my-app-leader")
 //	if n, _ := result.RowsAffected(); n == 0 {
@@ -77,10 +79,11 @@ func reconcile(context.Context, kubernetes.Interface) {}
 //	}
 //	// insert, update, delete, commit
 //
-// The row is locked until the transaction ends, so no other transaction runs in between,
-// not even another one of the same leader. A leader that is frozen within a transaction
-// blocks all others until the database ends it, so set the limit for idle transactions. A
-// check in a separate transaction is useless, because the leader may be frozen after it.
+// The update locks the row until the transaction ends. Therefore all transactions run
+// one after the other, also those of the same leader. A leader that is frozen within a
+// transaction blocks all others until the database ends that transaction. Set the
+// database's limit for idle transactions. Do not check the token in a separate
+// transaction, because the leader may be frozen between the check and the write.
 func Example_sql() {
 	const begin = `UPDATE leadership SET token = $1 WHERE lease = $2 AND token <= $1`
 
@@ -96,8 +99,9 @@ func Example_sql() {
 	// the first one resumes: 0 rows
 }
 
-// Without transactions the token is a column of each row, and each statement has the
-// condition. Rows that the later term has not written, and insertions, are not protected.
+// Protect single rows, without transactions. The token is a column of each row, and
+// each statement has a condition on it. Rows that the later term has not written yet,
+// and insertions, are not protected.
 func Example_sqlByRow() {
 	const update = `UPDATE accounts SET token = $1, balance = $3 WHERE id = $2 AND token <= $1`
 
@@ -113,11 +117,12 @@ func Example_sqlByRow() {
 	// it writes another row: 1 row
 }
 
-// A database is a stand-in for an SQL database. It keeps the token of each row. The tests
-// in hack/tokens run the statements of the examples on a real database.
+// A database stands in for an SQL database, and stores the token of each row. The tests
+// in hack/tokens run the statements of these examples on a real database.
 type database map[string]leaderelection.Token
 
-// exec runs a statement of the examples and returns the number of changed rows.
+// exec does what the statements of the examples do: it updates one row if the row's
+// token is not greater than token. It returns the number of changed rows.
 func (d database) exec(_ string, token leaderelection.Token, key string, _ ...int) int {
 	if kept, found := d[key]; !found || kept > token {
 		return 0
@@ -126,17 +131,18 @@ func (d database) exec(_ string, token leaderelection.Token, key string, _ ...in
 	return 1
 }
 
-// An object store does not compare numbers, but it can write on the condition that an
-// object has not changed (If-Match or ifGenerationMatch). The token is stored with the
-// object. The leader reads the object, stops if its token is greater than its own, and
-// writes on the condition that the object is unchanged. If the write is refused, it reads
-// again.
+// Protect objects in an object store. The store cannot compare numbers, but it can
+// write on the condition that an object has not changed (If-Match or
+// ifGenerationMatch). The leader stores its token with the object. Before each write,
+// the leader reads the object. If the stored token is greater than the leader's own
+// token, the leader stops. Otherwise it writes on the condition that the object is
+// unchanged. If the store refuses the write, the leader reads the object again.
 func Example_objectStore() {
 	bucket := &bucket{}
 	frozen, successor := leaderelection.Term{Token: 41}, leaderelection.Term{Token: 57}
 
 	fmt.Println("first leader:", store(bucket, frozen, "state 1"))
-	object := bucket.get() // the first leader reads and is frozen
+	object := bucket.get() // the first leader reads the object, and is then frozen
 	fmt.Println("its successor:", store(bucket, successor, "state 2"))
 	fmt.Println("the first one resumes and writes:", bucket.put(object.etag, frozen.Token, "state 3"))
 	fmt.Println("it tries again:", store(bucket, frozen, "state 3"))
@@ -149,7 +155,8 @@ func Example_objectStore() {
 	// stored: state 2
 }
 
-// store writes an object in a term.
+// store writes content in a term. It repeats the read and the write until the write
+// succeeds, or until the object has a greater token.
 func store(b *bucket, term leaderelection.Term, content string) string {
 	for {
 		object := b.get()
@@ -162,7 +169,7 @@ func store(b *bucket, term leaderelection.Term, content string) string {
 	}
 }
 
-// A bucket is a stand-in for an object store with one object.
+// A bucket stands in for an object store that contains one object.
 type bucket struct {
 	mu     sync.Mutex
 	writes int
@@ -171,7 +178,7 @@ type bucket struct {
 
 type object struct {
 	etag    string
-	token   leaderelection.Token // in the object's metadata
+	token   leaderelection.Token // stored in the object's metadata
 	content string
 }
 
@@ -181,7 +188,7 @@ func (b *bucket) get() object {
 	return b.object
 }
 
-// put writes the object if its etag equals ifMatch.
+// put replaces the object if the etag of the stored object equals ifMatch.
 func (b *bucket) put(ifMatch string, token leaderelection.Token, content string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,35 +9,40 @@ import (
 )
 
 // The functions in this file return expressions in CEL, the language of admission
-// policies. In CEL a missing field is an error. An error refuses the write, unless the
-// other operand of an "or" is true.
+// policies. In CEL, access to a missing field is an error. An error of the whole
+// expression refuses the write. But "a || b" is true if one operand is true, even if
+// the other operand is an error.
 //
-// The expressions are optimised for the leader's second write of an object in a term.
-// Each step along a path costs time. No variables are used, because a variable costs
-// more than a repeated expression. Messages cost time too, because the API server
-// evaluates them even if the write passes. The user is compared last, because the
-// holder's own write passes before that. As a match condition, that comparison would
-// convert the Lease once more.
+// The expressions are fast for the most frequent write: the leader writes an object
+// that it has already written in this term. Each access to a field costs time.
+// Variables are not used, because a variable costs more than a repeated expression.
+// Messages also cost time, because the API server evaluates them even if the write
+// passes. The user is compared last, because for the leader's write the expression is
+// already true before that comparison. The comparison is not a match condition of the
+// policy, because then the API server would convert the Lease a second time.
 
-// quote returns text as a CEL string. The text needs no escaping, as for all names in
-// Kubernetes.
+// quote returns text as a CEL string. It does not escape the text, because names in
+// Kubernetes contain no quotes and no backslashes.
 func quote(text string) string { return "'" + text + "'" }
 
 const (
-	// boundTo is the name of the pod that the user's token is bound to. It is missing
-	// or not empty.
+	// boundTo is an expression for the name of the pod that the writer's token is bound
+	// to. It has an optional value: no value if the token is bound to no pod, and never an
+	// empty string.
 	boundTo = "request.userInfo.?extra[?'authentication.kubernetes.io/pod-name'][?0]"
 	holder  = "params.?spec.?holderIdentity.orValue('')"
 	writer  = `'pod "' + ` + boundTo + `.orValue('none, its token is bound to no pod') + '"'`
 )
 
-// A test has an expression that is true if a write passes, and the message of its
-// refusal, which is an expression too. The short message replaces a message that the
-// API server rejects, because a name in it is too long or has line breaks.
+// A test is a check of a write. expression is a CEL expression that is true if the
+// write passes. message is a CEL expression for the text of the refusal. short is a
+// fixed text. The API server uses short if it rejects the value of message, because a
+// name in it is too long or has line breaks.
 type test struct{ expression, message, short string }
 
-// validations returns a single validation for every mode, because each validation and
-// each message costs time with every write.
+// validations returns one validation, even if the Fence has both modes. Several
+// validations would cost more time, because the API server evaluates each validation
+// and each message for every write.
 func (f Fence) validations() []admissionv1.Validation {
 	t := byPod()
 	switch {
@@ -55,10 +60,11 @@ func (f Fence) validations() []admissionv1.Validation {
 	}}
 }
 
-// byPod requires the holder to be the pod's name, or that name followed by "_". The
-// name of a pod has no "_", so web-1 does not match web-10 or web-1-x. A token that is
-// bound to no pod is treated as that of a pod named "\n", because no Elector's identity
-// begins with a line break.
+// byPod returns the test for the mode ByPod. The holder of the Lease must be the name
+// of the writer's pod, or begin with that name and "_". A pod's name contains no "_",
+// so pod web-1 does not match the holders web-10 and web-1-x. If the writer's token is
+// bound to no pod, the expression uses the pod name "\n". The write is then refused,
+// because no Elector's identity begins with a line break.
 func byPod() test {
 	return test{
 		"(" + holder + " + '_').startsWith(" + boundTo + `.orValue('\n') + '_')`,
@@ -81,15 +87,19 @@ func (f Fence) byTerm() test {
 	return test{f.keepsStamp() + " || " + t.expression, "(" + f.keepsStamp() + " ? '' : " + t.message + ")", t.short}
 }
 
-// keepsStamp is true if a write does not change the stored stamp, as every write of an
-// object in a term except the first. A missing stamp equals nothing, because true and
-// false stand for missing stamps. dyn avoids a warning of the policy's type check.
+// keepsStamp returns an expression that is true if a write leaves the stored stamp
+// unchanged. In each term, this applies to every write of an object except the first.
+// If a stamp is missing, the expression is false: true replaces a missing stamp of the
+// new object, and false replaces a missing stamp of the old object. dyn avoids a
+// warning of the API server's type check.
 func (f Fence) keepsStamp() string {
 	return f.annotationOf("object") + ".orValue(dyn(true)) == " + f.annotationOf("oldObject") + ".orValue(dyn(false))"
 }
 
-// ofBindings permits a Binding only without a stamp. The API server copies its
-// annotations to the pod, so an older stamp would replace the pod's.
+// ofBindings returns a test that permits a Binding only if it has no stamp. For all
+// other objects it applies the test others. The reason is that the API server copies
+// the annotations of a Binding to the pod, so the stamp of a Binding could replace a
+// later stamp of the pod.
 func ofBindings(others test, stamp string) test {
 	const isBinding = "(request.kind.kind == 'Binding' && request.kind.group == '' ? "
 	return test{
@@ -99,7 +109,7 @@ func ofBindings(others test, stamp string) test {
 	}
 }
 
-// both requires two tests, in that order.
+// both returns a test that requires both tests, and evaluates first before second.
 func both(first, second test) test {
 	return test{
 		first.expression + " && (" + second.expression + ")",
@@ -108,16 +118,19 @@ func both(first, second test) test {
 	}
 }
 
-// unstamped permits a write of a subresource without a stamp, unless it removes the
-// stored stamp. The status of a Deployment and of most other kinds of Kubernetes is
-// written with the object's annotations.
+// unstamped returns an expression for a write without a stamp. It is true if the write
+// is to a subresource and does not remove the stored stamp. A write of a status can
+// remove the stamp, because for Deployments and most other kinds of Kubernetes it also
+// writes the object's annotations.
 func unstamped(stored string) string {
 	return "request.?subResource.orValue('') != '' && (request.operation == 'CREATE' || !" + hasToken(stored) + ")"
 }
 
-// orUnstampable permits requests that cannot carry a stamp. It comes last, because such
-// requests are rare, and an error before it has no effect. A policy ByTerm alone does
-// not match such requests.
+// orUnstampable returns the last operand of an "or". The operand permits requests that
+// cannot carry a stamp. It is last because such requests are rare. For these requests
+// the operands before it may be errors, which CEL ignores if the last operand is true.
+// For a Fence with the mode ByTerm alone, orUnstampable returns "", because that policy
+// does not match such requests.
 func (f Fence) orUnstampable() string {
 	if !f.has(ByPod) {
 		return ""
@@ -127,14 +140,17 @@ func (f Fence) orUnstampable() string {
 
 func (f Fence) stamp(object string) string { return f.annotationOf(object) + ".orValue('')" }
 
-// annotationOf returns an optional value, which is empty if the object does not exist.
+// annotationOf returns an expression for the stamp of object. Its value is optional,
+// and missing if the object or the annotation does not exist.
 func (f Fence) annotationOf(object string) string {
 	return fmt.Sprintf("%s.?metadata.?annotations[?%s]", object, quote(AnnotationKey(f.lease())))
 }
 
-// hasToken is true if a stamp begins with a number. If it does not, the annotation was
-// edited by hand, and the next write replaces it.
+// hasToken returns an expression that is true if stamp begins with a number, which is
+// its token. A stored stamp that begins with other text was edited by hand. The policy
+// permits any write with a token to replace such a stamp.
 func hasToken(stamp string) string { return stamp + ".matches('^[1-9][0-9]{0,17}( |$)')" }
 
-// tokenOf returns the number at the beginning of a stamp.
+// tokenOf returns an expression for the token of stamp, which is the number at its
+// beginning.
 func tokenOf(stamp string) string { return "int(" + stamp + ".split(' ', 2)[0])" }

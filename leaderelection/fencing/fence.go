@@ -13,76 +13,82 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/guard"
 )
 
-// A Mode selects how a stale writer is recognised. The modes may be combined:
-// ByPod | ByTerm.
+// A Mode selects how a Fence recognises a stale writer, which has lost the Lease. The
+// modes may be combined: ByPod | ByTerm.
 type Mode uint8
 
 const (
 	// ByPod compares the pod of the writer's token with the holder of the Lease. The
-	// holder must be the pod's name, or begin with that name and "_". The program
-	// need not be changed.
+	// holder must be the pod's name, or begin with that name and "_". The code of the
+	// program need not change.
 	ByPod Mode = 1 << iota
 
-	// ByTerm compares the fencing token on the written object with the token on the
-	// stored object. A lower token is refused. The program writes through a
+	// ByTerm compares the fencing token on the written object with the token on the stored
+	// object. A write with a lower token is refused. The program must write through a
 	// StampTransport.
 	ByTerm
 )
 
 // A Fence describes the writes that only the leader may send. Policy returns the
-// admission policy that enforces it.
+// admission policy that enforces a Fence.
 type Fence struct {
 	// LeaseNamespace and LeaseName name the Lease. Required.
 	LeaseNamespace string
 	LeaseName      string
 
-	// ServiceAccount is the service account of all replicas. Only its writes are
-	// fenced. No other program should use it. Required.
+	// ServiceAccount is the service account of all replicas. The Fence checks only the
+	// writes of this account. No other program should use the account. Required.
 	ServiceAccount string
 
 	// ServiceAccountNamespace is the namespace of the service account and its pods.
 	// Default: LeaseNamespace.
 	ServiceAccountNamespace string
 
-	// Resources are the guarded resources. Their subresources are guarded too. List
-	// every resource that only the leader writes. Required.
+	// Resources are the guarded resources. Their subresources are also guarded. List every
+	// resource that only the leader writes. Required.
 	Resources []schema.GroupResource
 
-	// Namespaces limits the Fence to objects in these namespaces. Objects without a
-	// namespace are guarded too. The resource "namespaces" must not be combined with
-	// this field, because the API server treats each Namespace as an object in itself:
-	// give it a Fence of its own. Default: all namespaces.
+	// Namespaces limits the Fence to objects in these namespaces, and to objects without a
+	// namespace. Default: all namespaces.
+	//
+	// Do not combine this field with the resource "namespaces". The API server treats each
+	// Namespace as an object in the namespace of the same name, so the Fence would not
+	// guard any other Namespace. Use another Fence without this field for the resource
+	// "namespaces".
 	Namespaces []string
 
 	// Mode selects how a stale writer is recognised. Default: ByPod.
 	Mode Mode
 
-	// OpenWithoutLease permits all writes while the Lease does not exist. It has no
-	// effect with ByTerm alone, which does not read the Lease. It is invalid with
-	// ByPod | ByTerm, because terms would not be compared either: use two Fences, each
-	// with a Name, one of them ByTerm.
+	// OpenWithoutLease permits all writes while the Lease does not exist. It has no effect
+	// with ByTerm alone, because that mode does not read the Lease. It is invalid with
+	// ByPod | ByTerm, because it would also permit writes with too low a token. Use two
+	// Fences instead, each with its own Name and one mode.
 	//
-	// By default nobody can write the guarded resources while the Lease does not
-	// exist, because the API server looks for the Lease before it evaluates who the
-	// user is. Apply the Lease before the policy, and do not delete it with the policy
-	// (see Lease). Limit Namespaces to reduce the risk. A Fence ByPod of pods or
-	// serviceaccounts needs OpenWithoutLease if its Namespaces include the candidates'
-	// own pods. Otherwise these cannot be started again after the Lease was deleted.
-	// Without Namespaces such a Fence is invalid.
+	// By default, no user can write the guarded resources while the Lease does not exist.
+	// The reason is that the API server looks up the Lease before it evaluates the policy,
+	// which compares the user. Apply the Lease before the policy, and do not delete the
+	// Lease with the policy (see func Lease). To reduce the risk, set Namespaces.
+	//
+	// A Fence ByPod of the resources pods or serviceaccounts needs OpenWithoutLease if it
+	// guards the namespaces of the candidates' own pods. Otherwise no candidate can be
+	// started again after the Lease was deleted. If such a Fence has neither
+	// OpenWithoutLease nor Namespaces, it is invalid.
 	OpenWithoutLease bool
 
-	// ReportOnly refuses nothing. A stale write passes, with a warning to the writer
-	// and an entry in the audit log. Use it to try a Fence out. While the Lease does
-	// not exist it reports nothing, although an enforced Fence would refuse every
-	// write: make sure that the Lease exists.
+	// ReportOnly makes the Fence accept stale writes. For each stale write, the API server
+	// sends a warning to the writer and writes an entry into the audit log. Use it to try
+	// a Fence out. Make sure that the Lease exists: without the Lease, an enforced Fence
+	// refuses every write, but a Fence with ReportOnly reports no writes.
 	ReportOnly bool
 
-	// Name distinguishes several Fences. The policy is named
+	// Name distinguishes several Fences. The name of the policy is
 	// "incumbent-fencing.<Name>". Default: "<LeaseNamespace>.<LeaseName>".
 	Name string
 }
 
-// policyPrefix begins the names of all policies. IsStale recognises refusals by it.
+// policyPrefix is the beginning of the names of all policies that Policy returns.
+// IsStale recognises a refusal by this prefix.
 const policyPrefix = "incumbent-fencing."
 
 func (f Fence) withDefaults() Fence {
@@ -93,7 +99,7 @@ func (f Fence) withDefaults() Fence {
 		f.Mode = ByPod
 	}
 	if f.Name == "" {
-		f.Name = strings.Trim(f.LeaseNamespace+"."+f.LeaseName, ".") // an empty name is reported as such
+		f.Name = strings.Trim(f.LeaseNamespace+"."+f.LeaseName, ".") // a dot at either end would be a second error if a part is empty
 	}
 	return f
 }
@@ -102,13 +108,12 @@ func (f Fence) lease() string      { return f.LeaseNamespace + "/" + f.LeaseName
 func (f Fence) policyName() string { return policyPrefix + f.Name }
 func (f Fence) has(mode Mode) bool { return f.Mode&mode != 0 }
 
-// user returns the user name of the service account.
+// user returns the user name with which the service account sends requests.
 func (f Fence) user() string {
 	return "system:serviceaccount:" + f.ServiceAccountNamespace + ":" + f.ServiceAccount
 }
 
-// validate returns one error that names every problem of a Fence. The defaults must be
-// set.
+// validate returns one error that names every problem of f. Call it after withDefaults.
 func (f Fence) validate() error {
 	var errs []error
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -166,7 +171,7 @@ func (f Fence) validateRest(refuse func(string, ...any)) {
 	f.validateTogether(refuse)
 }
 
-// validateTogether reports fields that contradict each other.
+// validateTogether reports combinations of fields that are invalid.
 func (f Fence) validateTogether(refuse func(string, ...any)) {
 	if f.OpenWithoutLease && f.has(ByPod) && f.has(ByTerm) {
 		refuse("OpenWithoutLease with Mode ByPod | ByTerm: while the Lease does not exist, terms are not compared either, and writes of an earlier term pass: " +
@@ -185,14 +190,14 @@ func (f Fence) validateTogether(refuse func(string, ...any)) {
 	}
 }
 
-// Starting a pod writes these two resources: the pod is created, and the kubelet
-// creates a token of its service account.
+// The start of a pod writes both of these resources: a client creates the pod, and the
+// kubelet creates a token of the pod's service account.
 var (
 	pods            = schema.GroupResource{Resource: "pods"}
 	serviceAccounts = schema.GroupResource{Resource: "serviceaccounts"}
 )
 
-// unguardable returns why a resource cannot be guarded, or "".
+// unguardable returns the reason why a Fence cannot guard resource, "" if it can.
 func unguardable(resource schema.GroupResource) string {
 	switch {
 	case resource.Resource == "":

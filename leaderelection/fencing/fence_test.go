@@ -13,7 +13,7 @@ import (
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 )
 
-// validFence returns a Fence without problems.
+// validFence returns a valid Fence. It sets only the required fields.
 func validFence() Fence {
 	return Fence{
 		LeaseNamespace: "ns", LeaseName: "app", ServiceAccount: "operator",

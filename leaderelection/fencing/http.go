@@ -10,7 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// takeBody reads the body of a request and closes it.
+// takeBody reads and closes the body of a request. It returns nil if the request has no
+// body.
 func takeBody(r *http.Request) ([]byte, error) {
 	if r.Body == nil {
 		return nil, nil
@@ -25,7 +26,7 @@ func takeBody(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// withBody returns a copy of a request with another body.
+// withBody returns a copy of r with the given body, or without a body if body is nil.
 func withBody(r *http.Request, body []byte) *http.Request {
 	r = r.Clone(r.Context())
 	if body == nil {
@@ -38,10 +39,11 @@ func withBody(r *http.Request, body []byte) *http.Request {
 	return r
 }
 
-// closeBody closes the body of a request that is not sent. A RoundTripper must do so.
+// closeBody closes the body of a request that is not sent. The contract of
+// http.RoundTripper requires this.
 func closeBody(r *http.Request) {
 	if r.Body != nil {
-		_ = r.Body.Close() // nothing was read
+		_ = r.Body.Close() // an error does not matter, because the body was not read
 	}
 }
 
@@ -51,8 +53,9 @@ func isApply(r *http.Request) bool {
 	return mediaType == string(types.ApplyYAMLPatchType) || mediaType == string(types.ApplyCBORPatchType)
 }
 
-// peek returns the body of an error response, and keeps it readable. Of a success it
-// reads nothing. If the body cannot be read, it is closed.
+// peek returns the body of an error response, and replaces response.Body with a copy
+// that the caller can read. For a successful response it reads nothing and returns "".
+// If it returns an error, the body is closed.
 func peek(response *http.Response) (string, error) {
 	if response.StatusCode < http.StatusBadRequest || response.Body == nil {
 		return "", nil

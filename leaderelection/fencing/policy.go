@@ -10,16 +10,18 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// Policy returns the admission policy of a Fence, and the binding that enforces it.
-// If the Fence is invalid, Policy returns one error that names every problem.
+// Policy returns the admission policy of a Fence, and the binding that enforces the
+// policy. If the Fence is invalid, Policy returns one error that names every problem.
 //
-// Apply the AnchorPolicy first, once in a cluster, if the Fence is ByPod.
+// If the Fence is ByPod, apply the AnchorPolicy first, once in the cluster.
 //
-// Some mistakes make the API server refuse all guarded writes of the service account:
-// the service account campaigns for another Lease, or the Lease was deleted. Other
-// mistakes cannot be detected, and writes pass: a resource is misspelt in a group that
-// is not one of Kubernetes, it is served by an aggregated API server, or the writer has
-// another service account.
+// Policy cannot detect all mistakes. If the replicas campaign for another Lease, or if
+// the Lease was deleted, the API server refuses all guarded writes of the service
+// account. In the following cases, stale writes pass:
+//
+//   - a resource is misspelt, and its group is not a group of Kubernetes,
+//   - a resource is served by an aggregated API server,
+//   - the writer uses another service account.
 func Policy(f Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.ValidatingAdmissionPolicyBinding, error) {
 	f = f.withDefaults()
 	if err := f.validate(); err != nil {
@@ -55,11 +57,13 @@ func Policy(f Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.Valid
 	return policy, binding, nil
 }
 
-// Lease returns the Lease of a Fence as it is before the first claim. Apply it before
-// the policy. Otherwise nobody can write the guarded resources until a candidate leads.
-// Applying it again later does not affect its holder. Replacing it, or deleting it with
-// the policy, ends the holder's term. The first candidate claims it one RetryPeriod
-// later, because it was not released by an Elector.
+// Lease returns the Lease of a Fence, without a holder. Apply it before the policy.
+// Otherwise no user can write the guarded resources until a candidate leads. If you
+// apply the Lease again later, its holder does not change. If you replace the Lease, or
+// delete it with the policy, the holder's term ends.
+//
+// The first candidate claims this Lease one RetryPeriod later than a Lease that an
+// Elector has released, because the annotation of a release is missing.
 func Lease(f Fence) *coordinationv1.Lease {
 	return &coordinationv1.Lease{
 		TypeMeta:   typeMeta(coordinationv1.SchemeGroupVersion, "Lease"),
@@ -78,8 +82,8 @@ func (f Fence) withoutLease() admissionv1.ParameterNotFoundActionType {
 	return admissionv1.DenyAction
 }
 
-// matches selects the requests that the API server evaluates the policy for. They do
-// not depend on the user.
+// matches returns the constraints that select the requests for which the API server
+// evaluates the policy. The constraints do not depend on the user.
 func (f Fence) matches() *admissionv1.MatchResources {
 	m := &admissionv1.MatchResources{MatchPolicy: new(admissionv1.Equivalent)}
 	for _, resource := range f.Resources {
@@ -93,11 +97,13 @@ func (f Fence) matches() *admissionv1.MatchResources {
 	return m
 }
 
-// rules returns the rules for one resource. Patches and server-side apply are updates.
-// A deletecollection is a deletion of each object.
+// rules returns the rules that select the writes of one resource. In a rule, a patch is
+// an update, a server-side apply is a creation or an update, and a deletecollection is
+// one deletion for each object.
 func (f Fence) rules(resource schema.GroupResource) []admissionv1.NamedRuleWithOperations {
 	if !f.has(ByPod) {
-		// A deletion cannot carry a stamp. An update of a subresource may change it.
+		// Deletions are not selected, because they cannot carry a stamp. Updates of
+		// subresources are selected, because they may change the stamp.
 		rules := []admissionv1.NamedRuleWithOperations{
 			rule(resource.Group, []admissionv1.OperationType{admissionv1.Create, admissionv1.Update}, resource.Resource),
 			rule(resource.Group, []admissionv1.OperationType{admissionv1.Update}, resource.Resource+"/*"),
@@ -111,9 +117,10 @@ func (f Fence) rules(resource schema.GroupResource) []admissionv1.NamedRuleWithO
 		[]admissionv1.OperationType{admissionv1.Create, admissionv1.Update, admissionv1.Delete},
 		resource.Resource, resource.Resource+"/*")}
 	if resource == pods {
-		// These connections change what a pod does. A proxy connection may be a read.
+		// Exec, attach and portforward can change what a pod does. Connections through the
+		// proxy are not selected, because they may be reads.
 		rules = append(rules, rule("", []admissionv1.OperationType{admissionv1.Connect}, "pods/exec", "pods/attach", "pods/portforward"),
-			// "bindings" is the older name of pods/binding.
+			// "bindings" is an older API for the same purpose as pods/binding.
 			rule("", []admissionv1.OperationType{admissionv1.Create}, "bindings"))
 	}
 	return rules
@@ -131,15 +138,16 @@ const (
 	anchorGroup = "fencing.incumbent.haproxy-template-ic.github.io" // has no resources
 )
 
-// AnchorPolicy returns a policy that guards nothing, and its binding. Apply both once
-// in a cluster, before the first Fence ByPod, and leave them there.
+// AnchorPolicy returns a policy that guards no resources, and its binding. Apply both
+// once in a cluster, before the first Fence ByPod, and never delete them.
 //
-// An API server follows the Leases as long as some binding belongs to a policy whose
-// parameter is a Lease. When the last such binding is deleted, it stops for good. A
-// Fence that is applied again is then evaluated with the holders of that day, until
-// the API server is restarted: it refuses the leader and permits the former leader
-// (https://github.com/kubernetes/kubernetes/issues/130887, not fixed in 1.37). The
-// binding of the anchor policy stays, so that never happens.
+// An API server watches Leases only while at least one binding belongs to a policy
+// whose parameter is a Lease. When the last such binding is deleted, the API server
+// stops watching, and does not start again. A Fence that is applied later is then
+// evaluated with the holders at the time of that deletion, until the API server is
+// restarted. It refuses the writes of the present leader, and accepts those of the
+// former leader (https://github.com/kubernetes/kubernetes/issues/130887, not fixed in
+// 1.37). This cannot happen while the binding of the anchor policy exists.
 func AnchorPolicy() (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.ValidatingAdmissionPolicyBinding) {
 	policy := &admissionv1.ValidatingAdmissionPolicy{
 		TypeMeta:   typeMeta(admissionv1.SchemeGroupVersion, "ValidatingAdmissionPolicy"),

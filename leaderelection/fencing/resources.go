@@ -11,9 +11,10 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// unknownResource returns why a group of Kubernetes has no such resource, or "". A
-// policy for a resource that does not exist guards nothing. Resources of other groups
-// are known only to their API server, so they are not checked.
+// unknownResource returns an error text if resource does not exist in its group, and
+// the group is built into Kubernetes. Otherwise it returns "". A policy for a resource
+// that does not exist would guard nothing. Resources of other groups, such as custom
+// resources, are not checked, because client-go has no list of them.
 func unknownResource(resource schema.GroupResource) string {
 	own := builtIn(resource.Group)
 	if len(own) == 0 && !scheme.Scheme.IsGroupRegistered(resource.Group) || slices.Contains(own, resource.Resource) {
@@ -35,14 +36,16 @@ func unknownResource(resource schema.GroupResource) string {
 	return reason
 }
 
-// unknownToClientGo lists the resources of Kubernetes that have no kinds in client-go.
+// unknownToClientGo lists, by group, the resources of Kubernetes whose kinds are not in
+// client-go's scheme.
 var unknownToClientGo = map[string][]string{
 	"apiextensions.k8s.io":   {"customresourcedefinitions"},
 	"apiregistration.k8s.io": {"apiservices"},
 }
 
-// builtIn lists the resources of a group of Kubernetes. client-go registers kinds. A
-// kind is a resource if there is also a list kind with items.
+// builtIn returns the resources of a built-in API group of Kubernetes. For any other
+// group it returns none. client-go's scheme contains kinds, not resources. A kind has a
+// resource if the scheme also contains the list of that kind, such as PodList for Pod.
 func builtIn(group string) []string {
 	names := slices.Clone(unknownToClientGo[group])
 	for _, version := range scheme.Scheme.PrioritizedVersionsForGroup(group) {
@@ -62,8 +65,8 @@ func builtIn(group string) []string {
 	return slices.Compact(names)
 }
 
-// isRemoved reports whether a kind was removed before Kubernetes 1.30, the first
-// version with admission policies.
+// isRemoved reports whether Kubernetes removed kind before version 1.30, the first
+// version that serves admission policies in v1.
 func isRemoved(kind reflect.Type) bool {
 	removable, ok := reflect.New(kind).Interface().(interface{ APILifecycleRemoved() (major, minor int) })
 	if !ok {

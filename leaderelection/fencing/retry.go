@@ -11,36 +11,40 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A TermConfirmer reports whether a term continues. *leaderelection.Elector
-// implements it.
+// A TermConfirmer finds out whether a term continues. *leaderelection.Elector
+// implements TermConfirmer.
 type TermConfirmer interface {
-	// Confirm reads the Lease once. It returns false, and ends the term, if the Lease
-	// belongs to another term.
+	// Confirm reads the Lease once and reports whether term continues. If the Lease shows
+	// that term is over, Confirm also ends the term in this process.
 	Confirm(ctx context.Context, term leaderelection.Term) (bool, error)
 }
 
-// The write is sent again for at most lagLimit, which is the time that an API server
-// may need to observe its new leader. The pause between attempts grows from firstWait
-// to lastWait.
+// A refused write is sent again for at most lagLimit, which is the time that an API
+// server may need to observe a new leader. The pause between two attempts grows from
+// firstWait to lastWait.
 const (
 	lagLimit  = time.Second
 	firstWait = 2 * time.Millisecond
 	lastWait  = 50 * time.Millisecond
 )
 
-// RetryTransport returns a RoundTripper that handles refusals of a Fence. When a write
-// is refused, confirmer, which is the Elector, reads the Lease once. If the term of the
-// request's context continues, the API server has not observed the new leader yet, and
-// the write is sent again for up to a second. Otherwise the refusal is returned, and
-// the term has ended:
+// RetryTransport returns a RoundTripper that sends a write again if a Fence has refused
+// it although its term continues. confirmer is the Elector:
 //
 //	cfg.Wrap(fencing.StampTransport) // with Fences ByTerm
 //	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
 //		return fencing.RetryTransport(elector, next)
 //	})
 //
-// Do not use it for the Elector's own client. It is optional: without it, refusals are
-// returned at once, and controllers retry. With a nil confirmer all requests fail.
+// When a write is refused, confirmer reads the Lease once. If the term of the request's
+// context continues, the API server has not observed the new leader yet. Then the write
+// is sent again for up to a second. Otherwise the term has ended, and the caller
+// receives the refusal. The caller also receives the refusal if the Lease cannot be
+// read, or if the write lacks a token.
+//
+// Do not use RetryTransport for the Elector's own client. It is optional: without it,
+// the caller receives each refusal at once, and controllers retry. If confirmer is nil,
+// all requests fail.
 func RetryTransport(confirmer TermConfirmer, next http.RoundTripper) http.RoundTripper {
 	if v := reflect.ValueOf(confirmer); v.Kind() == reflect.Pointer && v.IsNil() {
 		confirmer = nil
@@ -53,12 +57,14 @@ type retryTransport struct {
 	next      http.RoundTripper
 }
 
-// WrappedRoundTripper returns next. client-go uses it to reach the lowest transport.
+// WrappedRoundTripper returns the RoundTripper that t wraps. client-go calls this method
+// to find the innermost RoundTripper.
 func (t retryTransport) WrappedRoundTripper() http.RoundTripper { return t.next }
 
-// RoundTrip sends a request. It sends a write again if it was refused because of lag.
+// RoundTrip sends a request. If the API server refuses a write because it has not
+// observed the new leader yet, RoundTrip sends the write again.
 func (t retryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.confirmer == nil { // reported by the first request, not by the first refusal
+	if t.confirmer == nil { // fail at the first request, because the first refusal may come much later
 		closeBody(r)
 		return nil, errors.New("fencing: the TermConfirmer of RetryTransport is nil, pass the Elector after it was created")
 	}
@@ -90,7 +96,8 @@ func (t retryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// send sends a request. For an error response it also returns the body.
+// send sends r with body. If the response is an error, it also returns the text of the
+// response.
 func (t retryTransport) send(r *http.Request, body []byte) (*http.Response, string, error) {
 	response, err := t.next.RoundTrip(withBody(r, body))
 	if err != nil {
@@ -103,7 +110,7 @@ func (t retryTransport) send(r *http.Request, body []byte) (*http.Response, stri
 	return response, text, nil
 }
 
-// pause waits for d. It returns false if ctx is done first.
+// pause waits for d. It returns false if ctx is done before d has passed.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -115,29 +122,32 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// The messages by which refusals are recognised. They are the same in JSON and in
-// protobuf. The API server adds refusalMark, the policy of a Fence the other three.
+// These texts identify a refusal in the body of a response. They occur unchanged in
+// JSON and in protobuf. The API server adds refusalMark to each refusal. noToken,
+// laterTerm and boundStamp are parts of the messages of a Fence's policy.
 const (
 	refusalMark = "ValidatingAdmissionPolicy '" + policyPrefix
 	noToken     = "the write carries no token"
 	laterTerm   = "the object was written in the later term "
 	boundStamp  = "a binding must carry no token, for it would be put on the pod"
 
-	// inapplicable is the API server's whole message if a JSON patch does not fit the
-	// object.
+	// inapplicable is the complete message of the API server if it cannot apply a JSON
+	// patch to the stored object.
 	inapplicable = "the server rejected our request due to an error in our request"
 )
 
-// isRefusal reports whether a message is the refusal of a Fence.
+// isRefusal reports whether text, the body of a response, is the refusal of a write by
+// a Fence.
 func isRefusal(text string) bool { return strings.Contains(text, refusalMark) }
 
-// isLag reports whether a refusal may be due to an API server that has not observed
-// its new leader yet. Refusals because of the written object are never due to lag.
+// isLag reports whether the API server may have refused a write because it has not
+// observed the new leader yet. A refusal because of a stamp never has that cause.
 func isLag(text string) bool {
 	return isRefusal(text) && !strings.Contains(text, noToken) && !strings.Contains(text, laterTerm) && !strings.Contains(text, boundStamp)
 }
 
-// isInapplicable reports whether a JSON patch could not be applied to the object.
+// isInapplicable reports whether the API server could not apply a JSON patch to the
+// stored object.
 func isInapplicable(response *http.Response, text string) bool {
 	return response.StatusCode == http.StatusUnprocessableEntity && strings.Contains(text, inapplicable)
 }

@@ -15,12 +15,14 @@ import (
 
 const annotationPrefix = "fencing.incumbent.haproxy-template-ic.github.io/"
 
-// maxAnnotationName is the maximum length of an annotation's key after the slash.
+// maxAnnotationName is the maximum length of the part of an annotation's key after the
+// slash.
 const maxAnnotationName = 63
 
-// AnnotationKey returns the key of the annotation that carries the fencing token of a
-// term of a Lease. The Lease is given as "namespace/name", as in Term.Lease. Each Lease
-// has its own annotation, because the leaders of several Leases may write one object.
+// AnnotationKey returns the key of the annotation that contains the fencing token of
+// the term in which an object was written. lease is "namespace/name", as in Term.Lease.
+// Each Lease has its own annotation, because leaders of several Leases may write the
+// same object.
 func AnnotationKey(lease string) string {
 	name := strings.Replace(lease, "/", ".", 1)
 	if len(name) > maxAnnotationName {
@@ -30,11 +32,11 @@ func AnnotationKey(lease string) string {
 	return annotationPrefix + name
 }
 
-// A stamp is the annotation of an object that was written in a term.
+// A stamp is the annotation that identifies the term in which an object was written.
 type stamp struct{ key, value string }
 
-// stampOf returns the stamp of a term: its token and, for readers of refusals, its
-// leader.
+// stampOf returns the stamp of a term. Its value is the token and the leader's
+// identity. The identity is only for the readers of a refusal.
 func stampOf(term leaderelection.Term) stamp {
 	return stamp{AnnotationKey(term.Lease), term.Token.String() + " " + term.Identity}
 }
@@ -47,8 +49,8 @@ func stampOf(term leaderelection.Term) stamp {
 //
 // These writes are stamped: create, update, all kinds of patch, server-side apply, and
 // updates and patches of a status, an approval and the finalizers of a Namespace. In
-// each term, the first patch or apply of an object changes its stamp, even if it
-// changes nothing else.
+// each term, the first patch or apply of an object changes the object's stamp, even if
+// it changes no other field.
 //
 // These requests are sent unchanged:
 //
@@ -59,21 +61,25 @@ func stampOf(term leaderelection.Term) stamp {
 //   - all writes in a term without a Lease,
 //   - requests without a segment "api" or "apis" in their path.
 //
-// A write whose path has such a segment, but names no resource, is refused with
-// ErrNotStampable. The API server may be behind a prefix.
+// A write whose path has such a segment, but names no resource, fails with
+// ErrNotStampable. The path may begin with a prefix, such as that of a proxy in front
+// of the API server.
 //
-// The body is JSON, or protobuf if client-go has the kind. Server-side apply without
-// force conflicts over the annotation if the program writes the object under several
-// field managers, or also by create, update or patch (even of its status alone). Apply
-// with force.
+// The body must be JSON, YAML, or protobuf of a kind in client-go's scheme. Use
+// server-side apply with force. Without force, there is a conflict over the
+// annotation if the program also writes the object under another field manager. The
+// same conflict occurs if the program also writes the object, or only its status, by
+// create, update or patch.
 func StampTransport(next http.RoundTripper) http.RoundTripper { return stampTransport{next} }
 
 type stampTransport struct{ next http.RoundTripper }
 
-// WrappedRoundTripper returns next. client-go uses it to reach the lowest transport.
+// WrappedRoundTripper returns the RoundTripper that s wraps. client-go calls this method
+// to find the innermost RoundTripper.
 func (s stampTransport) WrappedRoundTripper() http.RoundTripper { return s.next }
 
-// RoundTrip sends a request. It stamps a write that can carry a stamp.
+// RoundTrip sends a request. If the request is a write that can carry a stamp,
+// RoundTrip first adds the stamp.
 func (s stampTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !isWrite(r) {
 		return s.next.RoundTrip(r)
@@ -105,8 +111,9 @@ func (s stampTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.sendOneOf(r, forms)
 }
 
-// sendOneOf sends the forms of a body in turn, until the API server can apply one. The
-// API server does not report why it cannot apply a form.
+// sendOneOf sends r with one form of the body after the other, until the API server
+// applies a form. It returns the last response. It tries all forms, because the API
+// server does not report why it could not apply a form.
 func (s stampTransport) sendOneOf(r *http.Request, forms [][]byte) (*http.Response, error) {
 	for _, body := range forms[:len(forms)-1] {
 		response, err := s.next.RoundTrip(withBody(r, body))
@@ -124,15 +131,17 @@ func (s stampTransport) sendOneOf(r *http.Request, forms [][]byte) (*http.Respon
 	return s.next.RoundTrip(withBody(r, forms[len(forms)-1]))
 }
 
-// isWrite reports whether a request is one of those that can carry a stamp.
+// isWrite reports whether the method of r is one that sends an object. Only such a
+// request can carry a stamp.
 func isWrite(r *http.Request) bool {
 	return r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch
 }
 
-// isStampable reports whether the annotations of an object are written. They are
-// written with the status of most kinds too. Other kinds ignore them there. A
-// server-side apply of a status would conflict with the object's own field manager
-// over the annotation.
+// isStampable reports whether the request writes the annotations of an object. For most
+// kinds, a write of the status also writes the annotations. The other kinds ignore
+// annotations in a write of the status. A server-side apply of a status is not
+// stampable, because it would conflict with the field manager of the object over the
+// annotation.
 func isStampable(request apipath.Request, r *http.Request) bool {
 	resource := schema.GroupResource{Group: request.Group, Resource: request.Resource}
 	if !request.IsResource || isExempt(resource) || resource == (schema.GroupResource{Resource: "bindings"}) {

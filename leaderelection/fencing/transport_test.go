@@ -25,14 +25,14 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A cluster is a term's Elector and its API server.
+// A cluster is an API server in memory, and the Elector that leads on it.
 type cluster struct {
 	elector *leaderelection.Elector
 	server  *leaderelectiontest.Server
-	network *leaderelectiontest.Network // the elector's
+	network *leaderelectiontest.Network // between the elector and the server
 }
 
-// inTerm runs a test as the work of a term, in fake time.
+// inTerm calls test in fake time, with the context of a term in which an Elector leads.
 func inTerm(t *testing.T, test func(t *testing.T, ctx context.Context, cluster cluster)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -58,9 +58,10 @@ func inTerm(t *testing.T, test func(t *testing.T, ctx context.Context, cluster c
 	})
 }
 
-// A sink responds to requests and records them.
+// A sink is a RoundTripper that records requests. It returns prepared error responses
+// first, and then only successes.
 type sink struct {
-	answers []string // bodies of error responses, before it responds with success
+	answers []string // the bodies of the error responses
 	sent    []*http.Request
 	bodies  []string
 }
@@ -156,7 +157,8 @@ func TestStampTransport_StampsProtobuf(t *testing.T) {
 	})
 }
 
-// A JSON patch can add an annotation only beside others, and the object may have none.
+// A JSON patch can add one annotation only to an object that already has annotations.
+// For other objects, the transport must try another form of the patch.
 func TestStampTransport_TriesTheFormsOfAJSONPatch(t *testing.T) {
 	const missing = `{"message":"the server rejected our request due to an error in our request"}`
 	for _, tc := range []struct {
@@ -233,7 +235,7 @@ func TestStampTransport_SendsStampsOrRefusesAWrite(t *testing.T) {
 
 			{"PUT", "/gateway/api/c1/x", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
 			{"PUT", "/gateway/api/c1/x", "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
-			{"POST", "/gateway/apis/example/first/widgets", "application/json", "{}", ctx, fencing.ErrNotStampable, false}, // no group of a custom resource
+			{"POST", "/gateway/apis/example/first/widgets", "application/json", "{}", ctx, fencing.ErrNotStampable, false}, // the group of a custom resource has a dot
 			{"POST", "/api/v1", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
 			{"PUT", configMaps + "/a/status", "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
 			{"POST", configMaps, "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
@@ -328,7 +330,8 @@ func TestRetryTransport_GivesUpAfterASecond(t *testing.T) {
 	})
 }
 
-// The watch has not reported the new holder yet.
+// The watch is stalled. Therefore the Elector observes the new holder only when Confirm
+// reads the Lease.
 func TestRetryTransport_EndsATermWhoseLeaseHasAnotherHolder(t *testing.T) {
 	for _, refusal := range []string{lag, later} {
 		inTerm(t, func(t *testing.T, ctx context.Context, cluster cluster) {
@@ -376,7 +379,8 @@ func TestRetryTransport_ConfirmsNothingWithoutATerm(t *testing.T) {
 	}
 }
 
-// A misconfigured client fails at once, not only at the first refusal.
+// A client without a TermConfirmer must fail at its first request, and not only when a
+// write is refused.
 func TestRetryTransport_WithoutATermConfirmerFailsTheFirstRequest(t *testing.T) {
 	for _, confirmer := range []fencing.TermConfirmer{nil, (*leaderelection.Elector)(nil)} {
 		s := &sink{}
@@ -387,7 +391,7 @@ func TestRetryTransport_WithoutATermConfirmerFailsTheFirstRequest(t *testing.T) 
 	}
 }
 
-// torn is a connection that ends within a response.
+// torn is a RoundTripper whose connection ends in the middle of each response.
 type torn struct{ closed bool }
 
 func (c *torn) RoundTrip(*http.Request) (*http.Response, error) {

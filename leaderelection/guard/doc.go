@@ -10,26 +10,29 @@
 //
 // # Which writes pass
 //
-// A write passes only if its context carries a term, that context is not done, and
-// the Elector leads in that same term with certainty. A goroutine that survived an
-// earlier term is refused, and so is the first write of a process that was frozen.
-// The Elector passes a context with the term to OnStartedLeading. Package manager
-// passes one to the runnables of a leader.
+// A write passes only if its context carries a term, the context is not done, and
+// the Elector certainly leads in that term. Therefore the guard refuses the writes
+// of a goroutine that has outlived an earlier term. It also refuses the first write
+// of a process that was frozen until its leadership was no longer certain. The
+// Elector passes a context with the term to OnStartedLeading. Package manager
+// passes such a context to the runnables of a leader.
 //
-// Reads pass. So do writes of some API groups:
+// All reads pass. Writes of these resources also pass:
 //
-//   - Leases, because nobody could be elected otherwise,
-//   - Events, because they report what went wrong,
-//   - reviews of tokens and access, because they change nothing.
+//   - Leases, because otherwise no candidate could be elected,
+//   - Events, because they report problems,
+//   - reviews of tokens and access, because they change no object.
 //
 // Exec, attach and portforward are writes, whatever their method is. A GET through
-// the proxy of a pod, a service or a node is a read. A write that is sent through
-// such a proxy is always checked, because the guard does not know its receiver.
+// the proxy of a pod, a service or a node is a read. A write through such a proxy
+// is always checked, because the guard cannot find out whether the resource behind
+// the proxy is exempt.
 //
-// The API server may be behind any prefix, such as /k8s/clusters/c-1.
+// The path of a request may begin with any prefix, such as /k8s/clusters/c-1.
 //
 // # What the guard does not promise
 //
-// The guard runs in the writing process. A write that was sent in time may arrive
-// after the term. Only package fencing refuses such a write.
+// The guard runs in the writing process. A write that was sent during the term may
+// arrive at the API server after the end of the term. Only package fencing refuses
+// such a write.
 package guard

@@ -13,8 +13,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/guard"
 )
 
-// A configuration whose clients write only while the Elector leads. The Elector has
-// a client of its own.
+// Create a configuration whose clients write only while the Elector leads. The
+// Elector has another client.
 func ExampleTransport() {
 	clients := func(cfg *rest.Config, elector *leaderelection.Elector) *rest.Config {
 		guarded := rest.CopyConfig(cfg)
@@ -26,10 +26,10 @@ func ExampleTransport() {
 	_ = clients
 }
 
-// A write to a system other than Kubernetes.
+// Check a write to a system other than Kubernetes before the write is sent.
 func ExampleCheck() {
 	work := make(chan context.Context, 1)
-	elector, err := leaderelection.New(&leaderelection.Config{}, nil, leaderelection.Callbacks{ // leads without a Lease
+	elector, err := leaderelection.New(&leaderelection.Config{}, nil, leaderelection.Callbacks{ // Enabled is false, so the Elector leads without a Lease
 		OnStartedLeading: func(ctx context.Context) { work <- ctx },
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {

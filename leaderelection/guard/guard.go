@@ -13,11 +13,12 @@ import (
 )
 
 // ErrWriteRefused is returned for a write that does not belong to the current term.
-// The error also wraps the reason. If the context of the write is done, the reason
-// includes its cause, which is a sentinel error of leaderelection after a term.
+// The returned error also wraps the reason. If the context of the write is done,
+// the reason wraps the cause of the context. After a term, this cause is a sentinel
+// error of package leaderelection, such as ErrOvertaken.
 var ErrWriteRefused = errors.New("guard: the write was refused")
 
-// Why a write is refused.
+// The reasons for which Check refuses a write.
 var (
 	errNoLeadership = errors.New("the guard has no Elector, create the Elector before the guard")
 	errNoTerm       = errors.New("its context carries no term, use the context that was passed to the leader's work")
@@ -26,16 +27,18 @@ var (
 	errUncertain    = errors.New("leadership is not certain any more")
 )
 
-// Leadership reports the current term. *leaderelection.Elector implements it.
+// Leadership reports the current term. *leaderelection.Elector implements
+// Leadership.
 type Leadership interface {
-	// Term returns the term in which this process leads. It returns false if
-	// leadership is not certain.
+	// Term returns the term in which this process leads. It returns false if this
+	// process does not lead, or if its leadership is not certain.
 	Term() (leaderelection.Term, bool)
 }
 
-// Check returns nil if a write with ctx may be sent: ctx carries the term in which
-// leadership leads, and is not done. Otherwise it returns an error that wraps
-// ErrWriteRefused. A nil leadership refuses every write.
+// Check returns nil if a write with ctx may be sent. This requires that ctx is not
+// done, and that ctx carries the term in which leadership leads now. Otherwise
+// Check returns an error that wraps ErrWriteRefused. If leadership is nil, Check
+// refuses every write.
 func Check(ctx context.Context, leadership Leadership) error {
 	if reason := refusal(ctx, leadership); reason != nil {
 		return fmt.Errorf("%w: %w", ErrWriteRefused, reason)
@@ -44,10 +47,10 @@ func Check(ctx context.Context, leadership Leadership) error {
 }
 
 // refusal returns the reason why a write with ctx must not be sent, or nil. It
-// checks the context and the clock. The context alone does not suffice: a frozen
-// process may resume before its contexts are cancelled. The clock alone does not
-// suffice either: a goroutine of an earlier term may run while the process leads
-// again.
+// checks both ctx and the current term, because neither is sufficient alone. A
+// frozen process may resume before ctx is cancelled, but then its leadership is no
+// longer certain. A goroutine of an earlier term may run while the process leads
+// again, but then its context is done or carries another term.
 func refusal(ctx context.Context, leadership Leadership) error {
 	if isNil(leadership) {
 		return errNoLeadership
@@ -68,8 +71,8 @@ func refusal(ctx context.Context, leadership Leadership) error {
 	return nil
 }
 
-// isNil also reports a nil *Elector, which manager.ElectorOf returns for a Manager
-// without leader election.
+// isNil reports whether leadership is nil or a nil pointer. manager.ElectorOf
+// returns a nil *Elector for a Manager that does not use leader election.
 func isNil(leadership Leadership) bool {
 	v := reflect.ValueOf(leadership)
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
@@ -83,15 +86,15 @@ var exemptGroups = map[string]bool{
 	"authorization.k8s.io":  true,
 }
 
-// Exempt reports whether writes of a resource are never refused. The resource is a
+// Exempt reports whether writes of a resource are never refused. resource is a
 // plural name, such as "events".
 func Exempt(group, resource string) bool {
 	return exemptGroups[group] || group == "" && resource == "events"
 }
 
-// Transport returns a RoundTripper that sends a request through next only if it is
-// no write, or if Check permits a write with the context of the request. A nil
-// leadership refuses every write.
+// Transport returns a RoundTripper that refuses each write for which Check returns
+// an error. It sends all other requests through next. Writes of exempt resources
+// are not checked, see Exempt. If leadership is nil, all other writes are refused.
 func Transport(leadership Leadership, next http.RoundTripper) http.RoundTripper {
 	return transport{leadership, next}
 }
@@ -101,15 +104,16 @@ type transport struct {
 	next       http.RoundTripper
 }
 
-// WrappedRoundTripper returns next. client-go uses it to reach the lowest transport.
+// WrappedRoundTripper returns the RoundTripper that t wraps. client-go calls this
+// method to find the innermost RoundTripper.
 func (t transport) WrappedRoundTripper() http.RoundTripper { return t.next }
 
-// RoundTrip sends a request or refuses it.
+// RoundTrip sends r, or returns an error that wraps ErrWriteRefused.
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if isWrite(r) {
 		if err := Check(r.Context(), t.leadership); err != nil {
 			if r.Body != nil {
-				_ = r.Body.Close() // a RoundTripper must close the body; nothing was read
+				_ = r.Body.Close() // a RoundTripper must close the body even if it does not send r
 			}
 			return nil, fmt.Errorf("%s %s: %w", r.Method, r.URL.Path, err)
 		}
@@ -117,7 +121,8 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(r)
 }
 
-// isWrite reports whether a request may change something that is not exempt.
+// isWrite reports whether r may change a resource that is not exempt. Exec, attach
+// and portforward count as changes, whatever their method is.
 func isWrite(r *http.Request) bool {
 	request := apipath.Parse(r.Method, r.URL)
 	switch r.Method {

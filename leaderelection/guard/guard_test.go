@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fixedLeadership reports the same term all the time.
+// fixedLeadership always reports the same term.
 type fixedLeadership struct {
 	term  leaderelection.Term
 	leads bool
@@ -24,8 +24,8 @@ type fixedLeadership struct {
 
 func (l fixedLeadership) Term() (leaderelection.Term, bool) { return l.term, l.leads }
 
-// lead starts an Elector that leads without a Lease, in a term of its own, until
-// the test ends or stop is called. It returns the term's context.
+// lead starts an Elector that leads without a Lease. It returns the Elector and the
+// context of its term. The Elector leads until stop is called or the test ends.
 func lead(t *testing.T) (elector *leaderelection.Elector, term context.Context, stop func()) {
 	t.Helper()
 	terms := make(chan context.Context, 1)
@@ -61,7 +61,7 @@ func TestCheck_PermitsOnlyTheCurrentTerm(t *testing.T) {
 		name       string
 		ctx        context.Context
 		leadership guard.Leadership
-		reason     string // "" permits the write
+		reason     string // a part of the error; "" if the write is permitted
 	}{
 		{"the context of the term", ctx, elector, ""},
 		{"a context without a term", t.Context(), elector, "carries no term"},
@@ -96,7 +96,7 @@ type roundTripperFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripperFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// A body records whether it was closed.
+// A body is the body of a request. It records whether it was closed.
 type body struct {
 	*strings.Reader
 	closed bool

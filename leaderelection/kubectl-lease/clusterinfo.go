@@ -11,16 +11,18 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
 
-// refreshInterval is the time between two requests for the information about the cluster.
+// refreshInterval is how often explain --watch requests the information about the
+// cluster.
 const refreshInterval = time.Minute
 
-// clusterInfo is information that the Lease does not contain: rights, policies and
-// whether the namespace exists. It is requested concurrently with the Lease, so that
-// slow answers delay no report about the Lease.
+// clusterInfo is information about the cluster that the Lease does not contain: the
+// rights of the service account, the admission policies, and whether the namespace
+// exists. It is requested concurrently with the Lease, because slow responses must not
+// delay the reports about the Lease.
 type clusterInfo struct {
 	*explainOptions
 	clientset kubernetes.Interface
-	known     chan struct{} // closed when all answers have arrived for the first time
+	known     chan struct{} // closed when the first requests for all information have ended
 
 	mu               sync.Mutex
 	rights           *explain.Rights
@@ -28,8 +30,8 @@ type clusterInfo struct {
 	namespaceMissing bool
 }
 
-// refresh requests the information and, with --watch, requests it again until ctx is
-// done.
+// refresh requests the information. With --watch it requests the information again
+// every refreshInterval until ctx is done.
 func (c *clusterInfo) refresh(ctx context.Context) {
 	c.request(ctx)
 	close(c.known)
@@ -65,8 +67,9 @@ func (c *clusterInfo) checkRights(ctx context.Context) explain.Rights {
 	return explain.CheckRights(ctx, c.clientset, cmp.Or(c.accountNamespace, c.uses.PodNamespace, c.namespace), c.account, uses)
 }
 
-// await returns when the information is known, or ctx is done. With --watch it must be
-// called before the Lease is watched, because changes are missed while it waits.
+// await waits until the first requests for the information have ended, or ctx is done.
+// With --watch, call it before the watch of the Lease begins, because changes of the
+// Lease are missed while await waits.
 func (c *clusterInfo) await(ctx context.Context) {
 	select {
 	case <-c.known:

@@ -15,7 +15,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
 
-// hanging answers all requests but those about admission policies.
+// hanging is a clientset that never responds to requests for the bindings of admission
+// policies. It responds to all other requests.
 type hanging struct{ kubernetes.Interface }
 
 type hangingAdmission struct {

@@ -12,10 +12,12 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// completionTimeout bounds the requests of a completion, because the user waits.
+// completionTimeout limits the requests for a shell completion, because the user waits
+// for the result.
 const completionTimeout = 3 * time.Second
 
-// completeLeases completes the first argument with the names of the namespace's Leases.
+// completeLeases completes the first argument with the names of the Leases in the
+// namespace.
 func (p *plugin) completeLeases(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -12,11 +12,11 @@ import (
 
 var explainFormats = []string{"text", "json", "yaml"}
 
-// explainOptions are the flags and the argument of explain.
+// explainOptions are the flags and the argument of the command explain.
 type explainOptions struct {
 	namespace, name string // of the Lease
 
-	account, accountNamespace string // of --service-account, "": rights are not checked
+	account, accountNamespace string // from --service-account; if account is "", rights are not checked
 	uses                      rights.Uses
 
 	output string
@@ -71,7 +71,7 @@ or an error. With --watch, 0 means that it was interrupted, with or without a le
 	return cmd
 }
 
-// check returns all errors in the flags.
+// check returns one error that contains all errors in the flags, or nil.
 func (o *explainOptions) check(cmd *cobra.Command, account string) error {
 	errs := []error{checkOutput(o.output, explainFormats...), checkUses(&o.uses)}
 	if account == "" && o.uses != (rights.Uses{}) {

@@ -26,7 +26,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// kubeconfig writes a kubeconfig file for a control plane.
+// kubeconfig writes a kubeconfig file for a control plane, and returns the path of the
+// file.
 func kubeconfig(t *testing.T, cp *envtest.ControlPlane) string {
 	t.Helper()
 	content, err := cp.Admin().Kubeconfig()
@@ -97,7 +98,8 @@ func explainsAnElector(t *testing.T, cp *envtest.ControlPlane) {
 	stop()
 }
 
-// The Lease of a controller-runtime Manager is explained like any other.
+// explainsControllerRuntime checks that explain works with the Lease of a
+// controller-runtime Manager.
 func explainsControllerRuntime(t *testing.T, cp *envtest.ControlPlane) {
 	namespace := cp.Namespace(t)
 	config, lease := kubeconfig(t, cp), namespace+"/controller-runtime"
@@ -133,7 +135,9 @@ func explainsControllerRuntime(t *testing.T, cp *envtest.ControlPlane) {
 	}
 }
 
-// A misspelt namespace is reported, unless the user may not read namespaces.
+// reportsAMissingNamespace checks that explain reports a namespace that does not exist.
+// If the user may not read namespaces, explain must not report the namespace as
+// missing.
 func reportsAMissingNamespace(t *testing.T, cp *envtest.ControlPlane) {
 	code, text := explainLease(t, "--kubeconfig", kubeconfig(t, cp), "-n", "nons", "foo")
 	if code != exitNobody || !strings.Contains(text, "Reason     there is no namespace nons: check the name\n") || strings.Contains(text, "Claimable") {
@@ -150,7 +154,8 @@ func reportsAMissingNamespace(t *testing.T, cp *envtest.ControlPlane) {
 	}
 }
 
-// The leader renews the Lease while explain has no contact.
+// losesContact interrupts the network of explain while the leader renews the Lease.
+// explain must report that contact is lost, and must not report the leader as expired.
 func losesContact(t *testing.T, cp *envtest.ControlPlane) {
 	namespace := cp.Namespace(t)
 	defer campaign(t, cp, namespace)()
@@ -173,7 +178,7 @@ func losesContact(t *testing.T, cp *envtest.ControlPlane) {
 	}
 }
 
-// warnings are the texts that a user sees on the standard error.
+// warnings records the warnings that explain would print on the standard error.
 type warnings struct {
 	mu    sync.Mutex
 	texts []string
@@ -191,7 +196,9 @@ func (w *warnings) all() []string {
 	return slices.Clone(w.texts)
 }
 
-// watching runs explain --watch until stop is called. Without warn, warnings are errors.
+// watching runs explain --watch until stop is called, and returns a decoder of its
+// reports. explain passes its warnings to warn. If warn is nil, each warning fails the
+// test.
 func watching(t *testing.T, clientset kubernetes.Interface, namespace, lease string, warn func(error)) (reports *json.Decoder, stop func()) {
 	t.Helper()
 	o := &explainOptions{namespace: namespace, name: lease, output: "json", watch: true}
@@ -215,7 +222,7 @@ func watching(t *testing.T, clientset kubernetes.Interface, namespace, lease str
 	}
 }
 
-// campaign runs an elector until end is called.
+// campaign runs an Elector with the identity pod-1 until end is called.
 func campaign(t *testing.T, cp *envtest.ControlPlane, namespace string) (end func()) {
 	t.Helper()
 	client := cp.Client("pod-1")
@@ -237,8 +244,8 @@ func campaign(t *testing.T, cp *envtest.ControlPlane, namespace string) (end fun
 	}
 }
 
-// awaitReport reads reports until one matches. The pipe ends with the test at the
-// latest.
+// awaitReport reads reports until matches returns true for a report, and returns that
+// report. Each earlier report that the Lease has expired fails the test.
 func awaitReport(t *testing.T, reports *json.Decoder, matches func(explain.Report) bool) explain.Report {
 	t.Helper()
 	for {
@@ -255,7 +262,8 @@ func awaitReport(t *testing.T, reports *json.Decoder, matches func(explain.Repor
 	}
 }
 
-// explainLease runs explain, and fails the test on an error.
+// explainLease runs the command explain and returns its exit code and output. Any text
+// on the standard error fails the test.
 func explainLease(t *testing.T, args ...string) (int, string) {
 	t.Helper()
 	code, out, errOut := call(t, "explain "+strings.Join(args, " "))

@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
 
-// call runs the command with arguments that are separated by spaces.
+// call runs the command. The arguments in args are separated by spaces.
 func call(t *testing.T, args string) (code int, out, errOut string) {
 	t.Helper()
 	var stdout, stderr strings.Builder
@@ -17,8 +17,9 @@ func call(t *testing.T, args string) (code int, out, errOut string) {
 	return code, stdout.String(), stderr.String()
 }
 
-// refuses checks that the command fails with an error that contains all of the texts,
-// and prints nothing else: no usage, and nothing that could be applied.
+// refuses checks that the command fails with one error, which contains all texts of
+// want. The command must not print its usage. It must not print to the standard output,
+// because that may be piped into kubectl apply.
 func refuses(t *testing.T, args string, want ...string) {
 	t.Helper()
 	code, out, errOut := call(t, args)
@@ -103,7 +104,8 @@ func TestExplain_WithoutAClusterNamesTheRemedy(t *testing.T) {
 	}
 }
 
-// A second term is printed, however soon it comes. A renewal is not.
+// A second term of the same holder must be printed, even if it begins a millisecond
+// after the first. A renewal must not be printed.
 func TestPrintChange_PrintsASecondTermButNoRenewal(t *testing.T) {
 	for _, format := range explainFormats {
 		var out strings.Builder

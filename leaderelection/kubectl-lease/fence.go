@@ -13,7 +13,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// fenceOptions are the flags of fence.
+// fenceOptions are the flags of the command fence.
 type fenceOptions struct {
 	fence                                        fencing.Fence
 	account, resources, namespaces, mode, output string
@@ -111,7 +111,7 @@ func (p *plugin) printFence(o *fenceOptions, lease string) error {
 	return printObjects(p.out, o.output, fenceComment(o, policy.Name), objects...)
 }
 
-// fenceComment describes how to delete the policy.
+// fenceComment returns a YAML comment that describes how to delete the policy.
 func fenceComment(o *fenceOptions, policy string) string {
 	text := "# To take this fence away:\n" +
 		"# kubectl delete validatingadmissionpolicybinding,validatingadmissionpolicy " + policy + "\n"
@@ -122,15 +122,17 @@ func fenceComment(o *fenceOptions, policy string) string {
 	return text
 }
 
-// complete fills in the Fence. It returns all errors at once, those of package fencing
-// included.
+// complete sets the fields of o.fence from the flags and from lease, the argument. It
+// returns one error that contains all errors, including those of fencing.Policy. A
+// field whose value is invalid gets a valid placeholder, because fencing.Policy must
+// not report the same error again.
 func (o *fenceOptions) complete(p *plugin, lease string) error {
 	f := &o.fence
 	errs := []error{checkOutput(o.output, objectFormats...)}
 	fail := func(err error) bool { errs = append(errs, err); return err != nil }
 	var err error
 	if f.LeaseNamespace, f.LeaseName, err = p.lease(lease); fail(err) {
-		f.LeaseNamespace, f.LeaseName = "namespace", "name" // package fencing need not report it again
+		f.LeaseNamespace, f.LeaseName = "namespace", "name" // placeholders, so fencing.Policy does not report the error again
 	}
 	if f.ServiceAccountNamespace, f.ServiceAccount, err = serviceAccount(o.account); fail(err) {
 		f.ServiceAccountNamespace, f.ServiceAccount = "", "name"
@@ -164,7 +166,7 @@ func modeOf(text string) (mode fencing.Mode, err error) {
 	return mode, nil
 }
 
-// split splits a list at commas. An empty text has no parts.
+// split splits a list at commas and spaces. For an empty text it returns no parts.
 func split(text string) []string {
 	return strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == ' ' })
 }

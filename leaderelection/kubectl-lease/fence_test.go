@@ -38,7 +38,8 @@ func TestFence_PrintsWhatThePackageMakes(t *testing.T) {
 
 const minimalFence = "fence -n my-namespace my-app-leader --service-account my-app --resources configmaps --namespaces my-namespace"
 
-// Output that is piped into kubectl delete must not end the leader's term.
+// The user may pipe the output into kubectl delete to remove the policy. This must not
+// delete the Lease, because that would end the leader's term.
 func TestFence_OmitsTheLeaseByDefault(t *testing.T) {
 	const warning = "all writes to the guarded resources are refused"
 	for _, tc := range []struct {
@@ -49,7 +50,7 @@ func TestFence_OmitsTheLeaseByDefault(t *testing.T) {
 		{"--with-lease", true, false},
 		{"--open-without-lease", false, false},
 		{"--report-only", false, false},
-		{"--mode term", false, false}, // it does not read the Lease
+		{"--mode term", false, false}, // a policy by term does not read the Lease
 	} {
 		code, out, errOut := call(t, minimalFence+" "+tc.more)
 		if code != 0 {
@@ -68,7 +69,8 @@ func TestFence_OmitsTheLeaseByDefault(t *testing.T) {
 	}
 }
 
-// The policy needs the Lease, so that kubectl apply must create the Lease first.
+// kubectl apply must create the Lease before the policy, because the policy refuses all
+// writes while the Lease does not exist.
 func TestFence_PrintsTheLeaseFirst(t *testing.T) {
 	_, out, _ := call(t, minimalFence+" --with-lease")
 	first, _, _ := strings.Cut(out, "---\n")
@@ -114,7 +116,8 @@ func TestFence_PrintsTheAnchor(t *testing.T) {
 	decodesTo(t, documents[1], binding, &admissionv1.ValidatingAdmissionPolicyBinding{})
 }
 
-// decodesTo checks that a document, decoded strictly into got, is want.
+// decodesTo decodes a YAML document strictly into got, and checks that got then equals
+// want.
 func decodesTo(t *testing.T, text string, want, got any) {
 	t.Helper()
 	if err := yaml.UnmarshalStrict([]byte(text), got); err != nil {
@@ -139,7 +142,7 @@ func TestFence_RefusesInvalidArguments(t *testing.T) {
 		{"ns/app --service-account a --resources configmaps --mode pod,term --open-without-lease", []string{"OpenWithoutLease with Mode ByPod | ByTerm"}},
 		{"ns/app --resources deployments.apps", []string{`the name of --service-account ("") is missing`}},
 		{"ns/app --service-account a", []string{`--resources ("") is missing`}},
-		// All errors are reported at once.
+		// The command must report all errors at once.
 		{"My_App --mode both --resources */x", []string{`the name of the Lease ("My_App")`, `--mode ("both")`, `the name of --service-account ("")`, "list each resource"}},
 	} {
 		refuses(t, "fence "+tc.args, tc.want...)

@@ -8,9 +8,9 @@
 //	kubectl lease fence -n my-namespace my-app-leader --service-account my-app --resources configmaps | kubectl apply -f -
 //	kubectl lease manifests -n my-namespace --app my-app
 //
-// Explain reads Leases of every elector and needs the right to get the Lease; with the
-// right to watch it, it misses no change. The other commands print manifests and send
-// no request. No command changes the cluster.
+// The command explain reports about the Leases of every elector. It needs the right to
+// get the Lease. With the right to watch the Lease, it misses no change. The other
+// commands print manifests and send no request. No command changes the cluster.
 //
 // # Exit codes
 //
@@ -20,13 +20,14 @@
 //
 // # Completion
 //
-// The command completes Lease names, namespaces and contexts. For "kubectl lease",
-// put an executable file kubectl_complete-lease with this content on the PATH:
+// A shell can complete the names of Leases, namespaces and contexts. For "kubectl
+// lease", put an executable file with the name kubectl_complete-lease and this content
+// on the PATH:
 //
 //	#!/bin/sh
 //	exec kubectl-lease __complete "$@"
 //
-// For "kubectl-lease", use what "kubectl-lease completion" prints.
+// For "kubectl-lease", use the script that "kubectl-lease completion" prints.
 package main
 
 import (

@@ -15,12 +15,12 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/manifests"
 )
 
-// A manifest is a file of hack/manifests.
+// A manifest is a YAML file in hack/manifests, with a short description.
 type manifest struct{ name, about string }
 
 func (m manifest) file() string { return m.name + ".yaml" }
 
-// allManifests are in the order in which they are applied.
+// allManifests lists the manifests in the order in which they must be applied.
 var allManifests = []manifest{
 	{"deployment", "three replicas, a PodDisruptionBudget and a service account"},
 	{"rbac", "the least Role and its binding; kubectl lease rights prints it for other uses"},
@@ -33,7 +33,7 @@ var allManifests = []manifest{
 	{"prometheusrule", "optional: alerts, with the Prometheus operator"},
 }
 
-// manifestNames are the names that are filled in.
+// manifestNames are the names that replace the example names in the manifests.
 type manifestNames struct{ app, namespace, lease, account, image string }
 
 func (p *plugin) manifestsCommand() *cobra.Command {
@@ -101,8 +101,8 @@ func (p *plugin) printManifests(names manifestNames, args []string) error {
 	return err
 }
 
-// chooseManifests returns the manifests with these names in the order in which they
-// are applied, or all.
+// chooseManifests returns the manifests whose names are in args, in the order in which
+// they must be applied. If args is empty, it returns all manifests.
 func chooseManifests(args []string) ([]manifest, error) {
 	if len(args) == 0 {
 		return allManifests, nil
@@ -119,8 +119,10 @@ func chooseManifests(args []string) ([]manifest, error) {
 	return slices.DeleteFunc(slices.Clone(allManifests), func(m manifest) bool { return !slices.Contains(args, m.name) }), nil
 }
 
-// fillIn replaces the names in a manifest. The files are valid manifests themselves, so
-// names are recognized by their context, the longest text first.
+// fillIn replaces the example names in a manifest by the names in n. The files are
+// valid manifests without placeholders. Therefore the text around an example name shows
+// which name it is. Longer texts come first in the list, because the first text that
+// matches is replaced.
 func (n manifestNames) fillIn(text string) string {
 	return strings.NewReplacer(
 		"registry.example.com/my-app:v1", n.image,
@@ -135,7 +137,8 @@ func (n manifestNames) fillIn(text string) string {
 	).Replace(text)
 }
 
-// check returns all errors in the names.
+// check returns one error that contains all errors in the names, or nil. chosen are the
+// manifests to print.
 func (n manifestNames) check(chosen []manifest) error {
 	if n.app == "" {
 		return errors.New(`--app ("") is missing: name the application`)

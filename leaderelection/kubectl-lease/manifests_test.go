@@ -29,8 +29,9 @@ import (
 
 const otherNames = "manifests --app api -n team-a --lease api-election --service-account robot --image ghcr.io/acme/api@sha256:0123"
 
-// decode decodes documents strictly. The types of the Prometheus operator are not known
-// here; only duplicate fields are refused in them.
+// decode decodes YAML documents, and fails the test on unknown and duplicate fields.
+// Documents of the Prometheus operator may have unknown fields, because their types are
+// not in the scheme.
 func decode(t *testing.T, text string) (objects []runtime.Object) {
 	t.Helper()
 	strict := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
@@ -49,7 +50,8 @@ func decode(t *testing.T, text string) (objects []runtime.Object) {
 	return objects
 }
 
-// one returns the only object of that type.
+// one returns the only object of type T. It fails the test if there is not exactly one
+// such object.
 func one[T runtime.Object](t *testing.T, objects []runtime.Object) (found T) {
 	t.Helper()
 	n := 0
@@ -139,7 +141,7 @@ func same[T any](t *testing.T, want, got T) {
 	}
 }
 
-// With the names of the files, the files themselves are printed.
+// If the flags contain the example names, the command must print the files unchanged.
 func TestManifests_PrintTheFiles(t *testing.T) {
 	for _, m := range allManifests {
 		want, err := manifests.Files.ReadFile(m.file())

@@ -13,12 +13,14 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// leaseKinds are kubectl's names of the resource. They may precede the Lease's name:
-// lease/name. A namespace with the name lease must be named with -n.
+// leaseKinds matches kubectl's names of the resource, such as lease and leases. The
+// user may write such a name before the name of the Lease: lease/my-app. Therefore a
+// namespace with the name "lease" must be given with -n.
 var leaseKinds = regexp.MustCompile(`^leases?(\.(v1\.)?coordination\.k8s\.io)?$`)
 
-// lease returns the namespace and the name of the Lease in an argument: NAME,
-// NAMESPACE/NAME or lease/NAME.
+// lease returns the namespace and the name of a Lease from an argument of the form
+// NAME, NAMESPACE/NAME or lease/NAME. If arg has no namespace, the namespace is that of
+// the flags or of the kubeconfig.
 func (p *plugin) lease(arg string) (namespace, name string, err error) {
 	flag := p.overrides.Context.Namespace
 	namespace = flag
@@ -50,7 +52,7 @@ func (p *plugin) lease(arg string) (namespace, name string, err error) {
 	return namespace, name, err
 }
 
-// oneLease refuses any number of arguments but one.
+// oneLease returns an error unless there is exactly one argument.
 func oneLease(cmd *cobra.Command, args []string) error {
 	if len(args) == 1 {
 		return nil
@@ -58,8 +60,9 @@ func oneLease(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("the name of one Lease is expected, not %q: %s", args, cmd.UseLine())
 }
 
-// checkName refuses a name that the API server refuses, for the same reasons. Part is
-// the name in the text of a flag or an argument.
+// checkName returns an error if part is not a valid name for the API server. check is
+// the API server's check of such names. what and text describe part in the error: text
+// is the flag or the argument that contains part.
 func checkName(what, text, part string, check validation.ValidateNameFunc) error {
 	if part == "" {
 		return fmt.Errorf("%s (%q) is missing: give name, or namespace/name", what, text)
@@ -70,8 +73,8 @@ func checkName(what, text, part string, check validation.ValidateNameFunc) error
 	return nil
 }
 
-// serviceAccount returns the parts of --service-account: name or namespace/name. The
-// namespace is "" if the text has none.
+// serviceAccount splits the value of --service-account, which is name or
+// namespace/name. namespace is "" if text contains only a name.
 func serviceAccount(text string) (namespace, name string, err error) {
 	namespace, name, found := strings.Cut(text, "/")
 	if !found {
@@ -84,7 +87,7 @@ func serviceAccount(text string) (namespace, name string, err error) {
 
 const serviceAccountUsage = "`name`, or namespace/name, of the replicas' service account"
 
-// addUsesFlags adds the flags that describe what the program does with the election.
+// addUsesFlags adds the flags that describe how the program uses the election.
 func addUsesFlags(flags *pflag.FlagSet, uses *rights.Uses) {
 	flags.BoolVar(&uses.WithoutWatch, "without-watch", false, "the program polls the Lease instead of watching it")
 	flags.BoolVar(&uses.SharedWatch, "shared-watch", false, "the program's electors share one watch of all Leases of the namespace")
@@ -93,7 +96,8 @@ func addUsesFlags(flags *pflag.FlagSet, uses *rights.Uses) {
 	flags.StringVar(&uses.PodNamespace, "pod-namespace", "", "`namespace` of the replicas' Pods; default: that of the Lease")
 }
 
-// checkUses returns all errors in those flags.
+// checkUses returns one error that contains all errors in the flags of addUsesFlags, or
+// nil.
 func checkUses(uses *rights.Uses) error {
 	var errs []error
 	if uses.WithoutWatch && uses.SharedWatch {

@@ -11,8 +11,9 @@ import (
 
 var objectFormats = []string{"yaml", "json"}
 
-// printObjects prints objects for kubectl apply: YAML documents after a comment, or
-// one JSON object.
+// printObjects prints objects in a form that kubectl apply can read. If format is
+// "json", it prints one JSON document. Otherwise it prints comment, and then one YAML
+// document for each object.
 func printObjects(out io.Writer, format, comment string, objects ...runtime.Object) error {
 	if format == "json" {
 		return printJSON(out, objects)
@@ -32,7 +33,8 @@ func printObjects(out io.Writer, format, comment string, objects ...runtime.Obje
 	return err
 }
 
-// printJSON prints several objects as a List, as kubectl does.
+// printJSON prints a single object as it is, and several objects as one List, as
+// kubectl does.
 func printJSON(out io.Writer, objects []runtime.Object) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "    ")

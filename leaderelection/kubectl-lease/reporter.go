@@ -13,17 +13,18 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
 
-// A reporter prints reports about the Lease.
+// A reporter prints the reports of the command explain.
 type reporter struct {
 	*explainOptions
 	out     io.Writer
 	warn    func(error)
 	info    *clusterInfo
-	printed *explain.Report // the last one; nil at first
-	failed  error           // of printing
+	printed *explain.Report // the last report that was printed; nil before the first
+	failed  error           // the error of the last attempt to print a report
 }
 
-// explain returns the exit code.
+// explain runs the command explain and returns its exit code. It calls warn for each
+// warning.
 func (o *explainOptions) explain(ctx context.Context, clientset kubernetes.Interface, out io.Writer, warn func(error)) (int, error) {
 	r := &reporter{explainOptions: o, out: out, warn: warn,
 		info: &clusterInfo{explainOptions: o, clientset: clientset, known: make(chan struct{})}}
@@ -38,7 +39,8 @@ func (o *explainOptions) explain(ctx context.Context, clientset kubernetes.Inter
 	return r.reportOnce(ctx, watcher)
 }
 
-// reportOnce prints one report. It waits for at most --wait until the report is certain.
+// reportOnce prints one report. If the report is not certain yet, it first observes the
+// Lease for at most --wait.
 func (r *reporter) reportOnce(ctx context.Context, watcher explain.Watcher) (int, error) {
 	waiting, stop := context.WithCancel(ctx)
 	defer stop()
@@ -50,8 +52,9 @@ func (r *reporter) reportOnce(ctx context.Context, watcher explain.Watcher) (int
 		report = new(r.report(observed))
 		return !report.Certain && r.wait > 0
 	}
-	// OnError is not set: without the right to watch the Lease is read, and at worst the
-	// report depends on the holder's clock.
+	// OnError is not set, because its errors need no warning here. Without the right to
+	// watch, the Watcher reads the Lease. At worst the report depends on the holder's
+	// clock.
 	if err := watcher.Run(waiting); err != nil {
 		return exitUnknown, err
 	}
@@ -66,7 +69,8 @@ func (r *reporter) reportOnce(ctx context.Context, watcher explain.Watcher) (int
 	return exitCode(report), nil
 }
 
-// exitCode returns exitUnknown unless it is known whether the holder leads.
+// exitCode returns the exit code for a report. It is exitUnknown if the report does not
+// show whether the holder leads.
 func exitCode(r *explain.Report) int {
 	switch {
 	case r.ContactLost || r.State == explain.Unconfirmed || r.State == explain.Expired && !r.Certain:
@@ -78,12 +82,13 @@ func exitCode(r *explain.Report) int {
 	}
 }
 
-// infoTimeout is how long the first of many reports waits for the information about
-// the cluster, which hardly ever takes longer. Later information is printed as a change.
+// infoTimeout is how long explain --watch waits for the information about the cluster
+// before its first report. The information hardly ever takes longer. If it arrives
+// later, it is printed as a change.
 const infoTimeout = time.Second
 
-// reportChanges prints each change until ctx is done. The exit code does not depend on
-// the Lease.
+// reportChanges prints the first report, and then each change until ctx is done. The
+// exit code does not depend on whether the Lease has a leader.
 func (r *reporter) reportChanges(ctx context.Context, watcher explain.Watcher) (int, error) {
 	waiting, cancel := context.WithTimeout(ctx, infoTimeout)
 	r.info.await(waiting)
@@ -114,7 +119,7 @@ func (r *reporter) report(observed explain.Observed) explain.Report {
 	return report
 }
 
-// print prints the whole report: a text, one line of JSON, or a YAML document.
+// print prints the whole report, as text, as one line of JSON, or as a YAML document.
 func (r *reporter) print(report *explain.Report) error {
 	switch r.output {
 	case "json":
@@ -135,8 +140,9 @@ func (r *reporter) print(report *explain.Report) error {
 	}
 }
 
-// printChange prints the first report, and later ones if something has changed: as a
-// text only the changes, otherwise the whole report.
+// printChange prints the first report, and each later report that differs from the
+// report printed before. As text, it prints only the changes of a later report. In
+// other formats, it prints the whole report.
 func (r *reporter) printChange(report *explain.Report) error {
 	before := r.printed
 	if before != nil && report.Same(*before) {

@@ -24,7 +24,8 @@ func TestRights_PrintsTheLeastRole(t *testing.T) {
 	}
 }
 
-// Pods run under service accounts of their own namespace.
+// If --service-account has no namespace, the account is in the Pods' namespace, because
+// a Pod can only use a service account of its own namespace.
 func TestRights_TakesTheAccountFromThePodsNamespace(t *testing.T) {
 	_, out, _ := call(t, "rights -n ns app --service-account operator --shared-watch --pod-namespace pods")
 	for _, want := range []string{
@@ -37,14 +38,16 @@ func TestRights_TakesTheAccountFromThePodsNamespace(t *testing.T) {
 	}
 }
 
-// The command prints nothing that an API server refuses, and reports all errors at once.
+// The command must not print objects that an API server refuses. It must report all
+// errors at once.
 func TestRights_RefusesWhatTheAPIServerRefuses(t *testing.T) {
 	refuses(t, "rights MyNS/App_1 --service-account A_b --name Bad/Name --pod-namespace -x --shared-watch --without-watch",
 		`the namespace of the Lease ("MyNS/App_1") is not valid`, `the name of --service-account ("A_b") is not valid`,
 		`--name ("Bad/Name") is not valid`, `--pod-namespace ("-x") is not valid`, "exclude each other")
 	refuses(t, "rights ns/App_1 --service-account Ns/a", `the name of the Lease ("ns/App_1") is not valid`, `the namespace of --service-account ("Ns/a") is not valid`)
 	refuses(t, "rights ns/app", `the name of --service-account ("") is missing`)
-	// RBAC is less strict about the names of its own objects.
+	// The name of a Role may contain upper-case letters and colons, unlike most names in
+	// Kubernetes.
 	if code, _, errOut := call(t, "rights ns/app --service-account a --name System:App"); code != 0 {
 		t.Error(errOut)
 	}

@@ -14,14 +14,14 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// The exit codes.
+// The exit codes of all commands.
 const (
-	exitLeads   = 0 // also the success of all other commands
-	exitNobody  = 1
-	exitUnknown = 2 // also every error
+	exitLeads   = 0 // explain: a holder leads; other commands: success
+	exitNobody  = 1 // explain: nobody leads
+	exitUnknown = 2 // explain: it is not known whether the holder leads; all commands: an error
 )
 
-// A plugin is one call of the command.
+// A plugin is the state of one call of the command.
 type plugin struct {
 	out, errOut io.Writer
 	rules       *clientcmd.ClientConfigLoadingRules
@@ -52,7 +52,7 @@ and controller-runtime. No command changes the cluster.
 
 Exit codes: 0 is success, 1 means that nobody leads (explain), 2 is an error.`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl lease"},
-		SilenceErrors: true, // run prints the error, once
+		SilenceErrors: true, // the function run prints the error
 		SilenceUsage:  true,
 	}
 	root.SetOut(p.out)
@@ -76,7 +76,8 @@ func (p *plugin) clientConfig() clientcmd.ClientConfig {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(p.rules, p.overrides)
 }
 
-// restConfig returns how to reach the cluster.
+// restConfig returns the configuration of a client for the cluster that the flags and
+// the kubeconfig name.
 func (p *plugin) restConfig() (*rest.Config, error) {
 	config, err := p.clientConfig().ClientConfig()
 	if err != nil {
@@ -85,7 +86,8 @@ func (p *plugin) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-// configError names what is wrong with the kubeconfig, and the remedy.
+// configError returns an error that describes the problem of the kubeconfig and its
+// remedy. err is the error of client-go.
 func (p *plugin) configError(err error) error {
 	context := p.overrides.CurrentContext
 	if raw, rawErr := p.clientConfig().RawConfig(); rawErr == nil && context != "" && raw.Contexts[context] == nil {
@@ -109,7 +111,8 @@ func (p *plugin) clientset() (kubernetes.Interface, error) {
 	return kubernetes.NewForConfig(config)
 }
 
-// namespace returns that of --namespace or of the kubeconfig's context, or "default".
+// namespace returns the value of --namespace. Without that flag it returns the
+// namespace of the kubeconfig's context, or "default".
 func (p *plugin) namespace() (string, error) {
 	namespace, _, err := p.clientConfig().Namespace()
 	switch {
@@ -121,7 +124,8 @@ func (p *plugin) namespace() (string, error) {
 	return namespace, nil
 }
 
-// addOutputFlag adds --output with its completion. The first format is the default.
+// addOutputFlag adds the flag --output and its shell completion. The first of the
+// formats is the default.
 func addOutputFlag(cmd *cobra.Command, format *string, formats ...string) {
 	cmd.Flags().StringVarP(format, "output", "o", formats[0], "output `format`: "+list(formats))
 	if err := cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)); err != nil {

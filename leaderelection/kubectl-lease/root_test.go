@@ -20,9 +20,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// apiServer serves Leases under the names of their namespaces, and the namespaces. It
-// refuses every other request as forbidden. KUBECONFIG names it in two contexts: "one"
-// with the namespace ns-one, which is the current one, and "two" with ns-two.
+// apiServer starts an API server that serves the Leases and two namespaces. The server
+// refuses every other request as forbidden. apiServer also sets KUBECONFIG to a file
+// with two contexts: "one", the current context, with the namespace ns-one, and "two"
+// with the namespace ns-two.
 func apiServer(t *testing.T, leases ...*coordinationv1.Lease) {
 	t.Helper()
 	answer := func(w http.ResponseWriter, code int, object any) {
@@ -125,7 +126,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// An error of the API server is one line, without the usage.
+// The command must print an error of the API server in one line, without the usage.
 func TestErrors_OfTheAPIServerAreOneLine(t *testing.T) {
 	apiServer(t)
 	code, out, errOut := call(t, "explain forbidden")
@@ -165,7 +166,7 @@ func TestCompletion_CompletesNames(t *testing.T) {
 				got = append(got, name)
 			}
 		}
-		if !slices.Equal(got, tc.want) || !strings.Contains(out.String(), ":4\n") { // 4: no file names
+		if !slices.Equal(got, tc.want) || !strings.Contains(out.String(), ":4\n") { // 4 is the directive "no file names"
 			t.Errorf("%q: completed with %q, want %q:\n%s", tc.args, got, tc.want, &out)
 		}
 	}
@@ -209,7 +210,8 @@ func TestWatch_GoesOnUntilItIsInterrupted(t *testing.T) {
 	}
 }
 
-// A waitingBuffer closes written at the first write.
+// A waitingBuffer records the text that is written to it. At the first write it closes
+// the channel written.
 type waitingBuffer struct {
 	text    strings.Builder
 	written chan struct{}
@@ -223,6 +225,6 @@ func (b *waitingBuffer) Write(text []byte) (int, error) {
 }
 
 func TestMain(m *testing.M) {
-	_ = os.Unsetenv("KUBERNETES_SERVICE_HOST") // no test uses the cluster that it may run in
+	_ = os.Unsetenv("KUBERNETES_SERVICE_HOST") // the tests must not use the cluster in which they may run
 	goleak.VerifyTestMain(m)
 }

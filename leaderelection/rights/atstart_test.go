@@ -21,7 +21,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// An authorizer answers reviews, and passes other requests to the in-memory API.
+// An authorizer is a RoundTripper that answers SelfSubjectAccessReviews by calling
+// review. It sends all other requests to the in-memory API server.
 type authorizer struct {
 	http.RoundTripper
 	review func(context.Context, *authorizationv1.SelfSubjectAccessReview) error
@@ -62,8 +63,9 @@ func (b *lockedBuffer) String() string {
 	return b.Buffer.String()
 }
 
-// atStart runs an Elector until it leads, and stops it. It returns the log lines about
-// rights before and after the stop, and how long the stop took.
+// atStart runs an Elector with the option AtStart for a second, in which it must become
+// the leader, and stops it. before contains the log lines about rights from before the
+// stop, after contains all log lines about rights. stop is how long the stop took.
 func atStart(t *testing.T, enabled bool, uses rights.Uses, review func(context.Context, *authorizationv1.SelfSubjectAccessReview) error) (before, after string, stop time.Duration) {
 	t.Helper()
 	server := leaderelectiontest.NewServer()

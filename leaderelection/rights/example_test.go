@@ -16,7 +16,7 @@ import (
 
 // Find out which rights a program lacks for its election.
 func ExampleMissing() {
-	clientset := clientsetWithout("watch") // stands in for a cluster
+	clientset := clientsetWithout("watch") // a fake cluster, in which the user lacks one right
 	uses := rights.Uses{LeaseNamespace: "default", LeaseName: "my-app-leader", Events: true}
 
 	missing, err := rights.Missing(context.Background(), clientset, uses)
@@ -50,7 +50,8 @@ func ExampleUses_Roles() {
 	// - events: create, patch
 }
 
-// clientsetWithout returns a clientset whose user may do everything but that verb.
+// clientsetWithout returns a fake clientset whose user has all rights except those with
+// the given verb.
 func clientsetWithout(verb string) kubernetes.Interface {
 	clientset := fake.NewClientset()
 	clientset.PrependReactor("create", "selfsubjectaccessreviews", func(action clienttesting.Action) (bool, runtime.Object, error) {

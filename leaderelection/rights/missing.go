@@ -14,9 +14,10 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// Missing asks the API server which of the rights that the uses need the clientset's user
-// lacks. Every authenticated user may ask. If it returns an error, it also returns the
-// missing rights among those for which there was an answer.
+// Missing returns those of uses.Rights() that the clientset's user lacks. It sends one
+// SelfSubjectAccessReview for each right. Every authenticated user may send these
+// requests. If some requests fail, Missing returns an error, and also the missing
+// rights that the other requests have found.
 func Missing(ctx context.Context, clientset kubernetes.Interface, uses Uses) ([]Right, error) {
 	reviews := clientset.AuthorizationV1().SelfSubjectAccessReviews()
 	return missing(uses, func(attributes *authorizationv1.ResourceAttributes) (authorizationv1.SubjectAccessReviewStatus, error) {
@@ -29,8 +30,9 @@ func Missing(ctx context.Context, clientset kubernetes.Interface, uses Uses) ([]
 	})
 }
 
-// MissingOf asks the same about a service account. It needs the right to create
-// SubjectAccessReviews, which administrators have.
+// MissingOf is like Missing, but checks the rights of a service account. The
+// clientset's user needs the right to create SubjectAccessReviews, which administrators
+// have.
 func MissingOf(ctx context.Context, clientset kubernetes.Interface, namespace, account string, uses Uses) ([]Right, error) {
 	reviews := clientset.AuthorizationV1().SubjectAccessReviews()
 	return missing(uses, func(attributes *authorizationv1.ResourceAttributes) (authorizationv1.SubjectAccessReviewStatus, error) {
@@ -63,16 +65,18 @@ func missing(uses Uses, ask func(*authorizationv1.ResourceAttributes) (authoriza
 	return lacking, errors.Join(errs...)
 }
 
-// preflightTimeout bounds a preflight, which sends a few requests.
+// preflightTimeout limits how long Preflight takes.
 const preflightTimeout = 10 * time.Second
 
-// AtStart returns an option with which an Elector checks its rights when Run begins, and
-// logs a warning for each missing right:
+// AtStart returns an option for leaderelection.New. When Run begins, the Elector checks
+// its rights and logs a warning for each missing right:
 //
 //	elector, err := leaderelection.New(config, clientset, callbacks, logger, rights.AtStart(clientset, rights.Uses{}))
 //
-// The Elector's Lease replaces that of the uses. The check delays nothing, see Preflight.
-// Package manager does it without this option.
+// The Lease is that of the Elector: the fields LeaseNamespace and LeaseName of uses are
+// ignored. The check runs in the background and does not delay the election, see
+// Preflight. Package manager checks the rights by default, and does not need this
+// option.
 func AtStart(clientset kubernetes.Interface, uses Uses) leaderelection.Option {
 	return leaderelection.WithBackgroundTask(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
 		uses := uses
@@ -81,14 +85,14 @@ func AtStart(clientset kubernetes.Interface, uses Uses) leaderelection.Option {
 	})
 }
 
-// Preflight checks the rights while an election begins, and logs a warning for each
-// missing right:
+// Preflight logs a warning for each of uses.Rights() that the clientset's user lacks.
+// Call it in a goroutine of its own when an election begins:
 //
 //	go rights.Preflight(ctx, clientset, uses, logger)
 //	err := elector.Run(ctx)
 //
-// It changes nothing and returns after ten seconds at the latest. A missing right does not
-// end the election, which retries until it has the right.
+// Preflight changes no object, and returns after at most ten seconds. The election does
+// not end if a right is missing: the Elector retries until it has the right.
 func Preflight(ctx context.Context, clientset kubernetes.Interface, uses Uses, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()

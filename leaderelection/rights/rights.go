@@ -1,10 +1,11 @@
-// Package rights lists the rights that an election needs, returns the Role for them, and
-// asks the API server which rights are missing.
+// Package rights lists the rights that an election needs, returns a Role that grants
+// them, and finds out which rights are missing.
 //
 //	missing, err := rights.Missing(ctx, clientset, rights.Uses{LeaseNamespace: "ns", LeaseName: "my-app-leader"})
 //
 // The command "kubectl lease rights" (leaderelection/kubectl-lease) prints the Role for
-// kubectl apply. An Elector with the option [AtStart] logs a warning for each missing right.
+// kubectl apply. An Elector with the option [AtStart] logs a warning for each missing
+// right.
 package rights
 
 import (
@@ -16,43 +17,44 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Uses describes what a program does with an election. Neither a successor nor a Fence of
-// package fencing needs further rights.
+// Uses describes how a program uses an election, because this determines the rights
+// that the program needs. Successors and the Fences of package fencing need no
+// additional rights.
 type Uses struct {
-	// LeaseNamespace and LeaseName name the Lease.
+	// LeaseNamespace and LeaseName are the namespace and the name of the Lease.
 	LeaseNamespace string
 	LeaseName      string
 
-	// WithoutWatch is for programs that poll the Lease instead of watching it, as
-	// client-go does.
+	// WithoutWatch is true if the program polls the Lease instead of watching it, as
+	// client-go's elector does.
 	WithoutWatch bool
 
-	// SharedWatch is for programs whose electors share one watch of all Leases of the
-	// namespace, see leaderelection.WithSharedWatch.
+	// SharedWatch is true if the electors of the program share one watch of all Leases in
+	// the namespace, see leaderelection.WithSharedWatch.
 	SharedWatch bool
 
-	// Events is for programs that record events on the Lease, PodEvents for programs
-	// that record them on the leader's Pod as well. Package manager does both, the
-	// latter if environment variables name its Pod.
+	// Events is true if the program records events on the Lease. PodEvents is true if it
+	// also records events on the leader's Pod. Package manager always records events on
+	// the Lease. It records events on the Pod if environment variables name the Pod.
 	Events    bool
 	PodEvents bool
 
-	// Route is for programs that label the leader's Pod, see package routing.
+	// Route is true if the program labels the leader's Pod, see package routing.
 	Route bool
 
 	// PodNamespace is the namespace of the replicas' Pods. Default: LeaseNamespace.
 	PodNamespace string
 }
 
-// A Right is one verb on one resource.
+// A Right is the permission to use one verb on one resource.
 type Right struct {
-	// Verb, Group and Resource are as in a rule of a Role.
+	// Verb, Group and Resource have the same meaning as in a rule of a Role.
 	Verb     string
-	Group    string // "": the core group
+	Group    string // "" is the core group
 	Resource string
 
-	// Namespace and Name limit the right to one namespace and one object. Empty means
-	// all namespaces and all objects.
+	// Namespace and Name limit the right to one namespace and to one object. An empty
+	// Namespace means all namespaces. An empty Name means all objects.
 	Namespace string
 	Name      string
 
@@ -60,7 +62,8 @@ type Right struct {
 	Without string
 }
 
-// String returns the right in the terms of RBAC.
+// String returns the right as a text, for example: watch leases.coordination.k8s.io
+// "my-app-leader" in namespace "default".
 func (r Right) String() string {
 	text := r.Verb + " " + r.Resource
 	if r.Group != "" {
@@ -75,13 +78,13 @@ func (r Right) String() string {
 	return text
 }
 
-// Rights returns the least rights that the uses need.
+// Rights returns all rights that a program with these uses needs, and no others.
 func (u Uses) Rights() []Right {
 	lease := func(verb, name, without string) Right {
 		return Right{Verb: verb, Group: "coordination.k8s.io", Resource: "leases", Namespace: u.LeaseNamespace, Name: name, Without: without}
 	}
 	all := []Right{
-		lease("create", "", "it cannot lead until somebody else has created the Lease"), // RBAC cannot limit it to a name
+		lease("create", "", "it cannot lead until somebody else has created the Lease"), // RBAC cannot limit the verb create to a name
 		lease("get", u.LeaseName, "it cannot lead until somebody else has created the Lease, nor at all without the right to watch it, "+
 			"and it cannot find out whether a write without a reply was stored"),
 		lease("update", u.LeaseName, "it can neither claim the Lease when it exists, nor renew or release it"),
@@ -116,7 +119,8 @@ func events(namespace string) []Right {
 	}
 }
 
-// Rules returns the rights in one namespace as the rules of a Role.
+// Rules returns rules for a Role. The rules grant those of the given rights that apply
+// to namespace.
 func Rules(rights []Right, namespace string) []rbacv1.PolicyRule {
 	var rules []rbacv1.PolicyRule
 	for _, r := range rights {
@@ -138,8 +142,9 @@ func Rules(rights []Right, namespace string) []rbacv1.PolicyRule {
 	return rules
 }
 
-// Roles returns a Role for each namespace in which the uses need rights, and its binding to
-// the service account. Both have that name.
+// Roles returns one Role for each namespace in which a program with these uses needs
+// rights. It also returns a RoleBinding of each Role to the service account. All Roles
+// and RoleBindings have the given name.
 func (u Uses) Roles(name, accountNamespace, account string) ([]*rbacv1.Role, []*rbacv1.RoleBinding) {
 	var roles []*rbacv1.Role
 	var bindings []*rbacv1.RoleBinding

@@ -13,12 +13,12 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// Policies, Roles and namespaces change seldom and are not watched. A caller that
-// watches a Lease should call these functions again from time to time.
+// The functions in this file read policies, Roles and namespaces once. They do not
+// watch these objects, because the objects change seldom. A caller that watches a Lease
+// should call the functions again from time to time.
 
-// FindFences asks the API server for the policies that guard the writes of a Lease's
-// leader. It needs the rights to list policies and their bindings. It returns after
-// ten seconds at the latest.
+// FindFences returns the policies that guard the writes of a Lease's leader. It needs
+// the rights to list policies and their bindings. It returns after at most ten seconds.
 func FindFences(ctx context.Context, clientset kubernetes.Interface, namespace, lease string) Fences {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -55,8 +55,8 @@ func FindFences(ctx context.Context, clientset kubernetes.Interface, namespace, 
 	return f
 }
 
-// NamespaceMissing asks the API server whether a namespace does not exist. It returns
-// false if the user may not ask. It returns after ten seconds at the latest.
+// NamespaceMissing reports whether a namespace does not exist. It returns false if the
+// user may not read the namespace. It returns after at most ten seconds.
 func NamespaceMissing(ctx context.Context, clientset kubernetes.Interface, namespace string) bool {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -64,8 +64,8 @@ func NamespaceMissing(ctx context.Context, clientset kubernetes.Interface, names
 	return apierrors.IsNotFound(err)
 }
 
-// SetNamespaceMissing records that the Lease's namespace does not exist. It changes
-// nothing if the Lease was observed.
+// SetNamespaceMissing records in r that the Lease's namespace does not exist. It
+// changes r only if State is Absent and contact is not lost.
 func (r *Report) SetNamespaceMissing() {
 	if r.State != Absent || r.ContactLost {
 		return
@@ -75,7 +75,7 @@ func (r *Report) SetNamespaceMissing() {
 	r.setReason("there is no namespace %s: check the name", identity(namespace))
 }
 
-// useLabels reports whether a binding selects its Leases by labels.
+// useLabels reports whether at least one binding selects Leases by their labels.
 func useLabels(bindings []admissionv1.ValidatingAdmissionPolicyBinding) bool {
 	for i := range bindings {
 		if ref := bindings[i].Spec.ParamRef; ref != nil && ref.Selector != nil {
@@ -85,9 +85,9 @@ func useLabels(bindings []admissionv1.ValidatingAdmissionPolicyBinding) bool {
 	return false
 }
 
-// CheckRights asks the API server which of the rights that the uses need a service
-// account lacks, see [rights.MissingOf], and whether the account exists. It returns
-// after ten seconds at the latest.
+// CheckRights returns the rights in uses.Rights() that a service account lacks, see
+// [rights.MissingOf]. It also returns whether the account exists. It returns after at
+// most ten seconds.
 func CheckRights(ctx context.Context, clientset kubernetes.Interface, namespace, account string, uses rights.Uses) Rights {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -107,7 +107,7 @@ func CheckRights(ctx context.Context, clientset kubernetes.Interface, namespace,
 }
 
 // serviceAccountMissing reports whether a service account does not exist. It returns
-// false if the user may not ask.
+// false if the user may not read the account.
 func serviceAccountMissing(ctx context.Context, clientset kubernetes.Interface, namespace, account string) bool {
 	_, err := clientset.CoreV1().ServiceAccounts(namespace).Get(ctx, account, metav1.GetOptions{})
 	return apierrors.IsNotFound(err)

@@ -8,7 +8,7 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// Explain reports what the observations mean at that time.
+// Explain returns the Report that follows from the observations o at the time now.
 func Explain(o Observed, now time.Time) Report {
 	r := Report{State: Unknown, Time: now, Certain: true}
 	if o.started {
@@ -42,7 +42,8 @@ func Explain(o Observed, now time.Time) Report {
 	return r
 }
 
-// checkContact withdraws what may have changed since contact was lost.
+// checkContact changes r if contact is lost. The report is then not certain and has no
+// Claim, because the Lease may have changed since the last contact.
 func (r *Report) checkContact(o Observed) {
 	if !o.ContactLost(r.Time) {
 		return
@@ -82,15 +83,15 @@ func (r *Report) setFree(o Observed) {
 	r.delayClaim(o)
 }
 
-// delayClaim accounts for candidates that observed a holder before the Lease was
-// deleted: they wait until its LeaseDuration has ended.
+// delayClaim sets a later Claim if the Lease was deleted while it had a holder.
+// Candidates that observed this holder wait until the holder's LeaseDuration has ended.
 func (r *Report) delayClaim(o Observed) {
 	if !o.protected.IsZero() && o.protected.After(r.Claim.From) {
 		r.Claim = &Claim{From: o.protected, Note: "by candidates that observed the Lease before it was deleted; others may at once"}
 	}
 }
 
-// setReason sets Reason.
+// setReason sets Reason, and stableReason, which is the same text without durations.
 func (r *Report) setReason(format string, args ...any) {
 	r.Reason, r.stableReason = fmt.Sprintf(format, args...), withoutDurations(format, args...)
 }
@@ -102,7 +103,8 @@ func (r *Report) note(format string, args ...any) {
 
 func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1000) / 1000 }
 
-// rounded returns d with the precision that readers need.
+// rounded returns d rounded for display: to 1 s from a minute on, to 100 ms from a
+// second on, otherwise to 1 ms.
 func rounded(d time.Duration) time.Duration {
 	switch {
 	case d >= time.Minute:

@@ -18,7 +18,8 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func at(second float64) time.Time { return noon.Add(time.Duration(second * float64(time.Second))) }
 
-// lease returns a Lease as client-go writes it, with a LeaseDuration of 15 s.
+// lease returns a Lease as client-go writes it, with a LeaseDuration of 15 s. acquired
+// and renewed are times in seconds after noon.
 func lease(holder string, acquired, renewed float64) *coordinationv1.Lease {
 	return &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "app", UID: "1"},
@@ -83,8 +84,9 @@ func TestExplain_StateAndEarliestClaim(t *testing.T) {
 	}
 }
 
-// The Lease of a dead holder looks alive for as long as the holder's clock was ahead, or
-// for ever if the holder wrote no time at all.
+// A Lease whose renewTime is ahead of this machine's clock looks as if it was just
+// renewed, even if the holder is dead. A Lease without a renewTime does not show
+// whether its holder is alive.
 func TestExplain_IsUnconfirmedUntilAChangeShowsThatTheHolderIsAlive(t *testing.T) {
 	timeless := lease("a", 0, 0)
 	timeless.Spec = coordinationv1.LeaseSpec{HolderIdentity: new("a")}
@@ -113,7 +115,8 @@ func TestExplain_IsUnconfirmedUntilAChangeShowsThatTheHolderIsAlive(t *testing.T
 	}
 }
 
-// The holder need not be the only process at work.
+// The work of a former holder may still run beside that of the present holder. The
+// report must contain a note about this.
 func TestExplain_NotesAFormerHolderThatMayBeAtWork(t *testing.T) {
 	recreated, cleared, recorded := lease("b", 3, 3), lease("", 3, 3), lease("b", 3, 3)
 	recreated.UID = "2"
@@ -200,7 +203,8 @@ func TestExplain_CutsLongIdentitiesInSentences(t *testing.T) {
 	}
 }
 
-// Silence proves nothing: the leader may renew the Lease while no event arrives.
+// If no event arrives, the leader may still renew the Lease. Therefore a report is not
+// certain after contact is lost.
 func TestExplain_WithoutContactNothingIsCertain(t *testing.T) {
 	observations := []observation{{lease("a", 0, 2), 3}, {lease("a", 0, 4), 4.5}}
 	if a := explainAt(9.4, observations...); a.ContactLost || !a.Certain {
@@ -236,7 +240,7 @@ func TestExplain_AfterLostContactARenewalHasNoKnownTime(t *testing.T) {
 	}
 }
 
-// The answer to a read shows the Lease as it was when the read was sent, or later.
+// The response to a read shows the Lease as it was when the read was sent, or later.
 func TestObserved_AReadIsContactAtTheTimeWhenItWasSent(t *testing.T) {
 	renewed := lease("a", 0, 4)
 	observed := explain.Observed{}.With(lease("a", 0, 2), at(3)).With(renewed, at(4)).WithRead(renewed, at(18.9), at(21))
@@ -245,7 +249,8 @@ func TestObserved_AReadIsContactAtTheTimeWhenItWasSent(t *testing.T) {
 	}
 }
 
-// An expiry that is not certain is not recorded, and it ends no other holder's term.
+// An expiry must appear in the terms only if it is certain. It must not end the term of
+// another holder.
 func TestExplain_AnExpiryEndsItsOwnTermOnly(t *testing.T) {
 	terms := func(l *coordinationv1.Lease, now float64) string {
 		l.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/terms": `[{"holder":"pod-0","acquired":"2026-01-02T11:00:00.000000Z","end":"released"}]`}
@@ -310,7 +315,7 @@ func TestExplain_NotesAMissingDurationAndCoordinatedElection(t *testing.T) {
 	}
 }
 
-// A nomination that Electors ignore is none.
+// explain must ignore a nomination that Electors ignore.
 func TestExplain_ReadsTheNominationThatElectorsAccept(t *testing.T) {
 	for text, want := range map[string]string{
 		"1767355200000000 0 1 b":          "b",
@@ -377,7 +382,8 @@ func TestReport_UpdateShowsTheChanges(t *testing.T) {
 	}
 }
 
-// Every change is shown, except times that grow.
+// Update must show every change, except times that change with each renewal and
+// durations that grow while the Lease does not change.
 func TestReport_UpdateShowsEverythingButTime(t *testing.T) {
 	l := lease("a", 0, 4)
 	observations := []observation{{lease("a", 0, 2), 3}, {l, 4.5}}
@@ -412,8 +418,8 @@ func TestReport_UpdateShowsEverythingButTime(t *testing.T) {
 	}
 }
 
-// Any Lease gives a report that can be encoded, and a text without characters that move
-// the cursor.
+// Whatever a Lease contains, its report can be encoded as JSON, and the text of the
+// report contains no characters that move the cursor.
 func FuzzExplain(f *testing.F) {
 	f.Add("a", "1767355200000000 0 1 b", "[]", int64(0), int64(0), int32(15))
 	f.Add("a\x1b[2J\nState      b leads", "x", "[{}]", int64(-1<<62), int64(1<<62), int32(-1))

@@ -16,53 +16,57 @@ import (
 
 // Fences are the admission policies that guard the writes of a Lease's leader.
 type Fences struct {
-	// Time is when the API server was asked.
+	// Time is when the policies were requested from the API server.
 	Time time.Time `json:"time"`
 
-	// Policies are the policies that were found, one for each binding.
+	// Policies contains one entry for each binding of each policy that was found.
 	Policies []Fence `json:"policies,omitempty"`
 
-	// AnchorMissing means that only the policies that are found here keep Leases in
-	// the API servers' caches, see [fencing.AnchorPolicy]. Without the anchor policy they
-	// must not be deleted and created again.
+	// AnchorMissing is true if only the policies in Policies make the API servers watch
+	// Leases, see [fencing.AnchorPolicy]. Do not delete these policies and create them
+	// again. The API servers would then evaluate them with outdated Leases.
 	AnchorMissing bool `json:"anchorMissing,omitempty"`
 
-	// Error explains why the policies are not known.
+	// Error is the reason why the policies could not be read, "" if they were read.
 	Error string `json:"error,omitempty"`
 }
 
-// A Fence is an admission policy that concerns the Lease, as one of its bindings puts
-// it into force.
+// A Fence is an admission policy that concerns the Lease, together with one binding of
+// the policy.
 type Fence struct {
-	// Policy and Binding are their names.
+	// Policy and Binding are the names of the policy and of the binding.
 	Policy  string `json:"policy"`
 	Binding string `json:"binding"`
 
-	// Incumbent means that the policy has a name that package fencing gives. What
-	// other policies check is not known.
+	// Incumbent is true if the policy's name shows that the policy was made by package
+	// fencing. It is not known what other policies check.
 	Incumbent bool `json:"incumbent"`
 
-	// ServiceAccount is the account whose writes the policy governs, as
-	// namespace/name, or "" if that is not known. The writes of other accounts are
-	// not refused. ServiceAccountMissing means that the account does not exist: then
-	// no writes are refused.
+	// ServiceAccount is the account whose writes the policy checks, as namespace/name. It
+	// is "" if the account is not known. Writes of other accounts are not refused.
+	// ServiceAccountMissing is true if the account does not exist. Then no writes are
+	// refused.
 	ServiceAccount        string `json:"serviceAccount,omitempty"`
 	ServiceAccountMissing bool   `json:"serviceAccountMissing,omitempty"`
 
-	// Enforced means that the policy refuses writes; otherwise it only reports them.
+	// Enforced is true if the policy refuses stale writes. Otherwise the policy only
+	// reports stale writes.
 	Enforced bool `json:"enforced"`
 
-	// IgnoresErrors means that it admits writes that it cannot evaluate,
-	// OpenWithoutLease that it admits all writes while there is no Lease.
+	// IgnoresErrors is true if the policy accepts writes that it cannot evaluate.
+	// OpenWithoutLease is true if the policy accepts all writes while the Lease does not
+	// exist.
 	IgnoresErrors    bool `json:"ignoresErrors,omitempty"`
 	OpenWithoutLease bool `json:"openWithoutLease,omitempty"`
 
-	// ByPod means that it compares the writing Pod with the Lease's holder, ByTerm
-	// that it compares the terms that are stamped on objects.
+	// ByPod is true if the policy compares the Pod of the writer with the Lease's holder.
+	// ByTerm is true if the policy compares the fencing tokens that are stamped on
+	// objects.
 	ByPod  bool `json:"byPod"`
 	ByTerm bool `json:"byTerm"`
 
-	// Resources are the resources that it guards, Limits are the exceptions.
+	// Resources are the resources that the policy guards. If the policy guards only some
+	// objects of these resources, Limits describe which.
 	Resources []string `json:"resources,omitempty"`
 	Limits    []string `json:"limits,omitempty"`
 }
@@ -70,9 +74,10 @@ type Fence struct {
 // policyPrefix is the beginning of the names of package fencing's policies.
 const policyPrefix = "incumbent-fencing."
 
-// FencesOf returns the policies that guard the writes of the leader of that Lease:
-// those that have the Lease as their parameter, and those that check its stamp. Only
-// the namespace, the name and the labels of the Lease are used.
+// FencesOf returns the policies that guard the writes of a Lease's leader. These are
+// the policies whose parameter is the Lease, and the policies that check the stamp of
+// the Lease on written objects. FencesOf uses only the namespace, the name and the
+// labels of lease.
 func FencesOf(lease metav1.ObjectMeta, policies []admissionv1.ValidatingAdmissionPolicy, bindings []admissionv1.ValidatingAdmissionPolicyBinding) []Fence {
 	var found []Fence
 	for i := range policies {
@@ -106,8 +111,8 @@ func fenceOf(lease metav1.ObjectMeta, policy *admissionv1.ValidatingAdmissionPol
 	}, true
 }
 
-// anchorMissing reports whether a policy that was found reads the Lease, and no other
-// bound policy keeps Leases in the API servers' caches.
+// anchorMissing reports whether found contains a policy that reads the Lease, and no
+// other policy with a binding makes the API servers watch Leases.
 func anchorMissing(found []Fence, policies []admissionv1.ValidatingAdmissionPolicy, bindings []admissionv1.ValidatingAdmissionPolicyBinding) bool {
 	reading := slices.ContainsFunc(found, func(f Fence) bool { return f.ByPod })
 	return reading && !slices.ContainsFunc(policies, func(p admissionv1.ValidatingAdmissionPolicy) bool {
@@ -117,8 +122,9 @@ func anchorMissing(found []Fence, policies []admissionv1.ValidatingAdmissionPoli
 	})
 }
 
-// readsLease reports whether the Lease is the policy's parameter. A reference without
-// a namespace means the namespace of the object that is written.
+// readsLease reports whether the Lease is the parameter of policy with this binding. If
+// the reference has no namespace, it refers to a Lease in the namespace of the written
+// object.
 func readsLease(policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding, lease metav1.ObjectMeta) bool {
 	ref := binding.Spec.ParamRef
 	if !isLease(policy.Spec.ParamKind) || ref == nil || ref.Namespace != "" && ref.Namespace != lease.Namespace {
@@ -142,9 +148,10 @@ func readsStamp(policy *admissionv1.ValidatingAdmissionPolicy, key string) bool 
 	})
 }
 
-// The policies of package fencing govern one service account. Each rule ends with the
-// exemption of other accounts. In older policies a rule begins with it, or the policy
-// has a condition.
+// Each policy of package fencing checks the writes of one service account. Each of its
+// validations ends with an exemption of all other accounts. In policies of older
+// versions, the validation begins with this exemption, or the policy has a match
+// condition instead.
 var (
 	accountExemptions = []*regexp.Regexp{
 		regexp.MustCompile(` \|\| request\.userInfo\.username != ` + accountPattern + `$`),
@@ -155,8 +162,8 @@ var (
 
 const accountPattern = `'system:serviceaccount:([^:']+):([^:']+)'`
 
-// accountOf returns the service account that the policy governs, "" if that is not
-// one account.
+// accountOf returns the service account whose writes the policy checks, as
+// namespace/name. It returns "" if the policy does not contain exactly one account.
 func accountOf(policy *admissionv1.ValidatingAdmissionPolicy) string {
 	for _, condition := range policy.Spec.MatchConditions {
 		if account := accountIn(condition.Expression, accountCondition); account != "" {
@@ -174,8 +181,8 @@ func accountOf(policy *admissionv1.ValidatingAdmissionPolicy) string {
 	return account
 }
 
-// accountIn returns the account in an expression of one of those forms, "" if the
-// expression has none of them.
+// accountIn returns the service account in an expression, as namespace/name. It returns
+// "" if the expression matches none of the forms.
 func accountIn(expression string, forms ...*regexp.Regexp) string {
 	for _, form := range forms {
 		if parts := form.FindStringSubmatch(expression); parts != nil {
@@ -185,7 +192,8 @@ func accountIn(expression string, forms ...*regexp.Regexp) string {
 	return ""
 }
 
-// resourcesOf returns the resources that the policy is asked about, as plural.group.
+// resourcesOf returns the resources that the policy matches, as plural.group. It omits
+// entries for all subresources of a resource, such as "pods/*".
 func resourcesOf(policy *admissionv1.ValidatingAdmissionPolicy) []string {
 	var names []string
 	if policy.Spec.MatchConstraints == nil {
@@ -205,8 +213,8 @@ func resourcesOf(policy *admissionv1.ValidatingAdmissionPolicy) []string {
 	return slices.Compact(names)
 }
 
-// lines describe the policies to a reader who is interested in one service account, or
-// in none ("").
+// lines returns lines of text that describe the policies. If account is not "", the
+// lines also show whether the policies check the writes of this service account.
 func (f Fences) lines(account string) []string {
 	if f.Error != "" {
 		return []string{f.Error}
@@ -235,7 +243,7 @@ func (f Fences) lines(account string) []string {
 	return lines
 }
 
-// String describes the policy in one line.
+// String returns a description of the policy in one line.
 func (f Fence) String() string {
 	verb, what := "refuses", strings.Join(f.Resources, ", ")
 	if !f.Enforced {

@@ -21,7 +21,8 @@ import (
 
 var fencedLease = metav1.ObjectMeta{Namespace: "ns", Name: "app", Labels: map[string]string{"fenced": "yes"}}
 
-// fence returns a policy of package fencing and its binding.
+// fence returns a policy of package fencing for a Lease in the namespace "ns", and the
+// binding of the policy.
 func fence(t *testing.T, f fencing.Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.ValidatingAdmissionPolicyBinding) {
 	t.Helper()
 	f.LeaseNamespace, f.ServiceAccount = "ns", "account"
@@ -62,8 +63,8 @@ func TestFencesOf_FindsThePoliciesOfTheLease(t *testing.T) {
 	}
 }
 
-// Without the anchor policy the API servers stop following Leases when the last policy
-// that reads one is deleted.
+// Without the anchor policy, the API servers stop watching Leases when the last policy
+// whose parameter is a Lease is deleted.
 func TestFindFences_ReportsAMissingAnchor(t *testing.T) {
 	clientset := fake.NewClientset()
 	admission := clientset.AdmissionregistrationV1()
@@ -103,7 +104,8 @@ func TestFindFences_ReportsAMissingAnchor(t *testing.T) {
 	want("another Lease has a policy", false)
 }
 
-// The text also names the exceptions, and what is not known.
+// The text must describe which objects the policy guards, and what is not known about
+// the policy.
 func TestFence_TextNamesItsLimits(t *testing.T) {
 	const guard = "incumbent-fencing.x refuses the writes of stale leaders that run as ns/account to configmaps, deployments.apps"
 	type policy = admissionv1.ValidatingAdmissionPolicy
@@ -113,7 +115,7 @@ func TestFence_TextNamesItsLimits(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		change func(*policy, *binding)
-		want   string // "": it is not found
+		want   string // "" if FencesOf must not return the policy
 	}{
 		"unchanged": {func(*policy, *binding) {}, guard},
 		"the Lease of the object's namespace": {func(_ *policy, b *binding) { b.Spec.ParamRef.Namespace = "" },
@@ -190,7 +192,8 @@ func TestFence_TextNamesItsLimits(t *testing.T) {
 	}
 }
 
-// That none was found does not prove that there is none.
+// The text must be "none found", because a policy may exist that explain does not
+// recognise.
 func TestFences_TextWithoutPoliciesIsNoneFound(t *testing.T) {
 	a := explainAt(1, observation{lease("a", 0, 0), 1})
 	a.Fences = &explain.Fences{}
@@ -199,7 +202,7 @@ func TestFences_TextWithoutPoliciesIsNoneFound(t *testing.T) {
 	}
 }
 
-// A policy governs the writes of its service account only.
+// A policy checks only the writes of its own service account.
 func TestFences_OfAnotherAccountGuardNothing(t *testing.T) {
 	a := explainAt(1, observation{lease("a", 0, 0), 1})
 	a.Fences = &explain.Fences{Policies: []explain.Fence{{Policy: "p", Incumbent: true, Enforced: true, ServiceAccount: "ns/account", Resources: []string{"pods"}}}}
@@ -237,7 +240,7 @@ func TestCheckRights_NamesTheSharedWatch(t *testing.T) {
 	}
 }
 
-// The right to create a Lease hardly matters while the Lease exists.
+// If the Lease exists, a missing right to create it has hardly any consequence.
 func TestCheckRights_NamesTheConsequence(t *testing.T) {
 	uses := rights.Uses{LeaseNamespace: "ns", LeaseName: "app"}
 	for _, tc := range []struct {

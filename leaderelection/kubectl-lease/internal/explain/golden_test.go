@@ -17,7 +17,8 @@ import (
 
 var update = flag.Bool("update", false, "write the documents in testdata")
 
-// full returns observations of an Elector's Lease with everything that it can contain.
+// full returns three observations of a Lease that an Elector holds and renews. The
+// Lease has all fields and annotations that an Elector writes.
 func full(holder string, acquired, renewed float64) explain.Observed {
 	l := lease(holder, acquired, renewed)
 	l.ResourceVersion, l.Spec.LeaseTransitions = "77", new(int32(3))
@@ -44,8 +45,9 @@ func withRightsAndFences(a explain.Report) explain.Report {
 	return a
 }
 
-// Programs read these documents. A field that is renamed or removed breaks them, and a
-// test that decodes them with the same types would not fail.
+// Programs read these JSON documents, so a field that is renamed or removed breaks the
+// programs. A test that decodes the documents with the same Go types would not detect
+// this.
 func TestReport_IsTheDocumentThatProgramsRead(t *testing.T) {
 	renewed, timeless := full("pod-1", 0, 4), lease("pod-1", 0, 3600)
 	noNamespace := explainAt(1, observation{nil, 0})

@@ -7,10 +7,11 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// maxSkew is how far a clock may be ahead of this machine's before a note reports it
-// and its times are not used any more. Synchronized clocks differ by far less than a
-// second, and a LeaseDuration is a whole number of seconds. A clock that is behind
-// cannot be distinguished from late events, so its limit is SilenceTimeout.
+// maxSkew is how far the holder's clock may be ahead of this machine's clock. If the
+// difference is larger, a note reports it, and the times of the holder's clock are not
+// used. Synchronized clocks differ by far less than a second, and a LeaseDuration is a
+// whole number of seconds. A holder's clock that is behind cannot be distinguished from
+// late events. Therefore the limit for such a clock is SilenceTimeout.
 const maxSkew = time.Second
 
 func (r *Report) setHeld(o Observed) {
@@ -54,21 +55,23 @@ func (r *Report) setExpired(duration, age time.Duration) {
 	}
 	r.setReason("%s has not renewed for %v, longer than its LeaseDuration (%v), and nobody else has claimed it: "+
 		"no candidate runs, or none may update the Lease or reach the API server", identity(r.Holder), rounded(age), duration)
-	// Without an acquireTime the last term of the history belongs to an earlier holder.
+	// If the Lease has no acquireTime, the last term in r.Terms is that of an earlier
+	// holder.
 	if last := len(r.Terms) - 1; last >= 0 && r.Acquired != nil && r.Terms[last].Acquired.Equal(*r.Acquired) {
 		r.Terms[last].End, r.Terms[last].Renewed = leasestate.EndExpired, r.Renewal.RenewTime
 	}
 }
 
-// noteFormerHolder notes a former holder that may be at work beside the present one.
+// noteFormerHolder adds a note if the work of a former holder may still run beside that
+// of the present holder.
 func (r *Report) noteFormerHolder(o Observed) {
 	if f := o.former; f.identity != "" && f.identity != leasestate.Holder(o.lease) && f.until.After(r.Time) {
 		r.note("%s was not observed to release the Lease and may be at work until %s", identity(f.identity), clock(f.until))
 	}
 }
 
-// noteClocks notes a difference between the holder's clock and this machine's, because
-// the times in the Report are by the holder's.
+// noteClocks adds a note if the holder's clock differs from this machine's clock,
+// because the times in the Report are by the holder's clock.
 func (r *Report) noteClocks(o Observed) {
 	renewed := timeOf(o.lease.Spec.RenewTime)
 	if renewed == nil {

@@ -12,34 +12,39 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// This file holds the rules about what one Lease object, or a pair of them, means that
-// package lease does not have, because an elector does not need them.
+// The functions in this file interpret one Lease object, or compare two Lease objects.
+// They are not in package internal/lease, because an elector does not need them.
 
-// defaultDuration stands for a LeaseDuration that is missing. Candidates use their own
-// then, and this is the usual one.
+// defaultDuration replaces the LeaseDuration of a Lease that has none. For such a
+// Lease, each candidate uses the LeaseDuration of its own configuration, and 15 s is
+// the usual value.
 const defaultDuration = 15 * time.Second
 
-// durationOf returns the LeaseDuration that the holder published, or defaultDuration.
+// durationOf returns the LeaseDuration in the Lease, or defaultDuration if the Lease
+// has none.
 func durationOf(lease *coordinationv1.Lease) time.Duration {
 	return leasestate.Duration(lease, defaultDuration)
 }
 
-// overdueAfter returns the age of a renewal at which the next one is overdue.
+// overdueAfter returns how old the last renewal is when the next renewal becomes
+// overdue.
 func overdueAfter(duration time.Duration) time.Duration { return duration * 2 / 3 }
 
-// neverHeld reports whether a Lease without a holder has never had one.
+// neverHeld reports whether a Lease without a holder has never had a holder.
 func neverHeld(lease *coordinationv1.Lease) bool {
 	return lease.Spec.AcquireTime == nil && lease.Spec.RenewTime == nil
 }
 
-// sameTerm reports whether a and b are held by the same holder in the same term.
+// sameTerm reports whether a and b are states of one Lease in the same term of the same
+// holder.
 func sameTerm(a, b *coordinationv1.Lease) bool {
 	return a != nil && b != nil && a.UID == b.UID && leasestate.Holder(a) != "" && leasestate.Holder(a) == leasestate.Holder(b) &&
 		apiequality.Semantic.DeepEqual(a.Spec.AcquireTime, b.Spec.AcquireTime)
 }
 
-// wasReleased reports whether the next state of a held Lease shows that the holder
-// released it. A history with the end "expired" does not: the next holder wrote it.
+// wasReleased reports whether the holder of held released the Lease. next is the next
+// observed state of the Lease. A term with the end "expired" in the history of next
+// does not count, because the next holder wrote that end.
 func wasReleased(held, next *coordinationv1.Lease) bool {
 	if next == nil || next.UID != held.UID {
 		return false
@@ -52,13 +57,14 @@ func wasReleased(held, next *coordinationv1.Lease) bool {
 	})
 }
 
-// successorOf returns the follower that the leader has nominated, "" if there is none.
+// successorOf returns the identity of the follower that is nominated as successor, ""
+// if no follower is.
 func successorOf(lease *coordinationv1.Lease) string {
 	nomination, _ := leasestate.NominationOf(lease)
 	return nomination.Identity
 }
 
-// termsOf returns the recent terms, oldest first.
+// termsOf returns the recent terms in the Lease, oldest first.
 func termsOf(lease *coordinationv1.Lease) []Term {
 	var terms []Term
 	for _, t := range leasestate.History(lease) {
@@ -67,8 +73,9 @@ func termsOf(lease *coordinationv1.Lease) []Term {
 	return terms
 }
 
-// writerOf recognizes an Elector of package leaderelection by annotations that belong
-// to the present state of the Lease.
+// writerOf returns the program that wrote the Lease. An Elector of package
+// leaderelection is recognised by annotations that match the present state of the
+// Lease. The field manager is the manager that last wrote renewTime.
 func writerOf(lease *coordinationv1.Lease) Writer {
 	_, nominates := leasestate.NominationOf(lease)
 	w := Writer{Incumbent: nominates || leasestate.IsReleased(lease)}
@@ -84,7 +91,8 @@ func writerOf(lease *coordinationv1.Lease) Writer {
 	return w
 }
 
-// timeOf returns a time that can be encoded as JSON, or nil.
+// timeOf returns the time t. It returns nil if t is nil, or if the year cannot be
+// encoded as JSON.
 func timeOf(t *metav1.MicroTime) *time.Time {
 	if t == nil || t.Year() < 0 || t.Year() >= 10000 {
 		return nil

@@ -9,7 +9,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// limits describe which objects of its resources a policy does not guard.
+// limits returns texts that describe which objects the policy guards with this binding.
+// It returns no texts if the policy guards all objects. readsLease is true if the Lease
+// is the parameter of the policy.
 func limits(policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding, lease metav1.ObjectMeta, readsLease bool) []string {
 	var found []string
 	if ref := binding.Spec.ParamRef; readsLease && ref.Namespace == "" {
@@ -58,8 +60,8 @@ func empty(s *metav1.LabelSelector) bool {
 	return s == nil || len(s.MatchLabels) == 0 && len(s.MatchExpressions) == 0
 }
 
-// namespacesIn returns the namespaces that a selector lists by name, as the policies
-// of package fencing do, or nil.
+// namespacesIn returns the namespaces that a selector lists by name, as the policies of
+// package fencing do. It returns nil for any other selector.
 func namespacesIn(s *metav1.LabelSelector) []string {
 	if len(s.MatchLabels) > 0 || len(s.MatchExpressions) != 1 {
 		return nil

@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// campaign runs an Elector until stop is called.
+// campaign runs an Elector with the identity name until stop is called.
 func campaign(t *testing.T, server *leaderelectiontest.Server, name string) (stop func()) {
 	t.Helper()
 	elector, err := leaderelection.New(&leaderelection.Config{
@@ -40,7 +40,8 @@ func running(f func(context.Context)) (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-// observeTwice reads the Lease twice, with a renewal in between.
+// observeTwice reads the Lease twice, and returns the report. The reads are 3 s apart,
+// because a leader renews the Lease within that time.
 func observeTwice(t *testing.T, server *leaderelectiontest.Server) explain.Report {
 	t.Helper()
 	var observed explain.Observed

@@ -8,45 +8,47 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// SilenceTimeout is the time without contact after which contact counts as lost. A
-// caller without news must read the Lease within that time: a silent watch may be a
-// dead one.
+// SilenceTimeout is the time since the last contact after which contact counts as lost.
+// If no event arrives, a caller must read the Lease within this time, because a watch
+// without events may be broken.
 const SilenceTimeout = 5 * time.Second
 
-// Observed is everything that was observed of one Lease. It is a value: With returns
-// the next one.
+// Observed is the result of all observations of one Lease. An Observed does not change:
+// With returns a new value.
 type Observed struct {
-	started   bool                  // there was an observation
+	started   bool                  // true after the first observation
 	lease     *coordinationv1.Lease // nil: the Lease does not exist
-	since     time.Time             // when the present UID and spec were observed first
-	contact   time.Time             // until when they are known to be unchanged
-	changed   bool                  // a change was observed at since: neither the first observation nor the first one after lost contact
-	interval  time.Duration         // the longest time between two consecutive renewals, 0 if none were observed
-	protected time.Time             // until when candidates that observed the Lease before its deletion do not claim it
-	deleted   bool                  // the Lease existed before it was found missing
+	since     time.Time             // when the present UID and spec of the Lease were first observed
+	contact   time.Time             // the last time at which UID and spec are known to have been unchanged
+	changed   bool                  // true if the Lease changed at since; false for the first observation, and for the first after contact was lost
+	interval  time.Duration         // the longest time between two consecutive renewals that were observed, or 0
+	protected time.Time             // candidates that observed the Lease before its deletion do not claim it before this time
+	deleted   bool                  // true if the Lease was observed, and then found missing
 	former    formerHolder
 }
 
-// A formerHolder may be at work though the Lease does not name it any more: it was not
-// observed to release the Lease, and the Lease does not say that it did.
+// A formerHolder is an earlier holder whose work may still run. Its release of the
+// Lease was not observed, and is not recorded in the Lease.
 type formerHolder struct {
-	identity string    // "": there is none
-	until    time.Time // when its LeaseDuration ends
+	identity string    // "" if there is no such holder
+	until    time.Time // when the LeaseDuration of this holder ends
 }
 
-// With returns the observations with one more: the Lease was like that at that time;
-// nil means that the Lease does not exist. The states must come in the order in which
-// they were stored, and must not be modified afterwards. A state that was observed
-// before proves that nothing has changed until then, and that there is contact.
+// With returns o with one more observation: the Lease was in the state lease at the
+// time at. If lease is nil, the Lease did not exist. Add the states in the order in
+// which they were stored, and do not modify them afterwards. Also add a state that
+// equals the previous one, because it shows that the Lease was unchanged until then,
+// and that there is contact.
 func (o Observed) With(lease *coordinationv1.Lease, at time.Time) Observed {
 	return o.WithRead(lease, at, at)
 }
 
-// WithRead is With for the answer to a read. An unchanged Lease was unchanged when the
-// read was sent, but may have changed before the answer arrived.
+// WithRead is like With, for the response to a read. If the Lease is unchanged, contact
+// counts only until the time sent, because the Lease may have changed before the
+// response arrived.
 func (o Observed) WithRead(lease *coordinationv1.Lease, sent, answered time.Time) Observed {
 	if o.started && leasestate.SameRecord(o.lease, lease) {
-		o.lease = lease // its metadata may be new
+		o.lease = lease // the metadata of the Lease may have changed
 		if sent.After(o.contact) {
 			o.contact = sent
 		}
@@ -74,43 +76,45 @@ func (o Observed) WithRead(lease *coordinationv1.Lease, sent, answered time.Time
 	return next
 }
 
-// Changed reports whether a change was observed, so that the age of the last renewal
-// is known by this machine's clock.
+// Changed reports whether the last change of the Lease was observed while there was
+// contact. If it was, this machine's clock gives the age of the last renewal.
 func (o Observed) Changed() bool { return o.changed }
 
-// ContactLost reports whether the last contact is SilenceTimeout ago or longer, so
-// that the present state of the Lease is not known.
+// ContactLost reports whether SilenceTimeout has passed since the last contact. If it
+// has, the present state of the Lease is not known.
 func (o Observed) ContactLost(now time.Time) bool {
 	return o.started && now.Sub(o.contact) >= SilenceTimeout
 }
 
-// expires returns when the holder's LeaseDuration ends if it does not renew again.
+// expires returns the time at which the holder's LeaseDuration ends, unless the holder
+// renews the Lease again.
 func (o Observed) expires() time.Time {
 	duration := durationOf(o.lease)
 	age, _ := o.age()
 	return o.contact.Add(duration - age)
 }
 
-// age returns how old the last renewal was at the last contact: by this machine's
-// clock if the renewal was observed, otherwise by the holder's. If neither clock gives
-// the age, it is at least the returned one.
+// age returns how old the last renewal was at the last contact. If the renewal was
+// observed, the age is by this machine's clock, otherwise by the holder's. If known is
+// false, neither clock gives the age, and the renewal is at least that old.
 func (o Observed) age() (age time.Duration, known bool) {
 	renewed := timeOf(o.lease.Spec.RenewTime)
 	switch {
 	case o.changed:
 		return o.unchangedFor(), true
-	case renewed == nil || renewed.Sub(o.since) > maxSkew: // the holder may have died at any time since
+	case renewed == nil || renewed.Sub(o.since) > maxSkew: // the holder may have died long ago
 		return o.unchangedFor(), false
 	default:
 		return max(o.unchangedFor(), o.contact.Sub(*renewed)), true
 	}
 }
 
-// unchangedFor returns for how long the Lease is known to be unchanged.
+// unchangedFor returns how long the Lease had been unchanged at the last contact.
 func (o Observed) unchangedFor() time.Duration { return max(0, o.contact.Sub(o.since)) }
 
-// unrenewed returns how long the Lease was not renewed, now that a renewal was
-// observed. The time without contact does not count: there may have been renewals.
+// unrenewed returns how long the Lease was not renewed before the renewal that was
+// observed at now. If contact was lost, only the time until the last contact counts,
+// because other renewals may have been missed.
 func (o Observed) unrenewed(now time.Time) time.Duration {
 	if o.ContactLost(now) {
 		now = o.contact
@@ -118,8 +122,9 @@ func (o Observed) unrenewed(now time.Time) time.Duration {
 	return max(0, now.Sub(o.since))
 }
 
-// readAt returns when the Lease should be read if there is no event until then: early
-// enough to keep contact, and when its state changes without an event.
+// readAt returns when the Lease should be read if no event arrives before. This time is
+// early enough to keep contact. It is also not later than the time at which a renewal
+// becomes overdue or the Lease expires, because no event reports these changes.
 func (o Observed) readAt() time.Time {
 	due := o.contact.Add(SilenceTimeout / 2)
 	if leasestate.Holder(o.lease) == "" {

@@ -8,23 +8,24 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// Rights are the rights of a service account to take part in an election.
+// Rights describes which rights a service account lacks to take part in an election.
 type Rights struct {
-	// Time is when the API server was asked.
+	// Time is when the rights were requested from the API server.
 	Time time.Time `json:"time"`
 
-	// ServiceAccount is the account as namespace/name. ServiceAccountMissing means
-	// that it does not exist; Roles may be bound to it nevertheless.
+	// ServiceAccount is the account, as namespace/name. ServiceAccountMissing is true if
+	// the account does not exist. An account that does not exist may have rights
+	// nevertheless, because a Role can be bound to it.
 	ServiceAccount        string `json:"serviceAccount"`
 	ServiceAccountMissing bool   `json:"serviceAccountMissing,omitempty"`
 
-	// Uses are what the program does with the election.
+	// Uses describe how the program uses the election.
 	Uses []string `json:"uses"`
 
-	// Missing are the rights that it lacks, each with the consequence.
+	// Missing are the rights that the account lacks, each with its consequence.
 	Missing []string `json:"missing,omitempty"`
 
-	// Error explains why the rights are not known.
+	// Error is the reason why the rights could not be checked, "" if they were checked.
 	Error string `json:"error,omitempty"`
 }
 
@@ -45,8 +46,8 @@ func describeUses(uses rights.Uses) []string {
 	return described
 }
 
-// consequence returns what happens without a right. The right to create a Lease hardly
-// matters while the Lease exists.
+// consequence returns what happens without a right. exists is true if the Lease exists.
+// Then the right to create the Lease hardly matters.
 func consequence(right rights.Right, exists bool) string {
 	switch {
 	case !exists || right.Resource != "leases":

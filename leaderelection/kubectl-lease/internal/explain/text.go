@@ -8,7 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Summary returns the Report in one line, without the times that each renewal changes.
+// Summary returns the state of the Lease in one line. It omits the times that change
+// with each renewal.
 func (r Report) Summary() string {
 	var b strings.Builder
 	if r.ContactLost {
@@ -41,8 +42,9 @@ func (r Report) Summary() string {
 	return b.String()
 }
 
-// String returns the Report for people, in several lines. No text that others wrote
-// can move the cursor or break a line.
+// String returns the Report as text for people, in several lines. Texts from the
+// cluster, such as identities, cannot move the cursor or break a line, because they are
+// quoted if necessary.
 func (r Report) String() string {
 	var l lines
 	l.add("Lease", printable(r.Lease))
@@ -96,7 +98,7 @@ func (r Report) addRightsAndFences(l *lines) {
 	}
 }
 
-// lines are lines of text with labels.
+// lines is a list of lines of text, each with a label.
 type lines []string
 
 func (l *lines) add(label, text string) { *l = append(*l, fmt.Sprintf("%-10s %s\n", label, text)) }
@@ -109,7 +111,8 @@ func (l lines) text(indent string) string {
 	return b.String()
 }
 
-// String returns the age, the LeaseDuration and the longest interval.
+// String returns the age of the last renewal, the LeaseDuration, and the longest
+// interval between renewals.
 func (r Renewal) String() string {
 	text := fmt.Sprintf("not known; unchanged for at least %v", rounded(fromSeconds(r.UnchangedSeconds)))
 	if r.AgeSeconds != nil {
@@ -122,7 +125,8 @@ func (r Renewal) String() string {
 	return text
 }
 
-// String returns the times, the holder and the end.
+// String returns the term in one line: when it began and ended, its holder, and how it
+// ended.
 func (t Term) String() string {
 	text := clock(t.Acquired) + " to "
 	switch {
@@ -134,7 +138,7 @@ func (t Term) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%s  %s %s", text, identity(t.Holder), t.End))
 }
 
-// String names the elector and the program.
+// String returns the kind of the elector, and the field manager if it is known.
 func (w Writer) String() string {
 	text := "another elector, such as client-go's or controller-runtime's"
 	if w.Incumbent {
@@ -163,8 +167,8 @@ func when(now, t time.Time) string {
 
 func fromSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// printable returns text that a terminal shows unchanged. Text with other characters
-// is quoted. Very long text is cut.
+// printable returns text unchanged if a terminal can show all of its characters, and
+// quoted otherwise. It cuts texts that are longer than 1000 bytes.
 func printable(text string) string {
 	text = cut(text, 1000)
 	for _, r := range text {
@@ -175,14 +179,15 @@ func printable(text string) string {
 	return text
 }
 
-// identity returns an identity for use in a sentence. It is cut so that the sentence
-// stays readable, but the name of a Pod with a UUID is complete.
+// identity returns an identity for use in a sentence. It cuts a long identity, because
+// the rest of the sentence must remain readable. The limit is above the length of a
+// Pod's name with a UUID.
 func identity(text string) string {
 	whole := cut(text, 300)
 	if text := printable(whole); text == whole {
 		return text
 	}
-	return printable(cut(text, 60)) // a quoted byte may take six
+	return printable(cut(text, 60)) // a lower limit, because quoting makes a text up to four times as long
 }
 
 func cut(text string, most int) string {

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Same reports whether two Reports differ only in times that grow while nothing
-// happens, or that each renewal changes.
+// Same reports whether r and other are equal, apart from times that change with each
+// renewal, and durations that grow while the Lease does not change.
 func (r Report) Same(other Report) bool { return reflect.DeepEqual(r.stable(), other.stable()) }
 
-// stable returns the Report without those times.
+// stable returns a copy of r without the times and durations that Same ignores.
 func (r Report) stable() Report {
 	r.Time, r.LastContact, r.ResourceVersion = time.Time{}, nil, ""
 	r.Notes, r.stableNotes = r.comparableNotes(), nil
@@ -36,13 +36,13 @@ func (r Report) stable() Report {
 	return r
 }
 
-// Update returns what has changed since the Report before this one, in one line or
-// more. It is empty if they are the [Report.Same].
+// Update returns a text that describes the changes from before to r, in one or more
+// lines. It returns "" if [Report.Same] is true for r and before.
 func (r Report) Update(before Report) string {
 	if r.Same(before) {
 		return ""
 	}
-	var l, present, past lines // of rights and fences: the present and the past lines
+	var l, present, past lines // present and past are the lines about rights and fences in r and in before
 	r.addRightsAndFences(&present)
 	before.addRightsAndFences(&past)
 	r.addReason(&l)
@@ -65,7 +65,7 @@ func (r Report) Update(before Report) string {
 	return at + r.Summary() + "\n" + l.text(strings.Repeat(" ", len(at)))
 }
 
-// addDetails adds the changes that a summary does not show.
+// addDetails adds lines about the changes that Summary does not show.
 func (r Report) addDetails(before Report, l *lines) {
 	if r.Acquired != nil && (before.Acquired == nil || !r.Acquired.Equal(*before.Acquired)) {
 		l.add("Acquired", r.Acquired.UTC().Format("2006-01-02 15:04:05.000000Z"))
@@ -84,8 +84,8 @@ func (r Report) addDetails(before Report, l *lines) {
 	}
 }
 
-// withoutDurations returns the text with every duration set to 0, because durations
-// grow while nothing happens.
+// withoutDurations returns the formatted text with every duration set to 0, because
+// durations grow even if the Lease does not change.
 func withoutDurations(format string, args ...any) string {
 	args = slices.Clone(args)
 	for i := range args {
@@ -96,8 +96,8 @@ func withoutDurations(format string, args ...any) string {
 	return fmt.Sprintf(format, args...)
 }
 
-// comparableNotes returns the notes without durations. A Report that was decoded from
-// JSON does not have them, and returns its Notes.
+// comparableNotes returns the notes without durations. For a Report that was decoded
+// from JSON, it returns Notes, because stableNotes is not part of the JSON form.
 func (r Report) comparableNotes() []string {
 	if len(r.stableNotes) != len(r.Notes) {
 		return r.Notes
@@ -105,7 +105,8 @@ func (r Report) comparableNotes() []string {
 	return r.stableNotes
 }
 
-// notesMissingIn returns the notes that the other Report does not have.
+// notesMissingIn returns the notes of r that other does not have. It ignores
+// differences in durations.
 func (r Report) notesMissingIn(other Report) []string {
 	var missing []string
 	for i, note := range r.comparableNotes() {

@@ -14,29 +14,33 @@ import (
 )
 
 const (
-	requestTimeout = 10 * time.Second   // of requests that do not keep contact
-	readTimeout    = SilenceTimeout / 2 // of reads that do, and of opening a watch
-	retryInterval  = time.Second        // after a failure
+	requestTimeout = 10 * time.Second   // limit of the first read, and of requests about rights and policies
+	readTimeout    = SilenceTimeout / 2 // limit of all later reads, and of opening a watch
+	retryInterval  = time.Second        // pause before the next attempt after a failure
 )
 
-// A Watcher observes one Lease and keeps contact: by a watch, by reads while the watch
-// is silent, and by reads alone if watching is forbidden.
+// A Watcher observes one Lease by a watch. If no event arrives for a while, it reads
+// the Lease to keep contact. If the watch is forbidden, it only reads the Lease.
 type Watcher struct {
-	// Leases are those of the Lease's namespace, Name is its name. Required.
+	// Leases is the client for Leases in the Lease's namespace. Name is the name of the
+	// Lease. Required.
 	Leases typedv1.LeaseInterface
 	Name   string
 
-	// OnObserved is called with the observations after each one, and when one that is
-	// due did not arrive. Run ends when it returns false. Required.
+	// OnObserved is called after each observation, and when an observation fails. Its
+	// argument contains all observations so far. If OnObserved returns false, Run returns.
+	// Required.
 	OnObserved func(Observed) bool
 
-	// OnError is called when the Lease cannot be read or watched, once for each change
-	// of the reason, and with nil when it can again. Default: errors are dropped.
+	// OnError is called when the Lease cannot be read or watched, and again when the
+	// reason changes. It is called with nil when the Lease can be read and watched again.
+	// Default: errors are ignored.
 	OnError func(error)
 }
 
-// Run watches until ctx is done or OnObserved returns false. It fails only if the
-// first read does. Both functions are called on its own goroutine.
+// Run observes the Lease until ctx is done or OnObserved returns false. It returns an
+// error only if its first read fails. It calls OnObserved and OnError in the goroutine
+// in which it was called.
 func (w Watcher) Run(ctx context.Context) error {
 	r := &watchRun{Watcher: w}
 	if r.read(ctx, requestTimeout); r.readErr != nil {
@@ -44,7 +48,7 @@ func (w Watcher) Run(ctx context.Context) error {
 	}
 	r.report(ctx)
 	for r.goesOn(ctx) {
-		if r.readErr == nil || apierrors.IsForbidden(r.readErr) { // a user without the right to get may have that to watch
+		if r.readErr == nil || apierrors.IsForbidden(r.readErr) { // a user who may not read the Lease may be allowed to watch it
 			for r.goesOn(ctx) && r.watch(ctx) {
 				continue
 			}
@@ -56,23 +60,23 @@ func (w Watcher) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-time.After(retryInterval):
 			if r.read(ctx, readTimeout); r.readErr != nil {
-				r.report(ctx) // otherwise the watch reports, which is opened next
+				r.report(ctx) // after a successful read, the watch that is opened next calls report
 			}
 		}
 	}
 	return nil
 }
 
-// A watchRun is one run of a Watcher.
+// A watchRun is the state of one call of Watcher.Run.
 type watchRun struct {
 	Watcher
 	observed Observed
-	version  string    // the resourceVersion of the last observation, "" if there is no Lease
-	readErr  error     // of the last read
+	version  string    // the resourceVersion of the Lease at the last observation, "" if the Lease did not exist
+	readErr  error     // the error of the last read, or nil
 	readAt   time.Time // when the last read ended
-	watchErr error     // why the Lease cannot be watched
-	reported string    // the kind of the error that was reported last
-	stopped  bool      // OnObserved has returned false
+	watchErr error     // the reason why the Lease cannot be watched, or nil
+	reported string    // the kind of the last error that was passed to OnError
+	stopped  bool      // true after OnObserved has returned false
 }
 
 func (r *watchRun) goesOn(ctx context.Context) bool { return !r.stopped && ctx.Err() == nil }
@@ -89,15 +93,16 @@ func (r *watchRun) read(ctx context.Context, timeout time.Duration) {
 	case err != nil:
 		r.readErr = fmt.Errorf("the Lease cannot be read: %w", err)
 		if !apierrors.IsForbidden(r.watchErr) {
-			r.watchErr = nil // it has the same cause
+			r.watchErr = nil // both errors have the same cause, so only the read error is reported
 		}
 	default:
 		r.observed, r.version, r.readErr = r.observed.WithRead(lease, sent, r.readAt), lease.ResourceVersion, nil
 	}
 }
 
-// watch applies events until the watch ends. It returns true if another watch should
-// be opened at once, because a read has shown that this one is behind.
+// watch opens a watch and applies its events until the watch ends. It returns true if
+// the caller should open another watch at once. This is the case if a read returned a
+// newer state than this watch, or restored lost contact.
 func (r *watchRun) watch(ctx context.Context) (behind bool) {
 	stream, err := r.open(ctx)
 	r.watchErr = err
@@ -106,7 +111,7 @@ func (r *watchRun) watch(ctx context.Context) (behind bool) {
 		return false
 	}
 	defer stream.Stop()
-	if r.observed.ContactLost(time.Now()) { // OnObserved took long, which is no loss of contact
+	if r.observed.ContactLost(time.Now()) { // OnObserved took long: read the Lease instead of reporting lost contact
 		r.read(ctx, readTimeout)
 	}
 	for r.report(ctx); r.goesOn(ctx); r.report(ctx) {
@@ -122,9 +127,9 @@ func (r *watchRun) watch(ctx context.Context) (behind bool) {
 		case event, open := <-stream.ResultChan():
 			if !open || event.Type == watch.Error {
 				timer.Stop()
-				return false // the next read shows whether that matters
+				return false // Run reads the Lease next
 			}
-			if r.observed.ContactLost(time.Now()) { // the event may be from before contact was lost
+			if r.observed.ContactLost(time.Now()) { // the event may be older than the loss of contact
 				timer.Stop()
 				r.read(ctx, readTimeout)
 				return r.readErr == nil
@@ -136,8 +141,8 @@ func (r *watchRun) watch(ctx context.Context) (behind bool) {
 	return false
 }
 
-// open opens a watch. The API server answers such a request at once or never, so it is
-// given up after readTimeout.
+// open opens a watch. It gives up after readTimeout, because an API server that can be
+// reached responds to this request at once.
 func (r *watchRun) open(ctx context.Context) (watch.Interface, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	late := time.AfterFunc(readTimeout, func() { cancel(context.DeadlineExceeded) })
@@ -156,12 +161,12 @@ func (r *watchRun) open(ctx context.Context) (watch.Interface, error) {
 	}
 	cancel(nil)
 	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
-		return watch.NewEmptyWatch(), nil // the next read returns a newer version
+		return watch.NewEmptyWatch(), nil // the version is too old, and the next read returns a newer version
 	}
 	return nil, fmt.Errorf("the Lease cannot be watched, so it is read every second: %w", err)
 }
 
-// openWatch is a watch that cancels its context when it stops.
+// An openWatch is a watch that cancels the context of its request when it is stopped.
 type openWatch struct {
 	watch.Interface
 	cancel context.CancelCauseFunc
@@ -186,7 +191,7 @@ func (r *watchRun) apply(event watch.Event) {
 	switch {
 	case event.Type == watch.Bookmark:
 		r.observed = r.observed.With(r.observed.lease, now)
-	case !ok || lease.Name != r.Name: // fake clientsets ignore field selectors
+	case !ok || lease.Name != r.Name: // an event of another Lease, because fake clientsets ignore field selectors
 	case event.Type == watch.Deleted:
 		r.observed, r.version = r.observed.With(nil, now), ""
 	default:
@@ -194,7 +199,8 @@ func (r *watchRun) apply(event watch.Event) {
 	}
 }
 
-// report calls OnError if the kind of error has changed, and OnObserved.
+// report calls OnError if the kind of the present error has changed. Then it calls
+// OnObserved.
 func (r *watchRun) report(ctx context.Context) {
 	if !r.goesOn(ctx) {
 		return
@@ -208,7 +214,8 @@ func (r *watchRun) report(ctx context.Context) {
 	r.stopped = !r.OnObserved(r.observed)
 }
 
-// health returns the present read or watch error, and its kind.
+// health returns the present error and its kind. A read error takes precedence over a
+// watch error.
 func (r *watchRun) health() (kind string, err error) {
 	switch {
 	case r.readErr != nil:
@@ -220,8 +227,8 @@ func (r *watchRun) health() (kind string, err error) {
 	}
 }
 
-// kindOf returns one text for all errors with the same reason, because the texts of
-// the errors differ from request to request.
+// kindOf returns the same text for all errors with the same reason. The texts of the
+// errors cannot be compared, because they differ from request to request.
 func kindOf(err error) string {
 	switch reason := apierrors.ReasonForError(err); {
 	case reason != metav1.StatusReasonUnknown:

@@ -17,7 +17,7 @@ import (
 type recorder struct {
 	mu      sync.Mutex
 	reports []explain.Report
-	errors  []string // "" when there is no error any more
+	errors  []string // the texts of the errors; "" means that the error has ended
 }
 
 func (c *recorder) observe(observed explain.Observed) bool {
@@ -44,7 +44,7 @@ func (c *recorder) last() explain.Report {
 	return c.reports[len(c.reports)-1]
 }
 
-// first returns the first report that matches, or the zero Report.
+// first returns the first report for which match returns true, or the zero Report.
 func (c *recorder) first(match func(explain.Report) bool) explain.Report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,7 +54,7 @@ func (c *recorder) first(match func(explain.Report) bool) explain.Report {
 	return explain.Report{}
 }
 
-// watching watches the Lease until stop is called.
+// watching runs a Watcher until stop is called, and records its reports and errors.
 func watching(t *testing.T, client *leaderelectiontest.Client) (c *recorder, stop func()) {
 	t.Helper()
 	c = &recorder{}
@@ -66,14 +66,15 @@ func watching(t *testing.T, client *leaderelectiontest.Client) (c *recorder, sto
 	})
 }
 
-// Whatever interrupts contact, a live leader is not reported as expired.
+// A live leader must not be reported as expired, whatever interrupts the contact with
+// the API server.
 func TestWatcher_WithoutContactReportsNoExpiry(t *testing.T) {
 	for _, tc := range []struct {
 		name        string
 		lose        func(*leaderelectiontest.Client)
 		heal        func(*leaderelectiontest.Client)
 		err         string
-		lost, found time.Duration // the latest time of the report
+		lost, found time.Duration // the longest time until lost contact, and new contact, is reported
 	}{
 		{"hangs", func(c *leaderelectiontest.Client) { c.Network().Cut(leaderelectiontest.Hang) },
 			func(c *leaderelectiontest.Client) { c.Network().Heal() }, "cannot be read: ", 8 * time.Second, 8 * time.Second},
@@ -160,8 +161,8 @@ func TestWatcher_ReadsIfTheWatchIsSilentOrForbidden(t *testing.T) {
 	}
 }
 
-// A Lease expires without an event, and the report must not wait for the next regular
-// read.
+// No event reports that a Lease has expired. The Watcher must report this when it
+// happens, and not only at the next regular read.
 func TestWatcher_ReportsAnExpiryInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
@@ -204,7 +205,7 @@ func TestWatcher_FailsIfTheFirstReadDoes(t *testing.T) {
 	})
 }
 
-// A slow OnObserved is no loss of contact.
+// A slow call of OnObserved must not be reported as lost contact.
 func TestWatcher_ReadsAgainAfterASlowOnObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
