@@ -8,39 +8,41 @@ import (
 	"time"
 )
 
-// A requestHealth logs requests that fail: the first failure at once, then each change
-// of its kind, and the recovery. Reads and writes are separate, because one may fail
-// while the other succeeds.
+// A requestHealth logs requests that fail. It logs the first failure, each change of
+// the kind of failure, and the recovery. Reads and writes are recorded separately,
+// because one may fail while the other succeeds.
 type requestHealth struct {
-	log     *slog.Logger // never blocks
-	changed func()       // is called after each change
+	log     *slog.Logger // a logger that never blocks
+	changed func()       // called after each change of reads or writes
 
 	mu     sync.Mutex
 	reads  requestFailure
 	writes requestFailure
 }
 
-// A requestFailure is the present failure of one kind of requests. kind is "" while
-// they succeed.
+// A requestFailure is the present failure of reads or of writes. kind is "" while they
+// succeed.
 type requestFailure struct {
 	kind  string
 	err   error
 	since time.Time
 }
 
-// readDone and writeDone take in the result of a request.
+// readDone records the result of a read, and writeDone records the result of a write.
 func (h *requestHealth) readDone(err error)  { h.done(&h.reads, "read", err) }
 func (h *requestHealth) writeDone(err error) { h.done(&h.writes, "write", err) }
 
-// forgetWrites drops a failure of writes without a log line. Another candidate leads,
-// so this elector writes nothing, and nothing has recovered.
+// forgetWrites forgets the failure of writes without logging a recovery. It is called
+// when another candidate leads: this elector then sends no writes, and therefore no
+// write has succeeded.
 func (h *requestHealth) forgetWrites() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.writes = requestFailure{}
 }
 
-// done ignores requests that the elector has cancelled itself.
+// done records the result of a read or a write in f. It ignores requests that the
+// elector itself cancelled.
 func (h *requestHealth) done(f *requestFailure, operation string, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
@@ -68,7 +70,8 @@ func (h *requestHealth) done(f *requestFailure, operation string, err error) {
 	h.changed()
 }
 
-// lastError returns the error of the requests that fail now, "" if none fail.
+// lastError returns the error with which requests fail at present. It returns "" if
+// they succeed.
 func (h *requestHealth) lastError() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -80,7 +83,7 @@ func (h *requestHealth) lastError() string {
 	return ""
 }
 
-// readsFail reports whether reading the Lease fails now.
+// readsFail reports whether the last read of the Lease failed.
 func (h *requestHealth) readsFail() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
