@@ -12,16 +12,17 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// An attempt is one try to claim the Lease and, if it succeeds, the renewals and the
-// release that follow. It drives the engine: it sends what its hold may send, on the
-// version that is held, and refuses the rest. One goroutine at a time uses it.
+// An attempt is one try to claim the Lease. If the claim succeeds, the attempt also
+// sends the renewals and the release. An attempt is an engineDriver: it decides which
+// requests of the engine are sent, and refuses the others. Only one goroutine at a time
+// uses an attempt.
 type attempt struct {
 	elector  *Elector
-	basis    *coordinationv1.Lease // the Lease to claim; nil: it does not exist
-	decided  chan bool             // receives one value: whether the claim succeeded
-	claimed  bool                  // the one claim was sent
-	answerBy time.Time             // until then the engine waits for the write under way
-	reported int64                 // renewTime of the last confirmed write that the engine knows
+	basis    *coordinationv1.Lease // the Lease to claim; nil if the Lease does not exist
+	decided  chan bool             // receives one value, which reports whether the claim succeeded
+	claimed  bool                  // true once this attempt has sent its claim
+	answerBy time.Time             // until this time the engine waits for the answer to the latest write
+	reported int64                 // renewTime of the last confirmed write that was reported to the engine
 }
 
 var _ engineDriver = (*attempt)(nil)
@@ -30,15 +31,16 @@ func newAttempt(e *Elector, basis *coordinationv1.Lease) *attempt {
 	return &attempt{elector: e, basis: basis, decided: make(chan bool, 1)}
 }
 
-// current returns the Lease to claim, or the held one. The engine asks for the held one
-// only after a renewal has failed. The attempt then finds out what became of it.
+// current returns the Lease to claim, or the held Lease. The engine requests the held
+// Lease only after a renewal has failed. current then reads the Lease to find out
+// whether the renewal was applied.
 func (a *attempt) current(ctx context.Context) (*coordinationv1.Lease, string, error) {
 	h := a.elector.holding()
 	switch {
 	case h == nil && a.claimed:
 		return nil, "", errAttemptOver
 	case h == nil:
-		return a.basis, "", nil // the observer has decided that it may be claimed
+		return a.basis, "", nil // claimableAtLocked has decided that the Lease may be claimed
 	}
 	lease, needsRead, err := a.heldRecord(h)
 	if err == nil && needsRead {
@@ -49,8 +51,9 @@ func (a *attempt) current(ctx context.Context) (*coordinationv1.Lease, string, e
 	return lease, a.elector.config.Identity, err
 }
 
-// heldRecord returns the held Lease. needsRead is false once the work has returned: the
-// release that follows reads by itself.
+// heldRecord returns the held Lease. needsRead is true if current must read the Lease
+// first. needsRead is false once the work has returned, because release reads the Lease
+// by itself.
 func (a *attempt) heldRecord(h *heldLease) (lease *coordinationv1.Lease, needsRead bool, err error) {
 	a.elector.mu.Lock()
 	defer a.elector.unlock()
@@ -83,15 +86,17 @@ func (a *attempt) update(ctx context.Context, release bool) error {
 	}
 }
 
-// claim sends the one claim of this attempt and decides whether it succeeded. A later
-// reply is not wasted: the observer recognizes the record.
+// claim sends the claim of this attempt and reports on a.decided whether the claim
+// succeeded. A reply that arrives after claim has returned still counts, because the
+// observer recognizes a Lease that this elector wrote.
 func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	e := a.elector
 	a.claimed = true
 	e.mu.Lock()
 	observed := &e.observed.state
 	if w, ok := e.writes.unacknowledged.Find(e.config.Identity, observed.Lease); ok && w.Kind == leasestate.Claim && !e.isDoubtedLocked(w) && w.Sent.Age(time.Now()) < e.config.Window() {
-		// An earlier claim has succeeded, as is known by now. It is not sent again.
+		// The observations show that an earlier claim has succeeded. Do not send
+		// another claim.
 		e.held = newHeldLease(w)
 		e.winLocked(w, observed.Lease)
 		a.reported = w.RenewTime
@@ -101,7 +106,7 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	}
 	base := leasestate.Version(basis)
 	if create {
-		base = observed.Version // of the deletion, if one was observed
+		base = observed.Version // the version of the deletion, if a deletion was observed
 	}
 	e.writes.previous = observed.PreviousOutcome(e.wroteLocked(basis))
 	w := e.issueLocked(leasestate.Claim, base)
@@ -125,9 +130,9 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	return err
 }
 
-// renew sends the next renewal when it is due, on the version that is held. It sends
-// none if a write was confirmed since the engine last learned of a success, because the
-// engine counts its deadline from there.
+// renew sends the next renewal when it is due, based on the held version. It returns
+// nil at once if a write was confirmed that was not yet reported to the engine. The
+// reason is that the engine counts its deadline from the last success that it knows.
 func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	e := a.elector
 	if a.hasConfirmation(h) {
@@ -136,8 +141,8 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	e.mu.Lock()
 	renewAt := h.RenewAt(e.config.RetryPeriod)
 	e.unlock()
-	// The engine asks for a second write right after the claim. That one is the first
-	// renewal.
+	// The engine requests a second write right after the claim. Send the first renewal
+	// for this request, when it is due.
 	if err := wait(ctx, h, time.Until(renewAt)); err != nil {
 		return err
 	}
@@ -146,7 +151,8 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	e.unlock()
 	a.answerBy = time.Now().Add(e.config.overlapTimeout(unconfirmed))
 	if unversioned {
-		// Without versions a write is never refused. Only a read finds another holder.
+		// On a server without resourceVersions, no write is refused. Only a read can
+		// show that another candidate holds the Lease.
 		if err := a.readBack(ctx, h); err != nil {
 			return err
 		}
@@ -169,8 +175,8 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	return err
 }
 
-// hasConfirmation reports whether a write was confirmed that the engine does not know
-// of, and records that it knows of it now.
+// hasConfirmation reports whether a write was confirmed that was not yet reported to
+// the engine. It records that this write is reported now.
 func (a *attempt) hasConfirmation(h *heldLease) bool {
 	a.elector.mu.Lock()
 	defer a.elector.unlock()
@@ -179,8 +185,9 @@ func (a *attempt) hasConfirmation(h *heldLease) bool {
 	return confirmed
 }
 
-// release releases the Lease after the work has returned. It retries while trust lasts:
-// a refusal may be temporary, and a release whose reply was lost is confirmed by a read.
+// release releases the Lease after the work has returned. It retries until the trust
+// window ends, because a refusal may be temporary. If the reply to a release was lost,
+// a read confirms the release.
 func (a *attempt) release(ctx context.Context, h *heldLease) error {
 	e := a.elector
 	for {
@@ -196,7 +203,7 @@ func (a *attempt) release(ctx context.Context, h *heldLease) error {
 		e.log.Debug("Release failed; retrying", "err", err)
 		a.answerBy = time.Now().Add(e.config.releaseStepTime(trustedUntil))
 		if a.readBack(ctx, h) == nil && a.hasMoved(h, r.Base) {
-			continue // the release was applied, or a renewal under way was applied first
+			continue // a release was applied, or a renewal was applied before the release
 		}
 		if err := wait(ctx, h, e.config.releaseRetryDelay(trustedUntil)); err != nil {
 			return err
@@ -204,8 +211,9 @@ func (a *attempt) release(ctx context.Context, h *heldLease) error {
 	}
 }
 
-// sendRelease sends one release on the version that is held, and returns when trust
-// ends. It sends nothing if an earlier release has been applied.
+// sendRelease sends one release, based on the held version. It returns the request and
+// the end of the trust window. If an earlier release has been applied, it sends nothing
+// and returns a nil request.
 func (a *attempt) sendRelease(h *heldLease) (r *request, trustedUntil time.Time, err error) {
 	e := a.elector
 	e.mu.Lock()
@@ -225,8 +233,8 @@ func (a *attempt) sendRelease(h *heldLease) (r *request, trustedUntil time.Time,
 	}
 	w := e.issueLocked(leasestate.Release, h.Version)
 	draft := leasestate.Draft{
-		Seconds:     1,                       // client-go writes the same
-		Acquired:    acquireTime(h.Lease, w), // the successor was nominated for this term
+		Seconds:     1,                       // client-go writes 1, too, when it releases a Lease
+		Acquired:    acquireTime(h.Lease, w), // unchanged, because the nomination of the successor names this acquireTime
 		Renewed:     time.UnixMicro(w.RenewTime),
 		Transitions: leasestate.Transitions(h.Lease), Labels: e.options.labels,
 	}
@@ -234,16 +242,17 @@ func (a *attempt) sendRelease(h *heldLease) (r *request, trustedUntil time.Time,
 	return e.send(h.requests, w, draft.Apply(h.Lease), false, trust), time.Now().Add(trust), nil
 }
 
-// hasMoved reports whether the hold rests on another version than base, or is released.
+// hasMoved reports whether the held version differs from base, or whether the Lease was
+// released.
 func (a *attempt) hasMoved(h *heldLease, base uint64) bool {
 	a.elector.mu.Lock()
 	defer a.elector.unlock()
 	return h.phase == phaseReleased || h.Version != base
 }
 
-// await waits for the answer to r, for at most timeout. It returns nil earlier if
-// confirmed returns true, which is called with the Elector's mutex held: this write or
-// a later one was applied. h may be nil.
+// await waits for the answer to r, for at most timeout. It returns nil as soon as
+// confirmed returns true. confirmed is called with the Elector's mutex locked, and
+// reports whether r or a later write was applied. h is nil for a claim.
 func (a *attempt) await(r *request, h *heldLease, timeout time.Duration, confirmed func() bool) error {
 	e := a.elector
 	timer := time.NewTimer(timeout)
@@ -267,8 +276,8 @@ func (a *attempt) await(r *request, h *heldLease, timeout time.Duration, confirm
 	}
 }
 
-// readBack finds out what became of a write. It ends when the engine should send the
-// next one.
+// readBack reads the Lease to find out whether a write was applied. It stops waiting at
+// a.answerBy, because the engine should then send another write.
 func (a *attempt) readBack(ctx context.Context, h *heldLease) error {
 	e := a.elector
 	read := make(chan error, 1)
@@ -290,7 +299,7 @@ func (a *attempt) readBack(ctx context.Context, h *heldLease) error {
 	}
 }
 
-// wait waits for d. It returns errNotHeld if the Lease is lost first.
+// wait waits for d. It returns errNotHeld if the Lease is lost before d has passed.
 func wait(ctx context.Context, h *heldLease, d time.Duration) error {
 	err := clock.Sleep(ctx, h.lost, d)
 	if errors.Is(err, clock.ErrInterrupted) {

@@ -67,14 +67,14 @@ func TestElector_LeadsOnTheFakeClientset(t *testing.T) {
 func TestElector_CallsOnNewLeaderInOrderWithoutRepeats(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		follower := h.newReplica("observer", nil)
-		follower.network.Cut(hang, writes) // it cannot claim the Lease
+		follower.network.Cut(hang, writes) // prevents the follower from claiming the Lease
 		follower.run()
 		for i := range 3 {
 			name := fmt.Sprint("leader-", i)
 			r := h.start(name)
 			h.waitUntil(time.Minute, r.IsLeader)
 			time.Sleep(5 * time.Second)
-			r.stop() // the Lease is free until the next start, which is no change of the leader
+			r.stop() // nobody holds the Lease until the next replica starts; OnNewLeader is not called for this
 		}
 		synctest.Wait()
 		h.mu.Lock()
@@ -109,7 +109,7 @@ func TestElector_ASlowOnNewLeaderDelaysNothing(t *testing.T) {
 		h.editLease(setHolder("d"))
 		synctest.Wait()
 		cancel()
-		if err := <-ran; err != nil { // Run does not wait for OnNewLeader
+		if err := <-ran; err != nil { // Run must not wait for OnNewLeader
 			t.Errorf("Run = %v", err)
 		}
 		close(unblock)
@@ -147,7 +147,7 @@ func TestElector_TheWorksContextCarriesTermLoggerAndCause(t *testing.T) {
 		time.Sleep(time.Minute)
 		cancel()
 		<-ran
-		if err := <-got; err != leaderelection.ErrCancelled { // not wrapped
+		if err := <-got; err != leaderelection.ErrCancelled { // compared with !=, because the cause must not be wrapped
 			t.Errorf("context.Cause = %v, want ErrCancelled", err)
 		}
 		for _, message := range []string{"by slog", "by logr"} {

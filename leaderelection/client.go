@@ -12,33 +12,36 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 )
 
-// userAgentSuffix separates the election's requests from the application's.
+// userAgentSuffix distinguishes the election's requests from the application's
+// requests.
 const userAgentSuffix = "/incumbent-leader-election"
 
-// ClientConfig returns a copy of restConfig for a clientset that only this election
-// uses:
+// ClientConfig returns a copy of restConfig for a clientset that is used only for this
+// election:
 //
 //	clientset, err := kubernetes.NewForConfig(config.ClientConfig(restConfig))
 //
-// Each such clientset has its own connections and uses HTTP/1.1. A request that hangs
-// occupies one connection, and the next attempt opens another. Without ClientConfig,
-// client-go sends all requests over one HTTP/2 connection, including the application's,
-// whatever the QPS of each clientset. It takes 45 s to detect that this connection is
-// dead, and without a renewal a term lasts no longer than Window. Dead connections on
-// which nothing is sent, such as that of a watch, are detected within 6 s, and sooner
-// with a short RenewDeadline.
+// A clientset made this way has its own connections and uses HTTP/1.1. A request that
+// hangs occupies one connection, and the next attempt opens another connection. Without
+// ClientConfig, client-go sends all requests of the election and of the application
+// over one HTTP/2 connection, even if each clientset has its own QPS. client-go needs
+// 45 s to detect that this connection is dead. A term ends much sooner, because without
+// a renewal it lasts no longer than Window. With ClientConfig, keep-alives detect a
+// dead connection on which nothing is sent, such as the connection of a watch. This
+// takes at most 6 s, and less with a short RenewDeadline.
 //
-// There is no rate limit and no Timeout, because the Elector bounds each request itself.
-// It usually needs two connections: one for its watch and one for all other requests.
-// The user agent ends in /incumbent-leader-election.
+// The copy has no rate limit and no Timeout, because the Elector bounds each request
+// itself. The Elector usually needs two connections: one for its watch and one for all
+// other requests. The user agent ends in /incumbent-leader-election.
 //
-// Everything else stays as in restConfig: the server, credentials, a Proxy, wrappers, and
-// NextProtos or Dial if they are set. A Dial should time out, and send keep-alives,
-// within seconds. If a Transport is set, it alone decides about connections.
+// Everything else is copied from restConfig: the server, credentials, a Proxy,
+// wrappers, and NextProtos or Dial if they are set. If you set Dial, its timeout and
+// its keep-alive interval should be a few seconds. If you set Transport, ClientConfig
+// changes nothing about connections.
 func (c Config) ClientConfig(restConfig *rest.Config) *rest.Config {
 	own := rest.CopyConfig(restConfig)
 	own.RateLimiter, own.QPS, own.Burst = nil, -1, 0
-	own.Timeout = 0 // a timeout would end the watch, too
+	own.Timeout = 0 // a Timeout would also end the watch
 	if own.UserAgent == "" {
 		own.UserAgent = rest.DefaultKubernetesUserAgent()
 	}
@@ -49,15 +52,14 @@ func (c Config) ClientConfig(restConfig *rest.Config) *rest.Config {
 	if len(own.NextProtos) == 0 {
 		own.NextProtos = []string{"http/1.1"}
 	}
-	// With a Dial, client-go makes a transport for each clientset. Otherwise clientsets
-	// with the same TLS settings share one.
+	// If Dial is set, client-go makes a transport for each clientset. Otherwise,
+	// clientsets with the same TLS settings share one transport.
 	if own.Dial == nil {
 		own.Dial = c.dialer().DialContext
 	}
 	return own
 }
 
-// dialer returns the dialer for the election's connections.
 func (c Config) dialer() *net.Dialer {
 	c = c.withDefaults()
 	interval := c.keepAliveInterval()
@@ -67,14 +69,15 @@ func (c Config) dialer() *net.Dialer {
 	}
 }
 
-// rateLimits counts the electors of this process that run on each rate limiter. Only
-// their sum shows whether the limit suffices.
+// rateLimits contains the total load of the running electors of this process on each
+// rate limiter. A limit must suffice for all electors that share it.
 var rateLimits = struct {
 	sync.Mutex
-	load map[flowcontrol.RateLimiter]float64 // renewals a second
+	load map[flowcontrol.RateLimiter]float64 // renewals per second
 }{load: map[flowcontrol.RateLimiter]float64{}}
 
-// A rateLimit is the rate limiter of a clientset, nil if it has none.
+// A rateLimit is the rate limiter of a clientset. It is nil if the clientset has no
+// rate limiter.
 type rateLimit struct{ limiter flowcontrol.RateLimiter }
 
 func rateLimitOf(client rest.Interface) *rateLimit {
@@ -88,8 +91,8 @@ func rateLimitOf(client rest.Interface) *rateLimit {
 	return &rateLimit{limiter}
 }
 
-// join counts an elector that renews once in each period. It returns a warning if the
-// electors need more than half of the limit.
+// join adds the load of an elector that sends one renewal in each period. It returns a
+// warning if the electors together need more than half of the limit.
 func (l *rateLimit) join(period time.Duration) (warning string) {
 	if l == nil {
 		return ""
@@ -116,7 +119,7 @@ func (l *rateLimit) leave(period time.Duration) {
 	}
 }
 
-// isNil reports whether an interface holds nothing or a nil pointer.
+// isNil reports whether v is nil or contains a nil pointer.
 func isNil(v any) bool {
 	if v == nil {
 		return true

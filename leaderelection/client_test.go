@@ -78,7 +78,8 @@ func TestClientConfig_KeepsWhatTheCallerHasSet(t *testing.T) {
 	}
 }
 
-// Each answer names its protocol and its connection.
+// The server answers each request with the protocol and the client address of the
+// connection. The test compares these to find out which clientsets share a connection.
 func TestClientConfig_SharesNoConnection(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.Proto+" "+r.RemoteAddr)
@@ -122,7 +123,7 @@ func TestClientConfig_DialsInStepWithTheDurationsButNotForMinutes(t *testing.T) 
 	for _, test := range []struct{ renewDeadline, timeout, keepAlive time.Duration }{
 		{time.Second, time.Second, time.Second},
 		{6 * time.Second, 3 * time.Second, time.Second},
-		{0, 5 * time.Second, 2 * time.Second}, // the default
+		{0, 5 * time.Second, 2 * time.Second}, // zero means the default
 		{10 * time.Minute, 5 * time.Second, 2 * time.Second},
 	} {
 		dialer := Config{RenewDeadline: test.renewDeadline}.dialer()
@@ -141,7 +142,7 @@ func TestClientConfig_NamesTheElectorAndStarvesNobody(t *testing.T) {
 		agents := map[string]bool{}
 		restConfig := server.Client("a").Config()
 		restConfig.UserAgent = "my-app/1.2"
-		restConfig.RateLimiter = flowcontrol.NewFakeNeverRateLimiter() // the application's is exhausted for good
+		restConfig.RateLimiter = flowcontrol.NewFakeNeverRateLimiter() // the application's own rate limiter never allows a request
 		restConfig.Timeout = time.Millisecond
 		restConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
 			return roundTripperFunc(func(r *http.Request) (*http.Response, error) {

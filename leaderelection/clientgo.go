@@ -15,33 +15,37 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/dispatch"
 )
 
-// This file contains everything that knows client-go's LeaderElector, the engine. The
-// engine writes, renews and releases through a lock, and the lock passes each request
-// on to an engineDriver. The engine never decides whether this process leads.
+// All code that depends on client-go's LeaderElector is in this file. The LeaderElector
+// is called the engine. The engine claims, renews and releases through a lock, and the
+// lock passes each request on to an engineDriver. The engine never decides whether this
+// process leads.
 
-// clientJitterFactor is the factor by which client-go spreads its polls.
+// clientJitterFactor is the factor by which client-go randomly lengthens the pauses
+// between its reads.
 const clientJitterFactor = clientleaderelection.JitterFactor
 
-// An engineDriver decides what the engine's requests do. An attempt is one, see
-// attempt.go.
+// An engineDriver decides what happens for each request of the engine. The type attempt
+// implements it, see attempt.go.
 //
-// Three rules hold for it. No error satisfies apierrors.IsConflict, because client-go
-// would retry a release without end; see opaque. While the Lease is held, current never
-// returns the record of another holder, because the engine would take it for its own
-// and acquire the Lease again in the same term. And the pace of the engine must not
-// delay a renewal that is due.
+// A driver follows three rules. First, it returns no error that satisfies
+// apierrors.IsConflict, because client-go would retry a release forever; see opaque.
+// Second, current never returns another candidate's record while the Lease is held.
+// Otherwise, the engine would take that record for its own and acquire the Lease again
+// in the same term. Third, the engine's retry interval must not delay a renewal that is
+// due.
 type engineDriver interface {
-	// current returns the Lease that the next write is based on, and its holder as the
-	// engine should see it: "" if the Lease may be claimed, even if it names a holder. A nil
-	// Lease does not exist.
+	// current returns the Lease that the next write is based on. lease is nil if the
+	// Lease does not exist. holder is the holder that the engine should see. holder is
+	// "" if the Lease may be claimed, even if the Lease names a holder.
 	current(ctx context.Context) (lease *coordinationv1.Lease, holder string, err error)
 	// create claims a Lease that does not exist.
 	create() error
-	// update claims or renews the Lease, or releases it.
+	// update claims or renews the Lease. If release is true, it releases the Lease.
 	update(ctx context.Context, release bool) error
 }
 
-// A lock is the resourcelock.Interface between the engine and its driver.
+// A lock is the resourcelock.Interface that passes the engine's requests on to its
+// driver.
 type lock struct {
 	driver engineDriver
 	config *Config
@@ -63,7 +67,8 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	return record, []byte(lease.ResourceVersion), nil
 }
 
-// Create claims a Lease that does not exist. The driver decides what the record holds.
+// Create claims a Lease that does not exist. It ignores the engine's record, because
+// the driver writes its own.
 func (l *lock) Create(context.Context, resourcelock.LeaderElectionRecord) error {
 	return l.driver.create()
 }
@@ -73,48 +78,49 @@ func (l *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRec
 	return l.driver.update(ctx, record.HolderIdentity == "")
 }
 
-// RecordEvent does nothing: the Elector records its own events.
+// RecordEvent does nothing, because the Elector records its own events.
 func (l *lock) RecordEvent(string) {}
 
 // Identity returns the candidate's identity.
 func (l *lock) Identity() string { return l.config.Identity }
 
-// Describe returns the name of the Lease for client-go's log lines.
+// Describe returns the name of the Lease. client-go writes it to its log lines.
 func (l *lock) Describe() string { return l.config.leaseKey() }
 
-// newEngine returns a client-go elector at the pace of its driver. The elector tries
-// again after attemptTimeout. The driver makes it wait until a renewal is due, and ends
-// the term before the elector's own deadline can.
+// newEngine returns a client-go elector that sends its requests through driver. After a
+// failed request, client-go's elector sends another one after attemptTimeout. The
+// driver makes each renewal wait until it is due. The driver also ends the term before
+// the RenewDeadline of client-go's elector can.
 func newEngine(c *Config, driver engineDriver) (*clientleaderelection.LeaderElector, error) {
 	return clientleaderelection.NewLeaderElector(clientleaderelection.LeaderElectionConfig{
 		Lock:            &lock{driver, c},
 		LeaseDuration:   c.LeaseDuration,
 		RenewDeadline:   c.LeaseDuration - time.Millisecond,
 		RetryPeriod:     c.attemptTimeout(),
-		ReleaseOnCancel: true, // the driver refuses unless the Lease is releasable
+		ReleaseOnCancel: true, // the driver refuses to release a Lease that is not releasable
 		Name:            c.LeaseName,
 		Callbacks: clientleaderelection.LeaderCallbacks{
-			OnStartedLeading: func(context.Context) {}, // the term begins when the claim is confirmed, not here
+			OnStartedLeading: func(context.Context) {}, // this package starts the term itself, when the claim is confirmed
 			OnStoppedLeading: func() {},
 		},
 	})
 }
 
-// checkEngine returns the error of client-go's own validation.
+// checkEngine returns the error of client-go's own validation of c.
 func checkEngine(c *Config) error {
 	_, err := newEngine(c, nil)
 	return err
 }
 
-// clearEngineMetric sets client-go's metric to "not leading", which client-go itself
-// does only when an elector is created.
+// clearEngineMetric sets client-go's metric to "not leading". client-go itself does
+// this only when it creates an elector.
 func clearEngineMetric(c *Config) { _ = checkEngine(c) }
 
-// An engine is one running client-go elector. It claims once, renews, and releases when
-// it is stopped. A new one for each attempt is cheap.
+// An engine is one running client-go elector. It claims once, renews, and releases the
+// Lease when it is stopped. Each attempt creates its own engine, which is cheap.
 type engine struct {
 	cancel context.CancelFunc
-	done   chan struct{} // closed when it has returned
+	done   chan struct{} // closed when the elector has returned
 }
 
 func startEngine(c *Config, driver engineDriver, tasks *dispatch.Tasks, log *slog.Logger) (*engine, error) {
@@ -132,8 +138,8 @@ func startEngine(c *Config, driver engineDriver, tasks *dispatch.Tasks, log *slo
 	return en, nil
 }
 
-// stop stops the engine and waits until it has returned. Before it returns, the engine
-// releases the Lease if it is releasable.
+// stop stops the engine and waits until it has returned. If the Lease is releasable,
+// the engine first releases it. stop may be called on nil.
 func (en *engine) stop() {
 	if en == nil {
 		return
@@ -142,7 +148,8 @@ func (en *engine) stop() {
 	<-en.done
 }
 
-// stopped is closed when the engine has returned. It is nil without an engine.
+// stopped returns a channel that is closed when the engine has returned. It returns nil
+// if en is nil.
 func (en *engine) stopped() <-chan struct{} {
 	if en == nil {
 		return nil
@@ -150,7 +157,7 @@ func (en *engine) stopped() <-chan struct{} {
 	return en.done
 }
 
-// The driver's errors. None satisfies apierrors.IsConflict.
+// The errors that a driver returns. None of them satisfies apierrors.IsConflict.
 var (
 	errNotReleased = errors.New("the Lease could not be released before trust ended; candidates wait until it expires")
 	errAttemptOver = errors.New("this attempt is over; the next one begins with a fresh read")
@@ -160,12 +167,12 @@ var (
 	errUnconfirmed = errors.New("the last renewal is not confirmed yet")
 )
 
-// A requestError is an API error whose type client-go cannot see.
+// A requestError wraps an API error and hides its type from client-go.
 type requestError struct{ err error }
 
 func (e requestError) Error() string { return e.err.Error() }
 
-// opaque hides the type of an API error.
+// opaque returns err as a requestError, and nil if err is nil.
 func opaque(err error) error {
 	if err == nil {
 		return nil
@@ -173,8 +180,8 @@ func opaque(err error) error {
 	return requestError{err}
 }
 
-// A quietHandler logs client-go's lines at debug level: client-go writes some for each
-// attempt, and the Elector logs each change itself.
+// A quietHandler lowers client-go's log lines to debug level. client-go logs several
+// lines for each attempt, and the Elector itself logs each change of leadership.
 type quietHandler struct{ slog.Handler }
 
 func (h quietHandler) Handle(ctx context.Context, r slog.Record) error {
@@ -190,7 +197,8 @@ func (h quietHandler) WithGroup(name string) slog.Handler {
 	return quietHandler{h.Handler.WithGroup(name)}
 }
 
-// withQuietLogger returns a context whose logger ends in the caller's handler.
+// withQuietLogger returns a context whose logger writes to the caller's handler at
+// debug level.
 func withQuietLogger(ctx context.Context, logger *slog.Logger) context.Context {
 	quiet := quietHandler{logger.With("by", "client-go").Handler()}
 	return logr.NewContext(ctx, logr.FromSlogHandler(quiet))

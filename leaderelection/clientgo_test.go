@@ -7,7 +7,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// client-go would repeat a release without end if it was answered by a conflict.
+// If the error of a release satisfied apierrors.IsConflict, client-go would repeat the
+// release forever.
 func TestEngineDriver_NoErrorIsAConflict(t *testing.T) {
 	conflict := apierrors.NewConflict(coordinationv1.Resource("leases"), "app", errNotHeld)
 	for _, err := range []error{errNotReleased, errAttemptOver, errNotHeld, errNotYet, errNoAnswer, errUnconfirmed, opaque(conflict)} {

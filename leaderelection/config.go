@@ -11,8 +11,7 @@ import (
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 )
 
-// The defaults of the durations of a Config. client-go's users and the components of
-// Kubernetes use the same values.
+// The default durations of a Config. Kubernetes' own components use the same values.
 const (
 	DefaultLeaseDuration = 15 * time.Second
 	DefaultRenewDeadline = 10 * time.Second
@@ -20,20 +19,21 @@ const (
 )
 
 // A Config names the Lease that an Elector campaigns for and the candidate's identity,
-// and sets the timing. It holds plain values only, so that it can be filled from flags
-// or a file. Behaviour is set by Options. New copies the Config: later changes have no
-// effect.
+// and sets the timing. It contains only plain values, and can therefore be filled from
+// flags or a file. Set the behaviour with Options. New copies the Config. Later changes
+// of the original have no effect.
 type Config struct {
-	// Enabled turns the election on. If it is false, the Elector leads at once, without
-	// a Lease and without any request, until the context of Run ends. This mode is for
-	// development and for programs that run as a single replica. The other fields
-	// except StopTimeout may then be empty.
+	// Enabled turns the election on. If it is false, the Elector sends no request and
+	// leads at once, without a Lease, until the context of Run ends. This mode is for
+	// development and for programs that run as a single replica. In this mode all other
+	// fields may be empty. StopTimeout still has an effect.
 	Enabled bool
 
 	// Identity names this candidate in the Lease. It must be unique among all processes
-	// that campaign for the Lease, and should be new for each process: the pod's name,
-	// or the host's name and a random suffix. Two processes with the same identity are
-	// detected (ErrIdentityInUse), but only after both have run for a while. Required.
+	// that campaign for the Lease. It should be new for each process. Use, for example,
+	// the pod's name, or the host's name with a random suffix. If two processes use the
+	// same identity, Run returns ErrIdentityInUse in one of them, but only after both
+	// have run for some time. Required.
 	Identity string
 
 	// LeaseName and LeaseNamespace name the Lease. The Elector creates the Lease if it
@@ -42,33 +42,35 @@ type Config struct {
 	LeaseNamespace string
 
 	// LeaseDuration is how long candidates wait after they last observed a change of
-	// the Lease before they claim it. It bounds how long nobody leads after a crash. It
-	// must be whole seconds and at least one, because the API stores whole seconds. Use
-	// the same value for all candidates. Default 15 s.
+	// the Lease before they claim the Lease. It bounds how long nobody leads after a
+	// crash. It must be at least one second, and a whole number of seconds because the
+	// API stores whole seconds. Use the same value for all candidates. Default 15 s.
 	LeaseDuration time.Duration
 
-	// RenewDeadline is how long a leader retries a renewal before it gives up. Together
-	// with RetryPeriod it makes the trust window, see Window. It must be less than
-	// LeaseDuration. Default 10 s.
+	// RenewDeadline is how long a leader retries a renewal before it gives up
+	// leadership. RenewDeadline and RetryPeriod together determine the trust window,
+	// see Window. RenewDeadline must be less than LeaseDuration. Default 10 s.
 	RenewDeadline time.Duration
 
 	// RetryPeriod is the time from one renewal to the next. For followers that may not
-	// watch the Lease it is also the shortest time between two reads. RenewDeadline
-	// must be more than 1.2 times as long. Default 2 s.
+	// watch the Lease, it is also the shortest time between two reads of the Lease.
+	// RenewDeadline must be more than 1.2 times RetryPeriod. Default 2 s.
 	RetryPeriod time.Duration
 
-	// ReleaseOnCancel releases the Lease when the work has stopped after the context of
-	// Run ended, so that a successor does not wait until it expires. The Lease is never
-	// released while the work still runs. Default false.
+	// ReleaseOnCancel makes the Elector release the Lease when the context of Run has
+	// ended and the work has stopped. A successor then need not wait until the Lease
+	// expires. The Lease is never released while the work still runs. Default false.
 	ReleaseOnCancel bool
 
-	// StopTimeout bounds how long the Lease is still renewed for work that was asked to
-	// stop and has not returned. When it has passed, nothing is released and Run returns
-	// ErrWorkStillRunning. Default 0: no limit.
+	// StopTimeout bounds how long the Elector renews the Lease for work that was asked
+	// to stop and has not returned. If the work has not returned after StopTimeout, Run
+	// returns ErrWorkStillRunning and does not release the Lease. Default 0, which
+	// means no limit.
 	StopTimeout time.Duration
 }
 
-// withDefaults returns the configuration with the defaults of its zero durations.
+// withDefaults returns a copy of c in which the zero durations are replaced by the
+// defaults.
 func (c Config) withDefaults() Config {
 	if c.LeaseDuration == 0 {
 		c.LeaseDuration = DefaultLeaseDuration
@@ -82,8 +84,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// problems returns everything that is wrong with a configuration that has its defaults
-// filled in.
+// problems returns everything that is wrong with c. Call withDefaults first, because
+// problems expects that the defaults are filled in.
 func (c Config) problems() (errs []error) {
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
@@ -151,7 +153,7 @@ func (c Config) validateDurations(refuse func(string, ...any)) {
 	}
 }
 
-// warnings returns the settings that client-go accepts and that are unwise, with numbers.
+// warnings returns a warning for each setting that is valid but unwise.
 func (c Config) warnings() []string {
 	if !c.Enabled {
 		return nil
@@ -184,7 +186,8 @@ func (c Config) warnings() []string {
 	return warnings
 }
 
-// leaseKey returns the Lease as namespace/name, "" if the election is not enabled.
+// leaseKey returns the Lease as namespace/name. It returns "" if the election is not
+// enabled.
 func (c Config) leaseKey() string {
 	if !c.Enabled {
 		return ""
@@ -192,7 +195,8 @@ func (c Config) leaseKey() string {
 	return c.LeaseNamespace + "/" + c.LeaseName
 }
 
-// logger returns the caller's logger with the Lease and the identity on each line.
+// logger returns the caller's logger with the attributes lease and identity. It uses
+// slog.Default() if logger is nil.
 func (c Config) logger(logger *slog.Logger) *slog.Logger {
 	if logger == nil {
 		logger = slog.Default()

@@ -72,8 +72,8 @@ func TestElector_ConfirmReturnsAnErrorWithoutAnAnswer(t *testing.T) {
 	})
 }
 
-// A worker calls Confirm after a refused write, and a hundred writes may be
-// refused at once.
+// The work calls Confirm when a write was refused. A hundred writes may be refused at
+// the same time.
 func TestElector_ConcurrentConfirmsShareOneRead(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a")
@@ -96,8 +96,9 @@ func TestElector_ConcurrentConfirmsShareOneRead(t *testing.T) {
 	})
 }
 
-// A client with a rate limit fails at once if it cannot send before the context's
-// deadline. Callers with a later deadline must not receive this error.
+// If a client with a rate limit cannot send a read before the context's deadline, the
+// read fails at once. Other calls of Confirm that have a later deadline must not
+// receive this error.
 func TestElector_ConfirmDoesNotFailWithAnotherCallersDeadline(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a", withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
@@ -118,7 +119,7 @@ func TestElector_ConfirmDoesNotFailWithAnotherCallersDeadline(t *testing.T) {
 			}
 		}
 		calls.Go(confirm)
-		synctest.Wait() // the first call reads the Lease; the next two wait for the read after it, in this order
+		synctest.Wait() // the first call reads the Lease; the second and the third call wait for the next read, in this order
 		calls.Go(func() {
 			ctx, cancel := context.WithTimeout(h.Context(), time.Second)
 			defer cancel()
@@ -132,8 +133,8 @@ func TestElector_ConfirmDoesNotFailWithAnotherCallersDeadline(t *testing.T) {
 	})
 }
 
-// A read that started before the call is not an answer, because the Lease may
-// have changed since.
+// The second call of Confirm must not use a read that started before this call, because
+// the Lease may have changed since then.
 func TestElector_ConfirmReadsTheLeaseAfterTheCall(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a")

@@ -1,73 +1,85 @@
 // Package leaderelection elects one leader among the replicas of a Kubernetes program,
-// on a Lease. It wraps client-go's leader election and is stricter and faster.
+// on a Lease. It wraps client-go's leader election. It gives stronger guarantees and
+// fails over faster.
 //
-// Create an [Elector] with a clientset, made as [Config.ClientConfig] describes, and
-// callbacks, and call its Run. The leader's work lives in the context that
-// OnStartedLeading receives.
+// Create a clientset as [Config.ClientConfig] describes. Create an [Elector] with [New]
+// from this clientset and your callbacks, and call [Elector.Run]. The leader's work
+// must run only until the context that OnStartedLeading receives is cancelled.
 //
 // # Promises
 //
-//   - P1, one at a time. The work of two processes that campaign for one Lease never
-//     overlaps, provided that their clocks tick at about the same rate (the readings may
-//     differ by hours) and that the process is not frozen.
-//   - P2, work first, then the Lease. The Lease is renewed until OnStartedLeading and
-//     OnStoppedLeading have returned, and released only then.
-//   - P3, only its own term. Each write carries the UID and resourceVersion of the term's
-//     last write. A late request never touches another term.
-//   - P4, a foreign holder ends the term at once, and so does a deleted Lease.
-//   - P5, terms do not blur. A new term begins after the last one's work has returned,
-//     and has a greater fencing [Token].
-//   - P6, a deleted Lease is no shortcut. A candidate that observed a holder waits until
-//     that holder's LeaseDuration has expired.
-//   - P7, callbacks are serial, ordered and paired.
-//   - P8, answers are honest. IsLeader is false from the end of trust on, whether or not
-//     a timer has fired.
-//   - P9, Run campaigns until its context is done, through errors of every kind.
-//   - P10, bad configuration is refused by [New], with every problem in one error.
-//   - P11, without Enabled the Elector leads at once, without a Lease.
+//   - P1, one leader at a time. The work of two processes that campaign for one Lease
+//     never overlaps. Two conditions apply: their clocks run at about the same rate
+//     (the times that they show may differ by hours), and no process is frozen.
+//   - P2, the work stops before the Lease is released. The Lease is renewed until
+//     OnStartedLeading and OnStoppedLeading have returned, and is released only then.
+//   - P3, a write affects only its own term. Each write carries the UID and the
+//     resourceVersion of the Lease that its term holds. The API server therefore
+//     refuses a late request once another term has begun.
+//   - P4, a term ends as soon as the elector observes another holder in the Lease, or a
+//     deletion of the Lease.
+//   - P5, terms of one process do not overlap. A new term begins only after the work of
+//     the previous term has returned, and has a greater fencing [Token] than every
+//     earlier term.
+//   - P6, a deletion of the Lease does not speed up a claim. A candidate that observed
+//     a holder waits until the holder's Lease would have expired.
+//   - P7, callbacks are paired and ordered. Each OnStartedLeading is followed by one
+//     OnStoppedLeading, and the callbacks of the next term follow after that. Calls of
+//     OnNewLeader do not overlap each other.
+//   - P8, IsLeader is never late. It returns false from the end of the trust window on
+//     (see Timing), even if no timer has fired yet.
+//   - P9, Run campaigns until its context is done. Errors of the API server do not end
+//     it. Only [ErrWorkStillRunning] and [ErrIdentityInUse] do.
+//   - P10, [New] refuses an invalid configuration and names every problem in one error.
+//   - P11, if Enabled is false, the Elector leads at once, without a Lease.
 //
 // # Not promised
 //
-//   - A frozen process, or a paused VM, cannot stop itself. When it resumes, IsLeader is
-//     false at once, but a request under way continues. Only fencing by the token helps.
-//   - Someone who edits or deletes the Lease by hand can make two leaders, for as long as
-//     the first takes to notice and to stop: a candidate that has never observed the old
-//     holder does not wait for it.
-//   - A bare client-go candidate on the same Lease keeps its own defects. It can wipe the
-//     elector's term, and it releases before its work has stopped.
-//   - On a server without resourceVersions, such as client-go's fake clientset, there is
-//     no compare-and-swap. Nothing of P1 holds there, and the token is a local counter.
+//   - A frozen process, or a process in a paused VM, cannot stop its own work. When the
+//     process resumes, IsLeader returns false at once, but a request that was under way
+//     continues. Only a store that checks the fencing token can refuse this request.
+//   - A manual edit or deletion of the Lease can cause two leaders. The reason is that
+//     a candidate does not wait for a leader that it has never observed. Both lead
+//     until the first leader has noticed the change and its work has stopped.
+//   - A candidate that uses client-go directly on the same Lease has the defects of
+//     client-go. It can overwrite the Lease while an elector holds it, and it releases
+//     the Lease before its work has stopped.
+//   - A server without resourceVersions, such as client-go's fake clientset, has no
+//     compare-and-swap. P1 does not hold on such a server, and the token is a counter
+//     of this process.
 //
 // # Timing
 //
-// Trust counts from the moment before a write was sent:
+// The trust window W is the time for which a successful write of the Lease entitles its
+// sender to lead. It starts just before the write is sent:
 //
 //	trustedUntil = sent + W        W = min(RetryPeriod + RenewDeadline, 9/10 of LeaseDuration)
 //
-// Other candidates claim no sooner than LeaseDuration after they last observed a change
-// of the Lease, and that change happened after the write was sent. So the work has
-// LeaseDuration - W to stop: by default W is 12 s, and the margin is 3 s. Nothing narrows
-// the margin: not a late reply, not a hung request, not a release in flight. See
-// [Config.Window] and [Config.Margin].
+// Other candidates claim the Lease no sooner than LeaseDuration after they last
+// observed a change of the Lease. That change happened after the write was sent.
+// Therefore the work always has LeaseDuration - W to stop. This time is the margin. By
+// default W is 12 s and the margin is 3 s. Late replies, hung requests and releases
+// under way do not shorten the margin. See [Config.Window] and [Config.Margin].
 //
 //	sent        renewals fail       trustedUntil      others may claim
 //	  |------------------------------------|------------------|
 //	  0                                  W = 12 s           15 s
 //	  |-- the work may continue -----------|-- it must stop --|
 //
-// A renewal is sent one RetryPeriod after the last one. If it is not answered after
-// min(RetryPeriod, (W - RetryPeriod)/4), the next one overlaps it. A request that hangs
-// therefore leaves four attempts, and a slow server still succeeds. A dead connection
-// leaves them, too, if the clientset was made with [Config.ClientConfig]. Otherwise
-// client-go sends all attempts over one HTTP/2 connection, which the application shares.
-// When that connection is dead, the term is lost, and the elector receives nothing for
-// 45 s.
+// A renewal is sent one RetryPeriod after the last confirmed write was sent. If it is
+// not answered within min(RetryPeriod, (W - RetryPeriod)/4), another renewal is sent
+// while the first request continues. Therefore four attempts fit into W even if each
+// request hangs, and a slow answer still counts. With a dead connection this is true
+// only if the clientset was made with [Config.ClientConfig]. Otherwise client-go sends
+// all attempts over one HTTP/2 connection, which it shares with the application. If
+// that connection is dead, the term is lost, and the elector receives nothing for 45 s.
 //
-// [Config.Timing] returns what follows: how long an outage of the API server may last,
-// and how long nobody leads after a stop, a crash or a partition. Run logs it once.
-// [TolerateOutage] and [FailOverWithin] return the three durations for a wish. With the
-// defaults a term survives every outage of 8 s, and after a crash nobody leads for at
-// most 15.5 s. [Config.AddFlags] adds the flags of Kubernetes' own components.
+// [Config.Timing] returns the effects of the three durations: how long an outage of the
+// API server may last, and how long nobody leads after a stop, a crash or a partition.
+// Run logs these effects once. [TolerateOutage] and [FailOverWithin] return the three
+// durations for a desired outage or failover time. With the default durations, a term
+// survives every outage of up to 8 s, and after a crash nobody leads for at most 15.5
+// s. [Config.AddFlags] adds flags with the names that Kubernetes' own components use.
 //
 // # States
 //
@@ -81,42 +93,47 @@
 //	    +------------------------------------------------------------------+    |
 //	    |                       work has returned, nothing is written           |
 //	    +-----------------------------------------------------------------------+
-//	                            work has not: Run returns ErrWorkStillRunning
+//	                            work has not returned: Run returns ErrWorkStillRunning
 //
 // # Failures
 //
-//   - The API server does not answer: the leader continues until trust ends, then its
-//     work is cancelled ([ErrRenewalFailed]). It campaigns on.
-//   - A reply is lost or late: the write is confirmed by a read or by the watch, and
-//     counts from its own sending.
-//   - The watch is refused, stalls or ends: the Lease is polled as client-go does.
-//   - Another holder was written into the Lease: [ErrOvertaken]. The Lease was deleted:
-//     [ErrLeaseDeleted]. The database was restored from a backup: [ErrHistoryRewound].
-//   - The work does not stop in time: [ErrWorkStillRunning], and nothing is released.
-//     Exit the process.
-//   - Two processes have one identity: [ErrIdentityInUse] for the one that does not hold
-//     the Lease.
+//   - If the API server does not answer, the leader continues until the trust window
+//     ends. Then its work is cancelled with [ErrRenewalFailed], and the elector
+//     campaigns again.
+//   - If a reply is lost or late, a read or the watch confirms the write. The trust
+//     window starts when this write was sent.
+//   - If the watch is refused, stalls or ends, the elector polls the Lease as often as
+//     client-go does.
+//   - A term ends with [ErrOvertaken] if another holder was written into the Lease. It
+//     ends with [ErrLeaseDeleted] if the Lease was deleted. It ends with
+//     [ErrHistoryRewound] if the cluster's database was restored from a backup.
+//   - If the work does not stop in time, Run returns [ErrWorkStillRunning] and does not
+//     release the Lease. Exit the process.
+//   - If two processes use one identity, Run returns [ErrIdentityInUse] in the process
+//     that does not hold the Lease.
 //
 // # The successor
 //
-// A release should wake one follower and not all of them. So one follower is nominated
-// as successor in an annotation of the Lease: the one with the highest priority, then the
-// one with the newest process, which in a rolling update is one that stays. Among
-// processes of about the same age, the first one nominated stays. The successor claims a
-// released Lease at once, the others after 200 to 500 ms. Without the right to write the
-// Lease, or with foreign leaders, there is no successor, and everything else works.
+// After a release, one follower should claim the Lease, and not all followers at once.
+// Therefore an annotation of the Lease names one follower as the successor. A follower
+// with a higher priority is preferred. Among followers of the same priority, a process
+// that started later is preferred, because a rolling update stops the older processes.
+// Among processes of about the same age, the follower that was nominated first remains
+// the successor. The successor claims a released Lease at once, and the other followers
+// after 200 to 500 ms. If the followers may not write the Lease, or if the leader does
+// not use this library, there is no successor. The election works without a successor.
 //
 // # Reading the code
 //
-// client-go's LeaderElector, the engine, writes, renews and releases through a lock that
-// decides what may be sent. Every decision is a pure function of the observations, the
-// held Lease and the time.
+// client-go's LeaderElector is called the engine. It claims, renews and releases the
+// Lease through a lock that decides which requests are sent. Every decision is a pure
+// function of the observations, the held Lease and the time.
 //
 //	config.go, timing.go    the settings; every formula of a duration and every jitter
 //	internal/lease          the pure model: what an observation means, when a Lease may be claimed, annotations
 //	internal/clock          time that counts sleep, trust, heartbeats
-//	run.go                  the follower's story: wait until the Lease may be claimed, claim it, lead, again
-//	lead.go, held.go        the leader's story: work, stop, release; the phases of a held Lease
+//	run.go                  what a follower does: wait until the Lease may be claimed, claim it, lead, and repeat
+//	lead.go, held.go        what a leader does: work, stop, release; the phases of a held Lease
 //	attempt.go              claim, renew and release: what client-go's elector may send
 //	writes.go               issue, send and confirm writes
 //	observe.go              the observer, and what an observation changes
@@ -128,35 +145,38 @@
 //
 //   - An option: options.go, and the file of the behaviour that it changes.
 //   - A delay, timeout or jitter: timing.go.
-//   - A new reason for the loss of the Lease: errors.go, internal/lease/held.go where an
-//     observation finds it, and held.go.
-//   - A fix of claims, renewals or the release: attempt.go; of the order in which a term
-//     ends: lead.go.
+//   - A new reason for the loss of the Lease: errors.go and held.go, and
+//     internal/lease/held.go if an observation shows the loss.
+//   - A fix of claims, renewals or the release: attempt.go. A fix of the order in which
+//     a term ends: lead.go.
 //   - A new metric: package metrics; trace.go if it needs a new event.
 //
 // The words in the code:
 //
-//   - held Lease: the hold of this process on the Lease, from the claim to the release or
-//     the loss.
-//   - term, or the term's run: the callbacks of one term, from their start to their end.
-//     A term lies within a held Lease.
-//   - trust: the time for which the last confirmed write keeps others from claiming.
-//   - observation: one report about the Lease, by a watch, a read or the reply to a write.
-//   - unacknowledged, confirmed: a write that may have been applied, and one that is known
-//     to be.
+//   - held Lease: the Lease while this process holds it, from the claim to the release
+//     or the loss.
+//   - term, or the term's run: the callbacks of one term, from their start to their
+//     end. A term lies within a held Lease.
+//   - trust: the certainty that no other candidate may claim the Lease. It lasts for W
+//     after the last confirmed write was sent.
+//   - observation: one report about the Lease. It comes from a watch, a read or the
+//     reply to a write.
+//   - unacknowledged write: a write that may or may not have been applied. A confirmed
+//     write is known to have been applied.
 //
 // # Operations
 //
-// [WithTrace] reports what an Elector does. Packages of their own use it: metrics
-// (Prometheus), health (probes) and status (a page). [WithEventRecorder] records events
-// on the Lease, and with [WithPod] on the pod. [Elector.Stuck] reports when only a new
-// process helps. [WithCallbackMiddleware] wraps the callbacks: package routing labels the
-// leader's pod with it. [WithBackgroundTask] runs a function during the campaign: AtStart
-// of package rights logs missing rights with it.
+// [WithTrace] reports what an Elector does. The packages metrics (Prometheus), health
+// (probes) and status (a page) use it. [WithEventRecorder] records events on the Lease,
+// and with [WithPod] also on the pod. [Elector.Stuck] returns an error if only a
+// restart of the process helps. [WithCallbackMiddleware] wraps the callbacks. Package
+// routing uses it to label the leader's pod. [WithBackgroundTask] runs a function while
+// Run campaigns. Package rights uses it to log missing rights.
 //
 // # Rights
 //
-// In the namespace of the Lease: create, which cannot be limited to a name; get, update
-// and watch on the one Lease. Without watch the Lease is polled. Package rights returns
-// the Role.
+// An elector needs the right to create Leases in its namespace, and to get, update and
+// watch its own Lease. The right to create cannot be limited to one name. Without the
+// right to watch, the elector polls the Lease. Package rights returns a Role with these
+// rights.
 package leaderelection

@@ -16,26 +16,29 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/dispatch"
 )
 
-// Callbacks are the functions of the caller that an Elector calls. Each may be nil. See
-// promise P7 in the package documentation for their order.
+// Callbacks are the functions of the caller that an Elector calls. Each of them may be
+// nil. Promise P7 in the package documentation describes their order.
 type Callbacks struct {
 	// OnStartedLeading is called when this process has become the leader. Its context
-	// ends with leadership. The context carries the Term, the logger and, once it is
-	// cancelled, the reason as context.Cause. OnStartedLeading may do the work, or start
-	// it and return: its return does not end the term. The Lease is not released before
-	// it has returned.
+	// is cancelled when leadership ends. The context carries the Term and the logger.
+	// After the cancellation, context.Cause returns the reason. OnStartedLeading may do
+	// the work itself, or start the work and return. The term does not end when
+	// OnStartedLeading returns. The Lease is not released before OnStartedLeading has
+	// returned.
 	OnStartedLeading func(ctx context.Context)
 
-	// OnStoppedLeading is called once for each OnStartedLeading, after its context was
-	// cancelled and it has returned. The Lease is not released before OnStoppedLeading
-	// has returned, too. There is one exception, for programs that exit here: when
-	// leadership was lost or StopTimeout has passed, and the work has not stopped in
-	// time, OnStoppedLeading is called although OnStartedLeading has not returned.
+	// OnStoppedLeading is called once for each OnStartedLeading, after the context of
+	// OnStartedLeading was cancelled and OnStartedLeading has returned. The Lease is
+	// not released before OnStoppedLeading has returned, either. There is one
+	// exception, for programs that exit in OnStoppedLeading: if the work does not stop
+	// in time after a loss of leadership, or does not stop within StopTimeout,
+	// OnStoppedLeading is called although OnStartedLeading has not returned.
 	OnStoppedLeading func()
 
-	// OnNewLeader is called when a new leader was observed, this process included: in
-	// order, without repeats, and never with "". A slow OnNewLeader gets only the newest
-	// leader. It delays nothing else.
+	// OnNewLeader is called when a new leader was observed. The new leader may be this
+	// process. The calls are made in order and never repeat the same leader. identity
+	// is never "". If OnNewLeader is slow, it receives only the newest leader and
+	// delays nothing else.
 	OnNewLeader func(identity string)
 }
 
@@ -47,8 +50,8 @@ type Elector struct {
 	callbacks Callbacks
 	store     store // empty if the election is not enabled
 	rateLimit *rateLimit
-	logger    *slog.Logger // the caller's, with the Lease and the identity
-	log       *slog.Logger // the same one behind logQueue, so it never blocks: for the elector's own lines
+	logger    *slog.Logger // the caller's logger with the attributes lease and identity
+	log       *slog.Logger // for the elector's own lines; it never blocks, because it writes to logQueue
 	logQueue  *dispatch.LogQueue
 	tasks     dispatch.Tasks
 	notifier  dispatch.Notifier
@@ -56,36 +59,37 @@ type Elector struct {
 
 	campaignHeartbeat clock.Heartbeat
 	observerHeartbeat clock.Heartbeat
-	readRequests      chan struct{} // asks the observer for a read
+	readRequests      chan struct{} // a value in this channel makes the observer read the Lease
 	confirmReads      singleFlight
 
-	trust   atomic.Pointer[clock.Trust] // of the present term, nil without one; read by IsLeader
-	leader  atomic.Pointer[leader]      // read by GetLeader
+	trust   atomic.Pointer[clock.Trust] // trust of the present term, nil without a term; IsLeader reads it
+	leader  atomic.Pointer[leader]      // GetLeader reads it
 	contact atomic.Pointer[time.Time]   // when the API server last answered
 
 	// mu guards the fields below. It is never held during a request, a callback or a
-	// log call. Unlock it with unlock, which applies the effects.
+	// log call. Call Elector.unlock to unlock it, because that method also applies the
+	// effects.
 	mu            sync.Mutex
 	effects       []func()
 	running       bool
 	runCtx        context.Context // ends when Run returns
-	changed       chan struct{}   // closed and replaced at each change
+	changed       chan struct{}   // closed and replaced at each change of the state
 	observed      observed
 	requests      requestHealth
 	writes        writes
 	nomination    nomination
 	held          *heldLease // nil without a claim or a held Lease
-	run           *termRun   // of the present term, or of one whose work has not returned
+	run           *termRun   // the present term, or an earlier term whose work has not returned
 	endCause      error      // why the last term ended
-	cooldownUntil time.Time  // until then an elector that stepped down does not claim
+	cooldownUntil time.Time  // until this time an elector that stepped down does not claim
 
-	// emit keeps effects in order. It is taken before mu is released.
+	// emit keeps the effects in order. unlock locks emit before it unlocks mu.
 	emit sync.Mutex
 }
 
-// New returns an Elector. It returns one error that names everything that is wrong with
-// its arguments. The clientset may be nil only if the election is not enabled. A nil
-// logger means slog.Default(). config is copied.
+// New returns an Elector. If the arguments are invalid, New returns one error that
+// names every problem. The clientset may be nil only if the election is not enabled. If
+// logger is nil, slog.Default() is used. New copies config.
 func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, logger *slog.Logger, opts ...Option) (*Elector, error) {
 	if config == nil {
 		return nil, errors.New("leaderelection: the configuration is nil: pass a *Config")
@@ -125,20 +129,22 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	return e, nil
 }
 
-// Config returns the configuration with the defaults of its zero durations.
+// Config returns the Elector's configuration. Zero durations are replaced by the
+// defaults.
 func (e *Elector) Config() Config { return e.config }
 
-// IsLeader reports whether this process leads now: the work's context is live, and the
-// clock is before the end of trust. This also holds right after the process was frozen,
-// before any timer has fired. IsLeader takes no lock and allocates nothing.
+// IsLeader reports whether this process leads now: the work's context is not cancelled,
+// and the trust window has not ended. The result is correct even right after the
+// process was frozen, when no timer has fired yet. IsLeader takes no lock and allocates
+// no memory.
 func (e *Elector) IsLeader() bool {
 	t := e.trust.Load()
 	return t != nil && t.Remaining(time.Now()) > 0
 }
 
-// ValidFor returns how long leadership is certain from now, provided that nobody edits
-// the Lease by hand. It returns zero if this process does not lead, and the greatest
-// Duration if the election is not enabled.
+// ValidFor returns how much longer leadership is certain, provided that nobody edits
+// the Lease manually. It returns zero if this process does not lead, and the greatest
+// Duration if this process leads and the election is not enabled.
 func (e *Elector) ValidFor() time.Duration {
 	t := e.trust.Load()
 	if t == nil {
@@ -147,12 +153,12 @@ func (e *Elector) ValidFor() time.Duration {
 	return max(0, t.Remaining(time.Now()))
 }
 
-// HeldFor returns how long the Lease is certain to be held from now, provided that
-// nobody edits it by hand. Unlike ValidFor it stays positive after the work was asked to
-// stop in an orderly way, while the Lease is still renewed: cleanup that must end before
-// another candidate leads has that long. It returns zero without a Lease, after a loss,
-// and from the moment at which a release is sent. It returns the greatest Duration while
-// an Elector runs whose election is not enabled.
+// HeldFor returns how much longer this process certainly holds the Lease, provided that
+// nobody edits the Lease manually. Unlike ValidFor, HeldFor stays positive after a
+// cancelled Run or StepDown has asked the work to stop, because the Lease is still
+// renewed. Use it for cleanup that must end before another candidate leads. HeldFor
+// returns zero if this process does not hold the Lease or has sent a release. If the
+// election is not enabled, HeldFor returns the greatest Duration while Run runs.
 func (e *Elector) HeldFor() time.Duration {
 	e.mu.Lock()
 	defer e.unlock()
@@ -166,9 +172,8 @@ func (e *Elector) HeldFor() time.Duration {
 	}
 }
 
-// GetLeader returns the holder of the Lease as last observed. It returns "" if there is
-// no holder or if the holder's Lease has expired. After Run has returned, there are no
-// new observations.
+// GetLeader returns the holder of the Lease as last observed. It returns "" if the
+// Lease has no holder or has expired.
 func (e *Elector) GetLeader() string {
 	l := e.leader.Load()
 	if l == nil || !l.until.IsZero() && !time.Now().Before(l.until) {
@@ -177,8 +182,8 @@ func (e *Elector) GetLeader() string {
 	return l.identity
 }
 
-// Term returns the term in which this process leads, and whether it leads, as IsLeader
-// reports.
+// Term returns the term in which this process leads. The second result is false if this
+// process does not lead. It equals the result of IsLeader.
 func (e *Elector) Term() (Term, bool) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -188,16 +193,17 @@ func (e *Elector) Term() (Term, bool) {
 	return e.run.term, true
 }
 
-// State returns what the Elector knows now. See Changes to receive each change.
+// State returns the present state of the Elector. Use Changes to receive each change of
+// the state.
 func (e *Elector) State() State {
 	state, _ := e.stateAndChange()
 	return state
 }
 
-// Changes returns an iterator over the present state and then each change, until ctx is
-// done or the loop is left. A late receiver therefore misses nothing that still holds. A
-// slow receiver gets only the newest state; Term shows whether it has missed a term.
-// Changes starts no goroutine.
+// Changes returns an iterator over the present state and each later change. The
+// iterator ends when ctx is done. A caller that starts late still receives the present
+// state first. A slow caller receives only the newest state. Such a caller can compare
+// Term to find out whether it missed a term. Changes starts no goroutine.
 //
 //	for state := range elector.Changes(ctx) {
 //		leading.Set(state.Leading)
@@ -223,8 +229,8 @@ func (e *Elector) Changes(ctx context.Context) iter.Seq[State] {
 	}
 }
 
-// LastContact returns when the API server last answered about the Lease, by a reply to a
-// request or by the watch. It returns the zero Time if it never has.
+// LastContact returns when the API server last sent a reply to a request for the Lease
+// or an event of the watch. It returns the zero Time if the API server never did.
 func (e *Elector) LastContact() time.Time {
 	if at := e.contact.Load(); at != nil {
 		return *at
@@ -232,11 +238,12 @@ func (e *Elector) LastContact() time.Time {
 	return time.Time{}
 }
 
-// Stuck returns an error if only a new process helps. This is the case if a loop of the
-// Elector has been overdue for LeaseDuration, which happens when a client ignores the
-// contexts of its requests; or if the work has outlived its term, see
-// ErrWorkStillRunning. It returns nil while the Elector works, also while the API server
-// does not answer. A process that was frozen is stuck for a moment when it resumes.
+// Stuck returns an error if only a restart of the process helps. There are two cases. A
+// loop of the Elector is overdue by more than LeaseDuration, which happens if a client
+// ignores the contexts of its requests. Or the work has not returned although its term
+// is over, see ErrWorkStillRunning. Stuck returns nil while the Elector works, even if
+// the API server does not answer. A process that was frozen may be stuck for a short
+// time when it resumes.
 func (e *Elector) Stuck() error {
 	overdue := max(e.campaignHeartbeat.Overdue(), e.observerHeartbeat.Overdue())
 	if overdue > e.config.LeaseDuration {
@@ -250,19 +257,22 @@ func (e *Elector) Stuck() error {
 	return nil
 }
 
-// StepDown ends the term, even if no other candidate can lead. The work is stopped, and
-// the Lease is released whatever ReleaseOnCancel is. This elector then does not claim until it has
-// observed another leader or one LeaseDuration has passed. StepDown cannot be undone:
-// ctx bounds only the wait.
+// StepDown ends the term, even if no other candidate can lead. The work is asked to
+// stop, and then the Lease is released, whether or not ReleaseOnCancel is set.
+// Afterwards this elector does not claim the Lease until it has observed another leader
+// or one LeaseDuration has passed. StepDown cannot be undone. ctx only bounds how long
+// StepDown waits.
 //
-// Called with the work's own context, or one derived from it, StepDown does not wait,
-// because the work could not return meanwhile. It does not wait either once
-// OnStoppedLeading was called, which may be the caller. Called by OnStartedLeading with
-// any other context it waits for itself.
+// StepDown does not wait if ctx is the work's own context or a context derived from it,
+// because the work cannot return while it waits. StepDown does not wait either if
+// OnStoppedLeading was already called, because OnStoppedLeading may be the caller. If
+// OnStartedLeading calls StepDown with any other context, the call waits for
+// OnStartedLeading itself to return.
 //
-// It returns ErrNotLeading if there is no term to end, ErrWorkStillRunning if the work
-// did not stop in time, ErrNotReleased if it did and the Lease could not be released,
-// and the cause of ctx if ctx ended first.
+// StepDown returns ErrNotLeading if there is no term to end. It returns
+// ErrWorkStillRunning if the work did not stop in time. It returns ErrNotReleased if
+// the work stopped but the Lease could not be released. It returns the cause of ctx if
+// ctx ended first.
 func (e *Elector) StepDown(ctx context.Context) error {
 	e.mu.Lock()
 	run := e.run
@@ -270,7 +280,7 @@ func (e *Elector) StepDown(ctx context.Context) error {
 	if run == nil || isClosed(run.over) {
 		return ErrNotLeading
 	}
-	mayBeTheWork := ctx.Value(termKey{}) == run || isClosed(run.stopCalled) // before this call stops the work
+	mayBeTheWork := ctx.Value(termKey{}) == run || isClosed(run.stopCalled) // evaluated before this call stops the work
 	run.stepDownOnce.Do(func() { close(run.stepDown) })
 	if mayBeTheWork {
 		return nil
@@ -283,11 +293,9 @@ func (e *Elector) StepDown(ctx context.Context) error {
 	}
 }
 
-// Confirm reads the Lease once and reports whether term continues. If the Lease shows
-// another holder, the term ends, as after an event of the watch. Confirm is for callers
-// whose write was refused as stale: package fencing calls it. Concurrent calls share a
-// read. Confirm returns false and no error if this process does not lead in term, and an
-// error if the read failed or ctx ended first.
+// Confirm reads the Lease once and reports whether this process still leads in term. If
+// the Lease shows that the term is over, Confirm ends the term. Call Confirm when a
+// write was refused as stale, as package fencing does. Concurrent calls share one read.
 func (e *Elector) Confirm(ctx context.Context, term Term) (bool, error) {
 	if !e.isIn(term) {
 		return false, nil
@@ -300,10 +308,11 @@ func (e *Elector) Confirm(ctx context.Context, term Term) (bool, error) {
 	return e.isIn(term), nil
 }
 
-// Start calls Run. It implements Runnable of controller-runtime.
+// Start calls Run. With Start, an Elector implements controller-runtime's Runnable.
 func (e *Elector) Start(ctx context.Context) error { return e.Run(ctx) }
 
-// NeedLeaderElection returns false: controller-runtime runs an Elector on every replica.
+// NeedLeaderElection returns false, and therefore controller-runtime runs an Elector on
+// every replica.
 func (e *Elector) NeedLeaderElection() bool { return false }
 
 // isIn reports whether this process leads in term.
@@ -312,7 +321,7 @@ func (e *Elector) isIn(term Term) bool {
 	return leads && present == term
 }
 
-// holding returns the hold on the Lease once its claim is confirmed, nil otherwise.
+// holding returns the held Lease if its claim is confirmed, and nil otherwise.
 func (e *Elector) holding() *heldLease {
 	e.mu.Lock()
 	defer e.unlock()
@@ -333,12 +342,13 @@ func (e *Elector) stateAndChange() (State, <-chan struct{}) {
 	return state, e.changed
 }
 
-// afterUnlock adds an effect: a log line, a trace event or a notification. unlock
-// applies it.
+// afterUnlock adds an effect, which is a log line, a trace event or a notification.
+// unlock applies the effects.
 func (e *Elector) afterUnlock(effect func()) { e.effects = append(e.effects, effect) }
 
-// unlock releases mu and then applies the effects of what was decided under it, in the
-// order of the decisions. No effect may take mu or block.
+// unlock unlocks mu and then applies the effects that were added while mu was locked.
+// The effects are applied in the order in which they were added. An effect must not
+// lock mu, and must not block.
 func (e *Elector) unlock() {
 	effects := e.effects
 	e.effects = nil
@@ -354,7 +364,7 @@ func (e *Elector) unlock() {
 	}
 }
 
-// signalLocked wakes every waiter for a change.
+// signalLocked wakes every goroutine that waits on the channel e.changed.
 func (e *Elector) signalLocked() {
 	close(e.changed)
 	e.changed = make(chan struct{})

@@ -18,7 +18,7 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// newTestElector returns an Elector on client-go's fake clientset.
+// newTestElector returns an Elector that uses client-go's fake clientset.
 func newTestElector(t *testing.T) *Elector {
 	t.Helper()
 	c := valid()
@@ -29,12 +29,12 @@ func newTestElector(t *testing.T) *Elector {
 	return e
 }
 
-// second returns the renewTime of a test's n-th second in microseconds.
+// second returns the time of second n of a test, as a renewTime in microseconds.
 func second(n int) int64 {
 	return time.Date(2026, 1, 1, 0, 0, n, 0, time.UTC).UnixMicro()
 }
 
-// leaseOf returns the Lease of a test Elector as a candidate writes it.
+// leaseOf returns the Lease of e with this resourceVersion, holder and renewTime.
 func leaseOf(e *Elector, version int, holder string, renewTime int64) *coordinationv1.Lease {
 	seconds := int32(15)
 	return &coordinationv1.Lease{
@@ -43,8 +43,8 @@ func leaseOf(e *Elector, version int, holder string, renewTime int64) *coordinat
 	}
 }
 
-// A process that was frozen returns the right answer when it resumes, before any of its
-// timers has fired: here there are none.
+// IsLeader must return the right result when a frozen process resumes, before any timer
+// has fired. This test starts no timer.
 func TestElector_IsLeaderLooksAtTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &Elector{run: &termRun{term: Term{Token: 7}}}
@@ -60,7 +60,7 @@ func TestElector_IsLeaderLooksAtTheClock(t *testing.T) {
 	})
 }
 
-// Some servers ignore field selectors.
+// Some servers ignore field selectors. Their watch events also report other Leases.
 func TestElector_IgnoresEventsOfOtherLeases(t *testing.T) {
 	e := newTestElector(t)
 	for _, key := range []struct{ namespace, name, want string }{
@@ -77,8 +77,9 @@ func TestElector_IgnoresEventsOfOtherLeases(t *testing.T) {
 	}
 }
 
-// In a restored history, late writes of a process looked like those of another process
-// with its identity.
+// Regression test for this bug: late writes of this elector were applied after a
+// restore of the database. They were taken for writes of another process with the same
+// identity.
 func TestElector_OwnLateWritesAreNoDuplicateIdentity(t *testing.T) {
 	for _, own := range []bool{true, false} {
 		e := newTestElector(t)
@@ -86,7 +87,7 @@ func TestElector_OwnLateWritesAreNoDuplicateIdentity(t *testing.T) {
 			renewTime := second(i)
 			if own {
 				renewTime = e.issueLocked(leasestate.Renewal, 0).RenewTime
-				e.writes.unacknowledged = nil // given up long ago
+				e.writes.unacknowledged = nil // the elector has given up this write long ago
 			}
 			e.observeEvent(watch.Event{Type: watch.Modified, Object: leaseOf(e, 50+i, e.config.Identity, renewTime)})
 		}
@@ -96,8 +97,9 @@ func TestElector_OwnLateWritesAreNoDuplicateIdentity(t *testing.T) {
 	}
 }
 
-// The reply to a renewal may be read before the timer that ends the term fires, though
-// trust has ended: IsLeader has already returned false, and others may claim.
+// The reply to a renewal may arrive after trust has ended, but before the timer that
+// ends the term has fired. The renewal must not extend trust, because IsLeader has
+// already returned false and other candidates may claim the Lease.
 func TestElector_TrustThatHasEndedDoesNotComeBack(t *testing.T) {
 	for late, leads := range map[time.Duration]bool{-1: true, 0: false, time.Second: false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -192,7 +194,8 @@ func TestElector_AForeignLeaderClearsTheErrorOfWritesAtOnce(t *testing.T) {
 	}
 }
 
-// Effects leave in the order of the decisions, also when several goroutines decide.
+// The effects are applied in the order of the decisions, even if several goroutines
+// decide.
 func TestElector_AppliesEffectsInOrder(t *testing.T) {
 	e := newTestElector(t)
 	var decided, applied []int
@@ -238,8 +241,9 @@ func TestHeldLease_RefusesTransitionsOutOfOrder(t *testing.T) {
 	}
 }
 
-// Of hundreds of followers, few have nominated themselves by the time that a late watch
-// reports the first nomination, and none coincides with the leader's next renewal.
+// A slow watch reports the first nomination late. Of 500 followers, only a few may have
+// nominated themselves by then. No nomination may coincide with the leader's next
+// renewal.
 func TestConfig_NominationDelayLetsFewFollowersGoFirst(t *testing.T) {
 	const followers, late = 500, 120 * time.Millisecond
 	c := Config{RetryPeriod: DefaultRetryPeriod}
@@ -258,16 +262,16 @@ func TestConfig_NominationDelayLetsFewFollowersGoFirst(t *testing.T) {
 	}
 }
 
-// A new replica replaces an old one as successor, whenever the old ones started. Replicas
-// that started together leave the first one in place.
+// A new replica replaces an older replica as successor, no matter how old that replica
+// is. If all replicas started together, the first successor is not replaced.
 func TestConfig_MinAgeGapSeparatesNewReplicasFromOldOnes(t *testing.T) {
 	c := Config{RetryPeriod: DefaultRetryPeriod}
 	started := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, tc := range []struct {
 		name        string
-		campaigning time.Duration // of the candidate
-		younger     time.Duration // than the successor
-		priority    int32         // of the successor
+		campaigning time.Duration // how long the follower has campaigned
+		younger     time.Duration // by how much the follower is younger than the successor
+		priority    int32         // the priority of the successor
 		want        bool
 	}{
 		{"new, and the old one started three seconds before", time.Second, 3 * time.Second, 0, true},

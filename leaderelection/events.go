@@ -13,34 +13,34 @@ import (
 
 // The reasons of the events that an Elector records.
 const (
-	// EventReason is the reason of normal events, as in client-go: "pod-1 became
-	// leader", "pod-1 stopped leading", "pod-1 stepped down".
+	// EventReason is the reason of normal events, as in client-go. Examples: "pod-1
+	// became leader", "pod-1 stopped leading", "pod-1 stepped down".
 	EventReason = "LeaderElection"
-	// EventReasonLost is the reason of a warning: "pod-1 lost leadership: the Lease could
-	// not be renewed in time".
+	// EventReasonLost is the reason of a warning event. Example: "pod-1 lost
+	// leadership: the Lease could not be renewed in time".
 	EventReasonLost = "LeadershipLost"
-	// EventReasonOverran is the reason of a warning: "pod-1 overran: its work has not
-	// stopped within 3s, and the Lease was not released".
+	// EventReasonOverran is the reason of a warning event. Example: "pod-1 overran: its
+	// work has not stopped within 3s, and the Lease was not released".
 	EventReasonOverran = "LeadershipOverran"
 )
 
-// WithPod records the events on the Elector's pod as well, if there is a recorder.
-// Without the UID, "kubectl describe pod" does not show them. Default: on the Lease
-// only.
+// WithPod makes the Elector record its events on its pod as well as on the Lease. It
+// has no effect without WithEventRecorder. Pass the pod's UID, because "kubectl
+// describe pod" shows only events with the UID of the pod. Default: events are recorded
+// on the Lease only.
 func WithPod(namespace, name string, uid types.UID) Option {
 	return func(o *options) {
 		o.pod = &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: namespace, Name: name, UID: uid}
 	}
 }
 
-// An eventRecorder records the events of an Elector.
 type eventRecorder struct {
 	options *options
 	config  *Config
-	lease   func() *coordinationv1.Lease // returns the last observed Lease, nil if there is none
+	lease   func() *coordinationv1.Lease // returns the last observed Lease, or nil if the Lease does not exist
 }
 
-// trace returns the Trace that records the events.
+// trace returns a Trace that records each event.
 func (r eventRecorder) trace() Trace {
 	identity := r.config.Identity
 	return Trace{
@@ -74,7 +74,7 @@ func (r eventRecorder) record(kind, reason, format string, args ...any) {
 	}
 }
 
-// subject returns a reference to the Lease.
+// subject returns the Lease as the object that events refer to.
 func (r eventRecorder) subject() *coordinationv1.Lease {
 	subject := &coordinationv1.Lease{
 		TypeMeta:   metav1.TypeMeta{APIVersion: coordinationv1.SchemeGroupVersion.String(), Kind: "Lease"},

@@ -17,11 +17,11 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// An eventLog is an event recorder that keeps events as lines.
+// An eventLog is an event recorder that stores each event as a line.
 type eventLog struct {
 	mu    sync.Mutex
 	lines []string
-	block chan struct{} // unless nil, Eventf blocks until it is closed
+	block chan struct{} // if not nil, Eventf blocks until this channel is closed
 }
 
 func (d *eventLog) Eventf(object runtime.Object, kind, reason, format string, args ...any) {
@@ -114,7 +114,8 @@ func TestEvents_ReportWorkThatOverran(t *testing.T) {
 	})
 }
 
-// Metrics, health and status depend on traces.
+// A blocked event recorder must not delay the Traces, because the packages metrics,
+// health and status depend on them.
 func TestEvents_ABlockedRecorderDelaysNoTrace(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		d, requests := eventLog{block: make(chan struct{})}, 0

@@ -29,11 +29,11 @@ func Example() {
 	callbacks := leaderelection.Callbacks{
 		OnStartedLeading: func(ctx context.Context) { // became leader
 			fmt.Println("started")
-			stop() // as SIGTERM does
+			stop() // cancels ctx, as SIGTERM does in a real program
 			<-ctx.Done()
 			fmt.Println("cancelled:", errors.Is(context.Cause(ctx), leaderelection.ErrCancelled))
 		},
-		OnStoppedLeading: func() { fmt.Println("stopped") }, // lost leadership
+		OnStoppedLeading: func() { fmt.Println("stopped") }, // leadership has ended
 		OnNewLeader:      func(string) {},                   // a new leader was observed
 	}
 	elector, err := leaderelection.New(config, clientset, callbacks, logger)
@@ -41,7 +41,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	if err := elector.Run(ctx); err != nil { // blocks until ctx is cancelled
+	if err := elector.Run(ctx); err != nil { // Run blocks until ctx is cancelled
 		fmt.Println(err)
 		return
 	}
@@ -53,7 +53,7 @@ func Example() {
 	// released
 }
 
-// A complete main function, including the stop.
+// A complete main function. It stops on an interrupt or SIGTERM.
 func Example_main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
@@ -67,7 +67,7 @@ func Example_main() {
 		Enabled: true, Identity: os.Getenv("POD_NAME"), LeaseName: "my-app-leader", LeaseNamespace: os.Getenv("POD_NAMESPACE"),
 		ReleaseOnCancel: true, StopTimeout: 25 * time.Second,
 	}
-	clientset, err := kubernetes.NewForConfig(config.ClientConfig(restConfig)) // a client only for the election
+	clientset, err := kubernetes.NewForConfig(config.ClientConfig(restConfig)) // a clientset that is used only for the election
 	if err != nil {
 		slog.Error("cannot create the client", "err", err)
 		os.Exit(1)
@@ -79,12 +79,12 @@ func Example_main() {
 	}
 	if err := elector.Run(ctx); err != nil {
 		slog.Error("the work did not stop", "err", err)
-		os.Exit(1) // another candidate may lead already
+		os.Exit(1) // exit, because another candidate may already lead
 	}
 	// Output: not in a cluster
 }
 
-// work stands for the work of which only one process at a time may do any, until
+// work is an example of work that only one process may do at a time. It returns when
 // ctx is cancelled.
 func work(ctx context.Context) {
 	for ctx.Err() == nil {

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// AddFlags adds flags that fill the Config, with the names that Kubernetes' own
-// components use. The present values of the Config are the defaults. The Config must
-// exist until the flags are parsed. For pflag or cobra, use AddGoFlagSet.
+// AddFlags adds flags that set the fields of c. Most of the flags have the names that
+// Kubernetes' own components use. The present values of c are the defaults. Call
+// AddFlags on the Config that you pass to New, because parsing the flags writes to c.
+// With pflag or cobra, pass fs to AddGoFlagSet.
 //
 //	--leader-elect                       Enabled
 //	--leader-elect-lease-duration        LeaseDuration
@@ -18,15 +19,16 @@ import (
 //	--leader-elect-resource-namespace    LeaseNamespace
 //	--leader-elect-resource-lock         "leases", the only supported value
 //
-// Only this package has these flags:
+// The following flags do not exist in Kubernetes' components:
 //
 //	--leader-elect-identity              Identity
 //	--leader-elect-release-on-cancel     ReleaseOnCancel
 //	--leader-elect-stop-timeout          StopTimeout
 //	--leader-elect-tolerate-outage       the three durations, see TolerateOutage
 //
-// If two flags set the same field, the later one counts: place a flag for one duration
-// after --leader-elect-tolerate-outage.
+// If two flags set the same field, the last flag on the command line takes effect.
+// Therefore place a flag that sets a single duration after
+// --leader-elect-tolerate-outage.
 func (c *Config) AddFlags(fs *flag.FlagSet) {
 	defaults := c.withDefaults()
 	c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = defaults.LeaseDuration, defaults.RenewDeadline, defaults.RetryPeriod
@@ -56,12 +58,12 @@ func (c *Config) AddFlags(fs *flag.FlagSet) {
 		"Set the lease duration, the renew deadline and the retry period so that a term survives an outage of the API server of this `duration`.")
 }
 
-// leasesOnly accepts the only supported lock.
+// leasesOnly is a flag that accepts only the value "leases".
 type leasesOnly struct{}
 
 func (leasesOnly) String() string { return "leases" }
 
-// Set refuses other locks.
+// Set returns an error unless value is "leases".
 func (leasesOnly) Set(value string) error {
 	if value != "leases" {
 		return fmt.Errorf("%q is not supported: use \"leases\"", value)
@@ -69,11 +71,11 @@ func (leasesOnly) Set(value string) error {
 	return nil
 }
 
-// toleratedOutage sets the three durations.
+// toleratedOutage is a flag that sets LeaseDuration, RenewDeadline and RetryPeriod.
 type toleratedOutage struct{ config *Config }
 
-// String returns the outage that the Config tolerates now. Package flag also calls it on
-// the zero value.
+// String returns the outage that the Config tolerates at present. It returns "" for the
+// zero value, because package flag calls String on the zero value.
 func (t toleratedOutage) String() string {
 	if t.config == nil {
 		return ""

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Accepted names are valid names of Leases, and each refusal names its field.
+// FuzzConfig_Names requires that each accepted name is a valid name of a Lease. Each
+// refused name must cause an error that contains the name of the field.
 func FuzzConfig_Names(f *testing.F) {
 	f.Add("pod-1", "my-app", "default")
 	f.Add("", "", "")
@@ -29,7 +30,8 @@ func FuzzConfig_Names(f *testing.F) {
 	})
 }
 
-// Any flags are refused with an error or fill a Config.
+// FuzzConfig_Flags requires that every command line is either refused with an error or
+// fills a Config.
 func FuzzConfig_Flags(f *testing.F) {
 	f.Add("--leader-elect --leader-elect-lease-duration=15s")
 	f.Add("--leader-elect-tolerate-outage=60s --leader-elect-retry-period 1s")
@@ -47,7 +49,9 @@ func FuzzConfig_Flags(f *testing.F) {
 	})
 }
 
-// The durations that TolerateOutage and FailOverWithin return keep what was asked for.
+// FuzzTiming_DurationsKeepWhatWasAsked requires that the durations from TolerateOutage
+// and FailOverWithin are valid. They must tolerate the given outage, or fail over
+// within the given limit.
 func FuzzTiming_DurationsKeepWhatWasAsked(f *testing.F) {
 	for _, d := range []time.Duration{0, -1, 1, time.Second, 15 * time.Second, time.Minute, time.Hour, 1<<63 - 1} {
 		f.Add(int64(d))

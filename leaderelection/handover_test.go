@@ -29,7 +29,7 @@ func TestElector_HandsOverAtOnceAfterARelease(t *testing.T) {
 		if err := leader.stop(); err != nil {
 			t.Errorf("Run = %v", err)
 		}
-		h.expectLeader(follower) // without a delay
+		h.expectLeader(follower) // the follower leads without a delay
 		h.wantCause(leader, leaderelection.ErrCancelled)
 	})
 }
@@ -38,7 +38,7 @@ func TestElector_ReleasesOnlyAfterTheWorkReturned(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		slow := h.start("slow", withWork(func(ctx context.Context) {
 			<-ctx.Done()
-			time.Sleep(time.Minute) // four LeaseDurations
+			time.Sleep(time.Minute) // as long as four LeaseDurations
 		}))
 		synctest.Wait()
 		next := h.start("next")
@@ -97,7 +97,7 @@ func TestElector_AFollowerClaimsOneLeaseDurationAfterACrash(t *testing.T) {
 		leader := h.start("leader")
 		synctest.Wait()
 		follower := h.start("follower")
-		time.Sleep(21 * time.Second) // the last renewal is at 20 s
+		time.Sleep(21 * time.Second) // the last renewal was sent at 20 s
 		leader.network.Cut(hang)
 		took := h.waitUntil(time.Minute, follower.IsLeader)
 		if want := 14 * time.Second; took < want || took > want+2*time.Millisecond {
@@ -164,8 +164,8 @@ func TestElector_AMissingSuccessorDelaysAHandoverByHalfASecond(t *testing.T) {
 	}
 }
 
-// nominated writes a nomination for the present term, although the named candidate
-// does not exist.
+// nominated returns an edit that makes identity the successor in the present term. In
+// these tests, no candidate has this identity.
 func nominated(identity string) func(*coordinationv1.Lease) {
 	return func(l *coordinationv1.Lease) {
 		withAnnotation(fmt.Sprintf("%d 99 0 %s", l.Spec.AcquireTime.UnixMicro(), identity))(l)
@@ -178,8 +178,8 @@ func withAnnotation(value string) func(*coordinationv1.Lease) {
 	}
 }
 
-// A hundred followers observe a release late, over a slow watch. They must observe
-// the successor's claim before they claim the Lease themselves.
+// A slow watch reports a release late to a hundred followers. Before their own claim
+// delays end, they must observe the claim of the successor.
 func TestElector_OnlyTheSuccessorClaimsAfterARelease(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")
@@ -210,12 +210,12 @@ func TestElector_OnlyTheSuccessorClaimsAfterARelease(t *testing.T) {
 	})
 }
 
-// A follower does not replace a successor that was nominated just before, until the
-// leader's next renewal, even if it ranks higher. A recently joined follower
-// replaces it at once, because a rolling update is about to stop the old replica.
+// A follower of higher rank does not replace a successor that was nominated since the
+// leader's last renewal. It waits for the next renewal. A recently joined follower does
+// not wait, because a rolling update is about to stop the old replica.
 func TestElector_OnlyARecentlyJoinedFollowerReplacesANewSuccessorAtOnce(t *testing.T) {
 	for name, tc := range map[string]struct {
-		ago  time.Duration // the follower joined so long ago
+		ago  time.Duration // the time since the follower joined
 		want string        // the successor before the next renewal
 	}{
 		"recently joined": {time.Second, "follower"},
@@ -247,8 +247,9 @@ func TestElector_OnlyARecentlyJoinedFollowerReplacesANewSuccessorAtOnce(t *testi
 	}
 }
 
-// The first nomination conflicts with a renewal that the slow watch has not
-// delivered yet. The follower retries at a time that differs from the renewals.
+// The first nomination of the follower conflicts with a renewal, because the slow watch
+// has not reported the renewal yet. The follower must choose a time for its next
+// nomination that does not coincide with the renewals.
 func TestElector_BecomesSuccessorDespiteConflictsWithRenewals(t *testing.T) {
 	for _, watching := range []bool{true, false} {
 		for range 40 {
@@ -273,8 +274,8 @@ func TestElector_BecomesSuccessorDespiteConflictsWithRenewals(t *testing.T) {
 	}
 }
 
-// A new replica replaces a successor that is only a few seconds older, however long
-// the new process took until it campaigned.
+// A new replica replaces a successor that is only a few seconds older. This must not
+// depend on how long the new process needs before it campaigns.
 func TestElector_ANewReplicaReplacesAnOldSuccessor(t *testing.T) {
 	for _, warmup := range []time.Duration{0, time.Minute} {
 		withHarness(t, func(h *harness) {
@@ -297,14 +298,15 @@ func TestElector_ANewReplicaReplacesAnOldSuccessor(t *testing.T) {
 	}
 }
 
-// After a handover there is no successor, and a hundred followers want to become
-// it. Followers of similar age accept the first nomination. If their ages differ,
-// at most one replaces the successor in each RetryPeriod.
+// After a handover there is no successor, and a hundred followers want to become the
+// successor. If the followers are of about the same age, the first nomination remains.
+// If their ages differ, at most one follower replaces the successor in each
+// RetryPeriod.
 func TestElector_FewNominationsOfManyFollowersConflict(t *testing.T) {
 	const followers, handovers, late = 100, 4, 120 * time.Millisecond
 	for name, tc := range map[string]struct {
-		spread time.Duration // from the first process's start to the last
-		most   int           // conflicts in a handover, on average
+		spread time.Duration // time between the starts of the first and the last process
+		most   int           // the largest allowed number of conflicts in a handover, on average
 	}{
 		"started within a minute": {time.Minute, 16},
 		"started within a day":    {24 * time.Hour, 40},

@@ -22,8 +22,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// debugLogger formats each line and discards it. slog would not format lines for
-// io.Discard.
+// debugLogger formats each log line and then discards it. It does not write to
+// io.Discard, because slog does not format lines for io.Discard.
 var debugLogger = slog.New(slog.NewTextHandler(discardWriter{}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 
 type discardWriter struct{}
@@ -32,18 +32,19 @@ func (discardWriter) Write(p []byte) (int, error) { return len(p), nil }
 
 const hang, refuse = leaderelectiontest.Hang, leaderelectiontest.Refuse
 
-// A harness is one in-memory API server with its replicas, in fake time.
+// A harness runs an in-memory API server and several replicas in fake time.
 type harness struct {
 	*testing.T
 	server *leaderelectiontest.Server
 
 	mu       sync.Mutex
-	working  map[string]leaderelection.Term // by identity
+	working  map[string]leaderelection.Term // the terms in which replicas work, by identity
 	events   []string                       // starts and stops of work, in order
 	replicas []*replica                     // all replicas that were run
 }
 
-// withHarness runs a test in fake time. The test fails if two replicas work at once.
+// withHarness runs f in fake time. The test fails if two replicas work at the same
+// time.
 func withHarness(t *testing.T, f func(h *harness)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -54,7 +55,7 @@ func withHarness(t *testing.T, f func(h *harness)) {
 	})
 }
 
-// A replica is one process with one candidate.
+// A replica represents one process with one candidate.
 type replica struct {
 	*leaderelection.Elector
 	harness    *harness
@@ -63,17 +64,18 @@ type replica struct {
 	ran        chan struct{}
 	err        error
 	config     leaderelection.Config
-	work       func(ctx context.Context) // nil: waits until ctx is cancelled
-	cause      error                     // of the last term
-	leaders    []string                  // arguments of OnNewLeader
-	roundTrip  roundTrip                 // around each request; may be nil
+	work       func(ctx context.Context) // the work of a term; nil means that the work waits until ctx is cancelled
+	cause      error                     // the cause of the end of the last term
+	leaders    []string                  // the arguments of all calls of OnNewLeader
+	roundTrip  roundTrip                 // called for each request; may be nil
 	logger     *slog.Logger
-	unrecorded bool // its work may overlap with others, because it has a Lease of its own
+	unrecorded bool // true if the replica has its own Lease, and may therefore work while other replicas work
 }
 
 type send = func(*http.Request) (*http.Response, error)
 
-// A roundTrip sends a request by calling next, and may change request and response.
+// A roundTrip sends a request by calling next. It may change the request and the
+// response.
 type roundTrip func(r *http.Request, next send) (*http.Response, error)
 
 type roundTripper struct {
@@ -94,7 +96,7 @@ func config(identity string) *leaderelection.Config {
 	}
 }
 
-// A setting changes a replica before its Elector is made.
+// A setting changes a replica before its Elector is created.
 type setting func(*replica)
 
 func withRoundTrip(f roundTrip) setting { return func(r *replica) { r.roundTrip = f } }
@@ -109,7 +111,7 @@ func withConfig(f func(*leaderelection.Config)) setting {
 	return func(r *replica) { f(&r.config) }
 }
 
-// newReplica makes a replica that does not run yet.
+// newReplica creates a replica. Call its method run to run it.
 func (h *harness) newReplica(identity string, opts []leaderelection.Option, settings ...setting) *replica {
 	h.Helper()
 	client := h.server.Client(identity)
@@ -142,7 +144,7 @@ func (h *harness) newReplica(identity string, opts []leaderelection.Option, sett
 	return r
 }
 
-// start makes a replica and runs it.
+// start creates a replica and runs it.
 func (h *harness) start(identity string, settings ...setting) *replica {
 	h.Helper()
 	r := h.newReplica(identity, nil, settings...)
@@ -160,7 +162,7 @@ func (r *replica) run() {
 	r.harness.replicas = append(r.harness.replicas, r)
 }
 
-// stopAll stops all replicas. A test in fake time must not leave goroutines.
+// stopAll stops all replicas, because a test in fake time must not leave goroutines.
 func (h *harness) stopAll() {
 	for _, r := range h.replicas {
 		r.cancel()
@@ -170,15 +172,15 @@ func (h *harness) stopAll() {
 	}
 }
 
-// stop cancels Run and returns its error.
+// stop cancels the replica's Run, waits for it and returns its error.
 func (r *replica) stop() error {
 	r.cancel()
 	<-r.ran
 	return r.err
 }
 
-// started is OnStartedLeading: it records the work and requires that no other
-// replica works.
+// started is the OnStartedLeading callback of the replica. It records that the replica
+// works, and reports an error if another replica works.
 func (r *replica) started(ctx context.Context) {
 	if r.unrecorded {
 		<-ctx.Done()
@@ -216,7 +218,7 @@ func (h *harness) record(line string) {
 	h.events = append(h.events, line)
 }
 
-// workingNow returns the identities of the replicas that work.
+// workingNow returns the identities of the replicas that work at present.
 func (h *harness) workingNow() []string {
 	synctest.Wait()
 	h.mu.Lock()
@@ -228,8 +230,9 @@ func (h *harness) workingNow() []string {
 	return names
 }
 
-// expectLeader requires that only leader works and that its IsLeader is true. With
-// nil it requires that no replica works.
+// expectLeader fails the test unless leader is the only replica that works and its
+// IsLeader returns true. If leader is nil, expectLeader fails the test if any replica
+// works.
 func (h *harness) expectLeader(leader *replica) {
 	h.Helper()
 	workers := h.workingNow()
@@ -243,8 +246,8 @@ func (h *harness) expectLeader(leader *replica) {
 	}
 }
 
-// waitUntil waits until done returns true, and returns how long it took. It fails
-// the test after limit.
+// waitUntil waits until done returns true, and returns how long this took. It fails the
+// test after limit.
 func (h *harness) waitUntil(limit time.Duration, done func() bool) time.Duration {
 	h.Helper()
 	const step = time.Millisecond
@@ -264,7 +267,7 @@ func (h *harness) elapsed() time.Duration {
 	return time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
 }
 
-// editLease changes the Lease manually, as a user of kubectl would.
+// editLease changes the Lease manually, like a user of kubectl.
 func (h *harness) editLease(edit func(*coordinationv1.Lease)) {
 	h.Helper()
 	if err := h.server.Edit("default", "my-app-leader", edit); err != nil {
@@ -272,7 +275,7 @@ func (h *harness) editLease(edit func(*coordinationv1.Lease)) {
 	}
 }
 
-// leaseHolder returns the holder that the Lease names.
+// leaseHolder returns the holder of the Lease.
 func (h *harness) leaseHolder() string {
 	h.Helper()
 	lease, err := h.server.Get("default", "my-app-leader")
@@ -282,7 +285,8 @@ func (h *harness) leaseHolder() string {
 	return leaderelectiontest.Holder(lease)
 }
 
-// wantCause requires that the replica's last work was cancelled with a cause.
+// wantCause reports an error unless the cause of the end of the replica's last term is
+// want.
 func (h *harness) wantCause(r *replica, want error) {
 	h.Helper()
 	h.mu.Lock()
@@ -292,7 +296,7 @@ func (h *harness) wantCause(r *replica, want error) {
 	}
 }
 
-// A lineHandler keeps the log lines of level Info and above.
+// A lineHandler stores log lines of level Info and above.
 type lineHandler struct {
 	mu    sync.Mutex
 	lines []string
@@ -307,7 +311,7 @@ func (h *lineHandler) logger() *slog.Logger {
 	}}))
 }
 
-// Write keeps one line of slog's text format, simplified.
+// Write stores one line of slog's text format, in a simplified form.
 func (h *lineHandler) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

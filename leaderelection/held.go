@@ -8,12 +8,12 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// A phase is the stage of a held Lease, from the claim to its release or loss.
+// A phase is the state of a held Lease, from the claim to the release or the loss.
 //
 //	claiming -> held -> stopping -> releasable -> releasing -> released
 //
-// Every phase from held to releasing may also end in lost. A held Lease becomes
-// releasable at once if no work was started.
+// Every phase from held to releasing may also be followed by lost. If no work was
+// started, releasable follows directly after held.
 type phase int
 
 const (
@@ -22,12 +22,12 @@ const (
 	phaseStopping                // the work was asked to stop; the Lease is still renewed
 	phaseReleasable              // the work has returned
 	phaseReleasing               // a write that releases the Lease was sent
-	phaseReleased                // such a write is confirmed
-	phaseLost                    // nothing is written any more
+	phaseReleased                // a write that releases the Lease is confirmed
+	phaseLost                    // this process writes the Lease no more
 )
 
-// nextPhases lists the transitions. A release whose reply was late may be confirmed
-// after trust has ended, so lost may become released.
+// nextPhases lists the allowed transitions. A lost Lease may become released, because a
+// release may be confirmed after the trust window has ended.
 var nextPhases = [...][]phase{
 	phaseClaiming:   {phaseHeld},
 	phaseHeld:       {phaseStopping, phaseReleasable, phaseLost},
@@ -42,16 +42,16 @@ func (p phase) String() string {
 	return [...]string{"claiming", "held", "stopping", "releasable", "releasing", "released", "lost"}[p]
 }
 
-// A heldLease is this elector's hold on the Lease. The work of a term begins and ends
-// within it. Its fields are guarded by the Elector's mutex.
+// A heldLease is the Lease while this elector holds it, or claims it. The work of a
+// term begins and ends while the Lease is held. The Elector's mutex guards the fields.
 type heldLease struct {
-	leasestate.Held                 // what it rests on; while claiming only Write is set
-	phase           phase           // changes only by the methods below
+	leasestate.Held                 // the last confirmed write and its result; in phase claiming, only Write is set
+	phase           phase           // only the methods below change it
 	token           Token           // the fencing token of the term
-	cause           error           // why it was lost
-	requests        context.Context // of its writes; done once it is lost or over
+	cause           error           // why the Lease was lost; nil unless the phase is lost
+	requests        context.Context // the context of the writes; done once the Lease is lost or the hold has ended
 	cancel          context.CancelFunc
-	lost            chan struct{} // closed when it is lost
+	lost            chan struct{} // closed when the Lease is lost
 }
 
 func newHeldLease(claim leasestate.Write) *heldLease {
@@ -67,20 +67,20 @@ func (h *heldLease) enter(next phase) {
 	h.phase = next
 }
 
-// won records that the claim is confirmed.
+// won records that the claim is confirmed. token is the fencing token of the term.
 func (h *heldLease) won(token Token) {
 	h.enter(phaseHeld)
 	h.token = token
 }
 
-// stop records that the work was asked to stop in an orderly way.
+// stop records that the work was asked to stop while the Lease is still held.
 func (h *heldLease) stop() {
 	if h.phase == phaseHeld {
 		h.enter(phaseStopping)
 	}
 }
 
-// allowRelease records that the work has returned, so that the Lease may be released.
+// allowRelease records that the work has returned. The Lease may then be released.
 func (h *heldLease) allowRelease() {
 	if h.phase != phaseLost {
 		h.enter(phaseReleasable)
@@ -97,7 +97,8 @@ func (h *heldLease) releaseConfirmed() {
 	}
 }
 
-// lose records that the Lease is lost for cause, and cancels the requests.
+// lose records that the Lease is lost for the reason cause. It also cancels the
+// requests.
 func (h *heldLease) lose(cause error) {
 	h.enter(phaseLost)
 	h.cause = cause
@@ -105,16 +106,17 @@ func (h *heldLease) lose(cause error) {
 	close(h.lost)
 }
 
-// isConfirmed reports whether the claim is confirmed. It may be called on nil.
+// isConfirmed reports whether the claim is confirmed. It returns false if h is nil.
 func (h *heldLease) isConfirmed() bool { return h != nil && h.phase != phaseClaiming }
 
-// isLive reports whether this process holds the Lease, as far as it knows. It may be
-// called on nil.
+// isLive reports whether this process holds the Lease, as far as it knows. It returns
+// false if h is nil.
 func (h *heldLease) isLive() bool {
 	return h.isConfirmed() && h.phase != phaseReleased && h.phase != phaseLost
 }
 
-// lostChannel is closed when the Lease is lost. It is nil without a Lease.
+// lostChannel returns a channel that is closed when the Lease is lost. It returns nil
+// if h is nil.
 func (h *heldLease) lostChannel() <-chan struct{} {
 	if h == nil {
 		return nil
@@ -122,7 +124,8 @@ func (h *heldLease) lostChannel() <-chan struct{} {
 	return h.lost
 }
 
-// lossCauses are the sentinels for what an observation finds.
+// lossCauses maps each loss that an observation can show to the cause of the term's
+// end.
 var lossCauses = map[leasestate.Loss]error{
 	leasestate.Overtaken: ErrOvertaken,
 	leasestate.Deleted:   ErrLeaseDeleted,

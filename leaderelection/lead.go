@@ -13,22 +13,22 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 )
 
-// lead is the leader's story: one term, from the confirmed claim to the release or the
-// loss of the Lease. Its order is the only one: ask the work to stop, wait for the
-// callbacks, release. Without a Lease h and engine are nil.
+// lead runs one term, from the confirmed claim to the release or the loss of the Lease.
+// The order is always the same: ask the work to stop, wait for the callbacks, release
+// the Lease. If the election is not enabled, h and engine are nil.
 func (e *Elector) lead(ctx context.Context, h *heldLease, engine *engine) error {
 	var run *termRun
 	if ctx.Err() == nil {
 		run = e.startTerm(ctx, h)
 	}
-	if run == nil { // Run was cancelled, or the reply to the claim came too late: no work was started
+	if run == nil { // no work was started, because Run was cancelled or the reply to the claim came too late
 		e.endHold(h, engine, e.config.ReleaseOnCancel)
 		return nil
 	}
 	trust := e.newTrustTimer(h)
 	defer trust.stop()
 
-	// Work until the term must end. The reply to no request is awaited here.
+	// Wait until the term must end. Do not wait for the reply to any request here.
 	for working := true; working; {
 		select {
 		case <-ctx.Done():
@@ -37,7 +37,7 @@ func (e *Elector) lead(ctx context.Context, h *heldLease, engine *engine) error 
 		case <-run.stepDown:
 			e.stopWork(ErrSteppedDown)
 			working = false
-		case <-h.lostChannel(): // the work was asked to stop when the Lease was lost
+		case <-h.lostChannel(): // loseLocked has already asked the work to stop
 			working = false
 		case <-engine.stopped():
 			e.lose(ErrRenewalFailed)
@@ -47,8 +47,10 @@ func (e *Elector) lead(ctx context.Context, h *heldLease, engine *engine) error 
 		}
 	}
 
-	// Wait for the callbacks. The engine still renews the Lease. The wait is bounded by
-	// StopTimeout and, if the Lease is lost, by the time at which others may claim it.
+	// Wait for the callbacks to return. Meanwhile the engine renews the Lease. The wait
+	// ends after StopTimeout. If the Lease is lost, the wait also ends after
+	// stopTimeAfterLoss, which is normally shortly before other candidates may claim
+	// the Lease.
 	var stopTimeout, othersMayClaim <-chan time.Time
 	if e.config.StopTimeout > 0 {
 		timer := time.NewTimer(e.config.StopTimeout)
@@ -94,7 +96,7 @@ func (e *Elector) lead(ctx context.Context, h *heldLease, engine *engine) error 
 	return e.endTerm(run, h, stopped)
 }
 
-// A termRun is the user's callbacks in one term.
+// A termRun is one execution of the caller's callbacks, for one term.
 type termRun struct {
 	term    Term
 	log     *slog.Logger
@@ -104,11 +106,11 @@ type termRun struct {
 	stepDown     chan struct{} // closed when StepDown was called
 	stepDownOnce sync.Once
 	returned     chan struct{} // closed when OnStartedLeading has returned
-	stopCalled   chan struct{} // closed when OnStoppedLeading is called; only the elector's goroutine does that
+	stopCalled   chan struct{} // closed just before OnStoppedLeading is called; only lead does this
 	finished     chan struct{} // closed when OnStoppedLeading has returned
-	over         chan struct{} // closed when the term is over, released or not
-	err          error         // then: the error that StepDown returns
-	stop         TermStopping  // once context is cancelled
+	over         chan struct{} // closed when the term is over, whether or not the Lease was released
+	err          error         // the error that StepDown returns; set before over is closed
+	stop         TermStopping  // set when context is cancelled
 }
 
 // hasReturned reports whether both callbacks have returned.
@@ -123,10 +125,11 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// startTerm starts the work of a term. It returns nil if trust has already ended,
-// because the reply to a claim may be late. The work's context keeps the values of ctx
-// but not its end: the elector ends it, after IsLeader returns false. Without a Lease h
-// is nil, and trust never ends.
+// startTerm starts the work of a term. It returns nil if the trust window has already
+// ended, which happens if the reply to the claim was late. The work's context keeps the
+// values of ctx but is not cancelled with ctx. The elector cancels it itself, after it
+// has made IsLeader return false. If the election is not enabled, h is nil and the
+// trust window never ends.
 func (e *Elector) startTerm(ctx context.Context, h *heldLease) *termRun {
 	e.mu.Lock()
 	defer e.unlock()
@@ -168,7 +171,8 @@ func (e *Elector) startTerm(ctx context.Context, h *heldLease) *termRun {
 	return run
 }
 
-// stopWork asks the work to stop in an orderly way. The Lease is still renewed.
+// stopWork asks the work to stop because of cause. The Lease is still held and is still
+// renewed.
 func (e *Elector) stopWork(cause error) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -178,7 +182,8 @@ func (e *Elector) stopWork(cause error) {
 	e.stopWorkLocked(cause)
 }
 
-// stopWorkLocked asks the work to stop, once. IsLeader returns false from here on.
+// stopWorkLocked cancels the work's context, unless it is cancelled already. From then
+// on IsLeader returns false.
 func (e *Elector) stopWorkLocked(cause error) {
 	run := e.run
 	if run == nil || run.context.Err() != nil {
@@ -200,12 +205,13 @@ func (e *Elector) stopWorkLocked(cause error) {
 	})
 }
 
-// isLoss reports whether a term that ended for cause was lost.
+// isLoss reports whether cause means that leadership was lost. Otherwise this process
+// gave up leadership itself.
 func isLoss(cause error) bool {
 	return !errors.Is(cause, ErrCancelled) && !errors.Is(cause, ErrSteppedDown)
 }
 
-// callStopped calls OnStoppedLeading, once.
+// callStopped calls OnStoppedLeading, unless it was already called for run.
 func (e *Elector) callStopped(run *termRun) {
 	if isClosed(run.stopCalled) {
 		return
@@ -219,15 +225,16 @@ func (e *Elector) callStopped(run *termRun) {
 	})
 }
 
-// stopTimeAfterLoss returns how long the work may take to stop after the loss of h.
+// stopTimeAfterLoss returns how long the work may still take to stop after h was lost.
 func (e *Elector) stopTimeAfterLoss(h *heldLease) time.Duration {
 	e.mu.Lock()
 	defer e.unlock()
 	return e.config.stopTimeAfterLoss(h.Write.Sent.Age(time.Now()))
 }
 
-// startCooldown leaves the Lease to other candidates for one LeaseDuration after
-// StepDown. If the Lease is lost, another candidate leads already.
+// startCooldown prevents this elector from claiming the Lease for one LeaseDuration
+// after StepDown, and lets another candidate claim it. If the Lease was lost, there is
+// no cooldown, because another candidate may lead already.
 func (e *Elector) startCooldown() {
 	e.mu.Lock()
 	defer e.unlock()
@@ -236,8 +243,8 @@ func (e *Elector) startCooldown() {
 	}
 }
 
-// endHold ends the hold after the work has returned: it releases the Lease if release
-// is set, or else leaves it to expire.
+// endHold gives up the held Lease after the work has returned. If release is true, it
+// releases the Lease. Otherwise the Lease remains until it expires.
 func (e *Elector) endHold(h *heldLease, engine *engine, release bool) {
 	if h == nil {
 		return
@@ -248,7 +255,8 @@ func (e *Elector) endHold(h *heldLease, engine *engine, release bool) {
 	e.giveUpHold(h, engine.stop)
 }
 
-// giveUpHold releases the Lease by calling release, unless it is lost.
+// giveUpHold ends this elector's hold on the Lease. It calls release, which must
+// release the Lease unless the Lease is lost.
 func (e *Elector) giveUpHold(h *heldLease, release func()) {
 	e.mu.Lock()
 	h.allowRelease()
@@ -268,7 +276,8 @@ func (e *Elector) giveUpHold(h *heldLease, release func()) {
 	e.signalLocked()
 }
 
-// endTerm reports the end of a term, and returns the error of Run.
+// endTerm reports the end of a term, and returns the error that Run must return.
+// stopped is true if the work has stopped.
 func (e *Elector) endTerm(run *termRun, h *heldLease, stopped bool) error {
 	e.mu.Lock()
 	defer e.unlock()
@@ -286,8 +295,8 @@ func (e *Elector) endTerm(run *termRun, h *heldLease, stopped bool) error {
 	return nil
 }
 
-// releaseError returns why a hold that is over was not released. It returns nil if it
-// was released, or if this process did not hold the Lease any more.
+// releaseError returns why the Lease was not released. It returns nil if the Lease was
+// released, was deleted, or has another holder.
 func (h *heldLease) releaseError() error {
 	switch {
 	case h == nil || h.phase == phaseReleased || errors.Is(h.cause, ErrOvertaken) || errors.Is(h.cause, ErrLeaseDeleted):
@@ -299,13 +308,14 @@ func (h *heldLease) releaseError() error {
 	}
 }
 
-// leadWithoutLease leads until ctx is done. After StepDown it waits for the same
-// cooldown as with a Lease that no other candidate claims.
+// leadWithoutLease leads until ctx is done. After a StepDown it waits for one
+// LeaseDuration before it leads again, as an elector with a Lease does if no other
+// candidate claims the Lease.
 func (e *Elector) leadWithoutLease(ctx context.Context) error {
 	e.log.Warn("Leader election is disabled; leading without a lease")
 	e.observerHeartbeat.Clear()
 	for ctx.Err() == nil {
-		e.campaignHeartbeat.Clear() // the waits of the term have no limit
+		e.campaignHeartbeat.Clear() // the term has no deadline
 		e.leader.Store(&leader{identity: e.config.Identity})
 		e.notifier.Offer(e.config.Identity)
 		err := e.lead(ctx, nil, nil)
@@ -319,10 +329,11 @@ func (e *Elector) leadWithoutLease(ctx context.Context) error {
 	return nil
 }
 
-// A trustTimer ends the term when trust ends. It waits for no request.
+// A trustTimer ends the term when the trust window ends. It does not wait for any
+// request.
 type trustTimer struct {
 	elector *Elector
-	held    *heldLease // nil: trust never ends
+	held    *heldLease // nil if the election is not enabled; trust then never ends
 	timer   *time.Timer
 }
 
@@ -334,8 +345,9 @@ func (e *Elector) newTrustTimer(h *heldLease) *trustTimer {
 
 func (t *trustTimer) stop() { t.timer.Stop() }
 
-// check ends the hold if its trust has ended, and sets the timer. It checks more often
-// than once, because timers stop while the machine sleeps.
+// check records that the Lease is lost if the trust window has ended. It also resets
+// the timer. The timer fires several times in a trust window, because timers stop while
+// the machine sleeps.
 func (t *trustTimer) check() {
 	if t.held == nil {
 		return

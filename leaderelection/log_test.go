@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A hookHandler is a log handler that calls functions of a test.
+// A hookHandler is a log handler that calls functions of the test.
 type hookHandler struct {
 	slog.Handler
 	enabled func() // may be nil
@@ -28,13 +28,13 @@ func (h hookHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return true
 }
 
-// withLogHandler passes the replica's log records to handle.
+// withLogHandler passes the log records of a replica to handle.
 func withLogHandler(handle func(context.Context, slog.Record) error) setting {
 	return func(r *replica) { r.logger = slog.New(hookHandler{Handler: debugLogger.Handler(), handle: handle}) }
 }
 
-// withBlockedLog makes the log handler block, as that of a process whose stdout is
-// a full pipe.
+// withBlockedLog makes the log handler of a replica block until unblock is closed. A
+// real handler blocks when stdout is a pipe that is full.
 func withBlockedLog(unblock chan struct{}) setting {
 	return withLogHandler(func(context.Context, slog.Record) error { <-unblock; return nil })
 }
@@ -72,8 +72,8 @@ func TestElector_RunDoesNotWaitForABlockedLogHandler(t *testing.T) {
 	})
 }
 
-// A handler that adds the term to each line, or whose level depends on the term,
-// calls methods that lock the Elector's mutex.
+// A log handler may call methods that lock the Elector's mutex, for example to add the
+// present term to each line.
 func TestElector_ALogHandlerMayCallTheElector(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var leader *replica
@@ -95,7 +95,8 @@ func TestElector_ALogHandlerMayCallTheElector(t *testing.T) {
 	})
 }
 
-// t.FailNow in a log handler calls Goexit.
+// t.FailNow calls runtime.Goexit. Therefore a log handler in a test may end its
+// goroutine.
 func TestElector_ALogHandlerThatCallsGoexitEndsNothingElse(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var lines []string
@@ -115,7 +116,8 @@ func TestElector_ALogHandlerThatCallsGoexitEndsNothingElse(t *testing.T) {
 	})
 }
 
-// The log reports how many lines were dropped while the handler was blocked.
+// When the log handler no longer blocks, a log line must report how many lines were
+// dropped.
 func TestElector_DroppedLogLinesAreCounted(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		unblock, out := make(chan struct{}), &lineHandler{}
@@ -123,7 +125,7 @@ func TestElector_DroppedLogLinesAreCounted(t *testing.T) {
 			<-unblock
 			return out.logger().Handler().Handle(ctx, r)
 		}))
-		time.Sleep(2 * time.Hour) // client-go logs a line for each renewal
+		time.Sleep(2 * time.Hour) // long enough to fill the queue, because client-go logs a line for each renewal
 		close(unblock)
 		synctest.Wait()
 		_ = leader.stop()
@@ -133,12 +135,12 @@ func TestElector_DroppedLogLinesAreCounted(t *testing.T) {
 	})
 }
 
-// A lockedHandler holds a mutex in Handle and in WithAttrs, so that WithAttrs blocks
-// while a line is written.
+// A lockedHandler holds a mutex in Handle and in WithAttrs. Therefore WithAttrs blocks
+// while Handle writes a line.
 type lockedHandler struct {
 	slog.Handler
 	mutex   chan struct{}
-	unblock chan struct{} // Handle blocks until it is closed
+	unblock chan struct{} // Handle blocks until unblock is closed
 }
 
 func (l lockedHandler) Enabled(context.Context, slog.Level) bool { return true }

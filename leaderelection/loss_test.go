@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// setHolder returns a manual edit that names another holder.
+// setHolder returns a manual edit of the Lease that sets its holder and its renewTime.
 func setHolder(holder string) func(*coordinationv1.Lease) {
 	return func(l *coordinationv1.Lease) {
 		l.Spec.HolderIdentity = &holder
@@ -36,7 +36,7 @@ func TestElector_StopsWhenTrustEndsWhateverFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withHarness(t, func(h *harness) {
 				leader := h.start("leader")
-				time.Sleep(21 * time.Second) // the last renewal is sent at 20 s
+				time.Sleep(21 * time.Second) // the last renewal was sent at 20 s
 				cut(leader.network)
 				time.Sleep(11*time.Second - time.Nanosecond)
 				h.expectLeader(leader)
@@ -54,15 +54,16 @@ func TestElector_StopsWhenTrustEndsWhateverFails(t *testing.T) {
 	}
 }
 
-// The reply to a renewal takes nine seconds, then the network is cut. client-go
-// counts from the reply, the Elector from the request.
+// The reply to a renewal takes nine seconds, and then the network is cut. client-go
+// counts its deadline from the reply, but the Elector must count trust from the
+// request.
 func TestElector_TrustCountsFromTheRequestNotFromItsReply(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")
 		time.Sleep(21 * time.Second)
 		leader.network.DelayReplies(9 * time.Second)
-		leader.network.StallWatches() // a watch event would confirm the renewal
-		time.Sleep(10 * time.Second)  // the renewal sent at 22 s was answered at 31 s
+		leader.network.StallWatches() // without a watch, no event confirms the renewal
+		time.Sleep(10 * time.Second)  // the reply to the renewal of 22 s arrived at 31 s
 		h.expectLeader(leader)
 		leader.network.Heal()
 		leader.network.Cut(hang)
@@ -125,7 +126,7 @@ func TestElector_AForeignHolderEndsTheTermAtOnce(t *testing.T) {
 				if after, _ := leader.Term(); after == before {
 					t.Errorf("term %v continues, want it to end at once", after)
 				}
-				if name != "deleted" { // the deleted Lease was its own, so that it may lead again at once
+				if name != "deleted" { // after the deletion of its own Lease, the leader may lead again at once
 					h.expectLeader(nil)
 				}
 				h.wantCause(leader, tt.want)
@@ -157,7 +158,7 @@ func TestElector_ADeletedLeaseIsNotClaimedEarly(t *testing.T) {
 		synctest.Wait()
 		follower := h.start("follower")
 		time.Sleep(21 * time.Second)
-		slow.network.Cut(hang) // it does not observe the deletion and works until 32 s
+		slow.network.Cut(hang) // the replica slow does not observe the deletion, and works until 32 s
 		_ = h.server.Delete("default", "my-app-leader")
 		took := h.waitUntil(time.Minute, follower.IsLeader)
 		if took < 14*time.Second {
@@ -202,7 +203,7 @@ func TestElector_WorkThatDoesNotStopAfterALossEndsRun(t *testing.T) {
 		}
 		h.mu.Lock()
 		stopped := len(h.events) == 2 && h.events[1] == "slow stopped"
-		h.working = map[string]leaderelection.Term{} // in production the process exits here
+		h.working = map[string]leaderelection.Term{} // prevents a failure of the harness; in production the process exits here
 		h.mu.Unlock()
 		if !stopped {
 			t.Errorf("OnStoppedLeading was not called: %q", h.events)

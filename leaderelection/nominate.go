@@ -9,33 +9,36 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// processStart is when this process started, as far as the succession needs it.
+// processStart is approximately when this process started. It is exact enough to decide
+// which follower started last.
 var processStart = time.Now()
 
-// A nomination is a follower's effort to become the successor.
+// A nomination is the state of a follower that tries to become the successor.
 type nomination struct {
-	started   time.Time     // start of the process: a later one takes precedence
-	joined    time.Time     // start of Run, which may be much later
-	since     time.Time     // the record that delay belongs to
-	delay     time.Duration // how long after that record this follower nominates itself
-	replaces  string        // the successor when delay was drawn
+	started   time.Time     // start of the process; a follower that started later takes precedence
+	joined    time.Time     // start of Run, which may be much later than started
+	since     time.Time     // when the last renewal was observed; delay is counted from this time
+	delay     time.Duration // the time from since until this follower nominates itself
+	replaces  string        // the successor at the time when delay was chosen
 	busy      bool          // a request is under way
-	refused   uint64        // the version that a request was based on when it met a conflict
-	notBefore time.Time     // after another failure
+	refused   uint64        // the version on which a refused nomination was based; 0 if none was refused
+	notBefore time.Time     // no nomination is sent if it would have been due before this time
 }
 
 func (e *Elector) ownNomination() leasestate.Nomination {
 	return leasestate.Nomination{Identity: e.config.Identity, Priority: e.options.priority, Started: e.nomination.started.UnixMilli()}
 }
 
-// nominateLocked nominates this follower as successor if it should be, and returns when
-// to call it again. It returns the zero Time if only a change of the Lease matters.
+// nominateLocked nominates this follower as successor if it should be the successor and
+// the time has come. It returns when it must be called again. It returns the zero Time
+// if it need not be called before the Lease changes.
 //
-// A nomination is sent a while after the leader's last renewal, and well before the
-// next one. It is never scheduled at a time of the follower's own, which might coincide
-// with the renewals. If another follower was faster, this one waits for the next
-// renewal even if it takes precedence: of hundreds, half would take precedence, and all
-// would write at once. A follower that joined recently does not wait.
+// The time of a nomination depends on the leader's last renewal, and is well before the
+// leader's next renewal. A time that does not depend on the renewals might coincide
+// with one. If another follower has nominated itself since the last renewal, this
+// follower waits for the next renewal, even if it takes precedence. Otherwise, half of
+// several hundred followers might write at the same time. A follower that joined
+// recently does not wait.
 func (e *Elector) nominateLocked() (again time.Time) {
 	n, s, campaigning := &e.nomination, &e.observed.state, time.Since(e.nomination.joined)
 	if n.busy || n.refused == s.Version || !s.MayNominate(e.ownNomination(), e.config.minAgeGap(campaigning)) {
@@ -58,8 +61,9 @@ func (e *Elector) nominateLocked() (again time.Time) {
 	return time.Time{}
 }
 
-// sendNomination writes the annotation into another holder's Lease, by compare-and-swap
-// on the observed version, so that it never undoes a write of the holder.
+// sendNomination writes the annotation SuccessorAnnotation into another holder's Lease.
+// The write is a compare-and-swap on the observed version. Therefore it never undoes a
+// write of the holder.
 func (e *Elector) sendNomination(ctx context.Context, lease *coordinationv1.Lease) {
 	ctx, cancel := context.WithTimeout(ctx, e.readTimeout())
 	defer cancel()
@@ -74,16 +78,16 @@ func (e *Elector) sendNomination(ctx context.Context, lease *coordinationv1.Leas
 	switch {
 	case err == nil:
 		e.observeLocked(leasestate.Observation{Lease: reply, Version: leasestate.Version(reply), At: time.Now()})
-		n.notBefore = time.Now() // not again before the next renewal, whatever became of the annotation
+		n.notBefore = time.Now() // wait for the next renewal, even if another follower has replaced the nomination meanwhile
 		return
 	case isConflict(err):
 		n.refused = leasestate.Version(lease)
 		if !e.observed.watching {
-			e.requestRead() // a watch reports the conflicting write by itself
+			e.requestRead() // read the Lease, because no watch reports the conflicting write
 		}
 	default:
-		// A right is missing, or the API server is in trouble. Hundreds of followers must
-		// not insist.
+		// A right is missing, or the API server has a problem. Wait, because hundreds
+		// of followers may have the same failure.
 		n.notBefore = time.Now().Add(e.config.LeaseDuration)
 	}
 	e.signalLocked()

@@ -16,30 +16,31 @@ import (
 // A leader is the holder that GetLeader returns.
 type leader struct {
 	identity string
-	until    time.Time // zero: without end
+	until    time.Time // when the Lease expires; zero if it does not expire
 }
 
-// observed is what an elector knows of the Lease from its observations.
+// observed contains what an elector has learned from observations of the Lease.
 type observed struct {
 	state        leasestate.State
-	seq          uint64        // the last sequence number; it orders reads, replies and observations
-	loggedLeader string        // the leader that the log named last
-	duplicates   int           // consecutive records under this identity that this elector did not write
+	seq          uint64        // the last sequence number; sequence numbers order reads, replies and observations
+	loggedLeader string        // the leader that was last written to the log
+	duplicates   int           // how many times in a row another process wrote the Lease under this identity
 	absentSeq    uint64        // sequence number of the last read that found no Lease
-	claimDelay   time.Duration // how much later than the successor this elector claims
-	watching     bool          // a watch is open
-	watchRefused bool          // that was logged
-	newsAt       time.Time     // when there was news of the Lease
-	readAt       time.Time     // when a read ended, or was not needed
+	claimDelay   time.Duration // how long this elector waits before a claim if another follower is the successor
+	watching     bool          // true while a watch is open
+	watchRefused bool          // true if the log states that the watch is forbidden
+	newsAt       time.Time     // when an observation last changed state, or when the last read ended
+	readAt       time.Time     // when the last read ended, or was found unnecessary
 }
 
-// duplicateLimit is the number of consecutive foreign records under this identity that
-// prove another process with the same identity. The first may be left over from an
-// earlier process, and the second may be that process's last request.
+// duplicateLimit is the number of consecutive records under this identity, written by
+// another process, that prove a duplicate identity. Two such records prove nothing. The
+// first may be left over from an earlier process, and the second may be the last
+// request of that earlier process.
 const duplicateLimit = 3
 
-// observe takes in an observation, whichever source reported it. It reports whether it
-// was news.
+// observe processes an observation from any source. It reports whether o is newer than
+// the observed state.
 func (e *Elector) observe(o leasestate.Observation) (news bool) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -47,8 +48,9 @@ func (e *Elector) observe(o leasestate.Observation) (news bool) {
 	return e.observeLocked(o)
 }
 
-// observeLocked lets an observation act on the claim or hold first, and then on what is
-// known of the Lease. Log lines and notifications are applied by unlock.
+// observeLocked applies o first to the claim or the held Lease, and then to the
+// observed state. It reports whether o is newer than the observed state. unlock applies
+// the resulting log lines and notifications.
 func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 	if refused := e.writes.refused; o.ReadSeq > refused.seq && o.Version != 0 && o.Version < refused.base {
 		o.Rewound = true
@@ -71,19 +73,19 @@ func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 		return true
 	}
 	e.observed.claimDelay = claimDelay()
-	if leasestate.RenewTime(before.Lease) != leasestate.RenewTime(next.Lease) { // a manual edit of an old record is no renewal
+	if leasestate.RenewTime(before.Lease) != leasestate.RenewTime(next.Lease) { // a manual edit that keeps renewTime is no renewal
 		e.countDuplicatesLocked(next.Lease)
 	}
 	e.reportLeaderLocked(next)
 	return true
 }
 
-// isDoubtedLocked reports whether a read that was sent after w found no Lease. An event of
-// a watch is then no proof that w still stands, because the event may be older than the
-// deletion. The elector claims again instead.
+// isDoubtedLocked reports whether a read that was sent after write w found no Lease. An
+// event of a watch then does not prove that w is still in force, because the event may be
+// older than the deletion. The elector sends another claim instead.
 func (e *Elector) isDoubtedLocked(w leasestate.Write) bool { return w.Seq < e.observed.absentSeq }
 
-// evaluateLocked lets an observation act on the held Lease.
+// evaluateLocked applies an observation to the held Lease.
 func (e *Elector) evaluateLocked(o leasestate.Observation) {
 	h := e.held
 	if !h.isLive() {
@@ -100,22 +102,22 @@ func (e *Elector) evaluateLocked(o leasestate.Observation) {
 	}
 }
 
-// countDuplicatesLocked counts the records under this identity that another process
-// wrote.
+// countDuplicatesLocked counts how often in a row another process wrote the Lease under
+// this identity.
 func (e *Elector) countDuplicatesLocked(lease *coordinationv1.Lease) {
 	switch {
 	case leasestate.Holder(lease) != e.config.Identity || e.wroteLocked(lease):
 		e.observed.duplicates = 0
 	case slices.Contains(e.writes.issued, leasestate.RenewTime(lease)):
-		// In a restored history, late writes of this elector are applied long after they
-		// were given up.
+		// This elector issued this write earlier and no longer waits for its reply.
+		// Such a write may be applied late if the database was restored from a backup.
 	default:
 		e.observed.duplicates++
 	}
 }
 
-// reportLeaderLocked passes the leader on to GetLeader, OnNewLeader, the traces and the
-// log.
+// reportLeaderLocked reports the leader of state s to GetLeader, OnNewLeader, the
+// traces and the log.
 func (e *Elector) reportLeaderLocked(s leasestate.State) {
 	identity := s.Holder()
 	e.leader.Store(&leader{identity: identity, until: s.HeldUntil()})
@@ -146,10 +148,10 @@ func (e *Elector) followsAnother() bool {
 	return leader != "" && leader != e.config.Identity
 }
 
-// follow is the observer's story. It watches the Lease until ctx is done, and reads it
-// whenever there was no news for as long as client-go's electors may take from one read
-// to the next. A watch that is refused, stalls or ends therefore costs no more time than
-// polling.
+// follow is the loop of the observer. It watches the Lease until ctx is done. It also
+// reads the Lease if no observation has changed the state for silenceTimeout, which is
+// the longest time between two reads of a client-go elector. Therefore a watch that is
+// refused, stalls or ends delays this elector no more than polling would.
 func (e *Elector) follow(ctx context.Context) {
 	w := e.options.shared.join(e)
 	if w != nil {
@@ -162,7 +164,7 @@ func (e *Elector) follow(ctx context.Context) {
 		}
 		e.tasks.Run(func() { w.Run(ctx) })
 	}
-	_, _ = e.read(ctx, e.readTimeout()) // requestHealth logs a failure, and the next read follows
+	_, _ = e.read(ctx, e.readTimeout()) // requestHealth logs a failure, and the loop reads the Lease again
 	for {
 		requested := e.awaitSilence(ctx)
 		if ctx.Err() != nil {
@@ -173,13 +175,13 @@ func (e *Elector) follow(ctx context.Context) {
 		}
 		news, err := e.read(ctx, e.readTimeout())
 		if err == nil && news && !requested {
-			w.Restart(e.config.longestPoll()) // the watch should have reported that
+			w.Restart(e.config.longestPoll()) // the watch should have reported this change
 		}
 	}
 }
 
-// awaitSilence returns when there was no news for silenceTimeout. It returns true
-// earlier if a read was requested.
+// awaitSilence returns false when no observation has changed the state for
+// silenceTimeout, or when ctx is done. It returns true as soon as a read was requested.
 func (e *Elector) awaitSilence(ctx context.Context) (requested bool) {
 	quiet, watching := e.silence()
 	timeout := e.config.silenceTimeout(watching)
@@ -200,9 +202,9 @@ func (e *Elector) awaitSilence(ctx context.Context) (requested bool) {
 	return false
 }
 
-// silence returns the time since the last news of the Lease, and whether it is watched.
-// While reads fail it returns the time since the last read, because only another read
-// can show that reads succeed again.
+// silence returns the time since an observation last changed the state, and whether the
+// Lease is watched. While reads fail, silence returns the time since the last read
+// instead. Only another read can show that reads succeed again.
 func (e *Elector) silence() (quiet time.Duration, watching bool) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -213,8 +215,8 @@ func (e *Elector) silence() (quiet time.Duration, watching bool) {
 	return time.Since(since), e.observed.watching
 }
 
-// needsNoRead reports whether the replies to this elector's own writes show the state of
-// the Lease. A read would then show nothing new.
+// needsNoRead reports whether a read would show nothing new, because the replies to this
+// elector's own writes show the state of the Lease.
 func (e *Elector) needsNoRead() bool {
 	e.mu.Lock()
 	defer e.unlock()
@@ -225,7 +227,7 @@ func (e *Elector) needsNoRead() bool {
 	return true
 }
 
-// requestRead asks the observer to read the Lease.
+// requestRead makes the observer read the Lease soon.
 func (e *Elector) requestRead() {
 	select {
 	case e.readRequests <- struct{}{}:
@@ -233,14 +235,15 @@ func (e *Elector) requestRead() {
 	}
 }
 
-// noteReadLocked records that the Lease was read, or need not be read now.
+// noteReadLocked records that the Lease was just read, or that no read is needed now.
 func (e *Elector) noteReadLocked() {
 	now := time.Now()
 	e.observed.newsAt, e.observed.readAt = now, now
 }
 
-// read reads the Lease, for at most timeout, and takes in the result. It reports whether
-// that was news. If parent ends, the read has not failed.
+// read reads the Lease, for at most timeout, and processes the result as an
+// observation. news is true if the result is newer than the observed state. If parent
+// ends, the read does not count as failed.
 func (e *Elector) read(parent context.Context, timeout time.Duration) (news bool, err error) {
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
@@ -261,17 +264,17 @@ func (e *Elector) read(parent context.Context, timeout time.Duration) (news bool
 	}
 	e.observed.seq++
 	news = e.observeLocked(leasestate.Observation{Lease: lease, Version: leasestate.Version(lease), At: time.Now(), ReadSeq: seq})
-	// Forget writes that were refused before this read was sent. If one of them had been
-	// applied after all, the read has shown it. A write whose request ended otherwise, in a
-	// reset or a timeout, may still be applied.
+	// Forget the writes that were refused before this read was sent. If one of them had
+	// been applied in spite of the refusal, this read would show it. Keep the writes
+	// whose requests ended in a reset or a timeout, because they may still be applied.
 	e.writes.unacknowledged = e.writes.unacknowledged.Without(func(w leasestate.Write) bool {
 		return w.Refused && w.FailedSeq < seq && w.RenewTime != leasestate.RenewTime(e.observed.state.Lease)
 	})
 	return news, nil
 }
 
-// nextSeq returns a sequence number greater than that of everything taken in before, and
-// smaller than that of everything taken in later.
+// nextSeq returns a new sequence number. It is greater than the sequence numbers of all
+// earlier observations, and smaller than those of all later observations.
 func (e *Elector) nextSeq() uint64 {
 	e.mu.Lock()
 	defer e.unlock()
@@ -279,7 +282,7 @@ func (e *Elector) nextSeq() uint64 {
 	return e.observed.seq
 }
 
-// readTimeout returns the timeout of the next read.
+// readTimeout returns the timeout for a read that is sent now.
 func (e *Elector) readTimeout() time.Duration {
 	if contact := e.contact.Load(); contact != nil {
 		return e.config.readTimeout(time.Since(*contact))
@@ -287,8 +290,8 @@ func (e *Elector) readTimeout() time.Duration {
 	return e.config.shortestRead()
 }
 
-// requestDone reports a request that was sent at sent and has ended with err, and
-// records when the API server last answered.
+// requestDone reports a request to the traces and records when the API server last
+// answered. sent is when the request was sent, and err is its result.
 func (e *Elector) requestDone(name string, sent time.Time, err error) {
 	now := time.Now()
 	if err == nil || isConflict(err) {
@@ -296,7 +299,7 @@ func (e *Elector) requestDone(name string, sent time.Time, err error) {
 	}
 	r := Request{For: name, Sent: sent, Took: now.Sub(sent), Err: err, Failure: failureOf(err)}
 	if r.Failure == FailureCanceled && r.Took >= e.config.attemptTimeout() {
-		r.Failure = failureOf(context.DeadlineExceeded) // the next request had been sent by then
+		r.Failure = failureOf(context.DeadlineExceeded) // the answer was late, and another request was sent instead
 	}
 	e.tracer.request(r)
 }
@@ -309,9 +312,9 @@ func (e *Elector) noteResultLocked(f *requestFailure, operation string, err erro
 	}
 }
 
-// observeEvent takes in an event of a watch. It drops events of other Leases, because
-// some servers ignore field selectors. Without resourceVersions an event cannot be told
-// from a late one, so it only requests a read.
+// observeEvent processes an event of a watch. It ignores events of other Leases,
+// because some servers ignore field selectors. Without resourceVersions, a late event
+// cannot be recognized. In this case observeEvent only requests a read.
 func (e *Elector) observeEvent(event watch.Event) {
 	lease := leasewatch.LeaseOf(event)
 	if lease == nil || lease.Name != e.config.LeaseName || lease.Namespace != e.config.LeaseNamespace {
@@ -329,8 +332,8 @@ func (e *Elector) observeEvent(event watch.Event) {
 	e.observe(o)
 }
 
-// watchChanged records whether the Lease is watched or polled. It logs once that a watch
-// is forbidden, and once that it is allowed again.
+// watchChanged records whether the watch is open. It logs once if the watch is
+// forbidden, and once when the watch is allowed again.
 func (e *Elector) watchChanged(open bool, err error) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -354,22 +357,24 @@ func (e *Elector) watchChanged(open bool, err error) {
 	}
 }
 
-// observedLease returns the Lease as it was last observed, nil if it does not exist.
+// observedLease returns the Lease as it was last observed. It returns nil if the Lease
+// does not exist.
 func (e *Elector) observedLease() *coordinationv1.Lease {
 	e.mu.Lock()
 	defer e.unlock()
 	return e.observed.state.Lease
 }
 
-// singleFlight is the read that concurrent calls of Confirm share. With a read for each
-// caller, a client with a low rate limit would have no requests left for renewals.
+// A singleFlight lets concurrent calls of Confirm share one read. If each call sent a
+// read, a client with a low rate limit would have no requests left for renewals.
 type singleFlight struct {
-	turn  chan struct{} // held by the caller that reads; guards the rest
-	began uint64        // sequence number at which the last read began
-	err   error         // its result
+	turn  chan struct{} // has a capacity of one and is full while a caller reads; guards the other fields
+	began uint64        // sequence number at which the last shared read began
+	err   error         // the result of that read
 }
 
-// readSince reads the Lease, unless another caller's read began after seq.
+// readSince reads the Lease and returns the error of the read. If another caller's read
+// began after sequence number seq, readSince returns the error of that read instead.
 func (e *Elector) readSince(ctx context.Context, seq uint64) error {
 	f := &e.confirmReads
 	select {
@@ -385,7 +390,7 @@ func (e *Elector) readSince(ctx context.Context, seq uint64) error {
 	deadline, short := ctx.Deadline()
 	short = short && time.Until(deadline) < timeout
 	_, err := e.read(ctx, timeout)
-	if err == nil || !short && ctx.Err() == nil { // a failure of a caller with little time is not shared
+	if err == nil || !short && ctx.Err() == nil { // do not share an error that may be due to this caller's short deadline
 		f.began, f.err = began, err
 	}
 	return err

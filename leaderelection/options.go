@@ -12,7 +12,8 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// An Option changes how an Elector behaves, beyond the plain values of Config.
+// An Option changes the behaviour of an Elector. Set plain values, such as durations,
+// in Config instead.
 type Option func(*options)
 
 type options struct {
@@ -36,7 +37,8 @@ func newOptions(opts []Option) (o options) {
 	return o
 }
 
-// problems returns everything that is wrong with the options.
+// problems returns everything that is wrong with the options of an Elector with
+// configuration c.
 func (o options) problems(c Config) (errs []error) {
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, key := range slices.Sorted(maps.Keys(o.labels)) {
@@ -58,42 +60,45 @@ func (o options) problems(c Config) (errs []error) {
 	return errs
 }
 
-// WithEventRecorder makes the Elector record an event on the Lease when it becomes
-// leader, stops leading, steps down or loses leadership, and when its work overran; see
-// EventReason. A missing right to create events has no other effect. Default: no events.
+// WithEventRecorder makes the Elector record events on the Lease. It records an event
+// when it becomes leader, stops leading, steps down or loses leadership, and when its
+// work did not stop in time. See EventReason. If the right to create events is missing,
+// there are no events, and the election still works. Default: no events.
 func WithEventRecorder(recorder resourcelock.EventRecorder) Option {
 	return func(o *options) { o.recorder = recorder }
 }
 
-// WithLeaseLabels sets labels on the Lease with each write. Other labels stay. Default:
-// none.
+// WithLeaseLabels makes the Elector set these labels on the Lease with each write. It
+// does not change other labels. Default: none.
 func WithLeaseLabels(labels map[string]string) Option {
 	labels = maps.Clone(labels)
 	return func(o *options) { o.labels = labels }
 }
 
-// WithoutForeignReleaseDelay claims a Lease at once that was released by another kind of
-// candidate. client-go releases before its work has stopped, so by default such a Lease
-// is claimed one RetryPeriod later. Use this option only if no other kind of candidate
-// campaigns for the Lease, or if its work stops at once.
+// WithoutForeignReleaseDelay removes a delay that applies to a Lease that was released
+// by a candidate that does not use this library. client-go releases the Lease before
+// its work has stopped. Therefore an Elector by default waits one RetryPeriod before it
+// claims a Lease that such a candidate released. Use this option only if all candidates
+// use this library, or if the work of the other candidates stops at once.
 func WithoutForeignReleaseDelay() Option {
 	return func(o *options) { o.noForeignReleaseDelay = true }
 }
 
-// WithPriority sets the rank of this candidate among the followers. The follower with
-// the highest priority is the successor, which claims a released Lease first. Among
-// followers of the same priority, a new process is preferred to an old one. Candidates
-// in one process have the same age, so only a priority orders them. A priority never
-// takes the Lease from a leader. Default 0.
+// WithPriority sets the priority of this candidate among the followers. The follower
+// with the highest priority becomes the successor, which claims a released Lease first.
+// Among followers of the same priority, a process that started later is preferred.
+// Candidates in one process have the same start time, and only the priority decides
+// between them. A candidate with a higher priority never takes the Lease from a leader.
+// Default 0.
 func WithPriority(priority int32) Option {
 	return func(o *options) { o.priority = priority }
 }
 
-// WithCallbackMiddleware makes New replace the Callbacks by those that wrap returns. wrap
-// receives the Elector that New returns and the Callbacks, and the new ones should call
-// them. wrap must not call methods of the Elector before New has returned. Of several
-// middlewares, the last one is the outermost. It is for packages that act beside the
-// work of a term or before the Lease is released. Default: none.
+// WithCallbackMiddleware wraps the Callbacks of the Elector. New calls wrap with the
+// Elector that it creates and with its Callbacks. The Elector then uses the Callbacks
+// that wrap returns. They should call the original Callbacks. If the option is given
+// several times, the wrap of the last option receives the result of the others. Use the
+// option in packages that act at the start or the end of a term. Default: none.
 func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 	return func(o *options) {
 		if wrap != nil {
@@ -102,10 +107,10 @@ func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 	}
 }
 
-// WithBackgroundTask runs a function in a goroutine of its own during each Run of an
-// enabled election. The function receives the Elector and its logger. Its context ends when the context of Run ends or when Run is
-// about to return, and Run returns only after the function has returned. It is for
-// packages that act while the Elector campaigns. Default: none.
+// WithBackgroundTask makes each Run of the Elector call run in a goroutine. run
+// receives the Elector and its logger. The context of run is cancelled when the context
+// of Run ends or when Run is about to return. Run returns only after run has returned.
+// Use the option in packages that act while the Elector campaigns. Default: none.
 func WithBackgroundTask(run func(context.Context, *Elector, *slog.Logger)) Option {
 	return func(o *options) {
 		if run != nil {

@@ -19,9 +19,10 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A follower with a watch, and a leader, do not need to read the Lease. A failed
-// read must be repeated nevertheless, because readiness, the log and the pace of
-// attempts depend on the last error.
+// A follower that has a watch need not read the Lease. A leader need not read the Lease
+// either. Both must nevertheless repeat a failed read until a read succeeds. The reason
+// is that readiness, the log and the retry interval depend on the error of the last
+// read.
 func TestElector_LastErrorIsClearedThoughNoReadIsNeeded(t *testing.T) {
 	gets := leaderelectiontest.Verbs("get")
 	for name, begin := range map[string]func(*harness) *replica{
@@ -29,7 +30,7 @@ func TestElector_LastErrorIsClearedThoughNoReadIsNeeded(t *testing.T) {
 			h.start("leader")
 			synctest.Wait()
 			r := h.newReplica("a", nil)
-			r.network.Fail(http.StatusForbidden, 0, gets, leaderelectiontest.Once()) // it gets its rights a moment later
+			r.network.Fail(http.StatusForbidden, 0, gets, leaderelectiontest.Once()) // only the first read is refused, as if the right to read were granted shortly after the start
 			r.run()
 			synctest.Wait()
 			return r
@@ -94,7 +95,8 @@ func TestElector_AConfirmThatTimesOutSetsNoLastError(t *testing.T) {
 	})
 }
 
-// With a long RenewDeadline, one request that hung delayed the next one by minutes.
+// Regression test for this bug: with a long RenewDeadline, a request that hung delayed
+// the next request by minutes.
 func TestElector_OneHungReadDelaysAClaimBySeconds(t *testing.T) {
 	longLease := withConfig(func(c *leaderelection.Config) {
 		c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = leaderelection.TolerateOutage(10 * time.Minute)
@@ -120,8 +122,8 @@ func TestElector_OneHungReadDelaysAClaimBySeconds(t *testing.T) {
 	})
 }
 
-// Steps of a release that did not check the time continued for seconds after trust
-// had ended.
+// Regression test for this bug: a release did not stop at the end of the trust window.
+// It continued for seconds.
 func TestElector_AReleaseIsAbandonedWhenTrustEnds(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a")
@@ -136,7 +138,8 @@ func TestElector_AReleaseIsAbandonedWhenTrustEnds(t *testing.T) {
 	})
 }
 
-// A leader that has sent a release may have a successor before it receives the reply.
+// HeldFor must be zero once a release was sent. Another candidate may lead before the
+// old leader receives the reply to the release.
 func TestElector_HeldForEndsWithTheFirstRelease(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a")
@@ -154,8 +157,9 @@ func TestElector_HeldForEndsWithTheFirstRelease(t *testing.T) {
 	})
 }
 
-// After StepDown a candidate does not claim the Lease for a while, so that another
-// one can lead. This is not necessary if another holder was observed.
+// After StepDown, a candidate does not claim the Lease for some time, and another
+// candidate can claim it. This cooldown is unnecessary if another candidate already
+// holds the Lease.
 func TestElector_StepDownOfALostTermStartsNoCooldown(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a", withWork(func(ctx context.Context) { <-ctx.Done(); time.Sleep(time.Second) }))
@@ -173,7 +177,8 @@ func TestElector_StepDownOfALostTermStartsNoCooldown(t *testing.T) {
 	})
 }
 
-// Some proxies end each watch after its first event.
+// Some proxies end each watch after its first event. The elector must not open such a
+// watch more often than it would poll.
 func TestElector_AWatchThatEndsAtOnceIsReopenedNoMoreOftenThanAPoll(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		h.start("leader")
@@ -198,8 +203,8 @@ func TestElector_AWatchThatEndsAtOnceIsReopenedNoMoreOftenThanAPoll(t *testing.T
 	})
 }
 
-// The API server bounds the total size of an object's annotations. The election
-// must work without its own annotations.
+// The API server limits the total size of an object's annotations. If other annotations
+// leave no room, the election must work without its own annotations.
 func TestElector_LeadsAndReleasesWhenTheAnnotationsAreFull(t *testing.T) {
 	const limit = 256 * 1024
 	withHarness(t, func(h *harness) {

@@ -20,10 +20,12 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// Each test in this file reproduces a bug that was fixed.
+// Each test in this file reproduces a bug that was fixed. The comment of each test
+// describes the behaviour before the fix.
 
-// etcd was restored from a backup in which the Lease exists, after a follower had
-// observed its deletion. The follower never claimed it.
+// Regression test for this bug: a follower had observed the deletion of the Lease. Then
+// etcd was restored from a backup that contained the Lease. The follower never claimed
+// the Lease.
 func TestElector_LeadsAfterARestoreThatBringsADeletedLeaseBack(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		gone := h.start("gone")
@@ -42,7 +44,8 @@ func TestElector_LeadsAfterARestoreThatBringsADeletedLeaseBack(t *testing.T) {
 	})
 }
 
-// Run returned after other candidates might claim, if OnStoppedLeading blocked.
+// Regression test for this bug: if OnStoppedLeading blocked, Run returned only when
+// other candidates could already claim the Lease.
 func TestElector_RunReturnsBeforeOthersMayClaimThoughOnStoppedLeadingBlocks(t *testing.T) {
 	for _, early := range []bool{false, true} {
 		withHarness(t, func(h *harness) {
@@ -54,7 +57,7 @@ func TestElector_RunReturnsBeforeOthersMayClaimThoughOnStoppedLeadingBlocks(t *t
 						<-unblock
 					}
 				},
-				OnStoppedLeading: func() { <-unblock }, // as if it waited for components to stop
+				OnStoppedLeading: func() { <-unblock }, // blocks, as if it waited for components to stop
 			}, debugLogger)
 			if err != nil {
 				t.Fatal(err)
@@ -73,7 +76,8 @@ func TestElector_RunReturnsBeforeOthersMayClaimThoughOnStoppedLeadingBlocks(t *t
 	}
 }
 
-// A foreign holder was overlooked if it was observed before the reply to the claim.
+// Regression test for this bug: the elector overlooked another holder if it observed
+// that holder before the reply to its own claim arrived.
 func TestElector_AForeignHolderSeenBeforeTheReplyToTheClaimEndsTheTerm(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.newReplica("late", nil)
@@ -82,7 +86,7 @@ func TestElector_AForeignHolderSeenBeforeTheReplyToTheClaimEndsTheTerm(t *testin
 		r.run()
 		time.Sleep(50 * time.Millisecond)
 		h.editLease(setHolder("foreign"))
-		r.network.Heal() // a new watch delivers the foreign holder
+		r.network.Heal() // the watch is opened and reports the foreign holder
 		time.Sleep(1300 * time.Millisecond)
 		if r.GetLeader() != "foreign" {
 			t.Fatalf("GetLeader = %q, want foreign", r.GetLeader())
@@ -95,8 +99,8 @@ func TestElector_AForeignHolderSeenBeforeTheReplyToTheClaimEndsTheTerm(t *testin
 	})
 }
 
-// A second Run forgot the holder of a deleted Lease, and created the Lease while
-// that holder might still work.
+// Regression test for this bug: a second Run forgot the holder of a Lease that was
+// deleted. It created the Lease while that holder might still work.
 func TestElector_RunAgainRemembersTheHolderOfTheDeletedLease(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		holder := h.start("holder")
@@ -105,7 +109,7 @@ func TestElector_RunAgainRemembersTheHolderOfTheDeletedLease(t *testing.T) {
 		time.Sleep(21 * time.Second)
 		holder.network.Cut(hang)
 		_ = h.server.Delete("default", "my-app-leader")
-		time.Sleep(6 * time.Second) // a read returned NotFound, which has no resourceVersion
+		time.Sleep(6 * time.Second) // in this time a read returns NotFound, which carries no resourceVersion
 		_ = follower.stop()
 		follower.run()
 		time.Sleep(2 * time.Second) // the harness fails the test if two replicas work
@@ -115,9 +119,9 @@ func TestElector_RunAgainRemembersTheHolderOfTheDeletedLease(t *testing.T) {
 	})
 }
 
-// The API server may apply a write and return 500 with Retry-After, if etcd answers
-// too late. client-go then sends the write again and receives 409, which does not
-// mean that the write was not applied.
+// Regression test for this bug: if etcd answers too late, the API server may apply a
+// write and nevertheless return 500 with Retry-After. client-go then repeats the write
+// and receives 409. This conflict does not mean that another candidate wrote the Lease.
 func TestElector_AConflictAfterClientGosOwnRetryIsNoLoss(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		h.server.Client("a").Deny("watch")
@@ -143,7 +147,8 @@ func TestElector_AConflictAfterClientGosOwnRetryIsNoLoss(t *testing.T) {
 	})
 }
 
-// StepDown from OnStoppedLeading waited for itself, so that Run never returned.
+// Regression test for this bug: OnStoppedLeading called StepDown, and StepDown waited
+// for OnStoppedLeading. Run therefore never returned.
 func TestElector_StepDownFromOnStoppedLeadingDoesNotWait(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var elector *leaderelection.Elector
@@ -170,7 +175,8 @@ func TestElector_StepDownFromOnStoppedLeadingDoesNotWait(t *testing.T) {
 	})
 }
 
-// The end of a term during an outage was logged as the end of the outage.
+// Regression test for this bug: a term ended during an outage, and the elector logged
+// that the outage had ended.
 func TestElector_TheEndOfATermIsNoSignThatTheServerAnswers(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var lines lineHandler
@@ -187,8 +193,8 @@ func TestElector_TheEndOfATermIsNoSignThatTheServerAnswers(t *testing.T) {
 	})
 }
 
-// The elector recognized only its last 64 renewals. More overlapping ones ended the
-// term.
+// Regression test for this bug: the elector recognized only its last 64 renewals. If
+// more than 64 renewals overlapped, the term ended.
 func TestElector_HundredsOfOverlappingRenewalsEndNoTerm(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.start("a", withConfig(func(c *leaderelection.Config) {
@@ -206,8 +212,8 @@ func TestElector_HundredsOfOverlappingRenewalsEndNoTerm(t *testing.T) {
 	})
 }
 
-// Each follower restarted a shared watch that was still connecting, so that a slow
-// connection was never established.
+// Regression test for this bug: while a shared watch was connecting over a slow
+// connection, each follower restarted the watch. Therefore the watch was never opened.
 func TestSharedWatch_ConnectsOverASlowConnection(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leaders := h.server.Client("leaders")
@@ -256,7 +262,8 @@ func TestSharedWatch_ConnectsOverASlowConnection(t *testing.T) {
 	})
 }
 
-// A second Run waited for the next poll before it read the Lease.
+// Regression test for this bug: a second Run did not read the Lease at its start, but
+// only at the next poll.
 func TestElector_RunAgainReadsTheLeaseAtOnce(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.newReplica("a", nil)
@@ -272,7 +279,8 @@ func TestElector_RunAgainReadsTheLeaseAtOnce(t *testing.T) {
 	})
 }
 
-// Run waited for replies to claims that could not be sent.
+// Regression test for this bug: Run waited for the replies to claims that had not been
+// sent, because the connection was refused.
 func TestElector_StopsSoonThoughItsClaimsCouldNotBeSent(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")
@@ -290,8 +298,9 @@ func TestElector_StopsSoonThoughItsClaimsCouldNotBeSent(t *testing.T) {
 	})
 }
 
-// A late reply to the release of an earlier term changed the next term. The
-// transport here returns long after its context was cancelled.
+// Regression test for this bug: a late reply to the release of an earlier term changed
+// the next term. In this test, the reply arrives long after the context of the request
+// was cancelled.
 func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		elector := h.start("a", withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
@@ -312,7 +321,7 @@ func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		_ = elector.StepDown(h.Context())
 		h.waitUntil(time.Minute, elector.IsLeader)
-		time.Sleep(10 * time.Second) // the late reply has arrived
+		time.Sleep(10 * time.Second) // by now the late reply has arrived
 		if !elector.IsLeader() {
 			t.Error("the elector does not lead after the late reply")
 		}
@@ -324,8 +333,8 @@ func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
 	})
 }
 
-// A claim whose reply was lost was repeated forever. The candidate held the Lease
-// but never led.
+// Regression test for this bug: if the reply to a claim was lost, the claim was
+// repeated forever. The candidate held the Lease but never led.
 func TestElector_AClaimWhoseReplyIsLostIsConfirmedByReadingItBack(t *testing.T) {
 	noWatch := func(n *leaderelectiontest.Network) { n.Fail(403, 0, watches) }
 	for name, inject := range map[string]func(*leaderelectiontest.Network){
@@ -353,8 +362,9 @@ func TestElector_AClaimWhoseReplyIsLostIsConfirmedByReadingItBack(t *testing.T) 
 	}
 }
 
-// A renewal whose connection was reset may be applied later than the read that
-// follows it. The elector mistook its own renewal for a foreign write.
+// Regression test for this bug: the connection of a renewal was reset, and the server
+// applied the renewal only after the elector had read the Lease. The elector took its
+// own renewal for a write of another process.
 func TestElector_ARenewalAppliedAfterItsReadBackIsRecognizedAsItsOwn(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var puts atomic.Int32
@@ -363,7 +373,7 @@ func TestElector_ARenewalAppliedAfterItsReadBackIsRecognizedAsItsOwn(t *testing.
 				return next(r)
 			}
 			switch puts.Add(1) {
-			case 3: // applied after 100 ms
+			case 3: // the server applies this renewal after 100 ms
 				go func() {
 					time.Sleep(100 * time.Millisecond)
 					late := r.Clone(context.WithoutCancel(r.Context()))
@@ -373,7 +383,7 @@ func TestElector_ARenewalAppliedAfterItsReadBackIsRecognizedAsItsOwn(t *testing.
 					}
 				}()
 				return nil, syscall.ECONNRESET
-			case 4: // never applied
+			case 4: // the server never applies this renewal
 				return nil, syscall.ECONNRESET
 			default:
 				return next(r)
@@ -388,7 +398,8 @@ func TestElector_ARenewalAppliedAfterItsReadBackIsRecognizedAsItsOwn(t *testing.
 	})
 }
 
-// StepDown returned nil though the Lease was not released.
+// Regression test for this bug: StepDown returned nil although the Lease was not
+// released.
 func TestElector_StepDownReportsThatTheLeaseWasNotReleased(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")
@@ -403,7 +414,8 @@ func TestElector_StepDownReportsThatTheLeaseWasNotReleased(t *testing.T) {
 	})
 }
 
-// A follower reported the error of a claim that had failed long before.
+// Regression test for this bug: State of a follower contained the error of a claim that
+// had failed long before.
 func TestElector_AFollowersClaimErrorIsClearedWhenAnotherCandidateLeads(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.newReplica("a", nil)
@@ -419,7 +431,7 @@ func TestElector_AFollowersClaimErrorIsClearedWhenAnotherCandidateLeads(t *testi
 	})
 }
 
-// State named a leader whose Lease had expired.
+// Regression test for this bug: State contained a leader whose Lease had expired.
 func TestElector_AStateNamesNoExpiredLeader(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")
@@ -435,8 +447,9 @@ func TestElector_AStateNamesNoExpiredLeader(t *testing.T) {
 	})
 }
 
-// After a failed claim the elector waited for a read that hung, though the watch had
-// already delivered the write that caused the conflict.
+// Regression test for this bug: after a failed claim, the elector waited for a read
+// that hung. It could have continued, because the watch had already reported the write
+// that caused the conflict.
 func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		seconds := int32(1)
@@ -450,7 +463,7 @@ func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
 		r.network.DelayRequests(100*time.Millisecond, writes, leaderelectiontest.Once())
 		r.network.Cut(hang, leaderelectiontest.Verbs("get"))
 		r.run()
-		time.Sleep(1050 * time.Millisecond) // its first claim is in flight
+		time.Sleep(1050 * time.Millisecond) // the first claim of the replica is under way
 		h.editLease(setHolder("another"))
 		if took := h.waitUntil(10*time.Second, r.IsLeader); took > 2*time.Second {
 			t.Errorf("it led %v after another claim with a LeaseDuration of %d s, want at most 2 s", took, seconds)
@@ -458,7 +471,8 @@ func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
 	})
 }
 
-// With a RenewDeadline of hours, thousands of requests overlapped.
+// Regression test for this bug: with a RenewDeadline of hours, thousands of requests
+// overlapped in an outage.
 func TestElector_RequestsThatHangForHoursAreFew(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.start("a", withConfig(func(c *leaderelection.Config) {
@@ -475,8 +489,8 @@ func TestElector_RequestsThatHangForHoursAreFew(t *testing.T) {
 	})
 }
 
-// Manual edits of a record that an earlier process with the same identity had left
-// were mistaken for a duplicate identity.
+// Regression test for this bug: the Lease still named an earlier process with the same
+// identity. Manual edits of this Lease were taken for writes of a second process.
 func TestElector_EditsOfALeftOverRecordAreNoDuplicateIdentity(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		earlier := h.start("pod-0")
@@ -507,9 +521,9 @@ func TestElector_EditsOfALeftOverRecordAreNoDuplicateIdentity(t *testing.T) {
 	})
 }
 
-// A stopped candidate's claim was applied after a restore, so that its
-// resourceVersion was older than the newest one that the candidate had observed. Run
-// then read the Lease in a busy loop.
+// Regression test for this bug: a candidate was stopped, and its claim was applied
+// after the database was restored. The candidate had already observed a newer
+// resourceVersion than that of the claim. Run then read the Lease in a busy loop.
 func TestElector_StopsWithoutABusyLoopAfterALateClaimInARewoundHistory(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		backup := h.server.Snapshot()
@@ -519,7 +533,7 @@ func TestElector_StopsWithoutABusyLoopAfterALateClaimInARewoundHistory(t *testin
 		time.Sleep(time.Second)
 		other.network.Cut(hang)
 		_ = h.server.Delete("default", "my-app-leader")
-		synctest.Wait() // late has observed the DELETED event
+		synctest.Wait() // the replica late has observed the DELETED event
 		readFault := late.network.Cut(hang, leaderelectiontest.Verbs("get", "list", "watch"))
 		late.network.LoseReplies(hang, leaderelectiontest.Verbs("create"))
 		h.server.Restore(backup)
@@ -530,7 +544,7 @@ func TestElector_StopsWithoutABusyLoopAfterALateClaimInARewoundHistory(t *testin
 		time.Sleep(3 * time.Second) // the elector has stopped waiting for the reply
 		readFault.Heal()
 		before := h.server.Count("late", "get")
-		time.Sleep(time.Minute) // a busy loop would keep fake time from advancing
+		time.Sleep(time.Minute) // with a busy loop, fake time would not advance
 		<-late.ran
 		if n := h.server.Count("late", "get") - before; n > 60 {
 			t.Errorf("%d reads of the Lease in a minute, want at most 60", n)

@@ -11,12 +11,12 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// Run campaigns for the Lease until ctx is done, term after term. It then stops the work,
-// releases the Lease if ReleaseOnCancel is set, and returns nil, also if the release
-// failed. Errors of the API server never end it. It returns ErrAlreadyRunning if the Elector is running already,
-// ErrWorkStillRunning if the work did not stop in time, and ErrIdentityInUse if another
-// process campaigns under the same identity. It can be called again after it has
-// returned.
+// Run campaigns for the Lease until ctx is done, term after term. It returns nil after
+// the work of the last term has stopped and the Lease was released. Errors of the API
+// server never end Run. Run returns ErrAlreadyRunning if the Elector is already
+// running. It returns ErrWorkStillRunning if the work did not stop in time, and
+// ErrIdentityInUse if another process campaigns under the same identity. Run may be
+// called again after it has returned.
 func (e *Elector) Run(ctx context.Context) error {
 	cancel, err := e.begin()
 	if err != nil {
@@ -35,14 +35,15 @@ func (e *Elector) Run(ctx context.Context) error {
 		"retryPeriod", e.config.RetryPeriod, "trustWindow", e.config.Window(), "timing", e.config.Timing())
 	e.tasks.Run(func() { e.follow(e.runCtx) })
 	background, stopBackground := context.WithCancel(ctx)
-	defer stopBackground() // before end waits for the background tasks
+	defer stopBackground() // must run before e.end, which waits for the background tasks
 	for _, run := range e.options.background {
 		e.tasks.Run(func() { run(background, e, e.log) })
 	}
 	return e.campaign(ctx)
 }
 
-// begin makes sure that one Run runs at a time, and that earlier work has returned.
+// begin prepares Run. It returns an error if another Run has not returned, or if the
+// work of an earlier Run has not returned.
 func (e *Elector) begin() (context.CancelFunc, error) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -57,7 +58,7 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 	e.campaignHeartbeat.Within(0)
 	e.observerHeartbeat.Within(0)
 	if s := &e.observed.state; s.Version == 0 && s.Lease != nil || !s.Known {
-		*s = leasestate.State{OwnDuration: e.config.LeaseDuration} // without versions, an old record cannot be told from a new one
+		*s = leasestate.State{OwnDuration: e.config.LeaseDuration} // without versions, the state cannot show whether a new observation is newer
 	}
 	var cancel context.CancelFunc
 	e.runCtx, cancel = context.WithCancel(context.Background())
@@ -65,8 +66,8 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 	return cancel, nil
 }
 
-// end waits until everything that Run has started has ended, except work that did not
-// stop.
+// end ends Run. It waits for every goroutine that Run has started, except work that did
+// not stop.
 func (e *Elector) end(cancel context.CancelFunc) {
 	e.campaignHeartbeat.Within(0)
 	cancel()
@@ -81,8 +82,8 @@ func (e *Elector) end(cancel context.CancelFunc) {
 	e.signalLocked()
 }
 
-// campaign is the follower's story: wait until the Lease may be claimed, claim it, lead,
-// and begin again.
+// campaign is the loop of a candidate: wait until the Lease may be claimed, claim it,
+// lead, and repeat.
 func (e *Elector) campaign(ctx context.Context) error {
 	for ctx.Err() == nil {
 		e.mu.Lock()
@@ -95,8 +96,8 @@ func (e *Elector) campaign(ctx context.Context) error {
 				ErrIdentityInUse, e.config.leaseKey(), e.config.Identity)
 		}
 
-		// Wait until the Lease may be claimed. Each change of the Lease begins the wait
-		// again.
+		// Wait until the Lease may be claimed. After each change of the Lease, compute
+		// the time again.
 		if delay := time.Until(claimableAt); !known || delay > 0 {
 			if !known {
 				delay = e.config.LeaseDuration
@@ -109,13 +110,14 @@ func (e *Elector) campaign(ctx context.Context) error {
 			continue
 		}
 
-		// Claim it. A claim that is under way when ctx ends is awaited: if it succeeds, the
-		// Lease is released without starting work.
+		// Claim the Lease. If ctx ends while a claim is under way, wait for the result
+		// of the claim. If that claim succeeds, release the Lease without starting
+		// work.
 		e.campaignHeartbeat.Within(e.config.claimTimeout())
 		a := newAttempt(e, basis)
 		engine, err := startEngine(&e.config, a, &e.tasks, e.log)
 		if err != nil {
-			return err // New has validated the same configuration
+			return err // does not happen, because New has validated this configuration
 		}
 		won := false
 		select {
@@ -127,7 +129,7 @@ func (e *Elector) campaign(ctx context.Context) error {
 			}
 		}
 
-		// Lead, or observe the Lease again.
+		// Lead if the claim succeeded. Otherwise observe the Lease again.
 		if won {
 			if err := e.lead(ctx, e.holding(), engine); err != nil {
 				return err
@@ -141,8 +143,8 @@ func (e *Elector) campaign(ctx context.Context) error {
 	return nil
 }
 
-// claimableAtLocked returns when this elector may claim the Lease if nothing changes
-// until then. It reports false before the first observation.
+// claimableAtLocked returns when this elector may claim the Lease if the Lease does not
+// change until then. known is false before the first observation.
 func (e *Elector) claimableAtLocked() (at time.Time, known bool) {
 	s, rule := &e.observed.state, leasestate.ClaimRule{ForeignReleaseDelay: e.config.RetryPeriod, Own: e.wroteLocked}
 	if e.options.noForeignReleaseDelay {
@@ -158,9 +160,10 @@ func (e *Elector) claimableAtLocked() (at time.Time, known bool) {
 	return at, known
 }
 
-// awaitNews pauses after a failed claim and reads the Lease, so that the next claim
-// rests on a fresh observation. It returns early if there is news since seq, which was
-// taken before the claim.
+// awaitNews pauses after a failed claim and then reads the Lease, because a claim must
+// be based on a recent observation. seq is the sequence number of the newest
+// observation before the failed claim. awaitNews returns before the read has ended if a
+// newer observation has arrived.
 func (e *Elector) awaitNews(ctx context.Context, seq uint64) {
 	e.mu.Lock()
 	failing := e.requests.lastError() != ""
@@ -173,7 +176,7 @@ func (e *Elector) awaitNews(ctx context.Context, seq uint64) {
 	read := make(chan struct{})
 	e.tasks.Run(func() {
 		defer close(read)
-		_, _ = e.read(ctx, e.readTimeout()) // requestHealth logs a failure; a claim on an old observation fails
+		_, _ = e.read(ctx, e.readTimeout()) // requestHealth logs a failure; a claim based on an outdated observation is refused
 	})
 	for {
 		e.mu.Lock()
@@ -192,9 +195,9 @@ func (e *Elector) awaitNews(ctx context.Context, seq uint64) {
 	}
 }
 
-// releaseLateClaims finds out what became of claims that were not answered when ctx
-// ended, and releases the Lease if one of them succeeded. It ends with the window of the
-// last claim.
+// releaseLateClaims handles claims that were not answered before ctx ended. It finds
+// out whether one of them succeeded, and then releases the Lease. It returns at the
+// latest when the trust window of the last claim has ended.
 func (e *Elector) releaseLateClaims() {
 	if !e.config.ReleaseOnCancel {
 		return
@@ -217,13 +220,14 @@ func (e *Elector) releaseLateClaims() {
 			return
 		}
 		_, _ = e.read(e.runCtx, e.config.attemptTimeout())
-		_ = clock.Sleep(e.runCtx, nil, e.config.lateClaimPause()) // the read itself may cause a change
+		_ = clock.Sleep(e.runCtx, nil, e.config.lateClaimPause()) // ignore the changes that the read itself causes
 		_ = clock.Sleep(e.runCtx, changed, e.config.attemptTimeout())
 	}
 }
 
-// lateClaimLocked returns a claim that may still succeed. If it has succeeded, it also
-// returns the Lease that it left.
+// lateClaimLocked returns a claim that has succeeded or may still succeed, and nil if
+// there is no such claim. If the claim has succeeded, lateClaimLocked also returns the
+// claimed Lease.
 func (e *Elector) lateClaimLocked() (*leasestate.Write, *coordinationv1.Lease) {
 	lease := e.observed.state.Lease
 	if w, ok := e.writes.unacknowledged.Find(e.config.Identity, lease); ok && w.Kind == leasestate.Claim {

@@ -11,10 +11,10 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/leasewatch"
 )
 
-// A SharedWatch is one watch on all Leases of a namespace, for programs with many
-// electors in one process. Pass it to each of them with WithSharedWatch. It is open while
-// one of them runs. It needs the right to watch every Lease of the namespace. Without
-// that right the electors poll.
+// A SharedWatch is one watch on all Leases of a namespace. Use it in a program with
+// many electors in one process, and pass it to each Elector with WithSharedWatch. The
+// watch is open while at least one of these electors runs. It needs the right to watch
+// all Leases of the namespace. Without this right, the electors poll.
 type SharedWatch struct {
 	clientset kubernetes.Interface
 	namespace string
@@ -25,24 +25,25 @@ type SharedWatch struct {
 	done     chan struct{}
 	open     bool
 	err      error
-	electors map[string]map[*Elector]bool // by the name of their Lease
+	electors map[string]map[*Elector]bool // the running electors, by the name of their Lease
 }
 
-// NewSharedWatch returns a watch on namespace, in the cluster of its electors. It sends
-// nothing before an Elector with it runs. New refuses it for an Elector of another
+// NewSharedWatch returns a watch on the Leases of namespace. Use a clientset for the
+// same cluster as the clientsets of the electors. The watch sends no request before an
+// Elector that uses it runs. New returns an error if the Elector's Lease is in another
 // namespace.
 func NewSharedWatch(clientset kubernetes.Interface, namespace string) *SharedWatch {
 	return &SharedWatch{clientset: clientset, namespace: namespace, electors: map[string]map[*Elector]bool{}}
 }
 
-// WithSharedWatch makes the Elector follow its Lease through a watch that it shares with
-// others. Default: each Elector has its own watch.
+// WithSharedWatch makes the Elector observe its Lease through a watch that it shares
+// with other electors. Default: each Elector has its own watch.
 func WithSharedWatch(shared *SharedWatch) Option {
 	return func(o *options) { o.shared = shared }
 }
 
-// join delivers the events of the watch to e, and returns the watch. It may be called on
-// nil and then returns nil.
+// join adds e to the electors that receive events, and returns the watch. If s is nil,
+// join returns nil.
 func (s *SharedWatch) join(e *Elector) *leasewatch.Watch {
 	if s == nil {
 		return nil
@@ -78,7 +79,8 @@ func (s *SharedWatch) startLocked(c Config) {
 	})
 }
 
-// leave ends the delivery to e, and closes the watch after the last Elector.
+// leave removes e from the electors that receive events. It closes the watch if no
+// elector is left.
 func (s *SharedWatch) leave(e *Elector) {
 	s.mu.Lock()
 	delete(s.electors[e.config.LeaseName], e)
@@ -97,8 +99,8 @@ func (s *SharedWatch) leave(e *Elector) {
 	e.watchChanged(false, nil)
 }
 
-// event delivers an event. It holds the mutex, so that an Elector gets nothing after it
-// has left.
+// event delivers an event to the electors of its Lease. It locks the mutex during the
+// delivery, because an Elector must receive no event after leave has returned.
 func (s *SharedWatch) event(event watch.Event) {
 	lease := leasewatch.LeaseOf(event)
 	if lease == nil {
@@ -111,7 +113,8 @@ func (s *SharedWatch) event(event watch.Event) {
 	}
 }
 
-// changed reports to the electors that w was opened or has ended, if w is still in use.
+// changed reports to the electors whether w is open. It does nothing if s no longer
+// uses w.
 func (s *SharedWatch) changed(w *leasewatch.Watch, open bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

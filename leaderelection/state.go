@@ -1,22 +1,25 @@
 package leaderelection
 
-// A State is what an Elector knows at one moment.
+// A State is a snapshot of what an Elector knows.
 type State struct {
-	// Running is whether Run was called and has not returned.
+	// Running is true while Run runs.
 	Running bool
-	// Leading is whether the work's context is live. Term is the term then.
+	// Leading is true while this process leads: the work's context is not cancelled.
+	// Term is the present term while Leading is true.
 	Leading bool
 	Term    Term
 	// Leader is the identity that GetLeader returns.
 	Leader string
-	// Watching is whether the Lease is watched. Otherwise it is polled.
+	// Watching is true while the Lease is watched. While it is false, the Lease is
+	// polled.
 	Watching bool
-	// Successor is the follower that claims first when the Lease is released, "" if
-	// there is none.
+	// Successor is the identity of the follower that claims first when the Lease is
+	// released. It is "" if there is no successor.
 	Successor string
-	// LastError is the error of the requests for the Lease that fail now, "" if none
-	// fail.
+	// LastError is the error with which requests for the Lease fail at present. It is
+	// "" if they succeed.
 	LastError string
-	// EndCause is why the last term ended, nil if none has.
+	// EndCause is the reason for the end of the last term. It is nil if no term has
+	// ended yet.
 	EndCause error
 }

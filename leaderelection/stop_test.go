@@ -15,7 +15,7 @@ import (
 
 func TestElector_CallbacksArePairedAndOrdered(t *testing.T) {
 	withHarness(t, func(h *harness) {
-		a := h.start("a", withWork(func(context.Context) {})) // returns early, which does not end the term
+		a := h.start("a", withWork(func(context.Context) {})) // returns at once, which must not end the term
 		time.Sleep(20 * time.Second)
 		if !a.IsLeader() {
 			t.Fatal("the term ended because OnStartedLeading returned")
@@ -97,7 +97,7 @@ func TestElector_AClaimThatSucceedsAfterCancellationIsReleasedWithoutWork(t *tes
 					if lost {
 						r.network.LoseReplies(hang, leaderelectiontest.Verbs("create"))
 					}
-					r.network.Fail(403, 0, leaderelectiontest.Verbs("watch")) // a watch event would confirm the claim at once
+					r.network.Fail(403, 0, leaderelectiontest.Verbs("watch")) // without a watch, no event confirms the claim
 					r.network.DelayReplies(delay, leaderelectiontest.Verbs("create"))
 					r.run()
 					time.Sleep(500 * time.Millisecond)
@@ -155,7 +155,7 @@ func TestElector_StepDownHandsOverAndFollows(t *testing.T) {
 		h.expectLeader(follower)
 		h.wantCause(leader, leaderelection.ErrSteppedDown)
 		follower.stop()
-		h.waitUntil(3*time.Second, leader.IsLeader) // it observed another leader, so that its cooldown has ended
+		h.waitUntil(3*time.Second, leader.IsLeader) // the cooldown has ended, because the replica leader has observed another leader
 	})
 }
 
@@ -205,7 +205,7 @@ func TestElector_TheContextOfStepDownBoundsOnlyTheWait(t *testing.T) {
 	})
 }
 
-// A slowContext returns its values after a delay.
+// A slowContext is a context whose method Value takes a millisecond.
 type slowContext struct{ context.Context }
 
 func (c slowContext) Value(key any) any {
@@ -213,8 +213,8 @@ func (c slowContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// StepDown sometimes mistook the stop that it had requested for an earlier one, and
-// returned before the release.
+// Regression test for this bug: StepDown itself makes the work stop. Sometimes StepDown
+// then took this stop for an earlier one, and returned before the release.
 func TestElector_StepDownWaitsForAReleaseThatStartsAtOnce(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.start("a", withWork(func(context.Context) {}))
@@ -240,7 +240,8 @@ func TestElector_RunTwiceIsRefused(t *testing.T) {
 	})
 }
 
-// HeldFor counts until the release, even after the work's context was cancelled.
+// HeldFor stays positive until the release, although the work's context is already
+// cancelled.
 func TestElector_HeldForIsPositiveWhileTheWorkStops(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		finish := make(chan struct{})

@@ -13,13 +13,13 @@ import (
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 )
 
-// A store reads and writes one Lease. No other file calls a LeaseInterface.
+// A store reads and writes one Lease. Only this file calls methods of a LeaseInterface.
 type store struct {
 	leases coordinationclient.LeaseInterface
 	name   string
 }
 
-// get returns the Lease, nil if it does not exist.
+// get returns the Lease. It returns nil if the Lease does not exist.
 func (s store) get(ctx context.Context) (*coordinationv1.Lease, error) {
 	lease, err := s.leases.Get(ctx, s.name, metav1.GetOptions{})
 	if isAbsence(err) {
@@ -36,12 +36,12 @@ func (s store) update(ctx context.Context, lease *coordinationv1.Lease) (*coordi
 	return checkReply(s.leases.Update(ctx, lease, metav1.UpdateOptions{}))
 }
 
-// watch opens a watch of the one Lease.
+// watch opens a watch on the store's Lease.
 func (s store) watch(ctx context.Context) (watch.Interface, error) {
 	return s.leases.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + s.name})
 }
 
-// watchAll opens a watch of all Leases of the namespace.
+// watchAll opens a watch on all Leases of the namespace.
 func (s store) watchAll(ctx context.Context) (watch.Interface, error) {
 	return s.leases.Watch(ctx, metav1.ListOptions{})
 }
@@ -53,8 +53,8 @@ func checkReply(lease *coordinationv1.Lease, err error) (*coordinationv1.Lease, 
 	return lease, err
 }
 
-// errorKind classifies the errors of requests. It returns "" if err is no problem: a
-// conflict is an answer that means something in an election.
+// errorKind returns the kind of a request's error, in one word. It returns "" for nil
+// and for a conflict, because a conflict is a normal answer in an election.
 func errorKind(err error) string {
 	var urlError *url.Error
 	switch {
@@ -81,13 +81,14 @@ func errorKind(err error) string {
 	}
 }
 
-// isConflict reports whether a write was refused because another write came first.
+// isConflict reports whether a write was refused because another write was applied
+// before it.
 func isConflict(err error) bool {
 	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)
 }
 
-// isRefusal reports whether err states that a write was not applied: by the server, or
-// because no connection was made.
+// isRefusal reports whether err means that a write was not applied. Either the server
+// refused the write, or no connection could be opened.
 func isRefusal(err error) bool {
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
@@ -101,13 +102,13 @@ func isRefusal(err error) bool {
 	return code >= 400 && code < 500 && code != 408
 }
 
-// isAbsence reports whether err states that the Lease does not exist. A 404 that does
-// not come from the API of Leases, such as a proxy's, states nothing about it.
+// isAbsence reports whether err means that the Lease does not exist. A 404 that does
+// not come from the Kubernetes API, but from a proxy for example, does not mean this.
 func isAbsence(err error) bool {
 	return apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, "UnexpectedServerResponse")
 }
 
-// isWatchForbidden reports whether a watch is not allowed.
+// isWatchForbidden reports whether err means that this client may not watch.
 func isWatchForbidden(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsMethodNotSupported(err)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// durations are the configurations for which the values of Config.Timing are checked.
+// durations contains the configurations whose values of Config.Timing are checked.
 var durations = map[string]func() (lease, deadline, retry time.Duration){
 	"default":      func() (_, _, _ time.Duration) { return },
 	"outage 20s":   func() (_, _, _ time.Duration) { return leaderelection.TolerateOutage(20 * time.Second) },
@@ -24,7 +24,8 @@ var durations = map[string]func() (lease, deadline, retry time.Duration){
 	"many retries": func() (_, _, _ time.Duration) { return 10 * time.Second, 8 * time.Second, 250 * time.Millisecond },
 }
 
-// eachTiming runs f for each of durations.
+// eachTiming runs f for each entry of durations. timed sets the durations of a replica,
+// and c is the resulting configuration.
 func eachTiming(t *testing.T, f func(h *harness, timed setting, c leaderelection.Config)) {
 	for name, pick := range durations {
 		t.Run(name, func(t *testing.T) {
@@ -35,7 +36,7 @@ func eachTiming(t *testing.T, f func(h *harness, timed setting, c leaderelection
 				c = *own
 			})
 			withHarness(t, func(h *harness) {
-				h.newReplica("nobody", nil, timed) // sets c
+				h.newReplica("nobody", nil, timed) // calls timed, which sets c
 				f(h, timed, withDefaults(c))
 			})
 		})
@@ -51,7 +52,7 @@ func withDefaults(c leaderelection.Config) leaderelection.Config {
 	return e.Config()
 }
 
-// afterRenewal waits for the reply to the next renewal, and then for a percentage of
+// afterRenewal waits for the reply to the next renewal, and then for this percentage of
 // RetryPeriod.
 func (r *replica) afterRenewal(percent int) {
 	for contact := r.LastContact(); !r.LastContact().After(contact); {
@@ -60,7 +61,7 @@ func (r *replica) afterRenewal(percent int) {
 	time.Sleep(r.Config().RetryPeriod * time.Duration(percent) / 100)
 }
 
-// epsilon is the tolerance for requests and for the steps of these tests.
+// epsilon is the tolerance of these tests for the time that requests and steps take.
 const epsilon = 10 * time.Millisecond
 
 func TestTiming_ATermSurvivesTheStatedOutage(t *testing.T) {
@@ -91,8 +92,8 @@ func TestTiming_ATermSurvivesTheStatedOutage(t *testing.T) {
 	})
 }
 
-// Timing.Outage is tight: an outage that is slightly longer, and starts just before
-// a renewal, ends the term.
+// An outage that is slightly longer than Timing.Outage, and starts just before a
+// renewal, ends the term. Therefore Timing.Outage cannot be larger.
 func TestTiming_ALongerOutageMayEndTheTerm(t *testing.T) {
 	eachTiming(t, func(h *harness, timed setting, c leaderelection.Config) {
 		a := h.start("a", timed)
@@ -106,8 +107,8 @@ func TestTiming_ALongerOutageMayEndTheTerm(t *testing.T) {
 	})
 }
 
-// wantLeaderWithin waits until one of the candidates leads. It fails the test if
-// this takes longer than limit.
+// wantLeaderWithin waits until one of the candidates leads. It fails the test if this
+// takes longer than limit.
 func (h *harness) wantLeaderWithin(what string, limit time.Duration, candidates ...*replica) {
 	h.Helper()
 	leads := func(r *replica) bool { return r.IsLeader() }
@@ -118,7 +119,7 @@ func (h *harness) wantLeaderWithin(what string, limit time.Duration, candidates 
 	}
 }
 
-// forbidWatch denies a replica's client the verb watch, so that it polls.
+// forbidWatch removes the right to watch from a replica, which then polls.
 func forbidWatch(r *replica) { r.harness.server.Client(r.config.Identity).Deny("watch") }
 
 func TestTiming_AHandoverTakesNoLongerThanStated(t *testing.T) {
@@ -133,7 +134,7 @@ func TestTiming_AHandoverTakesNoLongerThanStated(t *testing.T) {
 				a := start("a")
 				h.waitUntil(time.Second, a.IsLeader)
 				b, d := start("b"), start("d")
-				time.Sleep(c.LeaseDuration) // one of the followers is nominated
+				time.Sleep(c.LeaseDuration) // in this time, one of the followers becomes the successor
 				_ = a.stop()
 				h.wantLeaderWithin("a release", timing.Release+more, b, d)
 
@@ -143,7 +144,7 @@ func TestTiming_AHandoverTakesNoLongerThanStated(t *testing.T) {
 				}
 				e := start("e")
 				time.Sleep(c.LeaseDuration)
-				successor.network.Cut(refuse) // it cannot claim the Lease
+				successor.network.Cut(refuse) // prevents the successor from claiming the Lease
 				_ = leader.stop()
 				h.wantLeaderWithin("a release with a successor that is cut off", timing.Release+more, e)
 				successor.network.Heal()
@@ -161,7 +162,7 @@ func TestTiming_AHandoverTakesNoLongerThanStated(t *testing.T) {
 
 				time.Sleep(c.LeaseDuration)
 				successor.afterRenewal(0)
-				successor.network.Cut(hang) // to the others this is a crash
+				successor.network.Cut(hang) // the other replicas cannot distinguish this from a crash
 				h.wantLeaderWithin("a crash", timing.Crash+more, e)
 			})
 		})

@@ -10,32 +10,33 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// A Trace receives reports of what an Elector does. The packages metrics, health and
-// status are built on it. Each function may be nil.
+// A Trace is a set of functions that an Elector calls to report what it does. The
+// packages metrics, health and status use Traces. Each function may be nil.
 //
-// All functions but Created are called one after the other, in the order in which things
-// happened, by a goroutine that exists only while there is something to report. It holds
-// no lock of the Elector, so the functions may call the Elector. A slow function delays
-// no term and no request, only the reports after it. While a thousand reports wait, new
-// ones are dropped.
+// All functions except Created are called by one goroutine, one after the other and in
+// the order of the reported events. The goroutine exists only while there are reports
+// to deliver. It holds no lock of the Elector, and therefore the functions may call the
+// Elector. A slow function delays later reports. It does not delay terms or requests.
+// While 1000 reports wait, new reports are dropped.
 type Trace struct {
-	// Created is called by New with the Elector that it returns.
+	// Created is called by New, with the Elector that New returns.
 	Created func(*Elector)
 	// Request is called when a request was answered or cancelled.
 	Request func(Request)
-	// LeaderObserved is called when the holder in the Lease has changed, this process
-	// included. identity is empty if the Lease is free.
+	// LeaderObserved is called when the holder in the Lease has changed. The new holder
+	// may be this process. identity is empty if nobody holds the Lease.
 	LeaderObserved func(identity string, at time.Time)
 	// TermStarted is called when the work of a term starts.
 	TermStarted func(TermStarted)
-	// TermStopping is called when the work of a term is asked to stop: leadership is
-	// over.
+	// TermStopping is called when the work of a term is asked to stop. Leadership has
+	// ended by then.
 	TermStopping func(TermStopping)
 	// TermEnded is called when the term is over, whether or not its work has stopped.
 	TermEnded func(TermEnded)
 }
 
-// WithTrace adds a Trace. Default: none.
+// WithTrace makes the Elector report to trace. With several Traces, the Elector reports
+// to each of them. Default: none.
 func WithTrace(trace Trace) Option {
 	return func(o *options) { o.traces = append(o.traces, trace) }
 }
@@ -46,7 +47,7 @@ const (
 	RequestRenew    = "renew"
 	RequestRelease  = "release"
 	RequestRead     = "read"
-	RequestNominate = "nominate" // a follower nominates itself as successor
+	RequestNominate = "nominate" // the request of a follower that nominates itself as successor
 	RequestWatch    = "watch"
 )
 
@@ -54,27 +55,29 @@ var requestNames = map[leasestate.WriteKind]string{
 	leasestate.Claim: RequestClaim, leasestate.Renewal: RequestRenew, leasestate.Release: RequestRelease,
 }
 
-// FailureCanceled is the Failure of a Request whose answer was not needed any more.
+// FailureCanceled is the Failure of a Request that the Elector cancelled because it no
+// longer needed the answer.
 const FailureCanceled = "canceled"
 
-// A Request is one request for the Lease that was answered or cancelled. A watch is
-// reported only when it could not be opened or has failed.
+// A Request describes one request for the Lease that was answered or cancelled. A
+// request to watch is reported only if the watch could not be opened or has failed.
 type Request struct {
-	// For is the purpose: RequestClaim and so on.
+	// For is the purpose of the request: RequestClaim, RequestRenew and so on.
 	For string
-	// Sent is when the request was sent, and Took how long the answer took. Took is zero
-	// for a watch.
+	// Sent is when the request was sent. Took is the time until the answer arrived.
+	// Took is zero for a request to watch.
 	Sent time.Time
 	Took time.Duration
-	// Err is the result. Failure is its kind in one word: "conflict" (another write came
-	// first), "forbidden", "unauthorized", "not_found" (the namespace is missing),
-	// "refused_as_invalid", "throttled", "no_answer_in_time", "no_connection",
-	// "server_error", "other", or FailureCanceled. It is empty for a success.
+	// Err is the error of the request, nil for a success. Failure is the kind of the
+	// error in one word: "conflict" (another write was applied first), "forbidden",
+	// "unauthorized", "not_found" (the namespace is missing), "refused_as_invalid",
+	// "throttled", "no_answer_in_time", "no_connection", "server_error", "other", or
+	// FailureCanceled. Failure is empty for a success.
 	Err     error
 	Failure string
 }
 
-// failureOf returns the Failure of err.
+// failureOf returns the kind of err for the field Failure of a Request.
 func failureOf(err error) string {
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -86,47 +89,51 @@ func failureOf(err error) string {
 	}
 }
 
-// The outcomes of the previous term, as the next leader observed them.
+// The outcomes of the previous term, as observed by the next leader.
 const (
 	PreviousNone     = leasestate.PreviousNone     // "none": no leader was ever observed
-	PreviousReleased = leasestate.PreviousReleased // "released": the Lease was free
-	PreviousExpired  = leasestate.PreviousExpired  // "expired": the Lease was not renewed
+	PreviousReleased = leasestate.PreviousReleased // "released": nobody held the Lease
+	PreviousExpired  = leasestate.PreviousExpired  // "expired": the Lease was not renewed in time
 	PreviousDeleted  = leasestate.PreviousDeleted  // "deleted": the Lease was deleted
-	PreviousOwn      = leasestate.PreviousOwn      // "own": it was an earlier claim of this Elector
+	PreviousOwn      = leasestate.PreviousOwn      // "own": the Lease was held through an earlier claim of this Elector
 )
 
 // A TermStarted is the start of a term.
 type TermStarted struct {
-	// Term is the term that starts. At is the time by this machine's clock.
+	// Term is the term that starts. At is when it starts, by this machine's clock.
 	Term Term
 	At   time.Time
-	// Previous is the outcome of the previous term: PreviousReleased and so on.
+	// Previous is the outcome of the previous term: PreviousNone, PreviousReleased and
+	// so on.
 	Previous string
 	// SincePrevious is the time since this Elector observed the last write of the
-	// previous leader: its release, its last renewal or the deletion. It is zero after
-	// PreviousNone.
+	// previous leader. This write is a release, a renewal or a deletion. SincePrevious
+	// is zero if Previous is PreviousNone.
 	SincePrevious time.Duration
 }
 
-// A TermStopping is the end of leadership. The work may take time to stop.
+// A TermStopping is the end of leadership. The work was asked to stop, and may not have
+// returned yet.
 type TermStopping struct {
-	// Term is the term that ends. At is the time by this machine's clock.
+	// Term is the term that ends. At is when leadership ended, by this machine's clock.
 	Term Term
 	At   time.Time
-	// Cause is the sentinel that context.Cause of the work's context returns.
+	// Cause is the error that context.Cause returns for the work's context, such as
+	// ErrCancelled.
 	Cause error
 }
 
-// A TermEnded is the end of a term.
+// A TermEnded is the end of a term, after the work has stopped or the Elector has
+// stopped waiting for the work.
 type TermEnded struct {
 	TermStopping
-	// StopTook is the time from TermStopping until the work had returned or was no
-	// longer awaited.
+	// StopTook is the time from TermStopping until the work had returned, or until the
+	// Elector stopped waiting for the work.
 	StopTook time.Duration
-	// Overran is whether the work has not returned. Run then returns
+	// Overran is true if the work has not returned. Run then returns
 	// ErrWorkStillRunning.
 	Overran bool
-	// Released is whether the Lease is known to be released.
+	// Released is true if the Lease is known to be released.
 	Released bool
 }
 
@@ -138,14 +145,14 @@ func newTermStarted(term Term, previous leasestate.PreviousOutcome) TermStarted 
 	return s
 }
 
-// A tracer is the trace dispatcher. The event recorder has a queue of its own, because
-// it may block and callers do not expect that.
+// A tracer is the trace dispatcher, which calls the Traces of an Elector. The events
+// for the event recorder have their own queue, because a recorder may block and must
+// not delay the user's Traces.
 type tracer struct {
 	user   traceQueue
 	events traceQueue
 }
 
-// newTracer returns the tracer of e.
 func newTracer(e *Elector) tracer {
 	t := tracer{user: newTraceQueue(e.options.traces)}
 	if e.options.recorder != nil {
@@ -155,7 +162,7 @@ func newTracer(e *Elector) tracer {
 	return t
 }
 
-// created calls Created at once, in the goroutine of New.
+// created calls the function Created of each Trace directly, in the goroutine of New.
 func (t *tracer) created(e *Elector) {
 	for _, trace := range t.user.traces {
 		if trace.Created != nil {
@@ -210,13 +217,15 @@ func (t *tracer) report(f func(Trace)) {
 	t.events.put(f)
 }
 
-// flush waits until everything is reported, for at most timeout in each queue.
+// flush waits until everything is reported. It waits for at most timeout for each of
+// the two queues.
 func (t *tracer) flush(timeout time.Duration) {
 	t.user.flush(timeout)
 	t.events.flush(timeout)
 }
 
-// A traceQueue calls traces in order. The zero traceQueue has none.
+// A traceQueue calls the functions of traces in order. The zero traceQueue has no
+// traces.
 type traceQueue struct {
 	traces []Trace
 	outbox *dispatch.Outbox[func(Trace)]

@@ -16,12 +16,12 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A traceRecord keeps the calls of a Trace.
+// A traceRecord records the calls of the functions of a Trace.
 type traceRecord struct {
 	mu       sync.Mutex
 	elector  *leaderelection.Elector
 	lines    []string
-	requests map[string]int // by purpose and failure
+	requests map[string]int // number of requests by "purpose:failure"
 	started  []leaderelection.TermStarted
 	ended    []leaderelection.TermEnded
 }
@@ -41,7 +41,7 @@ func (r *traceRecord) trace() leaderelection.Trace {
 			r.locked(func() { r.lines = append(r.lines, "leader "+identity) })
 		},
 		TermStarted: func(b leaderelection.TermStarted) {
-			r.elector.IsLeader() // a Trace may call any method
+			r.elector.IsLeader() // a function of a Trace may call any method of the Elector
 			_ = r.elector.State()
 			r.locked(func() { r.lines, r.started = append(r.lines, "started"), append(r.started, b) })
 		},
@@ -90,7 +90,7 @@ func sameSet(a, b []string) bool {
 	return slices.Equal(a, b)
 }
 
-// ordered reports whether lines contains words in that order.
+// ordered reports whether lines contains all words, in this order.
 func ordered(lines []string, words ...string) bool {
 	for _, line := range lines {
 		if len(words) > 0 && line == words[0] {
@@ -195,7 +195,8 @@ func TestElector_IsStuckNeitherWhileItWaitsNorInAnOutage(t *testing.T) {
 	})
 }
 
-// With the shortest LeaseDuration, one attempt takes longer than trust lasts.
+// With the shortest LeaseDuration, one attempt to claim takes longer than the trust
+// window. The Elector must not be reported as stuck because of this.
 func TestElector_IsNotStuckInAnOutageWithTheShortestLease(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a", withConfig(func(c *leaderelection.Config) {
@@ -231,11 +232,11 @@ func TestElector_IsStuckWhenWorkOutlivesItsTerm(t *testing.T) {
 	})
 }
 
-// A hangingTransport hangs on demand, and ignores the request's context, as a
-// credential plugin may.
+// A hangingTransport blocks requests while hangs is true. It ignores the context of a
+// request, as a credential plugin may.
 type hangingTransport struct {
 	http.RoundTripper
-	unblock chan struct{} // closed when requests may continue
+	unblock chan struct{} // closed when the blocked requests may continue
 	hangs   atomic.Bool
 }
 

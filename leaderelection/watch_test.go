@@ -20,7 +20,7 @@ var (
 )
 
 // pollingTime is the longest time between two reads of a client-go follower, plus a
-// tolerance for the requests.
+// tolerance for the time that the requests take.
 const pollingTime = 4500 * time.Millisecond
 
 func TestElector_ABrokenWatchDelaysAClaimNoLongerThanPolling(t *testing.T) {
@@ -93,8 +93,8 @@ func TestElector_TwoProcessesWithOneIdentityAreDetected(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		incumbent := h.start("duplicate")
 		synctest.Wait()
-		// The other process is not a replica of the harness, which identifies replicas
-		// by identity.
+		// The second process is not a replica of the harness, because the harness
+		// requires a different identity for each replica.
 		client := h.server.Client("other process")
 		elector, err := leaderelection.New(config("duplicate"), client.Clientset(), leaderelection.Callbacks{}, debugLogger)
 		if err != nil {

@@ -10,36 +10,38 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// The writes of an elector are what it knows of its own requests.
+// writes describes the writes that an elector has sent.
 type writes struct {
 	unacknowledged leasestate.Writes
 	confirmed      int64   // renewTime of the last confirmed write, in microseconds
 	last           int64   // the last renewTime that was issued, in microseconds
-	issued         []int64 // the last renewTimes that were issued, whatever became of the writes
+	issued         []int64 // the last renewTimes that were issued, whether or not the writes were applied
 	refused        refusal
-	previous       leasestate.PreviousOutcome // how the previous term ended, as the claim under way found it
+	previous       leasestate.PreviousOutcome // how the previous term ended, as observed before the latest claim
 }
 
-// maxIssued is the number of renewTimes that an elector remembers: those of two
-// minutes, with a renewal every two seconds.
+// maxIssued is the number of issued renewTimes that an elector remembers. With a
+// renewal every two seconds they cover two minutes.
 const maxIssued = 64
 
-// A refusal is the last write that the server refused because another write came first.
+// A refusal describes the last write that the server refused because another write was
+// applied first.
 type refusal struct {
 	base uint64 // the version that the write was based on
-	seq  uint64 // when the refusal arrived
+	seq  uint64 // sequence number at which the refusal arrived
 }
 
-// A request is a write under way. Its context is its own: it may still succeed when
-// nothing waits for it any more.
+// A request is a write that was sent. It has its own context, and continues even if no
+// goroutine waits for its reply. It may still succeed then.
 type request struct {
 	leasestate.Write
-	done chan struct{} // closed when it was answered
-	err  error         // then: nil if it was applied
+	done chan struct{} // closed when the request has ended
+	err  error         // the error of the request, valid once done is closed; nil if the write was applied
 }
 
-// issueLocked stamps a write. Its renewTime is greater than that of each earlier write
-// of this elector, so that the write is recognized whichever source reports it.
+// issueLocked returns a new write. Its renewTime is greater than that of every earlier
+// write of this elector. Therefore an observation from any source shows which write was
+// applied.
 func (e *Elector) issueLocked(kind leasestate.WriteKind, base uint64) leasestate.Write {
 	sent := clock.Now()
 	ws := &e.writes
@@ -52,8 +54,8 @@ func (e *Elector) issueLocked(kind leasestate.WriteKind, base uint64) leasestate
 	return w
 }
 
-// send sends an issued write. The request ends with ctx, or lifetime after the write
-// was stamped.
+// send sends w, which issueLocked has returned. The request is cancelled when ctx ends,
+// or lifetime after w was issued.
 func (e *Elector) send(ctx context.Context, w leasestate.Write, lease *coordinationv1.Lease, create bool, lifetime time.Duration) *request {
 	r := &request{Write: w, done: make(chan struct{})}
 	e.tasks.Run(func() {
@@ -71,7 +73,7 @@ func (e *Elector) send(ctx context.Context, w leasestate.Write, lease *coordinat
 	return r
 }
 
-// answered takes in the reply to a write.
+// answered processes the reply to a write, or its error.
 func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 	e.requestDone(requestNames[r.Kind], r.Sent.Time(), r.err)
 	e.mu.Lock()
@@ -93,8 +95,8 @@ func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 	}
 }
 
-// confirmLocked records that a write was applied and left lease on the server, whichever
-// source reported it.
+// confirmLocked records that w was applied, which a reply, a read or the watch has
+// shown. lease is the Lease after w.
 func (e *Elector) confirmLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	switch h := e.held; {
 	case h.isConfirmed():
@@ -102,34 +104,36 @@ func (e *Elector) confirmLocked(w leasestate.Write, lease *coordinationv1.Lease)
 	case h != nil && h.Write.RenewTime == w.RenewTime:
 		e.winLocked(w, lease)
 	default:
-		// The claim was given up as unanswered. The record is recognized as this
-		// elector's own while the write stays in unacknowledged, and may be claimed
-		// again at once.
+		// The attempt no longer waits for this claim. While w stays in unacknowledged,
+		// this elector recognizes the Lease as its own and may claim it again at once.
 	}
 	e.signalLocked()
 }
 
-// winLocked begins the hold on the Lease: the claim is confirmed.
+// winLocked starts the hold on the Lease, because the claim w is confirmed. lease is
+// the Lease after w.
 func (e *Elector) winLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	e.held.won(tokenOf(lease))
 	e.holdLocked(w, lease)
 	if newest := &e.observed.state; newest.Version > e.held.Version {
-		// A newer observation arrived before the reply to the claim.
+		// A newer observation arrived before the reply to the claim. This observation
+		// may end the term.
 		e.evaluateLocked(newest.Observation(time.Now()))
 	}
 }
 
-// confirmHeldLocked records that a renewal or a release was applied. Trust counts from
-// when the write was sent. Trust that has ended does not come back, because IsLeader
-// has already returned false.
+// confirmHeldLocked records that w was applied to the held Lease. lease is the Lease
+// after w. The trust window starts when w was sent. A trust window that has ended is
+// not extended, because IsLeader has already returned false.
 func (e *Elector) confirmHeldLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	h := e.held
 	switch {
 	case w.RenewTime <= h.Write.RenewTime:
-		// The reply arrived after a later one, or belongs to an earlier hold.
+		// The reply to a later write arrived before this one, or w belongs to an
+		// earlier term.
 	case w.Kind == leasestate.Release && h.phase < phaseReleasing:
-		// This hold has sent no release. A restored history shows a release of an earlier
-		// hold.
+		// This hold has sent no release. A restored history shows the release of an
+		// earlier term.
 	case w.Kind == leasestate.Release:
 		e.writes.confirmed = w.RenewTime
 		h.releaseConfirmed()
@@ -143,16 +147,17 @@ func (e *Elector) confirmHeldLocked(w leasestate.Write, lease *coordinationv1.Le
 	}
 }
 
-// holdLocked bases the hold on w, which left lease on the server. Writes based on the
-// same version or an older one can no longer be applied, so they are dropped.
+// holdLocked makes w the last confirmed write of the hold. lease is the Lease after w.
+// holdLocked forgets all unacknowledged writes that were based on the same version as w
+// or on an older version, because the server now refuses them.
 func (e *Elector) holdLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	e.held.Held = leasestate.Held{Identity: e.config.Identity, Lease: lease, Version: leasestate.Version(lease), Write: w, ConfirmedSeq: e.observed.seq}
 	e.writes.confirmed = w.RenewTime
 	e.writes.unacknowledged = e.writes.unacknowledged.Without(func(o leasestate.Write) bool { return o.Base <= w.Base })
 }
 
-// loseLocked ends the hold for cause. The work is asked to stop, and nothing more is
-// written.
+// loseLocked records that the held Lease is lost because of cause. It asks the work to
+// stop. From then on, this term sends no writes.
 func (e *Elector) loseLocked(cause error) {
 	if e.held.isLive() {
 		e.stopWorkLocked(cause)
@@ -167,12 +172,13 @@ func (e *Elector) lose(cause error) {
 	e.loseLocked(cause)
 }
 
-// trustOf returns the trust that a hold rests on.
+// trustOf returns the trust of h. Its window starts when the last confirmed write of h
+// was sent.
 func (e *Elector) trustOf(h *heldLease) *clock.Trust {
 	return &clock.Trust{Sent: h.Write.Sent, Window: e.config.Window()}
 }
 
-// wroteLocked reports whether this elector wrote the record.
+// wroteLocked reports whether this elector wrote record as a claim or a renewal.
 func (e *Elector) wroteLocked(record *coordinationv1.Lease) bool {
 	if record == nil || leasestate.Holder(record) != e.config.Identity {
 		return false
@@ -191,8 +197,8 @@ func (e *Elector) draft(w leasestate.Write, acquired time.Time, transitions int3
 	}
 }
 
-// acquireTime returns the acquireTime of a held Lease. It is the time of w if somebody
-// has removed it.
+// acquireTime returns the acquireTime of lease. If somebody has removed the
+// acquireTime, it returns the renewTime of w instead.
 func acquireTime(lease *coordinationv1.Lease, w leasestate.Write) time.Time {
 	if lease.Spec.AcquireTime == nil {
 		return time.UnixMicro(w.RenewTime)

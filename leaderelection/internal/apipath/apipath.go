@@ -9,36 +9,43 @@
 //
 //	[watch/][namespaces/<namespace>/]<resource>[/<name>[/<subresource>]]
 //
-// [Parse] resolves it as the API server's RequestInfoFactory does, with two
-// exceptions: a subresource keeps all of its segments, and a connection has the
-// verb "connect".
+// [Parse] resolves an API path as the API server's RequestInfoFactory does, with two
+// exceptions. A subresource keeps all of its segments. A request for exec, attach,
+// portforward or proxy has the verb "connect".
 //
 // # Prefixes
 //
-// The API server may be behind a prefix, which is the path of rest.Config.Host.
-// Rancher uses /k8s/clusters/c-1, for example. A RoundTripper does not know the
-// prefix, and a prefix may itself have a segment "api" or "apis", or even be an
-// API path: /apis/cluster.karmada.io/v1alpha1/clusters/c1/proxy.
+// The path of a request may have a prefix before the API path. The prefix is the path
+// of rest.Config.Host. For example, Rancher uses the prefix /k8s/clusters/c-1. A
+// RoundTripper does not know the prefix. A prefix may contain a segment "api" or
+// "apis". It may even be an API path, such as
+// /apis/cluster.karmada.io/v1alpha1/clusters/c1/proxy.
 //
-// The API path begins at the first segment "api" or "apis" whose remainder is a
-// complete API path: a version follows, <rest> has at most one segment after the
-// name, and <rest> does not begin with another API path. If no remainder is
-// complete, the API path begins at the first one that has a version, and its
-// subresource has several segments.
+// The API path begins at the first segment "api" or "apis" from which the path is a
+// complete API path. A complete API path has a version. Its <rest> has at most one
+// segment after the name, and does not begin with another API path. If there is no
+// complete API path, the API path begins at the first segment "api" or "apis" that is
+// followed by a version. Its subresource then has several segments.
 //
-// The tail of the path of a proxy of a pod, a service or a node is opaque.
-// /api/v1/namespaces/n/services/s/proxy/apis/apps/v1/deployments is a connection
-// to services/proxy, whatever the service is.
+// In a request to the proxy of a pod, a service or a node, Parse does not interpret the
+// path after "proxy". For example,
+// /api/v1/namespaces/n/services/s/proxy/apis/apps/v1/deployments is a connection to
+// services/proxy, even if the service is an API server.
 //
 // # Ambiguity
 //
-// Three kinds of paths have a second reading, and Parse returns the first:
+// Three kinds of paths can be understood in two ways. Parse always chooses the first
+// way listed here:
 //
-//   - An API server that is reached through the proxy of a pod, a service or a
-//     node. Each request is a connection to that proxy.
-//   - A prefix that ends in "/namespaces". Its next segment reads as a namespace.
-//   - A subresource with several segments that end in a complete API path. The
-//     path before it reads as a prefix.
+//   - A path contains the proxy of a pod, a service or a node. Parse returns a
+//     connection to the proxy. The path might also be a request to an API server behind
+//     the proxy.
+//   - In an API path, "namespaces" is followed by "api" or "apis". Parse returns this
+//     segment as the namespace. The path might also have a prefix that ends in
+//     "/namespaces".
+//   - A path ends in a complete API path after other segments. Parse returns these
+//     segments as the prefix. They might also be the start of an API path whose
+//     subresource has several segments.
 package apipath
 
 import (
@@ -51,20 +58,20 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 )
 
-// Request describes a request to the Kubernetes API.
+// Request is the description of a request to the Kubernetes API.
 type Request struct {
-	// IsResource reports whether the path names a resource. If it does not, only
-	// Verb and UnderAPI are set.
+	// IsResource is true if the path names a resource. If it is false, only Verb and
+	// UnderAPI are set.
 	IsResource bool
 
-	// UnderAPI reports whether the path has a segment "api" or "apis". Discovery
-	// requests are under the API and name no resource. So are paths that Parse does
-	// not understand.
+	// UnderAPI is true if the path has a segment "api" or "apis". It is also true for
+	// discovery requests, which name no resource, and for paths of the API that Parse
+	// does not understand.
 	UnderAPI bool
 
 	// Verb is get, list, watch, create, update, patch, delete, deletecollection or
-	// connect. Without a resource it is the method in lower case. It is empty if a
-	// resource has no verb for the method.
+	// connect. If the path names no resource, Verb is the method in lower case. Verb is
+	// empty if the path names a resource and the method has no verb.
 	Verb string
 
 	// Prefix is the path before the API path: "" or, for example, "/k8s/clusters/c1".
@@ -77,14 +84,15 @@ type Request struct {
 	Version string
 
 	// Namespace is the namespace of the object. It is empty for objects without a
-	// namespace. The namespace of a Namespace is its name, as for the API server.
+	// namespace. If the object is itself a Namespace, this field is its name, as in the
+	// API server.
 	Namespace string
 
 	// Resource is the plural name of the resource, such as "leases".
 	Resource string
 
-	// Name is the name of the object. A request for several objects has the name
-	// that its field selector requires, if any.
+	// Name is the name of the object. If the request is for several objects, Name is
+	// the name that the field selector requires, if any.
 	Name string
 
 	// Subresource is the path after the name, such as "status" or "proxy/metrics".
@@ -95,7 +103,7 @@ type Request struct {
 // portforward or proxy.
 func (r Request) IsConnect() bool { return r.Verb == "connect" }
 
-// Parse returns the description of a request with this method and URL.
+// Parse returns the description of a request with this method and this URL.
 func Parse(method string, u *url.URL) Request {
 	segments := split(u.Path)
 	r := Request{
@@ -120,13 +128,13 @@ func Parse(method string, u *url.URL) Request {
 	return r
 }
 
-// A segment is a part of a path between slashes.
+// A segment is a part of a path between two slashes.
 type segment struct {
 	text  string
-	start int // offset in the path
+	start int // the offset of text in the path
 }
 
-// split returns the segments of a path that are not empty.
+// split returns the segments of a path, without the empty ones.
 func split(path string) []segment {
 	var segments []segment
 	for start := 0; start < len(path); {
@@ -151,16 +159,17 @@ func join(segments []segment) string {
 }
 
 var (
-	// standardVersion matches the versions that most APIs have, such as v1,
-	// v1beta2 and v1api20200601.
+	// standardVersion matches versions such as v1, v1beta2 and v1api20200601, which
+	// most APIs use.
 	standardVersion = regexp.MustCompile(`^v[1-9][a-z0-9]*$`)
-	// customVersion matches the versions that only a custom resource may have.
+	// customVersion matches every version that a custom resource may have.
 	customVersion = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 )
 
-// root returns the group, the version and the rest of an API path. The group of a
-// custom resource has a dot, so a custom version needs such a group. No group and no
-// version is named "api" or "apis".
+// root returns the group, the version and the rest of an API path. ok is false if
+// segments is not an API path. A version that is not a standardVersion is accepted only
+// if the group contains a dot, because the groups of all custom resources do. No group
+// and no version is named "api" or "apis".
 func root(segments []segment) (group, version string, rest []segment, ok bool) {
 	switch {
 	case len(segments) > 2 && segments[0].text == "api":
@@ -176,8 +185,9 @@ func root(segments []segment) (group, version string, rest []segment, ok bool) {
 
 func isRoot(s segment) bool { return s.text == "api" || s.text == "apis" }
 
-// parseRoot parses an API path without its verb. It reports whether the path is
-// complete, so that no API path needs to be looked for further behind.
+// parseRoot parses segments as an API path, and sets everything except the verb and the
+// prefix. complete is true if the API path is complete, see the package comment. The
+// caller then need not look for an API path that begins later.
 func parseRoot(segments []segment) (r Request, complete bool) {
 	var rest []segment
 	var ok bool
@@ -216,8 +226,8 @@ func (r Request) subresourceRoot() string {
 	return first
 }
 
-// setVerb sets the verb of a request for a resource, and the name that a field
-// selector requires.
+// setVerb sets the verb of a request for a resource. It also sets the name if a field
+// selector requires one.
 func (r *Request) setVerb(method string, u *url.URL) {
 	watchPath := r.Verb == "watch"
 	if slices.Contains([]string{"exec", "attach", "portforward", "proxy"}, r.subresourceRoot()) {
@@ -258,8 +268,8 @@ func (r *Request) setVerb(method string, u *url.URL) {
 	}
 }
 
-// isTrue converts a query parameter to a boolean as the API server does: only
-// "false" and "0" are false.
+// isTrue converts the values of a query parameter to a boolean, as the API server does.
+// Only "0" and "false" are false.
 func isTrue(values []string) bool {
 	return len(values) > 0 && values[0] != "0" && !strings.EqualFold(values[0], "false")
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
-// A result is the expected description of a resource request, as one line:
-// "verb group/version namespace resource name subresource", with "-" for "".
+// result returns a Request as one line: "verb group/version namespace resource name
+// subresource". Empty fields are written as "-".
 func result(r apipath.Request) string {
 	if !r.IsResource {
 		if r.UnderAPI {
@@ -111,7 +111,7 @@ func TestParse_ResolvesAPIPaths(t *testing.T) {
 		{"GET", "/apis/metrics.k8s.io/v1beta1/nodes", "list metrics.k8s.io/v1beta1 - nodes - -"},
 		{"PUT", "/apis/example.com/v1/namespaces/ns/machines/a/console/setup", "update example.com/v1 ns machines a console/setup"},
 
-		// Requests for no resource.
+		// Requests that name no resource.
 		{"GET", "", "no resource"},
 		{"GET", "/", "no resource"},
 		{"HEAD", "/healthz", "no resource"},
@@ -131,7 +131,7 @@ func TestParse_ResolvesAPIPaths(t *testing.T) {
 	}
 }
 
-// prefixes are paths before the API path.
+// prefixes are the paths before the API path that the tests use.
 var prefixes = []string{
 	"", "/k8s/clusters/c-m-abc", "/k8s/clusters/local", "/behind/a/proxy",
 	"/api", "/apis", "/api/c1", "/apis/c1", "/api/gw/c1", "/apis/gw/c1", "/api/clusters/c1", "/apis/clusters/c1",
@@ -143,7 +143,8 @@ var prefixes = []string{
 	"/api/v1/namespaces/ns", "/api/v1/namespaces/api/clusters/apis",
 }
 
-// requests are API paths that resolve behind every prefix as they do without one.
+// requests have API paths that Parse resolves in the same way with and without each
+// prefix.
 var requests = []struct{ method, path string }{
 	{"GET", "/api/v1/nodes"},
 	{"GET", "/api/v1/namespaces"},

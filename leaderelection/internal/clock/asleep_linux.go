@@ -6,10 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asleep returns how long the machine has slept since boot. Go's monotonic clock
-// stops in sleep, and the boot-time clock does not. The thread may be descheduled
-// between two readings, so the true value lies between least and most. A caller that
-// counts from least to most never counts too little.
+// asleep returns how long the machine has slept since boot. It is the difference
+// between the boot-time clock, which continues during sleep, and Go's monotonic clock,
+// which stops. The thread may be interrupted between the readings of the clocks.
+// Therefore the true value lies between least and most. Between two calls, the machine
+// slept for at most the later value of most minus the earlier value of least.
 func asleep() (least, most time.Duration) {
 	var before, mono, after unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &before) != nil ||

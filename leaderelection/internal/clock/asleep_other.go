@@ -4,5 +4,6 @@ package clock
 
 import "time"
 
-// asleep returns zero: time asleep is not measured on this operating system.
+// asleep returns zero, because the time asleep is not measured on this operating
+// system.
 func asleep() (least, most time.Duration) { return 0, 0 }

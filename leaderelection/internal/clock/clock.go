@@ -1,5 +1,5 @@
-// Package clock measures time for an elector: time asleep counts, trust has an end,
-// and a loop that stops moving is noticed.
+// Package clock measures time for an elector. It counts the time for which the machine
+// sleeps, defines when trust ends, and detects a loop that no longer runs.
 package clock
 
 import (
@@ -8,33 +8,33 @@ import (
 	"time"
 )
 
-// driftTolerance is the difference between the wall clock and the monotonic clock
-// above which the boot-time clock is read, because the machine may have slept. NTP
-// slews a clock by far less in the time of one Lease.
+// driftTolerance is the largest difference between the wall clock and the monotonic
+// clock that is ignored. After a larger difference, the machine may have slept, and the
+// boot-time clock is read. NTP adjusts a clock by much less within one LeaseDuration.
 const driftTolerance = 10 * time.Millisecond
 
-// A Stamp is the moment at which a request was sent.
+// A Stamp is the time at which a request was sent.
 type Stamp struct {
-	at     time.Time     // on the wall clock and the monotonic clock
-	wall   int64         // at.UnixNano(), stored because IsLeader needs it often
-	asleep time.Duration // the least time that the machine had slept since boot
+	at     time.Time     // a reading of both the wall clock and the monotonic clock
+	wall   int64         // at.UnixNano(), stored because each call of IsLeader needs it
+	asleep time.Duration // a lower bound of the time that the machine had slept since boot
 }
 
-// Now returns the stamp of this moment. Call it before the request is sent.
+// Now returns a stamp of the present time. Call it before the request is sent.
 func Now() Stamp {
-	// The sleep is read first. A suspend between the two readings then counts as time
-	// that has passed.
+	// Read the time asleep first. If the machine is suspended between the two readings,
+	// Age then counts the suspension.
 	slept, _ := asleep()
 	now := time.Now()
 	return Stamp{at: now, wall: now.UnixNano(), asleep: slept}
 }
 
-// Time returns the moment as a time.Time.
+// Time returns the stamp as a time.Time.
 func (s *Stamp) Time() time.Time { return s.at }
 
-// Age returns the time from the stamp until now, including time asleep. While the
-// wall clock and the monotonic clock agree, the machine did not sleep, and the
-// boot-time clock is not read.
+// Age returns the time from the stamp until now, including the time for which the
+// machine slept. If the wall clock and the monotonic clock agree, the machine did not
+// sleep. Age then does not read the boot-time clock.
 func (s *Stamp) Age(now time.Time) time.Duration {
 	mono, wall := now.Sub(s.at), time.Duration(now.UnixNano()-s.wall)
 	if !drifted(mono, wall) {
@@ -44,23 +44,23 @@ func (s *Stamp) Age(now time.Time) time.Duration {
 	return mono + slept(s.asleep, most)
 }
 
-// drifted reports whether two clocks measured different times between the same two
-// moments.
+// drifted reports whether the monotonic clock and the wall clock measured different
+// durations for the same interval.
 func drifted(mono, wall time.Duration) bool {
 	drift := wall - mono
 	return drift < -driftTolerance || drift > driftTolerance
 }
 
-// slept returns the growth of the time asleep between two readings.
+// slept returns how long the machine slept between two readings of asleep.
 func slept(before, now time.Duration) time.Duration { return max(0, now-before) }
 
-// ErrInterrupted is returned by Sleep when its interrupt channel was closed.
+// ErrInterrupted is returned by Sleep if the channel interrupt was closed.
 var ErrInterrupted = errors.New("the wait was interrupted")
 
-// Sleep waits for d. It returns ErrInterrupted if interrupt is closed first, and the
-// error of ctx if ctx ends first. interrupt may be nil. If d is zero or negative it
-// creates no timer: in fake time the race detector of Go 1.26 crashes when several
-// goroutines read timers that are due already.
+// Sleep waits for d. It returns ErrInterrupted if interrupt is closed before d has
+// passed, and the error of ctx if ctx ends before d has passed. interrupt may be nil.
+// If d is zero or negative, Sleep creates no timer, because in fake time the race
+// detector of Go 1.26 crashes when several goroutines read timers that are already due.
 func Sleep(ctx context.Context, interrupt <-chan struct{}, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()

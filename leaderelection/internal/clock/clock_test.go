@@ -28,8 +28,8 @@ func TestDrifted_OnlyWhenTheWallClockLeavesTheMonotonicClock(t *testing.T) {
 
 func TestStamp_CountsSleepWhenTheClocksDisagree(t *testing.T) {
 	now := time.Now()
-	// The stamp was taken 5 s ago, before the machine slept for a minute: the wall
-	// clock moved by 65 s, the monotonic clock by 5 s.
+	// The stamp was taken before the machine slept for 60 s. Since then the wall clock
+	// has advanced by 65 s, and the monotonic clock by 5 s.
 	s := Stamp{at: now.Add(-5 * time.Second), wall: now.Add(-65 * time.Second).UnixNano(), asleep: sleptBefore(t) - time.Minute}
 	if age := s.Age(now); age < 64*time.Second || age > 66*time.Second {
 		t.Errorf("Age = %v, want 65 s: time asleep counts", age)
@@ -70,8 +70,8 @@ func TestTrust_EndsExactlyWithItsWindow(t *testing.T) {
 	}
 }
 
-// With -race the program crashed now and then, inside the race detector, when several
-// renewals were due at one moment of fake time.
+// Regression test for this bug: with -race, the race detector sometimes crashed the
+// program when several renewals were due at the same fake time.
 func TestSleep_CreatesNoTimerForATimeThatIsPast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var all sync.WaitGroup

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// heartbeatEpoch is the moment from which deadlines count, on the monotonic clock.
+// heartbeatEpoch is the time from which deadlines are counted, on the monotonic clock.
 var heartbeatEpoch = time.Now()
 
-// A Heartbeat is the deadline of a loop: the time by which the loop expects to start
-// its next round. The zero Heartbeat has no deadline.
+// A Heartbeat is the deadline by which a loop expects to start its next round. The zero
+// Heartbeat has no deadline.
 type Heartbeat struct {
-	deadline atomic.Int64 // nanoseconds after heartbeatEpoch; 0: none
+	deadline atomic.Int64 // nanoseconds after heartbeatEpoch; 0 means no deadline
 }
 
-// Within sets the deadline to d from now. Forever clears it.
+// Within sets the deadline to d from now. If d is Forever, Within removes the deadline.
 func (h *Heartbeat) Within(d time.Duration) {
 	if d == Forever {
 		h.Clear()
@@ -23,12 +23,12 @@ func (h *Heartbeat) Within(d time.Duration) {
 	h.deadline.Store(int64(time.Since(heartbeatEpoch) + max(0, d)))
 }
 
-// Clear removes the deadline: the loop waits for an event without a limit, or it does
-// not run.
+// Clear removes the deadline. Call it when the loop stops, or when it waits for an
+// event without a time limit.
 func (h *Heartbeat) Clear() { h.deadline.Store(0) }
 
-// Overdue returns how long ago the deadline passed. It is zero or negative while the
-// loop is on time.
+// Overdue returns the time since the deadline passed. It is zero or negative if the
+// deadline has not passed or if there is no deadline.
 func (h *Heartbeat) Overdue() time.Duration {
 	deadline := h.deadline.Load()
 	if deadline == 0 {

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// Forever is the window of a leader that needs no Lease.
+// Forever is the trust window of a leader that needs no Lease.
 const Forever = time.Duration(math.MaxInt64)
 
-// A Trust is the time for which leadership is certain. It is immutable: a renewal
-// replaces it, so that IsLeader can read it without a lock.
+// A Trust defines until when leadership is certain. It is immutable, and a renewal
+// replaces it by a new Trust. Therefore IsLeader can read it without a lock.
 type Trust struct {
-	Sent   Stamp         // before the write was sent that the trust is based on
-	Window time.Duration // W; Forever without a Lease
+	Sent   Stamp         // taken just before the last confirmed write was sent
+	Window time.Duration // the trust window W; Forever without a Lease
 }
 
-// Remaining returns how long trust lasts from now. It is zero or negative when trust
-// is over.
+// Remaining returns how long trust lasts, counted from now. It is zero or negative if
+// trust has ended.
 //
 //	trustedUntil = sent + W
 //
-// Trust counts from before the request was sent, never from its reply.
+// Trust starts before the request is sent, not when its reply arrives.
 func (t *Trust) Remaining(now time.Time) time.Duration {
 	if t.Window == Forever {
 		return Forever

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// A LogQueue passes log lines to the caller's handler without ever blocking. A handler
-// blocks when its pipe is full, for instance, and must not keep the elector from ending
-// a term.
+// A LogQueue passes log lines on to the caller's handler and never blocks. The caller's
+// handler may block, for example when it writes to a pipe that is full. A blocked
+// handler must not delay the end of a term.
 type LogQueue struct{ outbox Outbox[logLine] }
 
 type logLine struct {
@@ -26,7 +26,8 @@ func NewLogQueue() *LogQueue {
 	}}}
 }
 
-// Handler returns a handler that queues each line for handler.
+// Handler returns a handler that queues each line. A goroutine of q then passes the
+// lines on to handler.
 func (q *LogQueue) Handler(handler LazyHandler) slog.Handler { return asyncHandler{handler, q} }
 
 // Flush waits until every line is written, for at most timeout.
@@ -35,57 +36,59 @@ func (q *LogQueue) Flush(timeout time.Duration) { q.outbox.Flush(timeout) }
 func (l logLine) write() {
 	ctx := context.Background()
 	if l.handler.Enabled(ctx, l.record.Level) {
-		_ = l.handler.Handle(ctx, l.record) // the log is the only place where this error could be reported
+		_ = l.handler.Handle(ctx, l.record) // the error could be reported only to the log itself
 	}
 }
 
-// asyncHandler queues lines.
+// An asyncHandler is a handler that queues lines and never blocks.
 type asyncHandler struct {
 	LazyHandler
 	queue *LogQueue
 }
 
-// Enabled returns true. The queue's goroutine asks the caller's handler, which may
-// block.
+// Enabled returns true. It does not call the caller's handler, which may block. The
+// queue's goroutine calls the Enabled method of the caller's handler.
 func (h asyncHandler) Enabled(context.Context, slog.Level) bool { return true }
 
-// Handle never blocks and never fails.
+// Handle queues a line. It never blocks and never fails.
 func (h asyncHandler) Handle(_ context.Context, r slog.Record) error {
 	h.queue.outbox.Put(logLine{h.LazyHandler, r.Clone()})
 	return nil
 }
 
-// WithAttrs returns a handler with the same queue.
+// WithAttrs returns a handler that adds attrs and uses the same queue.
 func (h asyncHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return asyncHandler{h.withAttrs(attrs), h.queue}
 }
 
-// WithGroup returns a handler with the same queue.
+// WithGroup returns a handler that adds the group and uses the same queue.
 func (h asyncHandler) WithGroup(name string) slog.Handler {
 	return asyncHandler{h.withGroup(name), h.queue}
 }
 
-// A LazyHandler creates the caller's handler when the first line is written: its
-// WithAttrs may block, too, and a term begins with one.
+// A LazyHandler creates the caller's handler when the first line is written. The reason
+// is that the WithAttrs method of the caller's handler may block, and the elector calls
+// WithAttrs at the start of each term.
 type LazyHandler struct{ create func() slog.Handler }
 
 // Lazy returns a LazyHandler that calls create for each line.
 func Lazy(create func() slog.Handler) LazyHandler { return LazyHandler{create} }
 
-// Enabled asks the created handler.
+// Enabled calls Enabled of the created handler.
 func (h LazyHandler) Enabled(ctx context.Context, l slog.Level) bool {
 	return h.create().Enabled(ctx, l)
 }
 
-// Handle writes through the created handler.
+// Handle calls Handle of the created handler.
 func (h LazyHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.create().Handle(ctx, r)
 }
 
-// WithAttrs calls nothing yet.
+// WithAttrs returns a LazyHandler that adds attrs when it creates the caller's handler.
 func (h LazyHandler) WithAttrs(attrs []slog.Attr) slog.Handler { return h.withAttrs(attrs) }
 
-// WithGroup calls nothing yet.
+// WithGroup returns a LazyHandler that adds the group when it creates the caller's
+// handler.
 func (h LazyHandler) WithGroup(name string) slog.Handler { return h.withGroup(name) }
 
 func (h LazyHandler) withAttrs(attrs []slog.Attr) LazyHandler {

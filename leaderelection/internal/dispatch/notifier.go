@@ -2,20 +2,22 @@ package dispatch
 
 import "sync"
 
-// A Notifier reports the leader to a receiver that may be slow: in order, without
-// repeats, and only the newest of several that arrived while it was busy. It has a
-// goroutine only while it has something to report, and nothing waits for it.
+// A Notifier reports the leader to a receiver that may be slow. It reports leaders in
+// order and without repeats. If several leaders arrive while the receiver is busy, it
+// reports only the newest one. It has a goroutine only while it has a leader to report.
+// No other goroutine waits for the receiver.
 type Notifier struct {
-	Call func(identity string) // nil: nothing is reported
+	Call func(identity string) // the receiver; if nil, no leader is reported
 
 	tasks    Tasks
 	mu       sync.Mutex
-	next     string // to be reported; "" if nothing is
-	reported string // the last one reported
+	next     string // the leader to report, "" if there is none
+	reported string // the leader that was reported last
 	busy     bool
 }
 
-// Offer reports that identity leads. It never blocks. It ignores "".
+// Offer makes the Notifier report that identity leads. It never blocks. It ignores an
+// empty identity.
 func (n *Notifier) Offer(identity string) {
 	if n.Call == nil || identity == "" {
 		return
@@ -34,12 +36,13 @@ func (n *Notifier) startLocked() {
 	n.tasks.Detach(n.report)
 }
 
-// report calls the receiver once, and starts another goroutine if more has arrived. A
-// callback that ends its goroutine (runtime.Goexit) therefore ends nothing else.
+// report calls the receiver once. If another leader has arrived meanwhile, report then
+// starts a new goroutine. Therefore a receiver that ends its goroutine with
+// runtime.Goexit prevents no later report.
 func (n *Notifier) report() {
 	n.mu.Lock()
 	identity := n.next
-	if identity == n.reported { // another leader came and went in between
+	if identity == n.reported { // the leader changed and changed back while the receiver was busy
 		n.next, n.busy = "", false
 		n.mu.Unlock()
 		return

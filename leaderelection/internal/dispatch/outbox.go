@@ -8,26 +8,26 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 )
 
-// maxQueued is the number of items that an Outbox keeps for a receiver that blocks.
-// Later items are dropped and counted.
+// maxQueued is the number of items that an Outbox keeps while the receiver blocks.
+// Further items are dropped and counted.
 const maxQueued = 1000
 
 // An Outbox delivers items to the caller's code, in order. It has a goroutine only
-// while the queue is not empty. Put never blocks, so it may be called with any mutex
-// held, and the receiver may call the elector.
+// while the queue is not empty. Put never blocks, and may be called while any mutex is
+// held. The receiver may call the elector.
 type Outbox[T any] struct {
 	Deliver func(T)                 // receives each item
-	Dropped func(count int, next T) // called before next if items were dropped; may be nil
+	Dropped func(count int, next T) // called before Deliver(next) if count items were dropped before next; may be nil
 
 	tasks Tasks
 	mu    sync.Mutex
 	queue []T
-	lost  int // items that the queue had no room for
+	lost  int // number of items that were dropped since the last delivery, because the queue was full
 	busy  bool
 	idle  chan struct{} // closed when the goroutine has ended
 }
 
-// Put queues x.
+// Put adds x to the queue, or drops x if the queue is full.
 func (o *Outbox[T]) Put(x T) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -42,8 +42,8 @@ func (o *Outbox[T]) Put(x T) {
 	}
 }
 
-// deliverAll delivers until the queue is empty. A receiver may end its goroutine
-// (runtime.Goexit). A new goroutine then delivers the rest.
+// deliverAll delivers items until the queue is empty. If the receiver ends this
+// goroutine with runtime.Goexit, a new goroutine delivers the remaining items.
 func (o *Outbox[T]) deliverAll() {
 	defer func() {
 		o.mu.Lock()

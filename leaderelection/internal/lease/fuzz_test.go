@@ -9,9 +9,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Whatever a Lease contains, nothing panics. It is claimed no sooner than it was
-// observed, and a held one not before it expires. A write over it keeps its UID and
-// resourceVersion, and its annotations can be read again.
+// FuzzState_AnyLease requires, for every content of a Lease, that no function panics.
+// The Lease is never claimable before it was observed, and a held Lease is not
+// claimable before it expires. A write keeps the UID and the resourceVersion of the
+// Lease. The annotations of the written Lease can be decoded.
 func FuzzState_AnyLease(f *testing.F) {
 	for _, seed := range []string{
 		`{"metadata":{"name":"app","uid":"a","resourceVersion":"51"},"spec":{"holderIdentity":"you","leaseDurationSeconds":15,"renewTime":"2026-01-01T00:00:00.000000Z"}}`,
@@ -59,8 +60,9 @@ func FuzzState_AnyLease(f *testing.F) {
 	})
 }
 
-// Whatever the annotation contains, it names nobody, or a nomination that can be encoded
-// again. Of two nominations, at most one precedes the other.
+// FuzzNomination_AnyAnnotation requires, for every value of SuccessorAnnotation, that
+// NominationOf returns no nomination or one that can be encoded again. Of two
+// nominations, at most one precedes the other.
 func FuzzNomination_AnyAnnotation(f *testing.F) {
 	acquired := at(10).UnixMicro()
 	f.Add(Nomination{"you", 1, 2}.Encode(acquired))

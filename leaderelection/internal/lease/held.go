@@ -20,34 +20,35 @@ const (
 )
 
 // A Write is one request of this elector that changes the Lease. Its renewTime
-// identifies it: no two writes of an elector share one.
+// identifies it, because no two writes of an elector have the same renewTime.
 type Write struct {
 	Kind      WriteKind   // claim, renewal or release
 	RenewTime int64       // microseconds
-	Base      uint64      // the version that it was based on; 0: none
-	Seq       uint64      // sequence number at which it was issued
-	Sent      clock.Stamp // before it was sent
-	FailedSeq uint64      // sequence number at which its request ended with an error; 0: it has not
-	Refused   bool        // that error states that the write was not applied
+	Base      uint64      // the resourceVersion that the write was based on; 0 if there was none
+	Seq       uint64      // sequence number at which the write was issued
+	Sent      clock.Stamp // taken just before the write was sent
+	FailedSeq uint64      // sequence number at which the request ended with an error; 0 if it did not
+	Refused   bool        // true if the error means that the write was not applied
 }
 
-// Writes are the unacknowledged writes, oldest first: each may or may not have been
-// applied. Not even a refusal is proof, because client-go itself repeats a request that
-// was answered with Retry-After, and the second answer may be a conflict with the first.
+// Writes are the unacknowledged writes, oldest first. Each of them may or may not have
+// been applied. A refusal does not prove that a write was not applied. The reason is
+// that client-go repeats a request that was answered with Retry-After. If the first
+// request was applied after all, the second one is answered with a conflict.
 type Writes []Write
 
-// With adds w and drops writes that were sent more than age before it. Trust in those
-// is over.
+// With returns ws with w added. It drops writes that were sent more than age before w,
+// because the trust windows of those writes have ended.
 func (ws Writes) With(w Write, age time.Duration) Writes {
 	return append(ws.Without(func(x Write) bool { return w.Sent.Time().Sub(x.Sent.Time()) > age }), w)
 }
 
-// Without drops the writes for which drop returns true.
+// Without returns ws without the writes for which drop returns true.
 func (ws Writes) Without(drop func(Write) bool) Writes {
 	return slices.DeleteFunc(slices.Clone(ws), drop)
 }
 
-// Update replaces the write with the same renewTime by w.
+// Update returns ws with w in place of the write that has the same renewTime.
 func (ws Writes) Update(w Write) Writes {
 	next := slices.Clone(ws)
 	for i := range next {
@@ -58,7 +59,8 @@ func (ws Writes) Update(w Write) Writes {
 	return next
 }
 
-// Find returns the write of identity that produced the record, if it is one of these.
+// Find returns the write in ws that produced record. identity is the identity of the
+// elector that sent the writes.
 func (ws Writes) Find(identity string, record *coordinationv1.Lease) (Write, bool) {
 	for _, w := range ws {
 		holder := identity
@@ -72,37 +74,38 @@ func (ws Writes) Find(identity string, record *coordinationv1.Lease) (Write, boo
 	return Write{}, false
 }
 
-// A Held is what a term rests on: the last confirmed write, and the object that it
-// left on the server.
+// A Held describes the Lease that an elector holds: the last confirmed write, and the
+// Lease as it is after this write.
 type Held struct {
-	Identity     string                // of this elector
-	Lease        *coordinationv1.Lease // the object on the server, as far as is known
-	Version      uint64                // of Lease
-	Write        Write                 // the confirmed write
-	ConfirmedSeq uint64                // sequence number at which it was confirmed
+	Identity     string                // the identity of this elector
+	Lease        *coordinationv1.Lease // the Lease on the server, as far as is known
+	Version      uint64                // the resourceVersion of Lease
+	Write        Write                 // the last confirmed write
+	ConfirmedSeq uint64                // sequence number at which Write was confirmed
 }
 
-// A Loss is why an observation ends a term.
+// A Loss is the reason why an observation ends a term.
 type Loss int
 
-// The losses.
+// The values of a Loss.
 const (
 	NotLost   Loss = iota
 	Overtaken      // another candidate wrote the Lease
 	Deleted        // the Lease was deleted or replaced
-	Rewound        // resourceVersions ran backwards
+	Rewound        // the server returned an older resourceVersion than before
 )
 
-// An Outcome is what an observation means for a term. At most one of Loss and the
-// other fields is set.
+// An Outcome is the effect of an observation on a term. If Loss is set, Confirmed and
+// Adopt are nil.
 type Outcome struct {
-	Loss      Loss                  // the term is over
-	Confirmed *Write                // this write was applied
-	Adopt     *coordinationv1.Lease // the object to base the next write on
+	Loss      Loss                  // NotLost, or the reason why the term is over
+	Confirmed *Write                // a write that was applied, or nil
+	Adopt     *coordinationv1.Lease // the Lease that the next write must be based on; nil if this does not change
 }
 
-// Evaluate returns what o means for a term that rests on h while unacknowledged writes
-// are under way. It is the only place where an observation ends a term.
+// Evaluate returns the effect of o on a term that holds h. unacknowledged are the
+// writes of this elector that may have been applied. Evaluate is the only function in
+// which an observation ends a term.
 func (h Held) Evaluate(o Observation, unacknowledged Writes) Outcome {
 	if o.Rewound {
 		return Outcome{Loss: Rewound}
@@ -123,22 +126,23 @@ func (h Held) Evaluate(o Observation, unacknowledged Writes) Outcome {
 		return Outcome{Confirmed: &w, Adopt: o.Lease}
 	}
 	if Holder(o.Lease) == h.Identity && RenewTime(o.Lease) == h.Write.RenewTime {
-		return Outcome{Adopt: o.Lease} // an edit of other fields is no claim
+		return Outcome{Adopt: o.Lease} // somebody edited other fields, which is not a claim
 	}
 	return Outcome{Loss: Overtaken}
 }
 
-// olderThan reports whether the held Lease is older than the observation.
+// olderThan reports whether h is older than o.
 func (h Held) olderThan(o Observation) bool {
 	if o.Version != 0 && h.Version != 0 {
 		return o.Version > h.Version
 	}
-	// Without versions, an event cannot be told from a late one. Only a read that was
-	// sent after the last write was confirmed counts.
+	// Without resourceVersions, a late event cannot be recognized. Therefore only a
+	// read counts that was sent after the last write was confirmed.
 	return o.ReadSeq > h.ConfirmedSeq
 }
 
-// RenewAt returns when the next renewal should be sent.
+// RenewAt returns when the next renewal should be sent: one retryPeriod after the last
+// confirmed write was sent.
 func (h Held) RenewAt(retryPeriod time.Duration) time.Time {
 	return h.Write.Sent.Time().Add(retryPeriod)
 }

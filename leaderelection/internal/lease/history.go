@@ -10,41 +10,44 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The history is written with each claim and sent with each renewal, so it is short.
-// The limits also hold for what others have written into the annotation.
+// The history is computed with each claim and is part of the object that each renewal
+// sends. Therefore it must be short. The limits are also enforced when the annotation
+// TermsAnnotation is read, because others may have written it.
 const (
 	maxTerms    = 8
-	maxIdentity = 128       // bytes of an identity that are kept
-	maxHistory  = 16 * 1024 // bytes; a longer annotation is ignored
+	maxIdentity = 128       // in bytes; a longer identity is shortened
+	maxHistory  = 16 * 1024 // in bytes; a longer annotation is ignored
 )
 
-// The ends of a term.
+// The values of Term.End.
 const (
 	EndReleased    = "released"    // the Lease was released after the work had stopped
-	EndUnannotated = "unannotated" // released without annotation: the work may have continued
+	EndUnannotated = "unannotated" // released without ReleasedAnnotation: the work may have continued
 	EndExpired     = "expired"     // the next leader found the Lease expired
 )
 
-// A Term is one entry of the history. Its times are by the clocks of the leaders that
-// wrote them.
+// A Term is one entry of the history. Each time was written by the leader of that term,
+// from its own clock.
 type Term struct {
-	// Holder is the leader's identity, shortened if it is very long.
+	// Holder is the leader's identity. It is shortened if it is longer than
+	// maxIdentity.
 	Holder string `json:"holder"`
 
 	// Acquired is when the Lease was claimed.
 	Acquired metav1.MicroTime `json:"acquired"`
 
-	// Renewed is the time of the last renewal or of the release. It is nil if it is
-	// unknown or if the term continues.
+	// Renewed is the time of the last renewal or of the release. It is nil if the time
+	// is unknown or if the term continues.
 	Renewed *metav1.MicroTime `json:"renewed,omitempty"`
 
-	// End is EndReleased, EndUnannotated or EndExpired. It is "" if it is unknown or
-	// if the term continues.
+	// End is EndReleased, EndUnannotated or EndExpired. It is "" if the end is unknown
+	// or if the term continues.
 	End string `json:"end,omitempty"`
 }
 
-// History returns the recent terms in a Lease, oldest first. The present holder's term
-// is always the last one, whatever the annotation contains.
+// History returns the recent terms of a Lease, oldest first. If the Lease has a holder,
+// the last entry is always the holder's term, even if the annotation TermsAnnotation
+// does not contain it.
 func History(lease *coordinationv1.Lease) []Term {
 	terms := decodeHistory(lease.Annotations[TermsAnnotation])
 	spec := lease.Spec
@@ -61,7 +64,8 @@ func History(lease *coordinationv1.Lease) []Term {
 			terms[last].End = EndReleased
 		}
 	case holder == "":
-		// A foreign candidate released the Lease and removed its own name.
+		// A candidate that does not use this library released the Lease, and its name
+		// is lost.
 	case known && terms[last].Holder == holder:
 		terms[last].Renewed, terms[last].End = nil, ""
 	default:
@@ -70,7 +74,8 @@ func History(lease *coordinationv1.Lease) []Term {
 	return newest(terms)
 }
 
-// encodeHistory returns the annotation for a claim by holder of the Lease before.
+// encodeHistory returns the value of TermsAnnotation for a claim. before is the Lease
+// before the claim, holder is the claimant, and acquired is the time of the claim.
 func encodeHistory(before *coordinationv1.Lease, holder string, acquired time.Time) string {
 	terms := History(before)
 	if last := len(terms) - 1; last >= 0 && Holder(before) != "" && isValid(before.Spec.AcquireTime) {
@@ -81,12 +86,12 @@ func encodeHistory(before *coordinationv1.Lease, holder string, acquired time.Ti
 	}
 	text, err := json.Marshal(terms)
 	if err != nil {
-		return "[]" // no field of a Term can fail, and a claim must not
+		return "[]" // json.Marshal does not fail for a Term; a claim must not fail either
 	}
 	return string(text)
 }
 
-// decodeHistory returns the valid entries of the annotation.
+// decodeHistory returns the valid entries of text, the value of TermsAnnotation.
 func decodeHistory(text string) []Term {
 	var entries []json.RawMessage
 	if len(text) > maxHistory || json.Unmarshal([]byte(text), &entries) != nil {
@@ -119,12 +124,12 @@ func validRenewTime(lease *coordinationv1.Lease) *metav1.MicroTime {
 	return new(metav1.NewMicroTime(lease.Spec.RenewTime.Time))
 }
 
-// isValid reports whether a time can be encoded and decoded again.
+// isValid reports whether t can be encoded as JSON and decoded again.
 func isValid(t *metav1.MicroTime) bool {
 	return t != nil && t.Year() >= 1970 && t.Year() < 10000
 }
 
-// shorten returns the identity as valid UTF-8 of at most maxIdentity bytes.
+// shorten returns identity as valid UTF-8, shortened to at most maxIdentity bytes.
 func shorten(identity string) string {
 	identity = strings.ToValidUTF8(identity, "\uFFFD")
 	if len(identity) <= maxIdentity {

@@ -16,7 +16,7 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func sec(n int) time.Time { return noon.Add(time.Duration(n) * time.Second) }
 
-// claimed returns the Lease after holder has claimed it.
+// claimed returns the Lease after holder has claimed it at this second of the test.
 func claimed(before *coordinationv1.Lease, holder string, second int) *coordinationv1.Lease {
 	lease := before.DeepCopy()
 	if lease.Annotations == nil {
@@ -26,7 +26,8 @@ func claimed(before *coordinationv1.Lease, holder string, second int) *coordinat
 	return held(lease, holder, second)
 }
 
-// held is the Lease after a candidate claimed it that does not write annotations.
+// held returns the Lease after holder has claimed it without writing annotations, as a
+// client-go candidate does.
 func held(before *coordinationv1.Lease, holder string, second int) *coordinationv1.Lease {
 	lease := before.DeepCopy()
 	now := metav1.NewMicroTime(sec(second))
@@ -47,7 +48,8 @@ func released(before *coordinationv1.Lease, second int) *coordinationv1.Lease {
 	return lease
 }
 
-// summary is a history in a form that is easy to compare.
+// summary returns one line for each term: the holder, the seconds of acquisition and of
+// the last renewal, and the end.
 func summary(terms []Term) (all []string) {
 	for _, t := range terms {
 		line := t.Holder + " " + strconv.Itoa(int(t.Acquired.Sub(noon)/time.Second))
@@ -64,7 +66,7 @@ func TestHistory_ReportsHowTermsEnded(t *testing.T) {
 	a := claimed(fresh, "a", 1)
 	b := claimed(released(renewed(a, 5), 6), "b", 7)
 	foreign := held(renewed(b, 9), "client-go", 30)
-	emptied := held(renewed(foreign, 33), "", 34) // client-go writes both times when it releases
+	emptied := held(renewed(foreign, 33), "", 34) // when client-go releases a Lease, it writes acquireTime and renewTime
 	for name, tc := range map[string]struct {
 		lease *coordinationv1.Lease
 		want  []string
@@ -135,8 +137,8 @@ func TestHistory_IgnoresInvalidEntries(t *testing.T) {
 	}
 }
 
-// Whatever the annotation contains, the next claim writes a short history that can be read,
-// with the claim at its end.
+// FuzzHistory_AnyAnnotation requires, for every value of TermsAnnotation, that the next
+// claim writes a short and valid history whose last entry is the claim.
 func FuzzHistory_AnyAnnotation(f *testing.F) {
 	f.Add(`[{"holder":"a","acquired":"2026-01-02T12:00:03.000000Z"}]`, "b", int64(1767355203000000), int64(1767355204000000), "c")
 	f.Add(`[[[]]]`, "", int64(-1<<63), int64(1<<63-1), "\xff\n\x1b[2J")

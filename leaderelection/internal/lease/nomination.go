@@ -9,30 +9,32 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 )
 
-// A Nomination is the content of SuccessorAnnotation: the follower that claims first
-// when the Lease is released. A leader writes it with each claim, with no successor;
-// followers nominate themselves. The zero Nomination names nobody. Its encoding is
+// A Nomination is the content of SuccessorAnnotation. It names the successor, which is
+// the follower that claims first when the Lease is released. With each claim, a leader
+// writes a Nomination that names nobody. Followers nominate themselves later. The zero
+// Nomination names nobody. The encoding of a Nomination is
 //
 //	<acquireTime in microseconds> <priority> <start of the process in milliseconds> <identity>
 //
-// The acquireTime ties it to one term. A nomination of an earlier term, or one left
-// over after a foreign candidate has claimed the Lease, names nobody.
+// The acquireTime ties the Nomination to one term. If it differs from the acquireTime
+// of the Lease, the Nomination belongs to an earlier term and is ignored.
 type Nomination struct {
-	Identity string // "": nobody
+	Identity string // the successor; "" means nobody
 	Priority int32
-	Started  int64 // start of the process, in milliseconds since 1970, by its own clock
+	Started  int64 // when the follower's process started, in milliseconds since 1970, by the clock of its machine
 }
 
-// Encode returns the annotation's value in the term that was acquired at acquired, in
-// microseconds.
+// Encode returns the value of SuccessorAnnotation. acquired is the acquireTime of the
+// Lease in microseconds.
 func (n Nomination) Encode(acquired int64) string {
 	return fmt.Sprintf("%d %d %d %s", acquired, n.Priority, n.Started, n.Identity)
 }
 
-// Precedes reports whether n should be the successor in place of other: a higher
-// priority precedes, then a later start of the process, so that a rolling update hands
-// over to a replica that stays. A process that started less than minAgeGap later does
-// not precede. Otherwise hundreds of about the same age would replace each other.
+// Precedes reports whether n should replace other as successor. A higher priority
+// precedes a lower one. With equal priorities, the process that started later precedes.
+// In a rolling update, this process is a replica that is not about to be stopped. A
+// process that started later by minAgeGap or less does not precede. Otherwise hundreds
+// of followers of about the same age would replace each other.
 func (n Nomination) Precedes(other Nomination, minAgeGap time.Duration) bool {
 	switch {
 	case other.Identity == "":
@@ -44,9 +46,9 @@ func (n Nomination) Precedes(other Nomination, minAgeGap time.Duration) bool {
 	}
 }
 
-// NominationOf reads the annotation. ok is false if the Lease has no valid nomination
-// of its present term. Then its leader does not support successors, and no follower
-// nominates itself.
+// NominationOf returns the nomination in a Lease. ok is false if the Lease has no valid
+// nomination for its present term. The leader then does not support successors, and no
+// follower nominates itself.
 func NominationOf(lease *coordinationv1.Lease) (n Nomination, ok bool) {
 	if lease == nil || lease.Spec.AcquireTime == nil {
 		return Nomination{}, false
@@ -63,14 +65,15 @@ func NominationOf(lease *coordinationv1.Lease) (n Nomination, ok bool) {
 	return Nomination{Identity: fields[3], Priority: int32(priority), Started: started}, true
 }
 
-// Nominate returns a copy of the observed Lease that names candidate as successor.
+// Nominate returns a copy of the observed Lease in which candidate is the successor.
 func (s State) Nominate(candidate Nomination) *coordinationv1.Lease {
 	lease := s.Lease.DeepCopy()
 	lease.Annotations[SuccessorAnnotation] = candidate.Encode(lease.Spec.AcquireTime.UnixMicro())
 	return lease
 }
 
-// Successor returns the nomination in the Lease. A deleted Lease keeps its successor.
+// Successor returns the nomination in the observed Lease. If the Lease was deleted,
+// Successor returns the nomination in the deleted Lease.
 func (s State) Successor() Nomination {
 	lease := s.Lease
 	if lease == nil {
@@ -80,10 +83,11 @@ func (s State) Successor() Nomination {
 	return n
 }
 
-// MayNominate reports whether candidate should nominate itself.
+// MayNominate reports whether candidate should nominate itself. minAgeGap is the
+// minimum age gap, see Precedes.
 func (s State) MayNominate(candidate Nomination, minAgeGap time.Duration) bool {
 	if s.Version == 0 || s.Holder() == "" || s.Holder() == candidate.Identity {
-		return false // without versions, a nomination could undo a write of the leader
+		return false // without resourceVersions, a nomination could overwrite a renewal of the leader
 	}
 	present, ok := NominationOf(s.Lease)
 	return ok && present.Identity != candidate.Identity && candidate.Precedes(present, minAgeGap)

@@ -26,8 +26,8 @@ func TestNomination_PrecedesByPriorityAndThenByAge(t *testing.T) {
 	const gap = 10 * time.Second
 	for _, tc := range []struct {
 		name     string
-		younger  time.Duration // than the other
-		priority int32         // of the other
+		younger  time.Duration // by how much the process of me is younger than the process of other
+		priority int32         // the priority of other
 		want     bool
 	}{
 		{"younger by more than the gap", gap + time.Second, 0, true},

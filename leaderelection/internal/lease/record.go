@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Holder returns the identity that a Lease names, "" if nobody holds it.
+// Holder returns the holder of a Lease. It returns "" if nobody holds the Lease.
 func Holder(lease *coordinationv1.Lease) string {
 	if lease == nil || lease.Spec.HolderIdentity == nil {
 		return ""
@@ -18,8 +18,8 @@ func Holder(lease *coordinationv1.Lease) string {
 	return *lease.Spec.HolderIdentity
 }
 
-// Duration returns the LeaseDuration that the holder published. It returns fallback if
-// the Lease has none or one that is not positive.
+// Duration returns the LeaseDuration in a Lease. It returns fallback if the Lease
+// contains no positive LeaseDuration.
 func Duration(lease *coordinationv1.Lease, fallback time.Duration) time.Duration {
 	if s := lease.Spec.LeaseDurationSeconds; s != nil && *s > 0 {
 		return time.Duration(*s) * time.Second
@@ -27,7 +27,8 @@ func Duration(lease *coordinationv1.Lease, fallback time.Duration) time.Duration
 	return fallback
 }
 
-// RenewTime returns the renewTime of a Lease in microseconds, 0 if it has none.
+// RenewTime returns the renewTime of a Lease in microseconds. It returns 0 if the Lease
+// has no renewTime.
 func RenewTime(lease *coordinationv1.Lease) int64 {
 	if lease == nil || lease.Spec.RenewTime == nil {
 		return 0
@@ -35,8 +36,8 @@ func RenewTime(lease *coordinationv1.Lease) int64 {
 	return lease.Spec.RenewTime.UnixMicro()
 }
 
-// Version returns the resourceVersion of a Lease as a number. It returns 0 if there is
-// none that can be compared (client-go's fakes).
+// Version returns the resourceVersion of a Lease as a number. It returns 0 if the
+// resourceVersion is missing or is no number, as with client-go's fakes.
 func Version(lease *coordinationv1.Lease) uint64 {
 	if lease == nil {
 		return 0
@@ -48,8 +49,9 @@ func Version(lease *coordinationv1.Lease) uint64 {
 	return v
 }
 
-// SameRecord reports whether two observations show the same write of a candidate: same
-// UID and same spec. Metadata may be edited under a leader that has crashed.
+// SameRecord reports whether a and b show the same write of a candidate. They do if
+// their UIDs and specs are equal. Metadata is ignored, because somebody may edit it
+// after the leader has crashed.
 func SameRecord(a, b *coordinationv1.Lease) bool {
 	if a == nil || b == nil {
 		return a == b
@@ -57,8 +59,8 @@ func SameRecord(a, b *coordinationv1.Lease) bool {
 	return a.UID == b.UID && specEqual(a, b)
 }
 
-// Transitions returns the leaseTransitions of a Lease, 0 if there are none or a
-// negative number.
+// Transitions returns the leaseTransitions of a Lease. It returns 0 if the number is
+// missing or negative.
 func Transitions(lease *coordinationv1.Lease) int32 {
 	if n := lease.Spec.LeaseTransitions; n != nil && *n >= 0 {
 		return *n
@@ -66,8 +68,8 @@ func Transitions(lease *coordinationv1.Lease) int32 {
 	return 0
 }
 
-// NextTransitions returns the leaseTransitions of the next claim. It stays within what
-// the API server accepts.
+// NextTransitions returns the leaseTransitions for the next claim of a Lease. It
+// restarts at 0 if the API server would refuse the next number.
 func NextTransitions(lease *coordinationv1.Lease) int32 {
 	if lease == nil || lease.Spec.LeaseTransitions == nil {
 		return 0
@@ -78,9 +80,9 @@ func NextTransitions(lease *coordinationv1.Lease) int32 {
 	return 0
 }
 
-// A Draft is the content of a write.
+// A Draft is the content of a write of the Lease.
 type Draft struct {
-	Holder      string // "" releases the Lease
+	Holder      string // "" means that the write releases the Lease
 	Seconds     int32
 	Acquired    time.Time
 	Renewed     time.Time
@@ -88,8 +90,9 @@ type Draft struct {
 	Labels      map[string]string
 }
 
-// Apply returns the object to send: base with the draft's spec. Everything else in
-// base stays, above all its UID and resourceVersion: they tie the write to the term.
+// Apply returns the Lease to send: a copy of base with the spec of d. The rest of base
+// is kept. In particular, the UID and the resourceVersion of base tie the write to the
+// term.
 func (d Draft) Apply(base *coordinationv1.Lease) *coordinationv1.Lease {
 	lease := base.DeepCopy()
 	lease.Spec = coordinationv1.LeaseSpec{
@@ -113,7 +116,7 @@ func (d Draft) Apply(base *coordinationv1.Lease) *coordinationv1.Lease {
 	claim := d.Renewed.Equal(d.Acquired) && d.Holder != ""
 	switch {
 	case !HasRoom(lease):
-		// The election matters more than its annotations.
+		// The election is more important than its annotations.
 		delete(lease.Annotations, SuccessorAnnotation)
 		delete(lease.Annotations, TermsAnnotation)
 	case d.Holder == "":

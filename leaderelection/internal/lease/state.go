@@ -7,37 +7,41 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 )
 
-// An Observation is one report about the Lease: a reply to a read, a reply to a write
-// of this elector, or an event of a watch.
+// An Observation is one report about the Lease. It is a reply to a read, a reply to a
+// write of this elector, or an event of a watch.
 //
-// Sequence numbers order the observations and requests of one elector. They count its
-// own steps and have nothing to do with resourceVersions.
+// Sequence numbers order the observations and the requests of one elector. They are a
+// counter of the elector and are unrelated to resourceVersions.
 type Observation struct {
-	Lease   *coordinationv1.Lease // nil: the Lease does not exist
-	Version uint64                // of the object or of its deletion; 0: the server has none
+	Lease   *coordinationv1.Lease // nil if the Lease does not exist
+	Version uint64                // resourceVersion of the Lease or of its deletion; 0 if the server has none
 	At      time.Time             // when the report arrived
-	ReadSeq uint64                // sequence number at which the read was sent; 0 for events and for replies to writes
-	Rewound bool                  // a read sent after a refused write shows an older version than the write was based on
+	ReadSeq uint64                // sequence number at which the read was sent; 0 if the observation is no reply to a read
+	Rewound bool                  // true if the history was rewound, because a read shows an older version than the version that an earlier, refused write was based on
 }
 
-// A State is everything that an elector has observed of the Lease. It is a value.
-// After returns the next one.
+// A State is everything that an elector has observed of the Lease. It is immutable.
+// After returns the next State.
 type State struct {
-	Known          bool                  // there was an observation
-	Lease          *coordinationv1.Lease // nil: the Lease does not exist
-	Version        uint64                // of the newest observation
-	Since          time.Time             // when this UID and spec were first observed, on the elector's own clock
+	Known          bool                  // true after the first observation
+	Lease          *coordinationv1.Lease // nil if the Lease does not exist
+	Version        uint64                // resourceVersion in the newest observation
+	Since          time.Time             // when the present UID and spec were first observed, by the elector's own clock
 	Seq            uint64                // sequence number of the newest observation
-	Deleted        *coordinationv1.Lease // the last Lease that was deleted while a candidate held it
-	ProtectedUntil time.Time             // until then a holder may be at work that the Lease does not name any more
-	OwnDuration    time.Duration         // the elector's LeaseDuration, which replaces a missing one
+	Deleted        *coordinationv1.Lease // the last Lease that was deleted while it had a holder
+	ProtectedUntil time.Time             // until this time, a holder that the Lease no longer names may still work
+	OwnDuration    time.Duration         // the elector's LeaseDuration, used if the Lease does not contain one
 }
 
-// After returns the state after o, which was taken in at sequence number seq. It
-// reports whether o was news. Observations are ordered by resourceVersion, across UIDs.
-// Without resourceVersions, a read counts if it was sent after the last observation.
-// own states that this elector wrote the Lease of s. If that Lease is gone, no holder
-// needs protection, because the elector's own work returns before it claims again.
+// After returns the state after observation o, which has sequence number seq. news is
+// true if o is newer than s. Otherwise o is ignored.
+//
+// resourceVersions order the observations, even across different UIDs. On a server
+// without resourceVersions, a read is newer if it was sent after the last observation.
+//
+// own is true if this elector wrote the Lease of s. If this Lease no longer exists, its
+// holder is not protected, because the elector's own work returns before the elector
+// claims again.
 func (s State) After(o Observation, seq uint64, own bool) (next State, news bool) {
 	if o.Rewound {
 		return s.afterRewind(o, seq), true
@@ -60,8 +64,10 @@ func (s State) After(o Observation, seq uint64, own bool) (next State, news bool
 	return next, true
 }
 
-// afterRewind forgets everything observed before. A leader that the restored history
-// does not show may have led a moment ago. It is protected for one LeaseDuration.
+// afterRewind returns the state after an observation o that shows a rewound history. It
+// forgets everything that was observed before. A leader that the restored Lease does
+// not name may have led until the restore. Therefore the next claim must wait for at
+// least one LeaseDuration.
 func (s State) afterRewind(o Observation, seq uint64) State {
 	protected := o.At.Add(s.OwnDuration)
 	if until := s.HeldUntil(); until.After(protected) {
@@ -71,7 +77,7 @@ func (s State) afterRewind(o Observation, seq uint64) State {
 		ProtectedUntil: protected, OwnDuration: s.OwnDuration}
 }
 
-// isNews reports whether o is newer than the state.
+// isNews reports whether o is newer than s.
 func (s State) isNews(o Observation) bool {
 	switch {
 	case o.Lease == nil && o.Version == 0:
@@ -85,12 +91,12 @@ func (s State) isNews(o Observation) bool {
 	}
 }
 
-// Holder returns the identity that was last observed in the Lease, "" if nobody held
-// it.
+// Holder returns the identity in the observed Lease. It returns "" if nobody holds the
+// Lease.
 func (s State) Holder() string { return Holder(s.Lease) }
 
-// HeldUntil returns when the Lease of the last observed holder expires, on the
-// elector's own clock. It returns the zero Time if nobody holds the Lease.
+// HeldUntil returns when the observed Lease expires, by the elector's own clock. It
+// returns the zero Time if nobody holds the Lease.
 func (s State) HeldUntil() time.Time {
 	if s.Holder() == "" {
 		return time.Time{}
@@ -98,19 +104,19 @@ func (s State) HeldUntil() time.Time {
 	return s.Since.Add(Duration(s.Lease, s.OwnDuration))
 }
 
-// Observation returns the newest observation again.
+// Observation returns the newest observation once more, with the time now.
 func (s State) Observation(now time.Time) Observation {
 	return Observation{Lease: s.Lease, Version: s.Version, At: now}
 }
 
-// A ClaimRule is what a candidate adds to its observations.
+// A ClaimRule is what ClaimableAt needs besides the observed state.
 type ClaimRule struct {
-	ForeignReleaseDelay time.Duration                    // how long a Lease that was released without annotation is left alone
-	Own                 func(*coordinationv1.Lease) bool // whether this elector wrote a record, so that its work has returned
+	ForeignReleaseDelay time.Duration                    // how long a candidate waits before it claims a Lease that was released without ReleasedAnnotation
+	Own                 func(*coordinationv1.Lease) bool // reports whether this elector wrote a Lease; if so, the elector's own work has returned
 }
 
-// ClaimableAt returns when the Lease may be claimed if nothing changes until then. It
-// reports false before the first observation.
+// ClaimableAt returns when the Lease may be claimed if the Lease does not change until
+// then. known is false before the first observation.
 func (s State) ClaimableAt(rule ClaimRule) (at time.Time, known bool) {
 	if !s.Known {
 		return time.Time{}, false
@@ -140,13 +146,13 @@ const (
 	PreviousOwn      = "own"
 )
 
-// A PreviousOutcome states how the previous term ended.
+// A PreviousOutcome describes how the previous term ended.
 type PreviousOutcome struct {
-	Outcome string    // PreviousReleased and so on
+	Outcome string    // PreviousNone, PreviousReleased and so on
 	Since   time.Time // when the last write of that term was observed; zero for PreviousNone
 }
 
-// PreviousOutcome returns how the term before a claim ended. own states that this
+// PreviousOutcome returns how the term before a claim ended. own is true if this
 // elector wrote the Lease.
 func (s State) PreviousOutcome(own bool) PreviousOutcome {
 	switch {

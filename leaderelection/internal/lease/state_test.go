@@ -13,10 +13,11 @@ import (
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// at returns the moment n seconds into a test.
+// at returns the time n seconds after the start of a test.
 func at(n float64) time.Time { return epoch.Add(time.Duration(n * float64(time.Second))) }
 
-// record returns a Lease as a candidate writes it.
+// record returns a Lease as a candidate writes it. renewed is the second of its
+// renewTime.
 func record(uid string, version int, holder string, renewed float64) *coordinationv1.Lease {
 	seconds := int32(15)
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid)}}
@@ -41,8 +42,8 @@ func deletion(version uint64, seen float64) Observation {
 	return Observation{Version: version, At: at(seen)}
 }
 
-// observed returns the state after some observations, at sequence numbers 10, 20 and so
-// on.
+// observed returns the state after the given observations, which have the sequence
+// numbers 10, 20, 30 and so on.
 func observed(seen ...Observation) State {
 	v := State{OwnDuration: 15 * time.Second}
 	for i, s := range seen {
@@ -69,7 +70,7 @@ func TestState_ReportsWhenTheLeaseMayBeClaimed(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		seen []Observation
-		want float64 // negative: never, as far as the candidate can know
+		want float64 // the second at which the Lease may be claimed; negative if the candidate cannot know
 	}{
 		{"no observation", nil, -1},
 		{"there is none", []Observation{reply(nil, 1, 3)}, 3},
@@ -114,7 +115,7 @@ func TestState_ReportsWhenTheLeaseMayBeClaimed(t *testing.T) {
 	}
 }
 
-// with2 marks a reply as the proof that history was rewound.
+// rewound returns s as an observation that shows a rewound history.
 func rewound(s Observation) Observation { s.Rewound = true; return s }
 
 func TestState_ARecordOfItsOwnMayBeClaimedAtOnce(t *testing.T) {

@@ -1,4 +1,4 @@
-// Package leasewatch keeps one watch on Leases open and restarts it when it ends.
+// Package leasewatch keeps a watch on Leases open, and opens it again when it ends.
 package leasewatch
 
 import (
@@ -14,28 +14,28 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 )
 
-// maxBackoff bounds the pause before a watch that keeps failing is opened again.
-// Meanwhile the Lease is polled.
+// maxBackoff is the longest pause before a watch that keeps failing is opened again. In
+// this pause, the elector polls the Lease.
 const maxBackoff = 30 * time.Second
 
-// ErrEnded is reported when the server has closed the watch.
+// ErrEnded is passed to Changed if the server has closed the watch.
 var ErrEnded = errors.New("the watch has ended")
 
-// A Watch keeps one watch open. It sends no resourceVersion, so each new watch begins
-// with the present state: there is no list, no cache and no version that could be too
-// old. Its events are hints. A receiver that gets none for a while must read the Lease
-// itself.
+// A Watch keeps one watch open. It sends no resourceVersion. Therefore each new watch
+// begins with the present state of the Leases, without a list, without a cache and
+// without the risk that a resourceVersion is too old. The watch may miss events. If no
+// event arrives for some time, the receiver must read the Lease itself.
 type Watch struct {
 	Open           func(context.Context) (watch.Interface, error) // opens a watch
-	ConnectTimeout time.Duration                                  // how long opening may take
-	Backoff        time.Duration                                  // before the first restart; it doubles with each further one
-	Jitter         func(time.Duration) time.Duration              // spreads a pause
+	ConnectTimeout time.Duration                                  // how long Open may take
+	Backoff        time.Duration                                  // the first pause before the watch is opened again; each further pause is twice as long
+	Jitter         func(time.Duration) time.Duration              // randomizes a pause
 	Event          func(watch.Event)                              // receives each event, in order
-	Changed        func(open bool, err error)                     // reports that the watch was opened or has ended
+	Changed        func(open bool, err error)                     // called when the watch was opened or has ended
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // ends the present watch
-	opened time.Time          // when it was opened; zero while it is not open
+	opened time.Time          // when the present watch was opened; zero while no watch is open
 }
 
 // Run keeps the watch open until ctx is done.
@@ -45,8 +45,8 @@ func (w *Watch) Run(ctx context.Context) {
 		began := time.Now()
 		delivered, err := w.once(ctx)
 		w.Changed(false, err)
-		// A watch that ends at once would cost more than polling, so only one that has
-		// lasted resets the backoff.
+		// Reset the pause only after a watch that has lasted for some time. A watch
+		// that always ends at once would otherwise send more requests than polling.
 		if delivered && time.Since(began) >= 8*w.Backoff {
 			pause = w.Backoff
 		}
@@ -55,8 +55,9 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// Restart ends a watch that has missed an event, if it has been open for silence. A
-// younger watch may not have delivered yet.
+// Restart ends the present watch if it has been open for at least silence. Call Restart
+// when the watch has missed an event. A watch that was opened more recently is kept,
+// because it may not have delivered the event yet.
 func (w *Watch) Restart(silence time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -72,8 +73,8 @@ func (w *Watch) set(cancel context.CancelFunc, opened time.Time) {
 	w.cancel, w.opened = cancel, opened
 }
 
-// once opens a watch and passes its events on until it ends. It reports whether there
-// was an event.
+// once opens a watch and passes its events on until the watch ends. delivered is true
+// if there was an event.
 func (w *Watch) once(ctx context.Context) (delivered bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -105,8 +106,8 @@ func (w *Watch) once(ctx context.Context) (delivered bool, err error) {
 	}
 }
 
-// LeaseOf returns the Lease in an event. It returns nil for a bookmark and for any
-// other object.
+// LeaseOf returns the Lease in an event. It returns nil for a bookmark, an error, or an
+// object of another type.
 func LeaseOf(event watch.Event) *coordinationv1.Lease {
 	switch event.Type {
 	case watch.Added, watch.Modified, watch.Deleted:

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// A server hands out watches and records when each was opened.
+// A server opens fake watches and records when each was opened.
 type server struct {
 	began   time.Time
 	opened  []time.Duration
@@ -35,7 +35,8 @@ func (s *server) open(ctx context.Context) (watch.Interface, error) {
 	return stream, nil
 }
 
-// run runs a Watch on s for a test in fake time.
+// run runs a Watch on s until the test ends. It appends the events to events, and to
+// states whether the watch is open.
 func (s *server) run(t *testing.T, events *[]watch.Event, states *[]bool) *Watch {
 	s.began = time.Now()
 	w := &Watch{
