@@ -7,9 +7,9 @@ import (
 	"net"
 )
 
-// ownHost returns a random loopback address. A server that was down must find its
-// port free when it is started again. On 127.0.0.1 an outgoing connection could
-// have taken the port as its local port.
+// ownHost returns a random loopback address for the servers. A server that is
+// started again must find its port free. On 127.0.0.1 an outgoing connection
+// could have taken the port while the server was down.
 func ownHost() string {
 	for range 10 {
 		host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
@@ -29,7 +29,7 @@ func freePort(host string) (string, error) {
 	return port, errors.Join(err, l.Close())
 }
 
-// freePorts returns n different ports that are free on the host.
+// freePorts returns n different ports that are free on host.
 func freePorts(host string, n int) ([]string, error) {
 	seen := map[string]bool{}
 	ports := make([]string, 0, n)

@@ -8,21 +8,24 @@ import (
 	"runtime"
 )
 
-// DefaultVersion is the Kubernetes version of the control plane if K8S_VERSION is
-// not set.
+// DefaultVersion is the Kubernetes version that is used if the environment
+// variable K8S_VERSION is not set.
 const DefaultVersion = "1.37.2"
 
 // ErrNoAssets is returned if [AssetsDir] does not find the binaries.
 var ErrNoAssets = errors.New("envtest: kube-apiserver and etcd not found")
 
-// AssetsDir returns the folder of the binaries kube-apiserver and etcd:
+// AssetsDir returns the folder with the binaries kube-apiserver and etcd. The
+// folder is one of these:
 //
-//   - $KUBEBUILDER_ASSETS if it is set, as for controller-runtime's envtest;
-//   - else incumbent/controlplane/<version>-<os>-<arch> in the user's cache
-//     folder ([os.UserCacheDir]), where version is $K8S_VERSION or
+//   - $KUBEBUILDER_ASSETS, if this variable is set. The envtest of
+//     controller-runtime uses the same variable.
+//   - Otherwise incumbent/controlplane/<version>-<os>-<arch> in the user's
+//     cache folder ([os.UserCacheDir]). The version is $K8S_VERSION or
 //     [DefaultVersion].
 //
-// If one of them is missing, the error wraps [ErrNoAssets] and names the remedy.
+// If a binary is missing, the returned error wraps [ErrNoAssets] and describes
+// a remedy.
 func AssetsDir() (string, error) {
 	dir, remedy := os.Getenv("KUBEBUILDER_ASSETS"), "correct or unset KUBEBUILDER_ASSETS"
 	if dir == "" {

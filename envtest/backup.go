@@ -8,16 +8,17 @@ import (
 )
 
 // Backup takes a backup of etcd. The backup is kept until the control plane is
-// stopped. If etcd is running, Backup restarts it and returns when the API
-// servers are ready again, which takes a few seconds.
+// stopped. If etcd is running, Backup restarts etcd and waits until the API
+// servers are ready again. This takes a few seconds.
 //
-// The function that Backup returns restores the backup, as an administrator
-// does after data was lost: it kills the API servers that are running, restores
-// the data of etcd, and starts those API servers again. (An API server that
-// continued to run would have later states in its cache.) Objects and
-// resourceVersions are then what they were. The API servers assign
-// resourceVersions again that they have assigned since the backup, to other
-// writes.
+// The returned function restores the backup, as an administrator does after a
+// loss of data. It kills the running API servers, restores the data of etcd,
+// and starts those API servers again. An API server that continued to run would
+// keep objects in its cache that were written after the backup.
+//
+// After the restore, the objects and their resourceVersions are those of the
+// backup. The API servers then assign resourceVersions that they have already
+// assigned to other writes after the backup was taken.
 func (cp *ControlPlane) Backup() (restore func() error, err error) {
 	cp.mu.Lock()
 	cp.backups++
@@ -58,9 +59,9 @@ func (cp *ControlPlane) restore(dir string) error {
 	return nil
 }
 
-// whileDown calls f while etcd is not running. If etcd was running, it is
-// started again. It is killed, which loses no data and does not wait for the
-// API servers to disconnect.
+// whileDown calls f while etcd is not running. If etcd is running, whileDown
+// kills it and starts it again after f. etcd loses no data when it is killed,
+// and a kill does not wait until the API servers have disconnected.
 func (s *Server) whileDown(f func() error) error {
 	if !s.Running() {
 		return f()

@@ -17,8 +17,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// Client is one client of a [ControlPlane], for example a pod. It has its own
-// connections and its own network.
+// Client is one client of a [ControlPlane]. It represents, for example, one
+// pod. Each Client has its own connections and its own network.
 type Client struct {
 	name        string
 	config      *rest.Config
@@ -37,19 +37,20 @@ type clientSettings struct {
 	server int
 }
 
-// AsUser gives the client the identity of a user. The groups are the user's groups for RBAC.
-// Default: an administrator with all rights.
+// AsUser gives the client the identity of a user. For RBAC, the user is a
+// member of the given groups. Default: an administrator with all rights.
 func AsUser(name string, groups ...string) ClientOption {
 	return func(s *clientSettings) { s.user, s.groups = name, groups }
 }
 
-// OnAPIServer connects the client to the API server with this number. Default: 0.
+// OnAPIServer connects the client to the API server with the number i. Default:
+// 0.
 func OnAPIServer(i int) ClientOption {
 	return func(s *clientSettings) { s.server = i }
 }
 
-// Client returns a new client. Its name is its user agent. Stop closes it if the
-// caller does not.
+// Client returns a new client. name becomes the user agent of the client. If
+// the caller does not close the client, Stop closes it.
 func (cp *ControlPlane) Client(name string, options ...ClientOption) *Client {
 	settings := clientSettings{user: name, groups: []string{"system:masters"}}
 	for _, option := range options {
@@ -82,21 +83,23 @@ func (cp *ControlPlane) Client(name string, options ...ClientOption) *Client {
 	return c
 }
 
-// Name returns the client's name.
+// Name returns the name that was passed to [ControlPlane.Client].
 func (c *Client) Name() string { return c.name }
 
 // Network returns the network between this client and the API server.
 func (c *Client) Network() *leaderelectiontest.Network { return c.network }
 
 // Config returns a new configuration for clients of client-go or
-// controller-runtime. They share this client's network. It has no rate limit.
+// controller-runtime. The configuration has no rate limit. All clients with
+// this configuration use the network of this Client.
 func (c *Client) Config() *rest.Config { return rest.CopyConfig(c.config) }
 
-// Clientset returns the client's clientset.
+// Clientset returns a clientset that uses the network of this Client.
 func (c *Client) Clientset() kubernetes.Interface { return c.clientset() }
 
-// Kubeconfig returns a kubeconfig file with this client's user and API server, for
-// other programs. Their requests do not pass through the client's network.
+// Kubeconfig returns the content of a kubeconfig file with the user and the API
+// server of this Client. Use it for other programs. The requests of such
+// programs do not pass through the network of this Client.
 func (c *Client) Kubeconfig() ([]byte, error) {
 	kubeconfig := clientcmdapi.NewConfig()
 	kubeconfig.Clusters["envtest"] = &clientcmdapi.Cluster{
@@ -112,18 +115,19 @@ func (c *Client) Kubeconfig() ([]byte, error) {
 	return clientcmd.Write(*kubeconfig)
 }
 
-// Close closes the network and all connections.
+// Close closes the network and all connections of the Client.
 func (c *Client) Close() {
 	c.network.Close()
 	c.connections.close()
 }
 
 // LoseConnections makes all open connections dead without closing them, like a
-// router that loses its state: data written to them is lost and no data arrives.
-// Requests under way get no reply. New connections work.
+// router that loses its state. Data that is written to a dead connection is
+// lost, and no data arrives from it. Requests in progress get no reply. New
+// connections work.
 func (c *Client) LoseConnections() { c.connections.lose() }
 
-// connections are the TCP connections of one client.
+// connections is the set of the open TCP connections of one client.
 type connections struct {
 	mu   sync.Mutex
 	open map[*connection]bool
@@ -160,14 +164,14 @@ func (c *connections) close() {
 	}
 }
 
-// connection is a connection that can be made dead. A Read from a dead connection
-// waits until it is closed.
+// connection is a TCP connection that a test can make dead. A Read from a dead
+// connection blocks until the connection is closed.
 type connection struct {
 	net.Conn
 	all    *connections
 	lost   atomic.Bool
 	once   sync.Once
-	closed chan struct{} // closed before Conn is
+	closed chan struct{} // closed by Close, before Conn is closed
 }
 
 func (c *connection) Write(p []byte) (int, error) {

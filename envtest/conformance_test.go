@@ -6,7 +6,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest/conformance"
 )
 
-// The in-memory server passes the same tests.
+// The in-memory server of package leaderelectiontest passes the same
+// conformance tests.
 func TestConformance_RealAPIServerPassesTheTests(t *testing.T) {
 	t.Parallel()
 	cp := shared.get(t)

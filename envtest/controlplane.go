@@ -13,18 +13,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Options configures [Start]. The zero value starts one API server and one etcd.
+// Options configures [Start]. The zero value starts one API server and one
+// etcd.
 type Options struct {
-	// APIServers is the number of API servers that share the etcd. Default: 1. Each
-	// takes about 300 MB of memory.
+	// APIServers is the number of API servers. All of them use the same etcd.
+	// Each API server uses about 300 MB of memory. Default: 1.
 	APIServers int
-	// APIServerFlags are added to the flags of each API server and override them.
+	// APIServerFlags are added to the flags of each API server. They override
+	// the flags that Start sets.
 	APIServerFlags []string
-	// StartTimeout limits how long each process may take to become ready.
-	// Default: 60 s. On a loaded machine a short limit makes Start fail.
+	// StartTimeout limits how long each process may take to become ready. If it
+	// is too short for a loaded machine, Start fails. Default: 60 s.
 	StartTimeout time.Duration
 
-	assets string // the folder of the binaries
+	assets string // the folder with the binaries
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -45,8 +47,8 @@ func (o Options) withDefaults() (Options, error) {
 	return o, err
 }
 
-// ControlPlane is one etcd and its API servers. Its methods may be called from any
-// goroutine.
+// ControlPlane is one etcd and its API servers. The methods may be called from
+// any goroutine.
 type ControlPlane struct {
 	dir     string
 	pki     *pki
@@ -60,8 +62,8 @@ type ControlPlane struct {
 	stopped bool
 }
 
-// Start starts a control plane. It returns when all API servers are ready and the
-// namespace "default" exists. If Start succeeds, the caller must call Stop.
+// Start starts a control plane. It returns when all API servers are ready and
+// the namespace "default" exists. If Start succeeds, the caller must call Stop.
 func Start(options Options) (*ControlPlane, error) {
 	options, err := options.withDefaults()
 	if err != nil {
@@ -117,8 +119,8 @@ func (cp *ControlPlane) start(timeout time.Duration) error {
 	})
 }
 
-// startAll starts API servers in parallel, because the start of each uses mostly
-// one thread.
+// startAll starts the servers in parallel. This saves time, because the start
+// of each API server uses mostly one thread.
 func startAll(servers []*Server) error {
 	failures := make(chan error)
 	for _, server := range servers {
@@ -131,21 +133,23 @@ func startAll(servers []*Server) error {
 	return err
 }
 
-// APIServer returns the API server with this number, counted from 0.
+// APIServer returns the API server with the number i. The first API server has
+// the number 0.
 func (cp *ControlPlane) APIServer(i int) *Server { return cp.servers[i] }
 
-// APIServers returns the number of API servers, running or not.
+// APIServers returns the number of API servers, whether they are running or
+// not.
 func (cp *ControlPlane) APIServers() int { return len(cp.servers) }
 
-// Etcd returns the etcd.
+// Etcd returns the server that runs etcd.
 func (cp *ControlPlane) Etcd() *Server { return cp.etcd }
 
-// Admin returns a client of API server 0 with all rights. All tests share it, so
-// do not inject faults into its network.
+// Admin returns a client of API server 0 with all rights. Do not inject faults
+// into its network, because all tests share this client.
 func (cp *ControlPlane) Admin() *Client { return cp.admin }
 
-// Stop closes all clients, kills all processes and removes all data. A second call
-// has no effect.
+// Stop closes all clients, kills all processes and deletes all data. Further
+// calls have no effect.
 func (cp *ControlPlane) Stop() error {
 	if cp == nil {
 		return nil
@@ -168,7 +172,8 @@ func (cp *ControlPlane) Stop() error {
 	return errors.Join(failures...)
 }
 
-// poll calls f until it succeeds or ctx ends. It then returns the last error of f.
+// poll calls f until f succeeds or ctx ends. If ctx ends first, poll returns
+// the last useful error of f.
 func poll(ctx context.Context, f func(context.Context) error) error {
 	var before error
 	for {

@@ -31,7 +31,8 @@ func configMap(name string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }
 
-// token returns a new service-account token.
+// token creates the service account "robot" and returns a token for that
+// service account.
 func token(t *testing.T, client kubernetes.Interface, namespace string) string {
 	t.Helper()
 	_, err := client.CoreV1().ServiceAccounts(namespace).Create(t.Context(),
@@ -102,8 +103,9 @@ func TestControlPlane_EtcdKeepsItsData(t *testing.T) {
 	}
 }
 
-// eventually calls f until it succeeds. After a restart of etcd, the API server
-// needs a moment to reconnect.
+// eventually calls f until f succeeds. It fails the test after one minute. Use
+// it after a restart of etcd, because the API server then takes some time to
+// reconnect.
 func eventually(t *testing.T, f func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -129,7 +131,9 @@ func TestControlPlane_RestoreAssignsResourceVersionsAgain(t *testing.T) {
 	restore, err := cp.Backup()
 	must(t, err)
 	var after *corev1.ConfigMap
-	for i := range 200 { // more writes than the API servers make when they start
+	// The API servers also write when they start. The test makes more writes
+	// than that.
+	for i := range 200 {
 		after, err = maps.Create(t.Context(), configMap("after-"+strconv.Itoa(i)), metav1.CreateOptions{})
 		must(t, err)
 	}

@@ -1,12 +1,12 @@
 // Package envtest starts a real Kubernetes control plane for tests of code that
-// depends on leadership. Its clients have networks with faults, and a Referee
-// detects work that overlaps.
+// depends on leadership. Its clients have networks into which a test can inject
+// faults. Its Referee detects work that overlaps.
 //
 // # The control plane
 //
 // [Start] starts etcd and one or more kube-apiservers with RBAC. Each [Server]
-// can be stopped, killed and started again. It keeps its address and its data.
-// etcd can also be backed up and restored:
+// can be stopped, killed and started again. A server keeps its address and its
+// data. etcd can also be backed up and restored:
 //
 //	cp, err := envtest.Start(envtest.Options{APIServers: 2})
 //	...
@@ -14,39 +14,45 @@
 //	err = cp.APIServer(0).Kill()
 //	err = cp.APIServer(0).Start()
 //
-// Start the control plane once in TestMain, and give each test a namespace of
-// its own with [ControlPlane.Namespace]. Tests can then run in parallel on one
-// control plane. There is no controller-manager, scheduler or kubelet, so
-// nothing deletes the objects of a namespace, creates service accounts or runs
-// pods.
+// Start the control plane once in TestMain, and give each test its own
+// namespace with [ControlPlane.Namespace]. Tests can then run in parallel on
+// one control plane. There is no controller-manager, scheduler or kubelet.
+// Therefore no component deletes the objects of a namespace, creates service
+// accounts or runs pods.
 //
-// On Linux the processes end with the program that started them, even if it is
-// killed. On other systems they outlive a program that is killed.
+// On Linux, the processes of the control plane end with the program that
+// started them, even if the program is killed. On other systems, they continue
+// to run if the program is killed.
 //
 // # The binaries
 //
-// [AssetsDir] documents where Start looks for the two binaries. If they are
-// missing, the error of Start names the remedy.
+// Start needs the binaries kube-apiserver and etcd. [AssetsDir] documents where
+// Start looks for them. If a binary is missing, the error that Start returns
+// describes a remedy.
 //
 // # Clients and their networks
 //
-// [ControlPlane.Client] returns a client with a network of its own. A fault in
-// it affects no other client. Package leaderelectiontest documents the faults:
+// [ControlPlane.Client] returns a client with its own network. A fault in this
+// network affects no other client. Package leaderelectiontest documents the
+// faults:
 //
 //	client := cp.Client("pod-1")
 //	client.Network().Cut(leaderelectiontest.Hang)
 //
-// Those faults hold, drop or refuse whole HTTP messages. [Client.LoseConnections]
-// is a fault of TCP: it makes the open connections dead, while new ones work.
+// The faults of a network hold, drop or refuse whole HTTP messages.
+// [Client.LoseConnections] is a fault of TCP connections: open connections
+// become dead, but new connections work.
 //
 // # Rights
 //
-// [AsUser] and [AsPod] give a client the identity of a user or of a pod of a
-// [ServiceAccount]. [ControlPlane.Fence] enforces a Fence of package fencing.
-// [EnforceFence] and [InstallFence] do that on any control plane.
+// [AsUser] gives a client the identity of a user. [AsPod] gives a client the
+// identity of a pod that uses a [ServiceAccount]. [ControlPlane.Fence] makes
+// the API servers enforce a Fence of package fencing. [EnforceFence] and
+// [InstallFence] do the same on any control plane.
 //
 // # The referee
 //
-// A [Referee] records when each worker works. It fails the test if work
-// overlapped, and prints a timeline of what happened.
+// A [Referee] records when each worker works. A Referee created by [NewReferee]
+// fails the test if work overlapped. The failure message contains a timeline of
+// all records.
 package envtest

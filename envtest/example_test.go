@@ -14,9 +14,9 @@ import (
 
 var cp *envtest.ControlPlane
 
-// One control plane serves all tests of a package.
+// All tests of a package use one control plane.
 func Example() {
-	// func TestMain(m *testing.M)
+	// The following function is the body of TestMain(m *testing.M).
 	_ = func(m *testing.M) {
 		var err error
 		if cp, err = envtest.Start(envtest.Options{}); err != nil {
@@ -31,7 +31,8 @@ func Example() {
 		os.Exit(code)
 	}
 
-	// func TestLeader_StopsWhenItIsCutOff(t *testing.T)
+	// The following function is the body of TestLeader_StopsWhenItIsCutOff(t
+	// *testing.T).
 	_ = func(t *testing.T) {
 		t.Parallel()
 		client, namespace := cp.Client("pod-1"), cp.Namespace(t)
@@ -43,20 +44,20 @@ func Example() {
 	}
 }
 
-// The reply to a write arrives when the test heals the fault.
+// The test delays the reply to a write until it heals the fault.
 func ExampleClient_Network() {
 	_ = func(t *testing.T) {
 		client, namespace := cp.Client("pod-1"), cp.Namespace(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		reply := client.Network().DelayReplies(leaderelectiontest.Forever, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once())
 		go campaign(ctx, client, namespace, make(chan struct{}))
-		reply.Await(t) // the server has applied the claim, but pod-1 does not know it
+		reply.Await(t) // the server has applied the claim, but pod-1 has not received the reply
 		cancel()
-		reply.Heal() // now it knows
+		reply.Heal() // now pod-1 receives the reply
 	}
 }
 
-// With two API servers, clients of the second continue to work while the first
+// Clients of the second API server continue to work while the first API server
 // is down.
 func ExampleServer() {
 	_ = func(t *testing.T) {
@@ -79,7 +80,7 @@ func ExampleServer() {
 func ExampleReferee() {
 	_ = func(t *testing.T) {
 		referee := envtest.NewReferee(t)
-		// OnStartedLeading:
+		// The following function is the callback OnStartedLeading.
 		_ = func(ctx context.Context) {
 			defer referee.Start("pod-1", "term 1")()
 			<-ctx.Done()

@@ -19,7 +19,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// Fence enforces a Fence on all API servers that are running. See [InstallFence].
+// Fence makes all running API servers enforce the given Fence until the end of
+// the test. See [InstallFence].
 func (cp *ControlPlane) Fence(tb testing.TB, fence fencing.Fence) {
 	tb.Helper()
 	var configs []*rest.Config
@@ -33,11 +34,12 @@ func (cp *ControlPlane) Fence(tb testing.TB, fence fencing.Fence) {
 	InstallFence(tb, fence, configs...)
 }
 
-// InstallFence calls [EnforceFence]. It fails the test if that fails, and removes the
-// policy at the end of the test.
+// InstallFence calls [EnforceFence], and fails the test if EnforceFence returns
+// an error. At the end of the test, InstallFence removes the admission policy
+// of the Fence.
 //
 //	account := envtest.ServiceAccount{Namespace: "default", Name: "my-operator"}
-//	account.Allow(t, cfg, rules...) // of the operator's Role
+//	account.Allow(t, cfg, rules...) // the rules of the operator's Role
 //	envtest.InstallFence(t, fence, cfg)
 //	a, b := account.Pod(cfg, "pod-a"), account.Pod(cfg, "pod-b")
 func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
@@ -49,7 +51,7 @@ func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout) // the test's own has ended
+		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout) // the context of the test has ended
 		defer cancel()
 		if err := remove(ctx); err != nil {
 			tb.Error(err)
@@ -57,15 +59,18 @@ func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
 	})
 }
 
-// EnforceFence creates the policy of a Fence. It also creates the Lease and the
-// anchor policy if they do not exist. It returns when all API servers of the configs
-// enforce the policy. They must share one etcd, the users of the configs must be
-// administrators, and the namespaces of the Fence must exist.
+// EnforceFence creates the admission policy of a Fence. It also creates the
+// Lease and the anchor policy if they do not exist. It returns when the API
+// servers of all configs enforce the admission policy.
 //
-// The function that it returns removes the policy. API servers may enforce the
-// policy for some moments after that. If EnforceFence fails, it removes the policy
-// that it created, but not the Lease and the anchor policy. It never removes a
-// policy of this name that existed before.
+// The API servers must use the same etcd. The users of the configs must be
+// administrators. The namespaces of the Fence must exist.
+//
+// The returned function removes the admission policy. API servers may enforce
+// the admission policy for a short time after it was removed. If EnforceFence
+// fails, it removes the admission policy that it created, but not the Lease and
+// the anchor policy. It never removes an admission policy that existed before
+// the call.
 func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Config) (remove func(context.Context) error, err error) {
 	if fence.ReportOnly || len(configs) == 0 {
 		return nil, errors.New("envtest: EnforceFence needs a Fence that refuses writes (ReportOnly is false) and at least one config")
@@ -95,7 +100,8 @@ func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Con
 	return remove, nil
 }
 
-// prepareFence creates the Lease and the anchor policy if they do not exist.
+// prepareFence creates the Lease and the anchor policy of a Fence if they do
+// not exist.
 func prepareFence(ctx context.Context, clientset kubernetes.Interface, fence fencing.Fence) error {
 	policy, binding := fencing.AnchorPolicy()
 	admission, lease := clientset.AdmissionregistrationV1(), fencing.Lease(fence)
@@ -110,8 +116,9 @@ func prepareFence(ctx context.Context, clientset kubernetes.Interface, fence fen
 	return nil
 }
 
-// createFence creates the policy and its binding, and returns a function that
-// removes both. If one of them cannot be created, it removes the other at once.
+// createFence creates the admission policy and its binding, and returns a
+// function that removes both. If the binding cannot be created, createFence
+// removes the admission policy at once.
 func createFence(ctx context.Context, clientset kubernetes.Interface,
 	policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding,
 ) (remove func(context.Context) error, err error) {
@@ -123,7 +130,7 @@ func createFence(ctx context.Context, clientset kubernetes.Interface,
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return nil, err
-	case err != nil: // the API server may have created it nevertheless
+	case err != nil: // the API server may have created the object although it returned an error
 		return nil, errors.Join(err, undo(ctx, removePolicy))
 	}
 	removeBoth := func(ctx context.Context) error {
@@ -134,13 +141,14 @@ func createFence(ctx context.Context, clientset kubernetes.Interface,
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return nil, errors.Join(err, undo(ctx, removePolicy))
-	case err != nil: // the API server may have created it nevertheless
+	case err != nil: // the API server may have created the object although it returned an error
 		return nil, errors.Join(err, undo(ctx, removeBoth))
 	}
 	return removeBoth, nil
 }
 
-// undo calls remove with ten seconds of its own, because ctx may have ended.
+// undo calls remove with a new timeout of ten seconds, because ctx may have
+// ended.
 func undo(ctx context.Context, remove func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
@@ -154,15 +162,19 @@ func removed(name string, err error) error {
 	return fmt.Errorf("envtest: removing the fence %s: %w", name, err)
 }
 
-// probe is a write that the Fence refuses for every holder of the Lease, because
-// its token is bound to no pod and it carries no term. It is a dry run, and the
-// policy has a rule of its own for it. Its resource is one that is rarely guarded,
-// because another Fence could refuse it first.
+// probe is a write by which EnforceFence checks that an API server enforces the
+// Fence. The Fence refuses the probe for every holder of the Lease, because the
+// probe has a token that is bound to no pod, and carries no term.
+//
+// The probe is a dry run. The admission policy has an additional rule that
+// matches only the probe. The probe writes a LimitRange, a resource that Fences
+// rarely guard, because another Fence that guards the same resource could
+// refuse the probe first.
 type probe struct {
 	account ServiceAccount
 	policy  string
 	object  *corev1.LimitRange
-	lease   *coordinationv1.Lease // the parameter of the policy, or nil
+	lease   *coordinationv1.Lease // the Lease that the admission policy reads; nil if it reads none
 }
 
 func newProbe(fence fencing.Fence, policy string) probe {
@@ -193,10 +205,13 @@ func (p probe) rule() admissionv1.NamedRuleWithOperations {
 	}
 }
 
-// refused returns nil if the API server refuses the probe because of the policy.
+// refused returns nil if the API server refuses the probe because of the
+// admission policy.
 func (p probe) refused(ctx context.Context, config *rest.Config) error {
 	config = p.account.Pod(config, "")
-	config.Impersonate.Groups = []string{"system:masters"} // RBAC must not refuse it first
+	// The probe has all rights, because RBAC must not refuse it before the
+	// admission policy is evaluated.
+	config.Impersonate.Groups = []string{"system:masters"}
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err
@@ -212,7 +227,8 @@ func (p probe) refused(ctx context.Context, config *rest.Config) error {
 	return p.upToDate(ctx, clientset, err)
 }
 
-// upToDate returns nil if the refusal names the current holder of the Lease.
+// upToDate returns nil if the message of refusal contains the current holder of
+// the Lease.
 func (p probe) upToDate(ctx context.Context, clientset kubernetes.Interface, refusal error) error {
 	if p.lease == nil {
 		return nil

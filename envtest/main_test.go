@@ -14,20 +14,22 @@ import (
 	"github.com/haproxy-template-ic/incumbent/envtest"
 )
 
-// plane is a control plane that the first test starts and TestMain stops.
+// plane is a control plane that is started by the first test that uses it.
+// TestMain stops it.
 type plane struct {
 	options envtest.Options
-	mu      sync.Mutex // held by the test that uses the plane alone
+	mu      sync.Mutex // locked by the test that has the control plane for itself; see alone
 	once    sync.Once
 	started *envtest.ControlPlane
 	err     error
 }
 
 var (
-	// shared is for tests that do not stop its servers. They run in parallel.
+	// shared is for tests that do not stop the servers of the control plane.
+	// These tests run in parallel.
 	shared = plane{}
-	// exclusive is for tests that stop, kill or restore servers. They run one after
-	// the other.
+	// exclusive is for tests that stop, kill or restore servers. These tests
+	// run one after the other.
 	exclusive = plane{options: envtest.Options{APIServers: 2}}
 )
 
@@ -40,15 +42,16 @@ func (p *plane) get(t *testing.T) *envtest.ControlPlane {
 	return p.started
 }
 
-// alone returns the control plane for the use of this test alone. The test runs in
-// parallel with tests on other planes.
+// alone waits until no other test uses this plane, and returns the control
+// plane. The test then has the control plane for itself until the test ends. It
+// runs in parallel with tests that use another plane.
 func (p *plane) alone(t *testing.T) *envtest.ControlPlane {
 	t.Helper()
 	t.Parallel()
 	p.mu.Lock()
 	t.Cleanup(p.mu.Unlock)
 	cp := p.get(t)
-	must(t, cp.Etcd().Start()) // a failed test may have left it stopped
+	must(t, cp.Etcd().Start()) // a failed test may have left etcd stopped
 	for i := range cp.APIServers() {
 		must(t, cp.APIServer(i).Start())
 	}
@@ -57,7 +60,8 @@ func (p *plane) alone(t *testing.T) *envtest.ControlPlane {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Tests wait most of the time, so many can run in parallel.
+	// Tests spend most of their time waiting. Therefore many tests can run in
+	// parallel.
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
@@ -77,10 +81,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// timeout ends a wait that would otherwise never end.
+// timeout returns a channel that limits a wait to two minutes. Without the
+// limit a failing test could wait forever.
 func timeout() <-chan time.Time { return time.After(2 * time.Minute) }
 
-// less compares resourceVersions.
+// less reports whether the resourceVersion a is lower than the resourceVersion
+// b.
 func less(t *testing.T, a, b string) bool {
 	t.Helper()
 	order, err := resourceversion.CompareResourceVersion(a, b)

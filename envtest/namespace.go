@@ -13,9 +13,9 @@ import (
 
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
-// Namespace creates a namespace for this test and returns its name. The namespace
-// exists until the control plane is stopped, because no controller could delete
-// its objects.
+// Namespace creates a namespace for the test and returns its name. The
+// namespace exists until the control plane is stopped. It is not deleted
+// earlier, because no controller is running that could delete its objects.
 func (cp *ControlPlane) Namespace(tb testing.TB) string {
 	tb.Helper()
 	prefix := notInNames.ReplaceAllString(strings.ToLower(tb.Name()), "-")
@@ -30,5 +30,6 @@ func (cp *ControlPlane) Namespace(tb testing.TB) string {
 	return namespace.Name
 }
 
-// requestTimeout limits each step that talks to an API server.
+// requestTimeout limits each step of this package that sends requests to an API
+// server.
 const requestTimeout = time.Minute

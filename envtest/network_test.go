@@ -13,7 +13,7 @@ import (
 )
 
 // watched is a namespace in which the administrator writes Leases and a client
-// watches them.
+// watches the Leases.
 type watched struct {
 	t         *testing.T
 	cp        *envtest.ControlPlane
@@ -136,14 +136,15 @@ func TestNetwork_HangingCutHoldsEvents(t *testing.T) {
 	}
 }
 
-// end waits until a watch ends.
+// end waits until a watch has ended.
 func end(t *testing.T, stream watch.Interface) {
 	t.Helper()
 	for range stream.ResultChan() {
 	}
 }
 
-// next receives from c, with a timeout.
+// next returns the next value from c. It fails the test if no value arrives
+// within two minutes.
 func next[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
 	select {

@@ -15,13 +15,15 @@ import (
 
 const programVariable = "INCUMBENT_ENVTEST_PROGRAM"
 
-// TestProgram is the program that TestControlPlane_EndsWithItsProgram kills.
+// TestProgram is not a test. It is the program that
+// TestControlPlane_EndsWithItsProgram starts and kills.
 func TestProgram(t *testing.T) {
 	assets := os.Getenv(programVariable)
 	if assets == "" {
 		t.Skip("only run by TestControlPlane_EndsWithItsProgram")
 	}
-	// The script in the place of etcd never becomes ready.
+	// A script replaces the etcd binary. The script never becomes ready, so
+	// Start is still waiting when the program is killed.
 	t.Setenv("KUBEBUILDER_ASSETS", assets)
 	_, _ = envtest.Start(envtest.Options{})
 }
@@ -54,7 +56,8 @@ func TestControlPlane_EndsWithItsProgram(t *testing.T) {
 	}
 }
 
-// dead reports whether the process has ended. A zombie has ended too.
+// dead reports whether the process has ended. A zombie process also counts as
+// ended.
 func dead(pid int) bool {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// pki holds the keys and certificates of a control plane. All API servers use the
-// same certificate and accept the same clients and service accounts, also after
-// a restart.
+// pki contains the keys and certificates of a control plane. All API servers
+// use the same certificate, also after a restart. They accept the same client
+// certificates and the same tokens of service accounts.
 type pki struct {
 	dir   string
 	ca    *x509.Certificate
@@ -25,7 +25,7 @@ type pki struct {
 	caPEM []byte
 }
 
-// The files in the folder of the pki.
+// These are the names of the files in the folder of the pki.
 const (
 	caFile                = "ca.crt"
 	servingCertFile       = "apiserver.crt"

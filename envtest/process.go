@@ -12,10 +12,12 @@ import (
 	"time"
 )
 
-// stopTimeout limits how long a program may take to exit after it was asked to.
+// stopTimeout limits how long a program may take to exit after it was asked to
+// stop.
 const stopTimeout = 30 * time.Second
 
-// process is a program that can be started again with the same arguments.
+// process is a program that can be started several times with the same
+// arguments.
 type process struct {
 	name         string
 	path         string
@@ -24,7 +26,8 @@ type process struct {
 	// ready returns nil if the program is ready.
 	ready func(context.Context) error
 
-	// mu serializes start, stop and kill. It is held while they wait.
+	// mu ensures that start, stop and kill run one at a time. Each of them
+	// locks mu until it returns.
 	mu      sync.Mutex
 	current *incarnation // nil while the program is not running
 }
@@ -34,11 +37,11 @@ type incarnation struct {
 	cmd    *exec.Cmd
 	output *tail
 	exited chan struct{}
-	err    error // of the process; read it after exited is closed
+	err    error // the error with which the program exited; read it after exited is closed
 }
 
-// start starts the program and waits until it is ready. It does nothing if the
-// program is running.
+// start starts the program and waits until the program is ready. It does
+// nothing if the program is already running.
 func (p *process) start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,8 +72,9 @@ func (p *process) spawn() (*incarnation, error) {
 	now.cmd.WaitDelay = time.Second
 	started := make(chan error, 1)
 	go func() {
-		// Linux sends the death signal when the thread that forked the child ends,
-		// so this goroutine keeps its thread until the child has exited.
+		// Linux kills the child when the thread that started the child ends,
+		// not when the process ends. Therefore this goroutine keeps its thread
+		// until the child has exited.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := now.cmd.Start()
@@ -104,9 +108,10 @@ func (p *process) awaitReady(now *incarnation) error {
 	}
 }
 
-// stop terminates the program and waits until it has exited. It sends two signals,
-// because kube-apiserver and etcd exit at once at the second one. If the program
-// takes longer than stopTimeout, stop kills it and returns an error.
+// stop sends SIGTERM to the program and waits until the program has exited.
+// After half of stopTimeout it sends SIGTERM again, because kube-apiserver and
+// etcd exit at once at the second signal. If the program does not exit within
+// stopTimeout, stop kills it and returns an error.
 func (p *process) stop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,7 +164,7 @@ func (p *process) runningLocked() bool {
 		return false
 	}
 	select {
-	case <-p.current.exited: // by itself
+	case <-p.current.exited: // the program has exited without a call of stop or kill
 		p.current = nil
 		return false
 	default:
@@ -167,7 +172,7 @@ func (p *process) runningLocked() bool {
 	}
 }
 
-// tail keeps the end of the data that is written to it.
+// tail is an io.Writer that keeps only the last bytes that were written to it.
 type tail struct {
 	mu  sync.Mutex
 	end []byte

@@ -10,16 +10,18 @@ import (
 )
 
 // Referee records when each worker works and detects work that overlaps. The
-// zero value is ready to use. Its methods may be called from any goroutine.
+// zero value is ready to use. The methods may be called from any goroutine.
 //
-// It uses the clock of its own process, so all workers must be in that process.
+// A Referee uses the clock of its own process. Therefore all workers must run
+// in that process.
 type Referee struct {
 	mu        sync.Mutex
 	intervals []*interval
 	notes     []note
 }
 
-// interval is one work interval: the time in which one worker works in one term.
+// interval is one work interval: the time in which one worker works in one
+// term.
 type interval struct {
 	worker string
 	term   string
@@ -33,18 +35,19 @@ type note struct {
 	text   string
 }
 
-// NewReferee returns a Referee that fails the test at its end if work
-// overlapped.
+// NewReferee returns a Referee that checks for overlapping work at the end of
+// the test. It then fails the test if work overlapped.
 func NewReferee(tb testing.TB) *Referee {
 	r := &Referee{}
 	tb.Cleanup(func() { r.Check(tb) })
 	return r
 }
 
-// Start records that the worker starts to work. The term is a value that
-// distinguishes the terms of a worker, for example a Term or its token. Call
-// Start first in OnStartedLeading. Call stop when the work has stopped, not when
-// it was asked to stop. Only the first call of stop counts.
+// Start records that a worker starts to work. term distinguishes the terms of
+// the worker. For example, pass a Term or the token of a Term. Call Start at
+// the beginning of OnStartedLeading. Call stop when the work has actually
+// stopped, not when the work is asked to stop. Further calls of stop have no
+// effect.
 func (r *Referee) Start(worker string, term any) (stop func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -57,8 +60,8 @@ func (r *Referee) Start(worker string, term any) (stop func()) {
 	})
 }
 
-// Note adds a line to the timeline, for example about a fault. The worker may be
-// empty.
+// Note adds a line to the timeline, for example to record a fault. worker may
+// be empty.
 func (r *Referee) Note(worker, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,8 +70,8 @@ func (r *Referee) Note(worker, format string, args ...any) {
 
 // overlap is the time in which two work intervals overlap.
 type overlap struct {
-	a, b *interval // a started first; both may be of the same worker
-	from time.Time // when b started
+	a, b *interval // a started before b; both may belong to the same worker
+	from time.Time // the time at which b started
 	took time.Duration
 }
 
@@ -123,7 +126,7 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// Working returns the names of the workers that work now.
+// Working returns the names of the workers that are working now.
 func (r *Referee) Working() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -136,7 +139,8 @@ func (r *Referee) Working() []string {
 	return working
 }
 
-// Check fails the test if work overlapped. The failure contains the timeline.
+// Check fails the test if work overlapped. The failure message contains the
+// timeline.
 func (r *Referee) Check(tb testing.TB) {
 	tb.Helper()
 	overlaps := r.Overlaps()
@@ -146,8 +150,8 @@ func (r *Referee) Check(tb testing.TB) {
 	tb.Errorf("two worked at once:\n  %s\n%s", strings.Join(overlaps, "\n  "), r.Timeline())
 }
 
-// Timeline returns a drawing of the records: one line for each start, stop and
-// note, and one column for each worker.
+// Timeline returns the records as text. The text has one line for each start,
+// each stop and each note, and one column for each worker.
 //
 //	time s  pod-1  pod-2
 //	 0.000    ┳             pod-1 starts, term 412
@@ -174,7 +178,7 @@ func (r *Referee) Timeline() string {
 type moment struct {
 	at     time.Time
 	worker string
-	change int // of the number of the worker's open work intervals
+	change int // +1 if the worker starts, -1 if the worker stops, 0 for a note
 	text   string
 }
 
@@ -230,7 +234,7 @@ func symbol(worker string, m moment, working int) string {
 	}
 }
 
-// cell centers the symbol in a column of this width.
+// cell centers symbol in a column of the given width, and adds two spaces.
 func cell(symbol string, width int) string {
 	left := max(0, (width-1)/2)
 	return strings.Repeat(" ", left) + symbol + strings.Repeat(" ", max(0, width-1-left)+2)

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// recorder is a testing.TB that records its failure.
+// recorder is a testing.TB that records failure messages instead of failing.
 type recorder struct {
 	testing.TB
 	failure string
@@ -20,7 +20,8 @@ func (r *recorder) Helper() {}
 
 func (r *recorder) Errorf(format string, args ...any) { r.failure += fmt.Sprintf(format, args...) }
 
-// record adds a work interval. A zero stop means that the worker still works.
+// record adds a work interval. A zero stop means that the worker is still
+// working.
 func (r *Referee) record(worker string, term any, start, stop time.Time) {
 	r.intervals = append(r.intervals, &interval{worker: worker, term: fmt.Sprint(term), start: start, stop: stop})
 }
@@ -56,7 +57,7 @@ func TestReferee_AcceptsWorkersOneAfterTheOther(t *testing.T) {
 	}
 	stopFirst()
 	stopSecond := referee.Start("pod-2", 2)
-	stopFirst() // counts only once
+	stopFirst() // has no effect, because stopFirst was already called
 	stopSecond()
 	referee.Start("pod-1", 3)
 	if overlaps := referee.Overlaps(); overlaps != nil {

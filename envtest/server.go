@@ -11,31 +11,33 @@ import (
 	"path/filepath"
 )
 
-// Server is the etcd or a kube-apiserver of a [ControlPlane]. It keeps its
-// address, its certificates and its data when it is started again, so clients
-// continue to work.
+// Server is the etcd or one kube-apiserver of a [ControlPlane]. When a Server
+// is started again, it has the same address, the same certificates and the same
+// data as before. Therefore clients continue to work.
 type Server struct {
 	url     string
-	dataDir string // of etcd
+	dataDir string // the data folder of etcd; empty for API servers
 	process *process
 }
 
-// URL returns the address at which the server listens.
+// URL returns the URL at which the server listens.
 func (s *Server) URL() string { return s.url }
 
-// Start starts the server and returns when it is ready. It does nothing if the
-// server is running.
+// Start starts the server and returns when the server is ready. It does nothing
+// if the server is already running.
 func (s *Server) Start() error { return s.process.start() }
 
-// Stop stops the server gracefully and returns when it has exited. It does
-// nothing if the server is not running. An API server ends its watches and
-// answers the requests that it has accepted, as in a rolling update of the
-// control plane. API servers stay up without etcd: they answer with errors
-// until a few seconds after it was started again.
+// Stop stops the server gracefully and returns when the server has exited. It
+// does nothing if the server is not running.
+//
+// An API server ends its watches and answers the requests that it has accepted,
+// as in a rolling update of the control plane. If etcd is stopped, the API
+// servers continue to run. They answer with errors until a few seconds after
+// etcd was started again.
 func (s *Server) Stop() error { return s.process.stop() }
 
-// Kill kills the server: connections break and requests under way get no reply.
-// etcd keeps every write that it has acknowledged.
+// Kill kills the server. Connections break, and requests in progress get no
+// reply. etcd keeps every write that it has acknowledged.
 func (s *Server) Kill() error { return s.process.kill() }
 
 // Running reports whether the process of the server is running.
@@ -63,14 +65,17 @@ func newAPIServer(i int, dir, host, port, etcdURL string, options Options) *Serv
 			"--service-account-signing-key-file=" + in(serviceAccountKeyFile),
 			"--service-cluster-ip-range=10.0.0.0/24",
 			"--allow-privileged=true",
-			// No controller creates the default service account of a namespace, so
-			// this plugin would admit no pod.
+			// The ServiceAccount plugin would reject every pod, because no
+			// controller creates the default service account of a namespace.
 			"--disable-admission-plugins=ServiceAccount",
-			// An endpoint on a loopback address is invalid: each attempt would fail.
+			// The endpoint reconciler would publish the address of the API
+			// server as an endpoint. This always fails, because an endpoint
+			// must not have a loopback address.
 			"--endpoint-reconciler-type=none",
 			"--shutdown-delay-duration=0s",
-			// Without these two flags, watches stay open or are opened again during
-			// the shutdown, and the server waits a minute for its clients.
+			// Without the next two flags, clients keep watches open or open new
+			// watches during the shutdown. The server would then wait a minute
+			// for its clients.
 			"--shutdown-watch-termination-grace-period=1s",
 			"--shutdown-send-retry-after=true",
 			"--profiling=false",
@@ -96,7 +101,8 @@ func newEtcd(dataDir, host, clientPort, peerPort string, options Options) *Serve
 			"--listen-peer-urls=" + peer,
 			"--initial-advertise-peer-urls=" + peer,
 			"--initial-cluster=default=" + peer,
-			// There is only one member, so its election needs no long timeout.
+			// A short election timeout is sufficient, because this etcd has
+			// only one member.
 			"--heartbeat-interval=20",
 			"--election-timeout=100",
 			"--unsafe-no-fsync",
@@ -116,8 +122,9 @@ func (s *Server) awaitReady() error {
 	return poll(ctx, s.process.ready)
 }
 
-// readiness returns a check of /readyz that uses a new connection each time,
-// because a connection that was opened before a restart may be dead.
+// readiness returns a function that checks /readyz. Each check uses a new
+// connection, because a connection that was opened before a restart may be
+// dead.
 func (s *Server) readiness(pki *pki) func(context.Context) error {
 	roots := x509.NewCertPool()
 	roots.AddCert(pki.ca)

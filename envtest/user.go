@@ -12,9 +12,10 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// User gives a user these rights in the namespace, with a Role and a RoleBinding of
-// the user's name. It returns the name when the API servers that are running enforce
-// them, or fails the test. Without rules the user has no rights.
+// User gives a user the rights in rules, in one namespace. For this it creates
+// a Role and a RoleBinding with the name of the user. It waits until all
+// running API servers enforce the rights, and returns the name of the user. If
+// this fails, User fails the test. Without rules the user has no rights.
 func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) string {
 	tb.Helper()
 	var configs []*rest.Config
@@ -29,8 +30,9 @@ func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rba
 	return name
 }
 
-// allow gives a user rights and returns when the API servers of the configs, which
-// share one etcd, enforce them. The users of the configs must be administrators.
+// allow gives a user the rights in rules, in one namespace. It returns when the
+// API servers in configs enforce the rights. These API servers must use the
+// same etcd. The users of the configs must be administrators.
 func allow(tb testing.TB, user, namespace string, rules []rbacv1.PolicyRule, configs []*rest.Config) {
 	tb.Helper()
 	if len(rules) == 0 || len(configs) == 0 {
@@ -70,8 +72,9 @@ func bind(ctx context.Context, config *rest.Config, user, namespace string, rule
 	return err
 }
 
-// may returns nil if the API server grants one right of the rule. One is enough,
-// because the API server sees a Role completely or not at all.
+// may returns nil if the API server grants the first right of rule. Checking
+// one right is enough, because an API server applies all rules of a Role at the
+// same time.
 func may(ctx context.Context, config *rest.Config, namespace string, rule rbacv1.PolicyRule) error {
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -96,16 +99,17 @@ func may(ctx context.Context, config *rest.Config, namespace string, rule rbacv1
 	return err
 }
 
-// ServiceAccount is a service account with whose identity a test sends requests.
-// The service account need not exist.
+// ServiceAccount is a service account whose identity a test can use for
+// requests. The service account need not exist in the cluster.
 type ServiceAccount struct {
-	// Namespace and Name name the service account.
+	// Namespace and Name identify the service account.
 	Namespace string
 	Name      string
 }
 
-// ServiceAccount returns a service account that has these rights in its namespace.
-// Like [ControlPlane.User], it waits until the API servers enforce them.
+// ServiceAccount returns a service account that has the rights in rules, in its
+// namespace. Like [ControlPlane.User], it waits until the API servers enforce
+// the rights.
 func (cp *ControlPlane) ServiceAccount(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) ServiceAccount {
 	tb.Helper()
 	account := ServiceAccount{Namespace: namespace, Name: name}
@@ -113,11 +117,13 @@ func (cp *ControlPlane) ServiceAccount(tb testing.TB, name, namespace string, ru
 	return account
 }
 
-// Allow gives the service account these rights in its namespace, with a Role and a
-// RoleBinding. It returns when the API server enforces them, or fails the test.
-// The user of config must be an administrator. The config may be of another control
-// plane, for example controller-runtime's envtest. Call Allow once per service
-// account, because it does not remove the Role.
+// Allow gives the service account the rights in rules, in its namespace. For
+// this it creates a Role and a RoleBinding. Call Allow only once for each
+// service account, because the Role is not removed. Allow returns when the API
+// server enforces the rights, or fails the test.
+//
+// config is a client configuration of an administrator. It may belong to
+// another control plane, for example to the envtest of controller-runtime.
 func (a ServiceAccount) Allow(tb testing.TB, config *rest.Config, rules ...rbacv1.PolicyRule) {
 	tb.Helper()
 	allow(tb, a.userName(), a.Namespace, rules, []*rest.Config{config})
@@ -127,10 +133,13 @@ func (a ServiceAccount) userName() string {
 	return "system:serviceaccount:" + a.Namespace + ":" + a.Name
 }
 
-// Pod returns a copy of config that impersonates a pod of the service account, with
-// the same user information as the token of a real pod. The pod need not exist. The
-// user of config must have the right to impersonate, like an administrator. The
-// config may be of another control plane, for example controller-runtime's envtest.
+// Pod returns a copy of config that impersonates a pod with this service
+// account. The user information is the same as that of the token of a real pod.
+// The pod need not exist.
+//
+// The user of config must have the right to impersonate, as administrators
+// have. config may belong to another control plane, for example to the envtest
+// of controller-runtime.
 func (a ServiceAccount) Pod(config *rest.Config, pod string) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Impersonate = rest.ImpersonationConfig{
@@ -143,7 +152,8 @@ func (a ServiceAccount) Pod(config *rest.Config, pod string) *rest.Config {
 	return config
 }
 
-// podClaim is the extra field of a user that names the pod of its token.
+// podClaim is the key in the extra fields of a user. Its value is the name of
+// the pod to which the token of the user is bound.
 const podClaim = "authentication.kubernetes.io/pod-name"
 
 type pod struct {
@@ -151,8 +161,9 @@ type pod struct {
 	name    string
 }
 
-// AsPod gives the client the identity of a pod of a service account. If the name
-// is empty, the client has a token of the account that is bound to no pod.
+// AsPod gives the client the identity of a pod that uses the service account.
+// If name is empty, the client has a token of the service account that is not
+// bound to a pod.
 func AsPod(account ServiceAccount, name string) ClientOption {
 	return func(s *clientSettings) { s.pod = &pod{account, name} }
 }

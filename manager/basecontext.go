@@ -9,9 +9,10 @@ import (
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// baseContexts are the parents of the contexts of all Runnables. Cancelling them reaches
-// every Runnable at once. Cancelling the context of Start reaches one group after
-// another, so reconcilers wait for the slowest Runnable without leader election.
+// baseContexts are the parents of the contexts of all Runnables. Cancelling the
+// baseContexts reaches every Runnable at once. Cancelling the context of Start would
+// reach one group of Runnables after another. Reconcilers would then continue until the
+// slowest Runnable that does not need leader election has stopped.
 type baseContexts struct {
 	gate *gate
 
@@ -19,9 +20,10 @@ type baseContexts struct {
 	cancels []context.CancelCauseFunc
 }
 
-// wrap returns a BaseContext whose contexts can be cancelled by end and carry the term
-// once there is one. Their parents are the contexts of user, or the background context
-// if user is nil.
+// wrap returns a BaseContext function for the options of the inner Manager. The method
+// end cancels the contexts that the function returns. When a term begins, these
+// contexts also carry the term. Their parents are the contexts that user returns, or
+// the background context if user is nil.
 func (b *baseContexts) wrap(user crmanager.BaseContextFunc) crmanager.BaseContextFunc {
 	return func() context.Context {
 		parent := context.Background()
@@ -36,7 +38,7 @@ func (b *baseContexts) wrap(user crmanager.BaseContextFunc) crmanager.BaseContex
 	}
 }
 
-// end cancels all contexts. Later calls do not change the cause.
+// end cancels all contexts with the given cause. Later calls do not change the cause.
 func (b *baseContexts) end(cause error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -45,15 +47,17 @@ func (b *baseContexts) end(cause error) {
 	}
 }
 
-// A baseContext carries the term, although it is created before the term: the inner
-// Manager calls BaseContext when it is created.
+// A baseContext is a context that also carries the values of the term. Each call of
+// Value looks them up in the gate, because the baseContext is created before the term
+// begins: the inner Manager calls BaseContext when it is created.
 type baseContext struct {
 	context.Context
 	gate *gate
 }
 
-// Value returns the user's value, or the value of the term's context. It never returns
-// the term's logger, because Runnables log with the Manager's.
+// Value returns the user's value for key. If there is no such value, it returns the
+// value in the context of the term. It does not return the logger of the term, because
+// Runnables must use the logger of the Manager.
 func (c baseContext) Value(key any) any {
 	if value := c.Context.Value(key); value != nil {
 		return value

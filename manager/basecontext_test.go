@@ -12,8 +12,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// leadAlone starts an Elector that leads without a Lease until the test ends or stop is
-// called.
+// leadAlone starts an Elector whose election is disabled. The Elector leads without a
+// Lease until the test ends or stop is called.
 func leadAlone(t *testing.T) (e *leaderelection.Elector, term context.Context, stop func()) {
 	t.Helper()
 	terms := make(chan context.Context, 1)
@@ -43,7 +43,7 @@ func TestBaseContext_CarriesTheUsersValuesAndTheTerm(t *testing.T) {
 	g := newGate("a", "default/x")
 	base := &baseContexts{gate: g}
 	derive := base.wrap(func() context.Context { return context.WithValue(context.Background(), userKey{}, "mine") })
-	ctx, cancel := context.WithCancel(derive()) // as a group does
+	ctx, cancel := context.WithCancel(derive()) // a group of Runnables derives its context in this way
 	defer cancel()
 	if _, ok := leaderelection.TermFromContext(ctx); ok {
 		t.Error("the context has a term before the term begins")
@@ -71,7 +71,7 @@ func TestBaseContext_EndCancelsAllDerivedContexts(t *testing.T) {
 		cause := errors.New("over")
 		base.end(cause)
 		base.end(errors.New("again"))
-		// The context is cancelled synchronously, before end returns.
+		// The contexts are already cancelled when end returns.
 		for _, ctx := range []context.Context{first, second, derived} {
 			if context.Cause(ctx) != cause {
 				t.Errorf("a context ended because of %v, want %v", context.Cause(ctx), cause)

@@ -11,14 +11,14 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// An electionClient is the client of one Elector.
+// An electionClient is the Kubernetes client of one Elector.
 type electionClient struct {
 	kubernetes.Interface
-	transport http.RoundTripper // its own transport; nil if the caller's is used
+	transport http.RoundTripper // the client's own transport; nil if the transport of the caller's rest.Config is used
 }
 
 // newElectionClient returns a client that shares neither a rate limiter nor connections
-// with the application.
+// with the application's clients.
 func newElectionClient(cfg *rest.Config, config leaderelection.Config) (*electionClient, error) {
 	own, c := config.ClientConfig(cfg), &electionClient{}
 	if own.Transport == nil {
@@ -33,7 +33,7 @@ func newElectionClient(cfg *rest.Config, config leaderelection.Config) (*electio
 	return c, err
 }
 
-// close closes idle connections. Later requests open new ones.
+// close closes the idle connections of the client. Later requests open new connections.
 func (c *electionClient) close() {
 	if c.transport != nil {
 		utilnet.CloseIdleConnectionsFor(c.transport)

@@ -16,7 +16,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// The test runs with both Managers. HTTP/2 detects a dead connection after 45 s.
+// The test runs with a Manager of controller-runtime and with a Manager of New. HTTP/2
+// detects a dead connection only after 45 s.
 func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -33,7 +34,7 @@ func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 				if tc.keeps {
 					t.Errorf("it lost the Lease: %v", a.err)
 				}
-			case <-time.After(10 * time.Second): // well over LeaseDuration
+			case <-time.After(10 * time.Second): // longer than LeaseDuration
 				if !tc.keeps {
 					t.Error("it kept the Lease")
 				}
@@ -42,7 +43,7 @@ func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 	}
 }
 
-// A connection records when it is closed.
+// A connection is a net.Conn with a channel that Close closes.
 type connection struct {
 	net.Conn
 	once   sync.Once
@@ -76,7 +77,7 @@ func TestClient_ConnectionsAreClosedWithTheManager(t *testing.T) {
 		t.Error(err)
 	}
 	mu.Lock()
-	defer mu.Unlock() // a dial may still be running after its request ended
+	defer mu.Unlock() // a dial may still be running, although its request has ended
 	if len(made) == 0 {
 		t.Error("the elector had no connection of its own")
 	}

@@ -10,8 +10,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// both runs a scenario with controller-runtime's Manager and with that of New. Only the
-// second keeps the promise.
+// both runs a scenario with a Manager of controller-runtime and with a Manager that New
+// returned. scenario reports whether the Manager kept a promise. The test expects that
+// only the Manager of New keeps it.
 func both(t *testing.T, scenario func(t *testing.T, m memory, create newManager) (kept bool)) {
 	t.Helper()
 	for _, tc := range []struct {
@@ -29,7 +30,7 @@ func both(t *testing.T, scenario func(t *testing.T, m memory, create newManager)
 	}
 }
 
-// leaderOf starts a Manager of either kind and waits until it leads.
+// leaderOf starts a Manager that create returns, and waits until it leads.
 func (m memory) leaderOf(create newManager, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	m.t.Helper()
 	p := m.make("a", create, func(o *crmanager.Options) { o.GracefulShutdownTimeout = &grace })
@@ -53,7 +54,9 @@ func TestBoth_TheLeaseIsHeldWhileWorkRuns_AlthoughTheGracePeriodExpired(t *testi
 			kept = kept && m.holder() != ""
 			time.Sleep(time.Second)
 		}
-		time.Sleep(time.Minute) // until the process that ought to have exited is quiet
+		// The process should have exited. Wait until none of its goroutines is active
+		// any more.
+		time.Sleep(time.Minute)
 		return kept
 	})
 }

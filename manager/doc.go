@@ -8,63 +8,68 @@
 //		LeaderElectionID: "my-operator",
 //	})
 //
-// [New] has the signature and the options of ctrl.NewManager. The inner Manager is
-// controller-runtime's own, so its groups, caches, webhooks, warm-up, metrics server,
-// builder and Runnables work unchanged. The election differs:
+// [New] has the signature and the options of ctrl.NewManager. The returned Manager
+// wraps a Manager of controller-runtime, the inner Manager. Therefore Runnables,
+// caches, webhooks, warm-up, the metrics server and the builder work unchanged. The
+// election differs:
 //
-//   - The Lease is claimed once the caches have synced. The Runnables that need leader
-//     election start as soon as this process leads.
-//   - The Lease is renewed until all Runnables have stopped, and is released only then.
-//     It is not released if GracefulShutdownTimeout is 0, or expires while Runnables
-//     still run.
-//   - When leadership is lost, the contexts of all Runnables are cancelled at once.
-//     Start returns [ErrLeadershipLost] before another candidate may claim the Lease.
-//     Exit the process then, as with controller-runtime. A loss during a graceful stop is
-//     detected too.
-//   - The election has a client of its own, without a rate limit and without shared
-//     connections.
+//   - The process claims the Lease only after the caches have synced. The Runnables
+//     that need leader election start as soon as the process leads.
+//   - The process renews the Lease until all Runnables have stopped, and only then
+//     releases the Lease. It does not release the Lease if GracefulShutdownTimeout is
+//     0, or if that timeout expires while Runnables still run.
+//   - When leadership is lost, the contexts of all Runnables are cancelled at once, and
+//     Start returns [ErrLeadershipLost]. If the Lease could not be renewed, Start
+//     returns before another candidate may claim the Lease. Exit the process then, as
+//     with controller-runtime. A loss during a graceful stop is also detected.
+//   - The election has its own client. The client has no rate limit, and it shares no
+//     connections with the application's clients.
 //
 // # An Elector in any Manager
 //
-// [NewElector] adds an Elector to a Manager. Use it to elect a leader for a part of the
-// work, or for several parts with a Lease each. [LeaderOnly] returns a Runnable that
-// runs in each term of such an Elector. It is started again in the next term without a
-// restart of the process. An Elector of leaderelection.New can also be added with
-// mgr.Add.
+// [NewElector] adds an Elector to a Manager. Use it if only a part of the work needs a
+// leader, or if several parts need one Lease each. [LeaderOnly] returns a Runnable that
+// runs in each term of the Elector. The Runnable is started again in the next term
+// without a restart of the process. An Elector created by leaderelection.New can also
+// be added with mgr.Add.
 //
-// A Manager stops Runnables without leader election, such as an Elector, before
-// Runnables with leader election. This is safe for work that belongs to the Elector,
-// because the Lease is released after that work. Do not rely on the Elector for
-// Runnables that it does not run.
+// When a Manager stops, it first stops the Runnables that do not need leader election.
+// An Elector is such a Runnable. The Manager then stops the Runnables that need leader
+// election. This order is safe for the Runnables that the Elector runs, because the
+// Elector releases the Lease only after they have returned. Do not rely on the Elector
+// for any other Runnable: the Lease may be released while that Runnable still runs.
 //
 // # Observability
 //
-// The metrics of the Electors of New and NewElector are registered with
+// The metrics of the Electors that New and NewElector create are registered with
 // controller-runtime, see package metrics. The Manager's metrics server has a status
-// page at [StatusPath]. The checks for probes are [Live] and [Ready], or the methods of an
-// [Elector]. Add them to the Manager under any name. Ready means that this process can
-// take part in the election. It does not depend on leadership.
+// page at [StatusPath]. The checks for probes are the functions [Live] and [Ready], or
+// the methods of an [Elector]. Add the checks to the Manager under any name. Ready
+// succeeds if this process can take part in the election, whether or not this process
+// leads.
 //
-// Events are recorded on the Lease: became leader, stopped leading, stepped down, lost
-// leadership with the reason, and work that did not stop in time. They are also recorded
-// on the pod if POD_NAMESPACE, POD_NAME and POD_UID are set. A missing right to create
-// events is logged once.
+// Events are recorded on the Lease when the process becomes leader, stops leading,
+// steps down, or loses leadership, and when work does not stop in time. They are also
+// recorded on the pod if POD_NAMESPACE, POD_NAME and POD_UID are set. If the right to
+// create events is missing, this is logged once.
 //
 // # Guarding and fencing writes
 //
 // [GuardClient] and [GuardTransport] refuse writes that do not belong to the current
-// term: those of a goroutine that survived an earlier term, and those of a process that
-// does not lead with certainty any more.
+// term. Such a write comes from a goroutine that survived an earlier term, or from a
+// process that can no longer be certain that it leads.
 //
-// Only the API server can refuse a write that was already sent, see package
-// leaderelection/fencing. A Fence ByPod needs no change here, if the identity is the
-// default and POD_NAME is set. [WithFencing] is for Fences ByTerm, and for programs that
-// handle refusals.
+// Only the API server can refuse a write that was already sent. Package
+// leaderelection/fencing provides an admission policy for this, the Fence. A Fence with
+// mode ByPod needs no change in the program if the identity is the default and POD_NAME
+// is set. Use [WithFencing] for a Fence with mode ByTerm. Also use it if the client
+// must retry refused writes while the term continues.
 //
 // # Routing to the leader, and rights
 //
-// [WithLeaderLabel] labels the leader's Pod, so that a Service selects it. By default
-// there is no label. For [NewElector] use the Option of package leaderelection/routing.
-// When the Manager begins to campaign, it logs a warning for each missing right, unless
-// [WithoutRightsCheck] is given. The command "kubectl lease rights" prints the Role.
+// [WithLeaderLabel] labels the leader's Pod, so that a Service can select the leader.
+// By default no Pod is labelled. For [NewElector] use the Option of package
+// leaderelection/routing. When the Manager starts to campaign, it logs a warning for
+// each missing right, unless [WithoutRightsCheck] is given. The command "kubectl lease
+// rights" prints a Role with the required rights.
 package manager

@@ -10,12 +10,12 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// An Elector is a leaderelection.Elector that belongs to a Manager. LeaderOnly adds
-// Runnables to it.
+// An Elector is a leaderelection.Elector that a Manager runs. Use LeaderOnly to create
+// Runnables that run in each term of the Elector.
 type Elector struct {
 	*leaderelection.Elector
 	group         *leaderOnlyGroup
-	client        *electionClient // nil if the election is not enabled
+	client        *electionClient // nil if Config.Enabled is false
 	observability observability
 }
 
@@ -24,14 +24,16 @@ var (
 	_ crmanager.LeaderElectionRunnable = (*Elector)(nil)
 )
 
-// NewElector returns an Elector that was added to a Manager. It campaigns while the
-// Manager runs, and its error stops the Manager. Its client uses the Manager's
-// configuration, but shares neither a rate limiter nor connections with the
-// application. It logs and records events as the Manager does. The namespace and the
-// identity have the same defaults as with New. A Manager may have several Electors, one
-// for each Lease.
+// NewElector creates an Elector and adds it to a Manager. The Elector campaigns while
+// the Manager runs. If the Elector fails, its error stops the Manager. A Manager may
+// have several Electors, one for each Lease.
 //
-// opts take precedence over the options that NewElector sets.
+// The Elector's client uses the Manager's client configuration. The client shares
+// neither a rate limiter nor connections with the application's clients. The Elector
+// uses the Manager's logger and event recorder. The namespace and the identity have the
+// same defaults as with New.
+//
+// The options in opts take precedence over the options that NewElector sets.
 func NewElector(mgr crmanager.Manager, config *leaderelection.Config, callbacks leaderelection.Callbacks, opts ...leaderelection.Option) (*Elector, error) {
 	if mgr == nil || config == nil {
 		return nil, errors.New("manager: NewElector needs a Manager and a *leaderelection.Config")
@@ -67,7 +69,7 @@ func newElector(config leaderelection.Config, client *electionClient, callbacks 
 	work := callbacks.OnStartedLeading
 	callbacks.OnStartedLeading = func(ctx context.Context) { e.group.lead(ctx, work) }
 	opts = slices.Concat([]leaderelection.Option{
-		leaderelection.WithEventRecorder(mgr.GetEventRecorderFor(config.Identity)), //nolint:staticcheck // the only recorder with the events that the elector records
+		leaderelection.WithEventRecorder(mgr.GetEventRecorderFor(config.Identity)), //nolint:staticcheck // the only recorder of the Manager that implements resourcelock.EventRecorder
 	}, e.observability.options(), opts)
 	var err error
 	if e.Elector, err = leaderelection.New(&config, client, callbacks, logger, opts...); err != nil {
@@ -77,11 +79,11 @@ func newElector(config leaderelection.Config, client *electionClient, callbacks 
 	return e, nil
 }
 
-// Start is Run. It implements controller-runtime's Runnable.
+// Start calls Run. The method is part of the Runnable interface of controller-runtime.
 func (e *Elector) Start(ctx context.Context) error { return e.Run(ctx) }
 
-// Run campaigns as leaderelection.Elector.Run does. If a Runnable with FailManager
-// fails, Run ends after that term and returns the error.
+// Run campaigns like the Run of leaderelection.Elector. If a Runnable with the option
+// FailManager fails, Run ends after that term and returns the error of the Runnable.
 func (e *Elector) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -92,5 +94,5 @@ func (e *Elector) Run(ctx context.Context) error {
 		}
 		return join(e.group.endRun(), err)
 	}
-	return e.Elector.Run(ctx) // it returns ErrAlreadyRunning
+	return e.Elector.Run(ctx) // returns ErrAlreadyRunning, because another Run is active
 }

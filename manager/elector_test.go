@@ -21,13 +21,13 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// An electorProcess is a process with a plain Manager and an Elector. It reconciles
-// ConfigMaps with a new controller in each term.
+// An electorProcess is a process with an Elector and a Manager of controller-runtime.
+// In each term it reconciles ConfigMaps with a new controller.
 type electorProcess struct {
 	*process
 	network *leaderelectiontest.Network
 	elector *manager.Elector
-	begun   chan context.Context // a reconcile began
+	begun   chan context.Context // receives the context of each reconcile
 }
 
 func (s *testCluster) electorProcess(name string) *electorProcess {
@@ -54,7 +54,7 @@ func (s *testCluster) electorProcess(name string) *electorProcess {
 	return p
 }
 
-// control runs a controller for one term.
+// control runs a new controller until ctx, the context of a term, is done.
 func (p *electorProcess) control(ctx context.Context, s *testCluster) error {
 	c, err := controller.NewUnmanaged("settings", controller.Options{
 		SkipNameValidation: new(true),
@@ -76,7 +76,7 @@ func (p *electorProcess) control(ctx context.Context, s *testCluster) error {
 	return c.Start(ctx)
 }
 
-// works waits until the process reconciles in a term. It returns the term's context.
+// works waits until the process reconciles. It returns the context of that reconcile.
 func (s *testCluster) works(p *electorProcess) context.Context {
 	s.t.Helper()
 	select {
@@ -115,7 +115,8 @@ func TestLeaderOnly_ControllersOfPlainManagersNeverOverlap(t *testing.T) {
 		t.Errorf("a has stopped: %v; its terms were %v and %v", a.stopped(), before.Token, after.Token)
 	}
 
-	// A goroutine of the first term must not write, although a leads again.
+	// A goroutine of the first term of process a must not write, although process a
+	// leads again.
 	guarded := manager.GuardClient(a.elector, a.GetClient())
 	object := func() *corev1.ConfigMap {
 		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, GenerateName: "written-"}}

@@ -14,11 +14,11 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// serviceAccount is the folder of a pod's credentials.
+// serviceAccount is the folder with the credentials of a pod.
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// environment provides the defaults of the namespace and the identity. Its functions
-// read the environment of the process.
+// environment provides the defaults of the namespace and the identity. The functions in
+// its fields read the environment of the process. Tests replace these functions.
 type environment struct {
 	getenv     func(string) string
 	hostname   func() (string, error)
@@ -30,7 +30,7 @@ func processEnvironment() environment {
 	return environment{getenv: os.Getenv, hostname: os.Hostname, readFile: os.ReadFile, kubeconfig: loadKubeconfig}
 }
 
-// loadKubeconfig loads the same file as ctrl.GetConfig.
+// loadKubeconfig loads the kubeconfig file that ctrl.GetConfig uses.
 func loadKubeconfig() (*clientcmdapi.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	if f := flag.Lookup("kubeconfig"); f != nil && f.Value.String() != "" {
@@ -39,10 +39,12 @@ func loadKubeconfig() (*clientcmdapi.Config, error) {
 	return rules.Load()
 }
 
-// namespace returns the namespace of the Lease. That is the configured one, POD_NAMESPACE,
-// the pod's namespace if cfg is the pod's own configuration, or the namespace of the
-// kubeconfig, in that order. The last two count only if they belong to the cluster of
-// cfg, because a process in a pod of one cluster may work on another cluster.
+// namespace returns the namespace of the Lease. It is the first of these that exists:
+// configured, POD_NAMESPACE, the pod's namespace, the namespace of the kubeconfig.
+//
+// The pod's namespace is used only if cfg is the pod's own client configuration. The
+// kubeconfig is used only if it has the same server as cfg. Otherwise the namespace
+// could belong to another cluster than the Lease.
 func (e environment) namespace(configured string, cfg *rest.Config) (string, error) {
 	if configured != "" {
 		return configured, nil
@@ -80,13 +82,14 @@ func (e environment) kubeconfigNamespace(cfg *rest.Config) (string, error) {
 		return "", fmt.Errorf("%s: the kubeconfig's context %q belongs to another cluster than %s", remedy, kubeconfig.CurrentContext, cfg.Host)
 	}
 	if current.Namespace == "" {
-		return "default", nil // as kubectl does
+		return "default", nil // kubectl uses the same default
 	}
 	return current.Namespace, nil
 }
 
-// identity returns a new identity: POD_NAME or the hostname, "_", and a random suffix.
-// The name of a pod has no "_", so the part before it is exactly the pod's name.
+// identity returns a new identity: POD_NAME or the hostname, followed by "_" and a
+// random suffix. The name of a pod contains no "_", so the part before "_" is exactly
+// the pod's name.
 func (e environment) identity() (string, error) {
 	name := e.getenv("POD_NAME")
 	if name == "" {

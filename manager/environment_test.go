@@ -10,9 +10,9 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// testEnvironment returns an environment with these variables and files. The current
-// context of its kubeconfig has the server https://cluster and the given namespace
-// ("-": no kubeconfig).
+// testEnvironment returns an environment with the given variables and files. Its
+// kubeconfig has the server https://cluster and the namespace kubeconfigNamespace. If
+// kubeconfigNamespace is "-", there is no kubeconfig.
 func testEnvironment(env, files map[string]string, kubeconfigNamespace string) environment {
 	kubeconfig := clientcmdapi.NewConfig()
 	if kubeconfigNamespace != "-" {
@@ -46,7 +46,7 @@ func TestEnvironment_NamespaceDefaultsOnlyFromTheSameCluster(t *testing.T) {
 		where       environment
 		cfg         *rest.Config
 		want        string
-		refused     string // a part of the error, if an error is expected
+		refused     string // a part of the expected error; empty if no error is expected
 	}{
 		{name: "the option first", given: "option", where: testEnvironment(env, files, "kube"), cfg: pod, want: "option"},
 		{name: "then POD_NAMESPACE", where: testEnvironment(env, files, "kube"), cfg: pod, want: "env"},

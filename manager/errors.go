@@ -8,15 +8,15 @@ import (
 )
 
 var (
-	// ErrLeadershipLost is returned by Start of a Manager that New returned, after it
-	// lost the Lease. The error also wraps the reason, which is a sentinel error of
-	// leaderelection such as ErrRenewalFailed. It wraps ErrWorkStillRunning if some
-	// Runnables had not stopped when other candidates were about to claim the Lease.
-	// The process must exit.
+	// ErrLeadershipLost is returned by Start of a Manager that New returned, if the
+	// Manager lost the Lease. Exit the process then. The error also wraps the reason,
+	// which is a sentinel error of package leaderelection such as ErrRenewalFailed. The
+	// error also wraps ErrWorkStillRunning if some Runnables had not stopped shortly
+	// before other candidates could claim the Lease.
 	ErrLeadershipLost = errors.New("manager: leadership was lost")
 
-	// ErrWriteRefused is guard.ErrWriteRefused. It is returned for a write that does
-	// not belong to the current term. The error also wraps the reason.
+	// ErrWriteRefused is returned for a write that does not belong to the current term.
+	// The error also wraps the reason. ErrWriteRefused equals guard.ErrWriteRefused.
 	ErrWriteRefused = guard.ErrWriteRefused
 )
 
@@ -26,7 +26,8 @@ var (
 	errGateShut       = errors.New("manager: the Manager is stopping")
 )
 
-// join is errors.Join, but returns a single error unchanged.
+// join returns the errors that are not nil as one error, like errors.Join. If only one
+// error is not nil, join returns that error unchanged.
 func join(errs ...error) error {
 	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 	if len(errs) == 1 {

@@ -17,31 +17,32 @@ import (
 	"k8s.io/client-go/tools/record"
 )
 
-// A recorder records the elector's events. The Manager's own recorder is unsuitable: it
-// stops before the elector does, and it writes to the application's cluster, which may
-// not be the cluster of the Lease.
+// A recorder records the events of the elector. The Manager's own recorder is
+// unsuitable for two reasons. It stops before the elector stops. It also writes to the
+// application's cluster, which may not be the cluster of the Lease.
 type recorder struct {
 	client   kubernetes.Interface
 	identity string
 	logger   logr.Logger
-	target   atomic.Pointer[resourcelock.EventRecorder] // nil: events are dropped
+	target   atomic.Pointer[resourcelock.EventRecorder] // nil means that events are dropped
 }
 
 var _ resourcelock.EventRecorder = (*recorder)(nil)
 
-// Eventf records an event. It does nothing if there is no target.
+// Eventf passes an event to the target. It drops the event if no target is set.
 func (r *recorder) Eventf(object runtime.Object, eventType, reason, message string, args ...any) {
 	if target := r.target.Load(); target != nil {
 		(*target).Eventf(object, eventType, reason, message, args...)
 	}
 }
 
-// use sets the target.
+// use makes target the recorder that receives all later events.
 func (r *recorder) use(target resourcelock.EventRecorder) { r.target.Store(&target) }
 
-// start starts a broadcaster, unless there is a target. The returned function stops it
-// and waits for the last events for at most timeout. A broadcaster starts goroutines, so
-// New must not create it.
+// start starts an event broadcaster and makes it the target, unless a target is already
+// set. The returned function waits until all events have been sent, for at most
+// timeout. It then stops the broadcaster. Do not call start in New, because the
+// goroutines of the broadcaster would leak if the Manager is never started.
 func (r *recorder) start() (stop func(timeout time.Duration)) {
 	if r.target.Load() != nil {
 		return func(time.Duration) {}
@@ -53,31 +54,35 @@ func (r *recorder) start() (stop func(timeout time.Duration)) {
 	r.use(target)
 	return func(timeout time.Duration) {
 		r.target.Store(nil)
-		// Events are sent one by one, so this last one arrives after all others.
+		// Events are sent in order. Therefore this additional event reaches the sink
+		// after all other events.
 		target.Event(&corev1.ObjectReference{Namespace: corev1.NamespaceDefault, Name: r.identity}, corev1.EventTypeNormal, reasonLast, "")
 		s.awaitLast(timeout)
-		broadcaster.Shutdown() // alone it would drop the remaining events or send them later
+		// Without awaitLast, Shutdown would drop the remaining events or send them
+		// later.
+		broadcaster.Shutdown()
 		s.close()
 	}
 }
 
-// eventTimeout limits the request for one event.
+// eventTimeout limits the duration of one request that sends an event.
 const eventTimeout = 10 * time.Second
 
-// reasonLast is the reason of an event that is not sent. It marks the end of the events.
+// reasonLast is the reason of the last event. The sink does not send that event, which
+// only marks the end of all events.
 const reasonLast = "Last"
 
 // An eventSink sends events to the API server. It sets a timeout for each request,
-// because the elector's client has none.
+// because the elector's client has no timeout.
 type eventSink struct {
 	events typedcorev1.EventInterface
 	logger logr.Logger
 	denied sync.Once
-	last   chan struct{} // closed when the last event arrives
+	last   chan struct{} // closed when the event with the reason reasonLast arrives
 
-	ctx    context.Context // of all requests
+	ctx    context.Context // the parent of the contexts of all requests
 	cancel context.CancelFunc
-	busy   sync.Mutex // held during a request
+	busy   sync.Mutex // locked during a request
 }
 
 func newEventSink(events typedcorev1.EventInterface, logger logr.Logger) *eventSink {
@@ -86,7 +91,8 @@ func newEventSink(events typedcorev1.EventInterface, logger logr.Logger) *eventS
 	return s
 }
 
-// awaitLast waits for the last event for at most timeout.
+// awaitLast waits until the event with the reason reasonLast has arrived, for at most
+// timeout.
 func (s *eventSink) awaitLast(timeout time.Duration) {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
@@ -96,7 +102,7 @@ func (s *eventSink) awaitLast(timeout time.Duration) {
 	}
 }
 
-// close cancels the current request and waits for its end. Later requests fail.
+// close cancels the current request and waits until it has ended. Later requests fail.
 func (s *eventSink) close() {
 	s.cancel()
 	s.busy.Lock()
@@ -139,8 +145,9 @@ func (s *eventSink) Patch(event *corev1.Event, data []byte) (*corev1.Event, erro
 	return s.tolerate(event, patched, err)
 }
 
-// tolerate logs once that the right to record events is missing, and ignores the error.
-// The broadcaster would log every such error.
+// tolerate handles the response to a request that sends an event. If the right to
+// record events is missing, tolerate logs this once and returns no error. The
+// broadcaster would log each error.
 func (s *eventSink) tolerate(event, response *corev1.Event, err error) (*corev1.Event, error) {
 	if !apierrors.IsForbidden(err) {
 		return response, err

@@ -45,7 +45,8 @@ func TestEvents_AMissingRightIsLoggedOnceAndHarmsNothing(t *testing.T) {
 	}
 }
 
-// The event that a Manager stopped leading is one of its last events.
+// Stopping must wait until all events are sent, because important events such as
+// "stopped leading" are among the last ones.
 func TestEvents_AreSentBeforeTheManagerEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clientset, sent := fake.NewClientset(), 0
@@ -66,7 +67,8 @@ func TestEvents_AreSentBeforeTheManagerEnds(t *testing.T) {
 	})
 }
 
-// A request after the client was closed would open a connection that is never closed.
+// A request after the client was closed would open a new connection, which would never
+// be closed.
 func TestEvents_AreNotSentAfterTheManagerEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun, underWay atomic.Int32
@@ -91,7 +93,7 @@ func TestEvents_AreNotSentAfterTheManagerEnded(t *testing.T) {
 
 var eventSubject = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "a"}}
 
-// A hungClient is a client of an API server that does not respond to writes of events.
+// A hungClient is a client whose API server does not respond to writes of events.
 type hungClient struct {
 	kubernetes.Interface
 	typedcorev1.CoreV1Interface

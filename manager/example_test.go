@@ -18,17 +18,18 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// A complete main.go of an operator. One line differs from controller-runtime.
+// This is a complete main.go of an operator. Only the call of manager.New differs from
+// an operator that uses controller-runtime alone.
 func Example() {
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, nil)))
 	if err := run(ctrl.SetupSignalHandler()); err != nil {
 		ctrl.Log.Error(err, "Operator stopped", "leadershipLost", errors.Is(err, manager.ErrLeadershipLost))
-		os.Exit(1) // also after a loss: controllers cannot be started twice
+		os.Exit(1) // also exit after a loss of leadership, because controllers cannot be started twice
 	}
 }
 
 func run(ctx context.Context) error {
-	mgr, err := manager.New(ctrl.GetConfigOrDie(), ctrl.Options{ // was: ctrl.NewManager
+	mgr, err := manager.New(ctrl.GetConfigOrDie(), ctrl.Options{ // instead of ctrl.NewManager
 		LeaderElection:         true,
 		LeaderElectionID:       "configmap-operator",
 		HealthProbeBindAddress: ":8081",
@@ -36,7 +37,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// A follower is ready too.
+	// The check also succeeds on followers, because a follower is ready to take over.
 	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return mgr.Start(ctx) // until SIGTERM, an error, or the loss of leadership
+	return mgr.Start(ctx) // returns after SIGTERM, an error, or the loss of leadership
 }
 
 type reconciler struct{ client.Client }
@@ -58,10 +59,11 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"seen":"true"}}}`))
-	return ctrl.Result{}, r.Patch(ctx, &configMap, patch) // refused if this process does not lead any more
+	return ctrl.Result{}, r.Patch(ctx, &configMap, patch) // refused if this process no longer leads
 }
 
-// A Manager that elects a leader for a part of its work. One replica writes the report.
+// This Manager needs a leader only for a part of its work: one replica writes the
+// report.
 func ExampleLeaderOnly() {
 	mgr, err := ctrl.NewManager(ctrl.GetConfigOrDie(), ctrl.Options{})
 	if err != nil {
@@ -76,7 +78,7 @@ func ExampleLeaderOnly() {
 		log := leaderelection.LoggerFromContext(ctx)
 		for {
 			select {
-			case <-ctx.Done(): // the term has ended; the Runnable is started again in the next one
+			case <-ctx.Done(): // the term has ended; the Runnable is started again in the next term
 				return nil
 			case <-time.After(time.Minute):
 				log.Info("Still leading", "for", elector.ValidFor())

@@ -16,7 +16,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// These tests correspond to controller-runtime's own tests of its Manager.
+// The tests in this file correspond to the tests that controller-runtime has for its
+// own Manager.
 
 func TestExpectations_ARunnableAddedToALeaderStartsAtOnce(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
@@ -116,7 +117,8 @@ func TestExpectations_AnAddressInUseIsAnErrorOfNew(t *testing.T) {
 	}
 }
 
-// A neighbour is a cluster.Cluster that a Manager runs for another cluster.
+// A neighbour is a Runnable with caches, like a cluster.Cluster for another cluster
+// that the Manager runs.
 type neighbour struct {
 	*worker
 	caches cache.Cache
@@ -151,7 +153,8 @@ func TestExpectations_ClustersStartBeforeAnythingThatLeads(t *testing.T) {
 	})
 }
 
-// slowCaches sync when the test permits it.
+// slowCaches are caches that report that they have synced when the channel synced is
+// closed.
 type slowCaches struct {
 	*informertest.FakeInformers
 	synced <-chan struct{}

@@ -9,8 +9,10 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// fencedClient returns a NewClientFunc whose clients write through a Fence. They handle
-// refusals and, with ByTerm, stamp their writes. They use the given HTTP connections.
+// fencedClient returns a NewClientFunc whose clients are prepared for a Fence. The
+// clients send a refused write again while confirmer confirms the term. If mode
+// includes ByTerm, they also stamp their writes. If the client options contain an
+// HTTPClient, the clients use its connections.
 func fencedClient(newClient client.NewClientFunc, mode fencing.Mode, confirmer fencing.TermConfirmer) client.NewClientFunc {
 	if newClient == nil {
 		newClient = client.New

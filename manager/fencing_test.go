@@ -17,15 +17,16 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// A write is the write of an operator's controller.
+// A write is one write of an object by the controller of an operator, and its result.
 type write struct {
 	ctx    context.Context
 	object *corev1.ConfigMap
 	err    error
 }
 
-// startBehindFence installs a Fence. The returned function starts an operator in a pod,
-// waits until it leads and has written, and returns that write.
+// startBehindFence installs a Fence. The returned function starts an operator in a pod
+// and waits until the operator leads and has written an object. It returns the operator
+// and that write.
 func startBehindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*replica, write)) {
 	s := startTestCluster(t, false)
 	account := envtest.ServiceAccount{Namespace: s.namespace, Name: "operator"}
@@ -39,7 +40,7 @@ func startBehindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*
 		writes := make(chan write, 100)
 		r := s.replica(name, func(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
 			cfg = account.Pod(cfg, name)
-			cfg.Impersonate.Groups = append(cfg.Impersonate.Groups, "system:masters") // this test is not about rights
+			cfg.Impersonate.Groups = append(cfg.Impersonate.Groups, "system:masters") // all rights, because this test is not about rights
 			return manager.New(cfg, opts, manager.WithIdentity(name+"_1"), manager.WithFencing(mode))
 		}, func(ctx context.Context, r *replica, configMap *corev1.ConfigMap) error {
 			if configMap.Data["by"] == r.name {
@@ -60,8 +61,7 @@ func startBehindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*
 	}
 }
 
-// The controllers write through a Fence with both modes. The writes of an earlier leader
-// are refused.
+// The Fence has both modes. It refuses the writes of an earlier leader.
 func TestOperator_IsFencedOffAfterItsTerm(t *testing.T) {
 	run := startBehindFence(t, fencing.ByPod|fencing.ByTerm)
 	first, old := run("pod-a")
@@ -84,7 +84,8 @@ func TestOperator_IsFencedOffAfterItsTerm(t *testing.T) {
 	}
 }
 
-// With ByPod no write is stamped, and a write without a term passes.
+// With mode ByPod, the client does not stamp its writes, and the Fence accepts a write
+// without a term.
 func TestOperator_BehindAFenceByPodStampsNothing(t *testing.T) {
 	run := startBehindFence(t, fencing.ByPod)
 	leader, present := run("pod-a")

@@ -29,12 +29,13 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// freeAddress returns an address without a listener. A port on 127.0.0.1 might become
-// the local port of an outgoing connection before the test uses it.
+// freeAddress returns an address at which nothing listens. On Linux the address is not
+// 127.0.0.1, because an outgoing connection could take the port on 127.0.0.1 before the
+// test listens there.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	host := "127.0.0.1"
-	if runtime.GOOS == "linux" { // elsewhere only this one is configured
+	if runtime.GOOS == "linux" { // other systems configure only 127.0.0.1
 		host = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
@@ -45,7 +46,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// certificates returns a folder with the certificate of a webhook server.
+// certificates returns a folder with a certificate and a key for a webhook server.
 func certificates(t *testing.T) string {
 	t.Helper()
 	certificate, key, err := cert.GenerateSelfSignedCertKey("localhost", nil, nil)
@@ -61,11 +62,12 @@ func certificates(t *testing.T) string {
 	return dir
 }
 
-// get returns the response of a server, once it listens.
+// get waits until a server responds, and returns the status and the body of the
+// response.
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
 	visitor := &http.Client{Transport: &http.Transport{
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // it is self-signed
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the certificate of the test server is self-signed
 		DisableKeepAlives: true,
 	}}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -137,7 +139,8 @@ func TestFollower_ServesWebhooksMetricsAndHealth(t *testing.T) {
 	b.logs.wantNoErrors(t)
 }
 
-// A warmedWorker warms up before its Manager leads.
+// A warmedWorker is a worker that warms up before its Manager leads. It closes warm
+// during its warm-up.
 type warmedWorker struct {
 	*worker
 	warm chan struct{}
@@ -152,7 +155,7 @@ func TestFollower_WarmsUpBeforeItLeads_AndIsElectedWhenItLeads(t *testing.T) {
 	w := warmedWorker{newWorker(0), make(chan struct{})}
 	b := s.follower(s.replica("b", incumbent(manager.WithIdentity("b")), untilCancelled).add(w))
 	s.await("b is warm", w.warm)
-	// The controller has opened its watch.
+	// Wait until the controller of b has read the ConfigMaps.
 	for b.network.Count(ofConfigMaps) == 0 {
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -11,20 +11,21 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// A gate is the lock of controller-runtime's own election. That election wins when the
-// Elector leads, and never loses, because electedManager handles a loss. The gate sends
-// no requests.
+// A gate is the resource lock that the inner Manager uses for controller-runtime's own
+// election. That election wins when the Elector leads. It never loses, because
+// electedManager handles the loss of the Lease. The gate sends no requests to the API
+// server.
 type gate struct {
 	identity, description string
 
-	asked  chan struct{} // closed by the first Get: caches have synced, and the Manager is ready to lead
-	opened chan struct{} // closed by open; never closed if shut was called before
+	asked  chan struct{} // closed by the first Get, when the caches have synced and the inner Manager is ready to lead
+	opened chan struct{} // closed by open; never closed if shut was called before open
 
-	term atomic.Pointer[context.Context] // the context of the term that opened the gate
+	term atomic.Pointer[context.Context] // the context of the term in which the gate was opened; nil before that
 
 	mu      sync.Mutex
-	shutOff bool // the gate cannot be opened or entered any more
-	entered bool // controller-runtime's election has won
+	shutOff bool // true if shut was called, so controller-runtime's election can no longer win
+	entered bool // true if controller-runtime's election has won
 	record  resourcelock.LeaderElectionRecord
 	ask     sync.Once
 }
@@ -35,8 +36,8 @@ func newGate(identity, description string) *gate {
 	return &gate{identity: identity, description: description, asked: make(chan struct{}), opened: make(chan struct{})}
 }
 
-// open makes controller-runtime's election win in the term of ctx. It returns false if
-// the gate was opened or shut before.
+// open makes controller-runtime's election win. ctx is the context of the Elector's
+// term. open returns false if the gate was opened or shut before.
 func (g *gate) open(ctx context.Context) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -47,9 +48,9 @@ func (g *gate) open(ctx context.Context) bool {
 	return true
 }
 
-// shut prevents controller-runtime's election from winning. It returns whether the gate
-// was opened before. Call it before the inner Manager's context is cancelled. Otherwise a
-// late win starts Runnables during the shutdown.
+// shut prevents controller-runtime's election from winning. It reports whether the gate
+// was opened before. Call shut before the context of the inner Manager is cancelled.
+// Otherwise the election could still win and start Runnables during the shutdown.
 func (g *gate) shut() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -63,7 +64,8 @@ func (g *gate) isShut() bool {
 	return g.shutOff
 }
 
-// value returns a value of the term's context, or nil if there is no term.
+// value returns the value for key in the context of the term, or nil if the gate was
+// not opened.
 func (g *gate) value(key any) any {
 	if term := g.term.Load(); term != nil {
 		return (*term).Value(key)
@@ -71,8 +73,8 @@ func (g *gate) value(key any) any {
 	return nil
 }
 
-// Get blocks until the Elector leads. It then returns that the lock does not exist and,
-// after Create, the created record.
+// Get blocks until the gate is opened. If Create was not called yet, Get then returns a
+// "not found" error. Otherwise it returns the record that was written last.
 func (g *gate) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	g.ask.Do(func() { close(g.asked) })
 	select {
@@ -90,7 +92,8 @@ func (g *gate) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	return &record, raw, err
 }
 
-// Create makes controller-runtime's election win.
+// Create records that controller-runtime's election has won. It fails if the gate was
+// shut.
 func (g *gate) Create(_ context.Context, record resourcelock.LeaderElectionRecord) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -101,8 +104,9 @@ func (g *gate) Create(_ context.Context, record resourcelock.LeaderElectionRecor
 	return nil
 }
 
-// Update always succeeds after Create. If the election were lost while the Manager
-// stops, the Manager would skip the grace period.
+// Update always succeeds after Create, even if the gate was shut. If Update failed
+// while the Manager stops, controller-runtime's election would be lost, and the Manager
+// would skip the grace period.
 func (g *gate) Update(_ context.Context, record resourcelock.LeaderElectionRecord) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -119,5 +123,5 @@ func (g *gate) RecordEvent(string) {}
 // Identity returns the identity of the Elector.
 func (g *gate) Identity() string { return g.identity }
 
-// Describe returns the Lease's namespace and name.
+// Describe returns the namespace and the name of the Lease.
 func (g *gate) Describe() string { return g.description }

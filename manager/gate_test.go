@@ -77,8 +77,8 @@ func TestGate_OpensOnceAndNotAfterShut(t *testing.T) {
 	}
 }
 
-// controller-runtime skips the grace period if its election is lost, and returns another
-// error.
+// The election on the gate must never be lost. controller-runtime reacts to a loss by
+// skipping the grace period and returning another error.
 func TestGate_ClientGosElectorWinsWhenItOpensAndNeverLoses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate("a", "default/x")

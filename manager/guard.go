@@ -14,25 +14,32 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/guard"
 )
 
-// GuardTransport is guard.Transport, under the name beside GuardClient.
+// GuardTransport returns an http.RoundTripper that refuses writes without current
+// leadership. It is the same function as guard.Transport.
 func GuardTransport(leadership guard.Leadership, next http.RoundTripper) http.RoundTripper {
 	return guard.Transport(leadership, next)
 }
 
-// GuardClient returns a client that refuses a write with ErrWriteRefused unless the
-// context of the write carries the current term of leadership. The rules are those
-// of package guard, which also lists the writes that always pass. These contexts
-// carry a term: those that an Elector passes to OnStartedLeading, those that
-// LeaderOnly passes to its Runnable, and those of the Runnables of a Manager that was
-// made by New.
+// GuardClient returns a client that refuses writes without current leadership. A write
+// passes only if its context carries the current term of leadership. Otherwise the
+// client returns ErrWriteRefused. Package guard documents the rules, and lists the
+// writes that always pass.
 //
-// A write that was sent in time may still arrive after the term. Only fencing
-// refuses such a write.
+// These contexts carry a term:
+//
+//   - the context that an Elector passes to OnStartedLeading
+//   - the context that LeaderOnly passes to its Runnable
+//   - the contexts of the Runnables of a Manager that New returned, while that Manager
+//     leads
+//
+// A write that was sent during the term may arrive after the term. Only fencing refuses
+// such a write.
 func GuardClient(leadership guard.Leadership, c client.Client) client.Client {
 	return guardClient{c, leadership}
 }
 
-// guardedClient returns a NewClientFunc whose clients have a write guard.
+// guardedClient returns a NewClientFunc that wraps each new client with GuardClient. If
+// newClient is nil, client.New creates the clients.
 func guardedClient(newClient client.NewClientFunc, leadership guard.Leadership) client.NewClientFunc {
 	if newClient == nil {
 		newClient = client.New
@@ -99,7 +106,8 @@ func (g guardClient) SubResource(name string) client.SubResourceClient {
 	return guardSubResource{g.Client.SubResource(name), g, name}
 }
 
-// check returns nil if obj may be written.
+// check returns nil if obj may be written with ctx, otherwise an error that wraps
+// ErrWriteRefused. The error message contains verb.
 func (g guardClient) check(ctx context.Context, verb string, obj client.Object) error {
 	refusal := guard.Check(ctx, g.leadership)
 	if refusal == nil {
@@ -112,7 +120,8 @@ func (g guardClient) check(ctx context.Context, verb string, obj client.Object) 
 	return fmt.Errorf("%s %s %s: %w", verb, kind.Kind, client.ObjectKeyFromObject(obj), refusal)
 }
 
-// checkApply returns nil if obj may be applied.
+// checkApply returns nil if the apply configuration obj may be applied with ctx,
+// otherwise an error that wraps ErrWriteRefused. The error message contains verb.
 func (g guardClient) checkApply(ctx context.Context, verb string, obj runtime.ApplyConfiguration) error {
 	refusal := guard.Check(ctx, g.leadership)
 	if refusal == nil {
@@ -131,7 +140,8 @@ func isExempt(kind schema.GroupVersionKind) bool {
 }
 
 // kindOfApply returns the kind that an apply configuration declares. Typed
-// configurations hold pointers, unstructured ones hold strings.
+// configurations return pointers to strings, unstructured configurations return
+// strings.
 func kindOfApply(obj runtime.ApplyConfiguration) schema.GroupVersionKind {
 	var version, kind string
 	switch o := obj.(type) {
@@ -156,7 +166,8 @@ func valueOr(s *string) string {
 	return *s
 }
 
-// guardSubResource guards a subresource. The subresources of exempt kinds are exempt.
+// guardSubResource guards the writes of a subresource. They always pass if the writes
+// of the object itself always pass, as for Leases.
 type guardSubResource struct {
 	client.SubResourceClient
 	guard guardClient

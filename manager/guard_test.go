@@ -23,7 +23,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// leadership reports the same term all the time.
+// leadership is a guard.Leadership whose Term method always returns the same values.
 type leadership struct {
 	term  leaderelection.Term
 	leads bool
@@ -31,7 +31,7 @@ type leadership struct {
 
 func (l leadership) Term() (leaderelection.Term, bool) { return l.term, l.leads }
 
-// A countingClient counts its calls.
+// A countingClient is a client that counts the calls of its methods and sends nothing.
 type countingClient struct {
 	client.Client
 	client.SubResourceClient
@@ -96,7 +96,8 @@ func (c countingSubResource) Apply(context.Context, runtime.ApplyConfiguration, 
 	return c.count()
 }
 
-// writes returns all methods of a client that write, by name.
+// writes returns the methods of a client that write, by their names. status contains
+// the methods for the subresource status.
 func writes(c client.Client, obj client.Object, apply runtime.ApplyConfiguration) (writer, status map[string]func(context.Context) error) {
 	patch := client.RawPatch("", nil)
 	writer = map[string]func(context.Context) error{
@@ -213,7 +214,7 @@ func TestGuardTransport_RefusesWritesBehindAnyPrefix(t *testing.T) {
 
 func TestGuard_RefusesWritesWithoutAnElector(t *testing.T) {
 	_, term, _ := leadAlone(t)
-	elector := ElectorOf(nil) // there is none
+	elector := ElectorOf(nil) // nil, because the Manager is nil
 	calls := 0
 	c := GuardClient(elector, countingClient{calls: &calls})
 	if err := c.Create(term, &corev1.ConfigMap{}); !errors.Is(err, ErrWriteRefused) || calls > 0 {

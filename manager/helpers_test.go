@@ -24,7 +24,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// The durations of all tests. The trust window is 2.25 s, the margin is 750 ms.
+// These durations are used by all in-memory tests. The trust window is 2.25 s, the
+// margin is 750 ms.
 const (
 	leaseDuration = 3 * time.Second
 	renewDeadline = 2 * time.Second
@@ -35,7 +36,8 @@ const (
 
 const leaseName = "operator"
 
-// newManager creates a Manager of controller-runtime or of this package.
+// A newManager is a function that creates a Manager, either of controller-runtime or of
+// this package.
 type newManager func(*rest.Config, crmanager.Options) (crmanager.Manager, error)
 
 func incumbent(more ...manager.Option) newManager {
@@ -44,13 +46,14 @@ func incumbent(more ...manager.Option) newManager {
 	}
 }
 
-// controllerRuntime creates a Manager of controller-runtime that releases its Lease.
+// controllerRuntime is a newManager. It creates a Manager of controller-runtime that
+// releases its Lease when it stops.
 func controllerRuntime(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
 	opts.LeaderElectionReleaseOnCancel = true
 	return crmanager.New(cfg, opts)
 }
 
-// managerOptions returns the options that all tests share.
+// managerOptions returns the options that the Managers of all tests share.
 func managerOptions(namespace string, log *logs) crmanager.Options {
 	return crmanager.Options{
 		Logger:                  log.logger(),
@@ -64,17 +67,18 @@ func managerOptions(namespace string, log *logs) crmanager.Options {
 	}
 }
 
-// A process is a Manager and the result of its Start.
+// A process is one simulated process of an operator: a Manager and the result of its
+// Start.
 type process struct {
 	crmanager.Manager
 	name   string
 	logs   *logs
 	cancel context.CancelFunc
 	done   chan struct{} // closed when Start has returned
-	err    error         // then: what it returned
+	err    error         // the error that Start returned; read it after done is closed
 }
 
-// start starts the Manager of a process. It is stopped when the test ends.
+// start starts the Manager of a process. The Manager is stopped when the test ends.
 func start(t *testing.T, p *process) *process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -87,7 +91,8 @@ func start(t *testing.T, p *process) *process {
 	return p
 }
 
-// stop cancels the context of Start and waits until Start has returned.
+// stop cancels the context of Start, waits until Start has returned, and returns the
+// error of Start.
 func (p *process) stop() error {
 	p.cancel()
 	<-p.done
@@ -103,16 +108,16 @@ func (p *process) stopped() bool {
 	}
 }
 
-// A worker is a Runnable that records its start and its end.
+// A worker is a Runnable that records when it starts, is cancelled, and returns.
 type worker struct {
-	follows   bool          // it runs on followers as well
-	slow      time.Duration // it takes that long to stop
-	fails     <-chan error  // what it returns before it was told to stop
+	follows   bool          // true if the worker does not need leader election, so it also runs on followers
+	slow      time.Duration // how long the worker takes to return after its context is done
+	fails     <-chan error  // when an error arrives, Start returns it at once
 	started   chan struct{}
-	cancelled chan struct{} // closed when its context was cancelled
+	cancelled chan struct{} // closed when the worker has noticed that its context is done
 	returned  chan struct{}
-	cause     error           // of the cancellation
-	ctx       context.Context // once it has started
+	cause     error           // the cause of the cancellation; read it after cancelled is closed
+	ctx       context.Context // the context of Start; read it after started is closed
 }
 
 func newWorker(slow time.Duration) *worker {
@@ -163,7 +168,7 @@ func (l *logs) logger() logr.Logger {
 	return logr.FromSlogHandler(slog.NewTextHandler(io.Writer(l), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// with returns the lines that contain all parts.
+// with returns the log lines that contain all of the given parts.
 func (l *logs) with(parts ...string) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -180,8 +185,8 @@ func (l *logs) with(parts ...string) []string {
 	return found
 }
 
-// wantNoErrors fails the test if a line reports an error. Lines about Events are ignored,
-// because the in-memory API serves none.
+// wantNoErrors fails the test if an error was logged. It ignores rejected Events,
+// because the in-memory API does not serve Events.
 func (l *logs) wantNoErrors(t *testing.T) {
 	t.Helper()
 	for _, line := range l.with("level=ERROR") {
@@ -191,13 +196,14 @@ func (l *logs) wantNoErrors(t *testing.T) {
 	}
 }
 
-// A memory is an in-memory API server with fake time.
+// A memory is the in-memory API server of a test that runs with fake time.
 type memory struct {
 	*leaderelectiontest.Server
 	t *testing.T
 }
 
-// runInMemory runs f with fake time. Goroutines that remain when f returns fail the test.
+// runInMemory runs f with fake time and an in-memory API server. The test fails if
+// goroutines remain when f has returned.
 func runInMemory(t *testing.T, f func(t *testing.T, m memory)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -208,7 +214,9 @@ func runInMemory(t *testing.T, f func(t *testing.T, m memory)) {
 	})
 }
 
-// make creates the Manager of a process whose identity is name.
+// make creates a process and its Manager, without starting it. name is the name of the
+// process and of its client. It is not the identity in the Lease, unless create sets
+// that identity.
 func (m memory) make(name string, create newManager, change ...func(*crmanager.Options)) *process {
 	m.t.Helper()
 	p := &process{name: name, logs: &logs{}}
@@ -223,7 +231,7 @@ func (m memory) make(name string, create newManager, change ...func(*crmanager.O
 	return p
 }
 
-// leader starts a Manager of New with these Runnables and waits until it leads.
+// leader starts a Manager of New with the given Runnables and waits until it leads.
 func (m memory) leader(name string, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	m.t.Helper()
 	p := m.make(name, incumbent(manager.WithIdentity(name)), func(o *crmanager.Options) { o.GracefulShutdownTimeout = &grace })
@@ -237,7 +245,8 @@ func (m memory) leader(name string, grace time.Duration, runnables ...crmanager.
 	return p
 }
 
-// holder returns the holder of the Lease, or "".
+// holder returns the holder of the Lease. It returns "" if there is no holder or no
+// Lease.
 func (m memory) holder() string {
 	m.t.Helper()
 	lease, err := m.Get("default", leaseName)
@@ -250,7 +259,7 @@ func (m memory) holder() string {
 	return leaderelectiontest.Holder(lease)
 }
 
-// give sets another holder of the Lease.
+// give edits the Lease and makes holder its holder, like an administrator.
 func (m memory) give(holder string) {
 	m.t.Helper()
 	err := m.Edit("default", leaseName, func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = &holder })
@@ -259,10 +268,12 @@ func (m memory) give(holder string) {
 	}
 }
 
-// elector returns the Elector of a process with a Manager of New.
+// elector returns the Elector of the process. It returns nil if the Manager is not a
+// Manager of New.
 func (p *process) elector() *leaderelection.Elector { return manager.ElectorOf(p.Manager) }
 
-// hang is the fault by which in-memory tests cut the network.
+// hang is the fault that cuts the network in in-memory tests: requests wait until the
+// fault is healed.
 const hang = leaderelectiontest.Hang
 
 type roundTripperFunc func(*http.Request) (*http.Response, error)
@@ -273,7 +284,7 @@ func okay(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 }
 
-// post returns a request that creates an object.
+// post returns a request with the context ctx that creates an object.
 func post(t *testing.T, ctx context.Context) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://cluster/api/v1/namespaces/default/configmaps", http.NoBody)
@@ -283,7 +294,7 @@ func post(t *testing.T, ctx context.Context) *http.Request {
 	return r
 }
 
-// A task is a goroutine of a test that returns an error.
+// A task is a function that runs in a goroutine, and its result.
 type task struct {
 	done chan struct{}
 	err  error

@@ -218,7 +218,8 @@ func TestLeaderLabel_IsSetInTheClusterOfThePod(t *testing.T) {
 	})
 }
 
-// routed starts an in-memory Manager whose Pod has its name, and waits until it leads.
+// routed starts an in-memory Manager with a leader label, and waits until it leads.
+// name is the name of its Pod and its identity.
 func (m memory) routed(t *testing.T, name string, api *routingtest.Pods, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	t.Helper()
 	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: "default", PodName: name})

@@ -10,30 +10,30 @@ import (
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// A LeaderOnlyOption configures one Runnable of LeaderOnly.
+// A LeaderOnlyOption configures one Runnable that LeaderOnly returns.
 type LeaderOnlyOption func(*leaderOnly)
 
-// FailManager makes an error of the Runnable stop the Manager, as an error of any
-// other Runnable does. The Manager stops after the term has ended and the Lease was
-// released. Default: the process steps down and continues to campaign.
+// FailManager makes an error of the Runnable stop the Manager, like an error of a
+// Runnable that was added with mgr.Add. The Manager stops after the term has ended and
+// the Lease was released. Default: the process steps down and continues to campaign.
 func FailManager() LeaderOnlyOption {
 	return func(l *leaderOnly) { l.failsManager = true }
 }
 
 // LeaderOnly returns a Runnable for mgr.Add that runs the given Runnable in each term
-// of elector. The given Runnable is started with the term's context. It must return
-// when that context is done, and is started again in the next term. All Runnables of
-// one elector start together and stop together. The Lease is released only after all
-// of them have returned.
+// of elector. At the start of each term, the given Runnable is started with the context
+// of the term. It must return when that context is done. All Runnables of one elector
+// start together and stop together. The Lease is released only after all of them have
+// returned.
 //
-// If the Runnable fails, the term ends, the Lease is released, and the process
-// continues to campaign. After repeated failures the Runnables are started with a
-// growing delay, up to a minute after the last failure. A Runnable that returns nil has
-// completed its work for the term.
+// If the given Runnable fails, the term ends, the Lease is released, and the process
+// continues to campaign. After repeated failures, the start of the Runnables is delayed
+// by up to one minute after the last failure. If the given Runnable returns nil, it has
+// completed its work for the term, and the term continues.
 //
-// A controller cannot be started twice, so create a new one in each term. It leaves its
-// event handlers and their goroutines in the cache that it watched. If there are many
-// terms, create a cache in each term too.
+// A controller cannot be started twice, so create a new controller in each term. A
+// stopped controller leaves its event handlers and their goroutines in the cache that
+// it watched. If terms are frequent, also create a new cache in each term.
 //
 //	mgr.Add(manager.LeaderOnly(elector, crmanager.RunnableFunc(func(ctx context.Context) error {
 //		c, err := controller.NewUnmanaged("sync", controller.Options{SkipNameValidation: new(true), ...})
@@ -51,8 +51,8 @@ func LeaderOnly(elector *Elector, runnable crmanager.Runnable, opts ...LeaderOnl
 	return l
 }
 
-// leaderOnly is the Runnable that LeaderOnly returns. It belongs to its group while
-// the Manager runs it.
+// leaderOnly is the Runnable that LeaderOnly returns. While the Manager runs it,
+// leaderOnly is registered with its group.
 type leaderOnly struct {
 	group        *leaderOnlyGroup
 	runnable     crmanager.Runnable
@@ -64,12 +64,13 @@ var (
 	_ crmanager.LeaderElectionRunnable = (*leaderOnly)(nil)
 )
 
-// NeedLeaderElection returns false, so that controller-runtime starts the Runnable on
-// every replica. It waits for the term of its own elector.
+// NeedLeaderElection returns false. Therefore the Manager calls Start on every replica,
+// and does not wait for its own leader election. The group runs the given Runnable when
+// the elector of the group leads.
 func (l *leaderOnly) NeedLeaderElection() bool { return false }
 
-// Start runs the Runnable in each term until ctx is done. It returns after the Runnable
-// has returned.
+// Start runs the given Runnable in each term until ctx is done. Start returns after the
+// given Runnable has returned.
 func (l *leaderOnly) Start(ctx context.Context) error {
 	if l.group == nil || l.runnable == nil {
 		return errors.New("manager: LeaderOnly needs an Elector that NewElector returned, and a Runnable")
@@ -87,15 +88,15 @@ type leaderOnlyGroup struct {
 
 	mu            sync.Mutex
 	registrations map[*leaderOnly]*registration
-	term          context.Context // nil unless the Runnables run
-	running       sync.WaitGroup  // the Runnables of the term
-	errs          []error         // of the last term in which the Runnables ran
+	term          context.Context // the context of the current term; nil unless the Runnables run
+	running       sync.WaitGroup  // the Runnables that run in the current term
+	errs          []error         // the errors of the last term in which the Runnables ran
 	backoff       restartBackoff
-	failManager   bool               // errs contains an error that stops the Manager
-	cancelRun     context.CancelFunc // ends the Elector's Run; nil if it does not run
+	failManager   bool               // true if errs contains an error that stops the Manager
+	cancelRun     context.CancelFunc // ends the Elector's Run; nil if Run is not active
 }
 
-// A registration is a Runnable's place in its group.
+// A registration connects one Runnable to its group.
 type registration struct {
 	ctx     context.Context // done when the Manager stops the Runnable
 	running sync.WaitGroup
@@ -105,8 +106,8 @@ func newLeaderOnlyGroup(log *slog.Logger) *leaderOnlyGroup {
 	return &leaderOnlyGroup{log: log, registrations: map[*leaderOnly]*registration{}}
 }
 
-// beginRun is called when the Elector's Run begins. cancel ends that Run. It returns
-// false if another Run has not ended.
+// beginRun is called when the Elector's Run begins. It returns false if another Run is
+// still active. cancel ends the Run that begins.
 func (g *leaderOnlyGroup) beginRun(cancel context.CancelFunc) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -117,8 +118,8 @@ func (g *leaderOnlyGroup) beginRun(cancel context.CancelFunc) bool {
 	return true
 }
 
-// endRun is called when the Elector's Run has ended. It returns the errors that stop
-// the Manager.
+// endRun is called when the Elector's Run has ended. It returns the errors that must
+// stop the Manager, or nil.
 func (g *leaderOnlyGroup) endRun() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -129,8 +130,9 @@ func (g *leaderOnlyGroup) endRun() error {
 	return errors.Join(g.errs...)
 }
 
-// add adds a Runnable to the group. It starts at once if there is a term. The returned
-// function removes it and waits until it has returned.
+// add adds a Runnable to the group, and starts it at once if a term is in progress. The
+// returned function removes the Runnable and waits until the Runnable has returned. ctx
+// is done when the Manager stops the Runnable.
 func (g *leaderOnlyGroup) add(ctx context.Context, l *leaderOnly) (remove func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -147,8 +149,8 @@ func (g *leaderOnlyGroup) add(ctx context.Context, l *leaderOnly) (remove func()
 	}
 }
 
-// lead is the work of a term. It runs the group and, unless it is nil, callback. It
-// returns when both have returned.
+// lead is the work of a term. It runs the Runnables of the group and calls callback. It
+// returns when the Runnables and callback have returned. callback may be nil.
 func (g *leaderOnlyGroup) lead(ctx context.Context, callback func(context.Context)) {
 	var group sync.WaitGroup
 	defer group.Wait()
@@ -158,7 +160,8 @@ func (g *leaderOnlyGroup) lead(ctx context.Context, callback func(context.Contex
 	}
 }
 
-// run runs all Runnables until the term ends and all of them have returned.
+// run starts all Runnables. It returns when the term has ended and all of them have
+// returned.
 func (g *leaderOnlyGroup) run(ctx context.Context) {
 	if !g.start(ctx) {
 		return
@@ -170,9 +173,10 @@ func (g *leaderOnlyGroup) run(ctx context.Context) {
 	g.running.Wait()
 }
 
-// start starts the Runnables once the backoff has passed. It returns false if the term
-// ended before that. The Lease is held during the backoff: the elector has stepped down
-// since the failure, so other candidates had a chance to claim the Lease.
+// start waits for the delay of the backoff and then starts the Runnables. It returns
+// false if the term ends during the delay. This process holds the Lease during the
+// delay. This is acceptable, because the elector stepped down after the failure: other
+// candidates had a chance to claim the Lease before this term.
 func (g *leaderOnlyGroup) start(ctx context.Context) bool {
 	g.mu.Lock()
 	delay := g.backoff.delay(time.Now())
@@ -206,13 +210,14 @@ func (g *leaderOnlyGroup) startLocked(l *leaderOnly, r *registration) {
 		defer cancel(nil)
 		defer context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })()
 		if err := l.runnable.Start(ctx); err != nil && g.failed(ctx, l, err) {
-			_ = g.stepDown(ctx) // StepDown does not wait, because ctx belongs to the work
+			_ = g.stepDown(ctx) // StepDown returns at once, because ctx is the context of the work
 		}
 	})
 }
 
-// failed records the error of a Runnable. It returns true if the elector must step
-// down. An error after the end of ctx does not require that.
+// failed records the error that a Runnable returned, and reports whether the elector
+// must step down. It returns false if ctx is done, because the term then ends anyway.
+// It also returns false if it has ended the Elector's Run, which stops the Manager.
 func (g *leaderOnlyGroup) failed(ctx context.Context, l *leaderOnly, err error) bool {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return false
@@ -226,7 +231,9 @@ func (g *leaderOnlyGroup) failed(ctx context.Context, l *leaderOnly, err error) 
 	}
 	g.log.Warn("Leader-only Runnable failed; ending the term", "err", err)
 	g.backoff.failed(time.Now())
-	if !l.failsManager || g.cancelRun == nil { // nil: the embedded Elector was run, so nobody reads the error
+	// If cancelRun is nil, the program called Run of the embedded Elector. That Run
+	// does not return the error, so the Runnable cannot stop the Manager.
+	if !l.failsManager || g.cancelRun == nil {
 		return true
 	}
 	g.failManager = true
@@ -234,25 +241,26 @@ func (g *leaderOnlyGroup) failed(ctx context.Context, l *leaderOnly, err error) 
 	return false
 }
 
-// The shortest and the longest delay of a restartBackoff.
+// The first and the longest delay of a restartBackoff.
 const (
 	firstDelay = time.Second
 	lastDelay  = time.Minute
 )
 
-// A restartBackoff computes when a group that failed may start again.
+// A restartBackoff computes the delay before a group is started again after a failure.
 type restartBackoff struct {
-	startedAt  time.Time // of the last start
-	hasFailed  bool      // since startedAt
+	startedAt  time.Time // the time of the last start of the group
+	hasFailed  bool      // true if the group has failed since startedAt
 	lastFailed time.Time
 	wait       time.Duration
 }
 
-// started records a start of the group.
+// started records that the group was started.
 func (b *restartBackoff) started(now time.Time) { b.startedAt, b.hasFailed = now, false }
 
-// failed records a failure. Several failures after one start count once. A group that
-// ran for lastDelay has recovered, so the delay begins anew.
+// failed records a failure. Each failure doubles the delay, up to lastDelay. Several
+// failures after one start count as one failure. If the group ran for at least
+// lastDelay before it failed, the delay is reset to firstDelay.
 func (b *restartBackoff) failed(now time.Time) {
 	switch {
 	case b.hasFailed:
@@ -264,7 +272,7 @@ func (b *restartBackoff) failed(now time.Time) {
 	b.hasFailed, b.lastFailed = true, now
 }
 
-// delay returns how long to wait, from now, before the next start.
+// delay returns how long to wait before the next start. now is the current time.
 func (b *restartBackoff) delay(now time.Time) time.Duration {
 	return max(0, b.lastFailed.Add(b.wait).Sub(now))
 }

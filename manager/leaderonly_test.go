@@ -21,7 +21,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// electorConfig returns the configuration of a process whose identity is name.
+// electorConfig returns the configuration of an Elector whose identity is name.
 func electorConfig(name string) *leaderelection.Config {
 	return &leaderelection.Config{
 		Enabled: true, Identity: name, LeaseName: leaseName, LeaseNamespace: "default",
@@ -30,7 +30,8 @@ func electorConfig(name string) *leaderelection.Config {
 	}
 }
 
-// withElector starts a plain Manager with an Elector and these Runnables.
+// withElector starts a Manager of controller-runtime with an Elector and the given
+// Runnables. The Runnables are functions, because they need the Elector.
 func (m memory) withElector(name string, callbacks leaderelection.Callbacks, runnables ...func(*manager.Elector) crmanager.Runnable) (*process, *manager.Elector) {
 	m.t.Helper()
 	p := m.make(name, crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
@@ -46,14 +47,16 @@ func (m memory) withElector(name string, callbacks leaderelection.Callbacks, run
 	return start(m.t, p), e
 }
 
-// leaderOnly calls LeaderOnly for withElector.
+// leaderOnly returns a function that calls LeaderOnly for f. Pass the function to
+// withElector.
 func leaderOnly(f func(context.Context) error, opts ...manager.LeaderOnlyOption) func(*manager.Elector) crmanager.Runnable {
 	return func(e *manager.Elector) crmanager.Runnable {
 		return manager.LeaderOnly(e, crmanager.RunnableFunc(f), opts...)
 	}
 }
 
-// untilDone returns work that ends some time after its context is done.
+// untilDone returns a work function that continues for the duration slow after its
+// context is done.
 func untilDone(slow time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		<-ctx.Done()
@@ -62,7 +65,8 @@ func untilDone(slow time.Duration) func(context.Context) error {
 	}
 }
 
-// await waits for a state of an elector, with a timeout.
+// await waits until want returns true for the state of the elector, and returns that
+// state. It fails the test after one minute.
 func await(t *testing.T, e *manager.Elector, want func(leaderelection.State) bool) leaderelection.State {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -131,7 +135,7 @@ func TestLeaderOnly_AllStartTogetherAndTheReleaseWaitsForAll(t *testing.T) {
 		if err := p.Add(leaderOnly(func(ctx context.Context) error { close(late); return untilDone(0)(ctx) })(e)); err != nil {
 			t.Fatal(err)
 		}
-		<-late // one that is added in the midst of a term starts at once
+		<-late // a Runnable that is added during a term starts at once
 
 		asked := time.Now()
 		p.cancel()
@@ -156,7 +160,7 @@ func TestLeaderOnly_AFailureEndsTheTermButNotTheProcess(t *testing.T) {
 		await(t, a, leading)
 		_, b := m.withElector("b", leaderelection.Callbacks{})
 		await(t, b, func(s leaderelection.State) bool { return s.Leader == "a" })
-		synctest.Wait() // all have been started
+		synctest.Wait() // wait until all Runnables have started
 		failed := time.Now()
 		fail <- errors.New("out of order")
 		await(t, b, leading)
@@ -175,7 +179,7 @@ func TestLeaderOnly_AFailureEndsTheTermButNotTheProcess(t *testing.T) {
 
 func TestLeaderOnly_RepeatedFailuresDelayTheStart(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
-		starts := map[string][]time.Time{} // one works at a time
+		starts := map[string][]time.Time{} // needs no lock, because only one process works at a time
 		for _, name := range []string{"a", "b"} {
 			m.withElector(name, leaderelection.Callbacks{}, leaderOnly(func(context.Context) error {
 				starts[name] = append(starts[name], time.Now())
@@ -331,7 +335,7 @@ func TestNewElector_BadConfigurationIsRefused(t *testing.T) {
 	})
 }
 
-// A recordingManager has an event recorder that a test can read.
+// A recordingManager is a Manager whose event recorder a test can read.
 type recordingManager struct {
 	crmanager.Manager
 	recorder *record.FakeRecorder
@@ -346,7 +350,7 @@ func TestNewElector_TakesClientLoggerAndRecorderFromTheManager(t *testing.T) {
 		opts.LeaderElection = false
 		cfg := m.Client("a").Config()
 		cfg.UserAgent = "my-operator/1.2"
-		cfg.RateLimiter = flowcontrol.NewFakeNeverRateLimiter() // the application's is exhausted for good
+		cfg.RateLimiter = flowcontrol.NewFakeNeverRateLimiter() // this rate limiter of the application never permits a request
 		agents := make(chan string, 100)
 		cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
 			return roundTripperFunc(func(r *http.Request) (*http.Response, error) {
@@ -419,7 +423,7 @@ func TestElector_OfPackageLeaderelectionStopsTheManagerWithItsError(t *testing.T
 	})
 }
 
-// An Elector of leaderelection.New can be added with mgr.Add.
+// An Elector created by leaderelection.New can also be added with mgr.Add.
 func TestElector_OfPackageLeaderelectionIsAddedStartedAndStopped(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
@@ -446,13 +450,15 @@ func TestElector_OfPackageLeaderelectionIsAddedStartedAndStopped(t *testing.T) {
 	})
 }
 
-// A goroutine of the lost term writes while this process leads again. Only the term in
-// its context distinguishes the two.
+// A goroutine of an earlier term writes while this process leads again. The guard can
+// detect the goroutine only by the term in its context.
 func TestGuardClient_RefusesAGoroutineOfAnEarlierTerm(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		terms := make(chan context.Context, 2)
 		_, e := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
-			terms <- context.WithoutCancel(ctx) // as careless code does
+			// The work passes on a context that is never cancelled, which is a common
+			// mistake.
+			terms <- context.WithoutCancel(ctx)
 			return untilDone(0)(ctx)
 		}))
 		old := <-terms
@@ -467,7 +473,7 @@ func TestGuardClient_RefusesAGoroutineOfAnEarlierTerm(t *testing.T) {
 		if _, err := transport.RoundTrip(post(t, present)); err != nil {
 			t.Errorf("a write of this term: %v", err)
 		}
-		// Leadership is not certain after the trust window.
+		// Without renewals, leadership is no longer certain after the trust window.
 		m.Client("a").Network().Cut(leaderelectiontest.Hang)
 		time.Sleep(trustWindow)
 		if _, err := transport.RoundTrip(post(t, present)); !errors.Is(err, manager.ErrWriteRefused) {

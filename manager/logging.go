@@ -6,26 +6,27 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// electionName is the logger name of controller-runtime's election.
+// electionName is the name of the logger that controller-runtime's own election uses.
 const electionName = "leaderelection"
 
-// lostMessage is an error that controller-runtime logs at the end of each orderly stop.
-// The Elector logs an actual loss.
+// lostMessage is the text of an error that controller-runtime logs at the end of each
+// orderly stop. The error is misleading, because no leadership was lost. The Elector
+// logs an actual loss.
 const lostMessage = "leader election lost"
 
-// slogOf returns l as a *slog.Logger for the Elector.
+// slogOf converts l to a *slog.Logger for the Elector.
 func slogOf(l logr.Logger) *slog.Logger { return slog.New(logr.ToSlogHandler(l)) }
 
-// quiet returns the logger of the inner Manager. It drops the lines of
-// controller-runtime's own election, which are misleading here.
+// quiet returns the logger for the inner Manager. It drops the lines of
+// controller-runtime's own election, which would be misleading.
 func quiet(l logr.Logger) logr.Logger {
 	return logr.New(quietSink{LogSink: l.WithCallDepth(1).GetSink()}).V(l.GetV())
 }
 
-// A quietSink drops the lines of controller-runtime's election.
+// A quietSink is a LogSink that drops the lines of controller-runtime's own election.
 type quietSink struct {
 	logr.LogSink
-	election bool // this is the logger of that election
+	election bool // true if this is the sink of that election's logger
 }
 
 // Init does nothing, because the embedded sink is already initialised.
@@ -35,8 +36,9 @@ func (s quietSink) Enabled(level int) bool {
 	return !s.election && s.LogSink.Enabled(level)
 }
 
-// Info calls the embedded sink explicitly, so that each line has the one additional
-// stack frame that quiet accounts for.
+// Info passes the line to the embedded sink. Without this method, Go would call the
+// Info of the embedded sink directly. The call stack would then lack the frame for
+// which the function quiet corrects the call depth.
 func (s quietSink) Info(level int, msg string, keysAndValues ...any) {
 	s.LogSink.Info(level, msg, keysAndValues...)
 }

@@ -16,21 +16,23 @@ import (
 	"github.com/haproxy-template-ic/incumbent/envtest"
 )
 
-// plane starts the control plane on its first call. Each test has a namespace of its own,
-// so tests run in parallel.
+// plane returns the control plane, and starts it on the first call. Each test has its
+// own namespace, so tests can run in parallel.
 var plane = sync.OnceValues(func() (*envtest.ControlPlane, error) {
 	started = true
-	return envtest.Start(envtest.Options{StartTimeout: 3 * time.Minute}) // other tests may use the CPU
+	return envtest.Start(envtest.Options{StartTimeout: 3 * time.Minute}) // a long timeout, because other tests may use the CPU
 })
 
 var started bool
 
 func TestMain(m *testing.M) {
-	// These are the loggers of client-go and controller-runtime for code without a logger.
+	// client-go and controller-runtime use these loggers if no logger was passed to
+	// them.
 	klog.SetLogger(logr.Discard())
 	crlog.SetLogger(logr.Discard())
 	flag.Parse()
 	// Tests spend most of their time waiting, for example until a Lease expires.
+	// Therefore several tests can run in parallel.
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
@@ -44,7 +46,8 @@ func TestMain(m *testing.M) {
 		}
 	}
 	if code == 0 {
-		// controller-runtime leaks this goroutine if a cache is stopped before it has synced.
+		// controller-runtime leaks this goroutine if a cache is stopped before it has
+		// synced.
 		abandoned := goleak.IgnoreTopFunction("sigs.k8s.io/controller-runtime/pkg/cache.newMultiNamespaceInformerHandlerRegistration.func1")
 		if err := goleak.Find(abandoned); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -17,60 +17,65 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// A leaderelection.Elector can be added to a Manager.
+// A leaderelection.Elector can be added to a Manager, because it implements these
+// interfaces.
 var (
 	_ crmanager.Runnable               = (*leaderelection.Elector)(nil)
 	_ crmanager.LeaderElectionRunnable = (*leaderelection.Elector)(nil)
 )
 
-// defaultGracefulShutdownTimeout is the default of controller-runtime.
+// defaultGracefulShutdownTimeout is the GracefulShutdownTimeout that controller-runtime
+// uses by default.
 const defaultGracefulShutdownTimeout = 30 * time.Second
 
-// An electedManager runs controller-runtime's Manager, the inner Manager, as the work
-// of an Elector.
+// An electedManager is the Manager that New returns. It wraps a Manager of
+// controller-runtime, the inner Manager. The Elector runs the inner Manager as the work
+// of its term.
 type electedManager struct {
 	crmanager.Manager
 	elector       *leaderelection.Elector
 	config        leaderelection.Config
-	grace         time.Duration // the user's GracefulShutdownTimeout; negative: unlimited
+	grace         time.Duration // the user's GracefulShutdownTimeout; a negative value means no limit
 	logger        logr.Logger   // the user's logger
 	client        *electionClient
 	events        *recorder
 	gate          *gate
-	route         *route // nil: the leader has no label
+	route         *route // nil if the leader's Pod gets no label
 	base          *baseContexts
 	warmups       warmups
 	observability observability
 
 	started   atomic.Bool
-	stopping  chan struct{} // closed when the inner Manager has begun to stop
+	stopping  chan struct{} // closed when the inner Manager begins to stop
 	failure   atomic.Pointer[error]
-	ended     chan struct{} // closed when the term ended before the inner Manager had stopped
-	cause     error         // the cause of that
-	abandoned atomic.Bool   // the grace period has expired
+	ended     chan struct{} // closed if the term ends before the inner Manager has stopped
+	cause     error         // why the term ended; set before ended is closed
+	abandoned atomic.Bool   // true if the grace period expired while Runnables were running
 
-	// These are set by Start.
-	inner       *task // the inner Manager's Start
+	// Start sets the following fields.
+	inner       *task // the call of the inner Manager's Start
 	stopInner   func()
-	campaign    *task // the Elector's Run
+	campaign    *task // the call of the Elector's Run
 	endCampaign func()
 }
 
-// New is ctrl.NewManager with the leader election of this module. It has the same
-// signature and options. If opts.LeaderElection is false, it is ctrl.NewManager.
+// New returns a Manager that uses the leader election of this module. It has the
+// signature and the options of ctrl.NewManager. If opts.LeaderElection is false, New
+// calls ctrl.NewManager.
 //
 // These options differ:
 //
-//   - LeaderElectionReleaseOnCancel has no effect. The Lease is always released,
-//     because that is safe here, unless WithoutRelease is given.
-//   - LeaderElectionResourceLockInterface is invalid, because it replaces the election
-//     of this package.
+//   - LeaderElectionReleaseOnCancel has no effect. The Lease is released after all
+//     Runnables have stopped, which is always safe. WithoutRelease disables the
+//     release.
+//   - LeaderElectionResourceLockInterface must be nil, because it would replace the
+//     election of this package.
 //   - LeaderElectionNamespace defaults to POD_NAMESPACE, to the pod's namespace, or to
 //     the namespace of the kubeconfig, in that order.
 //
-// Start returns ErrLeadershipLost after a loss of leadership, and
-// leaderelection.ErrSteppedDown after StepDown of the Elector. A Manager can be started
-// once. Exit the process when Start has returned.
+// Start returns ErrLeadershipLost after a loss of leadership. It returns
+// leaderelection.ErrSteppedDown after a call of the Elector's StepDown. Call Start only
+// once, and exit the process when Start has returned.
 func New(cfg *rest.Config, opts crmanager.Options, more ...Option) (crmanager.Manager, error) {
 	if !opts.LeaderElection {
 		return crmanager.New(cfg, opts)
@@ -100,9 +105,9 @@ func New(cfg *rest.Config, opts crmanager.Options, more ...Option) (crmanager.Ma
 	return m, nil
 }
 
-// ElectorOf returns the Elector of a Manager that New returned, for example to call
-// IsLeader or StepDown. It returns nil for any other Manager, and for a Manager without
-// LeaderElection.
+// ElectorOf returns the Elector of a Manager that New returned. Use it, for example, to
+// call IsLeader or StepDown. ElectorOf returns nil for any other Manager, and for a
+// Manager whose option LeaderElection is false.
 func ElectorOf(mgr crmanager.Manager) *leaderelection.Elector {
 	if m, ok := mgr.(*electedManager); ok {
 		return m.elector
@@ -110,7 +115,8 @@ func ElectorOf(mgr crmanager.Manager) *leaderelection.Elector {
 	return nil
 }
 
-// validate returns one error that names every invalid option of New.
+// validate checks the arguments of New. It returns one error that names every invalid
+// argument, or nil.
 func validate(cfg *rest.Config, opts crmanager.Options, o options) error {
 	var errs []error
 	if cfg == nil {
@@ -134,7 +140,8 @@ func validate(cfg *rest.Config, opts crmanager.Options, o options) error {
 	return fmt.Errorf("manager: invalid options: %w", errors.Join(errs...))
 }
 
-// makeElector creates the Elector. Its work is the inner Manager.
+// makeElector creates the Elector, whose work is to run the inner Manager. own is the
+// client configuration of the Manager.
 func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o options) error {
 	cfg := own
 	if opts.LeaderElectionConfig != nil {
@@ -170,13 +177,15 @@ func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o
 	return err
 }
 
-// stopTimeout returns the Elector's StopTimeout. It is at least a nanosecond, because 0
-// means unlimited, and otherwise at least a second, because the Elector's callbacks need
+// stopTimeout returns the Elector's StopTimeout for the user's GracefulShutdownTimeout.
+// A negative GracefulShutdownTimeout means no limit, which is 0 in the Elector's
+// configuration. A GracefulShutdownTimeout of 0 becomes 1 ns, because 0 would mean no
+// limit. Any other value is at least one second, because the Elector's callbacks need
 // time to return.
 func (m *electedManager) stopTimeout() time.Duration {
 	switch {
 	case m.grace < 0:
-		return 0 // unlimited
+		return 0
 	case m.grace == 0:
 		return time.Nanosecond
 	default:
@@ -194,7 +203,7 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 	opts.LeaderElectionReleaseOnCancel = false
 	opts.Metrics.ExtraHandlers = m.observability.serve(opts.Metrics.ExtraHandlers)
 	opts.LeaseDuration, opts.RenewDeadline, opts.RetryPeriod = gateTiming()
-	opts.GracefulShutdownTimeout = new(time.Duration(-1)) // Start applies the user's timeout
+	opts.GracefulShutdownTimeout = new(time.Duration(-1)) // no limit, because Start applies the user's timeout
 	opts.BaseContext = m.base.wrap(opts.BaseContext)
 	opts.Logger = quiet(m.logger)
 	if opts.Controller.Logger.GetSink() == nil {
@@ -210,22 +219,25 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 	if m.Manager, err = crmanager.New(cfg, opts); err != nil {
 		return err
 	}
-	if opts.EventBroadcaster != nil { //nolint:staticcheck // it is deprecated, but still works
-		m.events.use(m.Manager.GetEventRecorderFor(m.config.Identity)) //nolint:staticcheck // the only recorder with the events that the elector records
+	if opts.EventBroadcaster != nil { //nolint:staticcheck // deprecated, but still supported by controller-runtime
+		m.events.use(m.Manager.GetEventRecorderFor(m.config.Identity)) //nolint:staticcheck // the only recorder of the Manager that implements resourcelock.EventRecorder
 	}
 	return m.Manager.Add(stopDetector(m.stopping))
 }
 
 // gateTiming returns the durations of controller-runtime's own election. They are long,
-// because the gate never changes its state by itself.
+// so that this election rarely reads the gate. Frequent reads are not needed, because
+// the gate is never lost.
 func gateTiming() (lease, renew, retry *time.Duration) {
 	return new(3 * time.Hour), new(2 * time.Hour), new(time.Hour)
 }
 
-// GetLogger returns the logger of the options. The inner Manager logs with another one.
+// GetLogger returns the logger from the options of New. The inner Manager has a
+// different logger, which drops misleading lines.
 func (m *electedManager) GetLogger() logr.Logger { return m.logger }
 
-// complete sets the defaults of the namespace and the identity.
+// complete sets the namespace and the identity of config to their defaults if they are
+// empty. cfg is the client configuration for the cluster of the Lease.
 func complete(config *leaderelection.Config, cfg *rest.Config) error {
 	env := processEnvironment()
 	var err error

@@ -46,7 +46,7 @@ func TestNew_WithoutLeaderElectionReturnsAPlainManager(t *testing.T) {
 		p := m.make("a", incumbent(manager.WithWriteGuard()), func(o *crmanager.Options) {
 			o.LeaderElection = false
 			o.LeaderElectionID = ""
-			o.LeaderElectionResourceLockInterface = &resourcelock.LeaseLock{} // ignored, as there
+			o.LeaderElectionResourceLockInterface = &resourcelock.LeaseLock{} // ignored, because LeaderElection is false
 		})
 		w := newWorker(0)
 		if err := p.Add(w); err != nil {
@@ -82,7 +82,7 @@ func TestNew_ElectionOptionsKeepTheirMeaning(t *testing.T) {
 		if *lease.Spec.HolderIdentity != "me" || *lease.Spec.LeaseDurationSeconds != 5 || lease.Labels["team"] != "blue" {
 			t.Errorf("the Lease is %v", lease)
 		}
-		// The trust window is RenewDeadline + RetryPeriod, from the claim.
+		// The trust window begins with the claim and lasts RenewDeadline + RetryPeriod.
 		if left := p.elector().ValidFor(); left != trustWindow {
 			t.Errorf("leadership is certain for %v, want %v", left, trustWindow)
 		}

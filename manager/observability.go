@@ -19,27 +19,27 @@ import (
 )
 
 // StatusPath is the path of the status page on the metrics server of a Manager that New
-// returned. For an Elector of NewElector the path is
+// returned. The status page of an Elector that NewElector returned has the path
 // StatusPath/<LeaseNamespace>/<LeaseName>.
 const StatusPath = "/leaderelection"
 
-// registered returns the metrics of all Electors of this process, which are registered
-// with controller-runtime. A metrics.Metrics that the program registered before is not
-// replaced.
+// registered returns the metrics of all Electors in this process. The first call
+// registers them with controller-runtime. If the program has already registered its own
+// metrics.Metrics, the registration fails, and the program's metrics remain registered.
 var registered = sync.OnceValue(func() *metrics.Metrics {
 	m := metrics.New()
 	_ = crmetrics.Registry.Register(m)
 	return m
 })
 
-// observability has the health checks and the status page of one Elector.
+// observability contains the health checks and the status page of one Elector.
 type observability struct {
 	health *health.Health
 	page   *status.Page
 }
 
-// newObservability returns the observability of an Elector. The health check asks
-// reviewer for missing rights, unless reviewer is nil.
+// newObservability returns the observability of an Elector. If reviewer is not nil, the
+// readiness check uses reviewer to ask the API server for missing rights.
 func newObservability(reviewer kubernetes.Interface) observability {
 	var opts []health.Option
 	if reviewer != nil {
@@ -52,8 +52,8 @@ func (o observability) options() []leaderelection.Option {
 	return append(podOf(os.Getenv), registered().Option(), o.health.Option(), o.page.Option())
 }
 
-// podOf returns an option that also records events on the pod. It returns none if the
-// environment does not identify the pod.
+// podOf returns an option that makes the Elector also record its events on the pod. It
+// returns nil if the environment variables do not identify the pod.
 func podOf(getenv func(string) string) []leaderelection.Option {
 	namespace, name, uid := getenv("POD_NAMESPACE"), getenv("POD_NAME"), getenv("POD_UID")
 	if namespace == "" || name == "" || uid == "" {
@@ -62,8 +62,9 @@ func podOf(getenv func(string) string) []leaderelection.Option {
 	return []leaderelection.Option{leaderelection.WithPod(namespace, name, types.UID(uid))}
 }
 
-// serve adds the status page to the handlers of the metrics server, unless the program
-// has a handler at that path.
+// serve returns a copy of handlers with the status page at StatusPath. handlers are the
+// handlers of the metrics server. If the program has its own handler at StatusPath,
+// serve keeps that handler.
 func (o observability) serve(handlers map[string]http.Handler) map[string]http.Handler {
 	handlers = maps.Clone(handlers)
 	if handlers == nil {
@@ -76,8 +77,8 @@ func (o observability) serve(handlers map[string]http.Handler) map[string]http.H
 }
 
 // Live returns the check for the liveness probe of a Manager that New returned, see
-// package health. It fails only if the process must be restarted. For any other Manager
-// it never fails.
+// package health. The check fails only if the process must be restarted. For any other
+// Manager the check never fails.
 //
 //	mgr.AddHealthzCheck("leaderelection", manager.Live(mgr))
 //	mgr.AddReadyzCheck("leaderelection", manager.Ready(mgr))
@@ -88,10 +89,10 @@ func Live(mgr crmanager.Manager) healthz.Checker {
 	return healthz.Ping
 }
 
-// Ready returns the check for the readiness probe of a Manager that New returned. It
-// fails while this process cannot take part in the election: the Lease cannot be read, a
-// right is missing, or caches have not synced. It does not depend on leadership, see
-// package health. For any other Manager it never fails.
+// Ready returns the check for the readiness probe of a Manager that New returned, see
+// package health. The check fails while this process cannot take part in the election,
+// because the Lease cannot be read, a right is missing, or caches have not synced. The
+// check does not depend on leadership. For any other Manager it never fails.
 func Ready(mgr crmanager.Manager) healthz.Checker {
 	if m, ok := mgr.(*electedManager); ok {
 		return m.observability.health.Ready
@@ -99,15 +100,16 @@ func Ready(mgr crmanager.Manager) healthz.Checker {
 	return healthz.Ping
 }
 
-// Live is the healthz.Checker for the liveness probe, see package health.
+// Live is the check for the liveness probe, see package health. Pass it to
+// AddHealthzCheck.
 func (e *Elector) Live(r *http.Request) error { return e.observability.health.Live(r) }
 
-// Ready is the healthz.Checker for the readiness probe, see package health. It does not
-// depend on leadership.
+// Ready is the check for the readiness probe, see package health. Pass it to
+// AddReadyzCheck. The check does not depend on leadership.
 func (e *Elector) Ready(r *http.Request) error { return e.observability.health.Ready(r) }
 
-// serveStatus adds the status page to the metrics server of mgr. A server that was
-// already started accepts no handlers.
+// serveStatus adds the status page to the metrics server of mgr. It only logs a
+// failure, which occurs, for example, if the server was already started.
 func (e *Elector) serveStatus(mgr crmanager.Manager) {
 	path := StatusPath
 	if c := e.Config(); c.Enabled {

@@ -17,7 +17,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// fetch returns a page of a running metrics server.
+// fetch returns the page at path of a running metrics server.
 func fetch(t *testing.T, address, path string) string {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

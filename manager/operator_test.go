@@ -18,8 +18,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// settle copies the wanted value to the actual value. It takes a while, also after its
-// context is done.
+// settle is a reconcile function that copies the wanted value of a ConfigMap to its
+// actual value. It takes 20 ms, or 320 ms if its context is already done.
 func settle(ctx context.Context, r *replica, configMap *corev1.ConfigMap) error {
 	time.Sleep(20 * time.Millisecond)
 	if ctx.Err() != nil {
@@ -41,7 +41,9 @@ func TestOperator_RollingReplacementUnderLoad_OneReconcilesAtATime(t *testing.T)
 	configMaps := s.configMaps(8)
 	pod := func(i int) *replica {
 		name := fmt.Sprintf("pod-%d", i)
-		newest := manager.WithElectorOptions(leaderelection.WithPriority(int32(i))) // in one process all are of an age
+		// All pods of this test run in one process. They have the same age, so only the
+		// priority decides which pod is the successor.
+		newest := manager.WithElectorOptions(leaderelection.WithPriority(int32(i)))
 		return s.replica(name, incumbent(manager.WithIdentity(name), manager.WithWriteGuard(), newest), settle)
 	}
 	pods := []*replica{s.leader(pod(0)), s.follower(pod(1)), s.follower(pod(2))}
@@ -72,7 +74,7 @@ func TestOperator_RollingReplacementUnderLoad_OneReconcilesAtATime(t *testing.T)
 	}
 }
 
-// load changes the wanted values of the ConfigMaps repeatedly.
+// load repeatedly changes the wanted values of the ConfigMaps until ctx is done.
 func (s *testCluster) load(ctx context.Context, configMaps []*corev1.ConfigMap) error {
 	for i := 1; ctx.Err() == nil; i++ {
 		configMap := configMaps[i%len(configMaps)]
@@ -81,12 +83,12 @@ func (s *testCluster) load(ctx context.Context, configMaps []*corev1.ConfigMap) 
 		if err := s.admin.Patch(ctx, &corev1.ConfigMap{ObjectMeta: configMap.ObjectMeta}, patch); err != nil && ctx.Err() == nil {
 			return err
 		}
-		time.Sleep(10 * time.Millisecond) // the pace of the load
+		time.Sleep(10 * time.Millisecond) // limits the load to about 100 writes per second
 	}
 	return nil
 }
 
-// awaitSettled waits until all actual values equal the wanted values.
+// awaitSettled waits until the actual value of each ConfigMap equals its wanted value.
 func (s *testCluster) awaitSettled(configMaps []*corev1.ConfigMap) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
@@ -110,8 +112,9 @@ func (s *testCluster) awaitSettled(configMaps []*corev1.ConfigMap) {
 	}
 }
 
-// With the default durations client-go's candidates read the Lease every 2.0 to 4.4 s.
-// The limit leaves time for a busy machine.
+// With the default durations, a candidate of client-go reads the Lease every 2.0 to 4.4
+// s. The limit in this test is longer than the time that this library needs, because
+// the test machine may be busy.
 func TestOperator_TheSuccessorReconcilesAsSoonAsTheLeaseIsReleased(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.configMaps(1)
@@ -163,7 +166,7 @@ func TestOperator_APartitionEndsTheWorkAndTheProcessBeforeAnotherLeads(t *testin
 func TestOperator_ALossDuringAGracefulStopReachesTheReconcilers(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.configMaps(2)
-	slow := newWorker(10 * time.Second) // it keeps the reconcilers from being stopped
+	slow := newWorker(10 * time.Second) // the reconcilers are stopped only after this Runnable has returned
 	slow.follows = true
 	a := s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled).add(slow))
 	b := s.follower(s.replica("b", incumbent(manager.WithIdentity("b")), untilCancelled))
@@ -190,7 +193,8 @@ func (r *replica) busyNow() bool {
 	return r.busy > 0
 }
 
-// The test runs with both Managers. The reconciler does not stop within the grace period.
+// The test runs with a Manager of controller-runtime and with a Manager of New. The
+// reconciler of a does not stop within the grace period.
 func TestBoth_AReconcilerThatOutlastsTheGracePeriodWorksAlone(t *testing.T) {
 	for _, tc := range []struct {
 		name   string

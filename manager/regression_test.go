@@ -13,7 +13,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// A slowWarmer stops warming up long after its context is done.
+// A slowWarmer is a Runnable whose warm-up continues for a long time after its context
+// is done.
 type slowWarmer struct {
 	*worker
 	warm *worker
@@ -21,10 +22,13 @@ type slowWarmer struct {
 
 func (w slowWarmer) Warmup(ctx context.Context) error { return w.warm.Start(ctx) }
 
-// controller-runtime does not wait for the warm-up of a Runnable that it stops.
+// controller-runtime itself does not wait until the warm-up of a stopped Runnable has
+// ended.
 func TestStart_TheReleaseWaitsForWarmups(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
-		w := slowWarmer{newWorker(0), newWorker(2*leaseDuration + 100*time.Millisecond)} // not when it is looked at
+		// The extra 100 ms ensure that the warm-up does not end while the loop below
+		// reads the Lease.
+		w := slowWarmer{newWorker(0), newWorker(2*leaseDuration + 100*time.Millisecond)}
 		p := m.leader("a", forEver, w)
 		<-w.warm.started
 		p.cancel()
@@ -60,12 +64,14 @@ func TestStart_AWarmupThatOutlastsTheGracePeriodKeepsTheLease(t *testing.T) {
 	})
 }
 
-// The embedded Elector is run directly, not the Elector that NewElector returned. So no
-// Run returns the error of the Runnable.
+// The test calls Run of the embedded leaderelection.Elector instead of Run of the
+// Elector that NewElector returned. The embedded Elector's Run does not return the
+// errors of Runnables.
 func TestLeaderOnly_FailManagerStepsDownIfTheEmbeddedElectorWasRun(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
-		// The Manager is not started, so it does not stop its recorder.
+		// No event recorder is used, because the Manager is not started and therefore
+		// would not stop its recorder.
 		e, err := manager.NewElector(p, electorConfig("a"), leaderelection.Callbacks{}, leaderelection.WithEventRecorder(nil))
 		if err != nil {
 			t.Fatal(err)

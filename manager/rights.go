@@ -11,8 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// checkRights logs a warning for each missing right. Each right is checked with the
-// client that uses it.
+// checkRights logs a warning for each missing right. It checks each right with the
+// client that needs it.
 func (m *electedManager) checkRights(ctx context.Context, _ *leaderelection.Elector, logger *slog.Logger) {
 	uses := m.uses(os.Getenv)
 	if m.route == nil || m.route.client == m.client {
@@ -35,8 +35,9 @@ func (m *electedManager) checkRights(ctx context.Context, _ *leaderelection.Elec
 	}
 }
 
-// uses returns the features that need rights. Events are also recorded on the Pod if the
-// environment identifies it. The Pod's namespace may differ from the Lease's.
+// uses returns which features need rights, and the namespaces and names that they need.
+// Events are also recorded on the Pod if the environment variables identify the Pod.
+// The namespaces of the Pod and of the Lease may differ.
 func (m *electedManager) uses(getenv func(string) string) rights.Uses {
 	uses := rights.Uses{LeaseNamespace: m.config.LeaseNamespace, LeaseName: m.config.LeaseName, Events: true}
 	if podOf(getenv) != nil {

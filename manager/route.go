@@ -12,45 +12,50 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/routing"
 )
 
-// A LeaderLabel is the label by which a Service selects the leader's Pod.
+// A LeaderLabel describes the label on the leader's Pod. A Service uses the label to
+// select the leader.
 type LeaderLabel struct {
-	// Key and Value are the label's. No other election may use the same label, because
-	// it is removed from all other Pods of the namespace. Required.
+	// Key and Value are the key and the value of the label. No other election may use
+	// the same label, because the leader removes the label from all other Pods of the
+	// namespace. Required.
 	Key, Value string
 
-	// PodNamespace and PodName identify the Pod of this process. Default:
-	// POD_NAMESPACE and POD_NAME.
+	// PodNamespace and PodName identify the Pod of this process. Default: POD_NAMESPACE
+	// and POD_NAME.
 	PodNamespace, PodName string
 
-	// PodUID distinguishes this Pod from a later one of the same name, as in a
-	// StatefulSet. Default: POD_UID if the Pod is that of POD_NAMESPACE and POD_NAME,
-	// otherwise the UID that is observed first.
+	// PodUID is the UID of the Pod of this process. It distinguishes this Pod from a
+	// later Pod with the same name, for example in a StatefulSet. Default: POD_UID, if
+	// PodNamespace and PodName equal POD_NAMESPACE and POD_NAME. Otherwise the UID that
+	// the process reads first.
 	PodUID string
 
-	// Config is the configuration for the Pod's cluster. It is required if
-	// LeaderElectionConfig has another host than the Manager's configuration, because
-	// the Pod may be in either cluster. Default: the election's configuration.
+	// Config is the client configuration for the cluster of the Pod. It is required if
+	// the hosts of LeaderElectionConfig and of the Manager's configuration differ,
+	// because the Pod may be in either cluster. Default: the client configuration of
+	// the election.
 	Config *rest.Config
 }
 
 // WithLeaderLabel labels the Pod of the leader, so that a Service can select it. The
-// label is set when this process becomes leader. It is removed when the Manager begins to
-// stop, before the Lease is released. A new leader removes the labels of dead leaders.
-// Package leaderelection/routing documents the promises, the limits and the rights. The
-// removal is tried for five seconds, or half of GracefulShutdownTimeout if that is less.
-// Default: no label.
+// label is set when this process becomes leader. It is removed when the Manager begins
+// to stop, before the Lease is released. The removal is retried for five seconds, or
+// for half of GracefulShutdownTimeout if that is shorter. A new leader removes the
+// labels that dead leaders left. Package leaderelection/routing documents the
+// guarantees, the limits and the required rights. Default: no label.
 func WithLeaderLabel(label LeaderLabel) Option {
 	return func(o *options) { o.label = &label }
 }
 
-// A route is the Router of a Manager. A nil route does nothing.
+// A route is the Router of a Manager, with its client. The methods of a nil route do
+// nothing.
 type route struct {
 	*routing.Router
-	client *electionClient // for the Pods' cluster; the election's client or another one
+	client *electionClient // the client for the cluster of the Pod; may be the client of the election
 }
 
-// newRoute returns the route of a Manager with the configuration own, whose election has
-// the configuration elections. It returns nil if there is no label.
+// newRoute returns the route for label, or nil if label is nil. own is the client
+// configuration of the Manager. elections is the client configuration of the election.
 func (m *electedManager) newRoute(label *LeaderLabel, own, elections *rest.Config) (*route, error) {
 	if label == nil {
 		return nil, nil
@@ -80,26 +85,27 @@ func (m *electedManager) newRoute(label *LeaderLabel, own, elections *rest.Confi
 	return r, nil
 }
 
-// sameHost reports whether two configurations have the same host.
+// sameHost reports whether two client configurations have the same host.
 func sameHost(a, b *rest.Config) bool {
 	return strings.TrimSuffix(a.Host, "/") == strings.TrimSuffix(b.Host, "/")
 }
 
-// removalTimeout returns how long an orderly stop tries to remove the label. It is less
-// than the grace period, because the Lease is not released after the grace period.
+// removalTimeout returns how long an orderly stop retries the removal of the label.
+// This time is shorter than the grace period, because a leader that exceeds the grace
+// period does not release the Lease.
 func removalTimeout(grace time.Duration, config leaderelection.Config) time.Duration {
 	const usual = 5 * time.Second
 	switch {
 	case grace < 0:
 		return usual
 	case grace == 0:
-		return min(2*time.Second, config.Margin()/4) // the Lease is not released, and Start does not wait
+		return min(2*time.Second, config.Margin()/4) // without a grace period Start does not wait, and the Lease is not released
 	default:
-		return max(1, min(usual, grace/2)) // 0 means the default of package routing
+		return max(1, min(usual, grace/2)) // at least 1 ns, because 0 selects the default of package routing
 	}
 }
 
-// options returns the options of the Elector.
+// options returns the options that connect the route to the Elector.
 func (r *route) options() []leaderelection.Option {
 	if r == nil {
 		return nil
@@ -107,14 +113,15 @@ func (r *route) options() []leaderelection.Option {
 	return []leaderelection.Option{r.Option()}
 }
 
-// withdraw removes the label for the rest of the term.
+// withdraw removes the label until the end of the current term.
 func (r *route) withdraw() {
 	if r != nil {
 		r.Withdraw()
 	}
 }
 
-// closeOwn closes the connections of the route's client, unless it is the election's.
+// closeOwn closes the connections of the route's client, unless the election uses the
+// same client. elections is the client of the election.
 func (r *route) closeOwn(elections *electionClient) {
 	if r != nil && r.client != elections {
 		r.client.close()

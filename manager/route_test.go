@@ -21,7 +21,8 @@ import (
 
 const leaderKey = "example.com/leader"
 
-// pod creates a Pod, with or without the label of an earlier leader.
+// pod creates a Pod. If labelled is true, the Pod has the label that an earlier leader
+// left.
 func (s *testCluster) pod(name string, labelled bool) {
 	s.t.Helper()
 	pod := &corev1.Pod{
@@ -37,7 +38,7 @@ func (s *testCluster) pod(name string, labelled bool) {
 	}
 }
 
-// labelled returns the Pods that a Service would select.
+// labelled returns the names of the Pods that have the leader label.
 func (s *testCluster) labelled() []string {
 	s.t.Helper()
 	pods, err := s.plane.Admin().Clientset().CoreV1().Pods(s.namespace).List(s.t.Context(), metav1.ListOptions{LabelSelector: leaderKey + "=yes"})
@@ -70,7 +71,7 @@ func TestLeaderLabel_IsOnlyOnTheLeader(t *testing.T) {
 	routed := func(name string) *replica {
 		label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: name})
 		return s.replica(name, incumbent(manager.WithIdentity(name), label), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
-			opts.LeaderElectionConfig = rest.CopyConfig(cfg) // the least rights suffice
+			opts.LeaderElectionConfig = rest.CopyConfig(cfg) // the minimal rights must suffice
 			opts.LeaderElectionConfig.Impersonate.UserName = user
 		})
 	}
@@ -91,7 +92,8 @@ func TestLeaderLabel_IsOnlyOnTheLeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Both resourceVersions are of one database. The version of the change is compared.
+	// The resourceVersions of the Pod and of the Lease can be compared, because both
+	// objects are in one etcd.
 	if order, err := resourceversion.CompareResourceVersion(pod.ResourceVersion, lease.ResourceVersion); err != nil || order >= 0 {
 		t.Errorf("the label was removed in version %s, the Lease released in %s, %v", pod.ResourceVersion, lease.ResourceVersion, err)
 	}
@@ -147,7 +149,7 @@ func TestLeaderLabel_WithAnotherConfigurationTheRightsAreCheckedThere(t *testing
 		opts.LeaderElectionConfig = as(election)
 	}))
 	s.awaitLabelled("pod-a")
-	if err := a.stop(); err != nil { // the check has ended then
+	if err := a.stop(); err != nil { // when stop returns, the check of the rights has ended
 		t.Fatal(err)
 	}
 	if lines := a.logs.with("A right is missing"); len(lines) > 0 {
@@ -155,7 +157,8 @@ func TestLeaderLabel_WithAnotherConfigurationTheRightsAreCheckedThere(t *testing
 	}
 }
 
-// The API server checks the same preconditions as the in-memory API of other tests.
+// The in-memory API of other tests checks preconditions of patches. This test shows
+// that the API server checks the same preconditions.
 func TestLeaderLabel_ThePreconditionsHoldOnTheAPIServer(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.pod("pod-a", false)

@@ -9,10 +9,10 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A task is a goroutine that returns an error.
+// A task is a function that runs in a goroutine, and its result.
 type task struct {
-	done chan struct{} // closed after it has returned
-	err  error         // its result, set before done is closed
+	done chan struct{} // closed when the function has returned
+	err  error         // the result; read it after done is closed
 }
 
 func begin(f func() error) *task {
@@ -24,16 +24,21 @@ func begin(f func() error) *task {
 	return t
 }
 
-// Start runs the Manager until ctx is done, a Runnable fails, or its term as leader ends.
-// It returns after all Runnables have stopped and the Lease was released, or when
-// GracefulShutdownTimeout has expired. In the second case the Lease is not released. The
-// Elector renews it until the Runnables have stopped or the process exits.
+// Start runs the Manager until ctx is done, a Runnable fails, or the Manager's term as
+// leader ends. Start then stops all Runnables and releases the Lease before it returns.
+//
+// Start returns earlier if GracefulShutdownTimeout expires. In this case the Lease is
+// not released. The Elector renews it until the Runnables have stopped or the process
+// exits.
 func (m *electedManager) Start(ctx context.Context) error {
 	if m.started.Swap(true) {
 		return errAlreadyStarted
 	}
 	if ctx.Err() != nil {
-		m.gate.shut() // otherwise the election may win before ctx is checked
+		// The context of the inner Manager is not done, even if ctx is already done.
+		// Without this call the inner Manager could win its election before Start
+		// handles ctx.
+		m.gate.shut()
 	}
 	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
 	campaign, endCampaign := context.WithCancel(context.Background())
@@ -58,8 +63,8 @@ func (m *electedManager) Start(ctx context.Context) error {
 	return m.stop(reason)
 }
 
-// runElector campaigns once the inner Manager is ready to lead, because an unready
-// process must not hold the Lease.
+// runElector starts to campaign when the inner Manager is ready to lead. A process that
+// is not ready must not hold the Lease.
 func (m *electedManager) runElector(ctx context.Context) error {
 	select {
 	case <-m.gate.asked:
@@ -73,8 +78,10 @@ func (m *electedManager) runElector(ctx context.Context) error {
 	return m.elector.Run(ctx)
 }
 
-// eventsTimeout returns how long to wait for the last events. After a release there is
-// time. After a loss there is little, and the API server may not respond.
+// eventsTimeout returns how long to wait until the last events have been sent. If
+// leadership was lost or the Lease was not released, it is a small part of the margin:
+// the process must exit soon, and the API server may not respond. Otherwise it is two
+// seconds.
 func (m *electedManager) eventsTimeout() time.Duration {
 	lost := isDone(m.ended) && !errors.Is(m.cause, leaderelection.ErrSteppedDown)
 	if lost || m.elector.GetLeader() == m.config.Identity {
@@ -83,8 +90,9 @@ func (m *electedManager) eventsTimeout() time.Duration {
 	return 2 * time.Second
 }
 
-// lead is the work of a term. It opens the gate and waits for the inner Manager. The
-// Lease is released only after it has returned.
+// lead is the work of a term. It opens the gate, which makes the inner Manager lead,
+// and waits until the inner Manager has stopped. The Elector releases the Lease only
+// after lead has returned.
 func (m *electedManager) lead(ctx context.Context) {
 	if !m.gate.open(ctx) {
 		m.route.withdraw()
@@ -93,12 +101,15 @@ func (m *electedManager) lead(ctx context.Context) {
 	m.awaitInner(ctx)
 	m.route.withdraw()
 	if m.abandoned.Load() {
-		<-m.campaign.done // never happens, so the Lease is not released
+		// The grace period has expired, so the Lease must not be released. The campaign
+		// ends when the Elector stops waiting for lead, without releasing the Lease.
+		<-m.campaign.done
 	}
 }
 
-// awaitInner waits until the inner Manager has stopped. When it begins to stop, the
-// label is removed, so that a Service sends no more requests to this process.
+// awaitInner waits until the inner Manager has stopped. It removes the leader label as
+// soon as the inner Manager begins to stop, because a Service must send no more
+// requests to this process.
 func (m *electedManager) awaitInner(ctx context.Context) {
 	stopping, ended := m.stopping, ctx.Done()
 	for {
@@ -115,19 +126,20 @@ func (m *electedManager) awaitInner(ctx context.Context) {
 	}
 }
 
-// endTerm is called if the term ends before the inner Manager has stopped.
+// endTerm is called when the term ends before the inner Manager has stopped. cause is
+// the reason for the end of the term.
 func (m *electedManager) endTerm(cause error) {
 	if errors.Is(cause, leaderelection.ErrCancelled) {
-		return // the campaign was cancelled because the inner Manager has stopped
+		return // the inner Manager has stopped, and therefore the campaign was cancelled
 	}
 	m.base.end(cause)
 	m.cause = cause
 	close(m.ended)
 }
 
-// stop stops the Manager: it shuts the gate, stops the inner Manager, and ends the
-// campaign, in this order. A leader renews its Lease until the campaign ends. reason is
-// nil if the context of Start is done.
+// stop shuts the gate, stops the inner Manager, and ends the campaign, in this order. A
+// leader renews its Lease until the campaign ends. reason is the error that makes the
+// Manager stop. reason is nil if the context of Start is done.
 func (m *electedManager) stop(reason error) error {
 	if led := m.gate.shut(); !led {
 		m.endCampaign()
@@ -142,8 +154,9 @@ func (m *electedManager) stop(reason error) error {
 	for {
 		select {
 		case <-asked:
-			// Do not stop the inner Manager earlier. If its context is cancelled while
-			// caches sync, controller-runtime waits in a busy loop.
+			// Stop the inner Manager only now, after its caches have synced. If its
+			// context is cancelled while caches sync, controller-runtime waits in a
+			// busy loop.
 			asked = nil
 			m.stopInner()
 		case <-m.inner.done:
@@ -156,8 +169,9 @@ func (m *electedManager) stop(reason error) error {
 	}
 }
 
-// finish ends the campaign after the inner Manager has stopped. It returns when the
-// Lease was released or the grace period has expired.
+// finish is called after the inner Manager has stopped, and ends the campaign. It
+// returns when the Lease was released or graceExpired receives a value. graceExpired is
+// nil if the wait has no limit.
 func (m *electedManager) finish(graceExpired <-chan time.Time) error {
 	if isDone(m.ended) {
 		return m.finishEarly()
@@ -173,9 +187,10 @@ func (m *electedManager) finish(graceExpired <-chan time.Time) error {
 	}
 }
 
-// finishEarly is called if the term ended before the inner Manager has stopped. After a
-// loss it returns while at least a quarter of the margin is left before other candidates
-// may claim the Lease, so that the process can exit in time.
+// finishEarly is called if the term ends before the inner Manager has stopped. It ends
+// the campaign, stops the inner Manager, and returns the error of Start. After a loss
+// it waits for the Runnables for at most three quarters of the margin. The last quarter
+// is left for the process to exit before other candidates may claim the Lease.
 func (m *electedManager) finishEarly() error {
 	m.gate.shut()
 	m.endCampaign()
@@ -197,10 +212,11 @@ func (m *electedManager) finishEarly() error {
 	}
 }
 
-// abandon ends Start while Runnables still run. Their contexts are cancelled. The Elector
-// continues to renew the Lease in the background, so other candidates wait for these
-// Runnables until the process exits. If caches have not synced, the inner Manager is
-// stopped after they have synced.
+// abandon makes Start return while Runnables still run. It cancels the contexts of the
+// Runnables. The Elector continues to renew the Lease in the background until the
+// Runnables have returned or the process exits. Therefore other candidates cannot lead
+// beside these Runnables. If caches have not synced yet, abandon stops the inner
+// Manager later, when they have synced.
 func (m *electedManager) abandon(reason error) error {
 	m.abandoned.Store(true)
 	if isDone(m.inner.done) {
@@ -222,7 +238,8 @@ func (m *electedManager) abandon(reason error) error {
 		m.grace, context.DeadlineExceeded, leaderelection.ErrWorkStillRunning))
 }
 
-// innerError returns the inner Manager's error if it is known and not a cancellation.
+// innerError returns the inner Manager's error. It returns nil if the error is not
+// known yet, or is context.Canceled.
 func (m *electedManager) innerError() error {
 	if !isDone(m.inner.done) {
 		if failure := m.failure.Load(); failure != nil {

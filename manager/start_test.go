@@ -17,7 +17,9 @@ const forEver = time.Duration(-1)
 
 func TestStart_TheLeaseIsRenewedUntilAllHaveStopped_AndThenReleased(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
-		w := newWorker(3*leaseDuration + 100*time.Millisecond) // not when it is looked at
+		// The extra 100 ms ensure that the work does not end while the loop below reads
+		// the Lease.
+		w := newWorker(3*leaseDuration + 100*time.Millisecond)
 		p := m.leader("a", forEver, w)
 		p.cancel()
 		<-w.cancelled
@@ -50,7 +52,8 @@ func TestStart_AGracePeriodThatRunsOutReleasesNothing(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, leaderelection.ErrWorkStillRunning) {
 			t.Errorf("Start returned %v, want DeadlineExceeded and ErrWorkStillRunning", err)
 		}
-		// The process should exit. Until it does, other candidates wait for its work.
+		// The process should exit. Until it exits, other candidates must wait until its
+		// work has returned.
 		for !closed(w.returned) {
 			time.Sleep(time.Second)
 			if holder := m.holder(); holder != "a" {
@@ -135,7 +138,9 @@ func TestStart_OnLossItReturnsAsSoonAsAllHaveStopped(t *testing.T) {
 func TestStart_ALossDuringAGracefulStopIsNoticed(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		w, slow := newWorker(0), newWorker(time.Minute)
-		slow.follows = true // these are stopped first, and keep the others waiting
+		// Runnables that do not need leader election are stopped first. w is stopped
+		// only after slow has returned.
+		slow.follows = true
 		p := m.leader("a", forEver, w, slow)
 		p.cancel()
 		<-slow.cancelled
@@ -231,7 +236,8 @@ func TestStart_SteppingDownDuringAGracefulStopReleasesOnlyAfterTheWork(t *testin
 	})
 }
 
-// A follower that does not lead must not delay the end of the process.
+// A process that does not lead must not delay its exit, because it has no Lease to
+// release.
 func TestStart_AFollowerThatCannotReachTheAPIServerStopsAtOnce(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		m.Client("a").Network().Cut(hang)
@@ -264,7 +270,7 @@ func TestStart_AFollowerThatIsStoppedStartsNothing(t *testing.T) {
 		if !manager.GateIsShut(p.Manager) {
 			t.Error("it can still be elected")
 		}
-		// The Lease is released while the follower stops.
+		// The leader releases the Lease while the follower is still stopping.
 		if err := leader.stop(); err != nil {
 			t.Error(err)
 		}

@@ -11,8 +11,8 @@ import (
 )
 
 // A stopDetector is a Runnable that closes its channel when the inner Manager begins to
-// stop, which it also does when a Runnable fails. Runnables without leader election are
-// stopped first.
+// stop. It is among the first Runnables to be stopped, because it does not need leader
+// election. The inner Manager also begins to stop when a Runnable fails.
 type stopDetector chan struct{}
 
 func (d stopDetector) Start(ctx context.Context) error {
@@ -23,13 +23,13 @@ func (d stopDetector) Start(ctx context.Context) error {
 
 func (d stopDetector) NeedLeaderElection() bool { return false }
 
-// Add adds a Runnable to the inner Manager and records its error at once. The inner
-// Manager returns the error only after everything has stopped, which may take longer
-// than the grace period.
+// Add adds a Runnable to the inner Manager. When the Runnable fails, its error is
+// recorded at once. The inner Manager returns the error only after all Runnables have
+// stopped, which may take longer than the grace period.
 func (m *electedManager) Add(r crmanager.Runnable) error {
 	switch r.(type) {
 	case nil, *crmanager.Server, webhook.Server, interface{ GetCache() cache.Cache }:
-		return m.Manager.Add(r) // controller-runtime recognises these by their types
+		return m.Manager.Add(r) // controller-runtime detects these types, so they must not be wrapped
 	}
 	w := watched{r, m.recordFailure}
 	warm, warms := r.(warmer)
@@ -56,8 +56,8 @@ func (m *electedManager) Add(r crmanager.Runnable) error {
 	}
 }
 
-// recordFailure records the error that makes the inner Manager stop. That is the first error
-// of a Runnable, unless the Manager was already stopping.
+// recordFailure records the error that makes the inner Manager stop. This is the first
+// error that a Runnable returns while the Manager is not stopping yet.
 func (m *electedManager) recordFailure(err error) {
 	if err != nil && !errors.Is(err, context.Canceled) && !m.gate.isShut() && !isDone(m.stopping) {
 		m.failure.CompareAndSwap(nil, &err)
@@ -67,7 +67,7 @@ func (m *electedManager) recordFailure(err error) {
 // A warmer is a Runnable that warms up before its Manager leads.
 type warmer interface{ Warmup(context.Context) error }
 
-// A watched Runnable reports its error when it returns.
+// A watched Runnable calls report with its error when it returns.
 type watched struct {
 	crmanager.Runnable
 	report func(error)
@@ -94,15 +94,17 @@ func (w watchedWarmer) Warmup(ctx context.Context) error {
 	return err
 }
 
-// warmups counts the Runnables that warm up. The inner Manager cancels their contexts
-// and does not wait for them.
+// warmups counts the Runnables that are warming up. The Lease must not be released
+// before they have returned. The inner Manager cancels their contexts, but does not
+// wait until they have returned.
 type warmups struct {
 	mu     sync.Mutex
 	over   bool
 	active sync.WaitGroup
 }
 
-// enter reports whether a warm-up may begin.
+// enter reports whether a warm-up may begin. If it returns true, call leave when the
+// warm-up has ended.
 func (w *warmups) enter() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -114,7 +116,7 @@ func (w *warmups) enter() bool {
 
 func (w *warmups) leave() { w.active.Done() }
 
-// end prevents new warm-ups and waits for those that have begun.
+// end prevents new warm-ups, and waits until all warm-ups that have begun have ended.
 func (w *warmups) end() {
 	w.mu.Lock()
 	w.over = true

@@ -24,7 +24,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A testCluster is the namespace of one test on the real control plane.
+// A testCluster is the environment of one test: a namespace on the real control plane
+// and a referee.
 type testCluster struct {
 	t         *testing.T
 	plane     *envtest.ControlPlane
@@ -33,8 +34,9 @@ type testCluster struct {
 	referee   *envtest.Referee
 }
 
-// startTestCluster runs the test in parallel with others on the control plane. With
-// forgiving, overlaps do not fail the test.
+// startTestCluster creates a testCluster. The test then runs in parallel with other
+// tests on the same control plane. If forgiving is true, overlapping work does not fail
+// the test.
 func startTestCluster(t *testing.T, forgiving bool) *testCluster {
 	t.Helper()
 	t.Parallel()
@@ -52,8 +54,8 @@ func startTestCluster(t *testing.T, forgiving bool) *testCluster {
 	return s
 }
 
-// A replica is a process with a controller that reconciles ConfigMaps and reports its
-// work to the referee.
+// A replica is a process with a controller that reconciles ConfigMaps. The replica
+// reports to the referee when it works.
 type replica struct {
 	*process
 	cluster *testCluster
@@ -61,25 +63,26 @@ type replica struct {
 	network *leaderelectiontest.Network
 
 	mu       sync.Mutex
-	busy     int           // reconciles under way
-	stopWork func()        // ends the work interval; set while there are any
+	busy     int           // the number of reconciles in progress
+	stopWork func()        // ends the work interval of the referee; set while busy is positive
 	first    chan struct{} // closed when the first reconcile begins
 	firstAt  time.Time
-	lastAt   time.Time // when the last one ended
+	lastAt   time.Time // when the most recent reconcile ended
 	firstCtx context.Context
 }
 
-// reconciling is the reconcile function of a test's controllers.
+// reconciling is the type of the reconcile functions of a test's controllers.
 type reconciling func(context.Context, *replica, *corev1.ConfigMap) error
 
-// replica creates a process without starting it.
+// replica creates a replica without starting it.
 func (s *testCluster) replica(name string, create newManager, work reconciling, change ...func(*crmanager.Options, *rest.Config)) *replica {
 	s.t.Helper()
 	c := s.plane.Client(name)
 	s.t.Cleanup(c.Close)
 	r := &replica{process: &process{name: name, logs: &logs{}}, cluster: s, machine: c, network: c.Network(), first: make(chan struct{})}
 	cfg, opts := c.Config(), managerOptions(s.namespace, r.logs)
-	// Longer than with fake time, because a busy machine stalls for seconds.
+	// These durations are longer than in the tests with fake time, because a busy
+	// machine can stall for seconds.
 	opts.LeaseDuration, opts.RenewDeadline = new(6*time.Second), new(4*time.Second)
 	opts.Cache = cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}}
 	opts.Controller.SkipNameValidation = new(true)
@@ -106,14 +109,15 @@ func (s *testCluster) replica(name string, create newManager, work reconciling, 
 	return r
 }
 
-// run starts a replica.
+// run starts the replica.
 func (r *replica) run() *replica {
 	r.cluster.t.Helper()
 	start(r.cluster.t, r.process)
 	return r
 }
 
-// enter reports the begin of work to the referee, and leave its end.
+// enter reports to the referee that a reconcile begins. Call leave when the reconcile
+// has ended.
 func (r *replica) enter(ctx context.Context) (leave func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -134,7 +138,7 @@ func (r *replica) enter(ctx context.Context) (leave func()) {
 	}
 }
 
-// add adds Runnables before the replica is started.
+// add adds Runnables to the replica. Call it before the replica is started.
 func (r *replica) add(runnables ...crmanager.Runnable) *replica {
 	r.cluster.t.Helper()
 	for _, runnable := range runnables {
@@ -145,7 +149,7 @@ func (r *replica) add(runnables ...crmanager.Runnable) *replica {
 	return r
 }
 
-// await waits until a channel is closed, with a timeout.
+// await waits until c is closed. It fails the test after one minute.
 func (s *testCluster) await(what string, c <-chan struct{}) {
 	s.t.Helper()
 	select {
@@ -163,9 +167,9 @@ func (s *testCluster) leader(r *replica) *replica {
 	return r
 }
 
-// follower starts a replica and waits until its Elector has nominated itself as
-// successor. The replica's name must be its identity, and its priority higher than those
-// of other followers.
+// follower starts a replica and waits until the Elector of the replica has nominated
+// itself as successor. The replica must use its name as identity. Its priority must be
+// higher than the priorities of other followers.
 func (s *testCluster) follower(r *replica) *replica {
 	s.t.Helper()
 	r.run()
@@ -184,8 +188,9 @@ func (s *testCluster) follower(r *replica) *replica {
 	return nil
 }
 
-// prime makes the cache watch ConfigMaps before the Manager starts, so that the start
-// waits for their sync. A controller begins to watch only when it is started.
+// prime makes the cache watch ConfigMaps as soon as the Manager starts. The start of
+// the Manager then waits until the cache has synced. Without prime the watch begins
+// when the controller is started.
 func (r *replica) prime() *replica {
 	r.cluster.t.Helper()
 	err := r.GetFieldIndexer().IndexField(r.cluster.t.Context(), &corev1.ConfigMap{}, "data.want", func(obj client.Object) []string {
@@ -197,14 +202,14 @@ func (r *replica) prime() *replica {
 	return r
 }
 
-// last returns the time at which the last reconcile ended.
+// last returns the time at which the most recent reconcile ended.
 func (r *replica) last() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.lastAt
 }
 
-// configMaps creates n ConfigMaps.
+// configMaps creates n ConfigMaps and returns them.
 func (s *testCluster) configMaps(n int) []*corev1.ConfigMap {
 	s.t.Helper()
 	var all []*corev1.ConfigMap
@@ -231,13 +236,13 @@ func (s *testCluster) holder() string {
 	return leaderelectiontest.Holder(lease)
 }
 
-// untilCancelled reconciles until its context is done.
+// untilCancelled is a reconcile function that blocks until its context is done.
 func untilCancelled(ctx context.Context, _ *replica, _ *corev1.ConfigMap) error {
 	<-ctx.Done()
 	return nil
 }
 
-// stubborn reconciles for d, even after its context is done.
+// stubborn returns a reconcile function that continues for d after its context is done.
 func stubborn(d time.Duration) reconciling {
 	return func(ctx context.Context, _ *replica, _ *corev1.ConfigMap) error {
 		<-ctx.Done()

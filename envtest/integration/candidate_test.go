@@ -17,42 +17,44 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// candidate is one replica. It has a network of its own, which its elector and its
-// work share.
+// candidate is one replica that takes part in an election. Its elector and its
+// work share one network, which no other candidate uses.
 type candidate struct {
 	*envtest.Client
 	testCluster *testCluster
-	elector     *leaderelection.Elector // nil if the candidate runs client-go's elector
+	elector     *leaderelection.Elector // nil if the candidate runs the elector of client-go
 	runClientGo func(context.Context) error
 
-	// electionClient returns the client of the Elector.
+	// electionClient returns the client that the Elector uses.
 	electionClient func() kubernetes.Interface
-	// workClient returns the client of the work.
+	// workClient returns the client that the work uses.
 	workClient func() *envtest.Client
-	// atStart is called at the start of the work.
+	// atStart is called when the work starts.
 	atStart func(context.Context)
-	// beforeReturn is called after the work was asked to stop, before it returns.
+	// beforeReturn is called after the work was asked to stop and before the
+	// work returns.
 	beforeReturn func()
 
-	terms   chan *termRun // each new term
-	leaders chan string   // the identities that OnNewLeader reports
+	terms   chan *termRun // receives each new term
+	leaders chan string   // receives the identities that OnNewLeader reports
 	mu      sync.Mutex
-	current []*termRun // terms whose work has not returned
+	current []*termRun // the terms whose work has not returned
 	started int
 	stopped int
 	cancel  context.CancelFunc
 	ended   chan struct{} // closed when Run has returned
-	result  error         // of Run; read it after ended is closed
+	result  error         // the result of Run; read it after ended is closed
 }
 
-// candidate adds a candidate with an Elector. It does not run yet.
+// candidate adds a candidate with an Elector to the test cluster, without
+// starting it.
 func (s *testCluster) candidate(name string, options ...envtest.ClientOption) *candidate {
 	s.Helper()
 	c := s.newCandidate(name, options...)
 	return s.withElector(c)
 }
 
-// withElector gives the candidate an Elector.
+// withElector creates the Elector of the candidate.
 func (s *testCluster) withElector(c *candidate, options ...leaderelection.Option) *candidate {
 	s.Helper()
 	config, name := s.config, c.Name()
@@ -78,7 +80,8 @@ func (s *testCluster) newCandidate(name string, options ...envtest.ClientOption)
 		terms: make(chan *termRun, 100), leaders: make(chan string, 100),
 	}
 	c.electionClient = c.Clientset
-	// The work has all rights, unlike the Elector, and uses the same network.
+	// Unlike the Elector, the work has all rights. The Elector and the work use
+	// the same network.
 	c.workClient = sync.OnceValue(func() *envtest.Client {
 		return s.cp.Client(name + "-work")
 	})
@@ -88,7 +91,7 @@ func (s *testCluster) newCandidate(name string, options ...envtest.ClientOption)
 	return c
 }
 
-// run starts Run in the background.
+// run calls Run of the elector in a new goroutine.
 func (c *candidate) run() *candidate {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -105,7 +108,8 @@ func (c *candidate) run() *candidate {
 	return c
 }
 
-// stop cancels the context of Run, waits for Run, and returns its result.
+// stop cancels the context of Run, waits until Run has returned, and returns
+// the result of Run.
 func (c *candidate) stop() error {
 	c.testCluster.Helper()
 	c.testCluster.note(c.Name(), "cancelled")
@@ -114,8 +118,8 @@ func (c *candidate) stop() error {
 	return c.result
 }
 
-// blockReturn makes the work wait, after it was asked to stop, until the test calls
-// release.
+// blockReturn makes the work of the candidate wait when it is asked to stop.
+// The work returns when the test calls release.
 func (c *candidate) blockReturn() (release func()) {
 	done := make(chan struct{})
 	c.beforeReturn = func() { <-done }
@@ -124,7 +128,8 @@ func (c *candidate) blockReturn() (release func()) {
 	return release
 }
 
-// stopAtEnd ends the candidate at the end of the test and heals its network.
+// stopAtEnd is called at the end of the test. It cancels the context of Run and
+// heals the network.
 func (c *candidate) stopAtEnd() {
 	if c.cancel != nil {
 		c.cancel()
@@ -160,8 +165,9 @@ func (c *candidate) onStartedLeading(ctx context.Context) {
 	c.work(&termRun{Term: term, candidate: c, ctx: ctx, returned: make(chan struct{})})
 }
 
-// work writes into the ledger until it is asked to stop. A write that is under way
-// then has 100 ms to finish.
+// work is the work of one term. It writes into the ledger until the term ends.
+// A write that is in progress at the end of the term is cancelled after another
+// 100 ms.
 func (c *candidate) work(r *termRun) {
 	r.stopRecord = c.testCluster.referee.Start(c.Name(), r.Token)
 	c.mu.Lock()
@@ -203,14 +209,15 @@ func (c *candidate) onStoppedLeading() {
 	}
 }
 
-// awaitLeader waits until OnNewLeader reports this name.
+// awaitLeader waits until OnNewLeader of the candidate reports this name.
 func (c *candidate) awaitLeader(name string) {
 	c.testCluster.Helper()
 	for next(c.testCluster.T, c.leaders) != name {
 	}
 }
 
-// awaitRenewals waits for the replies to the next n writes of the Lease.
+// awaitRenewals waits until the candidate has received the replies to n more
+// writes of the Lease.
 func (c *candidate) awaitRenewals(n int) {
 	c.testCluster.Helper()
 	for range n {
@@ -220,8 +227,8 @@ func (c *candidate) awaitRenewals(n int) {
 	}
 }
 
-// crash simulates the crash of a machine: the candidate's network is cut for good
-// and its work counts as stopped.
+// crash simulates the crash of a machine. It cuts the network of the candidate
+// permanently and records that the work of the candidate has stopped.
 func (c *candidate) crash() {
 	c.Network().Cut(leaderelectiontest.Hang)
 	c.mu.Lock()
@@ -249,14 +256,15 @@ type termRun struct {
 	leaderelection.Term
 	candidate  *candidate
 	ctx        context.Context
-	stopRecord func()        // ends the work interval of the referee
-	returned   chan struct{} // closed when the work has stopped
+	stopRecord func()        // ends the work interval in the records of the referee
+	returned   chan struct{} // closed when the work has returned
 }
 
-// cause returns why the term ended, or nil.
+// cause returns why the term ended, or nil if the term continues.
 func (r *termRun) cause() error { return context.Cause(r.ctx) }
 
-// awaitTerm waits for the candidate's next term.
+// awaitTerm waits until the next term of the candidate begins, and returns that
+// term.
 func (c *candidate) awaitTerm() *termRun {
 	c.testCluster.Helper()
 	select {
@@ -268,7 +276,8 @@ func (c *candidate) awaitTerm() *termRun {
 	}
 }
 
-// awaitTerm waits for the next term of any of the candidates.
+// awaitTerm waits until the next term of any of the candidates begins, and
+// returns that term.
 func awaitTerm(candidates ...*candidate) *termRun {
 	s := candidates[0].testCluster
 	s.Helper()
@@ -281,7 +290,7 @@ func awaitTerm(candidates ...*candidate) *termRun {
 				select {
 				case merged <- r:
 				case <-done:
-					c.terms <- r // another candidate was first: keep this term for a later awaitTerm
+					c.terms <- r // another candidate was first, so keep this term for a later call of awaitTerm
 				}
 			case <-done:
 			}
@@ -296,14 +305,16 @@ func awaitTerm(candidates ...*candidate) *termRun {
 	}
 }
 
-// awaitStop waits until the work is asked to stop, and returns the cause.
+// awaitStop waits until the work of the term is asked to stop. It returns why
+// the term ended.
 func (r *termRun) awaitStop() error {
 	r.candidate.testCluster.Helper()
 	await(r.candidate.testCluster, r.ctx.Done(), r.candidate.Name()+"'s work to be asked to stop")
 	return r.cause()
 }
 
-// mustContinue fails the test if the term has ended after n more renewals.
+// mustContinue waits for the given number of renewals. It then fails the test
+// if the term has ended.
 func (r *termRun) mustContinue(renewals int) {
 	s := r.candidate.testCluster
 	s.Helper()
@@ -313,8 +324,9 @@ func (r *termRun) mustContinue(renewals int) {
 	}
 }
 
-// clientGoCandidate adds a candidate that runs client-go's LeaderElector with the
-// same durations. It does not campaign again after it has stopped.
+// clientGoCandidate adds a candidate that runs the LeaderElector of client-go.
+// The durations are the same as those of the Electors in this test cluster.
+// When its term ends, the candidate does not campaign again.
 func (s *testCluster) clientGoCandidate(name string, options ...envtest.ClientOption) *candidate {
 	s.Helper()
 	c := s.newCandidate(name, options...)

@@ -19,20 +19,22 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// plane is a control plane that the first test starts and TestMain stops.
+// plane is a control plane that is started by the first test that uses it.
+// TestMain stops it.
 type plane struct {
 	options envtest.Options
-	mu      sync.Mutex // held by the test that uses the plane alone
+	mu      sync.Mutex // locked by the test that has the control plane for itself; see alone
 	once    sync.Once
 	started *envtest.ControlPlane
 	err     error
 }
 
 var (
-	// shared is for tests that do not stop its servers. They run in parallel.
+	// shared is for tests that do not stop the servers of the control plane.
+	// These tests run in parallel.
 	shared = plane{}
-	// exclusive is for tests that stop, kill or restore servers. They run one after
-	// the other.
+	// exclusive is for tests that stop, kill or restore servers. These tests
+	// run one after the other.
 	exclusive = plane{options: envtest.Options{APIServers: 2}}
 )
 
@@ -45,15 +47,16 @@ func (p *plane) get(t *testing.T) *envtest.ControlPlane {
 	return p.started
 }
 
-// alone returns the control plane for the use of this test alone. The test runs in
-// parallel with tests on other planes.
+// alone waits until no other test uses this plane, and returns the control
+// plane. The test then has the control plane for itself until the test ends. It
+// runs in parallel with tests that use another plane.
 func (p *plane) alone(t *testing.T) *envtest.ControlPlane {
 	t.Helper()
 	t.Parallel()
 	p.mu.Lock()
 	t.Cleanup(p.mu.Unlock)
 	cp := p.get(t)
-	must(t, cp.Etcd().Start()) // a failed test may have left it stopped
+	must(t, cp.Etcd().Start()) // a failed test may have left etcd stopped
 	for i := range cp.APIServers() {
 		must(t, cp.APIServer(i).Start())
 	}
@@ -62,7 +65,8 @@ func (p *plane) alone(t *testing.T) *envtest.ControlPlane {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Tests wait most of the time, so many can run in parallel.
+	// Tests spend most of their time waiting. Therefore many tests can run in
+	// parallel.
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
@@ -82,17 +86,19 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// timeout ends a wait that would otherwise never end.
+// timeout returns a channel that limits a wait to two minutes. Without the
+// limit a failing test could wait forever.
 func timeout() <-chan time.Time { return time.After(2 * time.Minute) }
 
 var (
-	// shortLease is for tests that wait until a Lease expires. The work has 1.5 s to
-	// stop.
+	// shortLease is for tests that wait until a Lease expires. When the trust
+	// window has ended, the work has 1.5 s to stop.
 	shortLease = timing(6*time.Second, 4*time.Second)
-	// longLease is for tests in which no Lease expires. A leader loses its term after
-	// 9.5 s without a reply, which happens only on a very busy machine.
+	// longLease is for tests in which no Lease expires. A leader loses its term
+	// only after 9.5 s without a reply, which is rare even on a busy machine.
 	longLease = timing(12*time.Second, 9*time.Second)
-	// veryLongLease is for tests in which a term must outlast the restart of a server.
+	// veryLongLease is for tests in which a term must continue while a server
+	// is restarted.
 	veryLongLease = timing(60*time.Second, 50*time.Second)
 )
 
@@ -103,16 +109,18 @@ func timing(leaseDuration, renewDeadline time.Duration) leaderelection.Config {
 	}
 }
 
-// leaseName is the name of the Lease of each test. Each test has its own namespace.
+// leaseName is the name of the Lease in each test. The Leases of different
+// tests are in different namespaces.
 const leaseName = "my-app-leader"
 
-// testCluster is one Lease and its candidates. Its referee detects work that
-// overlaps, and its ledger orders the writes of the leaders.
+// testCluster is one Lease and the candidates for it. Its referee detects work
+// that overlaps. Its ledger shows the order in which the writes of the leaders
+// were applied.
 type testCluster struct {
 	*testing.T
 	cp        *envtest.ControlPlane
 	namespace string
-	config    leaderelection.Config // of the next candidates
+	config    leaderelection.Config // the configuration of candidates that are added next
 	referee   *envtest.Referee
 	ledger    ledger
 	logs      *logs
@@ -122,8 +130,8 @@ type testCluster struct {
 	mayOverlap bool
 }
 
-// newCluster returns a test cluster. It fails the test at its end if work
-// overlapped.
+// newCluster returns a test cluster. If work overlapped, the test fails at its
+// end.
 func newCluster(t *testing.T, cp *envtest.ControlPlane, timing leaderelection.Config) *testCluster {
 	t.Helper()
 	s := &testCluster{T: t, cp: cp, referee: &envtest.Referee{}, config: timing, logs: &logs{}}
@@ -141,11 +149,11 @@ func newSharedCluster(t *testing.T, timing leaderelection.Config) *testCluster {
 	return newCluster(t, shared.get(t), timing)
 }
 
-// allowOverlap makes the test accept work that overlaps, as client-go's elector
-// permits it.
+// allowOverlap makes the test accept work that overlaps. Call it in tests of
+// client-go's elector, which permits overlaps.
 func (s *testCluster) allowOverlap() { s.mayOverlap = true }
 
-// end stops the remaining candidates and checks that no work overlapped.
+// end stops the candidates that still run, and checks that no work overlapped.
 func (s *testCluster) end() {
 	defer func() {
 		if s.Failed() {
@@ -164,11 +172,12 @@ func (s *testCluster) end() {
 	}
 }
 
-// note adds a line to the timeline. Who is a candidate or empty.
+// note adds a line to the timeline. who is the name of a candidate or empty.
 func (s *testCluster) note(who, what string) { s.referee.Note(who, "%s", what) }
 
-// requireOverlap fails the test if no work overlapped. The test then does not show
-// the difference between client-go and the Elector.
+// requireOverlap fails the test if no work overlapped. It is for tests in which
+// client-go permits an overlap that the Elector prevents in a corresponding
+// test.
 func (s *testCluster) requireOverlap() {
 	s.Helper()
 	overlaps := s.referee.Overlaps()
@@ -210,7 +219,7 @@ func (l *logs) logger(who string) *slog.Logger {
 	})).With("who", who)
 }
 
-// await waits for done, with a timeout.
+// await waits until done is closed. It fails the test after two minutes.
 func await(t testing.TB, done <-chan struct{}, what string) {
 	t.Helper()
 	select {
@@ -220,7 +229,7 @@ func await(t testing.TB, done <-chan struct{}, what string) {
 	}
 }
 
-// within returns a context for one request.
+// within returns a context for one request. The context ends after one minute.
 func within() (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(context.Background(), time.Minute, fmt.Errorf("no reply for a minute"))
 }
@@ -232,8 +241,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// eventually calls f until it succeeds. After a restart of etcd, the API server
-// needs a moment to reconnect.
+// eventually calls f until f succeeds. It fails the test after one minute.
 func eventually(t *testing.T, f func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -250,7 +258,8 @@ func eventually(t *testing.T, f func(context.Context) error) {
 	}
 }
 
-// next receives from c, with a timeout.
+// next returns the next value from c. It fails the test if no value arrives
+// within two minutes.
 func next[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
 	select {

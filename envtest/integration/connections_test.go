@@ -11,7 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// withOwnClient adds a candidate with an Elector whose client uses ClientConfig.
+// withOwnClient adds a candidate whose Elector uses a client that was created
+// with Config.ClientConfig.
 func (s *testCluster) withOwnClient(name string, options ...envtest.ClientOption) *candidate {
 	s.Helper()
 	c := s.newCandidate(name, options...)
@@ -29,7 +30,8 @@ func TestElector_DeadConnectionsEndNoTerm(t *testing.T) {
 	term.mustContinue(3)
 }
 
-// Without ClientConfig all attempts share one connection.
+// Without Config.ClientConfig, all requests share one HTTP/2 connection. If
+// this connection is dead, all attempts to renew the Lease fail.
 func TestElector_ADeadConnectionOfHTTP2EndsTheTerm(t *testing.T) {
 	s := newSharedCluster(t, shortLease)
 	c := s.candidate("pod-1")
@@ -42,8 +44,8 @@ func TestElector_ADeadConnectionOfHTTP2EndsTheTerm(t *testing.T) {
 	}
 }
 
-// Without ClientConfig such a follower gets no events for the 45 s that HTTP/2 takes
-// to detect a dead connection.
+// Without Config.ClientConfig, a follower with a dead connection receives no
+// watch events for 45 s. HTTP/2 takes this time to detect the dead connection.
 func TestElector_FollowerWithDeadConnectionsClaimsWithin30Seconds(t *testing.T) {
 	s := newSharedCluster(t, shortLease)
 	first, second, _ := startTwo(s, s.withOwnClient)

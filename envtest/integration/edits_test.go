@@ -15,7 +15,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// giveToOther makes another identity the holder of the Lease for two seconds.
+// giveToOther makes the identity "other" the holder of the Lease. The Lease
+// then expires after two seconds.
 func giveToOther(lease *coordinationv1.Lease) {
 	now := metav1.NowMicro()
 	lease.Spec.LeaseDurationSeconds = new(int32(2))
@@ -48,7 +49,7 @@ func TestClientGo_ContinuesWhenAnotherHolderIsEditedIntoTheLease(t *testing.T) {
 	term := c.awaitTerm()
 	s.editLease("another holder", giveToOther)
 	c.awaitRead()
-	c.awaitRead() // its second read starts after it has processed the first
+	c.awaitRead() // client-go sends the second read only after it has processed the first read
 	if err := term.cause(); err != nil {
 		t.Errorf("client-go stopped its work when it observed another holder, so the corresponding test of the Elector shows nothing: %v", err)
 	}
@@ -144,7 +145,7 @@ func TestElector_WaitsForALeaseOf68YearsUntilItIsEdited(t *testing.T) {
 	}
 	c.awaitLeader("other")
 	claims := c.Network().Count(leaderelectiontest.Claims("pod-1"))
-	<-time.After(s.config.LeaseDuration) // longer than the usual wait
+	<-time.After(s.config.LeaseDuration) // longer than a candidate usually waits before it claims
 	if got := c.Network().Count(leaderelectiontest.Claims("pod-1")) - claims; got != 0 {
 		t.Errorf("claimed a Lease that is held for 68 years %d times", got)
 	}
@@ -172,7 +173,7 @@ func TestElector_EditsOfMetadataDoNotDelayTheNextLeader(t *testing.T) {
 		edited <- n
 	}()
 	second.awaitTerm()
-	second.awaitRenewals(4) // the edits do not end a term either
+	second.awaitRenewals(4) // the edits must not end a term either
 	cancel()
 	if n := next(t, edited); n < 10 {
 		t.Errorf("the metadata was edited only %d times", n)

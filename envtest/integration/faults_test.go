@@ -24,7 +24,7 @@ func TestElector_ContinuesAfterErrorsOfEveryKind(t *testing.T) {
 				t.Errorf("led after %d of 5 refusals", before.Hits())
 			}
 			if status == http.StatusNotFound {
-				return // a leader takes it for the deletion of the Lease
+				return // a leader treats "not found" as the deletion of the Lease
 			}
 			during := c.Network().Fail(status, 0, leaderelectiontest.Resource("leases"), leaderelectiontest.Times(3))
 			during.Await(t)
@@ -84,7 +84,7 @@ func TestElector_LeaderWithAStalledWatchContinues(t *testing.T) {
 	first, _, term := startTwo(s, s.candidate)
 	first.Network().StallWatches()
 	term.mustContinue(s.renewalsIn(s.config.Window()) + 2)
-	first.Network().Heal() // the events that arrive now are old
+	first.Network().Heal() // the watch events that arrive now are outdated
 	first.Network().DropWatches()
 	term.mustContinue(2)
 }

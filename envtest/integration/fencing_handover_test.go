@@ -19,7 +19,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// The number of handovers in a test.
+// These are the numbers of handovers in a test.
 const (
 	manyHandovers = 200
 	someHandovers = 50
@@ -28,34 +28,38 @@ const (
 // objects are the names of the objects that the pods write.
 var objects = []string{"one", "two"}
 
-// podWriter is a pod that writes as fast as it can, whether or not it holds the Lease.
+// podWriter is a pod that writes as fast as it can, whether it holds the Lease
+// or not.
 type podWriter struct {
 	name     string
 	client   kubernetes.Interface
-	token    atomic.Uint64 // of the last term in which it held the Lease
-	fresh    chan write    // its accepted writes
+	token    atomic.Uint64 // the token of the last term in which this pod held the Lease
+	fresh    chan write    // receives the accepted writes of this pod
 	accepted []write
 	refused  int
 }
 
-// write is an accepted write. etcd orders all writes, including those of the Lease.
+// write is a write that the API server accepted. version is its
+// resourceVersion, which shows the order of all writes, including the writes of
+// the Lease.
 type write struct {
 	by      string
-	token   uint64 // of the stamp
+	token   uint64 // the token in the stamp of the write
 	object  string
 	version uint64
-	at      time.Time // when the reply arrived
+	at      time.Time // the time at which the reply arrived
 }
 
-// holding is the time in which one pod holds the Lease. It begins with the write that
-// names the holder.
+// holding is the time in which one pod holds the Lease. It begins with the
+// write of the Lease that makes the pod the holder. version and at are the
+// resourceVersion and the time of that write.
 type holding struct {
 	holder  string
 	version uint64
 	at      time.Time
 }
 
-// writeUntilDone writes until ctx ends.
+// writeUntilDone writes the objects in turn until ctx ends.
 func (g *podWriter) writeUntilDone(ctx context.Context, p *fencedCluster) {
 	for n := 0; ctx.Err() == nil; n++ {
 		object := objects[n%len(objects)]
@@ -71,7 +75,7 @@ func (g *podWriter) writeUntilDone(ctx context.Context, p *fencedCluster) {
 			g.accepted = append(g.accepted, hit)
 			select {
 			case g.fresh <- hit:
-			default: // the test does not wait for it
+			default: // the test is not waiting for this write
 			}
 		case fencing.IsStale(err):
 			g.refused++
@@ -88,8 +92,8 @@ func version(p *fencedCluster, text string) uint64 {
 	return v
 }
 
-// writeDuringHandovers hands the Lease over again and again while all pods write. A
-// handover ends when the new holder has written each object.
+// writeDuringHandovers hands the Lease over repeatedly, while all pods write.
+// Each handover is complete when the new holder has written each object.
 func (p *fencedCluster) writeDuringHandovers(handovers int, writers ...*podWriter) []holding {
 	for _, object := range objects {
 		_, err := p.admin().CoreV1().ConfigMaps(p.namespace).Create(p.Context(), p.configMap(object), metav1.CreateOptions{})
@@ -125,28 +129,45 @@ func (p *fencedCluster) writeDuringHandovers(handovers int, writers ...*podWrite
 	return holdings
 }
 
-// result is the evaluation of the writes.
+// result contains the numbers of refused and stale writes, and the measured
+// durations.
 type result struct {
-	refused int             // refused writes
-	early   int             // stale writes that were accepted before the holder's first write of that object
-	late    int             // stale writes that were accepted after it
-	across  int             // stale writes that were accepted after the holder's first write of only another object
-	windows []time.Duration // from the reply to the holder's first write of that object to the reply to a late one
-	waits   []time.Duration // of new holders, from the reply to the change of the Lease to the reply to their first write
+	refused int
+	// early counts accepted stale writes of an object before the first write of
+	// any object by the holder.
+	early int
+	// late counts accepted stale writes of an object after the first write of
+	// the same object by the holder.
+	late int
+	// across counts accepted stale writes of an object after the first write of
+	// another object by the holder, but before its first write of the same
+	// object.
+	across int
+	// For each late write, windows contains the time from the reply to the
+	// first write of the object by the holder until the reply to the late
+	// write.
+	windows []time.Duration
+	// For each new holder, waits contains the time from the reply to the change
+	// of the Lease until the reply to the first write of the holder.
+	waits []time.Duration
 }
 
-// isCurrent reports whether a write is the holder's and not stale. By pod, the holder
-// may write before it has observed that it is the holder. By term, such writes carry
-// an older token and are stale.
+// isCurrent is a function that reports whether the write s was made by the
+// holder of t and is not stale. A new holder may write before it has observed
+// that it is the holder. With mode ByPod, such a write is current. With mode
+// ByTerm, it carries an older token and is stale.
 type isCurrent func(s write, t holding) bool
 
 func byPod(s write, t holding) bool  { return s.by == t.holder }
 func byTerm(s write, t holding) bool { return s.token == t.version }
 
-// evaluate classifies the writes. The writes of each pod are in their order.
+// evaluate classifies the writes of the writers. is decides whether a write is
+// current or stale.
 func evaluate(holdings []holding, is isCurrent, writers ...*podWriter) (v result) {
-	first := make([]map[string]write, len(holdings)) // first write of the holder, by object
-	stale := map[int][]write{}                       // by holding
+	// For each holding, first contains the holder's first write of each object,
+	// by the name of the object.
+	first := make([]map[string]write, len(holdings))
+	stale := map[int][]write{} // the stale writes, by the index of the holding
 	for i := range first {
 		first[i] = map[string]write{}
 	}
@@ -179,7 +200,9 @@ func evaluate(holdings []holding, is isCurrent, writers ...*podWriter) (v result
 	return v
 }
 
-// holdingAt returns the index of the holding in which a version was written, or -1.
+// holdingAt returns the index of the holding during which the given
+// resourceVersion was written. It returns -1 if this was before the first
+// holding.
 func holdingAt(holdings []holding, version uint64) int {
 	i, _ := slices.BinarySearchFunc(holdings, version, func(t holding, version uint64) int {
 		return cmp.Compare(t.version, version)
@@ -187,7 +210,8 @@ func holdingAt(holdings []holding, version uint64) int {
 	return i - 1
 }
 
-// add counts a stale write. The map contains the first writes of the holder.
+// add counts the stale write hit. first contains the holder's first write of
+// each object, by the name of the object.
 func (v *result) add(hit write, first map[string]write) {
 	if same, found := first[hit.object]; found && hit.version > same.version {
 		v.late++
@@ -218,8 +242,9 @@ func (p *fencedCluster) podWriter(name string, options ...envtest.ClientOption) 
 	return &podWriter{name: name, client: p.pod(name, options...), fresh: make(chan write, 1000)}
 }
 
-// measureHandovers makes two pods write the same objects during handovers. The
-// servers are the numbers of their API servers.
+// measureHandovers makes two pods write the same objects during handovers, and
+// returns the result. servers are the numbers of the API servers that the pods
+// use.
 func measureHandovers(t *testing.T, cp *envtest.ControlPlane, mode fencing.Mode, handovers int, servers [2]int) result {
 	t.Helper()
 	p := newFencedCluster(t, cp)
@@ -256,8 +281,9 @@ func TestFence_DuringHandoversByTermNoStaleWriteFollowsTheNewLeaders(t *testing.
 	}
 }
 
-// By pod, each API server learns of the holder from its own watch. The test measures
-// the difference between two API servers. It asserts no limit, because there is none.
+// With mode ByPod, each API server observes the holder with its own watch. The
+// test measures how much two API servers differ. It checks no limit, because
+// this difference has no limit.
 func TestFence_DuringHandoversByPodWithTwoAPIServers(t *testing.T) {
 	measureHandovers(t, exclusive.alone(t), fencing.ByPod, someHandovers, [2]int{0, 1})
 }

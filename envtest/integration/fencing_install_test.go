@@ -17,7 +17,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// A test of an operator on controller-runtime's envtest acts as pod-a and as pod-b.
+// The test does what the test of an operator would do: on the control plane of
+// controller-runtime's envtest, it sends writes as pod-a and as pod-b.
 func TestInstallFence_WorksOnControllerRuntimesControlPlane(t *testing.T) {
 	assets, err := envtest.AssetsDir()
 	must(t, err)

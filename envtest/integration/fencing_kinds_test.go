@@ -26,7 +26,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// unrestricted returns the config of a replica with all rights.
+// unrestricted returns the client configuration of a replica that has all
+// rights.
 func (p *fencedCluster) unrestricted(name string) *rest.Config {
 	client := p.cp.Client("pod "+name, envtest.AsPod(p.account, name))
 	p.Cleanup(client.Close)
@@ -35,8 +36,9 @@ func (p *fencedCluster) unrestricted(name string) *rest.Config {
 	return config
 }
 
-// writer is a replica in a term, with a client for custom resources and a client that
-// uses protobuf. Each writer has a pod to evict.
+// writer is a replica in one of its terms. In addition to the client of
+// termClient, it has a client for custom resources and a client that uses
+// protobuf. victim is the name of a pod that the writer evicts.
 type writer struct {
 	termClient
 	objects  dynamic.Interface
@@ -58,13 +60,14 @@ func (p *fencedCluster) writer(w termClient, name, victim string) writer {
 	return writer{w, objects, protobuf, victim}
 }
 
-// custom is a custom resource. Its scope is Namespaced or Cluster.
+// custom is a type of custom resource. Its scope is "Namespaced" or "Cluster".
 type custom struct {
 	schema.GroupVersionResource
 	scope string
 }
 
-// define creates a custom resource with the subresources status and scale.
+// define creates a CustomResourceDefinition with the subresources status and
+// scale.
 func define(t *testing.T, cp *envtest.ControlPlane, group, scope string) custom {
 	t.Helper()
 	plural := strings.ToLower(scope) + "things"
@@ -82,19 +85,21 @@ func define(t *testing.T, cp *envtest.ControlPlane, group, scope string) custom 
 	_, err := definitions.Create(t.Context(), &definition, metav1.CreateOptions{})
 	must(t, err)
 	t.Cleanup(func() {
-		must(t, definitions.Delete(context.Background(), definition.GetName(), metav1.DeleteOptions{})) // the context of the test has ended
+		must(t, definitions.Delete(context.Background(), definition.GetName(), metav1.DeleteOptions{})) // not t.Context(), because the context of the test has ended
 	})
 	return custom{schema.GroupVersionResource{Group: group, Version: "v1", Resource: plural}, scope}
 }
 
-// kindWrite is one write, and whether a Fence with mode ByTerm refuses it.
+// kindWrite is one write. byTerm is true if a Fence with mode ByTerm refuses
+// the write when it is stale.
 type kindWrite struct {
 	name   string
 	byTerm bool
 	do     func(w writer) error
 }
 
-// kindWrites returns writes of an existing object. The last one removes it.
+// kindWrites returns several writes of an existing object. begin creates the
+// object, and the last write removes it.
 func (c custom) kindWrites(namespace, name string) (begin func(w writer) error, kindWrites []kindWrite) {
 	in := func(w writer) dynamic.ResourceInterface {
 		if c.scope == "Cluster" {
@@ -120,7 +125,7 @@ func (c custom) kindWrites(namespace, name string) (begin func(w writer) error, 
 		{"merge patch", true, patch(types.MergePatchType, `{"spec":{"a":1}}`)},
 		{"patch of status", false, patch(types.MergePatchType, `{"status":{"a":1}}`, "status")},
 		{"patch of scale", false, patch(types.MergePatchType, `{"spec":{"replicas":2}}`, "scale")},
-		{"JSON patch", true, patch(types.JSONPatchType, `[{"op":"add","path":"/spec/b","value":1}]`)}, // the patch does not change the stamp
+		{"JSON patch", true, patch(types.JSONPatchType, `[{"op":"add","path":"/spec/b","value":1}]`)}, // the object already has the leader's stamp, so the leader's patch does not change it
 		{"delete", false, func(w writer) error { return in(w).Delete(w.ctx, name, metav1.DeleteOptions{}) }},
 		{"removal of finalizers", true, patch(types.MergePatchType, `{"metadata":{"finalizers":null}}`)},
 	}
@@ -145,7 +150,7 @@ func TestFence_OfOtherKindsOfObjectsAndWrites(t *testing.T) {
 		var kindWrites []kindWrite
 		for _, resource := range customs {
 			begin, more := resource.kindWrites(p.namespace, p.namespace)
-			eventually(t, func(context.Context) error { return begin(leader) }) // until the API server serves the resource
+			eventually(t, func(context.Context) error { return begin(leader) }) // retry until the API server serves the resource
 			for _, kindWrite := range more {
 				kindWrite.name += " of " + resource.Resource
 				kindWrites = append(kindWrites, kindWrite)
@@ -173,7 +178,8 @@ func TestFence_OfOtherKindsOfObjectsAndWrites(t *testing.T) {
 	}
 }
 
-// A connection that the Fence accepts fails later, because the pod is on no node.
+// A connection that the Fence accepts also fails, but later and with another
+// error, because the pod runs on no node.
 func TestFence_OfPodsGuardsConnections(t *testing.T) {
 	t.Parallel()
 	p := newFencedCluster(t, shared.get(t))
@@ -196,7 +202,7 @@ func TestFence_OfPodsGuardsConnections(t *testing.T) {
 	}
 }
 
-// warnings collects the warnings of the API server.
+// warnings collects the warnings that the API server sends.
 type warnings struct {
 	mu    sync.Mutex
 	texts []string
@@ -228,7 +234,7 @@ func TestFence_ThatOnlyReportsWarnsAndRefusesNothing(t *testing.T) {
 	must(t, err)
 	_, err = admission.ValidatingAdmissionPolicyBindings().Create(ctx, binding, metav1.CreateOptions{})
 	must(t, err)
-	t.Cleanup(func() { // the context of the test has ended
+	t.Cleanup(func() { // not ctx, because the context of the test has ended
 		must(t, admission.ValidatingAdmissionPolicyBindings().Delete(context.Background(), policy.Name, metav1.DeleteOptions{}))
 		must(t, admission.ValidatingAdmissionPolicies().Delete(context.Background(), policy.Name, metav1.DeleteOptions{}))
 	})
@@ -257,7 +263,8 @@ func TestFence_ThatOnlyReportsWarnsAndRefusesNothing(t *testing.T) {
 	}
 }
 
-// Package fencing takes the list of the resources of Kubernetes from client-go.
+// Package fencing gets its list of Kubernetes resources from client-go. The
+// test compares the list with the resources that the API server serves.
 func TestFence_KnowsTheResourcesThatAreServed(t *testing.T) {
 	t.Parallel()
 	discovery := shared.get(t).Admin().Clientset().Discovery()
@@ -295,7 +302,8 @@ func TestFence_KnowsTheResourcesThatAreServed(t *testing.T) {
 	}
 }
 
-// refusal returns why a resource cannot be guarded, or "".
+// refusal returns why package fencing refuses to guard a resource, or "" if it
+// guards the resource.
 func refusal(resource schema.GroupResource) string {
 	_, _, err := fencing.Policy(fencing.Fence{
 		LeaseNamespace: "ns", LeaseName: "app", ServiceAccount: "operator", Mode: fencing.ByTerm, Resources: []schema.GroupResource{resource},
@@ -306,7 +314,8 @@ func refusal(resource schema.GroupResource) string {
 	return err.Error()
 }
 
-// isByDesign reports whether a refusal of an existing resource is intended.
+// isByDesign reports whether package fencing refuses to guard an existing
+// resource for an intended reason. why is the reason.
 func isByDesign(why string) bool {
 	return slices.ContainsFunc([]string{"never guarded", "evaluates no policy for policies", "list pods"}, func(part string) bool { return strings.Contains(why, part) })
 }

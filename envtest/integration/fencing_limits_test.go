@@ -21,12 +21,13 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// slowWebhook is an admission webhook in which the updates of pod-a wait. The API
-// server calls it after it has evaluated the Fence.
+// slowWebhook is an admission webhook that delays the updates of pod-a until
+// the test permits them. The API server calls the webhook after it has
+// evaluated the Fence.
 type slowWebhook struct {
-	heard   chan string   // the user of each update
+	heard   chan string   // receives the user name of each update
 	waiting chan struct{} // receives a value for each update that waits
-	goOn    chan struct{} // closed to let the updates continue
+	goOn    chan struct{} // closed by the test to let the updates continue
 }
 
 func (h *slowWebhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -47,7 +48,7 @@ func (h *slowWebhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(review)
 }
 
-// installSlowWebhook installs the webhook.
+// installSlowWebhook starts a slowWebhook and registers it with the API server.
 func (p *fencedCluster) installSlowWebhook() *slowWebhook {
 	p.Helper()
 	h := &slowWebhook{make(chan string, 1000), make(chan struct{}, 1), make(chan struct{})}
@@ -80,15 +81,17 @@ func (p *fencedCluster) installSlowWebhook() *slowWebhook {
 	return h
 }
 
-// write patches the ConfigMap x.
+// write patches the ConfigMap with the name x.
 func (p *fencedCluster) write(ctx context.Context, client kubernetes.Interface, patch string) error {
 	_, err := client.CoreV1().ConfigMaps(p.namespace).Patch(ctx, "x", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	return err
 }
 
-// The API server evaluates the Fence again if the object has changed meanwhile. So a
-// late write is refused only if the write of the new leader has changed the object. A
-// new stamp always changes it.
+// A late write is a write that passed the Fence before the new leader wrote.
+// The API server evaluates the Fence again if the object has changed since
+// then. Therefore the API server refuses the late write only if the new
+// leader's write has changed the object. A write with a new stamp always
+// changes the object.
 func TestFence_WriteThatChangesNothingDoesNotRefuseLateWrites(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -132,8 +135,10 @@ func TestFence_WriteThatChangesNothingDoesNotRefuseLateWrites(t *testing.T) {
 	}
 }
 
-// A pod of a StatefulSet that was deleted by force may still work when the next pod
-// with its name works. By pod they are the same, until the old token is invalid.
+// A pod of a StatefulSet that was deleted by force may still run while a new
+// pod with the same name runs. A Fence with mode ByPod cannot distinguish these
+// two pods. It accepts the writes of both until the token of the deleted pod is
+// invalid.
 func TestFence_ByPodAcceptsADeletedPodUntilItsTokenIsInvalid(t *testing.T) {
 	t.Parallel()
 	p := newFencedCluster(t, shared.get(t)).enforce()

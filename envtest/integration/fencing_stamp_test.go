@@ -19,10 +19,12 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// An API server without a binding that has a Lease as parameter stops watching Leases
-// for good. It evaluates a Fence that is created again with the last Lease that it
-// knew. The anchor policy prevents that: without it, pod-a could write here, and pod-b
-// could not.
+// An API server watches Leases only while an admission policy binding has a
+// Lease as its parameter. When the last such binding is deleted, the API server
+// stops watching Leases and does not start again. If a Fence is then created
+// again, the API server evaluates the Fence with an outdated Lease. The anchor
+// policy prevents this. Without the anchor policy, at the end of this test
+// pod-a could write, and pod-b could not.
 func TestFence_ThatIsPutBackKnowsTheHolder(t *testing.T) {
 	p := newFencedCluster(t, exclusive.alone(t))
 	var servers []*rest.Config
@@ -37,7 +39,7 @@ func TestFence_ThatIsPutBackKnowsTheHolder(t *testing.T) {
 	must(t, remove(ctx))
 	for i := range servers {
 		follower := p.pod("pod-b", envtest.OnAPIServer(i))
-		eventually(t, func(ctx context.Context) error { return p.touch(ctx, follower) }) // the API server has observed the removal of the Fence
+		eventually(t, func(ctx context.Context) error { return p.touch(ctx, follower) }) // wait until the API server has observed the removal of the Fence
 	}
 
 	p.writeHolder("pod-b")
@@ -51,7 +53,8 @@ func TestFence_ThatIsPutBackKnowsTheHolder(t *testing.T) {
 	}
 }
 
-// Only a restart makes such an API server watch Leases again.
+// If an API server has stopped watching Leases, only a restart makes it watch
+// them again. EnforceFence must detect such an API server.
 func TestEnforceFence_DetectsAnAPIServerThatNoLongerWatchesLeases(t *testing.T) {
 	cp := exclusive.alone(t)
 	p := newFencedCluster(t, cp)
@@ -64,7 +67,7 @@ func TestEnforceFence_DetectsAnAPIServerThatNoLongerWatchesLeases(t *testing.T) 
 	p.setHolder("pod-a")
 	must(t, p.admin().AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(ctx, "incumbent-lease-anchor", metav1.DeleteOptions{}))
 	must(t, remove(ctx))
-	eventually(t, func(ctx context.Context) error { return p.touch(ctx, follower) }) // the API server has observed both removals
+	eventually(t, func(ctx context.Context) error { return p.touch(ctx, follower) }) // wait until the API server has observed both removals
 
 	p.writeHolder("pod-b")
 	short, end := context.WithTimeout(ctx, 5*time.Second)
@@ -83,8 +86,9 @@ func TestEnforceFence_DetectsAnAPIServerThatNoLongerWatchesLeases(t *testing.T) 
 	must(t, remove(ctx))
 }
 
-// A write of the status may also write annotations. It could replace the stamp with
-// that of an earlier term, or remove it, and so permit stale writes.
+// A write of the status can also change annotations. If the Fence did not check
+// such writes, they could remove the stamp or replace it with the stamp of an
+// earlier term. Stale writes would then be accepted.
 func TestFence_ByTermKeepsTheStampWhenAStatusIsWritten(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []fencing.Mode{fencing.ByTerm, fencing.ByPod | fencing.ByTerm} {
@@ -95,7 +99,7 @@ func TestFence_ByTermKeepsTheStampWhenAStatusIsWritten(t *testing.T) {
 		_, err := first.AppsV1().Deployments(p.namespace).Create(first.ctx, p.deployment("subject"), metav1.CreateOptions{})
 		must(t, err)
 		first.stop()
-		second := p.lead("pod-a") // the same pod in another term
+		second := p.lead("pod-a") // the same pod leads again, in another term
 		operations := map[string]func(context.Context, kubernetes.Interface) error{}
 		for _, operation := range p.operations("subject") {
 			operations[operation.name] = operation.do
@@ -132,8 +136,8 @@ func TestFence_ByTermKeepsTheStampWhenAStatusIsWritten(t *testing.T) {
 	}
 }
 
-// updateReadStatus reads an object and writes its status, like controllers do. The
-// write contains the annotations that were read.
+// updateReadStatus reads an object and updates its status, like a controller.
+// The update contains the annotations that were read.
 func (p *fencedCluster) updateReadStatus(ctx context.Context, client kubernetes.Interface, name string) error {
 	d, err := client.AppsV1().Deployments(p.namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -144,10 +148,11 @@ func (p *fencedCluster) updateReadStatus(ctx context.Context, client kubernetes.
 	return err
 }
 
-// A pod is bound to its node through one of two resources.
+// binders are the two ways to bind a pod to a node. A key is the name of a pod,
+// and its value is the path of the resource that binds the pod.
 var binders = map[string][]string{"one": {"bindings"}, "two": {"pods", "binding"}}
 
-// makePods creates one pod for each of them.
+// makePods creates one pod for each entry of binders.
 func (p *fencedCluster) makePods() {
 	p.Helper()
 	ctx, cancel := within()
@@ -164,7 +169,8 @@ func (p *fencedCluster) makePods() {
 	}
 }
 
-// bind binds a pod to a node.
+// bind binds the pod with this name to a node. The Binding has the given
+// annotations.
 func (p *fencedCluster) bind(ctx context.Context, client kubernetes.Interface, name string, annotations map[string]string) error {
 	binding := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations}, Target: corev1.ObjectReference{Kind: "Node", Name: "n"}}
 	path := binders[name]
@@ -199,7 +205,9 @@ func TestFence_OfPodsGuardsTheirBindings(t *testing.T) {
 	}
 }
 
-// The API server copies the annotations of a Binding to the pod, also over its stamp.
+// The API server copies the annotations of a Binding to the pod. If the Fence
+// did not check Bindings, these annotations could overwrite the stamp of the
+// pod.
 func TestFence_ByTermKeepsTheStampOfAPodThatIsBound(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []fencing.Mode{fencing.ByTerm, fencing.ByPod | fencing.ByTerm} {
@@ -222,7 +230,7 @@ func TestFence_ByTermKeepsTheStampOfAPodThatIsBound(t *testing.T) {
 					t.Errorf("mode %d: a POST to %v with the stamp %q: %v, want it refused", mode, path, stamp, err)
 				}
 			}
-			if err := p.bind(first.ctx, first, name, nil); err != nil { // by term, it looks like a write of the leader
+			if err := p.bind(first.ctx, first, name, nil); err != nil { // a Fence with mode ByTerm cannot distinguish this write from a write of the leader
 				t.Errorf("mode %d: a POST to %v: %v", mode, path, err)
 			}
 			if err := patch(first, name); !fencing.IsStale(err) {

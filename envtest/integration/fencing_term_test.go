@@ -19,9 +19,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// termClient is a pod whose writes are stamped, with the context of one of its terms.
-// The context is not cancelled at the end of the term, as for work that was frozen and
-// continues later.
+// termClient is a client of a pod whose writes are stamped. ctx is the context
+// of one term of the pod. ctx is not cancelled when the term ends. Therefore
+// the client can simulate work that was frozen and continues after its term.
 type termClient struct {
 	kubernetes.Interface
 	ctx     context.Context
@@ -30,8 +30,8 @@ type termClient struct {
 	stop    func()
 }
 
-// lead starts an Elector in a pod and returns when it leads. The Elector releases the
-// Lease when it is stopped.
+// lead starts an Elector in a pod and returns when the Elector leads. When the
+// Elector is stopped, it releases the Lease.
 func (p *fencedCluster) lead(name string, options ...envtest.ClientOption) termClient {
 	p.Helper()
 	client := p.cp.Client("pod "+name, append(options, envtest.AsPod(p.account, name))...)
@@ -70,8 +70,8 @@ func (p *fencedCluster) lead(name string, options ...envtest.ClientOption) termC
 	return termClient{clientset, context.WithoutCancel(work), term, elector, stop}
 }
 
-// stampedOperations returns all kinds of writes of an existing object that can carry
-// a stamp.
+// stampedOperations returns all kinds of writes of an existing object that can
+// carry a stamp.
 func (p *fencedCluster) stampedOperations(name string) []operation {
 	patch := func(kind types.PatchType, body string) func(context.Context, kubernetes.Interface) error {
 		return func(ctx context.Context, c kubernetes.Interface) error {
@@ -112,12 +112,13 @@ func TestFence_ByTermRefusesWritesOfAnEarlierTerm(t *testing.T) {
 	ctx, cancel := within()
 	defer cancel()
 
-	// An administrator has created it, so it has no annotations.
+	// An administrator creates the object, so it has no annotations.
 	_, err := p.admin().CoreV1().ConfigMaps(p.namespace).Create(ctx, p.configMap("old"), metav1.CreateOptions{})
 	must(t, err)
 	first := p.lead("pod-a")
 	for _, operation := range p.stampedOperations("old") {
-		// Each operation is made on an object without annotations and on one with annotations.
+		// Each operation is run twice: on an object without annotations, and on
+		// an object with annotations.
 		for range 2 {
 			if err := operation.do(first.ctx, first); err != nil {
 				t.Errorf("%s in the first term: %v", operation.name, err)
@@ -149,7 +150,9 @@ func TestFence_ByTermRefusesWritesOfAnEarlierTerm(t *testing.T) {
 	}
 }
 
-// For some writes no stamp is required, and some cannot carry one.
+// A Fence with mode ByTerm alone accepts some stale writes. A deletion and a
+// write of the subresource scale cannot carry a stamp. A creation carries a
+// stamp, but there is no object with an earlier stamp to compare.
 func TestFence_ByTermAloneAcceptsWritesThatCannotBeStamped(t *testing.T) {
 	t.Parallel()
 	p := newFencedCluster(t, shared.get(t))
@@ -193,14 +196,16 @@ func TestFence_ByTermWantsAStamp(t *testing.T) {
 	if err := p.stampedOperations("a")[0].do(ctx, unstamped); !fencing.IsStale(err) {
 		t.Errorf("an update that removes the stamp: %v", err)
 	}
-	// This client sets no stamp. It sends the newest stamp, which it has read.
+	// This client does not set a stamp. Its update contains the current stamp,
+	// because it has read the object.
 	if err := p.stampedOperations("a")[1].do(ctx, unstamped); err != nil {
 		t.Errorf("an update with the stamp that was read: %v", err)
 	}
 	if _, err := p.admin().CoreV1().ConfigMaps(p.namespace).Create(ctx, p.configMap("c"), metav1.CreateOptions{}); err != nil {
 		t.Errorf("an administrator's creation: %v", err)
 	}
-	// A stamp replaces an invalid value.
+	// An update with a stamp is accepted even if the object has an invalid
+	// stamp.
 	patch := []byte(`{"metadata":{"annotations":{"` + fencing.AnnotationKey(leader.term.Lease) + `":"nonsense"}}}`)
 	_, err = p.admin().CoreV1().ConfigMaps(p.namespace).Patch(ctx, "a", types.MergePatchType, patch, metav1.PatchOptions{})
 	must(t, err)
@@ -209,8 +214,9 @@ func TestFence_ByTermWantsAStamp(t *testing.T) {
 	}
 }
 
-// A write that keeps the value of the stamp's annotation is accepted, also if the
-// value is no stamp. A missing annotation does not count as such a value.
+// A write is accepted if it does not change the value of the annotation that
+// contains the stamp, even if the value is not a valid stamp. This does not
+// apply if the annotation is missing.
 func TestFence_ByTermDoesNotTakeAMissingAnnotationForAStamp(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []fencing.Mode{fencing.ByTerm, fencing.ByPod | fencing.ByTerm} {
@@ -219,7 +225,7 @@ func TestFence_ByTermDoesNotTakeAMissingAnnotationForAStamp(t *testing.T) {
 		p.enforce()
 		leader := p.lead("pod-a")
 		_, err := leader.CoreV1().ConfigMaps(p.namespace).Create(leader.ctx, p.configMap("first"), metav1.CreateOptions{})
-		must(t, err) // when it succeeds, the API server has observed the holder
+		must(t, err) // when the creation succeeds, the API server has observed the holder
 		unstamped := p.pod("pod-a").CoreV1().ConfigMaps(p.namespace)
 		admin := p.admin().CoreV1().ConfigMaps(p.namespace)
 		ctx, cancel := within()
@@ -269,7 +275,8 @@ func TestFence_BothModesRefuseWhatEitherDoes(t *testing.T) {
 	_, err := first.CoreV1().ConfigMaps(p.namespace).Create(first.ctx, p.configMap("touch"), metav1.CreateOptions{})
 	must(t, err)
 	first.stop()
-	// The same pod leads again, so only the term shows which of its writes are stale.
+	// The same pod leads again. Only the term shows which of its writes are
+	// stale.
 	second := p.lead("pod-a")
 	must(t, p.stampedOperations("touch")[0].do(second.ctx, second))
 	if err := p.stampedOperations("touch")[0].do(first.ctx, first); !fencing.IsStale(err) || !strings.Contains(err.Error(), "in the later term") {
@@ -277,7 +284,7 @@ func TestFence_BothModesRefuseWhatEitherDoes(t *testing.T) {
 	}
 	second.stop()
 	third := p.lead("pod-b")
-	must(t, p.stampedOperations("touch")[0].do(third.ctx, third)) // when it succeeds, the API server has observed the holder
+	must(t, p.stampedOperations("touch")[0].do(third.ctx, third)) // when the update succeeds, the API server has observed the holder
 	for _, operation := range p.operations("subject") {
 		if err := operation.do(second.ctx, second); !fencing.IsStale(err) {
 			t.Errorf("%s of another pod than the holder: %v", operation.name, err)
@@ -288,7 +295,9 @@ func TestFence_BothModesRefuseWhatEitherDoes(t *testing.T) {
 	}
 }
 
-// One Fence with both modes would compare nothing without the Lease. Two Fences do.
+// If the Lease is missing, one Fence with both modes and OpenWithoutLease would
+// accept every write. With two Fences, the Fence with mode ByTerm still
+// compares the stamps.
 func TestFence_TwoOfOneLeaseKeepTheStampWithoutTheLease(t *testing.T) {
 	t.Parallel()
 	p := newFencedCluster(t, shared.get(t))
@@ -306,7 +315,8 @@ func TestFence_TwoOfOneLeaseKeepTheStampWithoutTheLease(t *testing.T) {
 	ctx, cancel := within()
 	defer cancel()
 	must(t, p.admin().CoordinationV1().Leases(p.namespace).Delete(ctx, leaseName, metav1.DeleteOptions{}))
-	// Until the API server has observed the deletion, it refuses the write by pod.
+	// The API server refuses the write because of mode ByPod until it has
+	// observed that the Lease was deleted.
 	eventually(t, func(context.Context) error {
 		err := p.stampedOperations("touch")[0].do(first.ctx, first)
 		if fencing.IsStale(err) && strings.Contains(err.Error(), "in the later term") && !strings.Contains(err.Error(), "nobody holds it") {

@@ -10,7 +10,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/health"
 )
 
-// Without a review, a follower does not know that it lacks the right to write.
+// A follower that has not written yet needs a SelfSubjectAccessReview to detect
+// that it lacks the right to write.
 func TestHealth_FollowerWithoutTheRightToWriteIsNotReady(t *testing.T) {
 	for name, tt := range map[string]struct {
 		without string
@@ -36,7 +37,7 @@ func TestHealth_FollowerWithoutTheRightToWriteIsNotReady(t *testing.T) {
 					break
 				}
 			}
-			eventually(t, func(context.Context) error { // a review that takes too long is ignored
+			eventually(t, func(context.Context) error { // retry, because Ready ignores a review that takes too long
 				err := h.Ready(nil)
 				if tt.want == "" || err != nil && strings.Contains(err.Error(), tt.want) {
 					return nil

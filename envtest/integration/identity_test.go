@@ -28,7 +28,9 @@ func TestElector_RestartWithTheSameIdentityWaitsForTheOldLease(t *testing.T) {
 	s := newSharedCluster(t, shortLease)
 	first := s.candidate("pod-1").run()
 	first.awaitTerm()
-	first.cut() // the machine is cut off and its pod was deleted by force
+	// The machine of the first candidate loses its network, and the pod on it
+	// is deleted by force.
+	first.cut()
 	expires := expiry(s.getLease())
 	second := s.candidate("pod-1").run()
 	if term := second.awaitTerm(); term.AcquiredAt.Before(expires) {

@@ -19,7 +19,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// getLease returns the current Lease.
+// getLease returns the Lease as it is stored now.
 func (s *testCluster) getLease() *coordinationv1.Lease {
 	s.Helper()
 	ctx, cancel := within()
@@ -31,13 +31,14 @@ func (s *testCluster) getLease() *coordinationv1.Lease {
 	return lease
 }
 
-// holder returns the holder of the Lease, or "".
+// holder returns the holder of the Lease, or "" if the Lease has no holder.
 func (s *testCluster) holder() string {
 	s.Helper()
 	return deref(s.getLease().Spec.HolderIdentity)
 }
 
-// editLease changes the Lease as an administrator and returns the result.
+// editLease changes the Lease like an administrator, and returns the changed
+// Lease. what describes the change in the timeline.
 func (s *testCluster) editLease(what string, edit func(*coordinationv1.Lease)) *coordinationv1.Lease {
 	s.Helper()
 	ctx, cancel := within()
@@ -46,7 +47,7 @@ func (s *testCluster) editLease(what string, edit func(*coordinationv1.Lease)) *
 	lease := s.getLease()
 	edit(lease)
 	edited, err := leases.Update(ctx, lease, metav1.UpdateOptions{})
-	for apierrors.IsConflict(err) && ctx.Err() == nil { // the holder renews the Lease at the same time
+	for apierrors.IsConflict(err) && ctx.Err() == nil { // the holder has renewed the Lease since the read
 		lease = s.getLease()
 		edit(lease)
 		edited, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
@@ -56,7 +57,7 @@ func (s *testCluster) editLease(what string, edit func(*coordinationv1.Lease)) *
 	return edited
 }
 
-// deleteLease deletes the Lease as an administrator.
+// deleteLease deletes the Lease like an administrator.
 func (s *testCluster) deleteLease() {
 	s.Helper()
 	ctx, cancel := within()
@@ -67,8 +68,8 @@ func (s *testCluster) deleteLease() {
 	s.note("", "the Lease is deleted")
 }
 
-// watchHolders returns a channel that receives the holder of each write of the
-// Lease from now on.
+// watchHolders returns a channel. For each later write of the Lease, the
+// channel receives the holder after that write.
 func (s *testCluster) watchHolders() <-chan string {
 	s.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -93,7 +94,8 @@ func (s *testCluster) watchHolders() <-chan string {
 	return holders
 }
 
-// eventRecorded returns an error if no event about the Lease contains the message.
+// eventRecorded returns nil if an event about the Lease contains the message,
+// otherwise an error.
 func (s *testCluster) eventRecorded(ctx context.Context, message string) error {
 	list, err := s.cp.Admin().Clientset().CoreV1().Events(s.namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -120,18 +122,20 @@ func deref[T any](p *T) T {
 	return *p
 }
 
-// ledger is the record of the writes of the leaders of one test cluster. Each
-// entry has the fencing token of its term. The entries are ordered by their
-// resourceVersions, not by a clock.
+// ledger is the record of the writes of all leaders in one test cluster. Each
+// entry is a ConfigMap with the fencing token of its term. The resourceVersions
+// of the entries show the order in which they were written, so no clock is
+// needed.
 type ledger struct {
 	client    kubernetes.Interface
 	namespace string
-	rewound   bool // etcd was restored, so resourceVersions are not in order
+	rewound   bool // true if etcd was restored; then resourceVersions do not show the order of the writes
 }
 
 const ledgerLabel = "ledger"
 
-// append writes an entry. The write may fail because of a fault.
+// append writes an entry into the ledger. It ignores errors, because a fault
+// may prevent the write.
 func (l ledger) append(ctx context.Context, worker string, token leaderelection.Token) {
 	entry := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "ledger-", Labels: map[string]string{ledgerLabel: ""}},
@@ -146,7 +150,8 @@ type entry struct {
 	version string
 }
 
-// entries returns all entries in the order in which the API server applied them.
+// entries returns all entries in the order in which the API server applied
+// them.
 func (l ledger) entries(t testing.TB) []entry {
 	t.Helper()
 	ctx, cancel := within()
@@ -173,7 +178,7 @@ func (l ledger) entries(t testing.TB) []entry {
 	return entries
 }
 
-// check fails the test if an entry follows one with a greater token.
+// check fails the test if an entry has a lower token than an earlier entry.
 func (l ledger) check(t testing.TB) {
 	t.Helper()
 	if l.rewound {
@@ -189,7 +194,7 @@ func (l ledger) check(t testing.TB) {
 	}
 }
 
-// recorder is a testing.TB that records its failure.
+// recorder is a testing.TB that records failure messages instead of failing.
 type recorder struct {
 	testing.TB
 	failure string

@@ -11,7 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// startTwo starts pod-1, which leads, and pod-2, which follows.
+// startTwo starts two candidates: pod-1, which leads, and pod-2, which follows.
+// term is the term of pod-1.
 func startTwo(s *testCluster, candidate func(string, ...envtest.ClientOption) *candidate) (first, second *candidate, term *termRun) {
 	s.Helper()
 	first, second = candidate("pod-1"), candidate("pod-2")
@@ -25,8 +26,9 @@ func startTwo(s *testCluster, candidate func(string, ...envtest.ClientOption) *c
 	return first, second, term
 }
 
-// awaitRead waits until the candidate has read the Lease once more. The Elector
-// reads it only if it cannot watch it.
+// awaitRead waits until the candidate has read the Lease again. Do not use it
+// for an Elector that watches the Lease, because such an Elector does not read
+// it.
 func (c *candidate) awaitRead() {
 	c.testCluster.Helper()
 	probe := c.Network().DelayReplies(0, leaderelectiontest.When(leaderelectiontest.Reads), leaderelectiontest.Resource("leases"), leaderelectiontest.Times(2))
@@ -74,8 +76,8 @@ func TestElector_PartitionedLeaderStopsBeforeAnotherLeads(t *testing.T) {
 	}
 }
 
-// lateReplyThenPartition delays the reply to a renewal of the first leader and cuts
-// off all later requests.
+// lateReplyThenPartition delays the reply to one renewal of the first
+// candidate, and cuts off all requests that the candidate sends later.
 func lateReplyThenPartition(first *candidate) {
 	const late = 2500 * time.Millisecond
 	s := first.testCluster
@@ -83,7 +85,7 @@ func lateReplyThenPartition(first *candidate) {
 	reply.Await(s)
 	s.note("pod-1", "its renewal is applied, the reply is delayed, all later requests are cut off")
 	first.Network().StallWatches()
-	first.Network().Cut(leaderelectiontest.Hang, leaderelectiontest.Times(math.MaxInt)) // not the requests under way
+	first.Network().Cut(leaderelectiontest.Hang, leaderelectiontest.Times(math.MaxInt)) // because of Times, requests in progress are not cut off
 }
 
 func TestElector_LateReplyBeforeAPartitionDoesNotExtendTheTerm(t *testing.T) {

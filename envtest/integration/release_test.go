@@ -7,8 +7,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// healAfterOtherLeads cuts the first leader off until the second one leads, and then
-// heals it. A release that the first leader has sent then arrives.
+// healAfterOtherLeads cuts off the first candidate until the second candidate
+// leads, and then heals the network of the first. If the first candidate has
+// sent a release of the Lease, the release arrives only then.
 func healAfterOtherLeads(first, second *candidate) {
 	first.cut()
 	second.awaitTerm()
@@ -16,7 +17,9 @@ func healAfterOtherLeads(first, second *candidate) {
 }
 
 func TestElector_StaleLeaderThatHealsDoesNotReleaseTheNextTerm(t *testing.T) {
-	s := newSharedCluster(t, longLease) // with a short Lease, Run could return before it observes the next leader on a busy machine
+	// With a short Lease, on a busy machine, Run of the first candidate could
+	// return before it observes the next leader.
+	s := newSharedCluster(t, longLease)
 	first, second, _ := startTwo(s, s.candidate)
 	healAfterOtherLeads(first, second)
 	first.awaitLeader("pod-2")
@@ -32,7 +35,7 @@ func TestElector_StaleLeaderThatHealsDoesNotReleaseTheNextTerm(t *testing.T) {
 func TestClientGo_StaleLeaderThatHealsReleasesTheNextTerm(t *testing.T) {
 	s := newSharedCluster(t, shortLease)
 	s.allowOverlap()
-	s.config.RenewDeadline = 5500 * time.Millisecond // limits how long its release may hang
+	s.config.RenewDeadline = 5500 * time.Millisecond // RenewDeadline limits how long the release of client-go may hang
 	first, second, _ := startTwo(s, s.clientGoCandidate)
 	holders := s.watchHolders()
 	healAfterOtherLeads(first, second)

@@ -71,7 +71,9 @@ func TestElector_LeadsAgainAfterEtcdWasRestoredFromABackup(t *testing.T) {
 			restore, err := cp.Backup()
 			must(t, err)
 			term = s.awaitLeader(term, first, second)
-			s.fill(200) // more writes than the API servers make when they start
+			// The API servers also write when they start. The test makes more
+			// writes than that.
+			s.fill(200)
 			must(t, restore())
 			s.note("", "etcd was restored from a backup")
 			if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrHistoryRewound) && !errors.Is(err, leaderelection.ErrRenewalFailed) && !errors.Is(err, leaderelection.ErrOvertaken) {
@@ -83,7 +85,8 @@ func TestElector_LeadsAgainAfterEtcdWasRestoredFromABackup(t *testing.T) {
 	}
 }
 
-// awaitLeader returns the current term. It waits for one if the last term has ended.
+// awaitLeader returns the current term. That is last, if last has not ended.
+// Otherwise awaitLeader waits for the next term of any of the candidates.
 func (s *testCluster) awaitLeader(last *termRun, candidates ...*candidate) *termRun {
 	s.Helper()
 	for last.ctx.Err() != nil {
@@ -92,7 +95,8 @@ func (s *testCluster) awaitLeader(last *termRun, candidates ...*candidate) *term
 	return last
 }
 
-// fill creates n objects.
+// fill creates n ConfigMaps, to increase the resourceVersions that etcd
+// assigns.
 func (s *testCluster) fill(n int) {
 	s.Helper()
 	for i := range n {

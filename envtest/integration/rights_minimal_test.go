@@ -60,7 +60,9 @@ func TestRights_SufficeForAnElection(t *testing.T) {
 			if watching := second.elector.State().Watching; watching == uses.WithoutWatch {
 				t.Errorf("it watches: %v", watching)
 			}
-			if logged := strings.Contains(s.logs.String(), "forbidden"); logged != uses.WithoutWatch { // then one log record reports it
+			// The log must report a forbidden request only if the right to
+			// watch is missing.
+			if logged := strings.Contains(s.logs.String(), "forbidden"); logged != uses.WithoutWatch {
 				t.Errorf("the log reports a forbidden request: %v\n%s", logged, s.logs)
 			}
 		})
@@ -95,7 +97,8 @@ func TestRights_MissingRightIsNamed(t *testing.T) {
 	}
 }
 
-// Without each right, the documented consequence occurs.
+// The test removes one right at a time. Each missing right must have the
+// consequence that is documented for it.
 func TestRights_EachRightIsNeeded(t *testing.T) {
 	t.Parallel()
 	all := rights.Uses{}.Rights()
@@ -117,7 +120,7 @@ func TestRights_EachRightIsNeeded(t *testing.T) {
 				c.awaitTerm()
 			case "update":
 				s.makeLease()
-				c.run().awaitRenewals(3) // they are claims, and the API server refuses them
+				c.run().awaitRenewals(3) // the candidate sends claims, and the API server refuses them
 				if c.elector.IsLeader() || s.holder() != "" {
 					t.Errorf("IsLeader is %v, and the Lease names %q", c.elector.IsLeader(), s.holder())
 				}
@@ -146,7 +149,8 @@ func (s *testCluster) makeLease() {
 	must(s.T, err)
 }
 
-// An event that occurs again within minutes is patched, not created again.
+// If an event occurs again within minutes, the existing Event is patched. A
+// patch needs another right than a creation.
 func TestRights_SufficeForEvents(t *testing.T) {
 	t.Parallel()
 	for _, verbs := range [][]string{{"create", "patch"}, {"create"}} {
@@ -173,7 +177,7 @@ func TestRights_SufficeForEvents(t *testing.T) {
 	}
 }
 
-// The nomination of a successor needs no further right.
+// To nominate a successor, a candidate needs no additional right.
 func TestRights_SufficeForTheSuccessor(t *testing.T) {
 	s := newSharedCluster(t, longLease)
 	user := s.cp.User(t, "least", s.namespace, rights.Rules(s.uses().Rights(), s.namespace)...)
@@ -206,7 +210,8 @@ func TestRights_SufficeBehindAFence(t *testing.T) {
 	must(t, err)
 }
 
-// countOfEvent returns the count of the event about the Lease with this message.
+// countOfEvent returns how often the event with this message was recorded about
+// the Lease.
 func (s *testCluster) countOfEvent(message string) (n int32) {
 	s.Helper()
 	ctx, cancel := within()

@@ -20,7 +20,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// role returns the rules of the Role in leaderelection/README.md.
+// role returns the rules of the Role that leaderelection/README.md contains.
 func role(t *testing.T) []rbacv1.PolicyRule {
 	t.Helper()
 	readme, err := os.ReadFile("../../leaderelection/README.md")
@@ -40,7 +40,7 @@ func role(t *testing.T) []rbacv1.PolicyRule {
 	return r.Rules
 }
 
-// withoutVerb returns the rules without one right.
+// withoutVerb returns rules without the right to use verb on resource.
 func withoutVerb(rules []rbacv1.PolicyRule, resource, verb string) []rbacv1.PolicyRule {
 	var rest []rbacv1.PolicyRule
 	for _, rule := range rules {
@@ -79,7 +79,7 @@ func TestElector_WithoutRightsWaitsForThem(t *testing.T) {
 	s := newSharedCluster(t, longLease)
 	c := s.candidate("pod-1", envtest.AsUser("late")).run()
 	for range 3 {
-		c.awaitRead() // the read is refused
+		c.awaitRead() // the API server refuses the read
 	}
 	if c.elector.IsLeader() || c.elector.GetLeader() != "" {
 		t.Errorf("IsLeader is %v, GetLeader %q", c.elector.IsLeader(), c.elector.GetLeader())
@@ -115,7 +115,7 @@ func TestElector_WaitsForANamespaceThatDoesNotExist(t *testing.T) {
 
 func TestElector_RecordsEvents(t *testing.T) {
 	broadcaster := record.NewBroadcaster()
-	t.Cleanup(broadcaster.Shutdown) // runs after the candidate has ended
+	t.Cleanup(broadcaster.Shutdown) // runs after the candidate has ended, because cleanups run in reverse order
 	s := newSharedCluster(t, longLease)
 	user := s.cp.User(t, "first", s.namespace, role(t)...)
 	c := s.newCandidate("pod-1", envtest.AsUser(user))

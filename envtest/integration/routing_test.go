@@ -17,9 +17,10 @@ import (
 
 const leaderKey = "example.com/leader"
 
-// leaderService creates the Pods of an application and the Service of its leader. The
-// channel receives each change of the Pods that the Service selects: "+pod-1" or
-// "-pod-1".
+// leaderService creates the Pods of an application, and a Service that selects
+// the leader's Pod. selected receives each change of the Pods that the Service
+// selects. For example, it receives "+pod-1" when pod-1 is selected, and
+// "-pod-1" when pod-1 is no longer selected.
 func (s *testCluster) leaderService(pods ...string) (selected <-chan string) {
 	s.Helper()
 	app, core := map[string]string{"app": "x"}, s.cp.Admin().Clientset().CoreV1()
@@ -35,7 +36,8 @@ func (s *testCluster) leaderService(pods ...string) (selected <-chan string) {
 		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "x", leaderKey: "yes"}, Ports: []corev1.ServicePort{{Port: 80}}},
 	}, metav1.CreateOptions{})
 	must(s.T, err)
-	// The test acts for the endpoint controller, which is not running.
+	// The endpoint controller is not running. Instead of it, the test watches
+	// the Pods that the Service selects.
 	watcher, err := core.Pods(s.namespace).Watch(s.Context(), metav1.ListOptions{LabelSelector: labels.FormatLabels(service.Spec.Selector)})
 	must(s.T, err)
 	s.Cleanup(watcher.Stop)
@@ -47,7 +49,7 @@ func (s *testCluster) leaderService(pods ...string) (selected <-chan string) {
 			switch {
 			case isPod && event.Type == watch.Added:
 				changes <- "+" + pod.Name
-			case isPod && event.Type == watch.Deleted: // the Pod is no longer selected
+			case isPod && event.Type == watch.Deleted: // the label was removed, so the Service no longer selects the Pod
 				changes <- "-" + pod.Name
 			}
 		}
@@ -55,7 +57,8 @@ func (s *testCluster) leaderService(pods ...string) (selected <-chan string) {
 	return changes
 }
 
-// routed returns a candidate in the Pod of its name, with the minimal rights.
+// routed adds a candidate that labels its Pod while it leads. The candidate has
+// the minimal rights. Its name is also the name of its Pod.
 func (s *testCluster) routed(name string) *candidate {
 	s.Helper()
 	uses := s.uses()
@@ -97,6 +100,6 @@ func TestRouting_ServiceSelectsExactlyTheLeader(t *testing.T) {
 	third.awaitTerm()
 	await("+pod-1", "-pod-1", "+pod-2", "-pod-2", "+pod-3")
 	must(t, third.stop())
-	second.awaitTerm() // another term of the same Elector
+	second.awaitTerm() // the same Elector leads again, in another term
 	await("+pod-1", "-pod-1", "+pod-2", "-pod-2", "+pod-3", "-pod-3", "+pod-2")
 }

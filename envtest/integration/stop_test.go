@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// renewalsIn returns how many renewals a leader sends in this time.
+// renewalsIn returns how many renewals a leader sends within the duration d.
 func (s *testCluster) renewalsIn(d time.Duration) int { return int(d / s.config.RetryPeriod) }
 
 func TestElector_ReleasesOnlyAfterTheWorkReturned(t *testing.T) {
@@ -85,7 +85,7 @@ func TestElector_RunReturnsBeforeOthersMayLeadIfTheWorkIgnoresItsContext(t *test
 	second.awaitLeader("pod-1")
 	first.cut()
 	await(t, first.ended, "Run returns, so that the process can exit")
-	term.stopRecord() // the process has exited
+	term.stopRecord() // for the referee, the process has now exited
 	if !errors.Is(first.result, leaderelection.ErrWorkStillRunning) {
 		t.Errorf("Run returned %v", first.result)
 	}
@@ -98,7 +98,9 @@ func TestElector_RunReturnsBeforeOthersMayLeadIfTheWorkIgnoresItsContext(t *test
 func TestElector_CancelledBeforeTheReplyToItsClaimReleasesTheLease(t *testing.T) {
 	s := newSharedCluster(t, longLease)
 	c := s.candidate("pod-1")
-	c.Network().StallWatches() // else it would learn of its write from the watch
+	// Without this fault, the candidate would learn from its watch that its
+	// claim was applied.
+	c.Network().StallWatches()
 	reply := c.Network().DelayReplies(leaderelectiontest.Forever, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")))
 	c.run()
 	reply.Await(t)
