@@ -15,9 +15,9 @@
 // There is one exception. Like every Elector, an Elector of this package leads again one
 // LeaseDuration after StepDown, unless the test has made another candidate the leader.
 //
-// Most methods take milliseconds. [Elector.Lead] takes up to half a second, and
-// [Elector.LoseContact] takes up to Config.Window. In a testing/synctest bubble, no
-// method takes real time.
+// Most methods take milliseconds. [Elector.Lead] takes up to half a second, or up to
+// LeaseDuration after StepDown. [Elector.LoseContact] takes up to Config.Window. In a
+// testing/synctest bubble, no method takes real time.
 package electortest
 
 import (
@@ -84,7 +84,8 @@ func (e *Elector) Client() *leaderelectiontest.Client { return e.client }
 
 // Lead makes the Elector the leader, and returns when the Elector leads. Call Run before
 // Lead. If the Elector led before, the callbacks of that term must have returned. In real
-// time, Lead takes at most half a second.
+// time, Lead takes at most half a second. After StepDown, it takes up to LeaseDuration,
+// because an Elector that stepped down waits before it claims the Lease again.
 func (e *Elector) Lead(ctx context.Context) error {
 	e.Reconnect()
 	if err := e.freeLease(); err != nil {
