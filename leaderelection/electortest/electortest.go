@@ -1,21 +1,23 @@
-// Package electortest provides an Elector whose leadership a test controls. It is for
-// tests of code that depends on leadership.
+// Package electortest provides an Elector whose leadership a test controls. Use it to
+// test code that depends on leadership.
 //
-// An [Elector] is a real leaderelection.Elector on an in-memory API server of its own.
-// Contexts therefore carry their causes and terms, fencing tokens grow, and callbacks are
-// called in their real order. Leadership changes only when the test asks for it:
+// An [Elector] is a real leaderelection.Elector with its own in-memory API server.
+// Therefore contexts have their real causes and terms, fencing tokens grow, and callbacks
+// are called in their real order. Leadership changes only when the test asks for a
+// change:
 //
 //	elector, err := electortest.New(nil, callbacks)
 //	...
 //	go elector.Run(ctx)               // or the code under test calls Run
-//	err = elector.Lead(ctx)           // OnStartedLeading now has a live context
-//	err = elector.Overtake(ctx, "b")  // b is the leader: the context is done, with ErrOvertaken
+//	err = elector.Lead(ctx)           // the Elector leads and calls OnStartedLeading
+//	err = elector.Overtake(ctx, "b")  // b leads, and the context of OnStartedLeading ends with ErrOvertaken
 //
-// There is one exception, as with every Elector: it leads again one LeaseDuration after
-// StepDown, unless the test made another leader in the meantime.
+// There is one exception. Like every Elector, an Elector of this package leads again one
+// LeaseDuration after StepDown, unless the test has made another candidate the leader.
 //
-// Each change takes milliseconds, except [Elector.LoseContact], which takes up to
-// Config.Window. In a testing/synctest bubble it takes no real time either.
+// Most methods take milliseconds. [Elector.Lead] takes up to half a second, or up to
+// LeaseDuration after StepDown. [Elector.LoseContact] takes up to Config.Window. In a
+// testing/synctest bubble, no method takes real time.
 package electortest
 
 import (
@@ -35,7 +37,7 @@ import (
 const Another = "another"
 
 // An Elector is a leaderelection.Elector that leads when the test asks for it. Call its
-// Run, or pass it to the code under test.
+// method Run, or pass the Elector to the code under test.
 type Elector struct {
 	*leaderelection.Elector
 	config leaderelection.Config
@@ -43,9 +45,9 @@ type Elector struct {
 	client *leaderelectiontest.Client
 }
 
-// New returns an Elector that is a follower. The configuration may be nil. New sets
-// Enabled, and gives a value to an empty Identity, LeaseName or LeaseNamespace. The
-// options are those of leaderelection.New.
+// New returns an Elector that does not lead yet. A nil config means the default durations
+// and ReleaseOnCancel. New sets Enabled to true. If Identity, LeaseName or LeaseNamespace
+// is empty, New fills in a value. The opts are passed to leaderelection.New.
 func New(config *leaderelection.Config, callbacks leaderelection.Callbacks, opts ...leaderelection.Option) (*Elector, error) {
 	e := &Elector{server: leaderelectiontest.NewServer()}
 	if config != nil {
@@ -72,16 +74,18 @@ func New(config *leaderelection.Config, callbacks leaderelection.Callbacks, opts
 	return e, err
 }
 
-// Server returns the Elector's API server, for changes that this package has no method
-// for.
+// Server returns the API server of the Elector. Use the server for changes for which this
+// package has no method.
 func (e *Elector) Server() *leaderelectiontest.Server { return e.server }
 
-// Client returns the Elector's client of that server, which also controls its network.
+// Client returns the client that the Elector uses to reach the API server. A test can
+// inject faults into the Network of this client.
 func (e *Elector) Client() *leaderelectiontest.Client { return e.client }
 
-// Lead makes the Elector the leader, and returns when it leads. The Elector must be
-// running, and the callbacks of its last term must have returned. In real time, Lead
-// takes as long as a claim: at most half a second.
+// Lead makes the Elector the leader, and returns when the Elector leads. Call Run before
+// Lead. If the Elector led before, the callbacks of that term must have returned. In real
+// time, Lead takes at most half a second. After StepDown, it takes up to LeaseDuration,
+// because an Elector that stepped down waits before it claims the Lease again.
 func (e *Elector) Lead(ctx context.Context) error {
 	e.Reconnect()
 	if err := e.freeLease(); err != nil {
@@ -90,14 +94,14 @@ func (e *Elector) Lead(ctx context.Context) error {
 	return e.await(ctx, "the elector does not lead", func(s leaderelection.State) bool { return s.Leading })
 }
 
-// Overtake writes another holder into the Lease, as a client that violates the protocol
-// would. The term ends with leaderelection.ErrOvertaken. Overtake returns when the
-// Elector reports that identity as the leader.
+// Overtake makes identity the holder of the Lease, like a client that violates the
+// protocol. The Elector's term ends with leaderelection.ErrOvertaken. Overtake returns
+// when the Elector reports identity as the leader.
 func (e *Elector) Overtake(ctx context.Context, identity string) error {
 	if _, err := e.server.Put(e.lease(heldBy(identity))); err != nil {
 		return err
 	}
-	e.Reconnect() // only now, because the Elector would renew a Lease that still names it
+	e.Reconnect() // only after Put, because the Elector would renew the Lease while it is the holder
 	return e.await(ctx, "the elector does not follow "+identity, func(s leaderelection.State) bool {
 		return !s.Leading && s.Leader == identity
 	})
@@ -114,16 +118,17 @@ func (e *Elector) DeleteLease(ctx context.Context) error {
 	return e.awaitLoss(ctx)
 }
 
-// LoseContact cuts the Elector off from the API server, until Reconnect, Lead, Overtake
-// or DeleteLease is called. The term ends with leaderelection.ErrRenewalFailed, which
-// takes up to Config.Window. LoseContact returns when the Elector does not lead anymore.
-// The Lease still names the Elector, so it leads again after [Elector.Reconnect].
+// LoseContact cuts the Elector off from the API server. The cut lasts until Reconnect,
+// Lead, Overtake or DeleteLease is called. The term ends with
+// leaderelection.ErrRenewalFailed after at most Config.Window. LoseContact returns when
+// the Elector does not lead anymore. The Elector is still the holder of the Lease, so it
+// leads again after [Elector.Reconnect].
 func (e *Elector) LoseContact(ctx context.Context) error {
 	e.client.Network().Cut(leaderelectiontest.Refuse)
 	return e.awaitLoss(ctx)
 }
 
-// Reconnect ends the loss of contact that LoseContact started.
+// Reconnect ends a cut that LoseContact started.
 func (e *Elector) Reconnect() { e.client.Network().Heal() }
 
 // Close closes the API server. Call it when Run has returned.
@@ -133,8 +138,8 @@ func (e *Elector) awaitLoss(ctx context.Context) error {
 	return e.await(ctx, "the elector still leads", func(s leaderelection.State) bool { return !s.Leading })
 }
 
-// await waits until reached returns true for the Elector's state. Otherwise problem
-// describes the state that has not changed.
+// await waits until reached returns true for the state of the Elector. If ctx ends first,
+// await returns an error that contains problem.
 func (e *Elector) await(ctx context.Context, problem string, reached func(leaderelection.State) bool) error {
 	for state := range e.Changes(ctx) {
 		if reached(state) {
@@ -144,7 +149,7 @@ func (e *Elector) await(ctx context.Context, problem string, reached func(leader
 	return fmt.Errorf("electortest: %s: %w", problem, context.Cause(ctx))
 }
 
-// freeLease removes the holder from the Lease, unless that is the Elector.
+// freeLease removes the holder from the Lease, unless the Elector is the holder.
 func (e *Elector) freeLease() error {
 	return e.server.Edit(e.config.LeaseNamespace, e.config.LeaseName, func(lease *coordinationv1.Lease) {
 		if leaderelectiontest.Holder(lease) != e.config.Identity {
@@ -159,7 +164,8 @@ func (e *Elector) lease(spec coordinationv1.LeaseSpec) *coordinationv1.Lease {
 	}
 }
 
-// heldBy returns a spec with that holder and a duration that outlasts any test.
+// heldBy returns a Lease spec with this holder. The lease duration is longer than any
+// test.
 func heldBy(identity string) coordinationv1.LeaseSpec {
 	unlimited, now := int32(math.MaxInt32), metav1.NowMicro()
 	return coordinationv1.LeaseSpec{

@@ -15,7 +15,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A codeUnderTest depends on leadership. It reports its terms.
+// A codeUnderTest depends on leadership. Its channels receive the start and the end of
+// each term.
 type codeUnderTest struct {
 	terms chan context.Context
 	ended chan struct{}
@@ -51,7 +52,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// wantEnd waits until the term has ended, and fails unless it ended with that cause.
+// wantEnd waits until the term has ended. The test fails if the term ended
+// with another cause.
 func (s *codeUnderTest) wantEnd(t *testing.T, term context.Context, cause error) {
 	t.Helper()
 	<-term.Done()

@@ -5,43 +5,48 @@
 //	http.Handle("/livez", health.Handler(h.Live))
 //	http.Handle("/readyz", health.Handler(h.Ready))
 //
-// The checks have the form of controller-runtime's healthz.Checker. Pass them to
-// AddHealthzCheck and AddReadyzCheck. Package manager provides them ready to use. One
-// [Health] serves any number of Electors, and fails if one of them fails.
+// The checks have the signature of controller-runtime's healthz.Checker. Pass them to
+// AddHealthzCheck and AddReadyzCheck. Package manager provides the same checks for its
+// Managers. One [Health] serves any number of Electors. A check fails if it fails for one
+// of the Electors.
 //
 // # Live
 //
-// [Health.Live] fails only if nothing but a restart of the process helps. There are two
-// such cases. A loop of the Elector makes no progress, for example because the client
-// ignores the contexts of its requests. Or callbacks have outlived their term
-// (leaderelection.ErrWorkStillRunning).
+// [Health.Live] fails only if a restart of the process is the only remedy. There are two
+// such cases:
 //
-// Live does not fail while the API server is unreachable, because a new process could
-// not reach it either. It does not fail for followers or after a lost term. It does not
-// fail while callbacks take long to stop and the Lease is still renewed for them.
+//   - A loop of the Elector makes no progress, for example because the client ignores the
+//     contexts of its requests.
+//   - The callbacks of a term did not return in time after the term ended
+//     (leaderelection.ErrWorkStillRunning).
+//
+// Live does not fail while the API server is unreachable, because a new process could not
+// reach the API server either. Live does not fail for followers or after a lost term. It
+// does not fail while callbacks take long to stop, as long as the Lease is still renewed
+// for them.
 //
 // # Ready
 //
-// [Health.Ready] reports whether the Elector can take part in the election: it runs, the
-// API server has recently answered about the Lease, and its rights suffice. Ready does
-// not mean that this process leads.
+// [Health.Ready] fails if the Elector cannot take part in the election. It succeeds if
+// the Elector runs, the API server has recently answered about the Lease, and the process
+// has the necessary rights. Ready does not mean that this process leads.
 //
-// Do not report followers as not ready. The rollout of their Deployment would never
-// finish: the new Pod waits for the Lease, and the old Pod that holds the Lease is
-// stopped only when the new one is ready. A PodDisruptionBudget would not count
-// followers, and a webhook that any replica can answer would have one replica. To send
-// requests only to the leader, let the leader label its Pod (see package routing), or
-// let followers answer with the leader's name.
+// Do not report followers as not ready. A rollout of their Deployment would never finish.
+// The new Pod would wait for the Lease that the old Pod holds. The Deployment stops the
+// old Pod only when the new Pod is ready. A PodDisruptionBudget would not count followers.
+// A webhook that any replica can serve would have only one replica. To send requests only
+// to the leader, let the leader label its Pod (see package routing), or let followers
+// answer with the leader's name.
 //
 // "Recently" means within LeaseDuration, or within three RetryPeriods if that is longer.
-// One or two failed requests therefore do not make a replica unready. If the API server
-// is unreachable for longer, all replicas are unready. If they serve anything that works
-// without the API server, leave Ready out of their readiness probe.
+// Therefore one or two failed requests do not make a replica unready. If the API server
+// is unreachable for longer, all replicas are unready. If your replicas also serve
+// requests that do not need the API server, do not use Ready in their readiness probe.
 //
-// A follower that has not written yet does not know whether it has the rights. With
-// [WithReview], Ready asks the API server with SelfSubjectAccessReviews for get, create
-// and update. Every user may create these reviews. Ready asks at most every five
-// minutes, or every ten seconds while a right is missing. Without WithReview, a missing
-// right shows at the first write that is refused. The rights to watch the Lease, to
-// record events, and to create a Lease that already had a holder are not required.
+// Without WithReview, Ready reports a missing right only after the API server has refused
+// a write. A follower may not write for a long time. With [WithReview], Ready asks the
+// API server about the rights to get, create and update. For this, Ready creates
+// SelfSubjectAccessReviews, which every user may do. Ready asks at most once in five
+// minutes, or once in ten seconds while a right is missing. Ready does not require the rights to
+// watch the Lease, to record events, and to create a Lease that has already had a holder.
 package health

@@ -14,7 +14,7 @@ import (
 // Serve the probes of a Pod. In a cluster, add health.WithReview(clientset) to find
 // missing rights before the first write.
 func Example() {
-	server := leaderelectiontest.NewServer() // stands in for the API server
+	server := leaderelectiontest.NewServer() // replaces the real API server in this example
 	defer server.Close()
 
 	h, mux := health.New(), http.NewServeMux()
@@ -52,7 +52,7 @@ func Example() {
 	// /readyz: 503 Lease default/my-app-leader: the elector is not running
 }
 
-// probe prints the answer to a probe of the kubelet.
+// probe sends a request like a probe of the kubelet, and prints the answer.
 func probe(handler http.Handler, path string) {
 	answer := httptest.NewRecorder()
 	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, http.NoBody))

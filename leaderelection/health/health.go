@@ -14,7 +14,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// Health checks Electors. Create it with New.
+// Health checks Electors. Create a Health with New.
 type Health struct {
 	reviewer kubernetes.Interface
 
@@ -25,13 +25,13 @@ type Health struct {
 // An Option configures a Health.
 type Option func(*Health)
 
-// WithReview lets Ready ask the API server whether the rights suffice. Default: a
-// missing right is known only after a refused request.
+// WithReview makes Ready ask the API server whether the process has the necessary rights.
+// Without this option, Ready reports a missing right only after a refused request.
 func WithReview(clientset kubernetes.Interface) Option {
 	return func(h *Health) { h.reviewer = clientset }
 }
 
-// New returns a Health. Pass its Option to each Elector.
+// New returns a Health. For each Elector, pass the result of Option to leaderelection.New.
 func New(opts ...Option) *Health {
 	h := &Health{}
 	for _, option := range opts {
@@ -40,7 +40,7 @@ func New(opts ...Option) *Health {
 	return h
 }
 
-// Option adds an Elector to the checks.
+// Option returns an option that adds an Elector to the checks.
 func (h *Health) Option() leaderelection.Option {
 	c := &checkedElector{reviewer: h.reviewer}
 	return leaderelection.WithTrace(leaderelection.Trace{
@@ -49,8 +49,8 @@ func (h *Health) Option() leaderelection.Option {
 	})
 }
 
-// add adds an Elector. It replaces an earlier Elector for the same Lease that has
-// stopped.
+// add adds an Elector to the checks. It removes each earlier Elector for the same Lease,
+// if that Elector has stopped and is not stuck.
 func (h *Health) add(c *checkedElector, e *leaderelection.Elector) {
 	c.elector, c.config = e, e.Config()
 	h.mu.Lock()
@@ -93,31 +93,31 @@ func (h *Health) check(r *http.Request, check func(*checkedElector, context.Cont
 	return errors.Join(errs...)
 }
 
-// Handler answers with status 200 if check returns nil, and else with status 503 and
-// the error.
+// Handler returns a handler that calls check. The handler answers with status 200 if
+// check returns nil. Otherwise it answers with status 503 and the error.
 func Handler(check func(*http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if err := check(r); err != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = fmt.Fprintln(w, err) // an error means that the client has disconnected
+			_, _ = fmt.Fprintln(w, err) // ignore the error: the client has disconnected
 			return
 		}
 		_, _ = fmt.Fprintln(w, "ok")
 	})
 }
 
-// A checkedElector is an Elector with what is known of its rights.
+// A checkedElector is an Elector with the known facts about its rights.
 type checkedElector struct {
 	elector  *leaderelection.Elector
 	config   leaderelection.Config
 	reviewer kubernetes.Interface
 
 	mu     sync.Mutex
-	denied map[string]error // the last refusal of each kind of request, by Request.For
+	denied map[string]error // the most recent refusal of each kind of request; the key is Request.For
 	review review
-	exists bool // the Lease has had a holder
+	exists bool // true if the Lease has had a holder
 }
 
 func (c *checkedElector) name() string {
@@ -127,14 +127,14 @@ func (c *checkedElector) name() string {
 	return "Lease " + c.config.LeaseNamespace + "/" + c.config.LeaseName
 }
 
-// recordRequest keeps the last refusal of each kind of request until a request of that
-// kind succeeds.
+// recordRequest stores the error of a refused request. A later successful request of the
+// same kind removes the error.
 func (c *checkedElector) recordRequest(r leaderelection.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch r.Failure {
 	case "", "conflict":
-		if r.For != leaderelection.RequestRead { // a successful write proves the right to all writes that follow
+		if r.For != leaderelection.RequestRead { // a successful write shows that the process has the right to write
 			for _, write := range []string{leaderelection.RequestClaim, leaderelection.RequestRenew, leaderelection.RequestNominate} {
 				delete(c.denied, write)
 			}
@@ -149,15 +149,15 @@ func (c *checkedElector) recordRequest(r leaderelection.Request) {
 		}
 		c.denied[r.For] = r.Err
 		if soon := time.Now().Add(missingFor); c.review.until.After(soon) {
-			c.review.until = soon // the rights have changed since the review
+			c.review.until = soon // the refusal shows that the rights have changed since the review
 		}
 	}
 }
 
-// resumeTime is how long a process that was suspended may take to catch up.
+// resumeTime is how long a process may need to catch up after it was suspended.
 const resumeTime = 300 * time.Millisecond
 
-// live checks twice, because every loop is late when a suspended process resumes.
+// live checks twice, because all loops are late when a suspended process resumes.
 func (c *checkedElector) live(ctx context.Context) error {
 	err := c.stuck()
 	if err == nil || errors.Is(err, leaderelection.ErrWorkStillRunning) {
@@ -169,8 +169,8 @@ func (c *checkedElector) live(ctx context.Context) error {
 	return c.stuck()
 }
 
-// stuck returns the error of Elector.Stuck. It does not wait long, because Stuck itself
-// may block.
+// stuck returns the error of Elector.Stuck. Elector.Stuck itself may block. In this case,
+// stuck returns another error after resumeTime.
 func (c *checkedElector) stuck() error {
 	answer := make(chan error, 1)
 	go func() { answer <- c.elector.Stuck() }()
@@ -202,7 +202,8 @@ func (c *checkedElector) ready(ctx context.Context) error {
 	return c.rights(ctx)
 }
 
-// withLastError returns an error that ends in the last error of the Elector's requests.
+// withLastError returns an error that contains problem. If the Elector's requests fail,
+// the error also contains the last error of these requests.
 func withLastError(problem string, state leaderelection.State) error {
 	if state.LastError != "" {
 		return fmt.Errorf("%s: %s", problem, state.LastError)

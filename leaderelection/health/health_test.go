@@ -32,7 +32,7 @@ func configOf(identity string) *leaderelection.Config {
 	return &leaderelection.Config{Enabled: true, Identity: identity, LeaseName: "my-app", LeaseNamespace: "default", ReleaseOnCancel: true}
 }
 
-// A testCluster is an in-memory API server with candidates, in fake time.
+// A testCluster is an in-memory API server with candidates. It runs in fake time.
 type testCluster struct {
 	*testing.T
 	server *leaderelectiontest.Server
@@ -47,7 +47,7 @@ func inTestCluster(t *testing.T, f func(c *testCluster)) {
 	})
 }
 
-// run runs an Elector until stop is called or the test ends.
+// run starts an Elector, which runs until stop is called or the test ends.
 func (c *testCluster) run(h *health.Health, identity string, clientset kubernetes.Interface, callbacks leaderelection.Callbacks, edit ...func(*leaderelection.Config)) (stop func() error) {
 	c.Helper()
 	config := configOf(identity)
@@ -177,10 +177,10 @@ func TestReady_DoesNotRequireTheRightToWatch(t *testing.T) {
 	})
 }
 
-// A reviewer answers SelfSubjectAccessReviews.
+// A reviewer answers SelfSubjectAccessReviews instead of an API server.
 type reviewer struct {
 	kubernetes.Interface
-	denied  atomic.Pointer[string] // a verb
+	denied  atomic.Pointer[string] // the verb that is denied
 	fails   atomic.Bool
 	reviews atomic.Int32
 }
@@ -226,8 +226,8 @@ func TestReady_ReviewsTheRightsOfAFollowerThatHasNotWritten(t *testing.T) {
 	})
 }
 
-// RBAC cannot limit the right to create a Lease to one name. An administrator who
-// creates the Lease beforehand need not grant the right.
+// RBAC cannot limit the right to create a Lease to one name. An administrator who creates
+// the Lease in advance can therefore withhold this right.
 func TestReady_DoesNotRequireTheRightToCreateAnExistingLease(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		reviewer, verb := newReviewer(), "create"
@@ -279,7 +279,8 @@ func TestLive_FailsIfCallbacksOutliveTheirTerm(t *testing.T) {
 	})
 }
 
-// A blockingTransport blocks requests until resumed is closed, and ignores their contexts.
+// A blockingTransport blocks requests until resumed is closed. It ignores the contexts of
+// the requests.
 type blockingTransport struct {
 	http.RoundTripper
 	resumed chan struct{}

@@ -11,22 +11,23 @@ import (
 )
 
 const (
-	// sufficientFor and missingFor are how long the result of a review is used.
+	// sufficientFor is how long a review without missing rights is used. missingFor is how
+	// long any other review is used.
 	sufficientFor = 5 * time.Minute
 	missingFor    = 10 * time.Second
-	// reviewTimeout bounds one review.
+	// reviewTimeout limits the duration of one review.
 	reviewTimeout = time.Second / 2
 )
 
-// A review is the API server's last answer about the rights.
+// A review is the most recent answer of the API server about the rights of this process.
 type review struct {
 	busy    bool
 	until   time.Time // when the next review is due
 	missing []rights.Right
 }
 
-// rights returns an error if rights are known to be missing. It makes a review first if
-// one is due.
+// rights returns an error if it finds that rights are missing. If a review is due, rights
+// first makes the review.
 func (c *checkedElector) rights(ctx context.Context) error {
 	if c.reviewer != nil && c.startReview() {
 		missing, err := c.reviewRights(ctx)
@@ -45,12 +46,13 @@ func (c *checkedElector) rights(ctx context.Context) error {
 	return nil
 }
 
-// missingLocked returns the names of the missing rights. The right to create a Lease
-// that has had a holder is not needed. RBAC cannot limit that right to one name.
+// missingLocked returns the names of the missing rights. After the Lease has had a
+// holder, the right to create the Lease is not necessary. Administrators may withhold
+// this right, because RBAC cannot limit it to one name.
 func (c *checkedElector) missingLocked() []string {
 	if !c.exists && c.elector.GetLeader() != "" {
 		c.exists = true
-		delete(c.denied, leaderelection.RequestClaim) // the claim that would have created the Lease
+		delete(c.denied, leaderelection.RequestClaim) // forget the refusal of a claim that would have created the Lease
 	}
 	var names []string
 	for _, r := range c.review.missing {
@@ -62,8 +64,8 @@ func (c *checkedElector) missingLocked() []string {
 	return names
 }
 
-// startReview reports whether a review is due and no other goroutine makes it. The
-// caller must call endReview.
+// startReview reports whether a review is due and no other goroutine is making one. If it
+// returns true, the caller must call endReview.
 func (c *checkedElector) startReview() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,8 +85,8 @@ func (c *checkedElector) reviewRights(ctx context.Context) ([]rights.Right, erro
 	})
 }
 
-// endReview stores the result of a review. A failed review keeps the previous result. A
-// review without a missing right clears earlier refusals.
+// endReview stores the result of a review. If the review failed, the previous result
+// stays. If no right is missing, endReview also clears earlier refusals.
 func (c *checkedElector) endReview(missing []rights.Right, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -15,10 +15,11 @@ type Client struct {
 	name      string
 	clientset kubernetes.Interface
 	network   *Network
-	denied    map[string]bool // verbs; guarded by the server's mutex
+	denied    map[string]bool // the denied verbs; guarded by the server's mutex
 }
 
-// Client returns the client with this name. The first call creates it.
+// Client returns the client with this name. The first call with a name creates
+// the client.
 func (s *Server) Client(name string) *Client {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,13 +42,14 @@ func (c *Client) Name() string { return c.name }
 // Network returns the network between this client and the server.
 func (c *Client) Network() *Network { return c.network }
 
-// Clientset returns a real clientset of the server. It has no rate limit. For
-// other settings, create a clientset from [Client.Config].
+// Clientset returns a real client-go clientset that sends its requests to the
+// server. It has no rate limit. For other settings, create a clientset from
+// [Client.Config].
 func (c *Client) Clientset() kubernetes.Interface { return c.clientset }
 
-// Config returns a new configuration for any client-go client, with JSON as
-// content type and without a rate limit. The server also supports protobuf,
-// which takes half the time.
+// Config returns a new configuration for a client-go client. The client uses
+// JSON and has no rate limit. The server also supports protobuf, which needs
+// half as much CPU time as JSON.
 func (c *Client) Config() *rest.Config {
 	return &rest.Config{
 		Host:          "http://leaderelectiontest.invalid",
@@ -68,8 +70,8 @@ func (c *Client) Deny(verbs ...string) {
 	}
 }
 
-// Allow reverts [Client.Deny] for these verbs. Without verbs it reverts it for
-// all.
+// Allow reverts [Client.Deny] for these verbs, or for all verbs if none is
+// given.
 func (c *Client) Allow(verbs ...string) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()

@@ -18,8 +18,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// bubble runs a test in fake time with its own server. synctest fails the test if
-// a goroutine is left at the end.
+// bubble runs a test in fake time with a new server. The test fails if a
+// goroutine is left at the end, because synctest checks this.
 func bubble(t *testing.T, test func(*testing.T, *leaderelectiontest.Server)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -153,7 +153,7 @@ func TestServer_StreamsListsToReflectors(t *testing.T) {
 		if err := server.Delete("default", "app"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Hour) // beyond the timeout of the watch
+		time.Sleep(time.Hour) // longer than the timeout of the watch
 		cancel()
 		factory.Shutdown()
 		if want := []string{"add a", "update b", "delete"}; !slices.Equal(events, want) {

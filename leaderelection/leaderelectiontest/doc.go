@@ -4,10 +4,11 @@
 // # The in-memory server
 //
 // A [Server] serves the Lease part of the Kubernetes API through an
-// [http.RoundTripper], so real clientsets, reflectors, informers and client-go's
-// LeaderElector work with it unchanged. It implements resourceVersions, UIDs,
-// conflicts, validation, and watches with bookmarks and streamed lists. The
-// tests in package conformance check that it answers like a kube-apiserver.
+// [http.RoundTripper]. Therefore real clientsets, reflectors, informers and
+// client-go's LeaderElector work with a Server unchanged. A Server implements
+// resourceVersions, UIDs, conflicts, validation, and watches with bookmarks and
+// streamed lists. The tests in package conformance check that a Server answers
+// like a kube-apiserver.
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		server := leaderelectiontest.NewServer()
@@ -18,31 +19,32 @@
 //		client.Network().Cut(leaderelectiontest.Hang)
 //	})
 //
-// A test can restart the server, take it down, compact it and restore it from a
-// backup. [Server.History] contains every write.
+// A test can restart the server, take it down, compact its history and restore
+// it from a backup. [Server.History] returns every write.
 //
 // # The network
 //
-// Each [Client] has a [Network]. A test injects faults into it: it can cut the
-// network, delay requests or replies, lose the reply to a write that the server
-// has applied, and more. A fault hits all requests, or those that the options
-// select. [Fault.Await] waits until a fault has hit a request, so that a test
-// need not sleep:
+// Each [Client] has a [Network]. A test injects faults into the Network. For
+// example, a test can cut the network, delay requests or replies, or lose the
+// reply to a write that the server has applied. A fault hits all requests,
+// unless options limit the fault. [Fault.Await] waits until a fault has hit a
+// request, so a test does not need to sleep:
 //
 //	reply := client.Network().DelayReplies(leaderelectiontest.Forever,
 //		leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once())
 //	go elector.Run(ctx)
-//	reply.Await(t) // the server has applied the claim, but the client does not know it
+//	reply.Await(t) // the server has applied the claim, but the client has no reply yet
 //	reply.Heal()
 //
 // A Network also works in front of a real API server: see [Network.Wrap].
 //
 // # Fake time
 //
-// Server and Network work in a [testing/synctest] bubble if they are created
-// inside it. All their waits are durably blocking, and they hold no mutex
-// during a wait. Only [Network.ArriveLate] starts goroutines, which end when
-// the Server or the Network is closed. Both also work in real time.
+// A Server and a Network work in real time. They also work in a
+// [testing/synctest] bubble if they are created inside the bubble. All their
+// waits are durably blocking, and they hold no mutex during a wait. Only
+// [Network.ArriveLate] starts goroutines. These goroutines end when the Server
+// or the Network is closed.
 //
 // # Limits
 //

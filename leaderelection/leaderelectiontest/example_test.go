@@ -11,8 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// The server applies a write, but its reply is lost: the client gets an error,
-// and the write is in the history of the server.
+// The reply to a write is lost. The client gets an error, although the server
+// has applied the write.
 func ExampleNetwork_LoseReplies() {
 	server := leaderelectiontest.NewServer()
 	defer server.Close()

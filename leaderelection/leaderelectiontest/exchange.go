@@ -18,25 +18,27 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// The errors of a client's transport.
+// errRefused and errReset are the errors of a real HTTP transport if a
+// connection is refused or reset.
 var (
 	errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	errReset   = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
 )
 
-// exchange is one request and its reply on their way through the Network. It
-// runs in the goroutine of the sender.
+// exchange tracks one request and its reply while they pass through the
+// Network. Its methods run in the goroutine of the sender. For ArriveLate, they
+// also run in a goroutine of the Network.
 type exchange struct {
 	network     *Network
-	connections *connections // that the request uses
+	connections *connections // the connections that the request uses
 	ctx         context.Context
 	request     Request
-	number      int  // of the request, counted from 0
-	late        bool // the sender does not wait for the reply; see ArriveLate
+	number      int  // the position of the request among all requests of the Network, from 0
+	late        bool // true if ArriveLate has delayed the request; the sender may have given up
 }
 
-// exchangeKey is the context key under which the in-memory server finds the
-// exchange of a request.
+// exchangeKey is the context key of the exchange. The in-memory server reads
+// the exchange from the context of the request.
 type exchangeKey struct{}
 
 type roundTripper struct {
@@ -44,8 +46,8 @@ type roundTripper struct {
 	next    http.RoundTripper
 }
 
-// WrappedRoundTripper returns the transport that the Network is in front of.
-// client-go looks for it.
+// WrappedRoundTripper returns the transport behind the Network. client-go calls
+// this method to find that transport.
 func (t *roundTripper) WrappedRoundTripper() http.RoundTripper { return t.next }
 
 // RoundTrip implements [http.RoundTripper].
@@ -68,7 +70,8 @@ func (t *roundTripper) RoundTrip(h *http.Request) (*http.Response, error) {
 	return reply, nil
 }
 
-// closeBody closes the body of a request that is not sent, as a RoundTripper must.
+// closeBody closes the body of a request that is not sent. Each RoundTripper
+// must do this.
 func closeBody(h *http.Request) {
 	if h.Body != nil {
 		_ = h.Body.Close()
@@ -84,7 +87,8 @@ func (n *Network) newExchange(h *http.Request) *exchange {
 	return x
 }
 
-// passOut takes the request through the faults on the way to the server.
+// passOut applies the faults on the way to the server. It returns nil when the
+// request may be sent.
 func (x *exchange) passOut() error {
 	if err := x.pass(delayRequests); err != nil {
 		return err
@@ -97,10 +101,11 @@ func (x *exchange) passOut() error {
 	return x.passCuts(errRefused)
 }
 
-// arrive hands the request to next, possibly late.
+// arrive sends the request to next. A fault of ArriveLate may delay the
+// request.
 func (x *exchange) arrive(next http.RoundTripper, h *http.Request) (*http.Response, error) {
 	if x.request.Verb == "watch" {
-		return x.send(next, h) // passOut has delayed it
+		return x.send(next, h) // passOut has already applied ArriveLate to this watch
 	}
 	fault := x.hit(arriveLate)
 	if fault == nil {
@@ -117,7 +122,7 @@ func (x *exchange) arrive(next http.RoundTripper, h *http.Request) (*http.Respon
 	results := make(chan result, 1)
 	go func() {
 		defer x.network.late.Done()
-		reply, err := x.sendLate(fault, next, h) //nolint:bodyclose // the sender closes it; sendLate has read it
+		reply, err := x.sendLate(fault, next, h) //nolint:bodyclose // sendLate has read the body, and the sender closes it
 		results <- result{reply, err}
 	}()
 	select {
@@ -129,7 +134,8 @@ func (x *exchange) arrive(next http.RoundTripper, h *http.Request) (*http.Respon
 	return nil, x.alive()
 }
 
-// addLate makes Close wait for a late request, unless the Network is closed.
+// addLate registers a late request, so that Close waits for the request. It
+// returns false if the Network is closed.
 func (n *Network) addLate() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -140,8 +146,9 @@ func (n *Network) addLate() bool {
 	return true
 }
 
-// sendLate waits and sends the request, whether or not the sender still waits.
-// It reads the whole reply, because possibly no sender is left to read it.
+// sendLate waits for the delay and sends the request, even if the sender has
+// given up. It reads the whole reply, because the sender may not read it
+// anymore.
 func (x *exchange) sendLate(fault *Fault, next http.RoundTripper, h *http.Request) (*http.Response, error) {
 	late := &exchange{
 		network: x.network, connections: &connections{}, ctx: x.network.lifetime,
@@ -166,7 +173,8 @@ func (x *exchange) sendLate(fault *Fault, next http.RoundTripper, h *http.Reques
 	return reply, nil
 }
 
-// send hands the request to next, unless a Fail answers it.
+// send sends the request to next, unless a fault of [Network.Fail] answers the
+// request.
 func (x *exchange) send(next http.RoundTripper, h *http.Request) (*http.Response, error) {
 	if fault := x.hit(fail); fault != nil {
 		closeBody(h)
@@ -175,7 +183,8 @@ func (x *exchange) send(next http.RoundTripper, h *http.Request) (*http.Response
 	return next.RoundTrip(h.WithContext(context.WithValue(x.ctx, exchangeKey{}, x)))
 }
 
-// passBack takes the reply through the faults on the way back.
+// passBack applies the faults on the way back to the client. It returns the
+// reply that the client gets.
 func (x *exchange) passBack(reply *http.Response) (passed *http.Response, err error) {
 	defer func() {
 		if err != nil {
@@ -200,7 +209,7 @@ func (x *exchange) passBack(reply *http.Response) (passed *http.Response, err er
 	return reply, x.passCuts(errReset)
 }
 
-// pass waits for the delays of one kind, one after the other.
+// pass waits for the delays of all faults of one kind, one after the other.
 func (x *exchange) pass(kind faultKind) error {
 	var delays []*Fault
 	for _, fault := range x.network.current() {
@@ -216,7 +225,8 @@ func (x *exchange) pass(kind faultKind) error {
 	return x.alive()
 }
 
-// passCuts waits until no cut is in the way, or fails with refusal.
+// passCuts waits until no cut holds the message. If a cut with mode Refuse hits
+// the message, passCuts returns the parameter refusal.
 func (x *exchange) passCuts(refusal error) error {
 	for {
 		fault := x.hit(cut)
@@ -246,8 +256,9 @@ func (x *exchange) hits(fault *Fault, kind faultKind) bool {
 	return fault.kind == kind && fault.matching(x.request, x.number) && fault.hit(x.request)
 }
 
-// wait waits for the delay of a fault, or until it is healed if it has none. It
-// fails if the sender gives up or the connection breaks meanwhile.
+// wait waits for the delay of a fault. If the fault has no delay, wait waits
+// until the fault is healed. It returns an error if the sender gives up or the
+// connection breaks.
 func (x *exchange) wait(fault *Fault) error {
 	var expired <-chan time.Time
 	healed := fault.healed
@@ -279,7 +290,8 @@ func (x *exchange) alive() error {
 	}
 }
 
-// reply is the reply of an API server that cannot do its work.
+// reply returns the error reply of a fault that was injected by Fail or
+// FailReplies.
 func (f *Fault) reply(h *http.Request, request Request) *http.Response {
 	resource := schema.GroupResource{Group: request.Group, Resource: request.Resource}
 	status := apierrors.NewGenericServerResponse(f.status, request.Verb, resource, request.Name,
@@ -292,7 +304,9 @@ func (f *Fault) reply(h *http.Request, request Request) *http.Response {
 	return newResponse(h, &status, f.status, runtime.ContentTypeJSON, body)
 }
 
-// newResponse returns a response to h. The object is what body encodes.
+// newResponse returns a response to the request h. The body is the encoded
+// object. If the object is a Status with RetryAfterSeconds, the response has a
+// Retry-After header.
 func newResponse(h *http.Request, object runtime.Object, code int, contentType string, body []byte) *http.Response {
 	header := http.Header{"Content-Type": []string{contentType}}
 	if status, ok := object.(*metav1.Status); ok && status.Details != nil && status.Details.RetryAfterSeconds > 0 {

@@ -18,7 +18,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// fixture is a client of an in-memory server that has a Lease held by "a".
+// fixture is an in-memory server with one Lease, which "a" holds, and a client
+// of that server.
 type fixture struct {
 	*testing.T
 	server *leaderelectiontest.Server
@@ -40,7 +41,8 @@ func withFixture(t *testing.T, test func(*fixture)) {
 	})
 }
 
-// hold tries to write a holder until the timeout. It returns how long that took.
+// hold makes holder the holder of the Lease, with one update request. It returns
+// how long the request took, and the error of the request.
 func (h *fixture) hold(holder string, timeout time.Duration) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(h.Context(), timeout)
 	defer cancel()
@@ -59,7 +61,8 @@ func (h *fixture) holder(want string) {
 	}
 }
 
-// took fails the test unless an attempt took this long and returned this error.
+// took returns a function that fails the test unless a request took exactly
+// want and returned the error is.
 func (h *fixture) took(want time.Duration, is error) func(time.Duration, error) {
 	h.Helper()
 	return func(got time.Duration, err error) {
@@ -154,7 +157,7 @@ func TestNetwork_FailAnswersBeforeAndFailRepliesAfterTheRequestIsApplied(t *test
 		h.holder("b")
 		h.net.Fail(http.StatusTooManyRequests, 3*time.Second, leaderelectiontest.Once())
 		h.lease, _ = h.server.Get("default", "app")
-		h.took(3*time.Second, nil)(h.hold("c", time.Minute)) // client-go waits for Retry-After
+		h.took(3*time.Second, nil)(h.hold("c", time.Minute)) // client-go waits for the time in Retry-After and sends the request again
 	})
 }
 
@@ -169,7 +172,7 @@ func TestClient_DeniedVerbsAreForbidden(t *testing.T) {
 		if err := h.server.Delete("default", "app"); err != nil {
 			t.Fatal(err)
 		}
-		// An update that creates needs the right to create.
+		// An update that creates a Lease needs the right to create Leases.
 		if _, err := h.leases.Update(h.Context(), lease("c"), metav1.UpdateOptions{}); !apierrors.IsForbidden(err) {
 			t.Fatal(err)
 		}
@@ -180,7 +183,8 @@ func TestClient_DeniedVerbsAreForbidden(t *testing.T) {
 	})
 }
 
-// events counts the events that a watch delivers without a further wait.
+// events counts the events that the watch can deliver now. open is false if the
+// watch has ended.
 func (h *fixture) events(w watch.Interface) (count int, open bool) {
 	synctest.Wait()
 	for {
@@ -268,7 +272,8 @@ func TestNetwork_ArriveLateDelaysAWatch(t *testing.T) {
 	})
 }
 
-// Such a watch once used all CPU time in an endless loop.
+// In an earlier version, a watch that hung beyond its timeout used all CPU time
+// in an endless loop.
 func TestNetwork_WatchThatHangsBeyondItsTimeoutEndsWhenTheCutIsHealed(t *testing.T) {
 	withFixture(t, func(h *fixture) {
 		w, err := h.leases.Watch(h.Context(), metav1.ListOptions{ResourceVersion: h.lease.ResourceVersion})

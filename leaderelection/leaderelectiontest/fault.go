@@ -9,18 +9,20 @@ import (
 	"time"
 )
 
-// Mode is what happens to a message that does not get through.
+// Mode determines what happens to a request or reply that a fault stops.
 type Mode int
 
 const (
-	// Hang keeps the sender waiting until its context ends or the fault is healed.
+	// Hang makes the sender wait until the context of the request ends or the
+	// fault is healed.
 	Hang Mode = iota
-	// Refuse fails at once with a connection error: "connection refused" if the
-	// request was not sent, "connection reset" if it was.
+	// Refuse makes the request fail at once with a connection error. The error is
+	// "connection refused" if the request was not sent, and "connection reset" if
+	// the request was sent.
 	Refuse
 )
 
-// String returns the name of the constant.
+// String returns the name of the Mode, such as "Hang".
 func (m Mode) String() string {
 	switch m {
 	case Hang:
@@ -32,14 +34,15 @@ func (m Mode) String() string {
 	}
 }
 
-// Forever is a delay that lasts until the fault is healed. Other delays run to
-// their end even if the fault is healed meanwhile.
+// Forever is a delay that ends only when the fault is healed. All other delays
+// run to their end, even if the fault is healed earlier.
 const Forever = time.Duration(math.MaxInt64)
 
-// Fault is one injected fault of a [Network]. It lasts until it is healed.
+// Fault is a fault that a test has injected into a [Network]. The fault lasts
+// until it is healed.
 type Fault struct {
 	network    *Network
-	what       string // the method that injected the fault, for messages
+	what       string // describes the fault in messages, for example "Cut(Hang)"
 	kind       faultKind
 	mode       Mode
 	delay      time.Duration
@@ -47,15 +50,15 @@ type Fault struct {
 	retryAfter time.Duration
 	matches    []func(Request) bool
 
-	limited bool // by Times
-	since   int  // if limited: the number of the first request that the fault may hit
+	limited bool // true if the option Times limits the fault
+	since   int  // if limited, the fault does not hit requests with a lower number
 
 	healed chan struct{}
-	struck chan struct{} // closed when the fault hit its first request
+	struck chan struct{} // closed when the fault has hit its first request
 	heal   sync.Once
 
 	mu    sync.Mutex
-	left  int // if limited: how many more requests the fault may hit
+	left  int // if limited, how many more requests the fault may hit
 	hits  int
 	first Request
 }
@@ -77,10 +80,10 @@ const (
 // FaultOption limits which requests a fault hits.
 type FaultOption func(*Fault)
 
-// When limits a fault to the requests that match. The sender's goroutine calls
-// the predicate, so several goroutines may call it at the same time. For an
-// open watch, the predicate is called whenever the watch has something to
-// deliver.
+// When limits a fault to the requests for which match returns true. The
+// goroutine of each sender calls match. Therefore match must be safe for
+// concurrent use. For an open watch, match is called each time the watch has
+// events to deliver.
 func When(match func(Request) bool) FaultOption {
 	return func(f *Fault) { f.matches = append(f.matches, match) }
 }
@@ -95,7 +98,7 @@ func Resource(resource string) FaultOption {
 	return When(func(r Request) bool { return r.Resource == resource })
 }
 
-// Named limits a fault to requests for objects with this name.
+// Named limits a fault to requests for objects with this metadata.name.
 func Named(name string) FaultOption {
 	return When(func(r Request) bool { return r.Name == name })
 }
@@ -103,32 +106,37 @@ func Named(name string) FaultOption {
 // Once limits a fault to one request. See [Times].
 func Once() FaultOption { return Times(1) }
 
-// Times limits a fault to n requests: the first ones that it hits among those
-// that match and that are sent from now on. Without this option a fault also
-// hits requests that are under way and watches that are open.
+// Times limits a fault to n requests. The fault hits the first n matching
+// requests that are sent after the fault was injected. A request that another
+// fault answers first does not count. Without Times, a fault also hits requests
+// that are already under way and watches that are already open.
 func Times(n int) FaultOption {
 	return func(f *Fault) { f.left, f.limited = n, true }
 }
 
 // Struck returns a channel that is closed when the fault hits its first
-// request: when the request is held or refused, or when the server has applied
-// it and the reply is held or lost. StallWatches strikes when an event is held.
+// request. A fault on requests hits when it holds, refuses or answers a
+// request. A fault on replies hits when the server has applied the request and
+// the fault holds or drops the reply. A fault on watches hits when it holds
+// events.
 func (f *Fault) Struck() <-chan struct{} { return f.struck }
 
-// Hits returns how many requests the fault has hit. For StallWatches it is the
-// number of times that the events of a watch were held.
+// Hits returns how many requests the fault has hit. If the fault holds the
+// events of a watch, each batch of events counts as one hit. With the option
+// [Times], each watch counts only once.
 func (f *Fault) Hits() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.hits
 }
 
-// awaitTimeout ends a wait that would otherwise never end. It is not a bound on
-// how long anything should take.
+// awaitTimeout is how long Await waits for a hit. It keeps a failing test from
+// waiting forever. It does not limit how long an operation may take.
 const awaitTimeout = time.Minute
 
-// Await waits for the first request that the fault hits, and returns it. The
-// test fails if the fault hits no request for a minute, or if the test's context ends.
+// Await waits for the first request that the fault hits, and returns that
+// request. The test fails if the fault hits no request within a minute, or if
+// the test's context ends.
 func (f *Fault) Await(tb testing.TB) Request {
 	tb.Helper()
 	timeout := time.NewTimer(awaitTimeout)
@@ -145,8 +153,9 @@ func (f *Fault) Await(tb testing.TB) Request {
 	return f.first
 }
 
-// Heal ends this fault. Messages that hang because of it go on their way.
-// Healing a fault twice has no effect.
+// Heal ends this fault. Requests and replies that the fault holds continue. A
+// delay that has begun runs to its end, unless it is [Forever]. Healing a fault
+// twice has no effect.
 func (f *Fault) Heal() {
 	f.network.remove(f)
 	f.release()
@@ -163,8 +172,10 @@ func (f *Fault) isHealed() bool {
 	}
 }
 
-// matching reports whether the fault applies to a request, without counting a
-// hit. It calls the users' predicates, so no mutex may be held.
+// matching reports whether the fault applies to a request. The number is the
+// position of the request among all requests of the Network. matching does not
+// count a hit. Do not hold a mutex when you call matching, because matching
+// calls predicates of the test.
 func (f *Fault) matching(request Request, number int) bool {
 	if f.isHealed() || f.limited && (number < f.since || f.exhausted()) {
 		return false
@@ -178,7 +189,8 @@ func (f *Fault) exhausted() bool {
 	return f.limited && f.left <= 0
 }
 
-// hit counts a hit. It returns false if the limit of [Times] has been reached.
+// hit counts one hit by this request. It returns false, and counts no hit, if
+// the fault has already hit as many requests as [Times] allows.
 func (f *Fault) hit(request Request) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// The server answers every request, with a known HTTP status.
+// The server answers every request with a known HTTP status.
 func FuzzServer_AnswersEveryRequest(f *testing.F) {
 	const leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
 	lease := `{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":"app","namespace":"default"},"spec":{}}`
@@ -28,7 +28,7 @@ func FuzzServer_AnswersEveryRequest(f *testing.F) {
 	f.Add("GET", "/api/v1/pods", "", "", "")
 	f.Fuzz(func(t *testing.T, method, path, query, contentType, body string) {
 		if strings.Contains(query, "watch") || strings.Contains(query, "resourceVersion") && !strings.Contains(query, "resourceVersion=x") {
-			return // such requests may wait for a revision
+			return // skip requests that may wait until the server reaches a resourceVersion
 		}
 		server := leaderelectiontest.NewServer()
 		defer server.Close()

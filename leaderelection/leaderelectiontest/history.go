@@ -8,27 +8,30 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 )
 
-// Write is one write that the server has applied. Do not change its Leases.
+// Write is one write that the server has applied. Do not modify the Leases in a
+// Write.
 type Write struct {
 	// Time is when the write was applied.
 	Time time.Time
-	// Client is the name of the client that wrote. It is empty if the test wrote,
-	// with [Server.Put], [Server.Edit], [Server.Recreate] or [Server.Delete].
+	// Client is the name of the client that made the write. It is empty if the
+	// test made the write with [Server.Put], [Server.Edit], [Server.Recreate] or
+	// [Server.Delete].
 	Client string
-	// Verb is create, update, patch or delete. An update may have created the
-	// Lease.
+	// Verb is create, update, patch or delete. A write with the verb update may
+	// have created the Lease.
 	Verb string
-	// Namespace and Name name the Lease.
+	// Namespace and Name are the namespace and the name of the Lease.
 	Namespace, Name string
-	// ResourceVersion is the resourceVersion of the write. A deletion has one too.
+	// ResourceVersion is the resourceVersion that the write produced. A deletion
+	// also produces a resourceVersion.
 	ResourceVersion int64
-	// Before is the Lease before the write, nil if it did not exist.
+	// Before is the Lease before the write, or nil if the Lease did not exist.
 	Before *coordinationv1.Lease
-	// After is the Lease after the write, nil if it was deleted.
+	// After is the Lease after the write, or nil if the write deleted the Lease.
 	After *coordinationv1.Lease
 }
 
-// String returns a description of one line.
+// String describes the write in one line.
 func (w Write) String() string {
 	client := w.Client
 	if client == "" {
@@ -58,8 +61,8 @@ func Holder(lease *coordinationv1.Lease) string {
 	return *lease.Spec.HolderIdentity
 }
 
-// History returns all writes in the order in which they were applied. It includes
-// writes that [Server.Restore] has undone.
+// History returns all writes, in the order in which the server applied them. It
+// also returns writes that [Server.Restore] has undone.
 func (s *Server) History() []Write {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,36 +12,39 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// ErrNetworkClosed is returned for requests through a [Network] that was closed.
+// ErrNetworkClosed is the error of each request through a [Network] that is
+// closed.
 var ErrNetworkClosed = errors.New("leaderelectiontest: the network is closed")
 
-// Network is the network between one client and its API server. It is an
+// Network is the network between one client and its API server. It puts an
 // [http.RoundTripper] in front of the client's transport, so it works with any
-// API server. Each method that returns a [Fault] injects that fault. Faults
-// add up. They last until they are healed, one by one or together. Without
-// options, a fault hits every request. All methods may be called from any
-// goroutine.
+// API server. All methods may be called from any goroutine.
 //
-// A fault holds, drops or refuses a whole HTTP request or reply. The events of
-// a watch are held where the client reads them.
+// Each method that returns a [Fault] injects a fault into the Network. Without
+// options, the fault hits every request. Several faults can be active at the
+// same time. A fault lasts until [Fault.Heal] or [Network.Heal] is called.
+//
+// A fault holds, drops or refuses a whole HTTP request or reply. If a fault
+// holds the events of a watch, the client waits when it reads the events.
 type Network struct {
-	client   string                  // Request.Client
-	lifetime context.Context         // ends with Close
-	end      context.CancelCauseFunc // of lifetime
-	late     sync.WaitGroup          // requests that outlive their sender; see ArriveLate
+	client   string                  // the value of Request.Client
+	lifetime context.Context         // ends when the Network is closed
+	end      context.CancelCauseFunc // ends lifetime
+	late     sync.WaitGroup          // waits for the goroutines of ArriveLate
 
-	mu          sync.Mutex   // never held across a wait or a call of foreign code
-	faults      []*Fault     // in the order in which they were injected
-	connections *connections // that new requests use
+	mu          sync.Mutex   // never held during a wait or a call of the test's code
+	faults      []*Fault     // the active faults, oldest first
+	connections *connections // the connections that new requests use
 	watches     []*watchBody // open watches
-	sent        []Request    // every request, see Count
+	sent        []Request    // every request that was sent; see Count
 	changed     chan struct{}
 }
 
-// connections stands for all connections that were opened between two breaks.
+// connections stands for all connections that are open at the same time. All of
+// them break together.
 type connections struct {
 	broken chan struct{}
-	err    error // why they broke; read it after broken is closed
+	err    error // why the connections broke; read err only after broken is closed
 }
 
 // NewNetwork returns a Network without faults. If the test runs in a synctest
@@ -69,78 +72,81 @@ func (n *Network) RoundTripper(next http.RoundTripper) http.RoundTripper {
 	return &roundTripper{network: n, next: next}
 }
 
-// Cut cuts the network: requests do not arrive, replies under way do not
-// arrive, and watches deliver no events. With [Hang], messages wait until the
-// fault is healed, like packets that are retransmitted. A request whose sender
-// gives up before that is never sent. With [Refuse], requests fail at once and
-// open watches end.
+// Cut cuts the network. Requests and replies do not arrive, and watches deliver
+// no events. With [Hang], messages wait until the fault is healed, like TCP
+// packets that are sent again. If the sender gives up before that, the request
+// is never sent. With [Refuse], requests fail at once and open watches end.
 func (n *Network) Cut(mode Mode, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "Cut(" + mode.String() + ")", kind: cut, mode: mode}, options)
 }
 
-// DelayRequests makes each request arrive later. A request whose sender gives
-// up before that never arrives.
+// DelayRequests delays each request by d. If the sender gives up during the
+// delay, the request never arrives.
 func (n *Network) DelayRequests(d time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "DelayRequests", kind: delayRequests, delay: d}, options)
 }
 
-// DelayReplies makes each reply arrive later. The server has applied the
-// request without delay.
+// DelayReplies delays each reply by d. The server applies the request without
+// delay.
 func (n *Network) DelayReplies(d time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "DelayReplies", kind: delayReplies, delay: d}, options)
 }
 
-// LoseReplies loses the replies to requests that the server has applied. With
-// [Hang] the sender waits until it gives up. With [Refuse] it gets a "connection
-// reset" at once. Healing does not bring back a lost reply: a sender that still
-// waits then gets a "connection reset".
+// LoseReplies drops the replies to requests that the server has applied. With
+// [Hang], the sender waits until it gives up. With [Refuse], the sender gets a
+// "connection reset" at once. Healing the fault does not bring back a lost
+// reply. A sender that still waits when the fault is healed gets a "connection
+// reset".
 func (n *Network) LoseReplies(mode Mode, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "LoseReplies(" + mode.String() + ")", kind: loseReplies, mode: mode}, options)
 }
 
-// ArriveLate makes each request arrive later, even if its sender has given up
-// before: the server applies it nevertheless. A watch has no effect on the
-// server, so it is only delayed.
+// ArriveLate delays each request by d. The server applies the request after the
+// delay, even if the sender has given up. A watch has no effect on the server,
+// so a watch whose sender has given up is not opened.
 func (n *Network) ArriveLate(d time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "ArriveLate", kind: arriveLate, delay: d}, options)
 }
 
-// Fail answers requests with an error of this HTTP status. They do not reach
-// the server. A positive retryAfter is sent in the reply, in whole seconds.
+// Fail answers requests with an error of this HTTP status. The requests do not
+// reach the server. If retryAfter is positive, the reply has a Retry-After
+// header in whole seconds.
 func (n *Network) Fail(status int, retryAfter time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "Fail", kind: fail, status: status, retryAfter: retryAfter}, options)
 }
 
-// FailReplies answers with an error of this HTTP status after the server has
-// applied the request, like an API server whose storage answers too late.
+// FailReplies replaces replies by an error of this HTTP status, after the
+// server has applied the request. A real API server does this if its storage
+// answers too late.
 func (n *Network) FailReplies(status int, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "FailReplies", kind: failReplies, status: status}, options)
 }
 
 // StallWatches holds the events of watches until the fault is healed. New
-// watches open, but deliver nothing. Other requests are not affected. With
-// [Times] the first new watches are stalled for as long as the fault lasts.
+// watches open, but deliver no events. Other requests are not affected. With
+// [Times], the fault stalls only the first n new watches, for as long as the
+// fault lasts.
 func (n *Network) StallWatches(options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "StallWatches", kind: stallWatches}, options)
 }
 
-// DelayWatches makes each event arrive this long after it happened. On a real
-// connection an event that follows another one closely may take up to twice as
-// long.
+// DelayWatches delays each event of a watch by d, counted from the time of the
+// event. On a real connection, an event shortly after another event may be
+// delayed by up to twice d.
 func (n *Network) DelayWatches(d time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "DelayWatches", kind: delayWatches, delay: d}, options)
 }
 
-// DropWatches ends the watches that are open now. New ones may be opened at
-// once.
+// DropWatches ends the watches that are open now. Clients can open new watches
+// at once.
 func (n *Network) DropWatches() { n.endWatches(Any, io.ErrUnexpectedEOF) }
 
-// Heal ends all faults. Messages that hang because of them go on their way. A
+// Heal ends all faults. Requests and replies that the faults hold continue. A
 // delay that has begun runs to its end, unless it is [Forever].
 func (n *Network) Heal() {
 	n.mu.Lock()
 	healed := n.faults
-	n.faults = nil // all at once: a message that one fault lets go meets no other one
+	n.faults = nil // remove all faults before any of them is released, so that no other fault stops a released message
 	n.changedLocked()
 	n.mu.Unlock()
 	for _, fault := range healed {
@@ -148,9 +154,9 @@ func (n *Network) Heal() {
 	}
 }
 
-// Close fails all requests under way and all later ones with
-// [ErrNetworkClosed], and ends the open watches. It returns when no request is
-// under way that has outlived its sender.
+// Close ends the open watches and fails all requests under way with
+// [ErrNetworkClosed]. Later requests fail with the same error. Close waits
+// until the goroutines of [Network.ArriveLate] have ended.
 func (n *Network) Close() { n.close(ErrNetworkClosed) }
 
 func (n *Network) close(err error) {
@@ -158,11 +164,11 @@ func (n *Network) close(err error) {
 	n.late.Wait()
 }
 
-// Count returns how many requests were sent that match, whether or not they
-// reached the server.
+// Count returns how many of the sent requests match. It also counts requests
+// that did not reach the server.
 func (n *Network) Count(match func(Request) bool) int {
 	n.mu.Lock()
-	sent := slices.Clip(n.sent) // only ever appended to
+	sent := slices.Clip(n.sent) // no copy is needed, because n.sent only grows
 	n.mu.Unlock()
 	count := 0
 	for _, r := range sent {
@@ -196,11 +202,11 @@ func (n *Network) remove(f *Fault) {
 	n.changedLocked()
 }
 
-// current returns the faults that are not healed.
+// current returns the faults that have not been healed.
 func (n *Network) current() []*Fault {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.Clip(n.faults) // appended to, or replaced
+	return slices.Clip(n.faults) // no copy is needed, because n.faults only grows or is replaced
 }
 
 // change returns a channel that is closed when a fault is injected or healed.
@@ -216,8 +222,8 @@ func (n *Network) changedLocked() {
 }
 
 // breakConnections fails all requests under way with requestErr and ends all
-// open watches with watchErr. After the last break there are no new
-// connections, so all later requests fail as well.
+// open watches with watchErr. If last is true, the Network makes no new
+// connections, and all later requests fail with requestErr.
 func (n *Network) breakConnections(last bool, requestErr, watchErr error) {
 	n.mu.Lock()
 	if n.lifetime.Err() != nil {
@@ -236,8 +242,9 @@ func (n *Network) breakConnections(last bool, requestErr, watchErr error) {
 	n.endWatches(Any, watchErr)
 }
 
-// endWatches ends open watches. A watch that waits for an event does not notice
-// a cut by itself.
+// endWatches ends the open watches whose request matches. This is necessary
+// because a watch that waits for an event does not notice that the network is
+// cut.
 func (n *Network) endWatches(match func(Request) bool, err error) {
 	n.mu.Lock()
 	open := slices.Clone(n.watches)

@@ -21,18 +21,18 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// networked is an API server behind a Network.
+// networked is a test with an API server behind a Network.
 type networked struct {
 	*testing.T
 	network *leaderelectiontest.Network
 	client  *http.Client
-	applied func() int               // how many writes the server has applied
-	settle  func(want int)           // waits until the server has applied that many writes
-	version func(name string) string // the resourceVersion that a write must name
+	applied func() int               // returns how many writes the server has applied
+	settle  func(want int)           // waits until the server has applied want writes
+	version func(name string) string // returns the resourceVersion that a write of this Lease must contain
 }
 
-// onEachServer runs a test on the in-memory server in fake time, and on an HTTP
-// server with real connections in real time.
+// onEachServer runs a test twice: on the in-memory server in fake time, and on
+// an HTTP server with real connections in real time.
 func onEachServer(t *testing.T, test func(*networked)) {
 	t.Run("in memory", func(t *testing.T) {
 		bubble(t, func(t *testing.T, server *leaderelectiontest.Server) {
@@ -109,7 +109,7 @@ func (r redirect) RoundTrip(h *http.Request) (*http.Response, error) {
 	return r.next.RoundTrip(h)
 }
 
-// put writes the Lease with this name. It returns the status of the reply.
+// put writes the Lease with this name and returns the HTTP status of the reply.
 func (n *networked) put(ctx context.Context, name string) (status string, err error) {
 	url := "http://server.invalid/apis/coordination.k8s.io/v1/namespaces/default/leases/" + name
 	body := fmt.Sprintf(`{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":%q,"resourceVersion":%q},"spec":{"leaseDurationSeconds":%d}}`,
@@ -130,7 +130,8 @@ func (n *networked) put(ctx context.Context, name string) (status string, err er
 	return reply.Status, errors.Join(err, reply.Body.Close())
 }
 
-// startPut writes in the background.
+// startPut calls put in the background. The returned channel delivers the error
+// of put.
 func (n *networked) startPut(ctx context.Context) <-chan error {
 	result := make(chan error, 1)
 	go func() {
@@ -251,7 +252,7 @@ func TestNetwork_LosesTheReplyToAWriteThatTheServerApplied(t *testing.T) {
 		fault.Await(n)
 		n.expectApplied(2)
 		fault.Heal()
-		n.expectError(<-result, syscall.ECONNRESET) // a lost reply does not come back
+		n.expectError(<-result, syscall.ECONNRESET) // healing the fault does not bring back a lost reply
 	})
 }
 
@@ -338,7 +339,8 @@ func TestFault_LimitedByTimesSparesRequestsThatAreUnderWay(t *testing.T) {
 	})
 }
 
-// A request that another fault answers does not use up a limited fault.
+// If one fault answers a request, this request does not count as a hit of
+// another fault that has a limit.
 func TestFault_LimitedByTimesCountsOnlyTheRequestsThatItHits(t *testing.T) {
 	onEachServer(t, func(n *networked) {
 		var faults []*leaderelectiontest.Fault

@@ -8,8 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The methods below act like an administrator with kubectl. They do not pass
-// through a Network.
+// The methods below act like an administrator who uses kubectl. Their requests
+// do not pass through a Network.
 
 // Get returns the current Lease, or a NotFound error.
 func (s *Server) Get(namespace, name string) (*coordinationv1.Lease, error) {
@@ -23,7 +23,7 @@ func (s *Server) Get(namespace, name string) (*coordinationv1.Lease, error) {
 }
 
 // Put creates or overwrites a Lease. It ignores the UID and the resourceVersion
-// of an existing one.
+// of the argument.
 func (s *Server) Put(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	lease, err := onTheWire(lease)
 	if err != nil {
@@ -47,8 +47,9 @@ func (s *Server) Put(lease *coordinationv1.Lease) (*coordinationv1.Lease, error)
 	return result.DeepCopy(), nil
 }
 
-// Edit changes a Lease. The function edit changes a copy of it. If another writer
-// is faster, Edit calls the function again.
+// Edit reads a Lease, calls edit with a copy of the Lease, and writes the
+// result. If another write changes the Lease in the meantime, Edit starts
+// again.
 func (s *Server) Edit(namespace, name string, edit func(*coordinationv1.Lease)) error {
 	for {
 		old, err := s.Get(namespace, name)
@@ -90,8 +91,8 @@ func (s *Server) Delete(namespace, name string) error {
 	return err
 }
 
-// Recreate deletes a Lease and creates it again. No other write can happen in
-// between. The new Lease has another UID.
+// Recreate deletes a Lease and creates it again with another UID. No other
+// write can happen between the deletion and the creation.
 func (s *Server) Recreate(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	lease, err := onTheWire(lease)
 	if err != nil {
@@ -116,8 +117,8 @@ func (s *Server) Recreate(lease *coordinationv1.Lease) (*coordinationv1.Lease, e
 	return result.DeepCopy(), nil
 }
 
-// onTheWire returns the Lease as a server receives it: its times have a
-// resolution of one microsecond.
+// onTheWire encodes and decodes a Lease, as when a client sends it to a server.
+// This truncates its times to microseconds.
 func onTheWire(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	document, err := json.Marshal(lease)
 	if err != nil {

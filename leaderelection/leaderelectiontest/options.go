@@ -16,12 +16,12 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// readOptions are the options of a get, a list or a watch.
+// readOptions are the parsed options of a get, list or watch request.
 type readOptions struct {
 	namespace         string
 	fields            fields.Selector
 	labels            labels.Selector
-	resourceVersion   int64 // 0: any, or the newest
+	resourceVersion   int64 // 0 if the request has no resourceVersion, or "0"
 	exact             bool
 	bookmarks         bool
 	sendInitialEvents *bool
@@ -60,7 +60,8 @@ func parseReadOptions(c *call) (readOptions, error) {
 	return o, nil
 }
 
-// checkMatch checks the combination of options as a real server does.
+// checkMatch returns an error for a combination of options that a real API
+// server refuses.
 func checkMatch(verb string, list *metav1.ListOptions) error {
 	match := list.ResourceVersionMatch
 	switch {
@@ -96,7 +97,8 @@ func (o *readOptions) matches(lease *coordinationv1.Lease) bool {
 		o.fields.Matches(fields.Set{"metadata.name": lease.Name, "metadata.namespace": lease.Namespace})
 }
 
-// decodeInto decodes an object of meta/v1 from JSON or protobuf.
+// decodeInto decodes an object of the API group meta/v1. The body is JSON or
+// protobuf.
 func decodeInto(body []byte, into runtime.Object) error {
 	_, _, err := metav1Decoder.Decode(body, nil, into)
 	return err

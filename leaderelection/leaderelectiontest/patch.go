@@ -76,7 +76,7 @@ func applyPatch(document []byte, c *call) ([]byte, error) {
 	return document, nil
 }
 
-// mergePatch applies a JSON merge patch (RFC 7386).
+// mergePatch applies a JSON merge patch (RFC 7396).
 func mergePatch(document, patch []byte) ([]byte, error) {
 	var target, change any
 	if err := json.Unmarshal(document, &target); err != nil {
@@ -107,15 +107,16 @@ func merge(target, change any) any {
 	return object
 }
 
-// operation is one step of a JSON patch.
+// operation is one operation of a JSON patch.
 type operation struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`
 	Value any    `json:"value"`
 }
 
-// jsonPatch applies a JSON patch (RFC 6902). It supports add, replace, remove and
-// test of the members of objects, but not of arrays.
+// jsonPatch applies a JSON patch (RFC 6902). It supports the operations add,
+// replace, remove and test on members of objects, but not on elements of
+// arrays.
 func jsonPatch(document, patch []byte) ([]byte, error) {
 	var target map[string]any
 	if err := json.Unmarshal(document, &target); err != nil {

@@ -14,31 +14,35 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
-// Request describes a request, for predicates that choose which requests a fault hits.
-// A request for a path outside of /api and /apis has only a Client, a Verb (the
-// HTTP method in lower case), a Path and the time Sent.
+// Request describes a request. Predicates use it to choose which requests a
+// fault hits. For a path outside of /api and /apis, only Client, Verb, Path and
+// Sent are set. Verb is then the HTTP method in lower case.
 type Request struct {
-	// Client is the name of the [Client] that sent the request. It is empty for
-	// a [Network] that was made by [NewNetwork].
+	// Client is the name of the [Client] that sent the request. It is empty if the
+	// [Network] was created by [NewNetwork].
 	Client string
 	// Verb is get, list, watch, create, update, patch, delete or
 	// deletecollection.
 	Verb string
 	// Path is the path of the URL, without the query.
 	Path string
-	// Group is the API group, "" for the core group.
+	// Group is the API group. It is "" for the core group.
 	Group string
 	// Resource is the plural name of the resource, such as "leases".
 	Resource string
-	// Subresource is the name of the subresource, such as "status", or "".
+	// Subresource is the name of the subresource, such as "status". It is "" if
+	// the request has no subresource.
 	Subresource string
-	// Namespace and Name name the object. A list or a watch has the name that
-	// its field selector requires, if any. A create has the name of its object.
+	// Namespace and Name identify the object. For a list or a watch, Name is the
+	// name that the field selector requires, if any. For a create, Name is the
+	// name of the new object.
 	Namespace, Name string
-	// Object is the object that a create or an update carries, if client-go
-	// knows its type, else nil. Do not change it.
+	// Object is the object in the body of a create or an update. It is nil for all
+	// other requests, and if client-go does not have the type of the object. Do
+	// not modify Object.
 	Object runtime.Object
-	// Lease is the Object if that is a Lease, else nil. Do not change it.
+	// Lease is the Object if the Object is a Lease. Otherwise Lease is nil. Do not
+	// modify Lease.
 	Lease *coordinationv1.Lease
 	// Sent is when the client sent the request.
 	Sent time.Time
@@ -58,16 +62,16 @@ func Writes(r Request) bool {
 	return slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
 }
 
-// Claims matches the writes of a Lease that name this holder: its claims and
-// its renewals.
+// Claims matches each create or update of a Lease in which identity is the
+// holder. These are the claims and renewals of that candidate.
 func Claims(identity string) func(Request) bool {
 	return func(r Request) bool { return r.Lease != nil && Holder(r.Lease) == identity }
 }
 
-// Releases matches the writes of a Lease that name no holder.
+// Releases matches each create or update of a Lease without a holder.
 func Releases(r Request) bool { return r.Lease != nil && Holder(r.Lease) == "" }
 
-// readRequest reads what predicates need from an HTTP request.
+// readRequest returns the Request that describes an HTTP request.
 func readRequest(client string, h *http.Request) Request {
 	path := apipath.Parse(h.Method, h.URL)
 	r := Request{
@@ -88,8 +92,9 @@ func readRequest(client string, h *http.Request) Request {
 	return r
 }
 
-// copyOfObject decodes the body, JSON or protobuf, if the request can provide a
-// second copy of it, as the requests of client-go can.
+// copyOfObject decodes the object in the body of a request, from JSON or
+// protobuf. It reads a copy of the body from GetBody, which client-go provides.
+// It returns nil if GetBody is nil or the body cannot be decoded.
 func copyOfObject(h *http.Request) runtime.Object {
 	if h.GetBody == nil {
 		return nil

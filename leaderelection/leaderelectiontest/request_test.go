@@ -16,7 +16,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// describe returns the Request that the network makes of the HTTP request that f sends.
+// describe returns the Request that a Network creates from the HTTP request
+// that f sends.
 func describe(t *testing.T, contentType string, f func(context.Context, kubernetes.Interface)) leaderelectiontest.Request {
 	t.Helper()
 	network := leaderelectiontest.NewNetwork()

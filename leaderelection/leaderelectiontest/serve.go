@@ -21,28 +21,28 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
-// freshnessTimeout is how long a real server waits for a resourceVersion that
-// it has not reached yet.
+// freshnessTimeout is how long a real API server waits until it reaches the
+// resourceVersion that a read requires.
 const freshnessTimeout = 3 * time.Second
 
 var errServerClosed = errors.New("leaderelectiontest: the server is closed")
 
-// serverTransport is the transport between a client's [Network] and the Server.
-// The server works on a request in the goroutine of its sender.
+// serverTransport carries requests from a client's [Network] to the Server. The
+// Server handles a request in the goroutine of the sender.
 type serverTransport struct{ client *Client }
 
-// call is one request that the server works on.
+// call is one request that the server handles.
 type call struct {
 	*Request
 	server *Server
 	client *Client
 	ctx    context.Context
-	epoch  int // of the server when the request arrived
+	epoch  int // the server's epoch when the request arrived
 
 	query       url.Values
 	body        []byte
 	contentType string
-	protobuf    bool // the client prefers protobuf to JSON
+	protobuf    bool // true if the client prefers protobuf to JSON
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -85,8 +85,9 @@ func (t serverTransport) RoundTrip(h *http.Request) (*http.Response, error) {
 	return newResponse(h, a.object, a.code, c.mediaType(), body), nil
 }
 
-// reachServer waits until the server is up. A late request is lost if the
-// server is down, because its sender does not send it again.
+// reachServer waits until the server is up. A late request (see
+// [Network.ArriveLate]) fails at once if the server is down, because the sender
+// does not send such a request again.
 func (c *call) reachServer(late bool) error {
 	c.server.mu.Lock()
 	outage := c.server.outage
@@ -99,9 +100,10 @@ func (c *call) reachServer(late bool) error {
 	return err
 }
 
-// wait waits until cond, which is called under the server's mutex, holds, or
-// until timeout fires. It fails if the sender gives up, the connections break
-// or the server is closed meanwhile.
+// wait waits until cond returns true, and then returns true. If timeout fires
+// first, wait returns false. It returns an error if the sender gives up, the
+// connections break or the server is closed. The server's mutex is held when
+// cond is called.
 func (c *call) wait(timeout <-chan time.Time, cond func() bool) (bool, error) {
 	for {
 		c.server.mu.Lock()
@@ -126,8 +128,8 @@ func (c *call) wait(timeout <-chan time.Time, cond func() bool) (bool, error) {
 	}
 }
 
-// check returns the server's error for a request that it does not serve. It
-// decodes the Lease of a create or an update.
+// check returns an API error if the server does not support the request. For a
+// create or an update, check also decodes the Lease.
 func (c *call) check(h *http.Request) error {
 	path := apipath.Parse(h.Method, h.URL)
 	collection := path.Prefix + "/apis/" + coordinationv1.SchemeGroupVersion.String()
@@ -187,7 +189,8 @@ func (c *call) key() types.NamespacedName {
 
 func (c *call) by() author { return author{c.Client, c.Verb} }
 
-// answer is the server's answer to a request: an object, an error or a watch.
+// answer is the server's answer to a request. It contains an object, an error
+// or a watch.
 type answer struct {
 	code   int
 	object runtime.Object
@@ -211,14 +214,15 @@ func answerLease(code int, lease *coordinationv1.Lease, err error) answer {
 	return answer{code: code, object: withKind(lease)}
 }
 
-// withKind returns a copy with apiVersion and kind, which a reply must have.
+// withKind returns a copy of the Lease with apiVersion and kind, because each
+// reply must contain these fields.
 func withKind(lease *coordinationv1.Lease) *coordinationv1.Lease {
 	lease = lease.DeepCopy()
 	lease.APIVersion, lease.Kind = coordinationv1.SchemeGroupVersion.String(), "Lease"
 	return lease
 }
 
-// serve applies the request.
+// serve checks the client's rights, applies the request and returns the answer.
 func (c *call) serve() answer {
 	if err := c.authorize(c.Verb); err != nil {
 		return answerError(err)
@@ -310,7 +314,8 @@ func (c *call) serveRead() answer {
 	return answer{code: http.StatusOK, object: list}
 }
 
-// matchingLocked returns the Leases that options select, by namespace and name.
+// matchingLocked returns the Leases that match the options, sorted by namespace
+// and name.
 func (s *Server) matchingLocked(options readOptions) []*coordinationv1.Lease {
 	var found []*coordinationv1.Lease
 	for _, lease := range s.leases {
@@ -324,9 +329,9 @@ func (s *Server) matchingLocked(options readOptions) []*coordinationv1.Lease {
 	return found
 }
 
-// awaitRevision waits until the server has reached the revision that a read
-// requires. It returns an error after freshnessTimeout, for example because the
-// server was restored from a backup.
+// awaitRevision waits until the server has reached the resourceVersion wanted.
+// It returns an error after freshnessTimeout. This happens, for example, after
+// the server was restored from a backup.
 func (c *call) awaitRevision(wanted int64) error {
 	timeout := time.NewTimer(freshnessTimeout)
 	defer timeout.Stop()

@@ -10,29 +10,29 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// firstRevision makes resourceVersions gain a digit early in each test, so that
-// code fails which compares them as strings.
+// firstRevision is just below 100. Therefore resourceVersions get a third digit
+// early in each test, and code that compares them as strings fails.
 const firstRevision = 95
 
-// Server is a Lease API in memory. Its methods may be called from any
-// goroutine at any time.
+// Server is a Lease API in memory. All methods may be called from any
+// goroutine.
 type Server struct {
-	// mu guards the fields below. It is never held during a wait or a call of
-	// the test's code. It may be held while the mutex of a Network is locked.
+	// mu guards the fields below. It is never held during a wait or a call of the
+	// test's code. Lock mu before the mutex of a Network if both are needed.
 	mu sync.Mutex
 
-	revision  int64 // resourceVersion of the last write of any object
+	revision  int64 // the resourceVersion of the most recent write
 	leases    map[types.NamespacedName]*coordinationv1.Lease
-	events    []event // writes after compacted, for watches
-	compacted int64   // watches must start from here or later
+	events    []event // the writes with a revision above compacted, for watches
+	compacted int64   // the lowest resourceVersion from which a watch can start
 	history   []Write
 
-	changed    chan struct{} // closed and replaced when a waiting request must check its condition again
-	epoch      int           // incremented when all connections break
-	outage     *Mode         // nil: the server is up
+	changed    chan struct{} // closed and replaced at each change, to wake waiting requests
+	epoch      int           // incremented each time all connections break
+	outage     *Mode         // nil if the server is up
 	closed     bool
 	clients    map[string]*Client
-	namespaces map[string]bool // nil: every namespace exists
+	namespaces map[string]bool // nil if every namespace exists
 }
 
 // NewServer returns a Server without Leases. If the test runs in a synctest
@@ -47,7 +47,8 @@ func NewServer() *Server {
 	}
 }
 
-// Close ends all watches and all requests under way, and fails new ones.
+// Close ends all watches and fails all requests under way. New requests fail,
+// too.
 func (s *Server) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -59,8 +60,9 @@ func (s *Server) Close() {
 	}
 }
 
-// LimitNamespaces sets which namespaces exist. By default all namespaces exist.
-// The server answers 404 if a Lease is created in another namespace, like a real server.
+// LimitNamespaces sets which namespaces exist. By default, all namespaces
+// exist. The server answers 404 if a client creates a Lease in a namespace that
+// does not exist, like a real API server.
 func (s *Server) LimitNamespaces(names ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,17 +72,18 @@ func (s *Server) LimitNamespaces(names ...string) {
 	}
 }
 
-// Restart breaks all connections: watches end, and requests under way fail. A
-// request that has not been applied yet is not applied later, unless it is
-// delayed by ArriveLate. New requests are served at once.
+// Restart breaks all connections. Watches end, and requests under way fail. The
+// server does not apply such a request later, unless [Network.ArriveLate]
+// delays the request. The server accepts new requests at once.
 func (s *Server) Restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.breakConnectionsLocked()
 }
 
-// Outage takes the server down until [Server.Recover]: all connections break,
-// and new requests are refused or hang, depending on mode.
+// Outage takes the server down until [Server.Recover] is called. All
+// connections break. New requests fail with mode [Refuse], and wait with mode
+// [Hang].
 func (s *Server) Outage(mode Mode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,7 +91,7 @@ func (s *Server) Outage(mode Mode) {
 	s.breakConnectionsLocked()
 }
 
-// Recover ends an outage. See [Server.Outage].
+// Recover ends an outage that [Server.Outage] started.
 func (s *Server) Recover() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,13 +99,13 @@ func (s *Server) Recover() {
 	s.wakeLocked()
 }
 
-// Compact discards the events of earlier writes. Open watches end with an ERROR
-// event 410 Gone, and so does each watch that starts from an earlier
-// resourceVersion.
+// Compact discards the events of all earlier writes. Open watches end with an
+// ERROR event 410 Gone. A new watch that starts from an earlier resourceVersion
+// also ends with this event.
 func (s *Server) Compact() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.revision++ // as if another object was written: all open watches are behind
+	s.revision++ // simulates a write of another object, so that all open watches are older than compacted
 	s.compacted = s.revision
 	s.events = nil
 	s.wakeLocked()
@@ -114,16 +117,16 @@ type Snapshot struct {
 	leases   map[types.NamespacedName]*coordinationv1.Lease
 }
 
-// Snapshot takes a backup of all Leases and of the resourceVersion.
+// Snapshot makes a backup of all Leases and of the current resourceVersion.
 func (s *Server) Snapshot() *Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &Snapshot{revision: s.revision, leases: cloneMap(s.leases)}
 }
 
-// Restore resets the server to a backup, like restoring etcd does: later writes
-// are undone, and their resourceVersions are assigned again to other writes.
-// All connections break.
+// Restore resets the server to a backup, as when etcd is restored. All writes
+// after the backup are undone. New writes then get resourceVersions that undone
+// writes already had. All connections break.
 func (s *Server) Restore(backup *Snapshot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,8 +137,9 @@ func (s *Server) Restore(backup *Snapshot) {
 	s.breakConnectionsLocked()
 }
 
-// Count returns how many requests a client has sent, whether or not they reached
-// the server. An empty client or verb matches all.
+// Count returns how many requests with this verb this client has sent. It also
+// counts requests that did not reach the server. An empty client or verb
+// matches all.
 func (s *Server) Count(client, verb string) int {
 	s.mu.Lock()
 	clients := slices.Collect(maps.Values(s.clients))
@@ -162,7 +166,8 @@ func (s *Server) wakeLocked() {
 	s.changed = make(chan struct{})
 }
 
-// change returns a channel that is closed at the next change.
+// change returns a channel that is closed at the next change of the server's
+// state.
 func (s *Server) change() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -172,7 +177,7 @@ func (s *Server) change() <-chan struct{} {
 func cloneMap(leases map[types.NamespacedName]*coordinationv1.Lease) map[types.NamespacedName]*coordinationv1.Lease {
 	clone := make(map[types.NamespacedName]*coordinationv1.Lease, len(leases))
 	for key, lease := range leases {
-		clone[key] = lease // stored Leases are replaced, never modified
+		clone[key] = lease // no copy is needed, because stored Leases are never modified
 	}
 	return clone
 }

@@ -22,7 +22,7 @@ var (
 	leaseKind     = coordinationv1.SchemeGroupVersion.WithKind("Lease").GroupKind()
 )
 
-// author is the writer of a write, for the history.
+// author is the client and the verb of a write, as recorded in the history.
 type author struct{ client, verb string }
 
 func (s *Server) getLocked(key types.NamespacedName) (*coordinationv1.Lease, error) {
@@ -52,9 +52,10 @@ func (s *Server) createLocked(by author, key types.NamespacedName, lease *coordi
 	return s.commitLocked(by, key, lease), nil
 }
 
-// updateLocked applies a PUT. A PUT to a Lease that does not exist creates it,
-// even if it names the resourceVersion of a deleted Lease. It must not name a
-// UID.
+// updateLocked applies a PUT request. If the Lease does not exist, the PUT
+// creates the Lease, even if the request contains the resourceVersion of a
+// deleted Lease. But if the Lease does not exist and the request contains a
+// UID, updateLocked returns a conflict.
 func (s *Server) updateLocked(by author, key types.NamespacedName, lease *coordinationv1.Lease) (result *coordinationv1.Lease, created bool, err error) {
 	old := s.leases[key]
 	if err := checkUID(key, lease.UID, old); err != nil {
@@ -75,8 +76,9 @@ func (s *Server) updateLocked(by author, key types.NamespacedName, lease *coordi
 	return result, false, err
 }
 
-// checkUID checks the precondition of an update that names a UID. It fails if
-// the Lease does not exist.
+// checkUID returns a conflict if an update contains the UID wanted and the
+// stored Lease old does not have this UID. If old is nil, the Lease does not
+// exist.
 func checkUID(key types.NamespacedName, wanted types.UID, old *coordinationv1.Lease) error {
 	var uid types.UID
 	if old != nil {
@@ -105,13 +107,14 @@ func (s *Server) replaceLocked(by author, key types.NamespacedName, lease, old *
 		return s.removeLocked(by, key, lease), nil
 	}
 	if equality.Semantic.DeepEqual(lease, old) {
-		return old, nil // nothing is written, the resourceVersion stays
+		return old, nil // the update changes nothing, so the resourceVersion stays the same
 	}
 	return s.commitLocked(by, key, lease), nil
 }
 
-// dropUngated drops the fields that need the feature gate
-// CoordinatedLeaderElection, which is off by default.
+// dropUngated clears the fields of lease that need the feature gate
+// CoordinatedLeaderElection, because this gate is off by default. A field that
+// is set in the stored Lease old is kept.
 func dropUngated(lease, old *coordinationv1.Lease) {
 	if old == nil || old.Spec.Strategy == nil {
 		lease.Spec.Strategy = nil
@@ -148,8 +151,8 @@ func (s *Server) deleteLocked(by author, key types.NamespacedName, options *meta
 	return s.commitLocked(by, key, doomed), nil
 }
 
-// commitLocked stores the Lease under the next resourceVersion. The caller must
-// not use the Lease afterwards.
+// commitLocked stores the Lease with the next resourceVersion. The caller must
+// not modify the Lease afterwards, because the server keeps this object.
 func (s *Server) commitLocked(by author, key types.NamespacedName, lease *coordinationv1.Lease) *coordinationv1.Lease {
 	s.revision++
 	lease.ResourceVersion = strconv.FormatInt(s.revision, 10)
@@ -159,8 +162,9 @@ func (s *Server) commitLocked(by author, key types.NamespacedName, lease *coordi
 	return lease
 }
 
-// removeLocked deletes a Lease. A deletion is a write: the DELETED event has a
-// resourceVersion of its own.
+// removeLocked deletes a Lease. The parameter last is the Lease before the
+// deletion. A deletion is a write, so the DELETED event gets a resourceVersion
+// of its own.
 func (s *Server) removeLocked(by author, key types.NamespacedName, last *coordinationv1.Lease) *coordinationv1.Lease {
 	s.revision++
 	last = last.DeepCopy()
@@ -172,7 +176,8 @@ func (s *Server) removeLocked(by author, key types.NamespacedName, last *coordin
 }
 
 // recordLocked adds a write to the events and to the history. The parameter
-// current is the stored Lease, and object is the Lease of the event.
+// current is the Lease after the write, or nil if the write deleted the Lease.
+// The parameter object is the Lease in the watch event.
 func (s *Server) recordLocked(by author, key types.NamespacedName, current, object *coordinationv1.Lease) {
 	now := time.Now()
 	before := s.leases[key]
@@ -185,7 +190,7 @@ func (s *Server) recordLocked(by author, key types.NamespacedName, current, obje
 
 var namespaceResource = corev1.Resource("namespaces")
 
-// validate applies the validation rules of a real server.
+// validate checks a Lease with the validation rules of a real API server.
 func validate(lease *coordinationv1.Lease) error {
 	problems := validation.ValidateObjectMeta(&lease.ObjectMeta, true, validation.NameIsDNSSubdomain, field.NewPath("metadata"))
 	spec := field.NewPath("spec")
@@ -204,10 +209,10 @@ func validate(lease *coordinationv1.Lease) error {
 	return apierrors.NewInvalid(leaseKind, lease.Name, problems)
 }
 
-// invalidResourceVersion is the error for an update without a resourceVersion,
-// because Leases do not allow unconditional updates.
+// invalidResourceVersion returns the error for an update without a
+// resourceVersion. A real API server also refuses such an update of a Lease.
 func invalidResourceVersion(name string) error {
-	kind := schema.GroupKind{Group: leaseResource.Group, Kind: leaseResource.Resource} // like a real server, with the resource as kind
+	kind := schema.GroupKind{Group: leaseResource.Group, Kind: leaseResource.Resource} // a real API server also puts the resource into the field Kind
 	return apierrors.NewInvalid(kind, name, field.ErrorList{
 		field.Invalid(field.NewPath("metadata").Child("resourceVersion"), 0, "must be specified for an update"),
 	})

@@ -17,27 +17,28 @@ import (
 )
 
 const (
-	defaultWatchTimeout = 45 * time.Minute // a real server: 30 to 60 minutes
+	defaultWatchTimeout = 45 * time.Minute // a real API server uses 30 to 60 minutes
 	bookmarkPeriod      = time.Minute
 )
 
-// event is a write, as watches deliver it.
+// event is one write, in the form from which watches create their events.
 type event struct {
 	revision      int64
 	at            time.Time
-	before, after *coordinationv1.Lease // nil: none
-	object        *coordinationv1.Lease // the object of a DELETED event
+	before, after *coordinationv1.Lease // the Lease before and after the write; nil if it did not exist
+	object        *coordinationv1.Lease // the Lease in a DELETED event
 }
 
-// watchStream is the body of the server's reply to a watch. It has no goroutine:
-// the reader waits in Read. Only Close may be called by another goroutine.
+// watchStream is the body of the server's reply to a watch. It starts no
+// goroutine: the reader of the body waits in Read. Other goroutines may call
+// only Close.
 type watchStream struct {
 	*call
 	options    readOptions
-	after      int64 // everything up to this revision has been delivered
+	after      int64 // the watch has received all events up to this revision
 	pending    []frame
-	read       time.Time // when the event that the last Read returned happened
-	ended      error     // what Read returns once pending is empty
+	read       time.Time // the time of the event that the most recent Read returned
+	ended      error     // the error that Read returns once pending is empty
 	deadline   time.Time
 	bookmarkAt time.Time
 
@@ -78,7 +79,8 @@ func (c *call) newWatchStream(options readOptions) *watchStream {
 	return w
 }
 
-// Read waits for the next event.
+// Read copies the next event, or a part of the event, into p. It waits if there
+// is no event yet.
 func (w *watchStream) Read(p []byte) (int, error) {
 	for len(w.pending) == 0 {
 		if w.ended != nil {
@@ -100,15 +102,16 @@ func (w *watchStream) Read(p []byte) (int, error) {
 // happened implements timedBody.
 func (w *watchStream) happened() time.Time { return w.read }
 
-// Close ends the watch. A Read that waits returns.
+// Close ends the watch. If a Read is waiting, it returns with an error.
 func (w *watchStream) Close() error {
 	w.closeOnce.Do(func() { close(w.closed) })
 	return nil
 }
 
-// fill collects events or, if there are none, waits once for a change.
+// fill puts new events into pending. If there are no new events, fill waits
+// once: until the server changes, or until the time that collect returned.
 func (w *watchStream) fill() error {
-	changed := w.server.change() // before events are collected, so that no change is missed
+	changed := w.server.change() // get the channel before collecting events, so that no change is missed
 	due, err := w.collect()
 	if err != nil || len(w.pending) > 0 || w.ended != nil {
 		w.read = time.Now()
@@ -127,8 +130,8 @@ func (w *watchStream) fill() error {
 	return nil
 }
 
-// collect puts the events since the last call into pending. It returns when
-// the next bookmark or the end of the watch is due.
+// collect puts all events after revision w.after into pending. It returns the
+// time at which the next bookmark or the end of the watch is due.
 func (w *watchStream) collect() (due time.Time, err error) {
 	w.server.mu.Lock()
 	defer w.server.mu.Unlock()
@@ -172,8 +175,9 @@ func (s *Server) eventsAfterLocked(revision int64) []event {
 	return s.events[first:]
 }
 
-// sendEvent sends an event to a watch that selects some of the Leases: a Lease
-// that becomes selected is added, and one that is no longer selected is deleted.
+// sendEvent sends e to a watch that selects some of the Leases. If the write
+// makes the Lease match the selectors, the watch gets an ADDED event. If the
+// Lease does not match anymore, the watch gets a DELETED event.
 func (w *watchStream) sendEvent(e event) {
 	before, after := w.options.matches(e.before), w.options.matches(e.after)
 	switch {
@@ -196,8 +200,8 @@ func (w *watchStream) bookmark(annotations map[string]string) {
 	}}))
 }
 
-// fail ends the stream with an ERROR event, like a real server does after it has
-// accepted the options of the watch.
+// fail ends the stream with an ERROR event. A real API server does the same
+// with an error that occurs after it has accepted the options of the watch.
 func (w *watchStream) fail(err error) {
 	w.send(time.Now(), watch.Error, answerError(err).object)
 	w.ended = io.EOF

@@ -10,22 +10,24 @@ import (
 	"time"
 )
 
-// watchBody is the body of the reply to a watch. It holds the events while a
-// fault does. It has no goroutine: the reader waits in Read.
+// watchBody is the body of the reply to a watch. While a fault holds the watch,
+// watchBody delivers no events. It starts no goroutine: the reader of the body
+// waits in Read.
 type watchBody struct {
 	exchange *exchange
 	inner    io.ReadCloser
-	reader   *bufio.Reader // of inner
-	taken    []*Fault      // faults limited by Times that have counted this watch
+	reader   *bufio.Reader // reads from inner
+	taken    []*Fault      // faults with the option Times that have already counted this watch as a hit
 
 	once   sync.Once
 	closed chan struct{}
-	err    error // why the watch ended; read it after closed is closed
+	err    error // why the watch ended; read err only after closed is closed
 }
 
-// timedBody is implemented by a body that knows when its events happened.
+// timedBody is implemented by the body of a watch that records the time of each
+// event.
 type timedBody interface {
-	// happened returns when the events that the last Read returned happened.
+	// happened returns the time of the events that the most recent Read returned.
 	happened() time.Time
 }
 
@@ -34,15 +36,16 @@ func (x *exchange) openWatch(inner io.ReadCloser) io.ReadCloser {
 	x.network.mu.Lock()
 	x.network.watches = append(x.network.watches, b)
 	x.network.mu.Unlock()
-	// The connections may have been broken before the watch was among the open ones.
+	// The connections may have broken before this watch was added to
+	// network.watches.
 	if err := x.alive(); err != nil {
 		b.end(err)
 	}
 	return b
 }
 
-// Read returns events that have arrived, in batches. It holds a batch, or the
-// end of the watch, as long as a fault does.
+// Read returns events in batches, as they arrive. While a fault holds the
+// watch, Read does not return a batch or the end of the watch.
 func (b *watchBody) Read(p []byte) (int, error) {
 	if b.reader.Buffered() == 0 {
 		_, ended := b.reader.Peek(1)
@@ -56,7 +59,8 @@ func (b *watchBody) Read(p []byte) (int, error) {
 	return b.reader.Read(p)
 }
 
-// hold waits until no fault holds back what has arrived.
+// hold waits until no fault holds the events that have arrived. It returns an
+// error if the watch ends before that.
 func (b *watchBody) hold() error {
 	arrived := time.Now()
 	if timed, ok := b.inner.(timedBody); ok {
@@ -64,7 +68,7 @@ func (b *watchBody) hold() error {
 	}
 	var counted []*Fault
 	for {
-		changed := b.exchange.network.change() // before the faults are evaluated, so that no change is missed
+		changed := b.exchange.network.change() // get the channel before evaluating the faults, so that no change is missed
 		select {
 		case <-b.closed:
 			return b.err
@@ -84,8 +88,8 @@ func (b *watchBody) hold() error {
 	}
 }
 
-// wait waits until the faults change or, unless the events are held, until the
-// delay is over.
+// wait waits until the faults change or the watch is closed. If held is false,
+// wait also ends after the duration remaining.
 func (b *watchBody) wait(changed <-chan struct{}, held bool, remaining time.Duration) error {
 	var expired <-chan time.Time
 	if !held {
@@ -103,8 +107,10 @@ func (b *watchBody) wait(changed <-chan struct{}, held bool, remaining time.Dura
 	return nil
 }
 
-// faults evaluates the faults that affect the watch. It counts each hit once,
-// in counted.
+// faults returns the effect of the current faults on the watch. held is true if
+// a fault holds the events, refused is true if a fault ends the watch, and
+// delay is the sum of the delays. The list counted contains the faults that
+// have already counted a hit.
 func (b *watchBody) faults(counted *[]*Fault) (held, refused bool, delay time.Duration) {
 	for _, fault := range b.exchange.network.current() {
 		if fault.kind != cut && fault.kind != stallWatches && fault.kind != delayWatches {
@@ -128,8 +134,8 @@ func (b *watchBody) faults(counted *[]*Fault) (held, refused bool, delay time.Du
 	return held, refused, delay
 }
 
-// hit reports whether the fault hits the watch, and counts the hit. A fault
-// that is limited by Times counts each watch once.
+// hit reports whether the fault hits the watch, and counts the hit. With the
+// option Times, a fault counts each watch only once.
 func (b *watchBody) hit(fault *Fault) bool {
 	if slices.Contains(b.taken, fault) {
 		return !fault.isHealed()
@@ -143,7 +149,7 @@ func (b *watchBody) hit(fault *Fault) bool {
 	return true
 }
 
-// Close ends the watch, also while a Read waits.
+// Close ends the watch. If a Read is waiting, it returns with an error.
 func (b *watchBody) Close() error {
 	b.end(http.ErrBodyReadAfterClose)
 	return nil

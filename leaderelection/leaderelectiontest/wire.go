@@ -12,7 +12,8 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// protobuf is the default encoding of client-go's typed clients.
+// protobuf is the serializer for the protobuf encoding, which client-go's typed
+// clients use by default.
 var protobuf = func() runtime.SerializerInfo {
 	info, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
 	if !ok {
@@ -21,13 +22,15 @@ var protobuf = func() runtime.SerializerInfo {
 	return info
 }()
 
-// acceptsProtobuf reports whether a client prefers protobuf to JSON.
+// acceptsProtobuf reports whether protobuf is the first media type in the
+// Accept header.
 func acceptsProtobuf(header http.Header) bool {
 	first, _, _ := strings.Cut(header.Get("Accept"), ",")
 	return strings.Contains(first, runtime.ContentTypeProtobuf)
 }
 
-// encode returns the body of a reply.
+// encode returns object in the encoding that the client prefers: protobuf or
+// JSON.
 func (c *call) encode(object runtime.Object) ([]byte, error) {
 	if !c.protobuf {
 		return json.Marshal(object)
@@ -44,7 +47,7 @@ func (c *call) mediaType() string {
 	return runtime.ContentTypeJSON
 }
 
-// encodeEvent returns one event of a watch.
+// encodeEvent returns one watch event in the encoding that the client prefers.
 func (c *call) encodeEvent(kind watch.EventType, object runtime.Object) ([]byte, error) {
 	raw, err := c.encode(object)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 const prefix = "incumbent_leader_election_"
 
-// Metrics is a prometheus.Collector for Electors.
+// Metrics is a prometheus.Collector for Electors. Create a Metrics with New.
 type Metrics struct {
 	leaderChanges, terms, ended, overruns, failures *prometheus.CounterVec
 	stopSeconds, handover, requests                 *prometheus.HistogramVec
@@ -24,13 +24,14 @@ type Metrics struct {
 	electors map[leaseKey]*leaderelection.Elector
 }
 
-// A leaseKey identifies an Elector by its Lease. It is empty if the election is not
-// enabled.
+// A leaseKey identifies an Elector by its Lease. Both fields are empty if the election is
+// not enabled.
 type leaseKey struct{ namespace, name string }
 
 var leaseLabels = []string{"lease_namespace", "lease_name"}
 
-// New returns a Metrics. Register it, and pass its Option to each Elector.
+// New returns a Metrics. Register the Metrics. For each Elector, pass the result of Option
+// to leaderelection.New.
 func New() *Metrics {
 	counter := func(name, help string, more ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, slices.Concat(leaseLabels, more))
@@ -54,8 +55,9 @@ func New() *Metrics {
 	}
 }
 
-// Option adds an Elector to the metrics. An Elector replaces an earlier one for the
-// same Lease, and their counters continue.
+// Option returns an option that adds an Elector to the metrics. If several Electors use
+// the same Lease one after the other, the gauges show the latest Elector and the counters
+// continue.
 func (m *Metrics) Option() leaderelection.Option {
 	r := &recorder{metrics: m}
 	return leaderelection.WithTrace(leaderelection.Trace{
@@ -63,8 +65,8 @@ func (m *Metrics) Option() leaderelection.Option {
 	})
 }
 
-// Forget drops all metrics of that Lease. It is for programs whose set of Leases
-// changes while they run.
+// Forget removes all metrics of the Lease namespace/name. Use it in a program whose set
+// of Leases changes while the program runs.
 func (m *Metrics) Forget(namespace, name string) {
 	m.mu.Lock()
 	delete(m.electors, leaseKey{namespace, name})
@@ -109,15 +111,15 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// A sample is the state of one Elector at one moment.
+// A sample is the state of one Elector at the time now.
 type sample struct {
 	leaderelection.State
 	elector *leaderelection.Elector
 	now     time.Time
 }
 
-// A gauge reads its value from the Elector at each scrape. It has no value if ok is
-// false.
+// A gauge is a metric whose value is read from the Elector at each scrape. The function
+// value returns ok = false if the gauge has no value.
 type gauge struct {
 	desc  *prometheus.Desc
 	value func(sample) (value float64, ok bool)
@@ -181,7 +183,8 @@ func (r *recorder) created(e *leaderelection.Elector) {
 	m.mu.Lock()
 	m.electors[r.lease] = e
 	m.mu.Unlock()
-	// Counters start at 0 and are not absent, so that increase() includes the first event.
+	// Create each counter with the value 0, because increase() in Prometheus would otherwise
+	// miss the first event.
 	m.leaderChanges.WithLabelValues(namespace, name)
 	m.overruns.WithLabelValues(namespace, name)
 	for _, reason := range reasons {
@@ -225,7 +228,7 @@ func (r *recorder) termEnded(end leaderelection.TermEnded) {
 	r.metrics.stopSeconds.WithLabelValues(r.lease.namespace, r.lease.name).Observe(end.StopTook.Seconds())
 }
 
-// reasons maps the causes of terms' ends to values of the label "reason".
+// reasons maps each error that ends a term to a value of the label "reason".
 var reasons = []struct {
 	err  error
 	name string
@@ -235,7 +238,7 @@ var reasons = []struct {
 	{leaderelection.ErrLeaseDeleted, "lease_deleted"}, {leaderelection.ErrHistoryRewound, "history_rewound"},
 }
 
-// reasonOf returns the value of the label "reason" for a cause.
+// reasonOf returns the value of the label "reason" for the error that ended a term.
 func reasonOf(cause error) string {
 	for _, reason := range reasons {
 		if errors.Is(cause, reason.err) {

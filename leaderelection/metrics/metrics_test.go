@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// clientGoMetric records client-go's own metric.
+// clientGoMetric records the values of client-go's own metric.
 var clientGoMetric = &clientGauge{}
 
 type clientGauge struct{ leads sync.Map }
@@ -38,8 +38,8 @@ func (g *clientGauge) On(name string)                                     { g.le
 func (g *clientGauge) Off(name string)                                    { g.leads.Delete(name) }
 func (g *clientGauge) SlowpathExercised(string)                           {}
 
-// A testCluster is an in-memory API server, and candidates whose metrics are in one
-// registry.
+// A testCluster is an in-memory API server with candidates. One registry contains the
+// metrics of these candidates.
 type testCluster struct {
 	*testing.T
 	server   *leaderelectiontest.Server
@@ -57,8 +57,8 @@ func inTestCluster(t *testing.T, f func(c *testCluster)) {
 	})
 }
 
-// run runs an Elector until stop is called. The registry has its metrics if measured
-// is set.
+// run starts an Elector, which runs until stop is called. If measured is true, the
+// registry contains the Elector's metrics.
 func (c *testCluster) run(identity string, measured bool, edit ...func(*leaderelection.Config, *leaderelection.Callbacks)) (elector *leaderelection.Elector, stop func() error) {
 	c.Helper()
 	config := leaderelection.Config{Enabled: true, Identity: identity, LeaseName: "app", LeaseNamespace: "ns", ReleaseOnCancel: true}
@@ -89,8 +89,8 @@ func (c *testCluster) run(identity string, measured bool, edit ...func(*leaderel
 	return elector, stop
 }
 
-// values returns what the registry exports, by name and labels. A histogram has two
-// values, its count and its sum.
+// values returns all exported values. The key is the name of the metric with its labels.
+// A histogram has two values: its count and its sum.
 func (c *testCluster) values() map[string]float64 {
 	c.Helper()
 	synctest.Wait()
@@ -120,8 +120,8 @@ func (c *testCluster) values() map[string]float64 {
 	return values
 }
 
-// want checks values of Lease ns/app. A key is name/labels.part: further labels and, for
-// a histogram, count or sum.
+// want checks exported values of Lease ns/app. A key has the form name/labels.part. The
+// labels do not include those of the Lease. For a histogram, part is count or sum.
 func (c *testCluster) want(when string, want map[string]float64) {
 	c.Helper()
 	values := c.values()
@@ -143,7 +143,7 @@ func (c *testCluster) want(when string, want map[string]float64) {
 	}
 }
 
-// Prometheus does not count the first event of a counter that was absent before.
+// If a counter is absent before its first event, Prometheus does not count this event.
 func TestMetrics_ExportEachReasonAndOutcomeBeforeItsFirstEvent(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.run("a", true)
@@ -294,7 +294,8 @@ func TestMetrics_ClientGosMetricWorksAndIsZeroAfterTheTerm(t *testing.T) {
 	})
 }
 
-// A process that crashes in its first term has one increase, which needs a 0 before it.
+// If a process crashes in its first term, the counter of terms increases only once.
+// Prometheus counts this increase only if the counter was 0 before.
 func TestMetrics_CountTermsFromZero(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.run("a", true)

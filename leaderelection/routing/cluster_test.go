@@ -28,7 +28,7 @@ const (
 	leaderKey = "example.com/leader"
 	leaseName = "my-app-leader"
 
-	// The trust window is 2.25 s, and the margin is 750 ms.
+	// With this leaseDuration, the trust window is 2.25 s and the margin is 750 ms.
 	leaseDuration = 3 * time.Second
 	trustWindow   = 2250 * time.Millisecond
 	margin        = leaseDuration - trustWindow
@@ -54,7 +54,7 @@ func inTestCluster(t *testing.T, f func(c *testCluster)) {
 	})
 }
 
-// A candidate is an Elector with a Router, in the Pod of its name.
+// A candidate is an Elector with a Router. The Pod of the candidate has the same name.
 type candidate struct {
 	*leaderelection.Elector
 	router    *routing.Router
@@ -62,7 +62,7 @@ type candidate struct {
 	callbacks leaderelection.Callbacks
 	cancel    context.CancelFunc
 	done      chan struct{} // closed when Run has returned
-	err       error         // that Run has returned, once done is closed
+	err       error         // the error of Run; valid only after done is closed
 
 	mu  sync.Mutex
 	log bytes.Buffer
@@ -74,7 +74,7 @@ func (p *candidate) Write(line []byte) (int, error) {
 	return p.log.Write(line)
 }
 
-// logged returns the log lines that contain all of the parts.
+// logged returns the candidate's log lines that contain all of the parts.
 func (p *candidate) logged(parts ...string) (found []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,7 +86,7 @@ func (p *candidate) logged(parts ...string) (found []string) {
 	return found
 }
 
-// campaign runs a candidate until stop is called or the test ends.
+// campaign starts a candidate, which runs until stop is called or the test ends.
 func (c *testCluster) campaign(name string, change ...func(*candidate)) *candidate {
 	c.Helper()
 	p := &candidate{config: leaderelection.Config{
@@ -112,7 +112,7 @@ func (c *testCluster) campaign(name string, change ...func(*candidate)) *candida
 	return p
 }
 
-// run calls Run of the candidate's Elector.
+// run calls Run of the candidate's Elector in the background.
 func (c *testCluster) run(p *candidate) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.done = cancel, make(chan struct{})
@@ -124,7 +124,7 @@ func (c *testCluster) run(p *candidate) {
 	c.Cleanup(func() { cancel(); <-done })
 }
 
-// lead runs a candidate and waits until it leads.
+// lead starts a candidate and waits until it leads.
 func (c *testCluster) lead(name string, change ...func(*candidate)) *candidate {
 	c.Helper()
 	p := c.campaign(name, change...)
@@ -155,7 +155,7 @@ func (c *testCluster) wantLabelled(when string, want ...string) {
 	}
 }
 
-// holder returns the holder of the Lease, or "" if it has none.
+// holder returns the holder of the Lease, or "" if the Lease has no holder.
 func (c *testCluster) holder() string {
 	c.Helper()
 	lease, err := c.server.Get("default", leaseName)

@@ -18,11 +18,11 @@ import (
 // Label the leader's Pod, and remove the label before the process stops leading.
 func Example() {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "pod-1"}}
-	clientset, logger := fake.NewClientset(pod), slog.New(slog.DiscardHandler) // stands in for the API server
+	clientset, logger := fake.NewClientset(pod), slog.New(slog.DiscardHandler) // replaces the real API server in this example
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 
-	// In a cluster, leave out PodNamespace and PodName: the environment has both.
+	// In a cluster, omit PodNamespace and PodName. Their defaults come from the environment.
 	label := routing.Label{Key: "example.com/my-app-leader", Value: "true", PodNamespace: "default", PodName: "pod-1"}
 	router, err := routing.New(label, clientset, logger)
 	if err != nil {
@@ -58,7 +58,7 @@ func Example() {
 	// released
 }
 
-// awaitLabel waits until the Pod's label has that value.
+// awaitLabel waits until the Pod's label has the value want.
 func awaitLabel(ctx context.Context, clientset kubernetes.Interface, want string) {
 	for {
 		pod, err := clientset.CoreV1().Pods("default").Get(ctx, "pod-1", metav1.GetOptions{})

@@ -8,8 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Pods of a ReplicaSet have labels from its template. The ReplicaSet would lose a Pod
-// whose label is removed.
+// The Pods of a ReplicaSet get labels from its template. If the Router removed such a
+// label, the ReplicaSet would lose the Pod.
 func TestRouter_KeepsLabelsThatNoLeaderHasSet(t *testing.T) {
 	for name, value := range map[string]string{"the same value": "yes", "another value": "my-app"} {
 		t.Run(name, func(t *testing.T) {
@@ -36,7 +36,8 @@ func TestRouter_KeepsLabelsThatNoLeaderHasSet(t *testing.T) {
 	}
 }
 
-// A leader remembers that it set the label of its own Pod.
+// The Router removes the label from its own Pod even without the annotation, because it
+// remembers that it has set the label.
 func TestRouter_RemovesItsOwnLabelThoughTheAnnotationWasRemoved(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.pods.Put("pod-a", "1", false)
@@ -51,7 +52,7 @@ func TestRouter_RemovesItsOwnLabelThoughTheAnnotationWasRemoved(t *testing.T) {
 	})
 }
 
-// A Pod may have the label from an earlier process of the same Pod, which crashed.
+// An earlier process in the same Pod may have set the label and then crashed.
 func TestRouter_RemovesTheLabelThatAnEarlierProcessLeftOnItsPod(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.pods.Put("pod-a", "1", true)

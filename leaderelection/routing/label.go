@@ -17,21 +17,23 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// requestTimeout bounds each request for Pods. A request that hangs delays the next one
-// by no more than that.
+// requestTimeout limits the duration of each request for Pods. A request that hangs
+// therefore delays later requests by at most requestTimeout.
 const requestTimeout = 5 * time.Second
 
-// keepLabel keeps the label on this process's Pod, and only there, until ctx is done.
+// keepLabel keeps the label on this process's Pod and removes it from other Pods, until
+// ctx is done.
 func (t *termRouter) keepLabel(ctx context.Context) {
-	t.logFailure(ctx, t.setLabel(ctx, nil)) // first, because clients wait for it
+	t.logFailure(ctx, t.setLabel(ctx, nil)) // set the label before the first check, because clients wait for the label
 	for ctx.Err() == nil {
 		t.logFailure(ctx, t.checkLabels(ctx))
 		wait(ctx, checkInterval(t.failures, rand.N(20*time.Second)))
 	}
 }
 
-// checkInterval is the time from one check to the next. It is shorter after failed
-// checks.
+// checkInterval returns the time from one check to the next check: 10 s plus the jitter.
+// After failed checks, the time is shorter. It is 1 s after the first failure, and doubles
+// with each further failure.
 func checkInterval(failures int, jitter time.Duration) time.Duration {
 	interval := 10*time.Second + jitter
 	if failures == 0 {
@@ -40,14 +42,14 @@ func checkInterval(failures int, jitter time.Duration) time.Duration {
 	return min(interval, time.Second<<min(failures-1, 5))
 }
 
-// checkLabels repairs the labels of all Pods. It takes every step even if an earlier one
-// has failed.
+// checkLabels checks and repairs the labels of all Pods. It takes each step even if an
+// earlier step has failed.
 func (t *termRouter) checkLabels(ctx context.Context) error {
 	labelled, err := t.listLabelled(ctx)
 	return errors.Join(err, t.setLabel(ctx, t.ownPod(labelled)), t.removeFromOthers(ctx, labelled))
 }
 
-// logFailure logs the first of consecutive failures.
+// logFailure logs err if it is the first of several consecutive failures.
 func (t *termRouter) logFailure(ctx context.Context, err error) {
 	switch {
 	case err == nil:
@@ -71,7 +73,7 @@ func (t *termRouter) listLabelled(ctx context.Context) ([]corev1.Pod, error) {
 	return list.Items, nil
 }
 
-// isOwn reports whether this process runs in that Pod.
+// isOwn reports whether this process runs in the given Pod.
 func (t *termRouter) isOwn(pod *corev1.Pod) bool {
 	return pod.Name == t.label.PodName && (t.uid == "" || t.uid == string(pod.UID))
 }
@@ -86,8 +88,8 @@ func (t *termRouter) ownPod(pods []corev1.Pod) *corev1.Pod {
 	return nil
 }
 
-// readPod reads this process's Pod with an empty patch, which needs no right beside the
-// one to set the label.
+// readPod reads this process's Pod. It uses an empty patch, because the Router has the
+// right to patch Pods, but does not need the right to get Pods.
 func (t *termRouter) readPod(ctx context.Context) (*corev1.Pod, error) {
 	pod, err := t.patchPod(ctx, t.label.PodName, []byte("{}"))
 	if err != nil {
@@ -99,10 +101,11 @@ func (t *termRouter) readPod(ctx context.Context) (*corev1.Pod, error) {
 	return pod, nil
 }
 
-// setLabel labels this process's Pod. A nil pod is read first. The patch names the
-// resource version of the Pod, so it fails if it arrives after the label was removed.
+// setLabel sets the label on this process's Pod. If pod is nil, setLabel first reads the
+// Pod. The patch contains the resourceVersion of the Pod. Therefore the patch fails if it
+// arrives after the label was removed.
 func (t *termRouter) setLabel(ctx context.Context, pod *corev1.Pod) (err error) {
-	const attempts = 5 // other clients write to the Pod as well, above all the kubelet
+	const attempts = 5 // other clients, above all the kubelet, also write to the Pod and cause conflicts
 	for range attempts {
 		if pod == nil {
 			if pod, err = t.readPod(ctx); err != nil {
@@ -118,8 +121,9 @@ func (t *termRouter) setLabel(ctx context.Context, pod *corev1.Pod) (err error) 
 		if pod.Labels[t.label.Key] == t.label.Value && pod.Annotations[t.label.Key+"-term"] == t.token {
 			return nil
 		}
-		// The annotation makes the patch of each term a change. A removal by another
-		// leader, based on an earlier version, then fails.
+		// The annotation is different in each term, so this patch always changes the Pod.
+		// Therefore a removal by another leader fails if that leader read the Pod before
+		// this patch.
 		_, err = t.patchPod(ctx, t.label.PodName, t.labelPatch(pod.UID, pod.ResourceVersion, t.label.Value, t.token))
 		if !apierrors.IsConflict(err) {
 			return err
@@ -130,8 +134,8 @@ func (t *termRouter) setLabel(ctx context.Context, pod *corev1.Pod) (err error) 
 }
 
 // checkForeign returns an error if the Pod has a label that no leader set. Leaders set
-// the annotation in the same request. Such a label must stay: a ReplicaSet that selects
-// it would lose the Pod.
+// the label and the annotation <key>-term in one request. A label without the annotation
+// must stay, because a ReplicaSet that selects the label would lose the Pod.
 func (t *termRouter) checkForeign(pod *corev1.Pod) error {
 	value, labelled := pod.Labels[t.label.Key]
 	if _, set := pod.Annotations[t.label.Key+"-term"]; set || !labelled {
@@ -141,8 +145,8 @@ func (t *termRouter) checkForeign(pod *corev1.Pod) error {
 		"choose another Key, or remove the label by hand", pod.Name, t.label.Key, value, t.label.Key)
 }
 
-// removeFromOthers removes the label from all other Pods, if a leader set it and the Pods
-// have not changed since they were listed.
+// removeFromOthers removes the label from all other Pods on which a leader set the label.
+// The API server refuses the patch of a Pod that has changed since the Pods were listed.
 func (t *termRouter) removeFromOthers(ctx context.Context, labelled []corev1.Pod) error {
 	var errs []error
 	for i := range labelled {
@@ -162,8 +166,8 @@ func (t *termRouter) removeFromOthers(ctx context.Context, labelled []corev1.Pod
 	return errors.Join(errs...)
 }
 
-// patchPod patches a Pod if this process leads. A process that was suspended must not
-// remove the label of a new leader.
+// patchPod patches a Pod only if this process leads. Otherwise a process that was
+// suspended could remove the label of the new leader.
 func (t *termRouter) patchPod(ctx context.Context, name string, patch []byte) (*corev1.Pod, error) {
 	if !t.elector.IsLeader() {
 		return nil, leaderelection.ErrNotLeading
@@ -181,8 +185,8 @@ func (t *termRouter) removeLabel() {
 	}
 	ctx, stop := t.removeContext()
 	defer stop()
-	// The annotation makes this patch a change in any case. A late patch that sets the
-	// label then fails, because the resource version is another one.
+	// Because of the annotation, this patch always changes the Pod and its resourceVersion.
+	// Therefore a late patch that sets the label fails.
 	patch := t.labelPatch(types.UID(t.uid), "", nil, t.token+"-over")
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		attempt, cancel := context.WithTimeout(ctx, max(time.Second, t.removeTimeout()/4))
@@ -198,21 +202,22 @@ func (t *termRouter) removeLabel() {
 	}
 }
 
-// isPodGone reports whether the error means that the Pod does not exist anymore. There
-// may be a later Pod of the same name.
+// isPodGone reports whether err means that the Pod of this process does not exist
+// anymore. A later Pod may have the same name.
 func isPodGone(err error) bool {
 	var status apierrors.APIStatus
 	if apierrors.IsNotFound(err) || !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
 		return apierrors.IsNotFound(err)
 	}
-	// The UID in the patch is not the one of the later Pod. An error about another field
-	// is from an admission policy.
+	// The patch contains the UID of this process's Pod. If a later Pod has the same name,
+	// the API server refuses the field metadata.uid. An error about another field is from an
+	// admission policy.
 	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
 }
 
-// labelPatch returns a merge patch that sets the label and the annotation, or removes
-// them if they are nil. It applies only to a Pod with that UID and resource version,
-// unless they are empty.
+// labelPatch returns a merge patch that sets the label and the annotation. A nil value
+// removes the label or the annotation. The API server refuses the patch if the Pod has
+// another UID or resourceVersion. An empty uid or version matches every Pod.
 func (t *termRouter) labelPatch(uid types.UID, version string, label, term any) []byte {
 	metadata := map[string]any{
 		"labels":      map[string]any{t.label.Key: label},

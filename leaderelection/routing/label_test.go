@@ -15,7 +15,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A process that was suspended may resume in the middle of a term that has ended.
+// A process that was suspended may resume when its term has already ended. It must then
+// not remove the label of the new leader.
 func TestRouter_RemovesNoLabelWhenItDoesNotLead(t *testing.T) {
 	label := map[string]string{"example.com/leader": "yes"}
 	pods := fake.NewClientset(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "successor", Labels: label, Annotations: map[string]string{"example.com/leader-term": "8"}}}).CoreV1().Pods("ns")
@@ -37,7 +38,7 @@ func TestRouter_RemovesNoLabelWhenItDoesNotLead(t *testing.T) {
 	}
 }
 
-// OnStartedLeading may be called when its term has already ended.
+// OnStartedLeading may be called after its term has already ended.
 func TestRouter_SendsNothingInATermThatHasEndedBeforeItsStart(t *testing.T) {
 	clientset := fake.NewClientset()
 	r, err := New(Label{Key: "example.com/leader", Value: "yes", PodNamespace: "ns", PodName: "late"}, clientset, slog.New(slog.DiscardHandler))

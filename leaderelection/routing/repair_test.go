@@ -101,7 +101,7 @@ func TestRouter_ALaterPodOfTheSameNameIsNotItsOwn(t *testing.T) {
 		c.pods.Put("pod-a", "1", false)
 		p := c.lead("pod-a")
 		synctest.Wait()
-		c.pods.Put("pod-a", "2", true) // a later Pod, while this process outlives its own
+		c.pods.Put("pod-a", "2", true) // a new Pod with the same name, while the process of the earlier Pod still runs
 		time.Sleep(checkPeriod)
 		c.wantLabelled("in the term of the earlier Pod")
 		c.pods.Put("pod-a", "3", true)
@@ -119,7 +119,7 @@ func TestRouter_RetriesAConflictAtOnce(t *testing.T) {
 		c.pods.Intercept(func(r *routingtest.Request) error {
 			if r.Sets && !edited {
 				edited = true
-				c.pods.Edit("pod-a", false) // as the kubelet writes the status
+				c.pods.Edit("pod-a", false) // changes the resourceVersion, like a status update of the kubelet
 			}
 			return nil
 		})
@@ -132,7 +132,8 @@ func TestRouter_RetriesAConflictAtOnce(t *testing.T) {
 	})
 }
 
-// A process may drain for long, and the API server may be unreachable in the meantime.
+// A process may drain for a long time. The API server may be unreachable during this
+// time.
 func TestRouter_RemovesTheLabelAfterAnOutageWhileTheProcessDrains(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.pods.Put("pod-a", "1", false)

@@ -17,31 +17,31 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A Label describes the label on the leader's Pod, which a Service selects.
+// A Label describes the label that the leader's Pod gets. A Service selects this label.
 type Label struct {
-	// Key and Value are the label's key and value. No other election in the namespace
-	// may use them, because the leader removes the label from all other Pods that a
-	// leader labelled. Do not use a label of the Pod template: the Router never changes
-	// such a label. Required.
+	// Key and Value are the key and the value of the label. Required. No other election in
+	// the namespace may use the same Key and Value, because the leader removes the label
+	// from all other Pods that a leader labelled. Do not use a label of the Pod template,
+	// because the Router never changes such a label.
 	Key, Value string
 
-	// PodNamespace and PodName name this process's Pod. Default: POD_NAMESPACE and
-	// POD_NAME.
+	// PodNamespace and PodName identify the Pod of this process. Default: the environment
+	// variables POD_NAMESPACE and POD_NAME.
 	PodNamespace, PodName string
 
-	// PodUID distinguishes this Pod from a later Pod of the same name, as in a
-	// StatefulSet. Default: POD_UID if the Pod is the one of POD_NAMESPACE and POD_NAME,
-	// else the UID of the Pod when the Router first reads it.
+	// PodUID distinguishes this Pod from a later Pod of the same name, as in a StatefulSet.
+	// Default: the environment variable POD_UID, if POD_NAMESPACE and POD_NAME name the same
+	// Pod. Otherwise the Router uses the UID of the Pod that it reads first.
 	PodUID string
 
-	// RemoveTimeout is how long an orderly stop retries the removal of the label. The
-	// Lease is renewed in the meantime. It must be less than
-	// leaderelection.Config.StopTimeout, because the Lease is not released after that.
-	// Default: five seconds, or half of StopTimeout if that is less.
+	// RemoveTimeout is how long the Router retries the removal of the label in an orderly
+	// stop. The Lease is renewed during this time. RemoveTimeout must be less than
+	// leaderelection.Config.StopTimeout, because the Lease is not released after
+	// StopTimeout. Default: five seconds, or half of StopTimeout if that is less.
 	RemoveTimeout time.Duration
 }
 
-// A Router keeps the label on the leader's Pod. Create it with New. All methods are safe
+// A Router keeps the label on the leader's Pod. Create a Router with New. All methods are safe
 // for concurrent use.
 type Router struct {
 	label  Label // with the defaults filled in
@@ -70,17 +70,19 @@ func New(label Label, clientset kubernetes.Interface, logger *slog.Logger) (*Rou
 	return r, nil
 }
 
-// Label returns the label that was passed to New, with the Pod of the environment.
+// Label returns the label that was passed to New, with the defaults filled in.
 func (r *Router) Label() Label { return r.label }
 
-// Option makes the Router label this process's Pod in each term of the Elector.
+// Option returns an option for an Elector. It makes the Router label this process's Pod
+// in each term of the Elector.
 func (r *Router) Option() leaderelection.Option {
 	return leaderelection.WithCallbackMiddleware(r.wrap)
 }
 
-// Withdraw removes the label for the rest of the present term, if there is one. It does
-// not wait for the removal. Call it before a stop: the process still leads and finishes
-// its requests, but gets no new ones. The next term sets the label again.
+// Withdraw removes the label for the rest of the present term. It has no effect if this
+// process does not lead. Withdraw does not wait for the removal. Call Withdraw before you
+// stop the process. The process then still leads and finishes its requests, but gets no
+// new requests. The next term sets the label again.
 func (r *Router) Withdraw() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,7 +93,8 @@ func (r *Router) Withdraw() {
 	}
 }
 
-// withDefaults returns the label with the Pod of the environment as the default.
+// withDefaults returns the label with the defaults filled in. The function getenv reads
+// the environment.
 func (l Label) withDefaults(getenv func(string) string) Label {
 	namespace, name := getenv("POD_NAMESPACE"), getenv("POD_NAME")
 	l.PodNamespace, l.PodName = cmp.Or(l.PodNamespace, namespace), cmp.Or(l.PodName, name)

@@ -54,8 +54,8 @@ func TestRouter_RemovesTheLabelBeforeTheReleaseThoughRequestsFail(t *testing.T) 
 	}
 	fails := map[string]error{
 		"server error": routingtest.ServerError(),
-		// Admission policies return these errors, and so does an API server that has just
-		// started.
+		// Admission policies return these two errors. An API server that has just started
+		// returns them, too.
 		"invalid": apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), "pod-a",
 			field.ErrorList{field.Forbidden(field.NewPath("metadata", "labels"), "not ready to evaluate")}),
 		"forbidden": apierrors.NewForbidden(corev1.Resource("pods"), "pod-a", errors.New("not yet ready to handle request")),
@@ -107,7 +107,8 @@ func TestRouter_LogsTheFirstFailureOfEachTerm(t *testing.T) {
 	})
 }
 
-// The UID of the Pod and the state of its label are kept from term to term.
+// The Router keeps the UID of the Pod and the state of the label from one term to the
+// next term.
 func TestRouter_LabelsThePodInEachTerm(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.pods.Put("pod-a", "1", false)
@@ -126,7 +127,7 @@ func TestRouter_LabelsThePodInEachTerm(t *testing.T) {
 			c.wantLabelled("in the next term", "pod-a")
 		}
 		c.must(p.StepDown(c.Context()))
-		c.pods.Put("pod-a", "2", false) // a later Pod, while this process outlives its own
+		c.pods.Put("pod-a", "2", false) // a new Pod with the same name, while the process of the earlier Pod still runs
 		p.awaitTerm(c)
 		time.Sleep(checkPeriod)
 		c.wantLabelled("in a term after the Pod was deleted")
@@ -273,7 +274,8 @@ func TestRouter_DoesNotDelayTheEndOfALostTerm(t *testing.T) {
 	}
 }
 
-// If the Lease can be read but not written, the term is lost when the trust window ends.
+// If the Lease can be read but not written, the Elector loses its term when the trust
+// window ends.
 func TestRouter_DoesNotDelayTheEndWhenTheLeaseCannotBeRenewed(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.pods.Put("pod-a", "1", false)
@@ -291,7 +293,7 @@ func TestRouter_DoesNotDelayTheEndWhenTheLeaseCannotBeRenewed(t *testing.T) {
 	})
 }
 
-// Each Elector of a Router has terms of its own.
+// Several Electors can share one Router. Each Elector has its own terms.
 func TestRouter_ServesSeveralElectors(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.pods.Put("pod-a", "1", false)

@@ -10,15 +10,15 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// An electorRouter labels the Pod for one Elector.
+// An electorRouter labels the Pod in all terms of one Elector.
 type electorRouter struct {
 	*Router
-	current *termRouter // of the last term that started; guarded by the Router's mutex
+	current *termRouter // the term that started last; guarded by the Router's mutex
 
-	// Only the goroutine of the current term uses these fields.
-	uid          string // of this process's Pod, empty before the first answer
-	setByLeader  bool   // a leader set the Pod's label: this process, or another one with the annotation
-	foreignLabel bool   // at the last check, the Pod had a label that no leader set: it must stay
+	// Only the goroutine of the current term uses the fields below.
+	uid          string // the UID of this process's Pod; empty before the first answer of the API server
+	setByLeader  bool   // true if a leader set the Pod's label: this process or, according to the annotation, another process
+	foreignLabel bool   // true if the last check found a label that no leader set; such a label must stay
 }
 
 // A termRouter labels the Pod for one term of an Elector.
@@ -26,15 +26,15 @@ type termRouter struct {
 	*electorRouter
 	elector     *leaderelection.Elector
 	config      leaderelection.Config
-	token       string          // the value of the annotation in this term
-	termContext context.Context // of the callbacks: its cause is why the term ended
+	token       string          // the value of the annotation <key>-term in this term
+	termContext context.Context // the context of the callbacks; its cause is the reason for the end of the term
 	withdraw    context.CancelFunc
-	mayPatch    bool          // a patch of the Pod has succeeded, so the right exists
-	failures    int           // consecutive failed checks
+	mayPatch    bool          // true if a patch of the Pod has succeeded, which proves the right to patch
+	failures    int           // the number of consecutive failed checks
 	done        chan struct{} // closed when the term sends no more requests
 }
 
-// wrap returns callbacks that also label the Pod in each term.
+// wrap returns callbacks that call the given callbacks and label the Pod in each term.
 func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callbacks) leaderelection.Callbacks {
 	er := &electorRouter{Router: r, uid: r.label.PodUID}
 	r.mu.Lock()
@@ -48,9 +48,10 @@ func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callba
 		}
 	}
 	callbacks.OnStoppedLeading = func() {
-		// Call the caller's OnStoppedLeading first: it may stop the work, which is urgent.
+		// Call the caller's OnStoppedLeading before the wait, because it may stop the work,
+		// which is urgent.
 		defer func() {
-			if t := er.currentTerm(); t != nil { // nil if OnStoppedLeading overtook a late OnStartedLeading
+			if t := er.currentTerm(); t != nil { // nil if OnStartedLeading has not been called yet
 				<-t.done
 			}
 		}()
@@ -67,8 +68,8 @@ func (er *electorRouter) currentTerm() *termRouter {
 	return er.current
 }
 
-// start labels the Pod for the term of ctx. The label is removed when the term ends or
-// withdraw is called.
+// start labels the Pod during the term that has the context ctx. The label is removed
+// when the term ends or withdraw is called.
 func (er *electorRouter) start(ctx context.Context, e *leaderelection.Elector) {
 	term, _ := leaderelection.TermFromContext(ctx)
 	t := &termRouter{electorRouter: er, elector: e, config: e.Config(), token: term.Token.String(), termContext: ctx, done: make(chan struct{})}
@@ -82,16 +83,17 @@ func (er *electorRouter) start(ctx context.Context, e *leaderelection.Elector) {
 		defer close(t.done)
 		defer t.withdraw()
 		if !previous.awaitDone(labelled) {
-			return // this term has not set the label
+			return // the term ended before it set the label
 		}
 		t.keepLabel(labelled)
 		t.removeLabel()
 	}()
 }
 
-// awaitDone waits until a term sends no more requests, and reports whether ctx is still
-// live. Terms of one Elector follow each other, so it waits only if OnStartedLeading was
-// called late.
+// awaitDone waits until the earlier term t sends no more requests. It reports whether ctx
+// is still live. If t is nil, there was no earlier term. Usually, t has already ended,
+// because the terms of an Elector do not overlap. t can still be active if
+// OnStartedLeading was called late.
 func (t *termRouter) awaitDone(ctx context.Context) bool {
 	if t != nil {
 		select {
@@ -102,8 +104,9 @@ func (t *termRouter) awaitDone(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// removeTimeout is how long an orderly stop retries the removal of the label. It must end
-// before StopTimeout, because the Lease is not released after that.
+// removeTimeout returns how long the Router retries the removal of the label in an orderly
+// stop. This time must be less than StopTimeout, because the Lease is not released after
+// StopTimeout.
 func (t *termRouter) removeTimeout() time.Duration {
 	timeout := 5 * time.Second
 	if t.config.StopTimeout > 0 {
@@ -112,15 +115,15 @@ func (t *termRouter) removeTimeout() time.Duration {
 	return cmp.Or(t.label.RemoveTimeout, timeout)
 }
 
-// lossRemoveTimeout is how long a lost term retries the removal of the label. The whole
-// process has only Margin to stop.
+// lossRemoveTimeout returns how long the Router retries the removal of the label after a
+// lost term. It is a part of Margin, because the whole process must stop within Margin.
 func lossRemoveTimeout(config leaderelection.Config) time.Duration {
 	return min(2*time.Second, config.Margin()/4)
 }
 
-// removeContext returns the context for the removal of the label. It lives while the term
-// continues, which is so after Withdraw. After an orderly end it lives for removeTimeout,
-// and after the loss of the Lease for lossRemoveTimeout.
+// removeContext returns the context for the removal of the label. After Withdraw, the
+// context is live as long as the term continues. After an orderly end of the term, it is
+// live for removeTimeout. After the loss of the Lease, it is live for lossRemoveTimeout.
 func (t *termRouter) removeContext() (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.termContext))
 	var watcher sync.WaitGroup
@@ -133,27 +136,28 @@ func (t *termRouter) removeContext() (_ context.Context, stop func()) {
 		}
 		orderly, end := context.WithTimeout(ctx, t.removeTimeout())
 		defer end()
-		// Poll, because nothing reports a loss after the term has ended.
+		// Poll, because no callback reports that the Lease was lost after the end of the term.
 		for !isLoss(context.Cause(t.termContext)) && t.isHeld() && wait(orderly, t.config.Margin()/16) {
 			continue
 		}
-		wait(orderly, lossRemoveTimeout(t.config)) // returns at once after removeTimeout
+		wait(orderly, lossRemoveTimeout(t.config)) // returns at once if removeTimeout is over
 	})
 	return ctx, func() { cancel(); watcher.Wait() }
 }
 
-// isHeld reports whether the Lease is still held. After the end of a term, it is renewed
-// until the callbacks have returned.
+// isHeld reports whether the Elector still holds the Lease. After the end of a term, the
+// Elector renews the Lease until the callbacks have returned.
 func (t *termRouter) isHeld() bool {
 	return t.elector.HeldFor() > 0
 }
 
-// isLoss reports whether a term that ended with cause was lost.
+// isLoss reports whether cause means that the term was lost, not stopped in an orderly
+// way.
 func isLoss(cause error) bool {
 	return !errors.Is(cause, leaderelection.ErrCancelled) && !errors.Is(cause, leaderelection.ErrSteppedDown)
 }
 
-// wait waits for d or until ctx is done, and reports whether ctx is still live.
+// wait waits until d has passed or ctx is done. It reports whether ctx is still live.
 func wait(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

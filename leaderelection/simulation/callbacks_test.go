@@ -10,18 +10,18 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// callbacks are the callbacks of one replica. They report its work to the referee
-// and check that they are called in order.
+// callbacks are the callbacks of one replica. They report to the referee when
+// the replica works. They also check that they are called in the right order.
 type callbacks struct {
 	replica      *replica
-	returnsEarly bool // OnStartedLeading returns at once, and OnStoppedLeading stops the work
-	checked      bool // the replica is an Elector, so that all rules apply to it
+	returnsEarly bool // true if OnStartedLeading returns at once and OnStoppedLeading stops the work
+	checked      bool // true if the replica is an Elector, to which all rules apply
 
 	mu         sync.Mutex
 	state      string
-	context    context.Context // of the last term's work
-	lastLeader string          // the last argument of OnNewLeader
-	lostTerm   lostTerm        // the last term that was lost
+	context    context.Context // the context of the most recent term
+	lastLeader string          // the argument of the most recent OnNewLeader call
+	lostTerm   lostTerm        // the most recent term that was lost
 }
 
 // A lostTerm is a term that ended for a reason other than cancellation or StepDown.
@@ -30,14 +30,16 @@ type lostTerm struct {
 	acquired int64 // acquireTime in Unix microseconds, which identifies the writes of this term
 }
 
-// unreturned reports whether a callback has not returned yet.
+// unreturned reports whether OnStartedLeading was called and OnStoppedLeading
+// has not returned.
 func (cb *callbacks) unreturned() bool {
 	cb.mu.Lock()
 	defer cb.mu.Unlock()
 	return cb.state != ""
 }
 
-// checkRequest requires that no request is sent for a term that was lost before.
+// checkRequest records a violation if r is a write of a term that was lost
+// before r was sent.
 func (cb *callbacks) checkRequest(r leaderelectiontest.Request) {
 	if !cb.checked || r.Lease == nil || r.Lease.Spec.AcquireTime == nil {
 		return
@@ -51,7 +53,8 @@ func (cb *callbacks) checkRequest(r leaderelectiontest.Request) {
 	}
 }
 
-// transition moves to the next state of the callbacks and checks the last one.
+// transition sets the state of the callbacks to the parameter to. It records a
+// violation if the previous state was not the parameter from.
 func (cb *callbacks) transition(from, to string) {
 	cb.mu.Lock()
 	state := cb.state
@@ -62,7 +65,8 @@ func (cb *callbacks) transition(from, to string) {
 	}
 }
 
-// contextLive reports whether the work's context exists and is not cancelled.
+// contextLive reports whether the context of the most recent term exists and is
+// not cancelled.
 func (cb *callbacks) contextLive() bool {
 	cb.mu.Lock()
 	defer cb.mu.Unlock()
@@ -76,7 +80,7 @@ func (cb *callbacks) onStarted(ctx context.Context) {
 	cb.mu.Unlock()
 	term, isElector := leaderelection.TermFromContext(ctx)
 	claimed := term.AcquiredAt
-	if !isElector { // client-go does not report when it sent its claim
+	if !isElector { // client-go does not report when it sent its claim, so use the present time
 		claimed = time.Now()
 	}
 	context.AfterFunc(ctx, func() {
@@ -100,7 +104,7 @@ func (cb *callbacks) onStopped() {
 	working := cb.state == "working"
 	cb.mu.Unlock()
 	if c := cb.replica.cluster; working && c.overrun > 0 {
-		c.exitProcess(cb.replica) // the one exception to the order: OnStoppedLeading while the work still runs, so that the process may exit
+		c.exitProcess(cb.replica) // OnStoppedLeading was called while the work still runs, which is allowed only if the process exits
 		return
 	}
 	cb.transition("returned", "stopping")
@@ -113,7 +117,8 @@ func (cb *callbacks) onStopped() {
 	cb.transition("stopping", "")
 }
 
-// stopWork takes a random part of the schedule's stop time, then ends the work.
+// stopWork waits for a random time within the schedule's stop time or overrun,
+// and then ends the work.
 func (cb *callbacks) stopWork() {
 	c := cb.replica.cluster
 	c.mu.Lock()

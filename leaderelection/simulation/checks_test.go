@@ -10,25 +10,25 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// maxWriteDelay bounds the time from the end of the faults until the last
-// delayed write arrives.
+// maxWriteDelay is how long after the end of the faults a delayed write can
+// still arrive.
 const maxWriteDelay = 20 * time.Second
 
-// awaitStableLeader requires that, after the faults, one replica becomes the
-// leader within the bound that the timings allow, and remains the leader for a
-// LeaseDuration.
+// awaitStableLeader checks that one replica becomes the leader after the faults
+// have ended. The schedule's timings limit how long this may take. The replica
+// must then remain the leader for a LeaseDuration.
 func (c *cluster) awaitStableLeader() {
 	config := c.config
 	healed := time.Since(c.trace.start)
 	if slices.ContainsFunc(c.running(), func(rep *replica) bool { return !rep.callbacks.checked }) {
-		healed += config.LeaseDuration + config.RenewDeadline // client-go's work may overlap with another leader for so long
+		healed += config.LeaseDuration + config.RenewDeadline // client-go's work may overlap with another leader for this time
 	}
-	c.advanceTo(healed + config.Window()) // the leader at the end of the faults may still lose its term
+	c.advanceTo(healed + config.Window()) // the replica that leads when the faults end may still lose its term
 	bound := healed + config.LeaseDuration + 4*config.RetryPeriod + max(time.Second, config.RenewDeadline/2) + maxWriteDelay
 	var leader *replica
 	for leader == nil && time.Since(c.trace.start) < bound {
 		c.advanceTo(time.Since(c.trace.start) + step)
-		if rep := c.referee.soleWorker(); rep != nil && rep.callbacks.contextLive() { // a cancelled context means that the term was lost during the faults
+		if rep := c.referee.soleWorker(); rep != nil && rep.callbacks.contextLive() { // if the context is cancelled, the term was lost during the faults
 			leader = rep
 		}
 	}
@@ -46,15 +46,16 @@ func (c *cluster) awaitStableLeader() {
 	}
 }
 
-// checkWrites requires that no accepted write of an Elector claims a Lease that
-// is held, releases another candidate's term, or releases while the work runs.
+// checkWrites checks each accepted write of an Elector. The write must not
+// claim a Lease that is held or release another candidate's term. It must not
+// release the Lease while the work runs.
 func (c *cluster) checkWrites() {
-	changed := c.trace.start // when the spec last changed
-	writer := ""             // the client that changed it
+	changed := c.trace.start // when the spec of the Lease last changed
+	writer := ""             // the client that last changed the spec
 	var last *coordinationv1.Lease
 	for _, write := range c.server.History() {
 		if write.Before != last {
-			changed, writer = c.trace.start, "" // a backup was restored
+			changed, writer = c.trace.start, "" // the server was restored from a backup
 		}
 		last = write.After
 		rep := c.replicaOf(write.Client)
@@ -71,12 +72,12 @@ func (c *cluster) checkWrites() {
 			c.referee.violatedByWrite(write, "%s claimed a Lease whose spec had changed only %v before", rep.name, write.Time.Sub(changed))
 		}
 		if write.Before == nil || write.After == nil || !equality.Semantic.DeepEqual(write.Before.Spec, write.After.Spec) {
-			changed, writer = write.Time, write.Client // a nomination writes only metadata
+			changed, writer = write.Time, write.Client // nominations do not count, because they change only metadata
 		}
 	}
 }
 
-// replicaOf returns the replica that uses a client, nil if none does.
+// replicaOf returns the replica that uses this client, or nil.
 func (c *cluster) replicaOf(client string) *replica {
 	for _, rep := range c.replicas {
 		if rep.name == client {

@@ -14,17 +14,18 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A clientGoElector runs client-go's LeaderElector and starts a new one whenever
-// the last one returns, as a process does that does not exit after a loss.
+// A clientGoElector runs client-go's LeaderElector. When the LeaderElector
+// returns, the clientGoElector starts a new one, like a process that does not
+// exit after a loss.
 type clientGoElector struct {
 	replica *replica
 	current atomic.Pointer[clientleaderelection.LeaderElector]
 }
 
-// clientGo makes a candidate that uses client-go's LeaderElector.
+// clientGo returns a candidate that uses client-go's LeaderElector.
 func clientGo(rep *replica) (candidate, error) { return &clientGoElector{replica: rep}, nil }
 
-// Run campaigns until ctx is cancelled.
+// Run takes part in the election until ctx is cancelled.
 func (e *clientGoElector) Run(ctx context.Context) error {
 	c := e.replica.cluster.config
 	for ctx.Err() == nil {
@@ -50,14 +51,15 @@ func (e *clientGoElector) Run(ctx context.Context) error {
 	return nil
 }
 
-// IsLeader returns false between two runs, where client-go's IsLeader remains true.
+// IsLeader returns false after client-go's Run has returned, while client-go's
+// own IsLeader can still return true.
 func (e *clientGoElector) IsLeader() bool {
 	elector := e.current.Load()
 	return elector != nil && elector.IsLeader()
 }
 
-// client-go is known to have two leaders at once under these faults. The test
-// shows that the referee detects them.
+// Under these faults, client-go sometimes has two leaders at the same time. The
+// test shows that the referee detects these overlaps.
 func TestReferee_FindsTheOverlapsOfClientGo(t *testing.T) {
 	runs, broken := 0, 0
 	for _, k := range kinds {
@@ -74,9 +76,10 @@ func TestReferee_FindsTheOverlapsOfClientGo(t *testing.T) {
 	}
 }
 
-// During a migration, candidates of both implementations share one Lease. Odd
-// seeds migrate from client-go to Incumbent, even seeds back. The referee
-// attributes each overlap to one implementation, and Incumbent must cause none.
+// During a migration, candidates of client-go and of this library share one
+// Lease. Schedules with odd seeds migrate from client-go to this library.
+// Schedules with even seeds migrate back. The referee determines which
+// implementation caused an overlap. This library must not cause an overlap.
 func TestMixedImplementations_IncumbentCausesNoOverlap(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
@@ -90,8 +93,9 @@ func TestMixedImplementations_IncumbentCausesNoOverlap(t *testing.T) {
 	}
 }
 
-// changeImplementation makes a candidate of one implementation, and of the other
-// one after a restart. Pod 0 migrates in the opposite direction.
+// changeImplementation returns a candidate of one implementation for the first
+// process of a pod. After a restart, it returns a candidate of the other
+// implementation. Pod 0 migrates in the opposite direction.
 func changeImplementation(rep *replica) (candidate, error) {
 	restarted, toIncumbent := rep.cluster.incarnations[rep.pod] > 1, rep.cluster.seed%2 == 1
 	if first := rep.pod == 0; first != restarted == toIncumbent {
@@ -100,22 +104,23 @@ func changeImplementation(rep *replica) (candidate, error) {
 	return clientGo(rep)
 }
 
-// The causes of an overlap that client-go is responsible for.
+// The ways in which client-go can cause two leaders at the same time.
 const (
-	worksTooLong    = "works too long"      // it continues its work after its Lease expired or was released
-	claimsTooEarly  = "claims too early"    // it claims or clears a Lease that has not expired
-	trustsLateReply = "trusts a late reply" // it starts a term after another candidate claimed the Lease
+	worksTooLong    = "works too long"      // client-go continues its work after its Lease expired or was released
+	claimsTooEarly  = "claims too early"    // client-go claims or clears a Lease that has not expired
+	trustsLateReply = "trusts a late reply" // client-go starts a term after another candidate has claimed the Lease
 )
 
-// clientGoCause returns how client-go caused an overlap, and "" if an Elector
-// caused it.
+// clientGoCause returns how client-go caused the overlap of two leaders. It
+// returns "" if an Elector caused the overlap. The replica older started to
+// lead before the replica newer. client-go caused the overlap in these cases:
 //
-//   - client-go caused it if the older leader is client-go's. Electors never claim
-//     too early: checkWrites checks each of their claims.
-//   - client-go caused it if the newer leader is client-go's and another candidate
-//     has claimed the Lease since.
-//   - client-go caused it if it claimed or cleared the Lease of an Elector before
-//     that Lease expired.
+//   - The older leader uses client-go. The newer leader cannot be the cause,
+//     because checkWrites checks that no Elector claims too early.
+//   - The newer leader uses client-go, and another candidate has claimed the
+//     Lease since the newer leader's last write.
+//   - client-go claimed or cleared the Lease of an Elector before that Lease
+//     expired.
 //
 // An Elector caused every other overlap.
 func (c *cluster) clientGoCause(older, newer *replica) string {
@@ -138,8 +143,9 @@ func (c *cluster) clientGoCause(older, newer *replica) string {
 	return ""
 }
 
-// lastWrite returns the last write of a replica that names it as the holder, and
-// the first later write that changes the spec, nil if there is none.
+// lastWrite returns the replica's last write in which the replica is the
+// holder. The result next is the first later write that changes the spec, or
+// nil if there is no such write.
 func (c *cluster) lastWrite(rep *replica) (last leaderelectiontest.Write, next *leaderelectiontest.Write) {
 	history := c.server.History()
 	for i := len(history) - 1; i >= 0; i-- {

@@ -22,7 +22,7 @@ import (
 // step is the simulated time between two checks of the referee.
 const step = 250 * time.Millisecond
 
-// realTimeLimit bounds the real time of one schedule.
+// realTimeLimit is how long one schedule may take in real time.
 const realTimeLimit = 3 * time.Minute
 
 // A candidate takes part in the election: an Elector, or client-go's LeaderElector.
@@ -31,7 +31,8 @@ type candidate interface {
 	IsLeader() bool
 }
 
-// checkRequests passes each request of the replica to its callbacks for a check.
+// checkRequests makes the replica's network call callbacks.checkRequest for
+// each request.
 func (rep *replica) checkRequests() {
 	rep.client.Network().DelayRequests(0, leaderelectiontest.When(func(r leaderelectiontest.Request) bool {
 		rep.callbacks.checkRequest(r)
@@ -39,25 +40,26 @@ func (rep *replica) checkRequests() {
 	}))
 }
 
-// A candidateMaker makes the candidate of a replica.
+// A candidateMaker creates the candidate of a replica.
 type candidateMaker func(*replica) (candidate, error)
 
-// A replica is one process: one candidate with its own client.
+// A replica is one process. It has one candidate and its own client.
 type replica struct {
 	candidate
 	cluster   *cluster
 	pod       int
-	name      string // of the client: the pod and its incarnation
+	name      string // the name of the client, made of the pod number and the incarnation
 	identity  string
 	client    *leaderelectiontest.Client
 	callbacks *callbacks
 	cancel    context.CancelFunc
 	done      chan struct{} // closed when Run has returned
-	err       error         // returned by Run; valid when done is closed
-	crashed   bool          // no rule applies any more; guarded by the referee's mutex
+	err       error         // the error of Run; valid only after done is closed
+	crashed   bool          // true if the process has crashed, so that no rule applies anymore; guarded by the referee's mutex
 }
 
-// clientset uses protobuf, which halves the CPU time of a schedule.
+// clientset returns a client that uses protobuf, which halves the CPU time of a
+// schedule.
 func (rep *replica) clientset() kubernetes.Interface {
 	config := rep.client.Config()
 	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf
@@ -73,18 +75,19 @@ type cluster struct {
 	referee        *referee
 	newCandidate   candidateMaker
 	backup         *leaderelectiontest.Snapshot
-	historyRewound bool // a backup was restored: resourceVersions may repeat
+	historyRewound bool // true after a backup was restored, because resourceVersions may then repeat
 	shuttingDown   bool
 
-	mu           sync.Mutex // guards the rest
+	mu           sync.Mutex // guards the fields below
 	rng          *rand.Rand
 	replicas     []*replica
-	current      [candidates]*replica // by pod; nil while it restarts
+	current      [candidates]*replica // the process of each pod; nil while the pod restarts
 	incarnations [candidates]int
-	background   sync.WaitGroup // goroutines of restarts and step-downs
+	background   sync.WaitGroup // waits for the goroutines of restarts and step-downs
 }
 
-// run runs a schedule in fake time and returns the referee with its results.
+// run runs the schedule in fake time. It returns the referee, which contains
+// the results.
 func (s *schedule) run(t *testing.T, newCandidate candidateMaker) (report *referee) {
 	t.Helper()
 	watchdog := time.AfterFunc(realTimeLimit, func() {
@@ -119,7 +122,8 @@ func (s *schedule) run(t *testing.T, newCandidate candidateMaker) (report *refer
 	return report
 }
 
-// advanceTo advances the simulated time, and calls the referee at each step.
+// advanceTo advances the simulated time to at, and calls the referee at each
+// step.
 func (c *cluster) advanceTo(at time.Duration) {
 	for {
 		synctest.Wait()
@@ -132,7 +136,8 @@ func (c *cluster) advanceTo(at time.Duration) {
 	}
 }
 
-// start starts a new process of a pod.
+// start starts a new process of a pod. If sameIdentity is true, the process
+// gets the identity of the pod's previous process.
 func (c *cluster) start(pod int, sameIdentity bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,14 +166,15 @@ func (c *cluster) start(pod int, sameIdentity bool) {
 	go func() {
 		defer close(rep.done)
 		rep.err = rep.Run(ctx)
-		if errors.Is(rep.err, leaderelection.ErrWorkStillRunning) && c.overrun > 0 { // the process exits, even if the work has returned since
+		if errors.Is(rep.err, leaderelection.ErrWorkStillRunning) && c.overrun > 0 { // the process exits, even if the work has returned in the meantime
 			c.exitProcess(rep)
 		}
 		c.referee.returned(rep)
 	}()
 }
 
-// previousReplica returns the process of a pod before the present one. c.mu is held.
+// previousReplica returns the pod's previous process, or nil. The caller must
+// hold c.mu.
 func (c *cluster) previousReplica(pod int) *replica {
 	for i := len(c.replicas) - 1; i >= 0; i-- {
 		if name := fmt.Sprintf("pod-%d.%d", pod, c.incarnations[pod]-1); c.replicas[i].name == name {
@@ -192,15 +198,15 @@ func (c *cluster) running() []*replica {
 	})
 }
 
-// currentReplica returns the process of a pod, nil while it restarts.
+// currentReplica returns the process of a pod, or nil while the pod restarts.
 func (c *cluster) currentReplica(pod int) *replica {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.current[pod]
 }
 
-// removeCurrent returns the process of a pod and removes it, so that only one
-// caller can end it.
+// removeCurrent removes the process of a pod from c.current and returns the
+// process. Therefore only one caller can end the process.
 func (c *cluster) removeCurrent(pod int) *replica {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -209,7 +215,8 @@ func (c *cluster) removeCurrent(pod int) *replica {
 	return rep
 }
 
-// inject adds a fault to the network of a pod, and heals it after duration.
+// inject adds a fault to the network of a pod. The fault is healed after the
+// duration.
 func (c *cluster) inject(pod int, duration time.Duration, put func(*leaderelectiontest.Network) *leaderelectiontest.Fault) {
 	rep := c.currentReplica(pod)
 	if rep == nil {
@@ -220,7 +227,8 @@ func (c *cluster) inject(pod int, duration time.Duration, put func(*leaderelecti
 	time.AfterFunc(duration, fault.Heal)
 }
 
-// restart cancels Run, as a process does on SIGTERM, and starts a new process.
+// restart cancels Run of the pod's process, as on SIGTERM, and starts a new
+// process.
 func (c *cluster) restart(pod int, pause time.Duration, sameIdentity bool) {
 	rep := c.removeCurrent(pod)
 	if rep == nil {
@@ -235,8 +243,8 @@ func (c *cluster) restart(pod int, pause time.Duration, sameIdentity bool) {
 	})
 }
 
-// crash ends a process at once: its work ends and its network is cut. Requests
-// that were sent before may still arrive.
+// crash ends a process at once. Its work ends and its network is cut. Requests
+// that the process has already sent may still arrive.
 func (c *cluster) crash(pod int, pause time.Duration, sameIdentity bool) {
 	rep := c.removeCurrent(pod)
 	if rep == nil {
@@ -252,7 +260,8 @@ func (c *cluster) crash(pod int, pause time.Duration, sameIdentity bool) {
 	})
 }
 
-// exitProcess ends a process whose work does not stop, and starts a new one.
+// exitProcess ends a process whose work does not stop. It then starts a new
+// process of the pod.
 func (c *cluster) exitProcess(rep *replica) {
 	c.trace.addf(rep.name, "exits, because its work does not stop")
 	c.referee.markCrashed(rep)
@@ -260,13 +269,13 @@ func (c *cluster) exitProcess(rep *replica) {
 	rep.cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.shuttingDown && c.current[rep.pod] == rep { // otherwise a restart is already running
+	if !c.shuttingDown && c.current[rep.pod] == rep { // otherwise another goroutine already restarts the pod
 		c.current[rep.pod] = nil
 		c.background.Go(func() { c.start(rep.pod, false) })
 	}
 }
 
-// stepDown calls StepDown, if the candidate has it.
+// stepDown calls StepDown if the candidate has this method.
 func (c *cluster) stepDown(pod int) {
 	rep := c.currentReplica(pod)
 	if rep == nil {
@@ -278,7 +287,7 @@ func (c *cluster) stepDown(pod int) {
 	}
 }
 
-// heal ends all faults.
+// heal ends all faults, including an outage of the server.
 func (c *cluster) heal() {
 	c.trace.addf("schedule", "all faults end")
 	c.server.Recover()
@@ -290,7 +299,8 @@ func (c *cluster) heal() {
 	}
 }
 
-// shutDown stops all replicas and waits until no goroutine of the run is left.
+// shutDown stops all replicas and waits until all goroutines of the run have
+// ended.
 func (c *cluster) shutDown() {
 	c.mu.Lock()
 	c.shuttingDown = true
@@ -304,6 +314,6 @@ func (c *cluster) shutDown() {
 		<-rep.done
 	}
 	c.background.Wait()
-	time.Sleep(max(c.stopTime, c.overrun)) // client-go does not wait for its work
+	time.Sleep(max(c.stopTime, c.overrun)) // wait for the work of client-go, because client-go's Run does not wait for it
 	synctest.Wait()
 }

@@ -2,7 +2,7 @@
 
 package simulation
 
-// Numbers of schedules of each kind without flags. make test runs more.
+// The number of schedules of each kind if no flag is set. make test runs more.
 const (
 	defaultSchedules = 20
 	defaultClientGo  = 8

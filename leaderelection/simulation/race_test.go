@@ -2,8 +2,8 @@
 
 package simulation
 
-// Numbers of schedules of each kind without flags. A schedule takes about five
-// times as long under the race detector.
+// The number of schedules of each kind if no flag is set. Under the race
+// detector, a schedule takes about five times as long.
 const (
 	defaultSchedules = 20
 	defaultClientGo  = 2

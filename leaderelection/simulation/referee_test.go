@@ -10,45 +10,46 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A referee records which replicas work and which report that they lead, and
-// records each violation of a rule.
+// A referee records which replicas work and which replicas report that they
+// lead. It records each violation of a rule.
 type referee struct {
 	cluster *cluster
 
 	mu             sync.Mutex
-	working        []*replica             // one entry for each running work of a replica that has not crashed
-	startedAt      map[*replica]time.Time // when the last work started
-	claimSentAt    map[*replica]time.Time // when the claim of that term was sent
+	working        []*replica             // the replicas that work and have not crashed; a replica is listed once for each of its running works
+	startedAt      map[*replica]time.Time // when the replica last started to work
+	claimSentAt    map[*replica]time.Time // when the replica sent the claim of its most recent term
 	intervals      []workInterval
 	lastToken      leaderelection.Token
 	editedAt       time.Time // when the Lease was last edited manually
 	violations     []violation
-	lastOverlap    string          // the last overlap of client-go in the trace
-	overlaps       bool            // two replicas led at once, and no manual edit excuses it
-	editKind       string          // what the last manual edit did
-	excusedBy      map[string]bool // manual edits that excuse overlaps
-	clientGoCauses map[string]bool // causes of client-go's overlaps
+	lastOverlap    string          // the overlap of client-go that was last written to the trace
+	overlaps       bool            // true if two replicas led at once and no manual edit excuses the overlap
+	editKind       string          // the kind of the last manual edit
+	excusedBy      map[string]bool // the kinds of manual edits that excused an overlap
+	clientGoCauses map[string]bool // the ways in which client-go caused overlaps
 
-	timeWithLeader time.Duration // of the fault phase, with at least one replica working
-	summedWorkTime time.Duration // the work time of all replicas, so that an overlap counts twice
+	timeWithLeader time.Duration // the time of the fault phase in which at least one replica worked
+	summedWorkTime time.Duration // the sum of the work times of all replicas; time in which two replicas work counts twice
 	changedAt      time.Time
 	inFaultPhase   bool
 }
 
-// A violation is a broken rule and the time of the breach.
+// A violation is a broken rule and the time at which it was broken.
 type violation struct {
 	at   time.Time
 	text string
 }
 
-// firstViolation returns the first violation with the trace around it.
+// firstViolation describes the first violation, with the part of the trace
+// around that time.
 func (r *referee) firstViolation() string {
 	first := r.violations[0]
 	return fmt.Sprintf("%d violations, the first:\n%s\n%s", len(r.violations), first.text,
 		r.cluster.trace.excerpt(first.at, r.cluster.server.History()))
 }
 
-// A workInterval is one interval of work of one replica.
+// A workInterval is a period in which one replica worked.
 type workInterval struct {
 	replica    *replica
 	start, end time.Time // end is zero while the work runs
@@ -58,24 +59,25 @@ func newReferee(c *cluster) *referee {
 	return &referee{cluster: c, startedAt: map[*replica]time.Time{}, claimSentAt: map[*replica]time.Time{}, excusedBy: map[string]bool{}, clientGoCauses: map[string]bool{}, changedAt: time.Now(), inFaultPhase: true}
 }
 
-// addViolationLocked records a violation at the present time.
+// addViolationLocked records a violation with the current time.
 func (r *referee) addViolationLocked(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	r.cluster.trace.addf("REFEREE", "%s", text)
 	r.violations = append(r.violations, violation{time.Now(), text})
 }
 
-// overlapLocked records that two replicas lead at once. A manual edit excuses the
-// overlap if it was made after the earlier of the two claims was sent. A restored
-// backup excuses all later overlaps: resourceVersions repeat, so that the server
-// may accept an old claim.
+// overlapLocked records that two replicas lead at the same time. A manual edit
+// excuses the overlap if the edit was made after the first of the two replicas
+// sent its claim. After a backup was restored, all overlaps are excused. The reason is
+// that resourceVersions repeat, and the server may therefore accept an old
+// claim.
 func (r *referee) overlapLocked(older, newer *replica, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	first := r.claimSentAt[older]
 	if r.claimSentAt[newer].Before(first) {
 		first = r.claimSentAt[newer]
 	}
-	if first.IsZero() { // IsLeader is true before the first work has started
+	if first.IsZero() { // IsLeader can be true before a replica has started its first work
 		first = time.Now()
 	}
 	if !r.editedAt.Before(first) || r.cluster.historyRewound {
@@ -87,7 +89,7 @@ func (r *referee) overlapLocked(older, newer *replica, format string, args ...an
 	if cause := r.cluster.clientGoCause(older, newer); cause != "" {
 		r.clientGoCauses[cause] = true
 		if text != r.lastOverlap {
-			r.lastOverlap = text // the check at each step finds it again
+			r.lastOverlap = text // check reports an overlap again at each step, but the trace needs it only once
 			r.cluster.trace.addf("REFEREE", "client-go's: %s: %s", cause, text)
 		}
 		return
@@ -95,8 +97,8 @@ func (r *referee) overlapLocked(older, newer *replica, format string, args ...an
 	r.addViolationLocked("%s", text)
 }
 
-// accountLocked adds the time since the last change of r.working to the totals.
-// Call it before each change.
+// accountLocked adds the time since the last change of r.working to
+// timeWithLeader and summedWorkTime. Call it before each change of r.working.
 func (r *referee) accountLocked() {
 	now := time.Now()
 	if r.inFaultPhase && len(r.working) > 0 {
@@ -106,7 +108,8 @@ func (r *referee) accountLocked() {
 	r.changedAt = now
 }
 
-// endFaults ends the phase in which the time with a leader is counted.
+// endFaults ends the fault phase. Only the fault phase counts in timeWithLeader
+// and summedWorkTime.
 func (r *referee) endFaults() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -114,7 +117,8 @@ func (r *referee) endFaults() {
 	r.inFaultPhase = false
 }
 
-// started records that a replica starts to work.
+// started records that a replica starts to work. The replica sent its claim at
+// the time claimed.
 func (r *referee) started(rep *replica, token leaderelection.Token, claimed time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,7 +157,8 @@ func (r *referee) stopped(rep *replica) {
 	r.endIntervalLocked(rep, false)
 }
 
-// endIntervalLocked ends the latest work interval of a replica, or all of them.
+// endIntervalLocked ends the latest work interval of a replica. If all is true,
+// it ends all work intervals of the replica.
 func (r *referee) endIntervalLocked(rep *replica, all bool) {
 	r.accountLocked()
 	for i := len(r.intervals) - 1; i >= 0; i-- {
@@ -172,7 +177,8 @@ func (r *referee) endIntervalLocked(rep *replica, all bool) {
 	}
 }
 
-// markCrashed ends all work of a replica. No rule applies to it from now on.
+// markCrashed records that a replica has crashed. All its work ends, and no
+// rule applies to it anymore.
 func (r *referee) markCrashed(rep *replica) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -180,7 +186,8 @@ func (r *referee) markCrashed(rep *replica) {
 	rep.crashed = true
 }
 
-// returned checks a replica whose Run has returned.
+// returned checks a replica whose Run has returned. Run must not return an
+// error, and it must not return while the work runs.
 func (r *referee) returned(rep *replica) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -196,7 +203,7 @@ func (r *referee) returned(rep *replica) {
 	}
 }
 
-// violated records a violation by a replica that has not crashed.
+// violated records a violation by a replica, unless the replica has crashed.
 func (r *referee) violated(rep *replica, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -205,11 +212,11 @@ func (r *referee) violated(rep *replica, format string, args ...any) {
 	}
 }
 
-// manualEdit runs an edit of the Lease and records it if it succeeds. An edit
-// without a kind excuses no overlap.
+// manualEdit calls edit, which changes the Lease. If edit succeeds and kind is
+// not empty, the edit can excuse overlaps.
 func (r *referee) manualEdit(kind string, edit func() error) {
 	r.mu.Lock()
-	lastAt, lastKind := r.editedAt, r.editKind // recorded before the edit, because a replica may react to it at once
+	lastAt, lastKind := r.editedAt, r.editKind // set the new values before the edit, because a replica may react to the edit at once
 	if kind != "" {
 		r.editedAt, r.editKind = time.Now(), kind
 	}
@@ -222,7 +229,8 @@ func (r *referee) manualEdit(kind string, edit func() error) {
 	r.editedAt, r.editKind = lastAt, lastKind
 }
 
-// check checks IsLeader of all replicas. Call it while all goroutines are blocked.
+// check checks IsLeader of all replicas. Call it while all other goroutines are
+// blocked.
 func (r *referee) check() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -242,7 +250,8 @@ func (r *referee) check() {
 	}
 }
 
-// soleWorker returns the replica that works, nil unless it is exactly one.
+// soleWorker returns the replica that works. It returns nil if no replica
+// works, or more than one.
 func (r *referee) soleWorker() *replica {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -252,7 +261,7 @@ func (r *referee) soleWorker() *replica {
 	return r.working[0]
 }
 
-// worked reports whether a replica was working at a time.
+// worked reports whether the replica worked at the time at.
 func (r *referee) worked(rep *replica, at time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -264,7 +273,7 @@ func (r *referee) worked(rep *replica, at time.Time) bool {
 	return false
 }
 
-// violatedByWrite records a rule that an accepted write broke.
+// violatedByWrite records that an accepted write broke a rule.
 func (r *referee) violatedByWrite(write leaderelectiontest.Write, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

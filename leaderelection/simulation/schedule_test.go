@@ -18,7 +18,8 @@ const (
 	faultPhase = 10 * time.Minute
 )
 
-// A schedule is a list of timed faults and the configuration of the candidates.
+// A schedule is a list of timed events, such as faults, and the configuration
+// of the candidates.
 type schedule struct {
 	kind     string
 	seed     uint64
@@ -26,33 +27,36 @@ type schedule struct {
 	stopTime time.Duration // the longest time that work takes to stop
 	events   []event
 
-	// overrun is the longest time that work takes to stop if it may exceed the stop
-	// timeout. The process exits then. Zero means that work never exceeds it.
+	// overrun is the longest time that work takes to stop if it may exceed the
+	// stop timeout. If work exceeds the stop timeout, the process exits. Zero
+	// means that work never exceeds the stop timeout.
 	overrun time.Duration
 }
 
-// An event changes the cluster at a time.
+// An event is a change of the cluster. The field at is the simulated time of the
+// change.
 type event struct {
 	at          time.Duration
 	description string
 	do          func(*cluster)
 }
 
-// A kind describes how schedules are generated. The length of its name is part of the seed.
+// A kind describes how schedules are generated. The length of the name is part
+// of the random seed.
 type kind struct {
 	name           string
-	description    string        // in the table
-	faultInterval  time.Duration // mean time from one network fault of a candidate to the next
-	longestFault   time.Duration // 25 s if zero
-	outageInterval time.Duration // mean time from one restart or outage of the server to the next
-	timings        bool          // random durations instead of the defaults
-	processes      bool          // processes restart, crash and step down
-	operators      bool          // the Lease is edited manually
-	rewinds        bool          // backups of the server are restored
+	description    string        // the text in the table of results
+	faultInterval  time.Duration // the mean time between two network faults of a candidate
+	longestFault   time.Duration // the longest duration of a network fault; zero means 25 s
+	outageInterval time.Duration // the mean time between two outages, restarts or compactions of the server
+	timings        bool          // true if the candidates use random durations instead of the defaults
+	processes      bool          // true if processes restart, crash and step down
+	operators      bool          // true if the Lease is edited manually
+	rewinds        bool          // true if the server is restored from backups
 	faults         []faultMaker
 }
 
-// A faultMaker makes a named network fault with random parameters.
+// A faultMaker creates one sort of network fault with random parameters.
 type faultMaker struct {
 	name string
 	make func(*rand.Rand) func(*leaderelectiontest.Network) *leaderelectiontest.Fault
@@ -71,7 +75,7 @@ var kinds = []kind{
 		processes: true, rewinds: true, faults: allFaults},
 }
 
-// schedule generates the schedule of a seed.
+// schedule generates the schedule that a seed determines.
 func (k kind) schedule(seed uint64) *schedule {
 	rng := rand.New(rand.NewPCG(seed, uint64(len(k.name))))
 	s := &schedule{kind: k.name, seed: seed, config: defaultTiming()}
@@ -137,7 +141,8 @@ func (s *schedule) add(at time.Duration, what string, do func(*cluster)) {
 	s.events = append(s.events, event{at, what, do})
 }
 
-// randomTimes returns times of the fault phase, whose mean distance is mean.
+// randomTimes returns random times in the fault phase. On average, two times
+// are mean apart.
 func randomTimes(rng *rand.Rand, mean time.Duration) []time.Duration {
 	var moments []time.Duration
 	for at := time.Duration(0); ; {
@@ -149,12 +154,12 @@ func randomTimes(rng *rand.Rand, mean time.Duration) []time.Duration {
 	}
 }
 
-// between returns a random duration in [low, high), in milliseconds.
+// between returns a random duration in [low, high), truncated to milliseconds.
 func between(rng *rand.Rand, low, high time.Duration) time.Duration {
 	return (low + time.Duration(rng.Int64N(int64(high-low)))).Truncate(time.Millisecond)
 }
 
-// addNetworkFaults adds faults of the network of one pod.
+// addNetworkFaults adds faults to the network of one pod.
 func (s *schedule) addNetworkFaults(rng *rand.Rand, k kind, pod int) {
 	for _, at := range randomTimes(rng, k.faultInterval) {
 		maker := k.faults[rng.IntN(len(k.faults))]
@@ -279,14 +284,16 @@ func (s *schedule) addManualEdits(rng *rand.Rand) {
 	}
 }
 
-// edit adds one manual edit. An edit that may excuse an overlap has a name.
+// edit adds one manual edit of the Lease. An edit with an empty name does not
+// excuse an overlap.
 func (s *schedule) edit(at time.Duration, name string, change func(*coordinationv1.Lease)) {
 	s.add(at, "the Lease is edited manually: "+name, func(c *cluster) {
 		c.referee.manualEdit(name, func() error { return c.server.Edit(c.config.LeaseNamespace, c.config.LeaseName, change) })
 	})
 }
 
-// addRestores adds backups of the server, and restores of the last backup.
+// addRestores adds backups of the server, and restores of the most recent
+// backup.
 func (s *schedule) addRestores(rng *rand.Rand) {
 	s.add(0, "a backup is made", func(c *cluster) { c.backup = c.server.Snapshot() })
 	for _, at := range randomTimes(rng, 60*time.Second) {

@@ -33,8 +33,8 @@ func fromEnvironment(name string, fallback int) int {
 }
 
 func TestMain(m *testing.M) {
-	klog.SetLogger(klog.New(nil)) // discard what client-go logs outside of the replicas' loggers
-	debug.SetGCPercent(400)       // the heap is small, and half of the time was spent in garbage collection
+	klog.SetLogger(klog.New(nil)) // discard the log lines of client-go that do not go to a replica's logger
+	debug.SetGCPercent(400)       // collect garbage less often: this took half of the time, and the heap is small
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if *printTable || testing.Verbose() {
 			table.print(os.Stdout)
@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// incumbent makes a candidate that uses package leaderelection.
+// incumbent returns a candidate that uses this library.
 func incumbent(rep *replica) (candidate, error) {
 	config := rep.cluster.config
 	config.Identity = rep.identity
@@ -69,15 +69,15 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-// On mild schedules an Incumbent leader is at work 98.6 % of the time. (client-go
-// reaches 99.8 % if overlaps count twice.) The test fails below minMildShare, if
-// at least minMildRuns schedules were run.
+// On mild schedules, a leader of this library works during 98.6 % of the time.
+// (client-go reaches 99.8 % if overlaps count twice.) The test fails if the
+// share is less than minMildShare and at least minMildRuns schedules were run.
 const (
 	minMildShare = 98.3
 	minMildRuns  = 200
 )
 
-// fail reports the first violation, and the command that repeats the schedule.
+// fail reports the first violation, with a command that repeats the schedule.
 func (r *referee) fail(t *testing.T, test string, k kind, number uint64) {
 	t.Helper()
 	if len(r.violations) > 0 {
@@ -86,7 +86,8 @@ func (r *referee) fail(t *testing.T, test string, k kind, number uint64) {
 	}
 }
 
-// forEach runs f for each schedule that the flags select, on all processors.
+// forEach runs f for each schedule that the flags select. It uses all
+// processors.
 func forEach(t *testing.T, count int, f func(*testing.T, uint64)) {
 	t.Helper()
 	first, last := uint64(1), uint64(count)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// A row of the table holds the results of one implementation on the schedules of
-// one kind.
+// A row of the table contains the results of one implementation for all
+// schedules of one kind.
 type row struct {
 	implementation string
 	kind           kind
@@ -21,10 +21,10 @@ type row struct {
 	mu             sync.Mutex
 	runs           int
 	timeWithLeader time.Duration
-	summedWorkTime time.Duration  // an overlap of two leaders counts twice
-	overlapping    int            // schedules with overlaps that no manual edit excuses
-	clientGoCauses map[string]int // schedules with overlaps, by client-go's cause
-	excusedBy      map[string]int // schedules with excused overlaps, by manual edit
+	summedWorkTime time.Duration  // the total work time of all replicas; time in which two replicas work counts twice
+	overlapping    int            // the number of schedules with overlaps that no manual edit excuses
+	clientGoCauses map[string]int // the number of schedules with overlaps, for each cause in client-go
+	excusedBy      map[string]int // the number of schedules with excused overlaps, for each kind of manual edit
 }
 
 type rows struct {
@@ -59,14 +59,14 @@ func (r *row) add(report *referee) {
 	}
 }
 
-// share returns the time with a leader in percent of the fault phase.
+// share returns the time with a leader as a percentage of the fault phase.
 func (r *row) share() float64 { return r.percent(r.timeWithLeader) }
 
 func (r *row) percent(d time.Duration) float64 {
 	return 100 * float64(d) / float64(max(1, r.runs)) / float64(faultPhase)
 }
 
-// print writes the table, ordered by kind.
+// print writes the table to out, sorted by kind.
 func (t *rows) print(out io.Writer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

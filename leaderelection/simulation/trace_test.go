@@ -14,8 +14,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// An excerpt of a trace covers the time from excerptBefore the violation to
-// excerptAfter it, in lines of at most maxLineLength bytes.
+// An excerpt contains the part of a trace around a violation. excerptBefore and
+// excerptAfter are the lengths of the parts before and after the violation.
+// maxLineLength limits each line, in bytes.
 const (
 	maxLineLength = 230
 	excerptBefore = time.Minute
@@ -40,8 +41,8 @@ func (tr *trace) addf(source, format string, args ...any) {
 	tr.lines = append(tr.lines, traceLine{time.Now(), fmt.Sprintf("%-10s %s", source, fmt.Sprintf(format, args...))})
 }
 
-// excerpt returns the lines around a time, together with the writes that the
-// server accepted.
+// excerpt returns the lines of the trace around the time at. It includes the
+// writes that the server accepted around that time.
 func (tr *trace) excerpt(at time.Time, writes []leaderelectiontest.Write) string {
 	tr.mu.Lock()
 	lines := slices.Clone(tr.lines)
@@ -53,7 +54,7 @@ func (tr *trace) excerpt(at time.Time, writes []leaderelectiontest.Write) string
 	var out []string
 	for i, l := range lines {
 		if i > 0 && i < len(lines)-1 && l.isRenewal() && lines[i-1].text == l.text && lines[i+1].text == l.text {
-			continue // of equal renewals in a row only the first and the last are shown
+			continue // show only the first and the last of consecutive equal renewals
 		}
 		if l.at.After(at.Add(-excerptBefore)) && !l.at.After(at.Add(excerptAfter)) {
 			text := l.text
@@ -68,7 +69,8 @@ func (tr *trace) excerpt(at time.Time, writes []leaderelectiontest.Write) string
 
 const renewal = "RENEWS"
 
-// describeWrite describes a write. The description of all renewals is equal.
+// describeWrite describes a write in the trace. All renewals have the same
+// description.
 func describeWrite(w leaderelectiontest.Write) string {
 	holder := leaderelectiontest.Holder(w.After)
 	sameSpec := w.Before != nil && w.After != nil && equality.Semantic.DeepEqual(w.Before.Spec, w.After.Spec)
@@ -95,7 +97,7 @@ type traceHandler struct {
 	attrs  string
 }
 
-// Enabled accepts level Info and above.
+// Enabled reports whether the level is Info or above.
 func (h *traceHandler) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.LevelInfo
 }
@@ -112,7 +114,8 @@ func (h *traceHandler) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// WithAttrs drops the attributes that are the same on every line of a replica.
+// WithAttrs drops the attributes lease and identity, because all lines of a
+// replica have the same values.
 func (h *traceHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *h
 	for _, a := range attrs {
@@ -123,5 +126,5 @@ func (h *traceHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &with
 }
 
-// WithGroup ignores groups, because the keys are unambiguous without them.
+// WithGroup ignores groups, because the attribute keys are unambiguous without groups.
 func (h *traceHandler) WithGroup(string) slog.Handler { return h }

@@ -15,7 +15,7 @@ import (
 
 // Serve the status page, and read it as JSON.
 func Example() {
-	server := leaderelectiontest.NewServer() // stands in for the API server
+	server := leaderelectiontest.NewServer() // replaces the real API server in this example
 	defer server.Close()
 	clientset, logger := server.Client("pod-1").Clientset(), slog.New(slog.DiscardHandler)
 

@@ -7,65 +7,69 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A Report is the content of the page, as JSON. Durations are in seconds.
+// A Report is the content of the page as JSON. All durations are in seconds.
 type Report struct {
 	// At is the time of the report.
 	At time.Time `json:"at"`
-	// Electors are the Electors of this process, ordered by Lease.
+	// Electors are the Electors of this process, sorted by Lease.
 	Electors []Elector `json:"electors"`
 }
 
-// An Elector is the state of one Elector.
+// An Elector describes the state of one leaderelection.Elector.
 type Elector struct {
 	// Lease is "namespace/name", or empty if the election is not enabled.
 	Lease string `json:"lease"`
-	// Identity is the identity of this process.
+	// Identity is the holder identity that this process uses.
 	Identity string `json:"identity"`
 	// Enabled is false if this process leads without a Lease.
 	Enabled bool `json:"enabled"`
-	// Running is true while Run has not returned.
+	// Running is true from the call of Run until Run returns.
 	Running bool `json:"running"`
-	// Leading is the value of IsLeader. While it is true, Term is the fencing token and
-	// Since is when the Lease was acquired.
+	// Leading is the value of IsLeader. If Leading is true, Term is the fencing token and
+	// Since is when this process acquired the Lease.
 	Leading bool                 `json:"leading"`
 	Term    leaderelection.Token `json:"term,omitempty"`
 	Since   *time.Time           `json:"since,omitempty"`
-	// ValidFor is how long leadership remains certain. It is -1, without limit, if the
-	// election is not enabled.
+	// ValidFor is how long leadership remains certain. It is -1 if the election is not
+	// enabled, because leadership then has no time limit.
 	ValidFor float64 `json:"validFor"`
-	// Leader and Successor are the last observed identities, or empty if there is none.
+	// Leader and Successor are the most recently observed identities. They are empty if the
+	// Lease has no leader or no successor.
 	Leader    string `json:"leader"`
 	Successor string `json:"successor"`
-	// Watching is false while the Lease is polled.
+	// Watching is true while the Lease is watched, and false while the Lease is polled.
 	Watching bool `json:"watching"`
 	// LastContact is the time since the API server last answered about the Lease. It is
 	// -1 before the first answer.
 	LastContact float64 `json:"lastContact"`
-	// LastError is the error of failing requests, or empty while requests succeed.
+	// LastError is the error of the requests that fail now. It is empty while requests
+	// succeed.
 	LastError string `json:"lastError,omitempty"`
-	// Stuck is the error of Elector.Stuck: only a restart of the process helps.
+	// Stuck is the error of Elector.Stuck. If it is not empty, only a restart of the process
+	// helps.
 	Stuck string `json:"stuck,omitempty"`
-	// EndCause is why the last term ended.
+	// EndCause is the reason why the last term ended.
 	EndCause string `json:"endCause,omitempty"`
-	// Durations are configured. Timing follows from them.
+	// Durations are the configured durations. Timing contains the durations that follow from
+	// them.
 	Durations Durations `json:"durations"`
 	Timing    *Timing   `json:"timing,omitempty"`
-	// Changes are the last changes, the newest first.
+	// Changes are the most recent changes, newest first.
 	Changes []Change `json:"changes"`
 }
 
-// Durations are the durations of a leaderelection.Config.
+// Durations are the durations of a leaderelection.Config, in seconds.
 type Durations struct {
-	// The fields are those of leaderelection.Config.
+	// See leaderelection.Config for the meaning of each field.
 	LeaseDuration float64 `json:"leaseDuration"`
 	RenewDeadline float64 `json:"renewDeadline"`
 	RetryPeriod   float64 `json:"retryPeriod"`
 	StopTimeout   float64 `json:"stopTimeout"`
 }
 
-// Timing is a leaderelection.Timing.
+// Timing contains the durations of a leaderelection.Timing, in seconds.
 type Timing struct {
-	// The fields are those of leaderelection.Timing.
+	// See leaderelection.Timing for the meaning of each field.
 	Outage     float64 `json:"outage"`
 	OutageEnds float64 `json:"outageEnds"`
 	Stop       float64 `json:"stop"`
@@ -77,9 +81,9 @@ type Timing struct {
 
 // A Change is one event of an election.
 type Change struct {
-	// At is the time of the event by this machine's clock.
+	// At is the time of the event, according to the clock of this machine.
 	At time.Time `json:"at"`
-	// What describes the event, without a full stop.
+	// What describes the event, without a full stop at the end.
 	What string `json:"what"`
 }
 
@@ -124,7 +128,8 @@ func (s *shownElector) report(now time.Time) Elector {
 	return r
 }
 
-// seconds rounds to milliseconds. It returns -1 for a duration without limit.
+// seconds returns d in seconds, rounded to 1 ms. It returns -1 if d is math.MaxInt64,
+// which means no limit.
 func seconds(d time.Duration) float64 {
 	if d == math.MaxInt64 {
 		return -1

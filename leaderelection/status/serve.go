@@ -19,7 +19,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"time":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") },
 }).Parse(pageText))
 
-// asText formats seconds for people.
+// asText formats a number of seconds for the page. A negative number means no limit.
 func asText(s float64) string {
 	if s < 0 {
 		return "without limit"
@@ -46,7 +46,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	if r.Method == http.MethodGet {
-		_, _ = body.WriteTo(w) // an error means that the client has disconnected
+		_, _ = body.WriteTo(w) // ignore the error: the client has disconnected
 	}
 }
 
@@ -60,8 +60,8 @@ func (p *Page) write(body *bytes.Buffer, r *http.Request) (contentType string, e
 	return "text/html; charset=utf-8", pageTemplate.Execute(body, report)
 }
 
-// wantsJSON reports whether the client asks for JSON. Browsers accept HTML first, and
-// curl accepts anything; both get HTML.
+// wantsJSON reports whether the client asks for JSON. Browsers prefer HTML, and curl
+// accepts any content type. Both get HTML.
 func wantsJSON(r *http.Request) bool {
 	switch r.URL.Query().Get("format") {
 	case "json":

@@ -10,19 +10,19 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// maxChanges is how many changes of an Elector are kept.
+// maxChanges is how many changes the page keeps for each Elector.
 const maxChanges = 30
 
-// Page is an http.Handler that shows Electors. Create it with New.
+// Page is an http.Handler that shows Electors. Create a Page with New.
 type Page struct {
 	mu       sync.Mutex
 	electors []*shownElector
 }
 
-// New returns a Page. Pass its Option to each Elector.
+// New returns a Page. For each Elector, pass the result of Option to leaderelection.New.
 func New() *Page { return &Page{} }
 
-// Option adds an Elector to the page.
+// Option returns an option that adds an Elector to the page.
 func (p *Page) Option() leaderelection.Option {
 	s := &shownElector{}
 	return leaderelection.WithTrace(leaderelection.Trace{
@@ -35,8 +35,8 @@ func (p *Page) Option() leaderelection.Option {
 	})
 }
 
-// add adds an Elector. It replaces an earlier Elector for the same Lease that has
-// stopped.
+// add adds an Elector to the page. It removes each earlier Elector for the same Lease, if
+// that Elector has stopped.
 func (p *Page) add(s *shownElector, e *leaderelection.Elector) {
 	s.elector, s.config = e, e.Config()
 	p.mu.Lock()
@@ -48,14 +48,14 @@ func (p *Page) add(s *shownElector, e *leaderelection.Elector) {
 	slices.SortStableFunc(p.electors, func(a, b *shownElector) int { return strings.Compare(a.lease(), b.lease()) })
 }
 
-// A shownElector is an Elector with its last changes.
+// A shownElector is an Elector with its most recent changes.
 type shownElector struct {
 	elector *leaderelection.Elector
 	config  leaderelection.Config
 
 	mu      sync.Mutex
 	changes []Change          // the newest first
-	failing map[string]string // the kind of failure, by Request.For; empty for a success
+	failing map[string]string // the current kind of failure for each Request.For; empty after a success
 }
 
 func (s *shownElector) lease() string {
@@ -65,7 +65,8 @@ func (s *shownElector) lease() string {
 	return s.config.LeaseNamespace + "/" + s.config.LeaseName
 }
 
-// addChange adds a change and drops the oldest one beyond maxChanges.
+// addChange adds a change. If there are more than maxChanges, it removes the oldest
+// change.
 func (s *shownElector) addChange(at time.Time, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,8 +111,8 @@ func (s *shownElector) termEnded(end leaderelection.TermEnded) {
 	}
 }
 
-// request adds a change when requests start to fail, fail in another way, or succeed
-// again.
+// request adds a change if requests of this kind start to fail, fail for another reason,
+// or succeed again.
 func (s *shownElector) request(r leaderelection.Request) {
 	kind := r.Failure
 	switch kind {
@@ -139,7 +140,7 @@ func (s *shownElector) request(r leaderelection.Request) {
 // withoutPackage returns the error's text without the prefix "leaderelection: ".
 func withoutPackage(err error) string { return strings.TrimPrefix(err.Error(), "leaderelection: ") }
 
-// short rounds a duration for people.
+// short rounds a duration for display.
 func short(d time.Duration) time.Duration {
 	if d < time.Second {
 		return d.Round(time.Millisecond / 10)

@@ -20,7 +20,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// run runs an Elector that page shows, until stop is called or the test ends.
+// run starts an Elector, which runs until stop is called or the test ends. If page is not
+// nil, page shows the Elector.
 func run(t *testing.T, page *status.Page, server *leaderelectiontest.Server, identity string, edit ...func(*leaderelection.Config)) (elector *leaderelection.Elector, stop func()) {
 	t.Helper()
 	config := &leaderelection.Config{Enabled: true, Identity: identity, LeaseName: "my-app", LeaseNamespace: "default", ReleaseOnCancel: true}
@@ -227,7 +228,8 @@ func TestPage_RefusesOtherMethodsThanGetAndHead(t *testing.T) {
 	}
 }
 
-// The page shows text that other processes wrote into the Lease.
+// The page shows text that other processes wrote into the Lease. This text must not be
+// able to insert HTML into the page.
 func TestPage_EscapesTextFromTheLease(t *testing.T) {
 	inTestCluster(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
 		const script = `<script>alert("pod")</script>`

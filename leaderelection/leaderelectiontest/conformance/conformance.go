@@ -1,4 +1,4 @@
-// Package conformance tests that a Lease API behaves like that of a
+// Package conformance tests that a Lease API behaves like the Lease API of a
 // kube-apiserver. The same tests run against the in-memory server of
 // leaderelectiontest and against a real API server.
 package conformance
@@ -21,8 +21,8 @@ import (
 type Target struct {
 	// Clientset is a client with all rights.
 	Clientset kubernetes.Interface
-	// Namespace is an existing namespace in which nothing else writes Leases during
-	// the test.
+	// Namespace is an existing namespace. No other client may write Leases in this
+	// namespace during the test.
 	Namespace string
 	// MissingNamespace is the name of a namespace that does not exist.
 	MissingNamespace string
@@ -30,14 +30,14 @@ type Target struct {
 
 // Test checks one property of the API.
 type Test struct {
-	// Name names the property. It is usable as the name of a subtest.
+	// Name describes the property. It can be used as the name of a subtest.
 	Name string
 	// Run fails the test if the API does not have the property.
 	Run func(testing.TB, Target)
 }
 
-// Tests returns all tests. Run each as a subtest, inside or outside of a synctest
-// bubble.
+// Tests returns all tests. Run each test as a subtest. The tests work inside
+// and outside of a synctest bubble.
 func Tests() []Test {
 	return append(append(writeTests(), patchTests()...), watchTests()...)
 }
@@ -45,16 +45,16 @@ func Tests() []Test {
 // timeout is how long a test waits for a reply or an event.
 const timeout = 30 * time.Second
 
-// fixture is the set-up of one test.
+// fixture contains the Lease API and the name of the Lease for one test.
 type fixture struct {
 	testing.TB
 	Target
-	ctx    context.Context // ends with the test
+	ctx    context.Context // ends when the test ends
 	leases coordinationclient.LeaseInterface
 	name   string
 }
 
-// test returns a Test with this name.
+// test returns a Test that calls run with a new fixture.
 func test(name string, run func(*fixture)) Test {
 	return Test{Name: name, Run: func(t testing.TB, target Target) {
 		t.Helper()
@@ -67,7 +67,7 @@ func test(name string, run func(*fixture)) Test {
 	}}
 }
 
-// lease returns a Lease as a leader writes it.
+// lease returns a Lease like one that a leader writes.
 func (f *fixture) lease(holder string) *coordinationv1.Lease {
 	seconds, transitions := int32(15), int32(0)
 	now := metav1.NewMicroTime(time.Date(2026, 11, 23, 1, 2, 3, 456789000, time.UTC))
@@ -82,7 +82,7 @@ func (f *fixture) lease(holder string) *coordinationv1.Lease {
 
 func (f *fixture) create(holder string) *coordinationv1.Lease {
 	f.Helper()
-	_ = f.leases.Delete(f.ctx, f.name, metav1.DeleteOptions{}) // a previous test may have left it
+	_ = f.leases.Delete(f.ctx, f.name, metav1.DeleteOptions{}) // a previous test may have left a Lease with this name
 	lease, err := f.leases.Create(f.ctx, f.lease(holder), metav1.CreateOptions{})
 	f.must(err)
 	return lease
@@ -121,7 +121,7 @@ func (f *fixture) must(err error) {
 	}
 }
 
-// refused fails the test unless is returns true for err.
+// refused fails the test unless is(err) returns true.
 func (f *fixture) refused(is func(error) bool, err error) {
 	f.Helper()
 	if !is(err) {
@@ -173,8 +173,9 @@ func (s *stream) next() watch.Event {
 	panic("unreachable")
 }
 
-// lease waits for an event of this type and returns its Lease. It skips bookmarks
-// without annotations, because a server may send them at any time.
+// lease waits for the next event, which must be of this kind, and returns the
+// Lease of the event. It skips bookmarks without annotations, because a server
+// may send such bookmarks at any time.
 func (s *stream) lease(kind watch.EventType) *coordinationv1.Lease {
 	s.f.Helper()
 	e := s.next()

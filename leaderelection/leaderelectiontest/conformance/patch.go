@@ -73,7 +73,7 @@ func patchPreconditions(f *fixture) {
 	f.hold(stale, "b")
 	for metadata, kind := range map[string]func(error) bool{
 		fmt.Sprintf(`{"resourceVersion":%q}`, stale.ResourceVersion): apierrors.IsConflict,
-		`{"uid":"another"}`: apierrors.IsInvalid, // the UID is a precondition of updates only
+		`{"uid":"another"}`: apierrors.IsInvalid, // a different UID is a conflict in an update, but invalid in a patch
 	} {
 		_, err := f.patch(types.MergePatchType, `{"metadata":`+metadata+`,"spec":{"holderIdentity":"c"}}`)
 		f.refused(kind, err)

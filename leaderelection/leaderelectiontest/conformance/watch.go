@@ -147,7 +147,7 @@ func watchOptions(f *fixture) {
 	_, err := f.leases.Watch(f.ctx, metav1.ListOptions{FieldSelector: "spec.holderIdentity=a"})
 	f.refused(apierrors.IsBadRequest, err)
 	_, err = f.leases.Watch(f.ctx, metav1.ListOptions{ResourceVersion: "nonsense"})
-	f.refused(func(err error) bool { return err != nil }, err) // 422 or 500, depending on whether the watch cache is ready
+	f.refused(func(err error) bool { return err != nil }, err) // the status is 422 or 500, depending on whether the watch cache is ready
 }
 
 func watchTimeout(f *fixture) {

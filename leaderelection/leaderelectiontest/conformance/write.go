@@ -91,7 +91,7 @@ func missing(f *fixture) {
 func timesKeepMicroseconds(f *fixture) {
 	lease := f.lease("a")
 	want := metav1.NewMicroTime(lease.Spec.RenewTime.Time)
-	lease.Spec.RenewTime.Time = want.Add(321) // the server truncates nanoseconds
+	lease.Spec.RenewTime.Time = want.Add(321) // 321 ns, which the server truncates
 	f.create("x")
 	f.delete()
 	created, err := f.leases.Create(f.ctx, lease, metav1.CreateOptions{})
@@ -147,7 +147,8 @@ func updateCreates(f *fixture) {
 		f.Fatalf("the UID of the Lease that a PUT created is %q", created.UID)
 	}
 	f.delete()
-	// A PUT with the resourceVersion of a deleted Lease creates one, but not a PUT with its UID.
+	// A PUT with the resourceVersion of a deleted Lease creates a new Lease. A PUT
+	// with the UID of a deleted Lease fails.
 	gone.UID = ""
 	f.newer(created, f.update(gone))
 }

@@ -1,14 +1,14 @@
 // Package routingtest provides an in-memory API for Pods, for tests of package routing
-// and of package manager. It serves the requests of a Router as kube-apiserver does.
-// All other requests go to the transport behind it, such as the in-memory API of package
+// and of package manager. It answers the requests of a Router like a kube-apiserver. It
+// forwards all other requests to another transport, such as the in-memory API of package
 // leaderelectiontest.
 //
 //	pods := routingtest.NewPods("example.com/leader", "yes")
 //	pods.Put("pod-1", "uid-1", false)
 //	clientset, err := kubernetes.NewForConfig(pods.Config(server.Client("pod-1").Config()))
 //
-// It works in a testing/synctest bubble. The only goroutines that outlive a request are
-// those of cancelled requests that still wait in the function passed to Intercept.
+// The API works in a testing/synctest bubble. A goroutine can outlive its request only if
+// the request is cancelled while the function passed to Intercept still runs.
 package routingtest
 
 import (
@@ -29,18 +29,18 @@ import (
 
 // A Request is a request for Pods.
 type Request struct {
-	// Method is GET for a list, or PATCH.
+	// Method is GET, for a list of Pods, or PATCH.
 	Method string
 	// Name is the name of the patched Pod, and Body is the patch. Both are empty for a list.
 	Name, Body string
 	// Sets is true if the patch sets the label, and Removes if it removes the label.
 	Sets, Removes bool
-	// Late can be set by Intercept: the request is then carried out even if its context
-	// is done.
+	// Late is false unless the function passed to Intercept sets it to true. If Late is
+	// true, the request is carried out even if its context is done.
 	Late bool
 }
 
-// Pods is the API for the Pods of namespace "default". Create it with NewPods.
+// Pods is an API for the Pods of namespace "default". Create it with NewPods.
 type Pods struct {
 	key, value string
 
@@ -51,13 +51,14 @@ type Pods struct {
 	intercept func(*Request) error
 }
 
-// NewPods returns an API without Pods, for tests of that label.
+// NewPods returns an API without Pods. The key and the value are those of the label under
+// test.
 func NewPods(key, value string) *Pods {
 	return &Pods{key: key, value: value, pods: map[string]*corev1.Pod{}, intercept: func(*Request) error { return nil }}
 }
 
-// Put creates a Pod, or replaces the Pod of that name. A labelled Pod has the label and
-// the annotation of a leader that has crashed.
+// Put creates a Pod, or replaces the Pod of that name. If labelled is true, the Pod has
+// the label and the annotation that a crashed leader leaves behind.
 func (a *Pods) Put(name string, uid types.UID, labelled bool) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: uid}}
 	if labelled {
@@ -74,20 +75,21 @@ func (a *Pods) store(pod *corev1.Pod) {
 	a.pods[pod.Name] = pod
 }
 
-// PutFromTemplate creates a Pod that has the label from its template, with that value.
+// PutFromTemplate creates a Pod that has the label with this value, but not the
+// annotation of a leader.
 func (a *Pods) PutFromTemplate(name string, uid types.UID, value string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.store(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: uid, Labels: map[string]string{a.key: value}}})
 }
 
-// label sets the label and the annotation, as a leader does.
+// label sets the label and the annotation in the same way as a leader.
 func (a *Pods) label(pod *corev1.Pod) {
 	metav1.SetMetaDataLabel(&pod.ObjectMeta, a.key, a.value)
 	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, a.key+"-term", "1")
 }
 
-// RemoveAnnotation removes the annotation of the leader, as a manual edit would.
+// RemoveAnnotation removes the annotation of the leader from a Pod, like a manual edit.
 func (a *Pods) RemoveAnnotation(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -96,8 +98,8 @@ func (a *Pods) RemoveAnnotation(name string) {
 	a.store(pod)
 }
 
-// Edit sets the label, as a late request of a leader would, or removes it, as a manual
-// edit would.
+// Edit sets the label if labelled is true, like a late request of a leader. Otherwise
+// Edit removes the label, like a manual edit.
 func (a *Pods) Edit(name string, labelled bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -109,7 +111,7 @@ func (a *Pods) Edit(name string, labelled bool) {
 	a.store(pod)
 }
 
-// Label returns the value of a Pod's label, or "" if it has none.
+// Label returns the value of a Pod's label, or "" if the Pod does not have the label.
 func (a *Pods) Label(name string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -129,7 +131,7 @@ func (a *Pods) Labelled() []string {
 	return names
 }
 
-// Requests returns how many requests of that method were sent.
+// Requests returns how many requests with this HTTP method were sent.
 func (a *Pods) Requests(method string) (n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -141,8 +143,8 @@ func (a *Pods) Requests(method string) (n int) {
 	return n
 }
 
-// Config returns a copy of cfg whose requests for Pods are served here. All other
-// requests go to the Transport of cfg, which must not be nil.
+// Config returns a copy of cfg for clients that send their requests for Pods to this API.
+// All other requests go to cfg.Transport, which must not be nil.
 func (a *Pods) Config(cfg *rest.Config) *rest.Config {
 	cfg, others := rest.CopyConfig(cfg), cfg.Transport
 	cfg.Transport = roundTripperFunc(func(r *http.Request) (*http.Response, error) {
@@ -155,12 +157,12 @@ func (a *Pods) Config(cfg *rest.Config) *rest.Config {
 }
 
 // Intercept makes all later requests call f first. A request waits until f returns. If f
-// returns an error, that is the answer.
+// returns an error, that error is the answer to the request.
 func (a *Pods) Intercept(f func(*Request) error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.intercept = f
 }
 
-// ServerError returns an internal server error.
+// ServerError returns the error of an API server that answers with status 500.
 func ServerError() error { return apierrors.NewInternalError(errors.New("out of order")) }

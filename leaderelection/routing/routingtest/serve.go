@@ -54,7 +54,7 @@ func (a *Pods) serve(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// carryOut returns the answer, which is an object or an error.
+// carryOut applies the request. It returns the answer, which is an object or an error.
 func (a *Pods) carryOut(request Request, r *http.Request) any {
 	a.mu.Lock()
 	defer a.mu.Unlock()
