@@ -15,19 +15,19 @@ import (
 
 const (
 	namespace = "bench"
-	// waitTimeout is how long the benchmark waits for anything.
+	// waitTimeout is the maximum time that the benchmark waits for one event.
 	waitTimeout = time.Minute
 )
 
-// startCluster starts the control plane of the benchmark. Call Close also when it
-// fails.
+// startCluster starts the control plane of the benchmark. Call Close on the returned
+// Cluster even if startCluster also returns an error.
 func startCluster(ctx context.Context) (*lab.Cluster, error) {
-	return lab.OpenCluster(ctx, "", namespace, envtest.Options{StartTimeout: 3 * time.Minute}) // the machine may be busy with tests
+	return lab.OpenCluster(ctx, "", namespace, envtest.Options{StartTimeout: 3 * time.Minute}) // allow more time, because other tests may run on this machine
 }
 
-// A client has connections of its own and no rate limit, as if it were the only
-// client of its process. It is not a client of envtest: those record each request,
-// which takes time and memory.
+// A client has connections of its own and no rate limit, as if it were the only client
+// in its process. It is not an envtest.Client, because an envtest.Client records each
+// request, which takes time and memory.
 type client struct {
 	config      *rest.Config
 	transport   *transport
@@ -38,7 +38,7 @@ func newClient(config *rest.Config) *client {
 	dialer := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 10 * time.Second}
 	c := &client{config: rest.CopyConfig(config), transport: &transport{}, connections: connrotation.NewDialer(dialer.DialContext)}
 	c.config.QPS = -1
-	c.config.Dial = c.connections.DialContext // this also stops client-go from sharing a transport
+	c.config.Dial = c.connections.DialContext // this also prevents client-go from sharing one transport among several clients
 	c.config.Wrap(c.transport.wrap)
 	return c
 }
@@ -48,7 +48,8 @@ func (c *client) clientset() kubernetes.Interface {
 	return kubernetes.NewForConfigOrDie(c.config)
 }
 
-// crash blocks all further requests and breaks all connections.
+// crash simulates a crash of the client's process. It blocks all further requests and
+// closes all connections.
 func (c *client) crash() {
 	c.transport.cut.Store(true)
 	c.close()

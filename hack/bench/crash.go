@@ -10,13 +10,14 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// crashTiming is short, so that many crashes fit into little time.
+// crashTiming has short durations, because each crash takes about one LeaseDuration.
 var crashTiming = lab.Timing{LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 500 * time.Millisecond}
 
 const crashRounds = 10
 
-// measureCrash makes the leaders of all implementations crash repeatedly. They do so
-// side by side, because nothing happens until a Lease expires.
+// measureCrash makes the leaders of all implementations crash repeatedly. It measures
+// all implementations at the same time. They hardly disturb each other, because most of
+// the time they wait until a Lease expires.
 func (b *bench) measureCrash(ctx context.Context) (figures, error) {
 	samples, err := sideBySide(func(i implementation) ([]float64, error) { return b.crashAll(ctx, i) })
 	if err != nil {
@@ -25,8 +26,10 @@ func (b *bench) measureCrash(ctx context.Context) (figures, error) {
 	return crashFigures(samples), nil
 }
 
-// crashAll returns how much later each takeover was than the rule allows, which is
-// one LeaseDuration after the last renewal was sent.
+// crashAll makes the leader of one implementation crash several times. It returns the
+// delay of each takeover in milliseconds. A takeover is allowed one LeaseDuration after
+// the leader sent its last renewal. The delay is the time from then until the
+// successor's work starts.
 func (b *bench) crashAll(ctx context.Context, i implementation) (times []float64, err error) {
 	g, err := newGroup(ctx, candidateGroup{cluster: b.cluster, implementation: i, timing: crashTiming}, 3)
 	defer func() { err = errors.Join(err, g.close()) }()

@@ -28,23 +28,26 @@ import (
 const (
 	fencedNamespace   = "bench-fenced"
 	unfencedNamespace = "bench-unfenced"
-	plainNamespace    = "bench-plain" // has a policy with one trivial expression
+	plainNamespace    = "bench-plain" // a namespace with a policy that has one trivial expression
 	plainName         = "plain policy"
 	bystanderName     = "other writer"
 	fencedPod         = "leader"
 	fencedObject      = "object"
-	// writesPerRound is the number of writes of each kind per round of -rounds. The
-	// policy costs little, so many writes are needed to measure it.
+	// writesPerRound is the number of writes per round, for each kind of object and
+	// each writer. The flag -rounds sets the number of rounds. The policy costs little,
+	// so many writes are needed to measure the cost.
 	writesPerRound = 100
 )
 
-// A fencedKind is one kind of object to write. The policy reads the same few fields of
-// each, so its relative cost is highest for the smallest object.
+// A fencedKind is a kind of object that the benchmark writes. The policy of a Fence
+// reads only a few fields of an object. Therefore the relative cost of the policy is
+// highest for a small object.
 type fencedKind struct {
 	name     string
 	resource schema.GroupResource
 	create   func(ctx context.Context, admin kubernetes.Interface, namespace string) error
-	// change changes the object and annotates it with a term.
+	// change writes the number n into the object, and sets the annotation that contains
+	// the writer's term.
 	change func(ctx context.Context, writer kubernetes.Interface, namespace, annotation string, n int) error
 }
 
@@ -85,7 +88,7 @@ var fencedKinds = []fencedKind{
 	},
 }
 
-// A fencingMode is one kind of Fence to measure.
+// A fencingMode is a mode of a Fence whose cost is measured.
 type fencingMode struct {
 	name string
 	mode fencing.Mode
@@ -97,9 +100,10 @@ var fencingModes = []fencingMode{
 	{"by pod and by term", fencing.ByPod | fencing.ByTerm},
 }
 
-// measureFence sends the same writes, in random order, into a namespace with a Fence,
-// into one without a policy, and into one with a trivial policy. A writer to whom the
-// Fence does not apply writes into the first one too.
+// measureFence measures how much a Fence slows down writes. It sends the same writes,
+// in random order, into three namespaces. One namespace has a Fence, one has no policy,
+// and one has a trivial policy. A second writer, to which the Fence does not apply,
+// also writes into the namespace with the Fence.
 func (b *bench) measureFence(ctx context.Context) (f figures, err error) {
 	for _, namespace := range []string{fencedNamespace, unfencedNamespace, plainNamespace} {
 		if err := b.prepareNamespace(ctx, namespace); err != nil {
@@ -139,7 +143,8 @@ func (b *bench) prepareNamespace(ctx context.Context, name string) error {
 	return err
 }
 
-// fencedWrites returns how long the writes of each kind of object took, by writer and
+// fencedWrites returns how long each write took, in milliseconds. The outer key of the
+// result is the kind of object. The inner key is a name for the writer and the
 // namespace.
 func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode) (samples map[string]map[string][]float64, err error) {
 	account := envtest.ServiceAccount{Namespace: fencedNamespace, Name: "operator"}
@@ -177,7 +182,7 @@ func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode)
 			names := slices.Collect(maps.Keys(writes))
 			rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 			for _, name := range names {
-				n++ // each write must change the object
+				n++ // a new number, because each write must change the object
 				began := time.Now()
 				if err := kind.change(ctx, writes[name].writer, writes[name].namespace, fencing.AnnotationKey(fence.LeaseNamespace+"/"+fence.LeaseName), n); err != nil {
 					return nil, err
@@ -189,8 +194,9 @@ func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode)
 	return samples, nil
 }
 
-// enforcePlainPolicy creates a policy that refuses one name, and waits until it is in
-// force. Only this function writes an object of that name.
+// enforcePlainPolicy creates a policy that refuses objects with one specific name. It
+// waits until the policy is in force. Only this function writes an object with that
+// name.
 func (b *bench) enforcePlainPolicy(ctx context.Context) error {
 	const refused = "refused"
 	match := admissionv1.MatchResources{

@@ -14,26 +14,29 @@ type figure struct {
 	Group  string             `json:"group"`
 	Name   string             `json:"name"`
 	Unit   string             `json:"unit"`
-	Values map[string]float64 `json:"values"` // by implementation
-	// NotMeasured has the reasons for missing values, by implementation. A value that
-	// makes no sense is missing.
+	Values map[string]float64 `json:"values"` // the value of each implementation
+	// NotMeasured contains the reason for each missing value, by implementation. A
+	// value that makes no sense, for instance a negative time, is also missing.
 	NotMeasured map[string]string `json:"notMeasured,omitempty"`
 	Target      *target           `json:"target,omitempty"`
 }
 
-// A target is what Incumbent should achieve.
+// A target is a condition for the value of this library, for instance that the value is
+// at most 50.
 type target struct {
 	Relation string  `json:"relation"` // "<=" or ">="
 	Value    float64 `json:"value"`
 	Met      bool    `json:"met"`
-	// NotMeasured is the reason why the target is neither met nor missed.
+	// NotMeasured is the reason why the target was not evaluated. If NotMeasured is
+	// empty, Met is valid.
 	NotMeasured string `json:"notMeasured,omitempty"`
 }
 
 // figures are the lines of the table, in order.
 type figures []figure
 
-// add adds a figure without a target. A negative value or NaN is not measured.
+// add adds a figure without a target. A value that is negative, infinite or NaN counts
+// as not measured.
 func (f *figures) add(group, name, unit string, values map[string]float64) {
 	*f = append(*f, figure{Group: group, Name: name, Unit: unit, Values: maps.Clone(values)})
 	for implementation, v := range values {
@@ -46,7 +49,9 @@ func (f *figures) add(group, name, unit string, values map[string]float64) {
 	}
 }
 
-// addSamples adds a figure of samples. Fewer samples than wanted are not measured.
+// addSamples adds a figure. It calls the function value to compute the value of each
+// implementation from the samples. If an implementation has fewer samples than wanted,
+// its value counts as not measured.
 func (f *figures) addSamples(group, name, unit string, samples map[string][]float64, wanted int, value func(summary) float64) {
 	values := map[string]float64{}
 	for implementation, row := range samples {
@@ -60,7 +65,8 @@ func (f *figures) addSamples(group, name, unit string, samples map[string][]floa
 	}
 }
 
-// notMeasured removes a value of the last figure.
+// notMeasured removes the value of an implementation from the last figure and records
+// the reason.
 func (f figures) notMeasured(implementation, reason string) {
 	last := &f[len(f)-1]
 	delete(last.Values, implementation)
@@ -70,7 +76,8 @@ func (f figures) notMeasured(implementation, reason string) {
 	last.NotMeasured[implementation] = reason
 }
 
-// wantPositive removes zeros from the last figure: they are the result of a failure.
+// wantPositive removes each zero from the last figure. For such a figure, a zero means
+// that the measurement failed.
 func (f figures) wantPositive(reason string) {
 	for implementation, v := range f[len(f)-1].Values {
 		if v == 0 {
@@ -79,12 +86,13 @@ func (f figures) wantPositive(reason string) {
 	}
 }
 
-// wantAtMost puts a target on the last figure.
+// wantAtMost sets a target for the last figure. The value must not be greater than
+// limit.
 func (f figures) wantAtMost(limit float64) {
 	f.want("<=", limit, func(v float64) bool { return v <= limit })
 }
 
-// wantAtLeast puts a target on the last figure.
+// wantAtLeast sets a target for the last figure. The value must not be less than limit.
 func (f figures) wantAtLeast(limit float64) {
 	f.want(">=", limit, func(v float64) bool { return v >= limit })
 }
@@ -96,7 +104,8 @@ func (f figures) want(relation string, limit float64, met func(float64) bool) {
 		last.Target.Value, last.Target.NotMeasured = 0, "the value to compare with was not measured"
 		return
 	}
-	// Incumbent's value is that of the Elector alone, if it took part.
+	// The target applies to the value of this library's Elector. If the figure does not
+	// include the Elector, the target applies to this library's manager.
 	for _, implementation := range []string{incumbent, incumbentMgr} {
 		if reason, missing := last.NotMeasured[implementation]; missing {
 			last.Target.NotMeasured = reason
@@ -115,7 +124,8 @@ func medianOf(s summary) float64 { return s.Median }
 func p99Of(s summary) float64    { return s.P99 }
 func maxOf(s summary) float64    { return s.Max }
 
-// medianOrNaN returns NaN if a row has fewer samples than wanted.
+// medianOrNaN returns the median of the samples. It returns NaN if there are fewer
+// samples than wanted.
 func medianOrNaN(samples []float64, wanted int) float64 {
 	if len(samples) < wanted {
 		return math.NaN()
@@ -138,7 +148,8 @@ func handoverFigures(samples map[string][]float64, rounds int) (f figures) {
 	return f
 }
 
-// operatorFigures returns for how long no replica reconciled.
+// operatorFigures returns for how long no replica reconciled during a rolling update,
+// and how often the leader changed.
 func operatorFigures(rolls map[string][]rollout) (f figures) {
 	group := fmt.Sprintf("rolling update of a three-replica operator, %v, %d rounds", defaultTiming, rolloutRounds)
 	idle := map[string][]float64{}
@@ -152,7 +163,7 @@ func operatorFigures(rolls map[string][]rollout) (f figures) {
 	return append(f, handoverCounts(group, rolls)...)
 }
 
-// processFigures returns how often the leader changed.
+// processFigures returns how often the leader changed during a rolling update.
 func processFigures(rolls map[string][]rollout) figures {
 	return handoverCounts(fmt.Sprintf("rolling update of %d replicas that stops the leader first, %v, %d rounds", processGroupSize, defaultTiming, rolloutRounds), rolls)
 }
@@ -181,8 +192,9 @@ func crashFigures(samples map[string][]float64) (f figures) {
 	return f
 }
 
-// requestFigures takes the implementations that have a follower which had sent no
-// request at all.
+// requestFigures returns how many requests leaders and followers sent. If silent[name]
+// is true, a follower of the implementation with that name had sent no request before
+// the measurement.
 func requestFigures(leaders, followers map[string]float64, silent map[string]bool) (f figures) {
 	group := fmt.Sprintf("requests per minute, %v", defaultTiming)
 	f.add(group, "idle follower, apart from its watch", "", followers)
@@ -196,7 +208,7 @@ func requestFigures(leaders, followers map[string]float64, silent map[string]boo
 	f.wantPositive("no request was counted")
 	limit := math.NaN()
 	if v, ok := f[len(f)-1].Values[clientGo]; ok {
-		limit = v + 1 // the minute may contain one renewal more or less
+		limit = v + 1 // one minute may contain one renewal more than another minute
 	}
 	f.wantAtMost(limit)
 	return f

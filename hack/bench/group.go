@@ -12,8 +12,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A candidateGroup is a set of candidates of one implementation for one Lease, all in
-// this process.
+// A candidateGroup is a set of candidates for one Lease. All candidates use the same
+// implementation and run in this process.
 type candidateGroup struct {
 	cluster        *lab.Cluster
 	implementation implementation
@@ -30,11 +30,11 @@ type candidateGroup struct {
 type candidate struct {
 	client *client
 	cancel context.CancelFunc
-	done   chan struct{} // closed when its campaign has ended
-	err    error         // of its campaign
+	done   chan struct{} // closed when the campaign has ended
+	err    error         // the error of the campaign; read it after done is closed
 
-	crashed bool      // its campaign may end with an error
-	stopped time.Time // when its work stopped; read it after done is closed
+	crashed bool      // true if the campaign may end with an error
+	stopped time.Time // when the work stopped; read it after done is closed
 }
 
 // A start is the time at which the work of a candidate began.
@@ -43,12 +43,13 @@ type start struct {
 	at        time.Time
 }
 
-// uniqueLease returns a new Lease name for an implementation.
+// uniqueLease returns a new, unique Lease name for an implementation.
 func uniqueLease(implementation string) string {
 	return strings.ToLower(strings.ReplaceAll(implementation, " ", "-") + "-" + rand.Text()[:6])
 }
 
-// newGroup starts size candidates and waits until one leads.
+// newGroup starts the first candidate of the group g and waits until this candidate
+// leads. Then it starts the other candidates. The group has size candidates in total.
 func newGroup(ctx context.Context, g candidateGroup, size int) (*candidateGroup, error) {
 	g.starts = make(chan start, 16)
 	g.lease = uniqueLease(g.implementation.name)
@@ -96,9 +97,9 @@ func (g *candidateGroup) awaitWork(ctx context.Context) (start, error) {
 	}
 }
 
-// A handover is the change from one leader to the next.
+// A handover is the change from one leader to the next leader.
 type handover struct {
-	began   time.Time // when the leader was stopped, or crashed
+	began   time.Time // when the leader was asked to stop, or crashed
 	allowed time.Time // when the Lease of a crashed leader expired
 	started time.Time // when the successor's work began
 	from    *candidate
@@ -107,7 +108,7 @@ type handover struct {
 
 func (h handover) took() time.Duration { return h.started.Sub(h.began) }
 
-// stopLeader stops the leader and waits for its successor.
+// stopLeader asks the leader to stop, and waits until the successor's work begins.
 func (g *candidateGroup) stopLeader(ctx context.Context) (handover, error) {
 	h := handover{from: g.leader, began: time.Now()}
 	h.from.cancel()
@@ -115,7 +116,8 @@ func (g *candidateGroup) stopLeader(ctx context.Context) (handover, error) {
 	return h, err
 }
 
-// crashLeader disconnects the leader between two renewals and waits for its successor.
+// crashLeader disconnects the leader between two renewals, and waits until the
+// successor's work begins.
 func (g *candidateGroup) crashLeader(ctx context.Context) (handover, error) {
 	h := handover{from: g.leader}
 	for {
@@ -144,8 +146,8 @@ func (g *candidateGroup) awaitSuccessor(ctx context.Context, h *handover) error 
 	return nil
 }
 
-// replace waits until a candidate that was stopped has ended, and starts another one
-// in its place.
+// replace stops the candidate old, waits until its campaign has ended, and starts
+// another candidate.
 func (g *candidateGroup) replace(old *candidate) error {
 	err := old.end()
 	if i := slices.Index(g.candidates, old); i >= 0 {
@@ -154,12 +156,13 @@ func (g *candidateGroup) replace(old *candidate) error {
 	return err
 }
 
-// end stops a candidate and waits until its campaign has ended.
+// end stops the candidate and waits until the candidate's campaign has ended.
 func (c *candidate) end() error {
 	c.cancel()
 	select {
 	case <-c.done:
-		// controller-runtime sends an event after its Manager has stopped.
+		// Close the connections one second later, because controller-runtime still
+		// sends an event after its Manager has stopped.
 		time.AfterFunc(time.Second, c.client.close)
 		if c.crashed {
 			return nil
@@ -175,8 +178,9 @@ func (g *candidateGroup) followers() []*candidate {
 	return slices.DeleteFunc(slices.Clone(g.candidates), func(c *candidate) bool { return c == g.leader })
 }
 
-// awaitIdle waits until every candidate has read the Lease, and until those that watch
-// it send no more requests.
+// awaitIdle waits until every candidate has read the Lease. If the candidates watch the
+// Lease, awaitIdle also waits for three seconds in which they send only successful
+// writes.
 func (g *candidateGroup) awaitIdle(ctx context.Context) error {
 	var before traffic
 	for began := time.Now(); time.Since(began) < waitTimeout; {
@@ -195,7 +199,7 @@ func (g *candidateGroup) awaitIdle(ctx context.Context) error {
 	return fmt.Errorf("%s: %d candidates had not settled after %v", g.implementation.name, len(g.candidates), waitTimeout)
 }
 
-// traffic returns the number of requests of all candidates.
+// traffic returns the number of requests that all candidates have sent.
 func (g *candidateGroup) traffic() traffic {
 	var sum traffic
 	for _, c := range g.candidates {
@@ -204,7 +208,8 @@ func (g *candidateGroup) traffic() traffic {
 	return sum
 }
 
-// close stops all candidates, the leader last.
+// close stops all candidates. It stops the leader last, because otherwise a follower
+// would become the leader.
 func (g *candidateGroup) close() error {
 	if g == nil {
 		return nil

@@ -10,9 +10,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// measureHandover stops the leader of each implementation, round by round and in a
-// different order in each round. So leaders are stopped at any time between two polls
-// of followers that poll.
+// measureHandover measures graceful handovers. In each round it stops the leader of
+// each implementation once, in random order and with random pauses. Therefore the
+// leaders are stopped at random times between two polls of a follower that polls.
 func (b *bench) measureHandover(ctx context.Context) (f figures, err error) {
 	bare, err := newLimit(ctx, b.cluster, "limit")
 	defer bare.close()
@@ -52,12 +52,13 @@ func (b *bench) measureHandover(ctx context.Context) (f figures, err error) {
 	return handoverFigures(samples, b.rounds), nil
 }
 
-// settle is the time for connections to open and for followers to settle after a
-// candidate was replaced.
+// settle is the minimum pause after a candidate was replaced. During this pause,
+// connections open and followers become idle.
 const settle = 300 * time.Millisecond
 
-// handOver stops the leader, replaces it and waits until the group has settled. The
-// timeline is nil if the handover was not traced.
+// handOver stops the leader, replaces it, and waits until the group is idle again. The
+// result line is nil if the group is not traced, or if another request was sent during
+// the handover.
 func (g *candidateGroup) handOver(ctx context.Context) (took time.Duration, line *timeline, err error) {
 	h, err := g.stopLeader(ctx)
 	if err != nil {

@@ -10,16 +10,16 @@ import (
 //go:embed *.svg.tmpl
 var plotFiles embed.FS
 
-// A swarmRow is the row of one implementation.
+// A swarmRow is the row of one implementation in the plot.
 type swarmRow struct {
 	Name, Class string
 	Y           float64
 	Dots        []lab.Dot
-	Median      float64 // in pixels
+	Median      float64 // the position of the median in pixels
 	Summary     summary
 }
 
-// handoverPlot draws each handover as a dot on a logarithmic scale.
+// handoverPlot draws each handover as a dot on a logarithmic time scale.
 func handoverPlot(samples map[string][]float64, title string) (string, error) {
 	const top, rowHeight = 84.0, 46.0
 	s := lab.Scale{From: 1, To: 10_000, Left: 170, Right: 590, Log: true}

@@ -13,12 +13,13 @@ import (
 const (
 	herdSize   = 500
 	herdRounds = 10
-	herdSettle = 4500 * time.Millisecond // after that a successor is nominated and no renewal is unanswered
+	herdSettle = 4500 * time.Millisecond // after this time, a successor is nominated and no renewal waits for its reply
 )
 
-// measureHerd releases a Lease that has many followers. It counts the refused writes
-// until a successor is nominated again. For comparison the limit hands over a Lease
-// with as many watches.
+// measureHerd measures how long the handover of a Lease with many followers takes. It
+// also counts the writes that the API server refuses until a new successor is
+// nominated. For comparison, it measures the shortest possible handover of a Lease with
+// the same number of watches.
 func (b *bench) measureHerd(ctx context.Context) (f figures, err error) {
 	b.progress("herd: starting %d followers", herdSize)
 	g, err := newGroup(ctx, candidateGroup{cluster: b.cluster, implementation: implementationNamed(incumbent), timing: defaultTiming}, 1+herdSize)
@@ -36,7 +37,7 @@ func (b *bench) measureHerd(ctx context.Context) (f figures, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := lab.Sleep(ctx, time.Second); err != nil { // longer than any claim delay
+		if err := lab.Sleep(ctx, time.Second); err != nil { // longer than the claim delay of any follower
 			return nil, err
 		}
 		claims := g.traffic().minus(before).refused
@@ -59,7 +60,8 @@ func (b *bench) measureHerd(ctx context.Context) (f figures, err error) {
 	return herdFigures(samples, bare, refused), nil
 }
 
-// watchedLimit measures the limit on a Lease that all candidates watch too.
+// watchedLimit measures the shortest possible handover of a Lease that all candidates
+// watch.
 func (b *bench) watchedLimit(ctx context.Context, candidates []*candidate) (samples []float64, err error) {
 	l, err := newLimit(ctx, b.cluster, "limit-herd")
 	defer l.close()

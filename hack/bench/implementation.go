@@ -21,30 +21,32 @@ import (
 
 var defaultTiming = lab.Timing{LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second}
 
-// A candidateSpec is what an implementation needs to campaign. To the other
-// candidates, each candidate is a process of its own.
+// A candidateSpec contains what an implementation needs to campaign. Each candidate
+// behaves like a separate process, even if several candidates run in one process.
 type candidateSpec struct {
 	timing   lab.Timing
 	lease    string
 	identity string
 	client   *client
-	work     func(context.Context) // returns as soon as its context ends
+	work     func(context.Context) // does the leader's work, and returns as soon as the context ends
 
-	// The following functions are for replicas that are processes; they may be nil.
-	ready   func()                                         // called when the candidate campaigns, or is about to
-	observe func(context.Context, *leaderelection.Elector) // runs until the context ends
-	operate func(crmanager.Manager) error                  // adds a controller instead of the work
+	// The following functions are used only by replicas that are processes. They may be
+	// nil.
+	ready   func()                                         // called shortly before or after the candidate begins to campaign
+	observe func(context.Context, *leaderelection.Elector) // gets the Elector, and runs until the context ends
+	operate func(crmanager.Manager) error                  // adds a controller to the Manager; the controller does the work
 }
 
-// An implementation is one way to elect a leader. Its campaign returns when ctx has
-// ended, the work has stopped and the Lease was released.
+// An implementation is one way to elect a leader. The function campaign returns when
+// ctx has ended and the Lease was released. Except for client-go, campaign also waits
+// until the work has stopped.
 type implementation struct {
 	name     string
 	campaign func(ctx context.Context, c candidateSpec) error
 }
 
-// The names of the implementations. The limit is none: it sends only the requests
-// that a handover needs.
+// The names of the implementations, and of the limit. The limit is not an
+// implementation of leader election. It only sends the requests that a handover needs.
 const (
 	limitName    = "limit"
 	clientGo     = "client-go"
@@ -69,7 +71,8 @@ func implementationNamed(name string) implementation {
 	panic("bug: no implementation " + name)
 }
 
-// sideBySide calls measure for all implementations at the same time.
+// sideBySide calls measure for all implementations at the same time. It returns the
+// results by the name of the implementation.
 func sideBySide[R any](measure func(implementation) (R, error)) (map[string]R, error) {
 	type result struct {
 		name  string
@@ -133,7 +136,8 @@ func (c candidateSpec) isReady() {
 	}
 }
 
-// startObserver runs observe until stop is called.
+// startObserver runs observe in a goroutine. The returned function ends the context of
+// observe and waits until observe has returned.
 func (c candidateSpec) startObserver(elector *leaderelection.Elector) (stop func()) {
 	if c.observe == nil || elector == nil {
 		return func() {}
@@ -202,7 +206,8 @@ func (c candidateSpec) addWork(mgr crmanager.Manager) error {
 	}))
 }
 
-// everywhere is a Runnable that calls f, whether or not its Manager leads.
+// everywhere is a Runnable that does not need leader election. It calls f when its
+// Manager starts.
 type everywhere struct{ f func() }
 
 // Start implements manager.Runnable.

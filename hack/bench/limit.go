@@ -15,8 +15,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A limit measures the least time of a handover: the release, the watch's event and
-// the claim, one after the other, and nothing else.
+// A limit measures the shortest possible handover. One client releases a Lease. Another
+// client receives the event of its watch and then claims the Lease. Nothing else
+// happens during the measurement.
 type limit struct {
 	lease                        string
 	leader, successor            *client
@@ -58,7 +59,7 @@ func specOf(holder string) coordinationv1.LeaseSpec {
 	}
 }
 
-// awaitHolder waits until the watch reports the holder.
+// awaitHolder waits until the watch reports a Lease with this holder.
 func (l *limit) awaitHolder(ctx context.Context, holder string) error {
 	for {
 		select {
@@ -77,9 +78,10 @@ func (l *limit) awaitHolder(ctx context.Context, holder string) error {
 	}
 }
 
-// handOver releases the Lease, claims it for the successor, and returns how long that
-// took. Before that the leader renews, because a connection that was idle for longer
-// than those of the implementations would be slower.
+// handOver releases the Lease and claims it for the successor. It returns the time from
+// the start of the release to the reply to the claim. Before the release, the leader
+// renews the Lease. Without this renewal, the leader's connection would have been idle
+// for longer than the connections of the implementations, and would be slower.
 func (l *limit) handOver(ctx context.Context) (time.Duration, error) {
 	renewed := l.current.DeepCopy()
 	renewed.Spec = specOf("leader")

@@ -1,11 +1,13 @@
 // Command bench measures leader election on a real control plane. It compares
-// client-go, controller-runtime's manager, Incumbent alone and Incumbent in a manager.
-// It also measures the limit: the requests that a handover needs, one after the other,
-// and nothing else. Some parts start this program again, once for each replica.
+// client-go, the manager of controller-runtime, the Elector of this library, and the
+// manager of this library. It also measures the limit, which is a handover with only
+// the requests that every handover needs. For some measurements, bench starts more
+// processes of this program, one for each replica.
 //
-// It prints one table. A run of all parts also writes the results and their plots into
-// -out. It exits with 1 if it could not measure, but not if a target is missed: the
-// figures depend on the machine, and only their ratios are comparable.
+// bench prints one table. If it runs all parts, it also writes the results and the
+// plots into the folder of the flag -out. It exits with 1 if a measurement failed, but
+// not if a target is missed. The figures depend on the machine, and only their ratios
+// are comparable.
 package main
 
 import (
@@ -48,7 +50,7 @@ func main() {
 	}
 }
 
-// A bench is one run.
+// A bench is one run of the benchmark.
 type bench struct {
 	cluster *lab.Cluster
 	report  *report
@@ -56,11 +58,11 @@ type bench struct {
 	began   time.Time
 }
 
-// A part is a measurement that can run without the others.
+// A part is a measurement that can run without the other parts.
 type part struct {
 	name    string
 	measure func(*bench, context.Context) (figures, error)
-	quiet   bool // it may run at the same time as the next one
+	quiet   bool // true if the part may run at the same time as the following part
 }
 
 var parts = []part{
@@ -82,7 +84,8 @@ func names() []string {
 	return all
 }
 
-// choose returns the parts that only names, or all parts if it is empty.
+// choose returns the parts whose names are in the comma-separated list only. It returns
+// all parts if the list is empty.
 func choose(only string) ([]part, error) {
 	if only == "" {
 		return parts, nil
@@ -114,7 +117,7 @@ func run(ctx context.Context, only string, rounds int, out string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer time.Sleep(time.Second) // controller-runtime's Managers send their last events
+	defer time.Sleep(time.Second) // time for controller-runtime's Managers to send their last events
 	version, err := b.cluster.Clientset.Discovery().ServerVersion()
 	if err != nil {
 		return err
@@ -129,8 +132,8 @@ func run(ctx context.Context, only string, rounds int, out string) (err error) {
 	return b.report.write(out)
 }
 
-// measure runs the parts one after the other, or side by side if they allow it. It
-// runs all parts even if one fails.
+// measure runs the parts one after the other. A part that is quiet runs at the same
+// time as the following part. If a part fails, measure still runs the others.
 func (b *bench) measure(ctx context.Context, chosen []part) error {
 	results, errs := make([]figures, len(chosen)), make([]error, len(chosen))
 	var group sync.WaitGroup
@@ -150,7 +153,7 @@ func (b *bench) measure(ctx context.Context, chosen []part) error {
 	return errors.Join(errs...)
 }
 
-// progress prints a line with the time since the beginning.
+// progress prints a line that begins with the time since the start of the run.
 func (b *bench) progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%6.1f s  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
 }

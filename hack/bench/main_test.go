@@ -7,7 +7,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// TestMain runs the test binary as a replica if a test has started it as one.
+// TestMain runs this process as a replica if a test has started the process as one.
+// Otherwise it runs the tests.
 func TestMain(m *testing.M) {
 	lab.RunReplica(runReplica)
 	os.Exit(m.Run())

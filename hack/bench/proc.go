@@ -11,27 +11,28 @@ import (
 	"time"
 )
 
-// errNoProc is returned where there is no /proc.
+// errNoProc is returned on a system without /proc.
 var errNoProc = errors.New("the CPU time of a process is read from /proc, which only Linux has")
 
-// A procStat is the content of /proc/<pid>/stat.
+// A procStat contains some fields of /proc/<pid>/stat.
 type procStat struct {
 	pid, parent int
 	name        string
 	cpu         time.Duration
 }
 
-// clockTick is the unit of /proc: USER_HZ is 100 on all platforms of Go.
+// clockTick is the unit of the CPU times in /proc. USER_HZ is 100 on all platforms that
+// Go supports.
 const clockTick = time.Second / 100
 
-// parseStat parses the content of a stat file. The name is in parentheses and may
-// contain parentheses.
+// parseStat parses the content of the file /proc/<pid>/stat. There the name of the
+// process is in parentheses, and the name itself may contain parentheses.
 func parseStat(text string) (procStat, error) {
 	open, shut := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
 	if open < 0 || shut < open {
 		return procStat{}, fmt.Errorf("not the stat file of a process: %q", text)
 	}
-	fields := strings.Fields(text[shut+1:]) // from field 3 on
+	fields := strings.Fields(text[shut+1:]) // the fields of the file from field 3 on
 	const parent, userTime, systemTime = 4 - 3, 14 - 3, 15 - 3
 	if len(fields) <= systemTime {
 		return procStat{}, fmt.Errorf("not the stat file of a process: %q", text)
@@ -50,9 +51,9 @@ func parseStat(text string) (procStat, error) {
 	}, nil
 }
 
-// childNamed returns the ID of a child process by its name.
+// childNamed returns the ID of the child process with that name.
 func childNamed(name string) (pid int, err error) {
-	files, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is well formed
+	files, _ := filepath.Glob("/proc/[0-9]*/stat") // Glob returns no error, because the pattern is well formed
 	if len(files) == 0 {
 		return 0, errNoProc
 	}

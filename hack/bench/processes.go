@@ -12,24 +12,25 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A processGroup is a set of candidates of one implementation for one Lease. Each is a
-// process, as the replicas of a Deployment are: they communicate only through the API
-// server, and each has an age of its own.
+// A processGroup is a set of candidates for one Lease. All candidates use the same
+// implementation. Like the replicas of a Deployment, each candidate is a process and
+// has its own age. The candidates communicate only through the API server.
 type processGroup struct {
-	settings  settings // of each replica
+	settings  settings // the settings of each replica
 	journal   lab.Journal
 	logs      lab.LogTail
 	processes []*lab.Process // oldest first
-	started   int            // number of processes so far
+	started   int            // the number of processes that were started so far
 }
 
-// ageGap is the least age of all old processes when a rollout starts a new one. With
-// an age gap of a few milliseconds, which no real cluster has, they would count as
-// equally old.
+// ageGap is the minimum age of all existing processes when a rollout starts a new
+// process. If the ages differed by only a few milliseconds, the new process would not
+// count as younger. In a real cluster the ages differ more.
 const ageGap = time.Second
 
-// newProcessGroup starts size processes. It returns when one leads, all are ready and
-// a process that is started next is clearly younger.
+// newProcessGroup starts size processes. It waits until one of them leads and all are
+// ready. Then it waits for ageGap, because a process that is started later must count
+// as younger.
 func newProcessGroup(ctx context.Context, c *lab.Cluster, s settings, size int) (*processGroup, error) {
 	g := &processGroup{settings: s}
 	g.settings.Kubeconfig, g.settings.Lease = c.Kubeconfig, uniqueLease(s.Implementation)
@@ -48,7 +49,7 @@ func newProcessGroup(ctx context.Context, c *lab.Cluster, s settings, size int) 
 	return g, lab.Sleep(ctx, ageGap)
 }
 
-// start starts one more process and waits until it is ready.
+// start starts one more process and waits until the process is ready.
 func (g *processGroup) start(ctx context.Context) (*lab.Process, error) {
 	g.started++
 	p, err := lab.StartReplica(replicaName(g.started), g.settings, &g.logs, g.journal.Add)
@@ -59,10 +60,11 @@ func (g *processGroup) start(ctx context.Context) (*lab.Process, error) {
 	return p, g.await(ctx, p.Identity, ready)
 }
 
-// replicaName returns a name that sorts by age.
+// replicaName returns the name of the replica with this number. The alphabetical order
+// of the names is the order in which the replicas were started.
 func replicaName(number int) string { return fmt.Sprintf("replica-%03d", number) }
 
-// await waits until a process has reported an event of that kind.
+// await waits until the process has reported an event of that kind.
 func (g *processGroup) await(ctx context.Context, identity string, kind lab.Kind) error {
 	_, err := g.journal.Await(ctx, waitTimeout, fmt.Sprintf("the event %q of %s", kind, identity), func(e lab.Event) bool {
 		return e.Replica == identity && e.Kind == kind
@@ -78,12 +80,14 @@ func (g *processGroup) explain(err error) error {
 	return fmt.Errorf("%s: %w\n%s", g.settings.Implementation, err, &g.logs)
 }
 
-// terms returns the events at which work began so far, in order.
+// terms returns the Elected events so far, in the order of their arrival. At each of
+// these events, the work of a term began.
 func (g *processGroup) terms() []lab.Event {
 	return slices.DeleteFunc(g.journal.All(), func(e lab.Event) bool { return e.Kind != lab.Elected })
 }
 
-// stop stops a process. If the process led, stop waits until another one leads.
+// stop stops a process and waits until it has exited. If the process led, stop also
+// waits until another process leads.
 func (g *processGroup) stop(ctx context.Context, p *lab.Process) error {
 	terms := g.terms()
 	if err := p.Signal(syscall.SIGTERM); err != nil {
@@ -109,7 +113,8 @@ func (g *processGroup) stop(ctx context.Context, p *lab.Process) error {
 	return err
 }
 
-// close stops all processes, the followers first.
+// close stops all processes. It signals the youngest process first and the oldest
+// process last.
 func (g *processGroup) close() error {
 	if g == nil {
 		return nil
@@ -133,21 +138,24 @@ func (g *processGroup) close() error {
 // A rollout is the result of the replacement of all replicas.
 type rollout struct {
 	handovers int
-	idle      time.Duration // time without work in all handovers together
-	overlap   bool          // two replicas worked at the same time
+	idle      time.Duration // the sum of the times without work in all handovers
+	overlap   bool          // true if two replicas worked at the same time
 }
 
-// A picker returns the old process that is stopped as the i-th one.
+// A picker chooses the old process that is stopped next. The parameter i is the number
+// of processes that were already stopped. The parameter old contains the old processes
+// that still run. The parameter leader is the identity of the leader.
 type picker func(i int, old []*lab.Process, leader string) *lab.Process
 
-// inOrder stops the present processes in that order; 0 is the oldest.
+// inOrder returns a picker that stops the present processes in the given order. In the
+// slice order, 0 is the oldest process.
 func (g *processGroup) inOrder(order []int) picker {
 	processes := slices.Clone(g.processes)
 	return func(i int, _ []*lab.Process, _ string) *lab.Process { return processes[order[i]] }
 }
 
-// leaderFirst stops the leader as long as it is an old process. No order has more
-// handovers.
+// leaderFirst is a picker that chooses the leader if the leader is an old process. No
+// other picker causes more handovers.
 func leaderFirst(_ int, old []*lab.Process, leader string) *lab.Process {
 	for _, p := range old {
 		if p.Identity == leader {
@@ -157,9 +165,9 @@ func leaderFirst(_ int, old []*lab.Process, leader string) *lab.Process {
 	return old[rand.N(len(old))]
 }
 
-// roll replaces all processes as a rolling update does: up to surge new processes are
-// started before an old one is stopped. settled returns when an old one may be
-// stopped.
+// roll replaces all processes as a rolling update does. During the update, at most
+// surge more processes run than before the update. After the start of a process, roll
+// calls settled. An old process may be stopped when settled returns.
 func (g *processGroup) roll(ctx context.Context, pick picker, surge int, settled func(context.Context) error) (rollout, error) {
 	terms, old := g.terms(), slices.Clone(g.processes)
 	before, size, started := len(terms), len(old), 0
@@ -182,7 +190,8 @@ func (g *processGroup) roll(ctx context.Context, pick picker, surge int, settled
 	return rolloutOf(g.journal.All(), before), nil
 }
 
-// rolloutOf reads the events after the first terms, of which there were before.
+// rolloutOf computes the result of a rollout from all events. The parameter before is
+// the number of terms that began before the rollout.
 func rolloutOf(events []lab.Event, before int) (r rollout) {
 	events = slices.DeleteFunc(events, func(e lab.Event) bool { return e.Kind != lab.Elected && e.Kind != lab.Ended })
 	slices.SortStableFunc(events, func(a, b lab.Event) int { return a.At.Compare(b.At) })

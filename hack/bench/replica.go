@@ -17,28 +17,29 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// settings are what a replica must know.
+// settings are the parameters of a replica's process. The process runs either one
+// candidate or many electors.
 type settings struct {
 	Kubeconfig string
 
-	// A candidate for one Lease:
+	// These fields are for a process with one candidate.
 	Implementation, Lease string
 	Timing                lab.Timing
-	Operator              bool // its work is that of a controller
+	Operator              bool // true if a controller does the work
 
-	// Or a process with many electors:
+	// These fields are for a process with many electors.
 	Electors    int
 	SharedWatch bool
 }
 
-// The kinds of events of the benchmark itself.
+// The kinds of events that only the benchmark uses.
 const (
-	ready     lab.Kind = "ready"     // the candidate campaigns
-	nominated lab.Kind = "nominated" // the candidate is the nominated successor
-	measured  lab.Kind = "measured"  // Detail is a footprint as JSON
+	ready     lab.Kind = "ready"     // the candidate begins to campaign
+	nominated lab.Kind = "nominated" // the candidate became the nominated successor
+	measured  lab.Kind = "measured"  // the footprint was measured; Detail is the footprint as JSON
 )
 
-// runReplica runs one candidate, or a process with many electors.
+// runReplica runs one candidate, or many electors if s.Electors is not zero.
 func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	klog.SetLogger(logr.Discard())
 	log.SetLogger(logr.Discard())
@@ -66,7 +67,8 @@ func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	return implementationNamed(s.Implementation).campaign(ctx, c)
 }
 
-// reportNomination reports when the elector becomes the nominated successor.
+// reportNomination reports the event nominated when the elector becomes the nominated
+// successor.
 func reportNomination(ctx context.Context, e *leaderelection.Elector, events *lab.Reporter) {
 	for state := range e.Changes(ctx) {
 		if state.Successor == events.Replica {
@@ -76,7 +78,8 @@ func reportNomination(ctx context.Context, e *leaderelection.Elector, events *la
 	}
 }
 
-// operate adds a controller whose only reconciliation is the work.
+// operate adds a controller to the Manager. The controller has only one object to
+// reconcile, and its reconciliation does the work until the term ends.
 func operate(mgr crmanager.Manager, work func(context.Context)) error {
 	return builder.ControllerManagedBy(mgr).Named("settings").For(&corev1.ConfigMap{}).
 		WithOptions(controller.Options{EnableWarmup: new(true)}).

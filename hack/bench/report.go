@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// A report is the outcome of one run.
+// A report contains the results of one run of the benchmark.
 type report struct {
 	Date       time.Time            `json:"date"`
 	Kubernetes string               `json:"kubernetes"`
 	Go         string               `json:"go"`
 	CPUs       int                  `json:"cpus"`
 	Figures    figures              `json:"figures"`
-	Samples    map[string][]float64 `json:"handoverMilliseconds,omitempty"` // by implementation, in order
+	Samples    map[string][]float64 `json:"handoverMilliseconds,omitempty"` // the handover times of each implementation, in order
 	Timeline   *timeline            `json:"timeline,omitempty"`
 }
 
-// write writes the results and their plots into a folder.
+// write writes the results and the plots into a folder.
 func (r *report) write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

@@ -10,7 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// samplesOf returns three samples around a median for each implementation.
+// samplesOf returns three samples for each implementation. The median of the three
+// samples is medians[name].
 func samplesOf(medians map[string]float64) map[string][]float64 {
 	samples := map[string][]float64{}
 	for name, m := range medians {
@@ -19,7 +20,7 @@ func samplesOf(medians map[string]float64) map[string][]float64 {
 	return samples
 }
 
-// repeat returns n samples, repeating the arguments.
+// repeat returns n samples. It repeats the given samples until there are enough.
 func repeat(n int, samples ...float64) []float64 {
 	for len(samples) < n {
 		samples = append(samples, samples...)
@@ -61,7 +62,9 @@ func TestHandoverFigures_HaveTargets(t *testing.T) {
 	}
 }
 
-// rolloutsOf returns five updates of the manager with those numbers of handovers.
+// rolloutsOf returns rolling updates of controller-runtime's manager and of this
+// library's manager. The parameter handovers contains the numbers of handovers in the
+// updates of this library's manager.
 func rolloutsOf(handovers ...int) map[string][]rollout {
 	rolls := map[string][]rollout{}
 	for i := range rolloutRounds {
@@ -105,7 +108,8 @@ func TestFigures_HaveTargets(t *testing.T) {
 	}
 }
 
-// notMeasured returns, for each figure without a value of Incumbent, the reason.
+// notMeasured returns why values and targets of this library were not measured. The key
+// is the name of the figure.
 func notMeasured(f figures) map[string]string {
 	reasons := map[string]string{}
 	for _, one := range f {

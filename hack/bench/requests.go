@@ -8,7 +8,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// measureRequests counts for a minute the requests of a leader and of its idle
+// measureRequests counts for one minute the requests of the leaders and of their idle
 // followers.
 func (b *bench) measureRequests(ctx context.Context) (f figures, err error) {
 	var groups []*candidateGroup
@@ -46,5 +46,5 @@ func (b *bench) measureRequests(ctx context.Context) (f figures, err error) {
 	return requestFigures(leaders, followers, silent), nil
 }
 
-// requests returns the number of all requests. A watch counts when it is opened.
+// requests returns the number of all requests. A watch counts as one request.
 func (t traffic) requests() float64 { return float64(t.reads + t.writes + t.watches) }

@@ -17,14 +17,15 @@ const (
 	processGroupSize = 5
 	rolloutRounds    = 5
 	// rolloutSettle is the time between the start of a new replica and the stop of an
-	// old one. A real pod takes longer to become ready.
+	// old replica. A real pod needs more time than that to become ready.
 	rolloutSettle = 2500 * time.Millisecond
 )
 
-// measureRollout replaces all replicas one by one. It replaces those of an operator in
-// any order and measures the time without reconciliation, and those of every
-// implementation in the worst order and counts the handovers. Replicas are processes,
-// because the age of a process decides which follower leads next.
+// measureRollout measures rolling updates, which replace all replicas one by one. It
+// updates operators in random order and measures the time without reconciliation. It
+// updates replicas of every implementation in the worst order and counts the handovers.
+// Replicas are processes, because the age of a process decides which follower leads
+// next.
 func (b *bench) measureRollout(ctx context.Context) (figures, error) {
 	operators, err := b.rollOperators(ctx)
 	if err != nil {
@@ -37,8 +38,9 @@ func (b *bench) measureRollout(ctx context.Context) (figures, error) {
 	return append(operatorFigures(operators), processFigures(rolls)...), nil
 }
 
-// rollOperators rolls one implementation after the other, in a different order in each
-// round, because the start of a process slows down the others.
+// rollOperators measures rolling updates of operators. It updates one implementation
+// after the other, because the start of a process slows down other processes. In each
+// round, the order of the implementations is random.
 func (b *bench) rollOperators(ctx context.Context) (rolls map[string][]rollout, err error) {
 	_, err = b.cluster.Clientset.CoreV1().ConfigMaps(namespace).Create(ctx,
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}}, metav1.CreateOptions{})

@@ -9,18 +9,20 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// The LeaseDuration is long, so that a busy machine costs no replica its leadership.
-// Renewals are frequent, because a new replica becomes the successor between two of them.
+// testSettings returns settings for a busy machine. The LeaseDuration is long, because
+// otherwise a slow replica could lose its leadership. The RetryPeriod is short, because
+// the test waits for nominations, and a nomination is sent after a renewal.
 func testSettings(implementation string) settings {
 	return settings{Implementation: implementation, Timing: lab.Timing{
 		LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 500 * time.Millisecond,
 	}}
 }
 
-// Each replica is a process. A new replica takes precedence over the old ones, so the
-// successor of the leader is one that stays.
+// A new replica is preferred to an old replica when a successor is nominated. Therefore
+// the leader's successor is a replica that stays after the rollout, and there is only
+// one handover. Each replica is a process.
 func TestRollout_OfFiveReplicasIsOneHandover_InEveryOrderOfStops(t *testing.T) {
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // or each process takes a second to end
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise the race detector delays each exit by one second
 	c, err := startCluster(t.Context())
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
@@ -33,7 +35,7 @@ func TestRollout_OfFiveReplicasIsOneHandover_InEveryOrderOfStops(t *testing.T) {
 	for _, tc := range []struct {
 		implementation string
 		surge          int
-		order          []int // 0 leads when the rollout begins
+		order          []int // 0 is the oldest replica, which leads when the rollout begins
 	}{
 		{incumbent, 1, []int{0, 1, 2, 3, 4}},
 		{incumbent, 1, []int{4, 2, 0, 1, 3}},
@@ -75,7 +77,7 @@ func TestRolloutOf_CountsTermsAndTheTimeBetweenThem(t *testing.T) {
 	events := []lab.Event{
 		e("a", lab.Elected, 0), e("b", ready, 5), e("a", lab.Ended, 10),
 		e("b", lab.Elected, 30), e("c", nominated, 35),
-		e("c", lab.Elected, 45), e("b", lab.Ended, 40), // two processes have two pipes
+		e("c", lab.Elected, 45), e("b", lab.Ended, 40), // the events of two processes can arrive in the wrong order
 		e("c", lab.Ended, 50), e("d", lab.Elected, 49),
 	}
 	if got, want := rolloutOf(events[:7], 1), (rollout{handovers: 2, idle: 25 * time.Millisecond}); got != want {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// A summary of samples, in their unit.
+// A summary contains statistics of samples, in the unit of the samples.
 type summary struct {
 	Min    float64 `json:"min"`
 	Median float64 `json:"median"`
@@ -13,7 +13,8 @@ type summary struct {
 	Max    float64 `json:"max"`
 }
 
-// summarize returns a summary of NaNs if there are no samples.
+// summarize returns the summary of the samples. If there are no samples, all fields are
+// NaN.
 func summarize(samples []float64) summary {
 	if len(samples) == 0 {
 		return summary{math.NaN(), math.NaN(), math.NaN(), math.NaN()}
@@ -27,13 +28,14 @@ func summarize(samples []float64) summary {
 	}
 }
 
-// quantile returns the nearest rank: a sample, not a value between two samples.
+// quantile returns the quantile q of the sorted samples, by the nearest-rank method.
+// The result is always one of the samples.
 func quantile(sorted []float64, q float64) float64 {
 	rank := int(math.Ceil(q * float64(len(sorted))))
 	return sorted[max(rank, 1)-1]
 }
 
-// mean returns NaN if there are no values.
+// mean returns the mean of the values. It returns NaN if there are no values.
 func mean(values []float64) float64 {
 	var sum float64
 	for _, v := range values {

@@ -8,10 +8,11 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// columns are the implementations in the order of the table.
+// columns are the names of the implementations and of the limit, in the order of the
+// table's columns.
 var columns = []string{limitName, clientGo, runtimeName, incumbent, incumbentMgr}
 
-// table renders the figures, each group under a heading of its own.
+// table returns the table as text. Each group of figures has a heading of its own.
 func table(figures []figure) string {
 	rows := [][]string{append(append([]string{""}, columns...), "target", "")}
 	headings := map[int]string{}
@@ -57,7 +58,8 @@ func cells(f figure) []string {
 	return append(row, f.Target.String(), f.outcome())
 }
 
-// String returns the relation and the value; it is empty without a target.
+// String returns the relation and the value of the target. It returns an empty string
+// if t is nil.
 func (t *target) String() string {
 	if t == nil {
 		return ""
@@ -65,7 +67,8 @@ func (t *target) String() string {
 	return t.Relation + " " + lab.Number(t.Value)
 }
 
-// outcome returns whether the target is met, and which values were not measured.
+// outcome returns a text about whether the target is met and which values were not
+// measured.
 func (f figure) outcome() string {
 	var texts []string
 	if t := f.Target; t != nil {
@@ -86,7 +89,8 @@ func (f figure) outcome() string {
 	return strings.Join(texts, "; ")
 }
 
-// line aligns the first and the last cell to the left and the others to the right.
+// line returns one row of the table. The first and the last cell are aligned to the
+// left, and the other cells to the right.
 func line(row []string, widths []int) string {
 	var b strings.Builder
 	for i, cell := range row {

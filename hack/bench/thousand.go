@@ -18,37 +18,39 @@ import (
 
 const (
 	manyElectors = 1000
-	manyWindow   = 10 * time.Second // five renewals each
-	// usageSamples is the number of samples of which the median counts. They spread
-	// over one RetryPeriod, because a renewal needs memory and goroutines too.
+	manyWindow   = 10 * time.Second // each elector renews its Lease five times in this time
+	// usageSamples is the number of samples from which the median is computed. The
+	// samples are spread over one RetryPeriod, because a renewal also needs memory and
+	// goroutines.
 	usageSamples = 10
-	// footprintTimeout is how long a process with many electors may take.
+	// footprintTimeout is the maximum time that a process with many electors may take.
 	footprintTimeout = 3 * waitTimeout
 )
 
-// An electorGroup is a set of electors in one process, each on a Lease of its own,
-// with one clientset. All of them lead.
+// An electorGroup is a set of electors in one process that share one clientset. Each
+// elector has a Lease of its own. All electors lead.
 type electorGroup struct {
 	electors []*leaderelection.Elector
 	client   *client
 	cancel   context.CancelFunc
 	group    sync.WaitGroup
-	leading  atomic.Int64 // number of electors that work now
-	lost     atomic.Int64 // number of terms that have ended
+	leading  atomic.Int64 // the number of electors that lead now
+	lost     atomic.Int64 // the number of terms that have ended
 }
 
-// A footprint is what each elector of a group needs.
+// A footprint contains the measurements of one electorGroup.
 type footprint struct {
-	Heap, Stack, Goroutines float64 // KiB, KiB, number
-	Start                   float64 // seconds until all led
-	Leading                 float64 // number of leaders at the end
-	Lost                    float64 // terms that ended meanwhile
-	Renewals                float64 // per minute
+	Heap, Stack, Goroutines float64 // for each elector: KiB, KiB, number
+	Start                   float64 // seconds until all electors led
+	Leading                 float64 // the number of electors that led at the end
+	Lost                    float64 // the number of terms that ended during the measurement
+	Renewals                float64 // for each elector: renewals per minute
 }
 
-// measureThousand measures what a thousand electors in one process need. The process
-// is a new one for each kind of watch: memory that earlier measurements have not
-// released yet would count as negative memory of the electors when it is released.
+// measureThousand measures how much memory and how many goroutines a thousand electors
+// in one process need. It starts a new process for each kind of watch. In a process
+// that was used before, old memory could be released during the measurement. Then the
+// result would be too small.
 func (b *bench) measureThousand(ctx context.Context) (f figures, err error) {
 	for _, shared := range []bool{false, true} {
 		kind := "a watch each"
@@ -65,7 +67,8 @@ func (b *bench) measureThousand(ctx context.Context) (f figures, err error) {
 	return f, nil
 }
 
-// footprintOf starts a process with many electors and returns what it has measured.
+// footprintOf starts a process with many electors and returns the footprint that the
+// process measured. If shared is true, the electors share one watch.
 func (b *bench) footprintOf(ctx context.Context, shared bool) (f footprint, err error) {
 	var journal lab.Journal
 	var logs lab.LogTail
@@ -87,7 +90,8 @@ func (b *bench) footprintOf(ctx context.Context, shared bool) (f footprint, err 
 	return f, json.Unmarshal([]byte(e.Detail), &f)
 }
 
-// reportFootprint measures the electors of this process and reports the result.
+// reportFootprint runs the electors in this process, measures the footprint and reports
+// the footprint as an event.
 func reportFootprint(ctx context.Context, config *rest.Config, s settings, events *lab.Reporter) error {
 	before := measureUsage(ctx)
 	began := time.Now()
@@ -126,16 +130,16 @@ func reportFootprint(ctx context.Context, config *rest.Config, s settings, event
 	return err
 }
 
-// A usage is the memory of this process in bytes, and its number of goroutines.
+// A usage contains the memory of this process in bytes, and the number of goroutines.
 type usage struct{ heap, stack, goroutines float64 }
 
-// measureUsage returns the medians of several samples. Each is taken after all garbage
-// was collected.
+// measureUsage takes several samples and returns the medians. It collects all garbage
+// before each sample.
 func measureUsage(ctx context.Context) usage {
 	var heap, stack, goroutines []float64
 	for range usageSamples {
 		runtime.GC()
-		runtime.GC() // the first collection leaves the content of sync.Pools
+		runtime.GC() // the first collection does not free the content of sync.Pools
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		heap, stack = append(heap, float64(m.HeapAlloc)), append(stack, float64(m.StackInuse))
@@ -167,7 +171,7 @@ func newElectorGroup(config *rest.Config, s settings) (*electorGroup, error) {
 	var ctx context.Context
 	ctx, g.cancel = context.WithCancel(context.Background())
 	for _, e := range g.electors {
-		g.group.Go(func() { _ = e.Run(ctx) }) // the leaders are counted at the end
+		g.group.Go(func() { _ = e.Run(ctx) }) // ignore the error, because the leaders are counted at the end
 	}
 	return g, nil
 }

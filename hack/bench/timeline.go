@@ -8,19 +8,21 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A timeline is one handover, in milliseconds since the leader was told to stop.
+// A timeline contains the times of one handover, in milliseconds since the leader was
+// asked to stop.
 type timeline struct {
-	Stopped         float64 `json:"stopped"` // the leader's work
+	Stopped         float64 `json:"stopped"` // the leader's work has stopped
 	ReleaseSent     float64 `json:"releaseSent"`
 	ReleaseAnswered float64 `json:"releaseAnswered"`
-	Observed        float64 `json:"observed"` // the successor received the watch's event
+	Observed        float64 `json:"observed"` // the successor received the watch event of the release
 	ClaimSent       float64 `json:"claimSent"`
 	ClaimAnswered   float64 `json:"claimAnswered"`
-	Started         float64 `json:"started"` // the successor's work
+	Started         float64 `json:"started"` // the successor's work has started
 }
 
-// newTimeline reads the exchanges of both candidates. It returns nil if another
-// request fell into the handover, for instance a renewal.
+// newTimeline returns the timeline of a handover. It takes the times from the exchanges
+// of both candidates. It returns nil if there was another request during the handover,
+// for instance a renewal, or if the successor received no watch event.
 func newTimeline(h handover, stopped time.Time, leader, successor []exchange) *timeline {
 	since := func(at time.Time) float64 { return lab.Milliseconds(at.Sub(h.began)) }
 	t := &timeline{Stopped: since(stopped), Started: since(h.started)}
@@ -49,7 +51,8 @@ func newTimeline(h handover, stopped time.Time, leader, successor []exchange) *t
 	return t
 }
 
-// middle returns the timeline of the handover that took the median time.
+// middle returns the timeline of the handover that took the median time. It returns nil
+// if there are no timelines.
 func middle(timelines []timeline) *timeline {
 	if len(timelines) == 0 {
 		return nil
@@ -62,8 +65,8 @@ func middle(timelines []timeline) *timeline {
 
 // timelinePlot draws the work and the requests of both candidates in one handover.
 func timelinePlot(t timeline, title string) (string, error) {
-	const barHeight, work, requests = 20.0, 72.0, 108.0 // the middles of the bars of the leader
-	const successor = 110.0                             // how much lower the successor's bars are
+	const barHeight, work, requests = 20.0, 72.0, 108.0 // work and requests are the middles of the leader's bars, in pixels
+	const successor = 110.0                             // how many pixels lower the successor's bars are
 	before := math.Ceil(t.Started / 8)
 	s := lab.Scale{From: -before, To: t.Started + 1.5*before, Left: 130, Right: 764}
 	data := struct {
@@ -89,7 +92,8 @@ func timelinePlot(t timeline, title string) (string, error) {
 	return lab.Draw(plotFiles, "timeline.svg.tmpl", data)
 }
 
-// gridStep returns a round number that divides a span into four to ten parts.
+// gridStep returns the distance between two grid lines. The distance is a round number
+// that divides the span into four to ten parts.
 func gridStep(span float64) float64 {
 	step := math.Pow(10, math.Floor(math.Log10(span/4)))
 	for _, factor := range []float64{5, 2} {

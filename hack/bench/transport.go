@@ -9,25 +9,26 @@ import (
 	"time"
 )
 
-// A transport counts the requests for Leases that one client sends, and can block all
-// requests of the client.
+// A transport counts the requests for Leases that one client sends. It can also block
+// all requests of the client.
 type transport struct {
-	cut atomic.Bool // all further requests hang
+	cut atomic.Bool // if true, all further requests hang
 
 	reads, writes, watches atomic.Int64
-	refused                atomic.Int64         // writes with a 409 reply
-	pending                atomic.Int64         // writes without a reply yet
-	applied                atomic.Pointer[sent] // the last write that was applied
+	refused                atomic.Int64         // the number of writes that the API server refused with status 409
+	pending                atomic.Int64         // the number of writes that have no reply yet
+	applied                atomic.Pointer[sent] // the last write that the API server applied
 
 	traced atomic.Bool
 	mu     sync.Mutex
-	trace  []exchange // since traced was set
+	trace  []exchange // the exchanges since the last call of recent
 }
 
 // sent is the time at which a request was sent.
 type sent struct{ at time.Time }
 
-// An exchange is a request or a reply of a traced client.
+// An exchange records that a traced client sent a request, or received a reply or an
+// event.
 type exchange struct {
 	What string    `json:"what"`
 	At   time.Time `json:"at"`
@@ -97,8 +98,8 @@ func (t *transport) watch(next http.RoundTripper, r *http.Request) (*http.Respon
 	return response, err
 }
 
-// lastApplied returns when the last applied write was sent. It returns the zero time
-// if there was none, or if a write has no reply yet.
+// lastApplied returns when the client sent the last write that the API server applied.
+// It returns the zero time if there is no such write, or if a write has no reply yet.
 func (t *transport) lastApplied() time.Time {
 	last := t.applied.Load()
 	if last == nil || t.pending.Load() > 0 {
@@ -107,7 +108,8 @@ func (t *transport) lastApplied() time.Time {
 	return last.at
 }
 
-// startTrace records exchanges from now on; watches must be opened after it.
+// startTrace starts to record exchanges. Call it before the client opens a watch,
+// because it has no effect on open watches.
 func (t *transport) startTrace() { t.traced.Store(true) }
 
 func (t *transport) record(what string, at time.Time) {
@@ -119,7 +121,7 @@ func (t *transport) record(what string, at time.Time) {
 	t.trace = append(t.trace, exchange{what, at})
 }
 
-// recent returns the exchanges since the last call.
+// recent returns the exchanges since the last call of recent.
 func (t *transport) recent() []exchange {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -128,7 +130,7 @@ func (t *transport) recent() []exchange {
 	return recent
 }
 
-// A tracedBody records when a watch receives bytes.
+// A tracedBody is the body of a watch. It records when the client receives bytes.
 type tracedBody struct {
 	io.ReadCloser
 	transport *transport
@@ -143,7 +145,7 @@ func (b *tracedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// traffic is the number of requests of a client.
+// traffic contains the numbers of requests that a client has sent.
 type traffic struct{ reads, writes, watches, refused int64 }
 
 func (t *transport) traffic() traffic {

@@ -1,14 +1,19 @@
-// Command demo shows leader election at work and under faults. Three replicas, each
-// a process with a Manager of manager.New, campaign for one Lease. The leader appends
-// entries to a ledger. The demo stops the leader, kills it and freezes it, and
-// restarts the API server. At the end it checks the ledger: no entry of an earlier
-// term may follow an entry of a later term. On a control plane of its own, the ledger
-// is also protected by a Fence, and a leader that was frozen tries to bypass its
-// elector when it wakes.
+// Command demo shows leader election at work and under faults. Three replicas campaign
+// for one Lease. Each replica is a process with a Manager that manager.New created. The
+// leader appends entries to a ledger. The demo stops, kills and freezes the leader, and
+// it restarts the API server. At the end the demo checks that no entry of an earlier
+// term follows an entry of a later term.
 //
-// It starts a control plane of its own. With -kubeconfig it uses that cluster, in a
-// namespace that it creates and deletes. It exits with 1 if two leaders were at work,
-// and with 2 if it could not run.
+// By default the demo starts a control plane of its own. In this case a Fence also
+// protects the ledger. A leader that was frozen tries to bypass its elector when it
+// wakes, and the Fence must refuse the write.
+//
+// With -kubeconfig the demo uses the cluster in that kubeconfig. It creates a namespace
+// there and deletes the namespace at the end. It does not restart the API server of
+// that cluster.
+//
+// The demo exits with 1 if it found a violation, for instance two leaders that worked
+// at the same time. It exits with 2 if it could not run.
 package main
 
 import (
@@ -48,7 +53,7 @@ func main() {
 	}))
 }
 
-// run runs the scenario and cleans up.
+// run runs the scenario and returns its results. It deletes everything that it created.
 func run(ctx context.Context, kubeconfig string, verbose bool) (s summary, err error) {
 	if kubeconfig == "" {
 		fmt.Println("Starting a control plane: etcd and kube-apiserver.")
@@ -56,7 +61,8 @@ func run(ctx context.Context, kubeconfig string, verbose bool) (s summary, err e
 		fmt.Printf("Running on the cluster of %s. Its API server is not restarted.\n", kubeconfig)
 	}
 	c, err := lab.OpenCluster(ctx, kubeconfig, "incumbent-demo-"+strings.ToLower(rand.Text()[:6]), envtest.Options{APIServerFlags: []string{
-		// Without this flag an API server that is asked to stop waits a minute for its watches.
+		// Without this flag, an API server that is asked to stop waits one minute for
+		// its watches to end.
 		"--shutdown-watch-termination-grace-period=2s",
 	}})
 	defer func() { err = errors.Join(err, c.Close()) }()
@@ -80,7 +86,7 @@ func run(ctx context.Context, kubeconfig string, verbose bool) (s summary, err e
 		logs.To = os.Stderr
 	}
 	r := newRunner(c, os.Stdout, logs)
-	defer r.killAll() // before the cluster closes
+	defer r.killAll() // runs before the cluster is closed
 	if err := r.run(ctx, scenario(c.Plane != nil)); err != nil {
 		return summary{}, err
 	}

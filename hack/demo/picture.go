@@ -15,36 +15,36 @@ import (
 //go:embed timeline.svg.tmpl
 var pictureFile embed.FS
 
-// The measures of a picture in pixels.
+// The positions and sizes in the picture, in pixels.
 const (
 	pictureTop  = 96 // the upper edge of the first row
 	rowHeight   = 44
 	barHeight   = 28
-	runsHeight  = 12 // of the bar of a process that runs
-	faultHeight = 18 // of the label of a fault
+	runsHeight  = 12 // the height of a bar that shows when a process ran
+	faultHeight = 18 // the height of a line of text about a fault
 )
 
-// A label is a text at a point of the picture.
+// A label is a text at a position in the picture.
 type label struct {
 	X, Y       float64
 	Text       string
-	LeftOfLine bool // there is no room on the right
+	LeftOfLine bool // true if the text is on the left of the line, because there is no room on the right
 }
 
-// A picture is the data of the template.
+// A picture contains the data for the template timeline.svg.tmpl.
 type picture struct {
 	lab.Frame
-	Rows   []label // the names of the replicas, at the middle of their rows
+	Rows   []label // the name of each replica, at the middle of the replica's row
 	Bars   []lab.Bar
 	Faults []label
 	Bottom float64 // the lower edge of the last row
 }
 
-// middle returns the middle of a row.
+// middle returns the vertical position of the middle of a row, in pixels.
 func middle(row int) float64 { return pictureTop + rowHeight*(float64(row)+0.5) }
 
-// svg draws which processes ran, which led and which was frozen, from the first event
-// to the end.
+// svg draws a picture of the time from the first event to s.end. The picture shows when
+// each process ran, led and was frozen. It has one row for each name in columns.
 func (s summary) svg(columns ...string) (string, error) {
 	if len(s.events) == 0 {
 		return "", errors.New("no event was recorded")
@@ -75,7 +75,7 @@ func (s summary) svg(columns ...string) (string, error) {
 	}
 	for i, h := range s.handovers {
 		if h.before.Replica == "" {
-			continue // the first election
+			continue // the first election has no previous leader
 		}
 		took := "kept its term"
 		if h.before.Term != h.after.Term {
@@ -90,8 +90,9 @@ func (s summary) svg(columns ...string) (string, error) {
 	return lab.Draw(pictureFile, "timeline.svg.tmpl", p)
 }
 
-// lifetimes returns when each process ran: from its first event to its exit, or to
-// the end if it did not exit.
+// lifetimes returns when each process ran. A lifetime begins with the first event of
+// the process and ends with the exit of the process. If the process did not exit, its
+// lifetime ends at the time end.
 func lifetimes(events []lab.Event, end time.Time) []lab.Span {
 	var all []lab.Span
 	index := map[string]int{}
@@ -112,7 +113,7 @@ func lifetimes(events []lab.Event, end time.Time) []lab.Span {
 	return all
 }
 
-// draw writes the picture into a file.
+// draw writes the picture into the file at path.
 func (s summary) draw(path string) error {
 	text, err := s.svg(columnNames...)
 	if err != nil {
@@ -121,5 +122,5 @@ func (s summary) draw(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // a picture is no secret
 		return err
 	}
-	return os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // likewise
+	return os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // a picture is no secret
 }

@@ -21,7 +21,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// timing has the default durations, so that the demo shows what most users get.
+// timing contains the default durations, because the demo should show what most users
+// get.
 var timing = lab.Timing{
 	LeaseDuration: leaderelection.DefaultLeaseDuration,
 	RenewDeadline: leaderelection.DefaultRenewDeadline,
@@ -37,15 +38,15 @@ func ledgerIn(client kubernetes.Interface, namespace string) lab.Ledger {
 	return lab.Ledger{Client: client.CoreV1().ConfigMaps(namespace), Name: ledgerName}
 }
 
-// settings are what a replica must know.
+// settings are the parameters of a replica's process.
 type settings struct {
 	Namespace, Kubeconfig string
-	Fenced                bool // a Fence protects the ledger
+	Fenced                bool // true if a Fence protects the ledger
 }
 
-// runReplica runs one replica: an operator as a user of the library writes it. It
-// runs until it is asked to stop, until the demo has exited, or until it lost its
-// leadership: then an operator's process must exit.
+// runReplica runs one replica. The replica is an operator, written as a user of the
+// library would write it. runReplica returns when ctx ends or when the replica has lost
+// its leadership. An operator must exit after it has lost its leadership.
 func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	config, err := lab.LoadConfig(s.Kubeconfig)
 	if err != nil {
@@ -70,13 +71,13 @@ func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	return nil
 }
 
-// newManager returns a Manager with a worker. The worker needs leader election, as
-// each Runnable does by default.
+// newManager returns a Manager and the worker that was added to the Manager. The worker
+// needs leader election, as every Runnable does by default.
 func newManager(config *rest.Config, namespace string, events *lab.Reporter) (crmanager.Manager, *worker, error) {
 	mgr, err := manager.New(config, crmanager.Options{
 		LeaderElection: true, LeaderElectionID: leaseName, LeaderElectionNamespace: namespace,
 		LeaseDuration: &timing.LeaseDuration, RenewDeadline: &timing.RenewDeadline, RetryPeriod: &timing.RetryPeriod,
-		Metrics: metricsserver.Options{BindAddress: "0"}, // all replicas run on one machine
+		Metrics: metricsserver.Options{BindAddress: "0"}, // no metrics server, because all replicas on this machine would use the same port
 	}, manager.WithIdentity(events.Replica))
 	if err != nil {
 		return nil, nil, err
@@ -89,8 +90,8 @@ func newManager(config *rest.Config, namespace string, events *lab.Reporter) (cr
 	return mgr, w, mgr.Add(crmanager.RunnableFunc(w.run))
 }
 
-// A worker is the work of a leader: it appends to the ledger as long as its term
-// lasts.
+// A worker does the leader's work. It appends entries to the ledger until the term
+// ends.
 type worker struct {
 	ledger   lab.Ledger
 	isLeader func() bool
@@ -98,8 +99,8 @@ type worker struct {
 	failing  bool
 }
 
-// run works until ctx ends and returns when all its work has stopped. It is the Start
-// method of a Runnable.
+// run works until ctx ends, and returns when all work has stopped. The method run is
+// the Start method of a Runnable.
 func (w *worker) run(ctx context.Context) error {
 	w.events.Report(lab.Event{Kind: lab.Elected, Term: lab.Term(ctx)})
 	lab.Work(ctx, w.events.Replica, w.append)
@@ -107,8 +108,8 @@ func (w *worker) run(ctx context.Context) error {
 	return nil
 }
 
-// reasonOf returns why ctx ended. A Manager that is asked to stop cancels the
-// contexts of its Runnables without a cause.
+// reasonOf returns why ctx ended. A Manager that is asked to stop cancels the contexts
+// of its Runnables without a cause. In that case reasonOf returns a text of its own.
 func reasonOf(ctx context.Context) string {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, context.Canceled) {
@@ -117,11 +118,17 @@ func reasonOf(ctx context.Context) string {
 	return cause.Error()
 }
 
-// append reads the ledger, calls IsLeader and writes, in this order. A process can be
-// frozen between any two lines and wake when it no longer leads. If it was frozen
-// before IsLeader, IsLeader returns false. If it was frozen after IsLeader, the
-// successor has written since the read, and the API server refuses the entry. Nothing
-// else protects the ledger: if IsLeader wrongly returned true, the ledger would show it.
+// append reports whether the entry e is in the ledger. It reads the ledger, calls
+// IsLeader and writes, in this order.
+//
+// The process can be frozen between any two of these steps, and may wake after its
+// replica has lost the leadership. If the process was frozen before the call of
+// IsLeader, IsLeader returns false. If the process was frozen after the call and the
+// successor has written, the API server refuses the entry, because the ledger has
+// changed since it was read.
+//
+// Without a Fence, nothing else protects the ledger. If IsLeader wrongly returned true,
+// the ledger would show the violation.
 func (w *worker) append(ctx context.Context, e lab.Entry) (done bool) {
 	ctx, cancel := context.WithTimeout(ctx, lab.RequestTimeout)
 	defer cancel()
@@ -131,7 +138,7 @@ func (w *worker) append(ctx context.Context, e lab.Entry) (done bool) {
 		return false
 	}
 	if last := page.Last(); last.Term == e.Term && last.Seq == e.Seq {
-		w.events.Report(lab.Event{Kind: lab.Appended, Term: e.Term, Seq: e.Seq}) // the reply was lost
+		w.events.Report(lab.Event{Kind: lab.Appended, Term: e.Term, Seq: e.Seq}) // an earlier call wrote the entry, but the reply was lost
 		return true
 	}
 	e.At = time.Now()
@@ -151,8 +158,8 @@ func (w *worker) append(ctx context.Context, e lab.Entry) (done bool) {
 	return true
 }
 
-// reportFailure reports the first of several failures in sequence. A request that was
-// cancelled because the term ended is not a failure.
+// reportFailure reports the first of several consecutive failures. It ignores a request
+// that was cancelled because the term ended.
 func (w *worker) reportFailure(ctx context.Context, err error) {
 	if w.failing || ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return

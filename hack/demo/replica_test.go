@@ -18,7 +18,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// newWorker returns a worker on an empty ledger. out receives its events.
+// newWorker returns a worker and the fake server that contains the worker's empty
+// ledger. out receives the worker's events.
 func newWorker(t *testing.T) (w *worker, server *fake.Clientset, out *bytes.Buffer) {
 	t.Helper()
 	server, out = fake.NewClientset(), &bytes.Buffer{}

@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A summary has all data of the report.
+// A summary contains all data of the report.
 type summary struct {
 	handovers []handover
 	frozen    freeze
@@ -18,7 +18,8 @@ type summary struct {
 	end       time.Time
 }
 
-// violations lists what must not happen. It is empty after a good demonstration.
+// violations returns one message for each violation. It returns no messages if the demo
+// succeeded.
 func (s summary) violations() []string {
 	violations := append(lab.JudgeOrder(s.entries), lab.JudgeWork(s.entries)...)
 	violations = append(violations, s.leadership().Overlaps...)
@@ -34,7 +35,7 @@ func (s summary) leadership() lab.Leadership {
 	return lab.JudgeLeadership(lab.Spans(s.events, s.end), time.Time{}, time.Time{})
 }
 
-// String returns the table and what follows it.
+// String returns the report that the demo prints at the end.
 func (s summary) String() string {
 	var b strings.Builder
 	s.writeHandovers(&b)
@@ -55,7 +56,8 @@ func (s summary) String() string {
 	return b.String()
 }
 
-// writeHandovers writes the table, with one line for each fault.
+// writeHandovers writes the table of the handovers. The table has one line for the
+// first election and one line for each fault.
 func (s summary) writeHandovers(b *strings.Builder) {
 	w := tabwriter.NewWriter(b, 0, 0, 3, ' ', 0)
 	_, _ = fmt.Fprintln(w, "what happened\tleader\tterm\tnext leader\tterm\thandover took\ttime without an entry")
@@ -73,7 +75,7 @@ func (s summary) writeHandovers(b *strings.Builder) {
 	_ = w.Flush() // a strings.Builder returns no error
 }
 
-// writeFreeze writes what the frozen leader did after it woke.
+// writeFreeze writes what the replica that was frozen did after it woke.
 func (s summary) writeFreeze(b *strings.Builder) {
 	fmt.Fprintf(b, "\n%s was frozen for %s, with a LeaseDuration of %v. When it woke:\n",
 		s.frozen.replica, seconds(s.frozen.to.Sub(s.frozen.from)), timing.LeaseDuration)

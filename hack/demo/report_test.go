@@ -12,7 +12,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// at returns the time that many seconds after a fixed start.
+// at returns the time that is the given number of seconds after a fixed start time.
 func at(seconds float64) time.Time {
 	return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(seconds * float64(time.Second)))
 }
@@ -150,7 +150,7 @@ func TestPicture_HasABarForEachSpan(t *testing.T) {
 	}
 	for _, want := range []string{
 		`<rect class="leads" x="60" y="104" width="220"`,  // a-1 leads for 10 of 40 s
-		`<rect class="leads" x="302" y="148" width="638"`, // b-1 from 11 s to the end
+		`<rect class="leads" x="302" y="148" width="638"`, // b-1 leads from 11 s to the end
 		`<rect class="runs" x="60" y="112" width="242"`,   // a-1 runs for 11 s
 		`<rect class="frozen" x="500" y="148" width="220"`,
 		`SIGTERM &lt;leader&gt;: 1.000 s`,
@@ -194,7 +194,7 @@ func TestPicture_BarsAndNamesAreCentredOnTheirRows(t *testing.T) {
 	centred := map[string]int{}
 	for _, bar := range svg.Rects {
 		if bar.Title == "" {
-			continue // the background and the legend
+			continue // this rectangle belongs to the background or to the legend
 		}
 		centred[bar.Class]++
 		if got, want := bar.Y+bar.Height/2, rows[column(bar.Title)]; got != want {

@@ -11,17 +11,18 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// waitTimeout is how long the runner waits for any event.
+// waitTimeout is the maximum time that the runner waits for an event.
 const waitTimeout = time.Minute
 
-// columnNames are the names of the replicas without the number of the process.
+// columnNames are the names of the replicas. The identity of a process is the name of
+// its replica and a number, for instance a-1.
 var columnNames = []string{"a", "b", "c"}
 
-// The kinds of events of the demo itself.
+// The kinds of events that only the demo uses.
 const (
-	note              lab.Kind = "note"              // of the runner; Detail is what it does
-	lateWriteRefused  lab.Kind = "lateWriteRefused"  // the API server refused an unconditional write of a leader that was frozen; Detail is its reply
-	lateWriteAccepted lab.Kind = "lateWriteAccepted" // the API server accepted such a write
+	note              lab.Kind = "note"              // an action of the runner; Detail is a description
+	lateWriteRefused  lab.Kind = "lateWriteRefused"  // the API server refused the write of writeLate; Detail is the reply
+	lateWriteAccepted lab.Kind = "lateWriteAccepted" // the API server accepted the write of writeLate
 )
 
 // A runner runs the replicas and injects the faults of the scenario.
@@ -31,21 +32,21 @@ type runner struct {
 	timeline  *timeline
 	logs      *lab.LogTail
 	abort     context.CancelCauseFunc
-	processes map[string]*lab.Process // by identity; only those that run
-	started   map[string]int          // number of processes so far, by column
+	processes map[string]*lab.Process // the running processes, by identity
+	started   map[string]int          // the number of processes that were started so far, by column
 	handovers []handover
 	frozen    freeze
 }
 
-// A handover is one line of the table.
+// A handover is one line of the table of handovers.
 type handover struct {
 	what   string
-	before lab.Event // the old leader's last entry; zero for the first election
-	at     time.Time // when the old leader was stopped, killed, frozen or cut off
-	after  lab.Event // the new leader's first entry
+	before lab.Event // the last ledger entry before the handover; zero for the first election
+	at     time.Time // when the fault was injected; for the first election, when the replicas were started
+	after  lab.Event // the first ledger entry after the handover
 }
 
-// A freeze is the time during which a leader was frozen.
+// A freeze is the time interval in which a leader was frozen.
 type freeze struct {
 	replica  string
 	term     uint64
@@ -59,12 +60,13 @@ func newRunner(c *lab.Cluster, out io.Writer, logs *lab.LogTail) *runner {
 	return r
 }
 
-// note prints a line of the runner itself on the timeline.
+// note adds an event to the journal that describes an action of the runner. The
+// timeline prints this event.
 func (r *runner) note(format string, args ...any) {
 	r.journal.Add(lab.Event{At: time.Now(), Kind: note, Detail: fmt.Sprintf(format, args...)})
 }
 
-// start starts a new process in the column. A new process has a new identity.
+// start starts a new process in the column. Each process has its own identity.
 func (r *runner) start(column string) error {
 	r.started[column]++
 	identity := fmt.Sprintf("%s-%d", column, r.started[column])
@@ -76,12 +78,14 @@ func (r *runner) start(column string) error {
 	}
 	r.processes[identity] = p
 	r.setState(identity, stateFollows)
-	// The replica's name makes this event the beginning of its bar in the picture.
+	// The event contains the identity of the replica. Therefore the replica's bar in
+	// the picture begins at the time of this event.
 	r.journal.Add(lab.Event{At: time.Now(), Replica: identity, Kind: note, Detail: fmt.Sprintf("%s is started, process %d", identity, p.ID())})
 	return nil
 }
 
-// receive records an event of a replica.
+// receive adds an event of a replica to the journal. If the replica exited
+// unexpectedly, receive aborts the scenario.
 func (r *runner) receive(e lab.Event) {
 	r.journal.Add(e)
 	if e.Unexpected {
@@ -94,15 +98,17 @@ func (r *runner) heading(title string) {
 	r.journal.Do(func() { r.timeline.heading(title) })
 }
 
-// setState changes the state of a replica on the timeline.
+// setState changes the state that the timeline prints for a replica.
 func (r *runner) setState(replica, state string) {
 	r.journal.Do(func() { r.timeline.set(replica, state) })
 }
 
-// leader returns the newest entry in the ledger. Its replica is the leader.
+// leader returns the event of the newest ledger entry. The replica of this event is the
+// leader.
 func (r *runner) leader() lab.Event { return lastEntry(r.journal.All(), lab.Event{}) }
 
-// signalLeader sends the leader a signal and returns its last entry before that.
+// signalLeader sends the signal s to the leader. It returns the last ledger entry
+// before the signal, and the time of the signal.
 func (r *runner) signalLeader(s syscall.Signal, name string) (lab.Event, time.Time, error) {
 	old := r.leader()
 	r.note("%s to %s, the leader", name, old.Replica)
@@ -110,13 +116,14 @@ func (r *runner) signalLeader(s syscall.Signal, name string) (lab.Event, time.Ti
 	return old, at, r.processes[old.Replica].Signal(s)
 }
 
-// awaitSuccessor waits for the first entry of a later term.
+// awaitSuccessor waits for the first ledger entry of a later term than old.Term, and
+// records a handover.
 func (r *runner) awaitSuccessor(ctx context.Context, what string, old lab.Event, at time.Time) error {
 	return r.awaitEntry(ctx, what, at, func(e lab.Event) bool { return e.Term > old.Term })
 }
 
-// awaitEntry waits until the ledger has an entry that matches, and records the
-// handover from the writer of the entry before it.
+// awaitEntry waits until the ledger has an entry for which match returns true. It
+// records a handover from the writer of the previous entry to the writer of this entry.
 func (r *runner) awaitEntry(ctx context.Context, what string, at time.Time, match func(lab.Event) bool) error {
 	first, err := r.journal.Await(ctx, waitTimeout, "the next leader's first entry", func(e lab.Event) bool {
 		return e.Kind == lab.Appended && match(e)
@@ -128,7 +135,7 @@ func (r *runner) awaitEntry(ctx context.Context, what string, at time.Time, matc
 	return nil
 }
 
-// awaitExit waits until the process has exited.
+// awaitExit waits until the process has exited, and removes it from r.processes.
 func (r *runner) awaitExit(ctx context.Context, identity string) error {
 	if err := r.processes[identity].Await(ctx, waitTimeout); err != nil {
 		return err
@@ -137,7 +144,7 @@ func (r *runner) awaitExit(ctx context.Context, identity string) error {
 	return nil
 }
 
-// stopAll stops every replica and waits until all have exited.
+// stopAll sends SIGTERM to every replica and waits until all replicas have exited.
 func (r *runner) stopAll(ctx context.Context) error {
 	var errs []error
 	for _, p := range r.processes {
@@ -157,8 +164,8 @@ func (r *runner) killAll() {
 	}
 }
 
-// lastEntry returns the last ledger entry before another one. If that event
-// is zero, it returns the newest entry.
+// lastEntry returns the last Appended event that precedes the event before. If before
+// is zero, it returns the last Appended event of all events.
 func lastEntry(events []lab.Event, before lab.Event) lab.Event {
 	var last lab.Event
 	for _, e := range events {

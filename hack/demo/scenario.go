@@ -9,13 +9,14 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A part is one part of the scenario.
+// A part is a step of the scenario, for instance the crash of the leader.
 type part struct {
 	title string
 	run   func(*runner, context.Context) error
 }
 
-// scenario lists the parts. Only an API server of the demo's own is restarted.
+// scenario returns the parts of the scenario. The parameter own is true if the demo
+// started the control plane. The API server is restarted only if own is true.
 func scenario(own bool) []part {
 	parts := []part{
 		{"First election: three processes start at once", (*runner).firstElection},
@@ -29,8 +30,8 @@ func scenario(own bool) []part {
 	return append(parts, part{"The end: all replicas get SIGTERM", (*runner).stopAll})
 }
 
-// run runs the parts, with some seconds of undisturbed work between them. It fails
-// when a replica exits unexpectedly.
+// run runs the parts one after the other. Between two parts, the replicas work
+// undisturbed for three seconds. run returns an error if a replica exits unexpectedly.
 func (r *runner) run(ctx context.Context, parts []part) error {
 	ctx, r.abort = context.WithCancelCause(ctx)
 	defer r.abort(nil)
@@ -87,8 +88,8 @@ func (r *runner) crash(ctx context.Context) error {
 	return r.start(column(old.Replica))
 }
 
-// freeze resumes the frozen leader when its Lease has expired and its successor is at
-// work. At that moment a stale leader could do harm.
+// freeze freezes the leader, and resumes it when its Lease has expired and its
+// successor works. At this time, a write by the resumed process could do harm.
 func (r *runner) freeze(ctx context.Context) error {
 	old, at, err := r.signalLeader(syscall.SIGSTOP, "SIGSTOP")
 	if err != nil {
@@ -104,7 +105,7 @@ func (r *runner) freeze(ctx context.Context) error {
 	}
 	r.note("SIGCONT to %s, which was frozen for %.1f s", old.Replica, time.Since(at).Seconds())
 	p := r.processes[old.Replica]
-	p.MayExit() // a Manager that lost its Lease exits, because its controllers cannot start again
+	p.MayExit() // the process of a Manager that lost its Lease exits, because its controllers cannot start again
 	r.frozen = freeze{replica: old.Replica, term: old.Term, from: at, to: time.Now()}
 	if err := p.Signal(syscall.SIGCONT); err != nil {
 		return err

@@ -9,17 +9,17 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A timeline prints events as they arrive: the time, the state of each replica, and
-// what happened.
+// A timeline prints events as they arrive. Each line contains the time, the state of
+// each replica, and a description of the event.
 type timeline struct {
 	out     io.Writer
 	start   time.Time
-	columns []string          // the replicas' names without the number of the process
-	state   map[string]string // by column
-	printed map[uint64]bool   // terms whose first entry was printed
+	columns []string          // the names of the replicas, without the number of the process
+	state   map[string]string // the state of each replica, by column
+	printed map[uint64]bool   // the terms whose first ledger entry was printed
 }
 
-// The states of a replica.
+// The states that the timeline prints for a replica.
 const (
 	stateGone    = "-"
 	stateFollows = "."
@@ -37,10 +37,11 @@ func newTimeline(out io.Writer, start time.Time, columns ...string) *timeline {
 	return t
 }
 
-// set changes the state of a replica for the lines that follow.
+// set changes the state of a replica. The timeline prints the new state in all
+// following lines.
 func (t *timeline) set(replica, state string) { t.state[column(replica)] = state }
 
-// print prints an event that readers want to see.
+// print prints the event e. It prints nothing if describe returns an empty text.
 func (t *timeline) print(e lab.Event) {
 	text := t.describe(e)
 	if text == "" {
@@ -50,7 +51,8 @@ func (t *timeline) print(e lab.Event) {
 		t.cells(func(c string) string { return t.state[c] }), text)
 }
 
-// describe returns the text of an event and updates the state of its replica.
+// describe updates the state of the replica and returns the text of the event. The text
+// is empty if the event must not be printed.
 func (t *timeline) describe(e lab.Event) string {
 	switch e.Kind {
 	case lab.Elected:
@@ -98,13 +100,15 @@ func (t *timeline) heading(title string) {
 	_, _ = fmt.Fprintf(t.out, "\n          %s\n", title)
 }
 
-// column returns the replica's name without the number of its process.
+// column returns the column of a replica, which is the identity without the number of
+// the process.
 func column(replica string) string {
 	name, _, _ := strings.Cut(replica, "-")
 	return name
 }
 
-// shorten keeps the end, where errors in Go have their cause.
+// shorten shortens s to its last n bytes, after three dots. The end of the text is
+// important, because an error's text usually ends with the cause.
 func shorten(s string, n int) string {
 	if len(s) <= n {
 		return s

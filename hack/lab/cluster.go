@@ -12,33 +12,36 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	_ "k8s.io/client-go/plugin/pkg/client/auth" // a user's kubeconfig may need any of them
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // registers the authentication plugins that a user's kubeconfig may need
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
 )
 
-// A Cluster is where replicas run: a control plane of its own, or the user's cluster.
+// A Cluster is the Kubernetes cluster that the replicas use. It is either a control
+// plane that OpenCluster started, or the user's cluster.
 type Cluster struct {
-	// Plane is the control plane; nil on the user's cluster.
+	// Plane is the control plane that OpenCluster started. It is nil on the user's
+	// cluster.
 	Plane *envtest.ControlPlane
-	// Kubeconfig is the path of a kubeconfig of an administrator, or a list of paths
-	// as in $KUBECONFIG.
+	// Kubeconfig is the path of a kubeconfig file, or a list of paths in the format of
+	// $KUBECONFIG. The user in the kubeconfig is an administrator.
 	Kubeconfig string
-	// Namespace is a namespace that was created for this run.
+	// Namespace is the namespace that OpenCluster created for this run.
 	Namespace string
-	// Config is the configuration of Clientset.
+	// Config is the REST configuration from which Clientset was created.
 	Config *rest.Config
-	// Clientset has the rights of Kubeconfig.
+	// Clientset is a clientset with the rights of the user in Kubeconfig.
 	Clientset kubernetes.Interface
 
-	dir      string // of kubeconfig files
+	dir      string // the folder into which WriteKubeconfig writes files
 	cleanups []func() error
 }
 
-// OpenCluster opens the user's cluster if there is a kubeconfig, or starts a control
-// plane, and creates the namespace. Call Close also when it fails.
+// OpenCluster creates the namespace in the cluster of the kubeconfig. If kubeconfig is
+// empty, OpenCluster first starts a control plane with the options. Call Close on the
+// returned Cluster even if OpenCluster also returns an error.
 func OpenCluster(ctx context.Context, kubeconfig, namespace string, options envtest.Options) (*Cluster, error) {
 	c := &Cluster{Kubeconfig: kubeconfig, Namespace: namespace}
 	if kubeconfig == "" {
@@ -56,7 +59,7 @@ func OpenCluster(ctx context.Context, kubeconfig, namespace string, options envt
 	_, err = c.Clientset.CoreV1().Namespaces().Create(ctx,
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
 	refused := errors.As(err, new(apierrors.APIStatus))
-	if c.Plane == nil && !refused { // the namespace may exist even if the reply was lost
+	if c.Plane == nil && !refused { // even without a reply, the namespace may have been created
 		c.Cleanup(c.deleteNamespace)
 	}
 	if err != nil {
@@ -78,8 +81,9 @@ func (c *Cluster) startPlane(options envtest.Options) (err error) {
 	return err
 }
 
-// WriteKubeconfig writes the kubeconfig of a client of the control plane into a file
-// and returns its path. If address is not empty, it replaces the API server's.
+// WriteKubeconfig writes a kubeconfig for the client into a new file and returns the
+// path of the file. If address is not empty, users of the kubeconfig connect to
+// address instead of to the API server.
 func (c *Cluster) WriteKubeconfig(client *envtest.Client, name, address string) (string, error) {
 	text, err := client.Kubeconfig()
 	if err != nil {
@@ -98,7 +102,8 @@ func (c *Cluster) WriteKubeconfig(client *envtest.Client, name, address string) 
 	return file, clientcmd.WriteToFile(*config, file)
 }
 
-// deleteNamespace has a timeout of its own because it also runs after an interrupt.
+// deleteNamespace does not use the program's context, because an interrupt may have
+// cancelled that context. It uses a context of its own, with a timeout.
 func (c *Cluster) deleteNamespace() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -109,10 +114,12 @@ func (c *Cluster) deleteNamespace() error {
 	return nil
 }
 
-// Cleanup has Close call f, before all functions that were added earlier.
+// Cleanup registers the function f, which Close calls. Close calls the functions in the
+// reverse order of their registration.
 func (c *Cluster) Cleanup(f func() error) { c.cleanups = append(c.cleanups, f) }
 
-// Close stops or deletes everything that was created.
+// Close calls all functions that were registered with Cleanup. OpenCluster has
+// registered the functions that stop the control plane or delete the namespace.
 func (c *Cluster) Close() error {
 	var errs []error
 	for i := len(c.cleanups) - 1; i >= 0; i-- {
@@ -125,7 +132,8 @@ func (c *Cluster) Close() error {
 	return nil
 }
 
-// LoadConfig reads a kubeconfig, or several in the form of $KUBECONFIG.
+// LoadConfig reads a kubeconfig file and returns the REST configuration. The parameter
+// kubeconfig is a path, or a list of paths in the format of $KUBECONFIG.
 func LoadConfig(kubeconfig string) (*rest.Config, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{Precedence: filepath.SplitList(kubeconfig)}
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
@@ -135,8 +143,10 @@ func LoadConfig(kubeconfig string) (*rest.Config, error) {
 	return config, nil
 }
 
-// AsPod returns a configuration that acts as a pod of a service account, with all
-// rights: only a Fence refuses its writes.
+// AsPod returns a copy of config that impersonates a pod of the service account. The
+// impersonated user is also in the group system:masters, which has all rights.
+// Therefore only an admission policy, such as the policy of a Fence, can refuse a
+// write.
 func AsPod(config *rest.Config, namespace, serviceAccount, pod string) *rest.Config {
 	config = envtest.ServiceAccount{Namespace: namespace, Name: serviceAccount}.Pod(config, pod)
 	config.Impersonate.Groups = append(config.Impersonate.Groups, "system:masters")

@@ -19,39 +19,44 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// A History reads every version that the ledgers of a namespace ever had, in the
-// order in which etcd applied them. It reads etcd and no API server.
+// A History contains every version of every ledger in one namespace, in the order in
+// which etcd stored the versions. It reads them directly from etcd, not through an API
+// server.
 type History struct {
-	etcd   string // URL
-	prefix string // of the ledgers' keys
+	etcd   string // the URL of etcd
+	prefix string // the common prefix of the ledgers' keys in etcd
 
 	mu       sync.Mutex
-	revision int64 // everything up to this revision was read
+	revision int64 // the etcd revision up to which everything was read
 	entries  map[string][]Entry
-	broken   error // etcd returned something unexpected
+	broken   error // set if etcd returned something unexpected
 }
 
-// NewHistory returns an empty history of the ledgers in a namespace.
+// NewHistory returns an empty History of the ledgers in the namespace. Call Follow to
+// fill it. The parameter etcd is the URL of etcd.
 func NewHistory(etcd, namespace string) *History {
 	return &History{etcd: etcd, prefix: "/registry/configmaps/" + namespace + "/", entries: map[string][]Entry{}}
 }
 
-// Of returns the entries of a ledger so far.
+// Of returns the entries of the ledger that were read so far, oldest first.
 func (h *History) Of(ledger string) []Entry {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.entries[ledger])
 }
 
-// Follow reads until ctx ends, also across restarts of etcd.
+// Follow reads new versions from etcd until ctx ends. If etcd stops, Follow continues
+// when etcd runs again.
 func (h *History) Follow(ctx context.Context) {
 	for ctx.Err() == nil {
-		_ = h.watch(ctx) // it fails while etcd is down
+		_ = h.watch(ctx) // returns an error while etcd is down
 		_ = Sleep(ctx, 50*time.Millisecond)
 	}
 }
 
-// Complete waits until every version of the ledgers that etcd has now was read.
+// Complete waits until the History contains every version that etcd has at the time of
+// the call. Follow must be running. Complete returns an error if it has to wait longer
+// than one minute, or if etcd returned something unexpected.
 func (h *History) Complete(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("etcd's history was not read completely within a minute"))
 	defer cancel()
@@ -72,21 +77,23 @@ func (h *History) Complete(ctx context.Context) error {
 	}
 }
 
-// A keyValue is one version of a key in etcd's JSON, in which numbers are strings.
+// A keyValue is one version of a key in the JSON format of etcd, which encodes numbers
+// as strings.
 type keyValue struct {
 	Key         []byte `json:"key"`
 	Value       []byte `json:"value"`
 	ModRevision string `json:"mod_revision"`
 }
 
-// keyRange returns the range of keys that begin with the prefix.
+// keyRange returns the range of all keys that begin with h.prefix, as the JSON fields
+// of an etcd request.
 func (h *History) keyRange() map[string]any {
 	end := []byte(h.prefix)
 	end[len(end)-1]++
 	return map[string]any{"key": base64.StdEncoding.EncodeToString([]byte(h.prefix)), "range_end": base64.StdEncoding.EncodeToString(end)}
 }
 
-// newest returns the revision of the last write to the ledgers.
+// newest returns the highest etcd revision at which a ledger was written.
 func (h *History) newest(ctx context.Context) (int64, error) {
 	body, err := h.post(ctx, "/v3/kv/range", h.keyRange())
 	if err != nil {
@@ -110,7 +117,8 @@ func (h *History) newest(ctx context.Context) (int64, error) {
 	return newest, nil
 }
 
-// watch reads from the last revision on until etcd ends the watch.
+// watch reads all versions after the revision h.revision. It returns an error when the
+// watch ends.
 func (h *History) watch(ctx context.Context) error {
 	request := h.keyRange()
 	h.mu.Lock()
@@ -159,7 +167,7 @@ func (h *History) addLocked(kv keyValue) {
 	}
 	text, written := configMap.Data[entryKey]
 	if !written {
-		return // the ledger was created
+		return // the ledger has no entry yet
 	}
 	var e Entry
 	if err := json.Unmarshal([]byte(text), &e); err != nil {
@@ -170,7 +178,7 @@ func (h *History) addLocked(kv keyValue) {
 	h.entries[name] = append(h.entries[name], e)
 }
 
-// post sends a request to etcd and returns the body of the reply.
+// post sends the message to etcd as JSON and returns the body of the reply.
 func (h *History) post(ctx context.Context, path string, message any) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, h.etcd+path, bytes.NewReader(mustMarshal(message)))
 	if err != nil {

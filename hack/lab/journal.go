@@ -8,18 +8,19 @@ import (
 	"time"
 )
 
-// A Journal keeps the events of all replicas in the order in which they arrived. The
-// zero Journal is empty.
+// A Journal stores the events of all replicas in the order in which they arrived. The
+// zero value is an empty Journal that is ready to use.
 type Journal struct {
-	// OnEvent is called with each event, one after the other; it may be nil.
+	// OnEvent is called for each event, and never for two events at the same time. It
+	// must not call methods of the Journal. OnEvent may be nil.
 	OnEvent func(Event)
 
 	mu     sync.Mutex
 	events []Event
-	more   chan struct{} // closed and replaced when an event is added; nil if nobody waits
+	more   chan struct{} // closed when the next event is added; created when Await needs it
 }
 
-// Add adds an event.
+// Add appends the event e, calls OnEvent, and wakes all calls of Await.
 func (j *Journal) Add(e Event) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -33,22 +34,23 @@ func (j *Journal) Add(e Event) {
 	}
 }
 
-// Do calls f while no event is added.
+// Do calls f. No event is added while f runs.
 func (j *Journal) Do(f func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	f()
 }
 
-// All returns the events so far.
+// All returns all events that were added so far, oldest first.
 func (j *Journal) All() []Event {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return slices.Clone(j.events)
 }
 
-// Await returns the first event that matches, past events included. It fails when
-// none has arrived after timeout.
+// Await returns the first event for which match returns true. The event may have been
+// added before the call. If there is no such event within the timeout, Await returns an
+// error. The parameter what describes the event in the error's text.
 func (j *Journal) Await(ctx context.Context, timeout time.Duration, what string, match func(Event) bool) (Event, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("waited %v in vain for %s", timeout, what))
 	defer cancel()
@@ -66,8 +68,8 @@ func (j *Journal) Await(ctx context.Context, timeout time.Duration, what string,
 	}
 }
 
-// after returns the events from number next on, and a channel that is closed when
-// the next event arrives.
+// after returns the events from index next on, and a channel that is closed when
+// another event is added.
 func (j *Journal) after(next int) ([]Event, <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -7,15 +7,16 @@ import (
 	"time"
 )
 
-// JudgeOrder checks a ledger that was written with Append. It reports each entry
-// that shows two leaders at work at once, or a lost write.
+// JudgeOrder checks the entries of a ledger that was written with Append. It returns
+// one message for each violation. A violation is a lost entry, or an entry which shows
+// that two leaders worked at the same time.
 func JudgeOrder(entries []Entry) []string {
 	var violations []string
 	report := func(i int, format string, args ...any) {
 		e := entries[i]
 		violations = append(violations, fmt.Sprintf("entry %d (%s, term %d, number %d) ", i+1, e.Replica, e.Term, e.Seq)+fmt.Sprintf(format, args...))
 	}
-	var newest Entry // the last entry of the highest term so far
+	var newest Entry // the latest entry of the highest term so far
 	for i, e := range entries {
 		switch {
 		case e.Term < newest.Term:
@@ -33,7 +34,8 @@ func JudgeOrder(entries []Entry) []string {
 	return violations
 }
 
-// Stale returns the entries that were written after an entry of a later term.
+// Stale returns each entry that follows an entry of a later term. The entries must be
+// in the order in which they were stored.
 func Stale(entries []Entry) []Entry {
 	var stale []Entry
 	var newest uint64
@@ -46,7 +48,7 @@ func Stale(entries []Entry) []Entry {
 	return stale
 }
 
-// Terms returns the number of different terms.
+// Terms returns how many different terms occur in the entries.
 func Terms(entries []Entry) int {
 	terms := map[uint64]bool{}
 	for _, e := range entries {
@@ -55,9 +57,10 @@ func Terms(entries []Entry) int {
 	return len(terms)
 }
 
-// JudgeWork reports terms with two replicas, and replicas that were at work after a
-// replica of a later term had begun. It reads the times of the entries and ignores
-// their order.
+// JudgeWork returns one message for each violation. A violation is a term in which two
+// replicas worked, or a replica that still worked after a replica of a later term had
+// begun to work. JudgeWork uses the times in the entries and ignores the order of the
+// entries.
 func JudgeWork(entries []Entry) (violations []string) {
 	report := func(format string, args ...any) { violations = append(violations, fmt.Sprintf(format, args...)) }
 	type work struct {
@@ -93,17 +96,18 @@ func JudgeWork(entries []Entry) (violations []string) {
 	return violations
 }
 
-// A Span is a time during which IsLeader of one replica returned true.
+// A Span is a time interval in which IsLeader of one replica returned true.
 type Span struct {
-	// Replica is its identity.
+	// Replica is the identity of the replica.
 	Replica string
-	// From and To are the first and the last time.
+	// From and To are the start and the end of the interval.
 	From, To time.Time
 }
 
-// Spans reads from the events when each replica led. A killed replica cannot report
-// when it led last: it led until its process had exited. A frozen replica reports
-// that time when it wakes: a frozen process answers nothing.
+// Spans returns the intervals in which each replica led, according to the events. A
+// killed replica cannot report the end of its interval. Therefore its interval ends
+// when its process has exited. A frozen replica reports the end of its interval only
+// after it wakes. If a replica still leads, its interval ends at now.
 func Spans(events []Event, now time.Time) []Span {
 	var all []Span
 	open := map[string]time.Time{}
@@ -127,18 +131,19 @@ func Spans(events []Event, now time.Time) []Span {
 	return all
 }
 
-// Leadership is a summary of spans.
+// A Leadership summarizes how many replicas led, and for how long.
 type Leadership struct {
-	None, One, More time.Duration // how long there was no leader, one, and more than one
+	None, One, More time.Duration // for how long no replica, one replica, and several replicas led
 	LongestGap      time.Duration // the longest time without a leader between two spans
-	Overlaps        []string      // the replicas that led at the same time
+	Overlaps        []string      // messages about replicas that led at the same time
 }
 
-// JudgeLeadership summarizes the spans between two times. Zero times mean the
-// beginning of the first span and the end of the last one.
+// JudgeLeadership summarizes the spans between the times from and to. If from is zero,
+// JudgeLeadership uses the start of the first span. If to is zero, it uses the end of
+// the last span.
 func JudgeLeadership(spans []Span, from, to time.Time) (l Leadership) {
-	// The times of a span are those of its first and its last sample. The span of
-	// a single sample may end before it starts.
+	// Ignore spans that end before they start. This happens if a span has a single
+	// sample, because From is taken after the call of IsLeader, and To before the call.
 	spans = slices.DeleteFunc(slices.Clone(spans), func(s Span) bool { return s.To.Before(s.From) })
 	if len(spans) == 0 {
 		l.None = to.Sub(from)
@@ -148,7 +153,7 @@ func JudgeLeadership(spans []Span, from, to time.Time) (l Leadership) {
 	if from.IsZero() {
 		from = spans[0].From
 	}
-	var last Span // the span with the latest end so far
+	var last Span // of all spans so far, the one with the latest end
 	for i, s := range spans {
 		switch gap := s.From.Sub(last.To); {
 		case i > 0 && gap < 0:
@@ -167,7 +172,8 @@ func JudgeLeadership(spans []Span, from, to time.Time) (l Leadership) {
 	return l
 }
 
-// count adds up the times with no leader, one leader and several leaders.
+// count adds up the times with no leader, one leader and several leaders, between the
+// times from and to.
 func (l *Leadership) count(spans []Span, from, to time.Time) {
 	type edge struct {
 		at   time.Time

@@ -1,7 +1,8 @@
-// Package lab is the common part of the demo, the soak and the benchmark: a cluster,
-// replicas that are processes, a ledger that the leaders write, a sampler of
-// IsLeader, a judge of all that, and plots. The programs themselves have only their
-// scenarios, faults, candidates and reports.
+// Package lab contains what the demo, the soak and the benchmark have in common. It
+// provides a cluster, replicas that run as processes, and a ledger into which the
+// leaders write. It also samples IsLeader, searches the results for violations, and
+// draws plots. The three programs contain only their own scenarios, faults, candidates
+// and reports.
 package lab
 
 import (
@@ -14,18 +15,20 @@ import (
 	"time"
 )
 
-// The exit statuses of Run.
+// The exit statuses that Run returns, apart from 0.
 const (
-	ExitViolated    = 1 // a promise was violated
-	ExitNotRun      = 2 // the program could not do its work
-	ExitInterrupted = 130
+	ExitViolated    = 1   // a promise was violated
+	ExitNotRun      = 2   // the function run returned an error
+	ExitInterrupted = 130 // a signal ended the program
 )
 
-// ErrCleanup is part of the error of a cleanup that has failed.
+// ErrCleanup is part of the error that Cluster.Close returns if something could not be
+// stopped or deleted.
 var ErrCleanup = errors.New("cleaning up")
 
-// Run calls run with a context that a signal ends, and returns the exit status. The
-// function run returns whether every promise was kept.
+// Run calls run with a context that ends when the program receives a signal to stop.
+// The function run reports whether every promise was kept. If run returns an error, Run
+// prints the error. Run returns the exit status of the program.
 func Run(name string, run func(ctx context.Context) (kept bool, err error)) (status int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -43,7 +46,8 @@ func Run(name string, run func(ctx context.Context) (kept bool, err error)) (sta
 	return 0
 }
 
-// Sleep waits for a duration. It returns early with the cause when ctx ends.
+// Sleep waits for the duration d. If ctx ends earlier, Sleep returns at once with the
+// cause of ctx.
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -55,7 +59,7 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Milliseconds converts a duration to milliseconds, rounded to the microsecond.
+// Milliseconds returns d in milliseconds, rounded to 1 µs.
 func Milliseconds(d time.Duration) float64 {
 	return float64(d.Round(time.Microsecond).Microseconds()) / 1000
 }

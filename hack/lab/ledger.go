@@ -16,52 +16,56 @@ import (
 )
 
 const (
-	// WorkPeriod is the time from one ledger entry of a leader to the next.
+	// WorkPeriod is the time between two ledger entries of a leader.
 	WorkPeriod = 200 * time.Millisecond
-	// RequestTimeout limits a request of the work, so that one that hangs does not
-	// fill a whole term.
+	// RequestTimeout limits how long the requests for one ledger entry may take.
+	// Without this limit, a request that gets no reply could block the work for a whole
+	// term.
 	RequestTimeout = 2 * time.Second
 )
 
-// The keys of a ledger's data.
+// The keys in the data of a ledger's ConfigMap.
 const (
-	entriesKey = "entries" // all entries, one per line; only Append writes it
-	entryKey   = "entry"   // the last entry that Overwrite wrote
-	// TermKey is the key of the term of the entry that Overwrite wrote.
+	entriesKey = "entries" // contains all entries, one per line; written only by Append
+	entryKey   = "entry"   // contains the last entry; written only by Overwrite
+	// TermKey is the key of the last entry's term. Only Overwrite and SetTerm change
+	// this term.
 	TermKey = "term"
 )
 
-// An Entry is the record of one piece of work in one term.
+// An Entry is the record that a leader writes for one unit of work.
 type Entry struct {
-	Replica string    `json:"replica"` // the identity of the writer
-	Term    uint64    `json:"term"`    // its fencing token
-	Seq     int       `json:"seq"`     // counts from 1 in each term
-	At      time.Time `json:"at"`      // when the writer called IsLeader, or before
+	Replica string    `json:"replica"` // the identity of the replica that wrote the entry
+	Term    uint64    `json:"term"`    // the fencing token of the replica's term
+	Seq     int       `json:"seq"`     // the number of the entry in its term, starting with 1
+	At      time.Time `json:"at"`      // the time just before the replica called IsLeader
 }
 
 // A Ledger is a ConfigMap into which leaders write entries.
 type Ledger struct {
-	// Client is the client of the ledger's namespace.
+	// Client is the client for the ConfigMaps in the ledger's namespace.
 	Client typedcorev1.ConfigMapInterface
-	// Name is the ConfigMap's name.
+	// Name is the name of the ConfigMap.
 	Name string
 }
 
-// Create creates an empty ledger.
+// Create creates a ledger without entries. The parameter data is the initial data of
+// the ConfigMap.
 func (l Ledger) Create(ctx context.Context, data map[string]string) error {
 	_, err := l.Client.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: l.Name}, Data: data}, metav1.CreateOptions{})
 	return err
 }
 
-// A Page is the ledger as it was read. Append fails if the ledger has changed since.
+// A Page is the content of a ledger at the time of Read. Append fails if the ledger has
+// changed since then.
 type Page struct {
-	// Entries are all entries, oldest first.
+	// Entries are all entries that Append wrote, oldest first.
 	Entries []Entry
 
 	object *corev1.ConfigMap
 }
 
-// Read reads all entries that Append wrote.
+// Read returns a Page with all entries that Append wrote.
 func (l Ledger) Read(ctx context.Context) (*Page, error) {
 	object, err := l.Client.Get(ctx, l.Name, metav1.GetOptions{})
 	if err != nil {
@@ -71,7 +75,8 @@ func (l Ledger) Read(ctx context.Context) (*Page, error) {
 	return &Page{object: object, Entries: entries}, err
 }
 
-// Append writes the page with one more entry.
+// Append adds the entry e to the ledger. It returns a conflict error if the ledger has
+// changed since p was read.
 func (l Ledger) Append(ctx context.Context, p *Page, e Entry) error {
 	object := p.object.DeepCopy()
 	if object.Data == nil {
@@ -82,17 +87,18 @@ func (l Ledger) Append(ctx context.Context, p *Page, e Entry) error {
 	return err
 }
 
-// Overwrite replaces the last entry, whatever the ledger contains.
+// Overwrite replaces the last entry by e. It does not check which entry it replaces.
 func (l Ledger) Overwrite(ctx context.Context, e Entry) error {
 	return l.patch(ctx, map[string]any{"data": map[string]string{entryKey: string(mustMarshal(e)), TermKey: fmt.Sprint(e.Term)}})
 }
 
-// SetTerm changes the term of the last entry only.
+// SetTerm changes only the term of the last entry, which is stored under TermKey.
 func (l Ledger) SetTerm(ctx context.Context, term uint64) error {
 	return l.patch(ctx, map[string]any{"data": map[string]string{TermKey: fmt.Sprint(term)}})
 }
 
-// Touch changes a label of the ledger and no entry, whatever the ledger contains.
+// Touch sets a label of the ledger's ConfigMap and changes no entry. It does not check
+// the content of the ledger.
 func (l Ledger) Touch(ctx context.Context, value string) error {
 	return l.patch(ctx, map[string]any{"metadata": map[string]any{"labels": map[string]string{"late": value}}})
 }
@@ -104,7 +110,7 @@ func (l Ledger) patch(ctx context.Context, patch any) error {
 	return err
 }
 
-// Last returns the newest entry; the zero Entry if there is none.
+// Last returns the newest entry. It returns the zero Entry if the page has no entries.
 func (p *Page) Last() Entry {
 	if len(p.Entries) == 0 {
 		return Entry{}
@@ -125,7 +131,8 @@ func decodeEntries(text string) ([]Entry, error) {
 	return entries, nil
 }
 
-// Term returns the fencing token of a leader's context.
+// Term returns the fencing token of the term to which ctx belongs. It panics if ctx is
+// not the context of a leader's work.
 func Term(ctx context.Context) uint64 {
 	term, ok := leaderelection.TermFromContext(ctx)
 	if !ok {
@@ -134,8 +141,9 @@ func Term(ctx context.Context) uint64 {
 	return uint64(term.Token)
 }
 
-// Work calls write once per WorkPeriod with the next entry of the term until ctx
-// ends. It repeats an entry for which write returned false.
+// Work calls write about once per WorkPeriod until ctx ends. Each call gets the next
+// entry of the term. If write returns false, the following call gets the same entry
+// again.
 func Work(ctx context.Context, replica string, write func(ctx context.Context, e Entry) (done bool)) {
 	term := Term(ctx)
 	ticker := time.NewTicker(WorkPeriod)

@@ -13,8 +13,9 @@ import (
 //go:embed frame.svg.tmpl
 var frameFile embed.FS
 
-// Draw renders the SVG template name in files. The template may use the template
-// frame.svg.tmpl, which needs a Frame, and the function number.
+// Draw executes the SVG template with that name in files, and returns the result. The
+// template may include the template frame.svg.tmpl, which needs the fields of a Frame.
+// The template may also call the function number, which is Number.
 func Draw(files fs.FS, name string, data any) (string, error) {
 	set := template.New("").Funcs(template.FuncMap{"number": Number})
 	if _, err := set.ParseFS(frameFile, "frame.svg.tmpl"); err != nil {
@@ -28,30 +29,31 @@ func Draw(files fs.FS, name string, data any) (string, error) {
 	return b.String(), err
 }
 
-// A Frame is the common part of all plots.
+// A Frame contains what all plots have in common.
 type Frame struct {
-	// Title is the heading.
+	// Title is the heading of the plot.
 	Title string
-	// Width and Height are the size in pixels.
+	// Width and Height are the size of the plot in pixels.
 	Width, Height float64
-	// Grid are the vertical lines.
+	// Grid contains the vertical grid lines.
 	Grid []GridLine
 }
 
-// CardWidth returns the width of the background.
+// CardWidth returns the width of the background rectangle in pixels.
 func (f Frame) CardWidth() float64 { return f.Width - 1 }
 
-// CardHeight returns the height of the background.
+// CardHeight returns the height of the background rectangle in pixels.
 func (f Frame) CardHeight() float64 { return f.Height - 1 }
 
-// A Scale maps values to pixels.
+// A Scale maps values to horizontal positions in pixels.
 type Scale struct {
-	From, To    float64 // values
-	Left, Right float64 // pixels
+	From, To    float64 // the values at the left and at the right end
+	Left, Right float64 // the positions of From and To, in pixels
 	Log         bool
 }
 
-// X returns the pixel of a value, rounded to a tenth.
+// X returns the horizontal position of the value v in pixels, rounded to a tenth of a
+// pixel.
 func (s Scale) X(v float64) float64 {
 	from, to := s.From, s.To
 	if s.Log {
@@ -60,40 +62,43 @@ func (s Scale) X(v float64) float64 {
 	return math.Round(10*(s.Left+(v-from)/(to-from)*(s.Right-s.Left))) / 10
 }
 
-// A GridLine is a vertical line across a plot with its label.
+// A GridLine is a vertical line across a plot, with a label.
 type GridLine struct {
-	X     float64 // in pixels
-	Label string  // above or below the line
+	X     float64 // the position in pixels
+	Label string  // the text above or below the line
 }
 
-// A Bar is a horizontal bar from one value to another.
+// A Bar is a horizontal bar in a plot. It extends from one value to another value.
 type Bar struct {
-	// Class is its style, and Label its text.
+	// Class is the CSS class of the bar. Label is the text of the bar.
 	Class, Label string
-	// X and Y are its left and upper edge, Width and Height its size in pixels.
+	// X is the left edge of the bar, and Y is the upper edge. Width and Height are the
+	// size of the bar. All four are in pixels.
 	X, Y, Width, Height float64
 }
 
-// minBar is the least width of a bar: a narrower one would be invisible.
+// minBar is the minimum width of a bar in pixels. A narrower bar would be invisible.
 const minBar = 2
 
-// Bar returns a bar around the middle of a row.
+// Bar returns a bar for the values between from and to. The parameter middle is the
+// vertical position of the middle of the bar, in pixels.
 func (s Scale) Bar(class, label string, from, to, middle, height float64) Bar {
 	x := s.X(from)
 	return Bar{Class: class, Label: label, X: x, Y: middle - height/2, Width: max(minBar, math.Round(10*(s.X(to)-x))/10), Height: height}
 }
 
-// A Dot is one sample.
+// A Dot is the position of one sample in a plot, in pixels.
 type Dot struct {
 	X, Y float64 // Y is the distance from the middle of the row
 }
 
 const (
-	dotSize = 5 // the distance of two dots that do not touch
+	dotSize = 5 // the minimum distance of two dots that do not touch, in pixels
 	maxRise = 16
 )
 
-// Swarm moves dots up or down that would cover each other.
+// Swarm returns one dot for each horizontal position in xs. If two dots would cover
+// each other, Swarm moves one of the two up or down.
 func Swarm(xs []float64) []Dot {
 	var dots []Dot
 	for _, x := range slices.Sorted(slices.Values(xs)) {
@@ -115,11 +120,12 @@ func touches(d Dot, others []Dot) bool {
 	})
 }
 
-// Number formats a value with three significant digits, and an integer in full.
+// Number formats a value with at least three digits and at most two decimal places. It
+// formats an integer without decimal places.
 func Number(v float64) string {
 	switch abs := math.Abs(v); {
 	case v == float64(int64(v)):
-		return fmt.Sprintf("%d", int64(v)) // prints a negative zero as 0
+		return fmt.Sprintf("%d", int64(v)) // the conversion to int64 turns a negative zero into 0
 	case abs >= 99.95:
 		return fmt.Sprintf("%.0f", v)
 	case abs >= 9.995:

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// A Process is one replica as an operating-system process: this program, started
-// again.
+// A Process is a replica that runs as a process of the operating system. The process
+// runs the same program as its parent process.
 type Process struct {
 	// Identity is the identity of the replica.
 	Identity string
@@ -24,13 +24,15 @@ type Process struct {
 	cmd     *exec.Cmd
 	mayExit atomic.Bool
 	gone    chan struct{}
-	err     error // of reading its output, and its exit error
+	err     error // from reading the output, and from Wait
 }
 
-// startProcess starts this program again with one more environment variable. Its
-// log goes to logs. read receives its standard output and reads to the end of it.
-// exited is called when the process has exited and read has returned. The process
-// does not outlive this one if it uses processContext.
+// startProcess starts this program again as a child process. The parameter variable is
+// an additional environment variable of the child, in the form NAME=value. The child
+// writes its log to logs. The function read gets the standard output of the child and
+// reads until the end of the output. The function exited is called after the child has
+// exited and read has returned. A child that uses processContext stops when this
+// process ends.
 func startProcess(identity, variable string, logs io.Writer, read func(io.Reader) error, exited func(p *Process)) (*Process, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -43,14 +45,15 @@ func startProcess(identity, variable string, logs io.Writer, read func(io.Reader
 	if err != nil {
 		return nil, err
 	}
-	// Nothing is written to the pipe. It closes when this process ends, and the
-	// replica stops when its standard input ends.
+	// Nothing is written into the child's standard input. The pipe closes when this
+	// process ends. Then the child reads the end of its standard input and stops.
 	if _, err := p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
 	started := make(chan error)
 	go func() {
-		// Linux kills the child when the thread that started it ends.
+		// Linux kills the child when the thread that started the child ends. Therefore
+		// this goroutine keeps its thread until the child has exited.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()
@@ -69,16 +72,20 @@ func startProcess(identity, variable string, logs io.Writer, read func(io.Reader
 // ID returns the process ID.
 func (p *Process) ID() int { return p.cmd.Process.Pid }
 
-// Gone is closed when the process has exited and its output was read.
+// Gone returns a channel that is closed when the process has exited and its output was
+// read completely.
 func (p *Process) Gone() <-chan struct{} { return p.gone }
 
-// Err returns how the process ended. Call it after Gone is closed.
+// Err returns the error with which the process ended, or nil. Call Err only after the
+// channel that Gone returns is closed.
 func (p *Process) Err() error { return p.err }
 
-// MayExit records that an exit of the process is expected from now on.
+// MayExit declares that the process may exit from now on. Without this declaration, an
+// exit is reported as unexpected.
 func (p *Process) MayExit() { p.mayExit.Store(true) }
 
-// Signal sends a signal. After SIGTERM or SIGKILL an exit is expected.
+// Signal sends the signal s to the process. If s is SIGTERM or SIGKILL, Signal also
+// calls MayExit.
 func (p *Process) Signal(s syscall.Signal) error {
 	if s == syscall.SIGTERM || s == syscall.SIGKILL {
 		p.MayExit()
@@ -89,7 +96,8 @@ func (p *Process) Signal(s syscall.Signal) error {
 	return nil
 }
 
-// Await waits until the process has exited, for at most timeout.
+// Await waits until the process has exited. It returns an error if the process has not
+// exited within the timeout.
 func (p *Process) Await(ctx context.Context, timeout time.Duration) error {
 	select {
 	case <-p.gone:
@@ -101,29 +109,31 @@ func (p *Process) Await(ctx context.Context, timeout time.Duration) error {
 	}
 }
 
-// Kill kills the process, also if it is frozen, and waits until it has exited.
+// Kill kills the process and waits until the process has exited. Kill also works if the
+// process is frozen.
 func (p *Process) Kill() {
 	p.MayExit()
 	_ = p.cmd.Process.Kill()
 	<-p.gone
 }
 
-// processContext returns the context of a replica's process. It ends when the
-// process receives SIGTERM or when the process that started it has exited.
+// processContext returns the context for a replica's process. The context ends when
+// this process receives SIGTERM, or when its parent process has exited.
 func processContext() (ctx context.Context, stop context.CancelFunc) {
 	ctx, forget := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	ctx, orphaned := context.WithCancel(ctx)
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // ends when the starting process does
+		_, _ = io.Copy(io.Discard, os.Stdin) // returns when the parent process has exited
 		orphaned()
 	}()
 	return ctx, func() { orphaned(); forget() }
 }
 
-// A LogTail receives the logs of processes and keeps the last part of them for
-// error messages.
+// A LogTail receives the log output of processes. It keeps the last 4 KiB for error
+// messages.
 type LogTail struct {
-	// To receives all logs; nil: they are discarded.
+	// To receives the complete log output. If To is nil, the LogTail discards all but
+	// the last 4 KiB.
 	To io.Writer
 
 	mu   sync.Mutex
@@ -144,7 +154,7 @@ func (t *LogTail) Write(p []byte) (int, error) {
 	return t.To.Write(p)
 }
 
-// String returns the last part of the logs.
+// String returns the last part of the log output.
 func (t *LogTail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -2,9 +2,10 @@ package lab
 
 import "syscall"
 
-// ownProcessGroup puts the process into a process group of its own, so that a ^C in
-// the terminal does not reach it: its starter stops it. The kernel kills the process
-// when its starter dies, also while the process is frozen.
+// ownProcessGroup returns attributes that put a child process into a process group of
+// its own. Therefore ^C in the terminal does not reach the child, and the parent stops
+// the child instead. If the parent dies, the kernel kills the child, even if the child
+// is frozen.
 func ownProcessGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -12,46 +12,47 @@ import (
 	"time"
 )
 
-// A Kind names what happened to a replica. Programs add kinds of their own.
+// A Kind names what happened to a replica. Programs can define additional kinds.
 type Kind string
 
-// The kinds that the lab itself reports or reads.
+// The kinds of events that package lab itself reports or evaluates.
 const (
 	Elected  Kind = "elected"  // the work of a term has begun
 	Ended    Kind = "ended"    // the work of a term has stopped; Detail is the reason
-	Leads    Kind = "leads"    // IsLeader returned true, for the first time since it returned false
-	Led      Kind = "led"      // IsLeader returned true for the last time, at the time At
-	Woke     Kind = "woke"     // the process noticed that it had been frozen; Detail is for how long
+	Leads    Kind = "leads"    // IsLeader now returns true, but returned false before
+	Led      Kind = "led"      // IsLeader now returns false; At is the last time at which it returned true
+	Woke     Kind = "woke"     // the process noticed that it had been frozen; Detail contains the duration
 	Exited   Kind = "exited"   // the process has exited; Detail is its exit status
 	Appended Kind = "appended" // the API server accepted a ledger entry
-	Refused  Kind = "refused"  // the API server refused an entry: the ledger had changed since the read
-	Failed   Kind = "failed"   // the first of several failed requests; Detail is the error
+	Refused  Kind = "refused"  // the API server refused a ledger entry, because the ledger had changed since the replica read it
+	Failed   Kind = "failed"   // the first of several consecutive failed requests; Detail is the error
 )
 
-// An Event is one line that a replica prints. All replicas run on one machine, so
-// their clocks agree.
+// An Event is something that happened to a replica. A replica prints each event as one
+// line. All replicas run on one machine. Therefore the times of their events are
+// comparable.
 type Event struct {
-	At         time.Time `json:"at"`                   // when it happened
-	Replica    string    `json:"replica,omitempty"`    // the identity
+	At         time.Time `json:"at"`                   // the time of the event
+	Replica    string    `json:"replica,omitempty"`    // the identity of the replica
 	Kind       Kind      `json:"kind"`                 // what happened
-	Term       uint64    `json:"term,omitempty"`       // the fencing token
+	Term       uint64    `json:"term,omitempty"`       // the fencing token of the term
 	Seq        int       `json:"seq,omitempty"`        // the number of a ledger entry in its term
-	Detail     string    `json:"detail,omitempty"`     // for people; see the kinds
-	Unexpected bool      `json:"unexpected,omitempty"` // an exit that the program had not caused
+	Detail     string    `json:"detail,omitempty"`     // a text for human readers; the comment of each Kind describes it
+	Unexpected bool      `json:"unexpected,omitempty"` // true if the process exited without a call of MayExit
 }
 
 // A Reporter prints the events of one replica, one JSON object per line.
 type Reporter struct {
 	// Replica is the identity of the replica.
 	Replica string
-	// Out receives the lines.
+	// Out is the writer to which the Reporter prints the events.
 	Out io.Writer
 
 	mu sync.Mutex
 }
 
-// Report prints an event. It adds the replica's identity, and the time if it is
-// missing.
+// Report prints the event e. It sets e.Replica to the replica's identity. If e.At is
+// zero, it sets e.At to the current time.
 func (r *Reporter) Report(e Event) {
 	e.Replica = r.Replica
 	if e.At.IsZero() {
@@ -60,12 +61,14 @@ func (r *Reporter) Report(e Event) {
 	line := mustMarshal(e)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// A write fails only if the reader is gone. Then this process is about to stop.
+	// Ignore errors. A write fails only if the parent process has exited, and then this
+	// process stops soon.
 	_, _ = fmt.Fprintf(r.Out, "%s\n", line)
 }
 
-// ReadEvents calls to with each event that a replica prints, until the replica has
-// exited. A line that a kill has cut off ends the reading.
+// ReadEvents reads the events that a replica prints, and calls the function to with
+// each event. It returns when the replica has exited. It ignores an incomplete last
+// line, because a replica that is killed may not finish its last line.
 func ReadEvents(in io.Reader, to func(Event)) error {
 	lines := bufio.NewReader(in)
 	for {
@@ -84,17 +87,20 @@ func ReadEvents(in io.Reader, to func(Event)) error {
 	}
 }
 
-// replicaVariable holds the replicaSpec of a process that is a replica.
+// replicaVariable is the name of the environment variable that contains the replicaSpec
+// as JSON. The variable is set only in the process of a replica.
 const replicaVariable = "INCUMBENT_LAB_REPLICA"
 
-// A replicaSpec is what a replica's process must know.
+// A replicaSpec contains the parameters of a replica's process.
 type replicaSpec struct {
 	Identity string
 	Settings json.RawMessage
 }
 
-// StartReplica starts this program again as a replica. hear receives its events in
-// order; the last one is Exited. The program must call RunReplica first.
+// StartReplica starts this program again as the process of a replica. The replica
+// receives settings, and writes its log to logs. StartReplica calls the function hear
+// with each event of the replica, in order. The last event is Exited. The program must
+// call RunReplica at the beginning of main.
 func StartReplica(identity string, settings any, logs io.Writer, hear func(Event)) (*Process, error) {
 	spec := mustMarshal(replicaSpec{identity, mustMarshal(settings)})
 	p, err := startProcess(identity, replicaVariable+"="+string(spec), logs,
@@ -108,8 +114,9 @@ func StartReplica(identity string, settings any, logs io.Writer, hear func(Event
 	return p, nil
 }
 
-// RunReplica runs this process as a replica and exits, if StartReplica started it.
-// Otherwise it returns at once. A main function calls it first.
+// RunReplica does nothing unless StartReplica has started this process. In a process
+// that StartReplica has started, RunReplica calls run and then exits. Call RunReplica
+// at the beginning of main.
 func RunReplica[S any](run func(ctx context.Context, settings S, events *Reporter) error) {
 	text := os.Getenv(replicaVariable)
 	if text == "" {

@@ -7,27 +7,33 @@ import (
 	"time"
 )
 
-// SamplePeriod is the time between two calls of IsLeader.
+// SamplePeriod is the time between two calls of IsLeader by a Sampler.
 const SamplePeriod = 5 * time.Millisecond
 
-// frozenAfter is how long a process must have been frozen to report it.
+// frozenAfter is the minimum duration of a freeze that a Sampler reports.
 const frozenAfter = 2 * time.Second
 
-// A Sampler calls IsLeader all the time and reports when its answer changes.
+// A Sampler calls IsLeader every SamplePeriod and reports when the result changes.
 type Sampler struct {
-	// IsLeader is the method of the elector.
+	// IsLeader is the method IsLeader of an Elector.
 	IsLeader func() bool
-	// Events receives Leads, Led and Woke.
+	// Events receives the events Leads, Led and Woke.
 	Events *Reporter
-	// AfterFreeze is called in a goroutine after a leader was frozen; it may be nil.
+	// AfterFreeze is called in a goroutine after a freeze, if the replica led before the
+	// freeze. AfterFreeze may be nil.
 	AfterFreeze func()
 }
 
-// Run samples until ctx ends. IsLeader returned true at least from the time of Leads,
-// which is after the first call, to the time of Led, which is before the last one: a
-// process that was frozen during a call must not claim to have led until it woke. Run
-// samples once more after ctx has ended, because the process may have been frozen
-// until then.
+// Run calls IsLeader until ctx ends.
+//
+// When IsLeader begins to return true, Run reports the event Leads with the time after
+// that call. When IsLeader returns false again, or ctx has ended, Run reports the event
+// Led. The time of Led is the time before the last call that returned true, because the
+// process may have been frozen during that call. Therefore the replica led at least
+// from the time of Leads to the time of Led.
+//
+// After ctx has ended, Run samples once more, because the process may have been frozen
+// just before.
 func (s Sampler) Run(ctx context.Context) {
 	ticker := time.NewTicker(SamplePeriod)
 	defer ticker.Stop()
@@ -65,7 +71,7 @@ func (s Sampler) Run(ctx context.Context) {
 	}
 }
 
-// During samples while f runs.
+// During calls f, and samples IsLeader while f runs. It returns the error of f.
 func (s Sampler) During(f func() error) error {
 	ctx, stop := context.WithCancel(context.Background())
 	var group sync.WaitGroup

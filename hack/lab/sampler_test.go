@@ -25,7 +25,7 @@ func TestSampler_FrozenReplicaReportsWhenItLedLast(t *testing.T) {
 		isLeader := func() bool {
 			calls++
 			if calls == 11 {
-				time.Sleep(20 * time.Second) // the process is frozen during the call
+				time.Sleep(20 * time.Second) // simulates a process that is frozen during the call
 			}
 			return calls <= 10
 		}
@@ -44,7 +44,8 @@ func TestSampler_FrozenReplicaReportsWhenItLedLast(t *testing.T) {
 	})
 }
 
-// A manager that was frozen and has lost its Lease stops in a millisecond.
+// A Manager that lost its Lease during a freeze stops about one millisecond after the
+// freeze. The Sampler must report the freeze within this short time.
 func TestSampler_ReportsTheGapAlsoIfTheProcessEndsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -2,12 +2,12 @@ package lab
 
 import "time"
 
-// Timing has the three durations of an election.
+// Timing contains the three durations of a leader election.
 type Timing struct {
-	LeaseDuration, RenewDeadline, RetryPeriod time.Duration // as in leaderelection.Config
+	LeaseDuration, RenewDeadline, RetryPeriod time.Duration // with the same meaning as in leaderelection.Config
 }
 
-// String returns the durations in the order of the fields.
+// String returns the three durations, separated by slashes.
 func (t Timing) String() string {
 	return t.LeaseDuration.String() + "/" + t.RenewDeadline.String() + "/" + t.RetryPeriod.String()
 }

@@ -19,18 +19,21 @@ const (
 	guardedLedger   = "guarded"
 )
 
-// A cluster is two API servers over one etcd, with the two ledgers.
+// A cluster is a control plane with two API servers and one etcd. It contains the two
+// ledgers.
 type cluster struct {
 	*lab.Cluster
 	history *lab.History
 }
 
-// openCluster starts everything. Call Close also when it fails.
+// openCluster starts the control plane and creates the ledgers. Call Close on the
+// returned cluster even if openCluster also returns an error.
 func openCluster(ctx context.Context) (c *cluster, err error) {
 	c = &cluster{}
 	c.Cluster, err = lab.OpenCluster(ctx, "", namespace, envtest.Options{
 		APIServers: 2,
-		// Without this flag etcd would discard versions that were not read yet.
+		// Without this flag, old versions would be removed from etcd before the soak
+		// has read them.
 		APIServerFlags: []string{"--etcd-compaction-interval=0"},
 	})
 	if err != nil {
@@ -50,7 +53,8 @@ func openCluster(ctx context.Context) (c *cluster, err error) {
 	return c, nil
 }
 
-// connect creates the network of a replica and a kubeconfig that uses it.
+// connect starts a proxy, which is the network of one replica. It also returns the path
+// of a kubeconfig that uses the proxy.
 func (c *cluster) connect(name string) (*proxy, string, error) {
 	var upstream []string
 	var host string
@@ -61,7 +65,8 @@ func (c *cluster) connect(name string) (*proxy, string, error) {
 		}
 		host, upstream = address.Hostname(), append(upstream, address.Host)
 	}
-	// The proxy listens on the host that the API servers' certificate names.
+	// Listen on the host for which the certificates of the API servers are valid.
+	// Otherwise a client would reject the certificate.
 	p, err := newProxy(host, upstream)
 	if err != nil {
 		return nil, "", err
@@ -70,8 +75,9 @@ func (c *cluster) connect(name string) (*proxy, string, error) {
 	return p, file, err
 }
 
-// createLedgers creates both ledgers and a policy that refuses entries of an earlier
-// term in one of them. It returns when the policy is in force.
+// createLedgers creates both ledgers, and a policy for the guarded ledger. The policy
+// refuses an entry whose term is earlier than the stored term. createLedgers returns
+// when the policy is in force.
 func createLedgers(ctx context.Context, client kubernetes.Interface) error {
 	for _, name := range []string{unguardedLedger, guardedLedger} {
 		if err := ledger(client, name).Create(ctx, map[string]string{lab.TermKey: "0"}); err != nil {
@@ -84,7 +90,8 @@ func createLedgers(ctx context.Context, client kubernetes.Interface) error {
 		admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{rule}},
 		admissionv1.Validation{Expression: "int(object.data.term) >= int(oldObject.data.term)", Message: "a later term has already written"},
 		func(ctx context.Context) (bool, error) {
-			// The policy is in force when it refuses an earlier term than the stored one.
+			// The policy is in force when it refuses to replace term 1 by the earlier
+			// term 0.
 			guarded := ledger(client, guardedLedger)
 			if err := guarded.SetTerm(ctx, 1); err != nil {
 				return false, err

@@ -1,16 +1,18 @@
-// Command soak runs replicas for a long time and injects faults: it stops, kills and
-// freezes replicas, cuts and delays their networks, and kills and restarts the two
-// API servers in turn, and etcd. The leader writes into two ledgers all the time,
-// whatever they contain. One of them is guarded by the fencing token: the API servers
-// refuse entries of an earlier term there. At the end the soak reads both from etcd's
-// own history, which keeps overwritten versions, and reports whether two replicas
-// were at work at once.
+// Command soak runs replicas for a long time and injects faults. It stops, kills and
+// freezes replicas, and it cuts or slows down their networks. It also kills and
+// restarts the two API servers and etcd, one at a time.
 //
-// Each replica is a process and reaches the API servers through a TCP proxy of its
-// own. The README in this folder describes how the ledgers are judged.
+// The leader continuously writes into two ledgers without checking their content. One
+// of the two ledgers is guarded by the fencing token: the API servers refuse an entry
+// of an earlier term than the stored term. At the end the soak reads all versions of
+// both ledgers from etcd, including versions that were overwritten. Then it reports
+// whether two replicas worked at the same time.
 //
-// It exits with 1 if two leaders were at work or another promise was violated, and
-// with 2 if it could not run.
+// Each replica is a process and reaches the API servers through a TCP proxy of its own.
+// The README in this folder describes how the ledgers are judged.
+//
+// The soak exits with 1 if two leaders worked at the same time or another promise was
+// violated. It exits with 2 if it could not run.
 package main
 
 import (
@@ -25,7 +27,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// options are the values of the flags.
+// options are the values of the command-line flags.
 type options struct {
 	duration time.Duration
 	replicas int
@@ -59,7 +61,8 @@ func main() {
 	}))
 }
 
-// run injects the faults and judges the ledgers. No process is left when it returns.
+// run injects the faults and judges the ledgers. When run returns, all processes of the
+// replicas have ended.
 func run(ctx context.Context, o options) (rep *report, err error) {
 	rng := rand.New(rand.NewPCG(o.seed, 0))
 	if replicas := 3 + rng.IntN(3); o.replicas == 0 {
@@ -73,7 +76,7 @@ func run(ctx context.Context, o options) (rep *report, err error) {
 		return nil, err
 	}
 	r := newRunner(o, c, rng)
-	defer r.killAll() // before the cluster closes
+	defer r.killAll() // runs before the cluster is closed
 	if err := r.run(ctx); err != nil {
 		return nil, err
 	}

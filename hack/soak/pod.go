@@ -10,21 +10,22 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A pod is the place of one replica. Its processes run one after the other, each with
-// an identity of its own, on one network.
+// A pod runs one replica, like a Pod in Kubernetes. It starts one process of the
+// replica after the other. Each process has its own identity, but all processes use the
+// same network.
 type pod struct {
 	runner     *runner
 	name       string
 	kubeconfig string
 	proxy      *proxy
-	busy       sync.Mutex // held while a fault lasts
+	busy       sync.Mutex // locked while a fault is injected into this pod
 
 	mu      sync.Mutex
-	started int // number of processes so far
+	started int // the number of processes that were started so far
 	process *lab.Process
 }
 
-// A fault is one kind of fault of a replica.
+// A fault is a kind of fault that can be injected into a replica.
 type fault int
 
 const (
@@ -34,7 +35,7 @@ const (
 	networkHangs
 	networkRefuses
 	networkSlow
-	faults // the number of kinds
+	faults // the number of kinds of faults
 )
 
 var faultNames = map[fault]string{
@@ -42,10 +43,11 @@ var faultNames = map[fault]string{
 	networkHangs: "network cut silently", networkRefuses: "network cut, connections reset", networkSlow: "network slow",
 }
 
-// workTooSlow is the exit status of a replica whose work did not stop in time.
+// workTooSlow is the text of the exit status exitWorkTooSlow.
 var workTooSlow = fmt.Sprintf("exit status %d", exitWorkTooSlow)
 
-// inject injects a fault and heals it after a while, or at once when ctx ends.
+// inject injects the fault f and heals it after a random time. If ctx ends, inject
+// heals the fault at once.
 func (p *pod) inject(ctx context.Context, f fault) {
 	r := p.runner
 	lease := r.timing.LeaseDuration
@@ -75,12 +77,12 @@ func (p *pod) disturbNetwork(ctx context.Context, c condition, delay, duration t
 	p.proxy.set(healthy, 0)
 }
 
-// freeze stops the process for a while. It may send a request when it wakes that it
-// had decided on before.
+// freeze freezes the process for the duration. When the process wakes, it may still
+// send a request because of a decision that it made before the freeze.
 func (p *pod) freeze(ctx context.Context, duration time.Duration) {
 	identity, from := p.identity(), time.Now()
 	if err := p.current().Signal(syscall.SIGSTOP); err != nil {
-		return // the process has just exited; its exit is reported elsewhere
+		return // the process has just exited, and receive records the exit
 	}
 	_ = lab.Sleep(ctx, duration)
 	p.runner.mu.Lock()
@@ -110,7 +112,8 @@ func (p *pod) start() error {
 	return nil
 }
 
-// restart starts a new process after a while, or at once when ctx ends.
+// restart starts a new process after a random time. If ctx ends, restart starts the
+// process at once.
 func (p *pod) restart(ctx context.Context) {
 	_ = lab.Sleep(ctx, p.runner.between(0, 3*time.Second))
 	p.startOrReport()
@@ -122,7 +125,9 @@ func (p *pod) startOrReport() {
 	}
 }
 
-// receive records an event of a process.
+// receive adds an event of a process to the journal. If the process exited because its
+// work did not stop in time, receive starts a new process. Any other unexpected exit is
+// a violation.
 func (p *pod) receive(e lab.Event) {
 	r := p.runner
 	r.journal.Add(e)
@@ -139,7 +144,8 @@ func (p *pod) receive(e lab.Event) {
 	}
 }
 
-// stop sends SIGTERM and waits until the process has exited.
+// stop sends SIGTERM to the process and waits until the process has exited. If the
+// process does not exit normally and in time, stop records a violation.
 func (p *pod) stop(ctx context.Context) {
 	process, limit := p.current(), 2*p.runner.timing.LeaseDuration+20*time.Second
 	if process.Signal(syscall.SIGTERM) != nil {
@@ -153,7 +159,7 @@ func (p *pod) stop(ctx context.Context) {
 	}
 }
 
-// kill kills the process and waits until it has exited.
+// kill kills the process and waits until the process has exited.
 func (p *pod) kill() {
 	if process := p.current(); process != nil {
 		process.Kill()

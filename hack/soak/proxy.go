@@ -7,16 +7,17 @@ import (
 	"time"
 )
 
-// A proxy is the network of one replica. It forwards TCP connections to an API server
-// that answers, as a load balancer does. It runs outside the replica's process, so
-// that it still forwards while the replica is frozen: a request may arrive much later.
+// A proxy is the network of one replica. Like a load balancer, it forwards TCP
+// connections to an API server that accepts connections. The proxy runs outside the
+// replica's process. Therefore it can deliver a request while the replica is frozen,
+// long after the replica sent the request.
 type proxy struct {
 	listener net.Listener
 	upstream []string
 	group    sync.WaitGroup
 
 	mu      sync.Mutex
-	next    int // the upstream to try first
+	next    int // the index of the API server that dial tries first
 	state   condition
 	delay   time.Duration
 	changed chan struct{} // closed and replaced when the condition changes
@@ -29,9 +30,9 @@ type condition int
 
 const (
 	healthy condition = iota
-	hangs             // bytes are held until the network is healthy again
-	refuses           // existing and new connections break
-	slow              // bytes arrive later by the delay
+	hangs             // bytes are held back until the condition changes
+	refuses           // existing connections break, and new connections are closed at once
+	slow              // bytes are delivered after a delay
 )
 
 func newProxy(host string, upstream []string) (*proxy, error) {
@@ -46,7 +47,8 @@ func newProxy(host string, upstream []string) (*proxy, error) {
 
 func (p *proxy) address() string { return p.listener.Addr().String() }
 
-// set changes the condition.
+// set changes the condition of the network. The parameter delay is used only if c is
+// slow.
 func (p *proxy) set(c condition, delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,7 +86,7 @@ func (p *proxy) accept() {
 	}
 }
 
-// serve forwards one connection.
+// serve forwards one connection to an API server until the connection breaks.
 func (p *proxy) serve(client net.Conn) {
 	defer p.untrack(client)
 	if !p.track(client) || !p.awaitHealthy() {
@@ -104,7 +106,8 @@ func (p *proxy) serve(client net.Conn) {
 	back.Wait()
 }
 
-// track adds a connection. It returns false if the connection must break at once.
+// track registers the connection. It returns false if the connection must be closed at
+// once.
 func (p *proxy) track(conn net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,7 +125,8 @@ func (p *proxy) untrack(conn net.Conn) {
 	delete(p.conns, conn)
 }
 
-// dial connects to the next API server that answers.
+// dial connects to an API server that accepts connections. Successive calls begin with
+// different API servers.
 func (p *proxy) dial() (net.Conn, error) {
 	p.mu.Lock()
 	first := p.next
@@ -139,8 +143,8 @@ func (p *proxy) dial() (net.Conn, error) {
 	return nil, errors.Join(errs...)
 }
 
-// forward copies bytes from one end to the other until one of them breaks, and then
-// breaks the other.
+// forward copies bytes from one connection to the other until one of the two breaks.
+// Then it closes both connections.
 func (p *proxy) forward(to, from net.Conn) {
 	defer func() { _ = to.Close(); _ = from.Close() }()
 	buffer := make([]byte, 32<<10)
@@ -160,8 +164,8 @@ func (p *proxy) forward(to, from net.Conn) {
 	}
 }
 
-// awaitHealthy waits while the network hangs, or for the delay if it is slow. It
-// returns false if the proxy is closed.
+// awaitHealthy waits while the network hangs. If the network is slow, awaitHealthy
+// waits for the delay. It returns false if the proxy is closed.
 func (p *proxy) awaitHealthy() bool {
 	for {
 		p.mu.Lock()

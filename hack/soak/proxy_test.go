@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// startEcho starts a server that returns each line after its name.
+// startEcho starts a server that echoes each line, prefixed with the server's name. It
+// returns the address of the server.
 func startEcho(t *testing.T, name string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

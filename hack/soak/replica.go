@@ -20,13 +20,14 @@ const (
 	exitWorkTooSlow = 3
 )
 
-// settings are what a replica must know.
+// settings are the parameters of a replica's process.
 type settings struct {
 	Kubeconfig string
 	Timing     lab.Timing
 }
 
-// runReplica runs one replica: an Elector whose work writes into both ledgers.
+// runReplica runs one replica, which is an Elector with a worker that writes into both
+// ledgers.
 func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	restConfig, err := lab.LoadConfig(s.Kubeconfig)
 	if err != nil {
@@ -58,7 +59,7 @@ func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	return err
 }
 
-// A worker is the work of a leader.
+// A worker does the leader's work, which is to write into both ledgers.
 type worker struct {
 	client   kubernetes.Interface
 	isLeader func() bool
@@ -73,15 +74,16 @@ func (w *worker) run(ctx context.Context) {
 		both.Go(func() {
 			lab.Work(ctx, w.events.Replica, func(ctx context.Context, e lab.Entry) bool {
 				w.write(ctx, l, e)
-				return true // a failed write is not repeated: the next entry follows soon
+				return true // a failed write is not repeated, because the next entry follows soon
 			})
 		})
 	}
 	both.Wait()
 }
 
-// write replaces the last entry of the ledger. The entry's time is from before the
-// call of IsLeader: if that returns true, the replica was at work at that time.
+// write replaces the last entry of the ledger if IsLeader returns true. The entry
+// contains the time just before the call of IsLeader. If IsLeader returns true, the
+// replica was at work at that time.
 func (w *worker) write(ctx context.Context, l lab.Ledger, e lab.Entry) {
 	e.At = time.Now()
 	if w.isLeader() {

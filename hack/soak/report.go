@@ -11,9 +11,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A report is the outcome of a run.
+// A report contains the results of one run of the soak.
 type report struct {
-	violations []string // of the promises
+	violations []string // one message for each violation of a promise
 	faults     map[string]int
 	replicas   int
 	processes  int
@@ -21,20 +21,24 @@ type report struct {
 	entries    int
 	terms      int
 	leadership lab.Leadership
-	frozen     int // stale entries in the unguarded ledger that a frozen process sent after it woke
-	late       int // other stale entries in the unguarded ledger
-	guarded    int // stale entries in the guarded ledger
+	frozen     int // number of stale entries in the unguarded ledger that a process sent after it had been frozen
+	late       int // number of all other stale entries in the unguarded ledger
+	guarded    int // number of stale entries in the guarded ledger
 }
 
-// judge reads the ledgers.
+// judge evaluates the ledgers and returns the report.
 //
-// An entry has a time from before its writer called IsLeader. If that time is later
-// than the first such time of a later term, both writers were at work at once: that
-// is an overlap, even if one of them was frozen or disconnected. If it is not later,
-// but the entry was applied after an entry of a later term, the leader of its term
-// decided on it in time and it arrived late: its process was frozen between the two
-// steps, or a network delayed it. No elector can take such an entry back. The guarded
-// ledger exists for this case: it must have no such entry.
+// Each entry contains the time just before its writer called IsLeader. There is an
+// overlap if this time is later than the time of the first entry of a later term. In an
+// overlap both writers worked at the same time, even if one of them was frozen or
+// disconnected.
+//
+// An entry is stale if etcd stored it after an entry of a later term. Without an
+// overlap, the writer of a stale entry decided to send the entry in time, but the entry
+// arrived late. For instance, the process was frozen between the call of IsLeader and
+// the request, or a network delayed the request. No elector can take back such an
+// entry. The guarded ledger exists for this case. Its policy must refuse every stale
+// entry.
 func (r *runner) judge() *report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -58,7 +62,8 @@ func (r *runner) judge() *report {
 	return rep
 }
 
-// countStale counts the stale entries of the unguarded ledger.
+// countStale counts the stale entries of the unguarded ledger. It counts the entries of
+// frozen processes separately.
 func (rep *report) countStale(entries []lab.Entry, frozen []lab.Span) {
 	for _, e := range lab.Stale(entries) {
 		wasFrozen := func(f lab.Span) bool {
@@ -77,7 +82,7 @@ func (rep *report) String() string {
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	row := func(what, format string, args ...any) {
-		_, _ = fmt.Fprintf(table, "%s\t%s\n", what, fmt.Sprintf(format, args...)) // a Builder returns no error
+		_, _ = fmt.Fprintf(table, "%s\t%s\n", what, fmt.Sprintf(format, args...)) // a strings.Builder returns no error
 	}
 	total := 0
 	for _, what := range slices.Sorted(maps.Keys(rep.faults)) {
@@ -92,7 +97,7 @@ func (rep *report) String() string {
 	row("  late ones in the unguarded ledger", "%d sent by a frozen process after it woke, %d delayed in other ways", rep.frozen, rep.late)
 	row("  late ones in the guarded ledger", "%d", rep.guarded)
 	row("overlaps and other violations", "%d", len(rep.violations))
-	_ = table.Flush() // likewise
+	_ = table.Flush() // a strings.Builder returns no error
 	for _, violation := range rep.violations {
 		text.WriteString("  " + violation + "\n")
 	}

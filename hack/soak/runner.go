@@ -26,8 +26,8 @@ type runner struct {
 	rng        *rand.Rand
 	began      time.Time
 	faults     map[string]int // how often each fault was injected
-	frozen     []lab.Span     // when processes were stopped by SIGSTOP
-	violations []string       // that were found during the run
+	frozen     []lab.Span     // the intervals in which processes were frozen
+	violations []string       // the violations that were found during the run
 }
 
 func newRunner(o options, c *cluster, rng *rand.Rand) *runner {
@@ -38,7 +38,8 @@ func newRunner(o options, c *cluster, rng *rand.Rand) *runner {
 	return r
 }
 
-// run injects faults for the duration, heals everything and stops all replicas.
+// run starts the replicas and injects faults for r.duration. When all faults are
+// healed, it waits for a new ledger entry and stops all replicas.
 func (r *runner) run(ctx context.Context) error {
 	for i := range r.replicas {
 		p := &pod{runner: r, name: fmt.Sprintf("pod-%d", i)}
@@ -70,7 +71,8 @@ func (r *runner) run(ctx context.Context) error {
 	return r.stopAll(ctx)
 }
 
-// leader returns the newest entry in the unguarded ledger. Its replica is the leader.
+// leader returns the newest entry in the unguarded ledger. The writer of this entry is
+// the leader.
 func (r *runner) leader() lab.Entry {
 	entries := r.cluster.history.Of(unguardedLedger)
 	if len(entries) == 0 {
@@ -79,7 +81,7 @@ func (r *runner) leader() lab.Entry {
 	return entries[len(entries)-1]
 }
 
-// awaitEntry waits for an entry that was written later than since.
+// awaitEntry waits until the time of the newest ledger entry is later than since.
 func (r *runner) awaitEntry(ctx context.Context, since time.Time, what string) error {
 	limit := 3*r.timing.LeaseDuration + 30*time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("waited %v in vain for %s", limit, what))
@@ -92,9 +94,9 @@ func (r *runner) awaitEntry(ctx context.Context, since time.Time, what string) e
 	return nil
 }
 
-// disturbReplicas injects faults into one replica after the other, into the leader
-// more often than into the others. It does not wait until a replica has recovered
-// before it disturbs the next one.
+// disturbReplicas injects faults into random replicas until ctx ends. It chooses the
+// leader more often than the other replicas. Several replicas can have a fault at the
+// same time, but no replica has two faults at once.
 func (r *runner) disturbReplicas(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -112,7 +114,8 @@ func (r *runner) disturbReplicas(ctx context.Context) error {
 	return nil
 }
 
-// chooseReplica returns the leader in half of all cases.
+// chooseReplica returns the leader in half of all cases. Otherwise it returns a random
+// replica.
 func (r *runner) chooseReplica() *pod {
 	if r.intN(2) == 0 {
 		leader := r.leader().Replica
@@ -123,7 +126,9 @@ func (r *runner) chooseReplica() *pod {
 	return r.pods[r.intN(len(r.pods))]
 }
 
-// disturbServers restarts or kills the API servers in turn, and sometimes etcd.
+// disturbServers stops or kills one server after the other until ctx ends, and starts
+// each of them again. Three times out of four the server is an API server, and
+// otherwise it is etcd.
 func (r *runner) disturbServers(ctx context.Context) error {
 	for i := 0; lab.Sleep(ctx, r.between(6*time.Second, 15*time.Second)) == nil; i++ {
 		downtime := r.between(0, 5*time.Second)
@@ -153,7 +158,7 @@ func (r *runner) disturbServers(ctx context.Context) error {
 	return nil
 }
 
-// stopAll stops every replica and waits until all have exited.
+// stopAll stops every replica and waits until all replicas have exited.
 func (r *runner) stopAll(ctx context.Context) error {
 	var all sync.WaitGroup
 	for _, p := range r.pods {
@@ -163,7 +168,7 @@ func (r *runner) stopAll(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// killAll kills all processes that still run and closes their networks.
+// killAll kills all processes that still run, and closes their proxies.
 func (r *runner) killAll() {
 	for _, p := range r.pods {
 		p.kill()
