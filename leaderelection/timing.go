@@ -43,9 +43,11 @@ func (c Config) attemptTimeout() time.Duration {
 // overlapTimeout returns how long the elector waits for the reply to a renewal before
 // it sends another renewal. unconfirmed is the time since the last confirmed write was
 // sent. The timeout grows with unconfirmed. Therefore even a trust window of hours has
-// only dozens of overlapping requests.
+// only dozens of overlapping requests. It does not grow beyond one attemptTimeout before
+// the end of trust, because Timing.Outage promises a renewal at that time.
 func (c Config) overlapTimeout(unconfirmed time.Duration) time.Duration {
-	return max(c.attemptTimeout(), unconfirmed/16)
+	untilLast := c.Window() - c.attemptTimeout() - unconfirmed
+	return max(c.attemptTimeout(), min(unconfirmed/16, untilLast))
 }
 
 // claimTimeout returns how long one attempt to claim may take, including the pause and
@@ -282,8 +284,7 @@ func (c Config) Timing() Timing {
 		// The worst outage begins just before a renewal is sent, which is RetryPeriod
 		// after the last confirmed write. Then another renewal is sent after each
 		// attemptTimeout. Therefore the outage must end one attemptTimeout before the
-		// trust window ends. This ignores that overlapTimeout exceeds attemptTimeout
-		// late in a long trust window.
+		// trust window ends, where overlapTimeout also places a renewal.
 		Outage:     c.Window() - c.RetryPeriod - c.attemptTimeout(),
 		OutageEnds: c.Window(),
 		Stop:       c.Margin(),

@@ -3,8 +3,10 @@ package leaderelection_test
 import (
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,6 +92,38 @@ func TestTiming_ATermSurvivesTheStatedOutage(t *testing.T) {
 			t.Errorf("an outage of %v did not end the term", timing.OutageEnds)
 		}
 	})
+}
+
+// Requests that are sent during an outage may never return, because a load balancer has
+// lost its connections. Regression test: in a long trust window, the elector waited so
+// long for such a request that the last renewal before the end of trust was not sent.
+func TestTiming_ATermSurvivesAnOutageWhoseRequestsNeverReturn(t *testing.T) {
+	for _, outage := range []time.Duration{20 * time.Second, 2 * time.Minute, 10 * time.Minute} {
+		for percent := 5; percent < 100; percent += 30 {
+			withHarness(t, func(h *harness) {
+				var down atomic.Bool
+				a := h.start("a", withConfig(func(c *leaderelection.Config) {
+					c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = leaderelection.TolerateOutage(outage)
+				}), withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
+					if down.Load() {
+						<-r.Context().Done()
+						return nil, r.Context().Err()
+					}
+					return next(r)
+				}))
+				h.waitUntil(time.Second, a.IsLeader)
+				a.afterRenewal(percent)
+				term, _ := a.Term()
+				down.Store(true)
+				time.Sleep(a.Config().Timing().Outage - epsilon)
+				down.Store(false)
+				time.Sleep(a.Config().LeaseDuration)
+				if now, leads := a.Term(); !leads || now != term {
+					t.Errorf("an outage of %v that started after %d%% of RetryPeriod ended the term", a.Config().Timing().Outage, percent)
+				}
+			})
+		}
+	}
 }
 
 // An outage that is slightly longer than Timing.Outage, and starts just before a

@@ -118,6 +118,8 @@ var elector = []mutation{
 		}`), simulated},
 	{"the next renewal waits for one that hangs", "leaderelection: attempt.renew",
 		replace("time.Until($a.answerBy)", "e.config.LeaseDuration"), unit("StopsWhenTrust|SurvivesLost|HangForHours")},
+	{"the last renewal before the end of trust is not sent", "leaderelection: Config.overlapTimeout",
+		replace("min($unconfirmed / 16, $_)", "$unconfirmed / 16 + 0*untilLast"), unit("NeverReturn")},
 	{"renewTimes repeat", "leaderelection: Elector.issueLocked",
 		replace("max($_ + 1, $sent.Time().UnixMicro())", "$sent.Time().Truncate(time.Minute).UnixMicro()"), unit("Overlapping|AppliedAfter|SurvivesLost")},
 	{"a claim is sent again when its reply is lost", "leaderelection: attempt.claim",
