@@ -26,7 +26,6 @@ var packages = map[string]string{
 	"health":             module + "/leaderelection/health",
 	"kubernetes":         "k8s.io/client-go/kubernetes",
 	"leaderelection":     module + "/leaderelection",
-	"electortest":        module + "/leaderelection/electortest",
 	"leaderelectiontest": module + "/leaderelection/leaderelectiontest",
 	"log":                "log",
 	"manager":            module + "/manager",
