@@ -145,11 +145,13 @@
 //
 //   - An option: options.go, and the file of the behaviour that it changes.
 //   - A delay, timeout or jitter: timing.go.
-//   - A new reason for the loss of the Lease: errors.go and held.go, and
-//     internal/lease/held.go if an observation shows the loss.
+//   - A new reason for the loss of the Lease: errors.go and held.go (see releaseError),
+//     internal/lease/held.go if an observation shows the loss, and the reasons in package
+//     metrics.
 //   - A fix of claims, renewals or the release: attempt.go. A fix of the order in which
 //     a term ends: lead.go.
-//   - A new metric: package metrics; trace.go if it needs a new event.
+//   - A new metric: metrics.go and doc.go of package metrics; trace.go if the metric needs
+//     a new event.
 //
 // The words in the code:
 //

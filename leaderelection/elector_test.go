@@ -222,6 +222,14 @@ func TestElector_AppliesEffectsInOrder(t *testing.T) {
 	}
 }
 
+func TestLossCauses_NameACauseForEachLoss(t *testing.T) {
+	for loss := leasestate.NotLost + 1; loss <= leasestate.Rewound; loss++ {
+		if lossCauses[loss] == nil {
+			t.Errorf("loss %d has no cause", loss)
+		}
+	}
+}
+
 func TestHeldLease_RefusesTransitionsOutOfOrder(t *testing.T) {
 	for from, next := range nextPhases {
 		for to := phaseClaiming; to <= phaseLost; to++ {

@@ -2,6 +2,7 @@ package leaderelection
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -122,6 +123,20 @@ func (h *heldLease) lostChannel() <-chan struct{} {
 		return nil
 	}
 	return h.lost
+}
+
+// releaseError returns why the Lease was not released. It returns nil if there is
+// nothing to release any more: the Lease was released, was deleted, or has another
+// holder. It returns nil if h is nil.
+func (h *heldLease) releaseError() error {
+	switch {
+	case h == nil || h.phase == phaseReleased || errors.Is(h.cause, ErrOvertaken) || errors.Is(h.cause, ErrLeaseDeleted):
+		return nil
+	case h.cause != nil:
+		return fmt.Errorf("%w before this: %w", ErrNotReleased, h.cause)
+	default:
+		return fmt.Errorf("%w: candidates wait until it expires", ErrNotReleased)
+	}
 }
 
 // lossCauses maps each loss that an observation can show to the cause of the term's

@@ -295,19 +295,6 @@ func (e *Elector) endTerm(run *termRun, h *heldLease, stopped bool) error {
 	return nil
 }
 
-// releaseError returns why the Lease was not released. It returns nil if the Lease was
-// released, was deleted, or has another holder.
-func (h *heldLease) releaseError() error {
-	switch {
-	case h == nil || h.phase == phaseReleased || errors.Is(h.cause, ErrOvertaken) || errors.Is(h.cause, ErrLeaseDeleted):
-		return nil
-	case h.cause != nil:
-		return fmt.Errorf("%w before this: %w", ErrNotReleased, h.cause)
-	default:
-		return fmt.Errorf("%w: candidates wait until it expires", ErrNotReleased)
-	}
-}
-
 // leadWithoutLease leads until ctx is done. After a StepDown it waits for one
 // LeaseDuration before it leads again, as an elector with a Lease does if no other
 // candidate claims the Lease.

@@ -23,7 +23,7 @@ var elector = []mutation{
 	{"expired trust comes back", "leaderelection: Elector.confirmHeldLocked",
 		never("$e.loseLocked(ErrRenewalFailed)"), unit("TrustThatHasEnded")},
 	{"no timer ends the term", "leaderelection: trustTimer.check",
-		never("return"), unit("StopsWhenTrustEnds")},
+		remove("$e.loseLocked(ErrRenewalFailed)"), unit("StopsWhenTrustEnds")},
 	{"IsLeader ignores the clock", "leaderelection: Elector.IsLeader",
 		replace("$t.Remaining($_) > 0", "true"), unit("LooksAtTheClock")},
 	{"IsLeader is true after the work was asked to stop", "leaderelection: Elector.stopWorkLocked",
@@ -168,6 +168,6 @@ var elector = []mutation{
 	// Callbacks.
 	{"OnNewLeader repeats", "leaderelection/internal/dispatch: Notifier.report",
 		replace("$identity == $n.reported", "false"), pure("dispatch", "Notifier")},
-	{"OnNewLeader is called without a leader", "leaderelection/internal/dispatch: Notifier.Offer",
-		replace(`$identity == ""`, "false"), unit("OnNewLeader")},
+	{"OnNewLeader is called without a leader", "leaderelection/internal/dispatch: Notifier.startLocked",
+		replace(`$n.next == ""`, "false"), unit("OnNewLeader")},
 }

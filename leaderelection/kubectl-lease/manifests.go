@@ -46,13 +46,16 @@ func (p *plugin) manifestsCommand() *cobra.Command {
 		Use:   "manifests [MANIFEST...]",
 		Short: "Print manifests for an application that elects its leader",
 		Long: `Print manifests for an application that elects its leader, with your names filled in.
---app is required. Without an argument all manifests are printed:
+--app is required. Without an argument all manifests are printed, also the optional
+ones. Choose the manifests that you need before you apply them: fencing restricts who
+may write, and flowschema and fencing-anchor concern the whole cluster. The manifests:
 
 ` + long.String() + `
-Change the image, the ports and the resources to your application's. The README of
-hack/manifests in the repository describes each manifest. No request is sent.`,
-		Example: `  kubectl lease manifests --app my-app -n my-namespace > my-app.yaml
-  kubectl lease manifests deployment rbac --app my-app -n my-namespace | kubectl apply -f -`,
+Change the image, the ports and the resources to your application's. The Deployment
+expects probes on port 8081 and metrics on port 8080. If the name of the Lease is not
+that of --app with -leader, set --lease. The README of hack/manifests in the repository describes each manifest. No request is sent.`,
+		Example: `  kubectl lease manifests deployment rbac --app my-app -n my-namespace > my-app.yaml
+  kubectl lease manifests --app my-app -n my-namespace | less`,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 			var left []string
 			for _, m := range allManifests {

@@ -38,6 +38,11 @@
 //
 // A Network also works in front of a real API server: see [Network.Wrap].
 //
+// # Several candidates
+//
+// A [Group] runs several candidates on one Server. It fails the test if two of them
+// work at the same time. The candidates may be any code that campaigns for a Lease.
+//
 // # Fake time
 //
 // A Server and a Network work in real time. They also work in a

@@ -3,11 +3,14 @@ package leaderelectiontest_test
 import (
 	"context"
 	"fmt"
+	"testing"
+	"testing/synctest"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
@@ -30,6 +33,40 @@ func ExampleNetwork_LoseReplies() {
 	// Output:
 	// failed: true
 	// pod-1 create holder: pod-1
+}
+
+// Three replicas of a program run in fake time. The leader crashes. The test fails if
+// two replicas ever work at the same time.
+func ExampleGroup() {
+	_ = func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			group := leaderelectiontest.NewGroup(t)
+			candidates := map[string]*leaderelectiontest.Candidate{}
+			for _, identity := range []string{"pod-1", "pod-2", "pod-3"} {
+				candidates[identity] = group.Start(identity, func(ctx context.Context, c *leaderelectiontest.Candidate) error {
+					config := &leaderelection.Config{Enabled: true, Identity: c.Identity(), LeaseName: "my-app", LeaseNamespace: "default"}
+					elector, err := leaderelection.New(config, c.Client().Clientset(), leaderelection.Callbacks{
+						OnStartedLeading: func(ctx context.Context) {
+							defer c.Work()() // the code under test starts to work here
+							<-ctx.Done()
+						},
+					}, nil)
+					if err != nil {
+						return err
+					}
+					return elector.Run(ctx)
+				})
+			}
+			leader, err := group.AwaitWork(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			candidates[leader].Crash()
+			if _, err := group.AwaitWork(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
 }
 
 // This fault hits only the second and the third write of a client.
