@@ -3,12 +3,12 @@
 // Both "make verify" and "make test" run them.
 //
 // Each rule is a function that reads parsed sources and returns findings. Two tests
-// use each rule. The first test applies it to the repository. The second test
-// proves that the rule can fail: it applies the rule to a small package in
-// testdata. Comments of the form "// want: text" in that package state the expected
-// findings.
+// use each rule. The first test applies the rule to the repository. The second test
+// proves that the rule can fail. It applies the rule to a small package in testdata
+// that breaks the rule. Comments of the form "// want: text" in the small package
+// state the expected findings.
 //
-//	layout_test.go    files at the top level, in the core, and with methods of one type
+//	layout_test.go    which files exist at the top level and in the core, and which files contain methods
 //	size_test.go      number of lines of files, functions and the README
 //	imports_test.go   which package may import which
 //	places_test.go    code that only one file may contain: randomness, timing formulas, requests, client-go's elector

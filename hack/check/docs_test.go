@@ -73,10 +73,11 @@ func undocumentedSpec(fset *token.FileSet, d *ast.GenDecl, spec ast.Spec) []*ast
 	return nil
 }
 
-// undocumentedMembers returns the exported fields of a struct, or methods of an
-// interface, that have no comment. It skips embedded types, because they have their
-// own documentation. A comment also covers the members on the lines directly below
-// its own member, as in "// X and Y are the corners."
+// undocumentedMembers returns the exported fields of a struct, or the exported
+// methods of an interface, that have no comment. It skips embedded types, because
+// they have their own documentation. If a member has a comment, the comment also
+// covers the members on the lines directly below. For example, one comment "X and Y
+// are the corners." covers the fields X and Y.
 func undocumentedMembers(fset *token.FileSet, expr ast.Expr) []*ast.Ident {
 	var members *ast.FieldList
 	switch e := expr.(type) {
@@ -88,7 +89,7 @@ func undocumentedMembers(fset *token.FileSet, expr ast.Expr) []*ast.Ident {
 		return nil
 	}
 	var found []*ast.Ident
-	covered := -1 // the last line with a member that a comment covers
+	covered := -1 // the line of the last member that a comment covers
 	for _, m := range members.List {
 		if m.Doc == nil && m.Comment == nil && fset.Position(m.Pos()).Line != covered+1 {
 			found = append(found, exported(m.Names)...)
@@ -103,8 +104,8 @@ func exported(names []*ast.Ident) []*ast.Ident {
 	return slices.DeleteFunc(slices.Clone(names), func(n *ast.Ident) bool { return !n.IsExported() })
 }
 
-// exportedReceiver reports whether d is a function, or a method of an exported
-// type.
+// exportedReceiver reports whether d is a function without a receiver, or a method
+// of an exported type.
 func exportedReceiver(d *ast.FuncDecl) bool {
 	if d.Recv == nil {
 		return true

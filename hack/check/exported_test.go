@@ -16,8 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "write exported.txt")
 
-// exported.txt lists all exported names of the public packages. Therefore each
-// addition to the public API appears in a diff of that file.
+// The file exported.txt must list all exported names of the public packages.
+// Therefore the diff of this file shows each change of the public API.
 func TestExported_NamesAreRecorded(t *testing.T) {
 	var public []*source
 	for _, s := range code(t) {
@@ -69,13 +69,14 @@ func TestExported_NamesAreFound(t *testing.T) {
 	}
 }
 
-// exportedNames returns, for each package, the number of exported names and a list
-// of them. The list contains methods, but no struct fields.
+// exportedNames returns a text that states, for each package, the number of its
+// exported names and then the names. The names include methods, but not struct
+// fields.
 func exportedNames(all []*source) string {
 	var out strings.Builder
 	dirs := byDir(all)
 	for _, dir := range slices.Sorted(maps.Keys(dirs)) {
-		names := map[string]bool{} // a set, because files for different systems may declare the same name
+		names := map[string]bool{} // a set, because files for different operating systems may declare the same name
 		for _, s := range dirs[dir] {
 			for _, decl := range s.file.Decls {
 				for _, name := range exportedBy(decl) {
@@ -128,8 +129,8 @@ func exportedBy(decl ast.Decl) []string {
 	return names
 }
 
-// If two packages need the same helper function, it must be in a package that both
-// import. Copies of it are not permitted.
+// A helper function that two packages need must be in a package that both packages
+// import. Copies of helper functions are not permitted.
 func TestExported_NoHelperExistsTwice(t *testing.T) {
 	nested := []string{"hack/controlplane", "hack/migration/leaderforlife", "hack/promcheck", "hack/tokens", "hack/tools"}
 	report(t, copies(slices.DeleteFunc(code(t), func(s *source) bool { return under(s.dir(), nested) })))

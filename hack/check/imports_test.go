@@ -16,21 +16,23 @@ const (
 	controllerRuntime = "sigs.k8s.io/controller-runtime"
 )
 
-// direction maps a folder to the packages that its code may import. The rule of a
-// folder also applies to all folders below it that have no rule of their own.
+// direction maps a folder to the packages that the code in the folder may import.
+// If a folder is not a key of the map, the rule of its nearest parent folder
+// applies.
 var direction = map[string]struct {
 	own   []string // packages of this module, including the packages below them
 	other []string // packages of other modules, including the packages below them
 	any   bool     // true if all packages of other modules are permitted
 }{
-	// The core has few dependencies, because every program that elects a leader
-	// gets all of them.
+	// The core may depend on few modules only, because every program that elects a
+	// leader also depends on these modules.
 	core: {
 		own:   []string{core},
 		other: []string{"k8s.io/client-go", "k8s.io/api", "k8s.io/apimachinery", "github.com/go-logr/logr", "golang.org/x/sys"},
 	},
-	// Users import this package in their tests. It depends on few libraries,
-	// because it must work with the versions that the user has.
+	// Users import this package in their tests. The package must work with the
+	// library versions that the users have. Therefore the package may depend on few
+	// libraries only.
 	coreTesting: {
 		own:   []string{core + "/internal/apipath"},
 		other: []string{"k8s.io/client-go", "k8s.io/api", "k8s.io/apimachinery"},
@@ -39,8 +41,9 @@ var direction = map[string]struct {
 		own:   []string{core},
 		other: []string{"github.com/prometheus/client_golang/prometheus"},
 	},
-	// No package imports this command, so it may have any dependency. It imports
-	// hack/manifests because it prints the manifests.
+	// No package imports this command, so the command may have any dependency. The
+	// command imports hack/manifests because it prints the YAML manifests in that
+	// package.
 	core + "/kubectl-lease": {own: []string{core, "hack/manifests"}, any: true},
 	"manager":               {own: []string{core, "manager"}, any: true},
 	"envtest":               {own: []string{core, "envtest"}, any: true},
@@ -83,7 +86,8 @@ func wrongImports(all []*source) []finding {
 }
 
 // The core must not depend on controller-runtime, not even indirectly. Otherwise
-// programs without controller-runtime would have it in their go.sum and binary.
+// every program that imports the core would have controller-runtime in its go.sum
+// and in its binary.
 func TestImports_CoreDoesNotReachControllerRuntime(t *testing.T) {
 	mustNotReach(t, []string{"./" + core + "/..."}, controllerRuntime, module+"/manager", module+"/envtest")
 }
@@ -94,8 +98,8 @@ func TestImports_CoreDoesNotReachPrometheus(t *testing.T) {
 		"github.com/prometheus", module+"/"+core+"/metrics")
 }
 
-// Only the command kubectl-lease may depend on cobra. The test therefore removes
-// the command from the list of packages.
+// Only the command kubectl-lease may depend on cobra. Therefore the test checks all
+// packages except this command.
 func TestImports_PackagesDoNotReachCobra(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "go", "list", "./"+core+"/...", "./manager/...", "./envtest/...")
 	cmd.Dir = root
@@ -107,8 +111,8 @@ func TestImports_PackagesDoNotReachCobra(t *testing.T) {
 	mustNotReach(t, packages, "github.com/spf13/cobra")
 }
 
-// mustNotReach fails the test if one of packages imports one of others, directly or
-// indirectly.
+// mustNotReach fails the test if one of the packages depends on one of the others,
+// directly or indirectly.
 func mustNotReach(t *testing.T, packages []string, others ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-deps"}, packages...)...)
@@ -124,8 +128,9 @@ func mustNotReach(t *testing.T, packages []string, others ...string) {
 	}
 }
 
-// ruleFor returns the folder whose rule applies to dir: dir itself or the nearest
-// folder above it that has a rule. It returns "" if no rule applies.
+// ruleFor returns the folder whose rule applies to the folder dir. The result is
+// dir if dir has a rule. Otherwise it is the nearest parent folder that has a rule,
+// or "" if there is no such folder.
 func ruleFor(dir string) string {
 	for ; dir != "."; dir = path.Dir(dir) {
 		if _, found := direction[dir]; found {
@@ -135,7 +140,8 @@ func ruleFor(dir string) string {
 	return ""
 }
 
-// under reports whether p is one of the parents or lies below one of them.
+// under reports whether the path p is one of the paths in parents, or is below one
+// of these paths.
 func under(p string, parents []string) bool {
 	return slices.ContainsFunc(parents, func(parent string) bool {
 		return p == parent || strings.HasPrefix(p, parent+"/")

@@ -10,18 +10,18 @@ import (
 )
 
 const (
-	maxCoreFiles   = 26 // limit for the files of package leaderelection, without tests
-	maxMethodFiles = 3  // limit for the files that contain methods of one type
+	maxCoreFiles   = 26 // the maximum number of files in package leaderelection, not counting tests
+	maxMethodFiles = 3  // the maximum number of files with methods of the same type
 )
 
-// methodFiles maps some types to the only files that may contain their methods. The
-// limit maxMethodFiles does not apply to these types.
+// methodFiles lists types and, for each type, the files that may contain its
+// methods. The limit maxMethodFiles does not apply to these types.
 var methodFiles = map[string][]string{
 	core + ".Config":  {"config.go", "flags.go", "client.go", "timing.go"},
 	core + ".Elector": {"elector.go", "run.go", "lead.go", "writes.go", "observe.go", "nominate.go"},
 }
 
-// The top folder of the repository contains only the files and folders that users
+// The top folder of the repository may contain only files and folders that users
 // look for.
 func TestLayout_TopLevel(t *testing.T) {
 	allowed := []string{"LICENSE", "Makefile", "README.md", "envtest", "go.mod", "go.sum", "hack", "leaderelection", "manager"}
@@ -53,10 +53,11 @@ func TestLayout_AFolderCanHaveTooManyFiles(t *testing.T) {
 	}
 }
 
-// tooManyFiles returns a finding if folder dir contains more files than most.
-func tooManyFiles(all []*source, dir string, most int) []finding {
-	if n := len(in(all, dir)); n > most {
-		return []finding{{path: dir, text: fmt.Sprintf("%d files without tests, at most %d", n, most)}}
+// tooManyFiles returns a finding if the number of files in the folder dir exceeds
+// the limit.
+func tooManyFiles(all []*source, dir string, limit int) []finding {
+	if n := len(in(all, dir)); n > limit {
+		return []finding{{path: dir, text: fmt.Sprintf("%d files without tests, at most %d", n, limit)}}
 	}
 	return nil
 }
@@ -72,10 +73,11 @@ func TestLayout_MethodsCanBeScattered(t *testing.T) {
 	compare(t, all, scattered(all))
 }
 
-// scattered finds methods in files that methodFiles does not permit. It also finds
-// types whose methods are in more than maxMethodFiles files.
+// scattered returns a finding for each method in a file that methodFiles does not
+// permit. It also returns findings for types whose methods are in more than
+// maxMethodFiles files.
 func scattered(all []*source) []finding {
-	places := map[string]map[string]finding{} // by type and file, the first method of that type in that file
+	places := map[string]map[string]finding{} // the first method of each type in each file, keyed by the type and the file
 	for _, s := range all {
 		for _, f := range functions(s) {
 			if f.Recv == nil {

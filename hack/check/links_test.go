@@ -48,9 +48,11 @@ func TestLinks_LeadSomewhere(t *testing.T) {
 	}
 }
 
-// check returns a finding for each relative link, file or command in the text of
-// page that does not exist. It also reports the placeholder "AFTER:" for missing
-// figures.
+// check checks one Markdown file. The parameter page is the path of the file, and
+// text is the content of the file. check returns a finding for each relative link,
+// file name or command that refers to something that does not exist. It also
+// returns a finding for each placeholder "AFTER:", which stands for a missing
+// number.
 func (d documentation) check(page, text string) []finding {
 	var found []finding
 	n, fenced := 0, false
@@ -99,8 +101,9 @@ func (d documentation) check(page, text string) []finding {
 	return found
 }
 
-// link checks the target of a link in page, which contains text. It returns the
-// problem, or "" if the target exists.
+// link checks the target of a link in a Markdown file. The parameter page is the
+// path of the file, and text is the content of the file. link returns a description
+// of the problem, or "" if the target exists.
 func (d documentation) link(page, target, text string) string {
 	if strings.Contains(target, ":") {
 		return "" // a link to another site is not checked
@@ -148,8 +151,8 @@ func (d documentation) exists(dir, file string) bool {
 	return err == nil
 }
 
-// looksLikeFile reports whether code, a piece of code in a table, has the form of a
-// path to a file or folder of this repository.
+// looksLikeFile reports whether the string code has the form of a path to a file or
+// folder of this repository.
 func looksLikeFile(code string) bool {
 	if !filePattern.MatchString(code) {
 		return false
@@ -161,8 +164,8 @@ func looksLikeFile(code string) bool {
 	return strings.HasSuffix(code, "/") || strings.HasPrefix(code, "./")
 }
 
-// hasTest reports whether folder dir contains a test that "go test -run pattern"
-// selects. It does not look into subfolders.
+// hasTest reports whether the folder dir contains a test that "go test -run
+// pattern" selects. It ignores subfolders.
 func (d documentation) hasTest(dir, pattern string) bool {
 	run, err := regexp.Compile(pattern)
 	if err != nil {
@@ -186,8 +189,8 @@ func (d documentation) hasTest(dir, pattern string) bool {
 	return false
 }
 
-// contains reports whether pattern matches somewhere in text with want as its first
-// group.
+// contains reports whether pattern matches a part of text such that the first group
+// of the match is equal to want.
 func contains(pattern *regexp.Regexp, text, want string) bool {
 	for _, m := range pattern.FindAllStringSubmatch(text, -1) {
 		if m[1] == want {
@@ -198,7 +201,7 @@ func contains(pattern *regexp.Regexp, text, want string) bool {
 }
 
 // CONTRIBUTING.md must state the subject of every file of package leaderelection,
-// so that new contributors can find their way.
+// because new contributors need an overview of the files.
 func TestLinks_ContributingNamesEveryFileOfTheCore(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, ".github/CONTRIBUTING.md"))
 	if err != nil {

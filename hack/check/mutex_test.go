@@ -11,12 +11,14 @@ import (
 	"testing"
 )
 
-// The name of a function ends in lockedSuffix if its caller must hold a mutex.
+// lockedSuffix is the end of the name of each function whose caller must hold a
+// mutex.
 const lockedSuffix = "Locked"
 
-// Code of package leaderelection that holds a mutex must not log, call functions of
-// the user, or send requests, because each of these may block. It must not lock the
-// same mutex again. It must not call itself, directly or through other functions.
+// A function of package leaderelection that holds a mutex must not log, send
+// requests, or call functions of the user, because each of these actions may block.
+// The function must not lock the same mutex again. It must also not call itself,
+// neither directly nor through other functions.
 func TestMutex_NothingBlocksWhileItIsHeld(t *testing.T) {
 	report(t, blocking(typedCore(t)))
 }
@@ -26,47 +28,49 @@ func TestMutex_SomethingCanBlockWhileItIsHeld(t *testing.T) {
 	compare(t, all, blocking(check(t, all)))
 }
 
-// An effect is an action of a function that matters to the rule: it locks a mutex,
-// or it may block. The function acts itself or through a function that it calls.
+// An effect is something that a function does, itself or through a function that it
+// calls. There are two kinds of effects: the function locks a mutex, or it performs
+// an action that may block.
 type effect struct {
-	what string       // the action that may block, such as "logs"; "" for a lock
+	what string       // the action that may block, such as "logs"; "" if the effect is that a mutex is locked
 	lock types.Object // the mutex that is locked, or nil
-	via  string       // text that names the called functions; "" for a direct action
+	via  string       // text that names the called functions; "" if the function itself has the effect
 }
 
-// A call is one call in the code of a function. If held is not empty, the function
-// holds these mutexes during the call.
+// A call describes a place in the code where a function calls another function or
+// has an effect.
 type call struct {
 	at   ast.Node
-	to   ast.Node // called *ast.FuncDecl or *ast.FuncLit; nil if the call is an effect
-	does effect
-	held []types.Object
+	to   ast.Node       // the called *ast.FuncDecl or *ast.FuncLit; nil if this place has an effect instead
+	does effect         // the effect of this place; zero if this place calls another function
+	held []types.Object // the mutexes that the function holds at this place
 }
 
-// A body contains the calls of one function or function literal.
+// A body lists the calls in the code of one function or function literal.
 type body struct {
 	source *source
 	name   string
 	calls  []call
 }
 
-// A net describes a function that locks a mutex and leaves it locked, or that
-// unlocks a mutex of its caller. Examples are the methods lock and unlock.
+// A net describes how a call of a function changes the set of locked mutexes. A
+// method such as lock leaves a mutex locked. A method such as unlock unlocks a
+// mutex that its caller has locked.
 type net struct {
 	locks, unlocks types.Object
 }
 
-// A lockCheck records the calls of all functions in a package, and finds those that
-// break the rule.
+// A lockCheck records the calls in all functions of a package, and finds the calls
+// that break the rule.
 type lockCheck struct {
 	*typed
 	decls  map[*types.Func]*ast.FuncDecl
-	locals map[types.Object]*ast.FuncLit // the function literal that each local variable contains
+	locals map[types.Object]*ast.FuncLit // the function literals that are assigned to local variables
 	bodies map[ast.Node]*body
 	order  []ast.Node
 	memo   map[ast.Node][]effect
-	nets   map[ast.Node]net // by function
-	anyMu  types.Object     // represents the mutex that the caller of a Locked function holds
+	nets   map[ast.Node]net // keyed by the function
+	anyMu  types.Object     // represents the mutex that the caller of a function with lockedSuffix holds
 }
 
 // blocking returns a finding for each call that must not be made while a mutex is
@@ -91,7 +95,7 @@ func blocking(p *typed) []finding {
 			return true
 		})
 	}
-	for before := map[ast.Node]net(nil); before == nil || !maps.Equal(before, c.nets); { // repeat until no net changes
+	for before := map[ast.Node]net(nil); before == nil || !maps.Equal(before, c.nets); { // repeat until the nets no longer change
 		before = maps.Clone(c.nets)
 		c.bodies, c.order = map[ast.Node]*body{}, nil
 		for _, s := range p.files {
@@ -109,7 +113,8 @@ func blocking(p *typed) []finding {
 	return found
 }
 
-// walk records the calls in function n and in the function literals of n.
+// walk records the calls in the function n, and in the function literals that n
+// contains.
 func (c *lockCheck) walk(s *source, n ast.Node, name string, block *ast.BlockStmt) {
 	if c.bodies[n] != nil {
 		return
@@ -136,7 +141,7 @@ func isLocked(n ast.Node) bool {
 	return ok && strings.HasSuffix(f.Name.Name, lockedSuffix)
 }
 
-// findings returns the violations of the rule in function n.
+// findings returns the violations of the rule in the function n.
 func (c *lockCheck) findings(n ast.Node) []finding {
 	b := c.bodies[n]
 	var found []finding
@@ -168,9 +173,9 @@ func (c *lockCheck) findings(n ast.Node) []finding {
 	return found
 }
 
-// isCentral reports whether mutex is a field of the struct Elector. The callers of
-// Locked functions hold such a mutex. In a package without Elector, the result is
-// true.
+// isCentral reports whether mutex is a field of the struct Elector. Callers of a
+// function with lockedSuffix hold such a mutex. If the package has no type Elector,
+// the result is true.
 func (c *lockCheck) isCentral(mutex types.Object) bool {
 	elector := c.pkg.Scope().Lookup("Elector")
 	if elector == nil {
@@ -180,8 +185,10 @@ func (c *lockCheck) isCentral(mutex types.Object) bool {
 	return ok && slices.ContainsFunc(slices.Collect(s.Fields()), func(f *types.Var) bool { return f == mutex })
 }
 
-// effects returns the effects of function n and of the functions that it calls.
-// path contains the functions whose effects are already being collected.
+// effects returns the effects of the function n and of the functions that n calls.
+// The parameter path lists the functions whose effects are already being collected.
+// effects ignores calls of these functions, because otherwise a recursive function
+// would cause an endless loop.
 func (c *lockCheck) effects(n ast.Node, path []ast.Node) []effect {
 	if known, found := c.memo[n]; found {
 		return known
@@ -208,8 +215,9 @@ func (c *lockCheck) effects(n ast.Node, path []ast.Node) []effect {
 	return all
 }
 
-// reaches reports whether function from calls function to, directly or through
-// other functions.
+// reaches reports whether the function in the parameter from calls the function in
+// the parameter to, directly or through other functions. The result is also true if
+// both are the same function.
 func (c *lockCheck) reaches(from, to ast.Node, visited map[ast.Node]bool) bool {
 	if from == to {
 		return true

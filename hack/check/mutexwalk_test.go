@@ -8,18 +8,17 @@ import (
 )
 
 // A walker follows the statements of one function and records which mutexes are
-// held at each call. After an if or a switch, a mutex counts as held if at least
-// one branch still holds it.
+// held at each call. After an if or a switch statement, a mutex counts as held if
+// it is held at the end of at least one branch.
 type walker struct {
 	*lockCheck
 	body     *body
 	atEnd    []types.Object // mutexes that are held when the function returns
 	deferred []types.Object // mutexes that a defer statement unlocks
-	foreign  types.Object   // a mutex of the caller that the function unlocks
+	foreign  types.Object   // a mutex that the function unlocks but has not locked
 }
 
-// net returns the mutex that the function leaves locked, and the mutex of the
-// caller that the function unlocks.
+// net describes how a call of the function changes the set of locked mutexes.
 func (w *walker) net() net {
 	n := net{unlocks: w.foreign}
 	for _, m := range w.atEnd {
@@ -31,7 +30,8 @@ func (w *walker) net() net {
 }
 
 // stmts follows a list of statements. It returns the mutexes that are held at the
-// end of the list. ends is true if control does not reach the end of the list.
+// end of the list. The result ends is true if execution never reaches the end of
+// the list, for example because of a return statement.
 func (w *walker) stmts(list []ast.Stmt, held []types.Object) (after []types.Object, ends bool) {
 	for _, s := range list {
 		if held, ends = w.stmt(s, held); ends {
@@ -53,9 +53,9 @@ func (w *walker) stmt(s ast.Stmt, held []types.Object) (after []types.Object, en
 	case *ast.BranchStmt:
 		return held, s.Tok != token.FALLTHROUGH
 	case *ast.DeferStmt:
-		// A deferred unlock runs when the function returns, so the mutex stays held
-		// until then. Calls that are deferred later run earlier, while the mutex is
-		// still held.
+		// A deferred unlock runs when the function returns. Therefore the mutex
+		// stays held until the end of the function. If a later defer statement
+		// defers another call, that call runs while the mutex is still held.
 		if mutex := w.unlocks(s.Call); mutex != nil {
 			w.deferred = append(w.deferred, mutex)
 			return held, false
@@ -92,8 +92,8 @@ func (w *walker) stmt(s ast.Stmt, held []types.Object) (after []types.Object, en
 	}
 }
 
-// clauses follows the cases of a switch or select statement. If a switch has no
-// default case, it is possible that none of its cases runs.
+// clauses follows the cases of a switch or select statement. If a switch statement
+// has no default case, it may run none of its cases.
 func (w *walker) clauses(b *ast.BlockStmt, held []types.Object) (after []types.Object, ends bool) {
 	var branches [][]ast.Stmt
 	complete := false
@@ -139,8 +139,8 @@ func (w *walker) join(a, b []types.Object) []types.Object {
 	return joined
 }
 
-// exprs records the calls in an expression or a simple statement, in the order in
-// which they run. It returns the mutexes that are held afterwards.
+// exprs records the calls in an expression or a simple statement, in the order of
+// their execution. It returns the mutexes that are held after the last call.
 func (w *walker) exprs(n ast.Node, held []types.Object) []types.Object {
 	if n == nil {
 		return held
@@ -148,8 +148,8 @@ func (w *walker) exprs(n ast.Node, held []types.Object) []types.Object {
 	ast.Inspect(n, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.FuncLit:
-			// The function literal does not run at this point. If a call runs it at
-			// once, method call records that.
+			// A function literal does not run where it is written. If it is called
+			// in the same expression, walker.call records the call.
 			w.walk(w.body.source, n, "a function in "+w.body.name, n.Body)
 			return false
 		case *ast.CallExpr:
@@ -178,7 +178,7 @@ func (w *walker) detached(call *ast.CallExpr) {
 	}
 }
 
-// call records the call n and returns the mutexes that are held after n.
+// call records the call n and returns the mutexes that are held after the call.
 func (w *walker) call(n *ast.CallExpr, held []types.Object) []types.Object {
 	if mutex, op := w.mutex(n); mutex != nil {
 		switch op {
@@ -206,7 +206,7 @@ func (w *walker) call(n *ast.CallExpr, held []types.Object) []types.Object {
 		}
 	}
 	if f := w.callee(n); f != nil && f.Pkg() != nil && slices.Contains([]string{"slices", "maps", "sort", "strings"}, f.Pkg().Path()) {
-		for _, arg := range n.Args { // functions of these packages call their arguments before they return
+		for _, arg := range n.Args { // functions of these packages call such an argument before they return
 			if lit, ok := arg.(*ast.FuncLit); ok {
 				w.note(call{at: n, to: lit, held: held})
 			}
@@ -215,8 +215,8 @@ func (w *walker) call(n *ast.CallExpr, held []types.Object) []types.Object {
 	return held
 }
 
-// without returns a copy of held that lacks mutex and anyMu. It returns held
-// unchanged if mutex is nil.
+// without returns a copy of the list held that contains neither mutex nor anyMu. If
+// mutex is nil, it returns the list unchanged.
 func (w *walker) without(held []types.Object, mutex types.Object) []types.Object {
 	if mutex == nil {
 		return held
@@ -224,7 +224,7 @@ func (w *walker) without(held []types.Object, mutex types.Object) []types.Object
 	return slices.DeleteFunc(slices.Clone(held), func(m types.Object) bool { return m == mutex || m == w.anyMu })
 }
 
-// unlocks returns the mutex that call n unlocks, either directly or in a helper
+// unlocks returns the mutex that the call n unlocks, either directly or in a helper
 // method. It returns nil if n unlocks no mutex.
 func (w *walker) unlocks(n *ast.CallExpr) types.Object {
 	if mutex, op := w.mutex(n); op == "Unlock" || op == "RUnlock" {
@@ -235,8 +235,8 @@ func (w *walker) unlocks(n *ast.CallExpr) types.Object {
 
 func (w *walker) note(c call) { w.body.calls = append(w.body.calls, c) }
 
-// For a call such as e.mu.Lock(), mutex returns the mutex and the name of the
-// method. For other calls it returns nil.
+// mutex returns the mutex and the name of the method if n is a call such as
+// e.mu.Lock(). It returns nil for other calls.
 func (w *walker) mutex(n *ast.CallExpr) (mutex types.Object, op string) {
 	f := w.callee(n)
 	if f == nil || f.Pkg() == nil || f.Pkg().Path() != "sync" {
@@ -255,8 +255,8 @@ func (w *walker) mutex(n *ast.CallExpr) (mutex types.Object, op string) {
 	return nil, ""
 }
 
-// target returns the function or function literal of this package that call n runs.
-// It returns nil for all other calls.
+// target returns the function or function literal of this package that n calls. It
+// returns nil if n calls a function of another package, or an unknown function.
 func (w *walker) target(n *ast.CallExpr) ast.Node {
 	if lit, ok := ast.Unparen(n.Fun).(*ast.FuncLit); ok {
 		w.walk(w.body.source, lit, "a function in "+w.body.name, lit.Body)
@@ -275,13 +275,13 @@ func (w *walker) target(n *ast.CallExpr) ast.Node {
 	return nil
 }
 
-// logMethods are the methods of package slog that write a log record or pass it on
-// to a handler. Methods such as With and Handler are missing because they write
+// logMethods are the methods of package slog that write a log record or pass it to
+// a handler. The list omits methods such as With and Handler, because they write
 // nothing.
 var logMethods = []string{"Debug", "Info", "Warn", "Error", "Log", "LogAttrs", "DebugContext", "InfoContext", "WarnContext", "ErrorContext", "Handle"}
 
-// blocks returns the action of call n that may block, such as "logs". It returns ""
-// if the call is not known to block.
+// blocks returns the action of the call n that may block, such as "logs". It
+// returns "" if n does not perform such an action.
 func (w *walker) blocks(n *ast.CallExpr) string {
 	sel, ok := ast.Unparen(n.Fun).(*ast.SelectorExpr)
 	if !ok {
@@ -308,9 +308,9 @@ func (w *walker) blocks(n *ast.CallExpr) string {
 	return ""
 }
 
-// isCallers reports whether users of the library set the function in this field.
-// They do so if both the type and the field are exported, or if the type is named
-// options.
+// isCallers reports whether a struct field contains a function that a user of the
+// library provides. This is true if both the type and the field are exported, or if
+// the type is named options.
 func (w *walker) isCallers(path, name, field string) bool {
 	return path == w.pkg.Path() && (ast.IsExported(name) && ast.IsExported(field) || name == "options")
 }

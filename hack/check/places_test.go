@@ -20,8 +20,8 @@ const (
 	clientLib = "clientgo.go"
 )
 
-// Package internal/lease decides what the content of a Lease means. It must be
-// pure: it must not use goroutines, clocks or clients.
+// Package internal/lease decides what the content of a Lease means. The package
+// must be pure, which means that it must not use goroutines, clocks or clients.
 func TestPlaces_LeaseStateIsPure(t *testing.T) {
 	all := in(code(t), pure)
 	if len(all) == 0 {
@@ -35,8 +35,8 @@ func TestPlaces_LeaseStateCanBeImpure(t *testing.T) {
 	compare(t, all, impure(all))
 }
 
-// impure returns a finding for each import, go statement or reading of a clock that
-// a pure package must not contain.
+// impure returns a finding for each import, go statement or use of a clock that a
+// pure package must not contain.
 func impure(all []*source) []finding {
 	banned := []string{"context", "sync", "net", "k8s.io/client-go"}
 	var found []finding
@@ -61,7 +61,8 @@ func impure(all []*source) []finding {
 	return found
 }
 
-// All formulas that compute durations are in timing.go, where each has a name.
+// All formulas that compute durations must be in timing.go. In this file, each
+// formula has a name.
 func TestPlaces_FormulasOfDurationsAreInOneFile(t *testing.T) {
 	report(t, strayFormulas(typedCore(t)))
 }
@@ -71,8 +72,9 @@ func TestPlaces_FormulasCanBeStray(t *testing.T) {
 	compare(t, all, strayFormulas(check(t, all)))
 }
 
-// strayFormulas finds two kinds of code outside of timing.go: uses of randomness,
-// and products and quotients of a duration and a constant.
+// strayFormulas finds code that must be in timing.go, but is in another file. There
+// are two kinds of such code: uses of randomness, and formulas that multiply or
+// divide a duration by a constant.
 func strayFormulas(p *typed) []finding {
 	var found []finding
 	for _, s := range p.files {
@@ -97,9 +99,9 @@ func strayFormulas(p *typed) []finding {
 	return found
 }
 
-// isFormula reports whether n multiplies or divides a duration by a constant. The
-// conversion of units, such as n * time.Second, does not count. An expression that
-// is itself constant does not count either.
+// isFormula reports whether n multiplies or divides a duration by a constant. A
+// conversion of units, such as n * time.Second, is not a formula. An expression
+// without variables is not a formula either.
 func (p *typed) isFormula(n *ast.BinaryExpr) bool {
 	whole := p.info.Types[n]
 	if n.Op != token.MUL && n.Op != token.QUO || whole.Value != nil || !isA(whole.Type, "time", "Duration") {
@@ -119,7 +121,7 @@ func (p *typed) isNumber(e ast.Expr) bool {
 	return value != nil && value.Kind() != constant.Unknown
 }
 
-// Only store.go sends requests for the Lease.
+// Only store.go may send requests for the Lease.
 func TestPlaces_RequestsForTheLeaseAreInOneFile(t *testing.T) {
 	report(t, strayRequests(typedCore(t)))
 }
@@ -129,7 +131,8 @@ func TestPlaces_RequestsCanBeStray(t *testing.T) {
 	compare(t, all, strayRequests(check(t, all)))
 }
 
-// strayRequests finds uses of the methods of LeaseInterface outside of store.go.
+// strayRequests finds uses of the methods of LeaseInterface in files other than
+// store.go.
 func strayRequests(p *typed) []finding {
 	var found []finding
 	for _, s := range p.files {
@@ -151,8 +154,8 @@ func strayRequests(p *typed) []finding {
 }
 
 // Only clientgo.go may import client-go's package leaderelection. In addition,
-// options.go may import its subpackage resourcelock, because the type EventRecorder
-// of that package is part of the public API.
+// options.go may import client-go's package leaderelection/resourcelock, because
+// the public API uses the type resourcelock.EventRecorder.
 func TestPlaces_OneFileKnowsTheElectorOfClientGo(t *testing.T) {
 	report(t, strayEngine(in(code(t), core)))
 }

@@ -15,7 +15,8 @@ import (
 	"testing"
 )
 
-// packages maps package names to import paths, for the code blocks in Markdown.
+// packages maps the package names in the code blocks of Markdown files to import
+// paths.
 var packages = map[string]string{
 	"client":             "sigs.k8s.io/controller-runtime/pkg/client",
 	"context":            "context",
@@ -54,7 +55,7 @@ var (
 
 var blockPattern = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 
-// The Go code in both README files must compile, because readers copy it.
+// The Go code in both README files must compile, because users copy this code.
 func TestReadme_CodeCompiles(t *testing.T) {
 	for page, least := range map[string]int{"README.md": 2, core + "/README.md": 2} {
 		text, err := os.ReadFile(filepath.Join(root, page))
@@ -91,7 +92,8 @@ func TestReadme_CodeCanBeBroken(t *testing.T) {
 }
 
 // compile type-checks one code block and returns the errors. If the block consists
-// of statements, compile puts them into a function. Unused variables are permitted.
+// of statements, compile puts the statements into a function. Unused variables are
+// not errors.
 func compile(t *testing.T, block string) []error {
 	t.Helper()
 	if !strings.HasPrefix(block, "func ") && !strings.HasPrefix(block, "var ") && !strings.HasPrefix(block, "type ") {

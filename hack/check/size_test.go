@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// The limits do not apply to tests, because a long test is easier to read in one
-// piece than in many helper functions.
+// These limits do not apply to tests. A long test in one function is easier to read
+// than a test in many helper functions.
 const (
 	maxFileLines     = 400
 	maxFunctionLines = 60
@@ -19,8 +19,9 @@ const (
 	maxReadmeLines   = 110
 )
 
-// stories lists, by folder, the functions that may have up to maxStoryLines lines.
-// Each of them describes one procedure from its beginning to its end.
+// stories maps a folder to the functions in the folder that may have up to
+// maxStoryLines lines. Each of these functions describes a whole procedure, from
+// beginning to end.
 var stories = map[string][]string{
 	core: {"run", "lead", "stop"},
 }

@@ -54,7 +54,8 @@ func (f finding) String() string {
 	return fmt.Sprintf("%s:%d: %s", f.path, f.line, f.text)
 }
 
-// at returns a finding with the position of node n and a formatted text.
+// at returns a finding at the position of the node n. The other parameters are the
+// format and the arguments of the finding's text.
 func (s *source) at(n ast.Node, format string, args ...any) finding {
 	return finding{path: s.path, line: s.fset.Position(n.Pos()).Line, text: fmt.Sprintf(format, args...)}
 }
@@ -87,8 +88,9 @@ func files(extensions ...string) ([]string, error) {
 	return found, err
 }
 
-// parseAll parses every Go file of the repository, including those of nested
-// modules. It parses them only once.
+// parseAll parses every Go file of the repository, including the files of nested
+// modules. Only the first call parses the files. Later calls return the same
+// result.
 var parseAll = sync.OnceValues(func() ([]*source, error) {
 	paths, err := files(".go")
 	if err != nil {
@@ -125,12 +127,12 @@ func code(t *testing.T) []*source {
 	return slices.DeleteFunc(slices.Clone(sources(t)), (*source).isTest)
 }
 
-// in returns the files that are directly in folder dir.
+// in returns the files that are in the folder dir itself, not in a subfolder.
 func in(all []*source, dir string) []*source {
 	return slices.DeleteFunc(slices.Clone(all), func(s *source) bool { return s.dir() != dir })
 }
 
-// byDir returns the files, grouped by folder.
+// byDir groups the files by their folder.
 func byDir(all []*source) map[string][]*source {
 	dirs := map[string][]*source{}
 	for _, s := range all {
@@ -139,8 +141,9 @@ func byDir(all []*source) map[string][]*source {
 	return dirs
 }
 
-// example parses the Go files in testdata/name. It changes their paths so that they
-// seem to be in folder dir, because many rules depend on the folder.
+// example parses the Go files in the folder testdata/<name>. It changes the paths
+// of the files, so they seem to be in the folder dir. This is necessary because
+// many rules depend on the folder of a file.
 func example(t *testing.T, name, dir string) []*source {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join("testdata", name, "*.go"))
@@ -159,9 +162,10 @@ func example(t *testing.T, name, dir string) []*source {
 	return all
 }
 
-// compare fails the test unless got contains exactly the expected findings. A
-// comment "// want: text" expects a finding on its line whose message contains the
-// text. A finding without a line number counts as one on line 1.
+// compare fails the test unless the list got contains exactly the expected
+// findings. A comment "// want: text" expects a finding on the line of the comment.
+// The message of the finding must contain the text. A finding without a line number
+// is expected on line 1.
 func compare(t *testing.T, all []*source, got []finding) {
 	t.Helper()
 	type place struct {

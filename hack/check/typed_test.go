@@ -25,9 +25,9 @@ type typed struct {
 	info  *types.Info
 }
 
-// exportData maps import paths to files with the compiler's export data. It
-// contains the packages that users import and all of their dependencies. The go
-// command builds the packages that are not in its cache.
+// exportData maps import paths to files with export data of the compiler. It
+// contains the packages that users import, and all dependencies of these packages.
+// The go command builds the packages that are not in its build cache.
 var exportData = sync.OnceValues(func() (map[string]string, error) {
 	var stderr bytes.Buffer
 	cmd := exec.Command("go", "list", "-e", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}",
@@ -69,8 +69,8 @@ func newInfo() *types.Info {
 	}
 }
 
-// check type-checks one package. It omits tests, and files for other operating
-// systems.
+// check type-checks the package that consists of the files in all. It ignores tests
+// and files for other operating systems.
 func check(t *testing.T, all []*source) *typed {
 	t.Helper()
 	p := &typed{info: newInfo()}
@@ -91,8 +91,8 @@ func check(t *testing.T, all []*source) *typed {
 	return p
 }
 
-// typedCore returns package leaderelection, type-checked. The type check runs only
-// once.
+// typedCore type-checks package leaderelection. Only the first call runs the type
+// checker. Later calls return the same result.
 func typedCore(t *testing.T) *typed {
 	t.Helper()
 	coreOnce.Do(func() { theCore = check(t, in(code(t), core)) })
@@ -107,7 +107,7 @@ var (
 	theCore  *typed
 )
 
-// callee returns the function or method that call names. It returns nil for
+// callee returns the function or method that is called. It returns nil for
 // conversions, for built-in functions, and for calls of a function value.
 func (p *typed) callee(call *ast.CallExpr) *types.Func {
 	switch fun := ast.Unparen(call.Fun).(type) {
@@ -126,8 +126,8 @@ func (p *typed) callee(call *ast.CallExpr) *types.Func {
 	return nil
 }
 
-// named returns the import path and the name of type t. If t is a pointer, it
-// returns those of the type that t points to.
+// named returns the import path and the name of the type t. If t is a pointer,
+// named returns the path and the name of the type to which t points.
 func named(t types.Type) (path, name string) {
 	if ptr, ok := types.Unalias(t).(*types.Pointer); ok {
 		t = ptr.Elem()

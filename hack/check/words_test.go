@@ -17,7 +17,7 @@ import (
 // retired is one entry of words.txt: a word or phrase that must not be used.
 type retired struct {
 	kind        string
-	parts       []string // the words of text in lower case; the last word may end in *
+	parts       []string // the words of the field text, in lower case; the last word may end in *
 	text        string
 	scope       string // the folder to which the entry applies; "" if it applies everywhere
 	replacement string
@@ -139,9 +139,10 @@ func (r *retired) matches(words []string) bool {
 	return false
 }
 
-// find returns a message for each retired word in words, if the entry in words.txt
-// has one of the kinds and applies to the file at path. An entry of kind ident or
-// type must match the whole name, not only a part of it.
+// find returns one message for each entry of words.txt that matches words. It uses
+// only the entries that have one of the given kinds and apply to the file at path.
+// An entry of kind ident or type must match all of words, because words are then
+// the parts of one name.
 func (v *vocabulary) find(path string, words []string, kinds ...string) []string {
 	var found []string
 	for _, r := range v.retired {
@@ -219,8 +220,8 @@ func (v *vocabulary) inText(path, text string) []finding {
 	return found
 }
 
-// declared returns the names that file declares. The value is true if the name is
-// the name of a type.
+// declared returns the names that file declares. For each name, the map contains
+// true if the name is the name of a type.
 func declared(file *ast.File) map[*ast.Ident]bool {
 	names := map[*ast.Ident]bool{file.Name: false}
 	add := func(e ast.Expr) {

@@ -54,7 +54,8 @@ func (b *build) stamp() string {
 	}, " ")
 }
 
-// compile builds the main package pkg of the Go module in folder module.
+// compile builds the program pkg of the Go module in the folder module, and writes it to
+// the file output.
 func (b *build) compile(ctx context.Context, module, mod, pkg, ldflags, output string) error {
 	output, err := filepath.Abs(output)
 	if err != nil {

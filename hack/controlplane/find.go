@@ -11,13 +11,14 @@ import (
 	"strings"
 )
 
-// Package envtest expects that the two binaries have these names.
+// Package envtest expects these names for the two binaries.
 const (
 	apiserverBinary = "kube-apiserver"
 	etcdBinary      = "etcd"
 )
 
-// A source is a way to get both binaries. Its method fill puts them into an empty folder.
+// A source is a way to get both binaries. Its method fill puts the binaries into an empty
+// folder.
 type source interface {
 	name() string
 	fill(ctx context.Context, dir string) error
@@ -54,14 +55,14 @@ func (f *finder) find(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	if f.cached() { // another run had the lock and has filled the cache
+	if f.cached() { // while this run waited for the lock, another run has filled the cache
 		return f.folder, nil
 	}
 	return f.folder, f.install(ctx)
 }
 
-// cached reports whether the cache contains both binaries. It does not run them, because
-// installFrom has verified them before it gave the folder its final name.
+// cached reports whether the cache contains both binaries. It does not run the binaries,
+// because installFrom has verified them before it renamed the folder.
 func (f *finder) cached() bool {
 	if complete(f.folder) != nil {
 		return false
@@ -70,7 +71,8 @@ func (f *finder) cached() bool {
 	return true
 }
 
-// install tries the sources in order until one succeeds. The caller must hold the lock.
+// install tries the sources in order until one source succeeds. The caller must hold the
+// lock on the cache.
 func (f *finder) install(ctx context.Context) error {
 	f.removeLeftovers()
 	var failures []error
@@ -89,8 +91,8 @@ func (f *finder) install(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// installFrom fills a temporary folder from source s and verifies the binaries. Then it
-// renames the folder to its final name.
+// installFrom fills a temporary folder from the source s and verifies the binaries. Then
+// it renames the folder to f.folder.
 func (f *finder) installFrom(ctx context.Context, s source) error {
 	dir, err := os.MkdirTemp(filepath.Dir(f.folder), filepath.Base(f.folder)+".partial-")
 	if err != nil {
@@ -106,12 +108,13 @@ func (f *finder) installFrom(ctx context.Context, s source) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
-	removeAll(f.folder) // if this folder exists, it is incomplete: otherwise find would have returned it
+	removeAll(f.folder) // if this folder exists, it is incomplete, because find returns a complete folder at once
 	return os.Rename(dir, f.folder)
 }
 
-// removeLeftovers removes temporary folders of runs that were killed. The caller must
-// hold the lock, because a run that still uses its folder also holds the lock.
+// removeLeftovers removes the temporary folders of runs that were killed. The caller must
+// hold the lock on the cache. No other run uses a temporary folder while the caller holds
+// this lock.
 func (f *finder) removeLeftovers() {
 	leftovers, err := filepath.Glob(f.folder + ".partial-*")
 	if err != nil {
@@ -122,7 +125,8 @@ func (f *finder) removeLeftovers() {
 	}
 }
 
-// complete returns an error if a binary is missing or not executable.
+// complete returns an error unless the folder dir contains both binaries and both are
+// executable.
 func complete(dir string) error {
 	for _, name := range []string{apiserverBinary, etcdBinary} {
 		info, err := os.Stat(filepath.Join(dir, name))
@@ -139,7 +143,7 @@ func complete(dir string) error {
 }
 
 // verify runs both binaries with --version. It returns an error unless kube-apiserver
-// prints version v and etcd prints any version.
+// prints the version v. etcd may print any version.
 func verify(ctx context.Context, dir string, v version) error {
 	for name, want := range map[string]string{
 		apiserverBinary: "Kubernetes " + v.module(),

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// A fakeSource is a source whose method fill calls the function do.
+// A fakeSource is a source for tests. Its method fill calls the function do.
 type fakeSource struct {
 	title string
 	calls atomic.Int32

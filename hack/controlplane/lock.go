@@ -11,7 +11,7 @@ import (
 
 // lock locks the file at path. It waits while another run of this command holds the lock.
 // The kernel releases the lock when the process ends, so a killed run does not block
-// other runs. The file is never removed. Otherwise one run could lock the removed file
+// other runs. No run removes the file. Otherwise one run could lock the removed file
 // while another run locks a new file with the same name.
 func lock(ctx context.Context, path string, log *progress) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
@@ -21,8 +21,8 @@ func lock(ctx context.Context, path string, log *progress) (unlock func(), err e
 	if err := wait(ctx, file, log); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	// Waiting runs print the process ID in a message. The process ID has no other use, so
-	// errors are ignored.
+	// Runs that wait for the lock print this process ID in a message. The process ID has
+	// no other use, so errors are ignored.
 	_ = file.Truncate(0)
 	_, _ = fmt.Fprint(file, os.Getpid())
 	return func() {
@@ -31,8 +31,8 @@ func lock(ctx context.Context, path string, log *progress) (unlock func(), err e
 	}, nil
 }
 
-// wait polls until it has locked file. It does not call flock in blocking mode, because
-// ctx cannot interrupt such a call.
+// wait tries to lock the file again and again until it succeeds. It does not call flock
+// in blocking mode, because ctx cannot interrupt such a call.
 func wait(ctx context.Context, file *os.File, log *progress) error {
 	stopBeat := func() {}
 	defer func() { stopBeat() }()
@@ -57,8 +57,8 @@ func wait(ctx context.Context, file *os.File, log *progress) error {
 	}
 }
 
-// holder returns a description of the process that holds the lock, for a message. The
-// process ID is in the lock file.
+// holder describes the process that holds the lock, for a message. The description
+// contains the process ID, which holder reads from the lock file.
 func holder(file *os.File) string {
 	pid := make([]byte, 20)
 	n, _ := file.ReadAt(pid, 0)

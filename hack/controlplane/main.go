@@ -11,8 +11,8 @@
 // K8S_VERSION selects another version of Kubernetes.
 //
 // The command writes its progress to standard error. Therefore KUBEBUILDER_ASSETS=$(make
-// -s controlplane) works. Run the command in its own folder, because the modules that pin
-// the versions of the build are there.
+// -s controlplane) works. Run the command in the folder hack/controlplane, which contains
+// the modules that pin the versions of the build.
 package main
 
 import (
@@ -46,7 +46,7 @@ func main() {
 }
 
 // run creates a finder according to the environment variables, and returns the folder
-// that the finder finds.
+// that the finder returns.
 func run(ctx context.Context) (string, error) {
 	v, err := parseVersion(os.Getenv("K8S_VERSION"))
 	if err != nil {

@@ -20,9 +20,10 @@ type goMod struct {
 	}
 }
 
-// deriveModule writes a go.mod to folder dir, for a build of kube-apiserver version v.
-// The go.mod of Kubernetes replaces some modules, such as k8s.io/api, by folders of its
-// own repository. The derived go.mod replaces these modules by their published versions.
+// deriveModule writes a go.mod to the folder dir, with which the go command can build
+// kube-apiserver in the version v. The go.mod of Kubernetes replaces some modules, such
+// as k8s.io/api, by folders of the Kubernetes repository. The new go.mod replaces these
+// modules by their published versions.
 func deriveModule(ctx context.Context, dir string, v version) error {
 	out, err := goCommand(ctx, "", "mod", "download", "-json", "k8s.io/kubernetes@"+v.module())
 	if err != nil {
@@ -42,7 +43,7 @@ func deriveModule(ctx context.Context, dir string, v version) error {
 	return os.WriteFile(filepath.Join(dir, "go.mod"), []byte(kubernetes.derive(v)), 0o644)
 }
 
-// derive returns the text of the derived go.mod for version v.
+// derive returns the text of the go.mod for a build of kube-apiserver in the version v.
 func (m *goMod) derive(v version) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "module apiserver\n\ngo %s\n\ntool %s\n\nrequire k8s.io/kubernetes %s\n", m.Go, apiserverPackage, v.module())
@@ -66,7 +67,7 @@ func readGoMod(ctx context.Context, path string) (*goMod, error) {
 	return m, nil
 }
 
-// goCommand runs the go command in folder dir and returns its output.
+// goCommand runs the go command in the folder dir and returns its output.
 func goCommand(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	var stderr strings.Builder
@@ -74,7 +75,8 @@ func goCommand(ctx context.Context, dir string, args ...string) ([]byte, error) 
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
 	out, err := cmd.Output()
 	if err != nil {
-		// With the flag -json, the go command writes the reason to standard output.
+		// With the flag -json, the go command writes the reason of a failure to standard
+		// output.
 		return nil, fmt.Errorf("go %s: %w\n%s%s", strings.Join(args, " "), err, stderr.String(), out)
 	}
 	return out, nil

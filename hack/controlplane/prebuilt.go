@@ -49,8 +49,8 @@ func (p *prebuilt) fill(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	// setup-envtest makes its folders read-only. This folder must be writable, because
-	// files are moved out of it.
+	// setup-envtest makes its folders read-only. The folder at path must be writable,
+	// because the next lines move files out of this folder.
 	if err := os.Chmod(path, 0o755); err != nil {
 		return err
 	}
@@ -63,8 +63,8 @@ func (p *prebuilt) fill(ctx context.Context, dir string) error {
 	return nil
 }
 
-// download runs setup-envtest and returns the path of the folder with the unpacked
-// archive.
+// download runs setup-envtest and returns the path of the folder into which setup-envtest
+// has unpacked the archive.
 func (p *prebuilt) download(ctx context.Context, scratch string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
 	defer cancel()
@@ -79,8 +79,9 @@ func (p *prebuilt) download(ctx context.Context, scratch string) (string, error)
 	return strings.TrimSpace(stdout.String()), nil
 }
 
-// probe checks whether the archive exists and can be downloaded. It takes at most
-// probeTimeout. setup-envtest is slower: it has no timeout and must be compiled first.
+// probe checks whether the archive exists and can be downloaded, in at most probeTimeout.
+// setup-envtest would detect a missing archive more slowly, because it must be compiled
+// first and has no timeout.
 func (p *prebuilt) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()

@@ -32,8 +32,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// only returns the document of this kind in file. It fails the test unless the file
-// contains exactly one such document.
+// only returns the document of the given kind in the YAML file. It fails the test unless
+// the file contains exactly one document of this kind.
 func only[T any](t *testing.T, file, kind string) *T {
 	t.Helper()
 	var found []*T
@@ -156,7 +156,7 @@ func TestDeployment_RunsAsTheServiceAccountThatHasTheRights(t *testing.T) {
 }
 
 // During a rollout, the number of available replicas must not fall below spec.replicas. A
-// new replica must be ready before an old one stops, because it may become the leader.
+// new replica may become the leader, so it must be ready before an old replica stops.
 func TestDeployment_IsRolledOutOneByOneWithoutFewerReplicas(t *testing.T) {
 	strategy := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Strategy
 	if strategy.Type != "" && strategy.Type != appsv1.RollingUpdateDeploymentStrategyType {
@@ -168,13 +168,13 @@ func TestDeployment_IsRolledOutOneByOneWithoutFewerReplicas(t *testing.T) {
 	}
 }
 
-// gracefulShutdown is the time that controller-runtime and package manager wait by
-// default for runnables to return. The example in the main README sets a shorter time.
+// gracefulShutdown is the default time for which controller-runtime and package manager
+// wait until the runnables return. The example in the main README sets a shorter time.
 const gracefulShutdown = 30 * time.Second
 
-// The Pod's grace period must be long enough for two steps: the callbacks return, and
-// then the Lease is released. The release can take as long as the longest API server
-// outage that a term survives.
+// The Pod's grace period must be long enough for two steps. First the callbacks return,
+// and then the Elector releases the Lease. The release can take as long as the longest
+// API server outage that a term survives.
 func TestDeployment_ItsGracePeriodLeavesTimeForTheRelease(t *testing.T) {
 	pod := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec
 	timing := leaderelection.Config{Enabled: true, ReleaseOnCancel: true}.Timing()
@@ -188,7 +188,7 @@ func TestDeployment_ItsGracePeriodLeavesTimeForTheRelease(t *testing.T) {
 }
 
 // probePaths returns the paths of the readiness probe and the liveness probe. It also
-// checks that both use the port named health.
+// checks that both probes use the port named health.
 func probePaths(t *testing.T) (ready, live string) {
 	t.Helper()
 	container := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0]
@@ -235,8 +235,8 @@ func TestDeployment_ItsPortsAndProbesAreDocumented(t *testing.T) {
 	}
 }
 
-// leaderLabel returns the label that only the leader's Pod has. The Service selects it in
-// addition to the labels that all Pods have.
+// leaderLabel returns the label that only the leader's Pod has. The Service's selector
+// must contain this label and the labels that all Pods of the Deployment have.
 func leaderLabel(t *testing.T) manager.LeaderLabel {
 	t.Helper()
 	pods := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Labels
@@ -279,8 +279,8 @@ func TestLeaderService_IsDocumentedWithItsLabel(t *testing.T) {
 }
 
 // serviceSelectsLeader creates two Pods of the Deployment and runs a Manager for one of
-// them. It checks that the Service selects this Pod while the Manager leads, and no Pod
-// before and after that.
+// these Pods. It checks that the Service selects this Pod while the Manager leads. Before
+// the Manager leads and after it has stopped, the Service must select no Pod.
 func serviceSelectsLeader(t *testing.T, c *cluster) {
 	pods := c.Admin().Clientset().CoreV1().Pods("my-namespace")
 	template := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template
@@ -319,9 +319,9 @@ func serviceSelectsLeader(t *testing.T, c *cluster) {
 	}
 }
 
-// lead runs a Manager that acts as the Pod with this name and has the rights that
-// README.md lists. It returns when the probes and the metrics are served. stop stops the
-// Manager.
+// lead runs a Manager in the role of the given Pod. The Manager has the rights that
+// README.md lists. lead returns when the Manager serves its probes and its metrics. The
+// returned function stop stops the Manager.
 func lead(t *testing.T, c *cluster, pod string) (stop func()) {
 	t.Helper()
 	routing := uses
@@ -375,7 +375,7 @@ func lead(t *testing.T, c *cluster, pod string) (stop func()) {
 	return stop
 }
 
-// metricsPath returns the path of the metrics that the Prometheus operator scrapes.
+// metricsPath returns the path at which the Prometheus operator scrapes the metrics.
 func metricsPath(t *testing.T) string {
 	t.Helper()
 	if path := monitor(t).Spec.PodMetricsEndpoints[0].Path; path != "" {
@@ -394,8 +394,8 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// awaitOK polls url until the answer has status 200. It fails the test if the status is
-// 404, or after a minute.
+// awaitOK polls url until the answer has the status 200. It fails the test if an answer
+// has the status 404, or if it has polled for a minute.
 func awaitOK(t *testing.T, url string) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {

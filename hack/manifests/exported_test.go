@@ -25,9 +25,9 @@ const exported = "testdata/exported.txt"
 
 var update = flag.Bool("update", false, "rewrite "+exported)
 
-// testdata/exported.txt must list the metrics that Electors export. hack/promcheck
-// compares the alerts and the dashboard with this file. It is a module of its own, which
-// does not import package metrics.
+// The file testdata/exported.txt must list the metrics that Electors export. The tests in
+// hack/promcheck compare the alerts and the dashboard with this file instead of package
+// metrics, because the module hack/promcheck does not import this package.
 func TestExported_ListsWhatElectorsExport(t *testing.T) {
 	found := series{}
 	synctest.Test(t, func(t *testing.T) {
@@ -102,7 +102,7 @@ func newCandidate(t *testing.T, server *leaderelectiontest.Server, identity stri
 	return s
 }
 
-// A series maps the name of each metric to its type, its labels and their values.
+// A series maps the name of each metric to the metric's type, labels and label values.
 type series map[string]*metric
 
 type metric struct {
@@ -133,9 +133,9 @@ func (s series) add(t *testing.T, registry *prometheus.Registry) {
 	}
 }
 
-// text returns one line for each metric, with its type, name, labels and label values. It
-// omits the values of labels that identify the Lease or the kind of a failure, because
-// this test cannot list all of these values.
+// text returns one line for each metric, with its type, name, labels and label values. If
+// a label identifies the Lease or the kind of a failure, text omits the values of the
+// label, because this test cannot produce all of these values.
 func (s series) text() string {
 	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(s)) {

@@ -30,7 +30,7 @@ import (
 )
 
 // The FlowSchema must match the service account, the namespace and every verb of the
-// election's requests.
+// requests that an election sends.
 func TestFlowSchema_IsForEachRequestForTheLease(t *testing.T) {
 	schema := only[flowcontrolv1.FlowSchema](t, "flowschema.yaml", "FlowSchema")
 	level := only[flowcontrolv1.PriorityLevelConfiguration](t, "flowschema.yaml", "PriorityLevelConfiguration")
@@ -64,10 +64,10 @@ func TestFlowSchema_IsForEachRequestForTheLease(t *testing.T) {
 	}
 }
 
-// The API server has 16 seats, which means that it processes at most 16 requests at the
-// same time. Two hundred service accounts send writes that occupy the seats. Each of
-// these writes takes five seconds, because the API server calls a slow webhook. Therefore
-// the load does not depend on the speed of the machine.
+// The API server in this test has 16 seats, which means that it processes at most 16
+// requests at the same time. Two hundred service accounts send writes that occupy the
+// seats. Each of these writes takes five seconds, because the API server calls a slow
+// webhook. Therefore the load does not depend on the speed of the machine.
 func TestFlowSchema_AnElectionSurvivesAFloodOnlyWithIt(t *testing.T) {
 	c := newCluster(t, envtest.Options{APIServerFlags: []string{"--max-requests-inflight=8", "--max-mutating-requests-inflight=8"}})
 	hook := newSlowHook(t, c)
@@ -100,8 +100,9 @@ func TestFlowSchema_AnElectionSurvivesAFloodOnlyWithIt(t *testing.T) {
 			t.Errorf("the term ended: %v", cause)
 		case <-time.After(2 * timing.LeaseDuration):
 		}
-		// Start two candidates during the flood. The first one claims the Lease. The
-		// second one creates the Lease, because the test has deleted it.
+		// During the flood, one candidate must claim the Lease that the first leader has
+		// released. Another candidate must create the Lease after the test has deleted
+		// it.
 		successor := campaign(t, c, account, "pod-2")
 		e.stop()
 		successor.awaitTerm(t)
@@ -113,7 +114,8 @@ func TestFlowSchema_AnElectionSurvivesAFloodOnlyWithIt(t *testing.T) {
 	})
 }
 
-// These durations result in a trust window of 9.5 s.
+// timing contains the durations of the election. With these durations, a leader trusts
+// the Lease for 9.5 s after each renewal.
 var timing = leaderelection.Config{LeaseDuration: 12 * time.Second, RenewDeadline: 9 * time.Second, RetryPeriod: 500 * time.Millisecond}
 
 type election struct {
@@ -131,8 +133,8 @@ func (e *election) awaitTerm(t *testing.T) {
 	}
 }
 
-// campaign runs an Elector that acts as the Pod with this name, until stop is called or
-// the test ends.
+// campaign runs an Elector in the role of the given Pod. The Elector runs until the
+// function stop is called or the test ends.
 func campaign(t *testing.T, c *cluster, account envtest.ServiceAccount, pod string) *election {
 	t.Helper()
 	e := &election{started: make(chan struct{}, 100), ended: make(chan error, 100)}
@@ -162,7 +164,8 @@ func campaign(t *testing.T, c *cluster, account envtest.ServiceAccount, pod stri
 	return e
 }
 
-// A slowHook is an admission webhook for ConfigMaps that answers after five seconds.
+// A slowHook is an admission webhook for ConfigMaps that waits for five seconds before
+// each answer.
 type slowHook struct {
 	busy   atomic.Int64
 	closed chan struct{}
@@ -196,7 +199,7 @@ func newSlowHook(t *testing.T, c *cluster) *slowHook {
 	return hook
 }
 
-// ServeHTTP allows every request after five seconds.
+// ServeHTTP waits for five seconds and then allows the request.
 func (h *slowHook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var review admissionv1.AdmissionReview
 	if err := json.NewDecoder(r.Body).Decode(&review); err != nil || review.Request == nil {
@@ -215,8 +218,9 @@ func (h *slowHook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(review)
 }
 
-// flood starts 200 service accounts that write continuously until stop is called. It
-// returns when the API server is processing at least four of these writes.
+// flood starts 200 service accounts that write continuously until the function stop is
+// called. It returns when the API server processes at least four of these writes at the
+// same time.
 func flood(t *testing.T, c *cluster, hook *slowHook) (stop func()) {
 	t.Helper()
 	namespace := c.Namespace(t)
@@ -270,8 +274,8 @@ func flood(t *testing.T, c *cluster, hook *slowHook) (stop func()) {
 	return stop
 }
 
-// awaitSchema waits until the API server applies the FlowSchema with this UID to requests
-// for the Lease.
+// awaitSchema waits until the API server applies the FlowSchema with the given UID to
+// requests for the Lease.
 func awaitSchema(t *testing.T, config *rest.Config, uid string) {
 	t.Helper()
 	client, err := rest.HTTPClientFor(config)

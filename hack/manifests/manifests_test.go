@@ -51,8 +51,9 @@ func documents(t *testing.T, file string) (all []*unstructured.Unstructured) {
 	}
 }
 
-// definition is a template for CustomResourceDefinitions of the Prometheus operator,
-// which are not part of Kubernetes. It has the operator's names and accepts every field.
+// definition is a template for the CustomResourceDefinitions of the Prometheus operator,
+// which are not part of Kubernetes. Each definition has the operator's name for the
+// resource, and accepts every field.
 const definition = `{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
 "metadata": {"name": "%[1]ss.monitoring.coreos.com"},
 "spec": {"group": "monitoring.coreos.com", "scope": "Namespaced",
@@ -91,7 +92,8 @@ func newCluster(t *testing.T, options envtest.Options) *cluster {
 	return c
 }
 
-// apply creates object. The API server refuses fields that it does not know.
+// apply creates object in the cluster. The API server rejects the object if it has an
+// unknown field.
 func (c *cluster) apply(t *testing.T, object *unstructured.Unstructured) *unstructured.Unstructured {
 	t.Helper()
 	kind := object.GroupVersionKind()
@@ -125,7 +127,8 @@ func (c *cluster) applyObject(t *testing.T, object any) {
 	c.applyText(t, string(text))
 }
 
-// applied lists the files in the order in which the test applies them.
+// applied lists the YAML files in the order in which TestManifests_AreAccepted applies
+// them.
 var applied = []string{"deployment.yaml", "rbac.yaml", "fencing-anchor.yaml", "fencing-lease.yaml", "fencing.yaml", "flowschema.yaml",
 	"leader-service.yaml", "podmonitor.yaml", "prometheusrule.yaml"}
 
@@ -167,7 +170,8 @@ func awaitKind(t *testing.T, mapper *restmapper.DeferredDiscoveryRESTMapper, kin
 
 var uses = rights.Uses{LeaseNamespace: "my-namespace", LeaseName: "my-app-leader", Events: true}
 
-// as converts object into a T. It fails the test if T lacks a field of object.
+// as converts object into a value of type T. It fails the test if object has a field that
+// T does not have.
 func as[T any](t *testing.T, object *unstructured.Unstructured) *T {
 	t.Helper()
 	text, err := json.Marshal(object)
@@ -226,8 +230,8 @@ func TestFencing_IsDeletedWithoutTheLease(t *testing.T) {
 	}
 }
 
-// The list applied must contain every YAML file of this folder, because
-// TestManifests_AreAccepted applies only the files in this list.
+// The variable applied must list every YAML file of this folder, because
+// TestManifests_AreAccepted applies only the listed files.
 func TestManifests_AreAllApplied(t *testing.T) {
 	files, err := filepath.Glob("*.yaml")
 	if err != nil {

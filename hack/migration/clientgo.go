@@ -13,7 +13,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// runClientGo elects a leader with client-go. It is the code before the migration.
+// runClientGo elects a leader with client-go. It shows the code of a program before the
+// migration.
 func runClientGo(ctx context.Context, clientset kubernetes.Interface, namespace, id string, work func(context.Context), stopped func()) {
 	clientleaderelection.RunOrDie(ctx, clientleaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
@@ -27,8 +28,8 @@ func runClientGo(ctx context.Context, clientset kubernetes.Interface, namespace,
 	})
 }
 
-// RunElector elects a leader with package leaderelection of this module. It is the code
-// after the migration from client-go.
+// RunElector elects a leader with package leaderelection of this module. It shows the
+// code of the program after the migration from client-go.
 func RunElector(ctx context.Context, clientset kubernetes.Interface, namespace, id string, work func(context.Context), stopped func(), logger *slog.Logger) error {
 	elector, err := leaderelection.New(&leaderelection.Config{
 		Enabled: true, Identity: id, LeaseName: "my-app-leader", LeaseNamespace: namespace,

@@ -20,8 +20,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A memoryImplementation returns a function that runs a candidate on the in-memory API
-// server.
+// A memoryImplementation returns a function that runs a candidate. The candidate sends
+// its requests to the in-memory API server.
 type memoryImplementation func(t *testing.T, client *leaderelectiontest.Client) func(context.Context, func(context.Context))
 
 func clientGoCandidate(release bool) memoryImplementation {
@@ -69,10 +69,10 @@ func managerCandidate(create func(*rest.Config, ctrl.Options) (ctrl.Manager, err
 	}
 }
 
-// overlaps runs three candidates: first "old", and then "new" and "third". "old" and
-// "third" use oldKind, and "new" uses newKind. It cuts the network of "old" for the
-// duration cutFor, while "old" leads. It returns which candidates worked at the same
-// time.
+// overlaps runs three candidates with the names "old", "new" and "third". "old" and
+// "third" use oldKind, and "new" uses newKind. While "old" leads, overlaps cuts the
+// network of "old" for the duration cutFor. It returns the candidates that worked at the
+// same time as another candidate, for example "third beside new".
 func overlaps(t *testing.T, oldKind, newKind memoryImplementation, cutFor time.Duration) (found []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -100,7 +100,7 @@ func overlaps(t *testing.T, oldKind, newKind memoryImplementation, cutFor time.D
 		old := join("old", oldKind, 0)
 		<-old.started
 		time.Sleep(10 * time.Second)
-		fresh, third := join("new", newKind, 2*time.Second), join("third", oldKind, 0) // 2 s is less than Config.Margin
+		fresh, third := join("new", newKind, 2*time.Second), join("third", oldKind, 0) // the work of "new" stops within 2 s, which is less than Config.Margin
 		time.Sleep(10 * time.Second)
 		server.Client("old").Network().Cut(leaderelectiontest.Hang)
 		time.Sleep(cutFor)
@@ -114,9 +114,10 @@ func overlaps(t *testing.T, oldKind, newKind memoryImplementation, cutFor time.D
 	return found
 }
 
-// If client-go sends a release late, another candidate may already hold the Lease. The
-// release then removes that holder from the Lease. Another old candidate claims the Lease
-// at once, before the work of the removed holder has stopped.
+// A release that client-go sends late can arrive when another candidate already holds the
+// Lease. The release then removes this new holder from the Lease. A third candidate,
+// which also uses client-go, claims the Lease at once. At this point, the work of the
+// removed holder has not stopped yet.
 func TestSideBySide_OnlyCandidatesThatReleaseEmptyTheLeaseOfAnother(t *testing.T) {
 	elector, manager := memoryImplementation(electorCandidate), managerCandidate(newManager, false)
 	for name, test := range map[string]struct {

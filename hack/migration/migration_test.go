@@ -39,15 +39,16 @@ func TestGuide_ContainsOnlyCodeOfThisFolder(t *testing.T) {
 	}
 }
 
-// A replica represents a process. It sends the time to the channel started when its work
-// starts, and to the channel done when its work has stopped.
+// A replica represents a process. When its work starts, the replica sends the time to the
+// channel started. When its work has stopped, the replica sends the time to the channel
+// done.
 type replica struct {
 	stop          func()
 	started, done chan time.Time
 }
 
-// start runs a replica. When the context of its work is done, the work needs the duration
-// stopping to stop.
+// start runs a replica. The parameter stopping is the time that the work needs to stop
+// after its context is done.
 func start(t *testing.T, run func(ctx context.Context, work func(context.Context)), stopping time.Duration) *replica {
 	t.Helper()
 	r := &replica{started: make(chan time.Time, 10), done: make(chan time.Time, 10)}
@@ -115,8 +116,8 @@ func TestClientGo_SideBySideWithAnOrderlyStop(t *testing.T) {
 	}
 }
 
-// A leader that does not release the Lease has time to stop its work until the Lease
-// expires.
+// If a leader does not release the Lease, another candidate must wait until the Lease
+// expires. The leader can use this time to stop its work.
 func TestClientGo_SideBySideWithoutARelease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()

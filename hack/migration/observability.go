@@ -14,8 +14,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// newObservableElector returns an Elector with health checks, events and metrics. They
-// replace client-go's WatchDog, EventRecorder and metrics provider.
+// newObservableElector returns an Elector with health checks, events and metrics. These
+// features replace client-go's WatchDog, EventRecorder and metrics provider.
 func newObservableElector(config *leaderelection.Config, clientset kubernetes.Interface, callbacks leaderelection.Callbacks, logger *slog.Logger,
 	recorder resourcelock.EventRecorder, registry *prometheus.Registry, mux *http.ServeMux,
 ) (*leaderelection.Elector, error) {

@@ -47,7 +47,7 @@ func TestNewObservableElector_HasHealthChecksEventsAndMetrics(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if !strings.Contains(log.String(), "Not all rights of the election are known") { // the in-memory API server serves only Leases, and therefore no reviews of rights
+		if !strings.Contains(log.String(), "Not all rights of the election are known") { // the in-memory API server cannot review rights, because it serves only Leases
 			t.Errorf("the log does not contain a review of the rights:\n%s", &log)
 		}
 	})

@@ -25,15 +25,17 @@ func TestMain(m *testing.M) {
 	klog.SetLogger(logr.Discard())
 	crlog.SetLogger(logr.Discard())
 	flag.Parse()
-	// Run five tests in parallel, because they mostly wait until a Lease expires.
+	// Run five tests in parallel, because each test spends most of its time waiting until
+	// a Lease expires.
 	if err := flag.Set("test.parallel", "5"); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())
 }
 
-// An implementation runs a candidate for a Lease in namespace until ctx is done. Some
-// implementations also return when the candidate loses its term.
+// An implementation is a function that runs a candidate for a Lease in the given
+// namespace until ctx is done. Some implementations also return when the candidate loses
+// its term.
 type implementation func(ctx context.Context, client *envtest.Client, namespace string, work func(context.Context))
 
 func runsClientGo(ctx context.Context, client *envtest.Client, namespace string, work func(context.Context)) {
@@ -62,19 +64,20 @@ func runsManager(create func(*rest.Config, ctrl.Options) (ctrl.Manager, error)) 
 	}
 }
 
-// A testCluster is a namespace of a control plane. In it, candidates of different
-// implementations lead one after the other. All of them have the rights of the same user.
+// A testCluster is a namespace of a control plane. In this namespace, candidates with
+// different implementations lead one after the other. All candidates authenticate as the
+// same user.
 type testCluster struct {
 	*testing.T
 	plane     *envtest.ControlPlane
 	namespace string
-	lease     time.Duration // the shortest time from a cut to the next term: LeaseDuration minus two RetryPeriods
+	lease     time.Duration // the minimum time from a network cut to the next term: LeaseDuration minus two RetryPeriods
 	user      string
 }
 
-// newTestCluster returns a testCluster. Its user has the rights that client-go and
-// controller-runtime need. It also has the verb watch for the Lease, as the guide
-// requires.
+// newTestCluster returns a testCluster. The user of the candidates has the rights that
+// client-go and controller-runtime need. The user also has the right to watch the Lease,
+// as the guide requires.
 func newTestCluster(t *testing.T, plane *envtest.ControlPlane, leaseName string, lease time.Duration) testCluster {
 	t.Helper()
 	s := testCluster{T: t, plane: plane, namespace: plane.Namespace(t), lease: lease}
@@ -102,8 +105,9 @@ type candidate struct {
 	network *leaderelectiontest.Network
 }
 
-// candidate starts a candidate. When the context of its work is done, the work needs the
-// duration stopping to stop. The method returns after the first request for the Lease.
+// candidate starts a candidate. The parameter stopping is the time that the candidate's
+// work needs to stop after its context is done. The method returns after the candidate's
+// first request for the Lease.
 func (s testCluster) candidate(name string, run implementation, stopping time.Duration) candidate {
 	s.Helper()
 	client := s.plane.Client(name, envtest.AsUser(s.user))
@@ -115,7 +119,8 @@ func (s testCluster) candidate(name string, run implementation, stopping time.Du
 	return candidate{r, client.Network()}
 }
 
-// await returns the time that it receives from c. It fails the test after a minute.
+// await waits until it receives a time from c, and returns this time. It fails the test
+// if it waits for more than a minute.
 func (s testCluster) await(what string, c <-chan time.Time) time.Time {
 	s.Helper()
 	select {
@@ -127,8 +132,9 @@ func (s testCluster) await(what string, c <-chan time.Time) time.Time {
 	}
 }
 
-// handOver calls end, which ends the term of leader, and waits until follower leads. It
-// fails the test if follower starts to work before the leader's work has stopped.
+// handOver calls the function end, which must end the leader's term, and waits until the
+// follower leads. It fails the test if the follower starts to work before the leader's
+// work has stopped.
 func (s testCluster) handOver(row string, leader, follower candidate, end func()) {
 	s.Helper()
 	if len(follower.started) > 0 {
@@ -141,9 +147,9 @@ func (s testCluster) handOver(row string, leader, follower candidate, end func()
 	}
 }
 
-// cutOff cuts the leader's network, which looks like a crash to other candidates. The
-// follower must not lead before the Lease has expired, and the leader's work must have
-// stopped by then.
+// cutOff cuts the leader's network. Other candidates cannot distinguish this from a crash
+// of the leader. The follower must not lead before the Lease expires. By then, the
+// leader's work must have stopped.
 func (s testCluster) cutOff(row string, leader, follower candidate) {
 	s.Helper()
 	var cut time.Time

@@ -17,15 +17,15 @@ import (
 	"strings"
 )
 
-// A compiler type-checks mutants. If a mutant does not compile, it is faster than go
-// test.
+// A compiler type-checks mutants. If a mutant does not compile, the type check finds the
+// error faster than the command go test does.
 type compiler struct {
 	tree     *tree
 	importer types.Importer
 }
 
-// newCompiler returns a compiler for the packages in dirs. It gets the export data of
-// their dependencies from the go command.
+// newCompiler returns a compiler for the packages in the folders that dirs lists. It
+// calls the go command to get the export data of the imported packages.
 func newCompiler(t *tree, dirs []string) (*compiler, error) {
 	args := []string{"list", "-export", "-deps", "-f", "{{if .Export}}{{.ImportPath}} {{.Export}}{{end}}"}
 	for _, dir := range dirs {
@@ -49,8 +49,9 @@ func newCompiler(t *tree, dirs []string) (*compiler, error) {
 	return &compiler{t, importer.ForCompiler(t.fset, "gc", open)}, nil
 }
 
-// check returns an error if mutant m does not compile. It first corrects the imports in
-// m.code: it adds missing imports, and replaces unused imports by blank ones.
+// check returns an error if the mutant m does not compile. Before that, it corrects the
+// imports in m.code. It adds missing imports, and replaces unused imports by blank
+// imports.
 func (c *compiler) check(m *mutant) error {
 	if filepath.Ext(m.file) != ".go" {
 		return nil
@@ -74,8 +75,10 @@ func (c *compiler) check(m *mutant) error {
 	return errors.New("the imports do not fit the mutation")
 }
 
-// problem type-checks package p with mutated in place of the file at path. It returns the
-// first type error in mutated, or nil. It omits the function bodies of the other files.
+// problem type-checks the package p. For this check, the parsed file in the parameter
+// mutated replaces the file at path. problem returns the first type error in the parsed
+// file, or nil if there is no error. It does not check the function bodies in the other
+// files.
 func (c *compiler) problem(p *pkg, path string, mutated *ast.File) *types.Error {
 	files := []*ast.File{mutated}
 	for _, s := range p.files {
@@ -113,9 +116,10 @@ var (
 	undefined    = regexp.MustCompile(`^undefined: (\w+)$`)
 )
 
-// fixImports corrects one import in code. It makes an unused import blank, or adds a
-// missing import that another file of package p has. It returns false if it cannot solve
-// problem.
+// fixImports corrects one import in code. It replaces an unused import by a blank import,
+// or adds a missing import. It can add only imports that another file of the package p
+// has. The parameter problem is the compiler error. fixImports returns false if it cannot
+// correct this error.
 func fixImports(p *pkg, file *ast.File, code []byte, problem types.Error) ([]byte, bool) {
 	offset := func(pos token.Pos) int { return int(pos - file.FileStart) }
 	if unusedImport.MatchString(problem.Msg) {

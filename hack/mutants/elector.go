@@ -1,14 +1,16 @@
 package main
 
-// unit returns the tests of package leaderelection whose names match run.
+// unit returns the tests of package leaderelection whose names match run, which is a
+// regular expression.
 func unit(run string) tests { return tests{pkg: "./leaderelection", run: run} }
 
-// pure returns the tests of package leaderelection/internal/<pkg> whose names match run.
+// pure returns the tests of the package leaderelection/internal/<pkg> whose names match
+// run, which is a regular expression.
 func pure(pkg, run string) tests {
 	return tests{pkg: "./leaderelection/internal/" + pkg, run: run}
 }
 
-// simulated runs a few random schedules of the simulator.
+// simulated is a test that runs a few random schedules of the simulator.
 var simulated = tests{"./leaderelection/simulation", "TestSimulation/everything", []string{"-sim.schedules=30"}}
 
 // elector lists the mutations of package leaderelection and of its internal packages.

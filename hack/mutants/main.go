@@ -6,13 +6,14 @@
 //	go run ./hack/mutants -check         # only check that all mutations fit the code
 //	go run ./hack/mutants -only release  # only mutations whose name or place matches "release"
 //
-// The exit status is 1 if no test caught one of the mutations. It is 2 after an error,
-// for example if mutations do not fit the code. The command then lists these mutations,
-// each with the code that is most similar to its pattern.
+// The exit status is 1 if at least one mutation was not caught. The exit status is 2
+// after an error, for example if some mutations do not fit the code. The command then
+// lists these mutations. For each of them, it prints the code that is most similar to
+// the code that the mutation must change.
 //
-// A mutation of Go code names a folder, a declaration and a [pattern]. It does not depend
-// on the name of the file or on the names of local variables. A mutation of another file
-// names the file and a text in the file.
+// A mutation of Go code names a folder, a declaration and a [pattern]. Such a mutation
+// does not depend on the name of the file or on the names of local variables. A mutation
+// of a file without Go code names the file and a string in the file.
 package main
 
 import (
@@ -50,8 +51,9 @@ func main() {
 	}
 }
 
-// run tries the mutations that match only. It returns the number of mutations that no
-// test caught. If check is true, it only checks that the mutations fit the code.
+// run tries the mutations whose name or place matches the parameter only, which is a
+// regular expression. It returns the number of mutations that no test caught. If check is
+// true, it runs no tests and checks only whether the mutations fit the code.
 func run(ctx context.Context, only string, check bool, workers int, timeout time.Duration) (survived int, err error) {
 	wanted, err := regexp.Compile(only)
 	if err != nil {
@@ -80,8 +82,8 @@ func run(ctx context.Context, only string, check bool, workers int, timeout time
 		return 0, err
 	}
 	return tryAll(ctx, sandboxes, mutants, func(m mutant) (limit, limitOfAll time.Duration) {
-		// Many mutants run forever, so their time is limited. The limit is generous,
-		// because slow tests on a busy machine must not count as failures.
+		// Many mutants run forever, so the time of their tests is limited. The limit is
+		// long, because slow tests on a busy machine must not count as failures.
 		return min(timeout, 30*time.Second+5*ran[m.test.key()]), timeout
 	})
 }
@@ -94,7 +96,7 @@ func applyAll(root string, mutations []mutation) ([]mutant, error) {
 		return nil, err
 	}
 	var mutants []mutant
-	problems := map[string]error{} // by mutation
+	problems := map[string]error{} // keyed by the name of the mutation
 	for _, m := range mutations {
 		if _, twice := problems[m.name]; twice {
 			return nil, fmt.Errorf("two mutations have the name %q", m.name)
@@ -143,10 +145,11 @@ func compileAll(t *tree, mutants []mutant, problems map[string]error) error {
 	return nil
 }
 
-// checkSound returns an error unless the tests pass on the unchanged code. Tests with the
-// same key run together. It returns how long the tests of each key ran.
+// checkSound runs the tests of all mutants on the unchanged code. Tests with the same key
+// run in one go test command. checkSound returns the duration of the tests for each key.
+// It returns an error if a test fails.
 func checkSound(ctx context.Context, sandboxes []*sandbox, mutants []mutant, timeout time.Duration) (map[string]time.Duration, error) {
-	together := map[string]tests{} // by key
+	together := map[string]tests{} // keyed by tests.key
 	for _, m := range mutants {
 		key := m.test.key()
 		all, more := together[key]
@@ -175,7 +178,7 @@ func checkSound(ctx context.Context, sandboxes []*sandbox, mutants []mutant, tim
 
 // tryAll runs the tests of each mutant and prints a table. It returns the number of
 // mutants that no test caught. The function limits returns two time limits for a mutant:
-// one for its tests, and one for all tests of the package.
+// one for the tests of the mutant, and one for all tests of the package.
 func tryAll(ctx context.Context, sandboxes []*sandbox, mutants []mutant,
 	limits func(mutant) (limit, limitOfAll time.Duration)) (survived int, err error) {
 	outcomes := make([]outcome, len(mutants))

@@ -9,7 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// module contains the files of a Go module, by path. The tests apply mutations to it.
+// module contains the files of a Go module, keyed by their paths. The tests apply
+// mutations to this module.
 var module = map[string]string{
 	"go.mod":        "module example.com/m\n\ngo 1.26\n",
 	"conf.yaml":     "port: 80\nname: a\n",

@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// chainOf returns the operator of e if e is an expression such as a && b && c, in which
-// brackets do not matter. It returns token.ILLEGAL for all other expressions.
+// chainOf returns the operator of e if e is an expression such as a && b && c, whose
+// value does not depend on parentheses. It returns token.ILLEGAL for all other
+// expressions.
 func chainOf(e ast.Node) token.Token {
 	if b, ok := e.(*ast.BinaryExpr); ok {
 		switch b.Op {
@@ -33,8 +34,8 @@ func operandsOf(e ast.Node, op token.Token) []ast.Node {
 // bindings maps the name of each wildcard to the code that the wildcard matched.
 type bindings map[string][]ast.Node
 
-// match reports whether code matches the pattern p. Both are syntax nodes or parts of
-// such nodes. For each wildcard in p, match adds the matched code to b.
+// match reports whether code matches the pattern p. Both parameters are syntax nodes or
+// parts of syntax nodes. For each wildcard in p, match adds the matching code to b.
 func (b bindings) match(p, code reflect.Value) bool {
 	p, code = unwrap(p), unwrap(code)
 	if !p.IsValid() || !code.IsValid() {
@@ -78,9 +79,9 @@ func (b bindings) match(p, code reflect.Value) bool {
 	}
 }
 
-// matchList is match for lists of nodes. In a list, the wildcard $*x matches any number
-// of nodes. If there are several ways to match, the first wildcards match as few nodes as
-// possible.
+// matchList reports whether the list code matches the list of patterns want. The wildcard
+// $*x matches any number of nodes in the list code. If several matches are possible, the
+// first wildcards in want match as few nodes as possible.
 func (b bindings) matchList(want, code []ast.Node) bool {
 	if len(want) == 0 {
 		return len(code) == 0
@@ -108,8 +109,8 @@ func (b bindings) matchList(want, code []ast.Node) bool {
 	return false
 }
 
-// bind records that the wildcard called name matched code. It returns false if the same
-// wildcard has already matched different code.
+// bind records that the wildcard called name matches code. It returns false if a wildcard
+// with the same name has already matched different code.
 func (b bindings) bind(name string, code []ast.Node) bool {
 	if name == "_" {
 		return true
@@ -121,8 +122,8 @@ func (b bindings) bind(name string, code []ast.Node) bool {
 	return true
 }
 
-// unwrap returns the value inside interfaces and parentheses. It returns the zero Value
-// for nil.
+// unwrap returns the value that v contains, without interfaces and parentheses around the
+// value. It returns the zero Value if v is nil.
 func unwrap(v reflect.Value) reflect.Value {
 	for v.IsValid() {
 		switch {
@@ -149,9 +150,9 @@ func nodesIn(slice reflect.Value) []ast.Node {
 	return nodes
 }
 
-// wildcardIn returns the name of the wildcard n. many is true if the wildcard matches any
-// number of nodes, and ok is false if n is not a wildcard. A wildcard that is a statement
-// by itself matches statements.
+// wildcardIn returns the name of the wildcard n. The result many is true if the wildcard
+// matches any number of nodes. The result ok is false if n is not a wildcard. If a
+// statement consists only of a wildcard such as $x, the statement itself is a wildcard.
 func wildcardIn(n any) (name string, many, ok bool) {
 	switch n := n.(type) {
 	case *ast.ExprStmt:
@@ -168,8 +169,8 @@ func wildcardIn(n any) (name string, many, ok bool) {
 	return "", false, false
 }
 
-// valueOf returns a text that is equal for literals with the same value, such as "a" and
-// `a`.
+// valueOf returns a string that represents the value of a literal. The literals "a" and
+// `a` have the same value.
 func valueOf(l *ast.BasicLit) string {
 	if text, err := strconv.Unquote(l.Value); err == nil && l.Kind == token.STRING {
 		return "text " + text
@@ -178,7 +179,8 @@ func valueOf(l *ast.BasicLit) string {
 }
 
 // expand replaces each wildcard in the template by the code that the wildcard matched.
-// The function text returns the source code between two nodes.
+// The function text returns the source code from the start of one node to the end of
+// another node.
 func (b bindings) expand(template string, text func(from, to ast.Node) string) (string, error) {
 	var failure error
 	expanded := wildcardForm.ReplaceAllStringFunc(template, func(w string) string {

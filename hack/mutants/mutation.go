@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// A mutation describes one fault that the command puts into the code. At least one of the
-// tests must then fail.
+// A mutation describes one fault that the command puts into the code, and the tests that
+// must detect the fault. At least one of these tests must fail.
 type mutation struct {
 	name string // what is wrong in the mutated code
 	in   string // "folder of the package: declaration", or the path of a file without Go code
@@ -21,46 +21,49 @@ type mutation struct {
 
 // An edit changes one place in a declaration, or in a file without Go code.
 type edit struct {
-	how        func(p place, replacement string) ([]change, error) // nil if old is plain text
+	how        func(p place, replacement string) ([]change, error) // nil if old is text in a file without Go code
 	old, new   string
-	statements bool // true if old is one or more statements, false if it is an expression
-	nth        int  // which of the matching places, counted from 1; 0 if only one place may match
+	statements bool // true if old consists of statements, false if old is an expression
+	nth        int  // the number of the place to change, counted from 1; 0 if old must match exactly one place
 }
 
-// replace returns an edit that replaces the code that matches old. Old and replacement
-// are both expressions, or both statements. The replacement may contain the wildcards of
-// old.
+// replace returns an edit that replaces the code that matches the pattern old. If one of
+// the two parameters is not an expression, both are parsed as statements. The replacement
+// may contain the wildcards of the pattern.
 func replace(old, replacement string) edit {
 	_, errOld := parseExpression(old)
 	_, errNew := parseExpression(replacement)
 	return edit{how: replacePlace, old: old, new: replacement, statements: errOld != nil || errNew != nil}
 }
 
-// remove returns an edit that removes the statements that match old.
+// remove returns an edit that removes the statements that match the pattern old.
 func remove(old string) edit { return edit{how: replacePlace, old: old, statements: true} }
 
-// before returns an edit that inserts code before the statements that match old.
+// before returns an edit that inserts code before the statements that match the pattern
+// old.
 func before(old, inserted string) edit {
 	return edit{how: insertBefore, old: old, new: inserted, statements: true}
 }
 
-// after returns an edit that inserts code after the statements that match old.
+// after returns an edit that inserts code after the statements that match the pattern
+// old.
 func after(old, inserted string) edit {
 	return edit{how: insertAfter, old: old, new: inserted, statements: true}
 }
 
-// never returns an edit that finds the if or case around the statements old, and makes
-// its condition always false.
+// never returns an edit that makes the condition of an if or a case always false. The
+// body of this if or case contains the statements that match the pattern old.
 func never(old string) edit { return edit{how: force, old: old, new: "false &&", statements: true} }
 
-// always returns an edit that finds the if or case around the statements old, and makes
-// its condition always true.
+// always returns an edit that makes the condition of an if or a case always true. The
+// body of this if or case contains the statements that match the pattern old.
 func always(old string) edit { return edit{how: force, old: old, new: "true ||", statements: true} }
 
-// text returns an edit that replaces text in a file without Go code.
+// text returns an edit that replaces the string old in a file without Go code.
 func text(old, replacement string) edit { return edit{old: old, new: replacement} }
 
-// at returns an edit that changes the nth of several matching places, counted from 1.
+// at returns a copy of the edit. The copy changes only the nth place that matches,
+// counted from 1.
 func (e edit) at(nth int) edit {
 	e.nth = nth
 	return e
@@ -70,11 +73,11 @@ func (e edit) at(nth int) edit {
 type mutant struct {
 	mutation
 	file         string // relative to the root
-	before, code []byte
+	before, code []byte // the content of the file before and after the mutation
 }
 
-// apply returns the mutant that results from the mutation. If the mutation does not fit
-// the code, apply returns an error with the reason and the most similar places.
+// apply applies the mutation to the code and returns the mutant. If the mutation does not
+// fit the code, apply returns an error with the reason and the most similar places.
 func (m mutation) apply(t *tree) (mutant, error) {
 	dir, name, isGo := strings.Cut(m.in, ": ")
 	if !isGo {
@@ -139,19 +142,21 @@ func (e edit) pattern() (p pattern, err error) {
 	return p, err
 }
 
-// A place is the match that an edit changes.
+// A place is a match of a pattern, together with a function that returns source code.
 type place struct {
 	match
-	code func(from, to ast.Node) string // returns the source code from one node to another
+	code func(from, to ast.Node) string // returns the source code from the start of one node to the end of another node
 }
 
-// A change replaces the source code from the start of node from to the end of node to.
+// A change replaces a part of the source code by other code, the field text. The part
+// starts with the node from and ends with the node to.
 type change struct {
 	from, to ast.Node
 	text     string
 }
 
-// mutate returns the content of d's file after the edit at match m.
+// mutate applies the edit to the match m in the declaration d. It returns the new content
+// of the file that contains d.
 func (e edit) mutate(t *tree, d decl, m match) ([]byte, error) {
 	code := t.code(d.source)
 	replacement, err := m.bound.expand(e.new, code)
@@ -192,9 +197,9 @@ func insertAfter(p place, statements string) ([]change, error) {
 	return []change{{p.first, p.last, p.code(p.first, p.last) + "\n" + statements}}, nil
 }
 
-// force puts constant, such as "false &&", before the conditions around a place. The old
-// conditions stay in the code. Otherwise a variable or an import that only they use would
-// be unused, which Go does not permit.
+// force inserts a constant, such as "false &&", before each condition of the if or case
+// that contains the place p. The conditions stay in the code. If they were removed, a
+// variable or an import could become unused, and the code would not compile.
 func force(p place, constant string) ([]change, error) {
 	conditions, err := conditionsOf(p.around)
 	if err != nil {
@@ -207,8 +212,10 @@ func force(p place, constant string) ([]change, error) {
 	return changes, nil
 }
 
-// conditionsOf returns the conditions of the if or case whose body is the innermost node
-// in around. It returns an error if there is no such condition.
+// conditionsOf returns the conditions of the if or case whose body contains certain
+// statements. The parameter around lists the nodes that enclose these statements,
+// outermost first. conditionsOf returns an error if the statements are not in the body of
+// an if or of a case with a condition.
 func conditionsOf(around []ast.Node) ([]ast.Expr, error) {
 	parents := append([]ast.Node{nil, nil, nil}, around...)
 	switch n := len(parents); inner := parents[n-1].(type) {

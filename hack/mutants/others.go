@@ -6,12 +6,13 @@ var (
 	eventTests  = func(run string) tests { return tests{pkg: "./manager", run: "TestEvents_" + run} }
 	labelTests  = tests{pkg: "./leaderelection/routing"}
 	explained   = tests{pkg: "./leaderelection/kubectl-lease/internal/explain"}
-	lostContact = tests{"./leaderelection/kubectl-lease/internal/explain", "TestWatcher_WithoutContactReportsNoExpiry", []string{"-count=20"}} // repeated, because the order of two events is random
+	lostContact = tests{"./leaderelection/kubectl-lease/internal/explain", "TestWatcher_WithoutContactReportsNoExpiry", []string{"-count=20"}} // repeated 20 times, because the order of two events is random
 	manifests   = tests{pkg: "./hack/manifests", run: "Deployment|FlowSchema_Is|WhatTheCodeMakes"}
 	memory      = tests{pkg: "./leaderelection/leaderelectiontest/..."}
 )
 
-// others lists the mutations of all packages other than the core and package fencing.
+// others lists the mutations of all packages that the lists elector and fencing do not
+// cover.
 var others = []mutation{
 	// The manager.
 	{"the gate of the manager stays open", "manager: gate.shut",

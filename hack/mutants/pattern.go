@@ -10,20 +10,21 @@ import (
 	"strings"
 )
 
-// A pattern is Go code with wildcards:
+// A pattern is Go code with wildcards. The name of a wildcard can be any Go name, such as
+// x. Wildcards with the same name must match the same code.
 //
-//	$x    matches any expression; as a statement by itself, it matches any statement
+//	$x    matches any expression; as a statement by itself, $x matches any statement
 //	$*x   matches any number of arguments, elements, operands or statements
-//	$_    matches like $x, but each use may match different code
-//	$*_   matches like $*x, but each use may match different code
+//	$_    matches like $x, but each $_ may match different code
+//	$*_   matches like $*x, but each $*_ may match different code
 //
-// All uses of the same name must match the same code. A pattern is compared with syntax
-// trees, so formatting, comments and parentheses do not matter. The pattern a && b also
-// matches the middle of x && a && b && y. This also holds for +, *, | and ||.
+// The pattern is compared with a syntax tree, so formatting, comments and parentheses do
+// not matter. The pattern a && b also matches a part of the expression
+// x && a && b && y. The operators +, *, | and || work like && in this respect.
 type pattern struct {
 	text     string
 	expr     ast.Expr     // nil if the pattern consists of statements
-	readings [][]ast.Stmt // the ways to parse statements: a clause may belong to a switch or to a select
+	readings [][]ast.Stmt // all ways to parse the statements, because a clause may belong to a switch or to a select
 }
 
 const (
@@ -93,12 +94,12 @@ func (p pattern) matchesAll() bool {
 
 // A match is the code that a pattern matches at one place.
 type match struct {
-	first, last ast.Node   // equal if the pattern is one expression or one statement
+	first, last ast.Node   // the first and the last node of the code; often the same node
 	around      []ast.Node // the nodes that enclose the match, outermost first
-	bound       bindings
+	bound       bindings   // the code that each wildcard of the pattern matches
 }
 
-// find returns all matches of the pattern in root.
+// find returns all matches of the pattern in the node root.
 func (p pattern) find(root ast.Node) []match {
 	var found []match
 	find := func(want, nodes []ast.Node, around []ast.Node) {
@@ -138,7 +139,8 @@ func (m match) sameAs(other match) bool {
 func isParen(e ast.Expr) bool { _, ok := e.(*ast.ParenExpr); return ok }
 
 // isFieldName reports whether e is only the name of a field or method, such as b in a.b
-// or in T{b: 1}. Such a name is not an expression. The nodes in around enclose e.
+// or in T{b: 1}. Such a name is not an expression. The parameter around lists the nodes
+// that enclose e, outermost first.
 func isFieldName(e ast.Expr, around []ast.Node) bool {
 	if len(around) == 0 {
 		return false
@@ -153,7 +155,7 @@ func isFieldName(e ast.Expr, around []ast.Node) bool {
 	return false
 }
 
-// statementsIn returns the statements or clauses that n contains directly.
+// statementsIn returns the statements or clauses that are direct children of the node n.
 func statementsIn(n ast.Node) []ast.Node {
 	switch n := n.(type) {
 	case *ast.BlockStmt:

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// elected is the source code of a package. The tests apply mutations to it.
+// elected is the source code of a package. The tests apply mutations to this package.
 const elected = `package p
 
 import (
@@ -57,7 +57,7 @@ func TestMutation_ChangesOnePlace(t *testing.T) {
 	tests := map[string]struct {
 		in       string
 		edit     edit
-		old, new string // the text in elected that must change, and the text after the change
+		old, new string // the code in elected that must change, and the code that must replace it
 	}{
 		"an expression":             {"Elector.IsLeader", replace("time.Until($x.until) > 0", "true"), "time.Until(e.until) > 0", "true"},
 		"the middle of a chain":     {"Elector.IsLeader", replace("$e != nil && time.Until($_) > 0", "$e == nil"), "e != nil && time.Until(e.until) > 0", "(e == nil)"},

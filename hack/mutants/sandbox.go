@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// A sandbox is a folder with a copy of the code. Mutations are tried in this copy.
+// A sandbox is a folder with a copy of the code. The command applies mutations to this
+// copy.
 type sandbox struct{ dir string }
 
 func newSandbox(root string) (*sandbox, error) {
@@ -47,8 +48,8 @@ type outcome struct {
 	output string
 	broken bool          // the code did not compile
 	failed string        // the test that failed
-	took   time.Duration // the duration, including compilation
-	ran    time.Duration // the duration without compilation, known only if the tests passed
+	took   time.Duration // the duration of go test, including compilation
+	ran    time.Duration // the duration of the tests without compilation; valid only if the tests passed
 }
 
 var (
@@ -56,7 +57,7 @@ var (
 	ranFor     = regexp.MustCompile(`(?m)^ok\s+\S+\s+([0-9.]+s)`)
 )
 
-// test runs the tests t in the sandbox, for at most limit.
+// test runs the tests t in the sandbox, for at most the duration limit.
 func (s *sandbox) test(ctx context.Context, t tests, limit time.Duration) outcome {
 	began := time.Now()
 	args := append([]string{"test", "-failfast", "-vet=off", "-timeout", limit.String()}, t.args()...)
@@ -81,8 +82,9 @@ func (s *sandbox) test(ctx context.Context, t tests, limit time.Duration) outcom
 	return o
 }
 
-// try writes mutant m to the sandbox and runs its tests for at most limit. If they pass,
-// it runs all tests of their package for at most limitOfAll. Then it restores the file.
+// try writes the mutant m to the sandbox and runs the tests in m.test, for at most the
+// duration limit. If these tests pass, try runs all tests of the same package, for at
+// most the duration limitOfAll. At the end, it restores the file.
 func (s *sandbox) try(ctx context.Context, m mutant, limit, limitOfAll time.Duration) outcome {
 	began, file := time.Now(), filepath.Join(s.dir, m.file)
 	if err := os.WriteFile(file, m.code, 0o644); err != nil {
@@ -97,8 +99,9 @@ func (s *sandbox) try(ctx context.Context, m mutant, limit, limitOfAll time.Dura
 	return o
 }
 
-// inEach calls do(s, i) once for each i from 0 to n-1. The sandboxes work in parallel,
-// and each sandbox is used by one call at a time.
+// inEach calls do(s, i) once for each i from 0 to n-1, where s is one of the sandboxes.
+// The calls for different sandboxes run in parallel. The calls for the same sandbox run
+// one after the other.
 func inEach(sandboxes []*sandbox, n int, do func(s *sandbox, i int)) {
 	next := make(chan int)
 	var all sync.WaitGroup

@@ -15,17 +15,18 @@ import (
 	"strings"
 )
 
-// most is the largest number of similar places that a message lists.
+// most is the maximum number of similar places that an error message lists.
 const most = 4
 
-// mention returns an error whose text describes the match m in declaration d.
+// mention returns an error whose text describes the match m in the declaration d.
 func (t *tree) mention(d decl, m match) error {
 	return fmt.Errorf("  %s (%s): %s", t.at(m.first), d, firstLine(t.code(d.source)(m.first, m.last)))
 }
 
-// similarNames returns an error that lists the declarations that a mutation may mean.
-// These are declarations with the same name, declarations of package dir with similar
-// names, and all places where pattern p matches.
+// similarNames returns an error that lists declarations with names similar to name. First
+// it lists the declarations with the same name, in all packages. Then it lists the most
+// similar names in the package in the folder dir. Finally it lists the places where the
+// pattern p matches.
 func (t *tree) similarNames(p pattern, dir, name string) error {
 	var same, others []decl
 	for d := range t.allDecls {
@@ -47,9 +48,9 @@ func (t *tree) similarNames(p pattern, dir, name string) error {
 
 func lastName(name string) string { return name[strings.LastIndex(name, ".")+1:] }
 
-// similarCode returns an error that lists the places in the whole tree where pattern p
-// matches. If it matches nowhere, the error lists the code in d that is most similar to
-// p.
+// similarCode returns an error that lists all places where the pattern p matches, in all
+// packages. If p matches nowhere, the error lists the code in the declaration d that is
+// most similar to p.
 func (t *tree) similarCode(p pattern, d decl) error {
 	if err := t.otherMatches(p); err != nil {
 		return err
@@ -77,8 +78,8 @@ func (t *tree) similarCode(p pattern, d decl) error {
 	return errors.Join(errs...)
 }
 
-// isLike reports whether n is the same kind of syntax node as the pattern's expression,
-// or as the pattern's first statement.
+// isLike reports whether the syntax node n has the same type as the expression of the
+// pattern, or as the first statement of the pattern.
 func (p pattern) isLike(n ast.Node) bool {
 	if p.expr != nil {
 		return reflect.TypeOf(n) == reflect.TypeOf(p.expr)
@@ -88,8 +89,8 @@ func (p pattern) isLike(n ast.Node) bool {
 	})
 }
 
-// otherMatches returns an error that lists the places in the whole tree where pattern p
-// matches. It returns nil if p matches nowhere.
+// otherMatches returns an error that lists all places where the pattern p matches, in all
+// packages. It returns nil if p matches nowhere.
 func (t *tree) otherMatches(p pattern) error {
 	var errs []error
 	for d := range t.allDecls {
@@ -103,7 +104,8 @@ func (t *tree) otherMatches(p pattern) error {
 	return errors.Join(errs...)
 }
 
-// otherFiles returns an error that lists the files without Go code that contain text.
+// otherFiles returns an error that lists the files that contain the string text. It
+// ignores Go files.
 func (t *tree) otherFiles(text string) error {
 	var errs []error
 	for _, path := range t.texts {
@@ -125,8 +127,9 @@ func (t *tree) allDecls(yield func(decl) bool) {
 	}
 }
 
-// similarity returns the fraction of elements that lists a and b have in common. It is 1
-// for equal lists and 0 if no element is in both lists.
+// similarity returns a number between 0 and 1 that states how similar two lists are. The
+// result is 1 if both lists contain the same elements, in any order. The result is 0 if
+// no element is in both lists.
 func similarity(a, b []string) float64 {
 	counts := map[string]int{}
 	for _, x := range a {
@@ -142,7 +145,8 @@ func similarity(a, b []string) float64 {
 	return 2 * float64(common) / float64(max(1, len(a)+len(b)))
 }
 
-// letters returns all pairs of adjacent letters in name, in lower case.
+// letters returns each pair of adjacent letters in name, in lower case. For the name Run,
+// it returns "ru" and "un".
 func letters(name string) []string {
 	name = strings.ToLower(name)
 	var pairs []string

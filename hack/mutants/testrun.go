@@ -21,7 +21,7 @@ func (r tests) args() []string {
 	return append(args, r.flags...)
 }
 
-// key returns a text that is equal for tests that can run in one go test command.
+// key returns the same string for all tests that can run in the same go test command.
 func (r tests) key() string {
 	if r.run == "" || len(r.flags) > 0 {
 		return r.String()
@@ -31,7 +31,8 @@ func (r tests) key() string {
 
 func (r tests) String() string { return "go test " + strings.Join(r.args(), " ") }
 
-// exist returns an error unless each alternative of the value of -run matches a test.
+// exist returns an error if an alternative in the regular expression r.run matches no
+// test. For example, the alternatives of TestA|TestB are TestA and TestB.
 func (r tests) exist(t *tree) error {
 	dir := strings.TrimPrefix(r.pkg, "./")
 	prefix, deep := strings.CutSuffix(dir, "/...")
@@ -67,7 +68,8 @@ func matchesAny(want *regexp.Regexp, names []string) bool {
 }
 
 // alternatives returns all alternatives of a regular expression. For a(b|c)|d it returns
-// ab, ac and d. It interprets only groups and "|", and copies all other syntax.
+// ab, ac and d. It interprets only groups and the operator "|". It copies all other
+// syntax unchanged.
 func alternatives(expr string) []string {
 	depth, from := 0, 0
 	var parts []string

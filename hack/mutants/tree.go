@@ -19,11 +19,11 @@ import (
 type tree struct {
 	root     string
 	fset     *token.FileSet
-	packages map[string]*pkg // by folder, relative to the root
+	packages map[string]*pkg // keyed by the folder, relative to the root
 	texts    []string        // files without Go code, relative to the root
 }
 
-// A pkg is a parsed package. It contains only the files that are built for the present
+// A pkg is a parsed package. It contains only the files that are built for the current
 // operating system and processor.
 type pkg struct {
 	dir   string
@@ -52,7 +52,7 @@ func newTree(root string) *tree {
 	return &tree{root: root, fset: token.NewFileSet(), packages: map[string]*pkg{}}
 }
 
-// load parses all packages of the module in root.
+// load parses all packages of the module in the folder root.
 func load(root string) (*tree, error) {
 	t := newTree(root)
 	err := walk(root, func(relative string, d fs.DirEntry) error {
@@ -105,8 +105,9 @@ func (t *tree) loadPackage(dir string) error {
 	return nil
 }
 
-// walk calls visit for the files and folders of the repository in root. It skips hidden
-// files and folders, such as .git, and the folder bin, which contains build output.
+// walk calls visit for each file and folder of the repository in the folder root. It
+// skips hidden files and folders, such as .git, and the folder bin, which contains build
+// output.
 func walk(root string, visit func(relative string, d fs.DirEntry) error) error {
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -179,7 +180,7 @@ func functionName(d *ast.FuncDecl) string {
 	}
 }
 
-// find returns the declaration with this name in the package in folder dir.
+// find returns the declaration called name, in the package in the folder dir.
 func (t *tree) find(dir, name string) (decl, error) {
 	p := t.packages[dir]
 	if p == nil {
@@ -193,7 +194,8 @@ func (t *tree) find(dir, name string) (decl, error) {
 	return decl{}, fmt.Errorf("package %s has no %s", dir, name)
 }
 
-// code returns a function that returns the source code of s from one node to another.
+// code returns a function that takes two nodes of the file s. The function returns the
+// source code from the start of the first node to the end of the second node.
 func (t *tree) code(s *source) func(from, to ast.Node) string {
 	return func(from, to ast.Node) string {
 		return string(s.text[t.offset(from.Pos()):t.offset(to.End())])

@@ -11,8 +11,9 @@ import (
 )
 
 // A scenario describes the behaviour of some replicas over time, and the alerts that must
-// fire. raises maps the name of an alert, without "LeaderElection", to the summaries of
-// the alerts. No other alert may fire.
+// fire. The keys of raises are the names of these alerts, without the prefix
+// "LeaderElection". The values are the summaries of these alerts. No other alert may
+// fire.
 type scenario struct {
 	name     string
 	replicas map[string]replica
@@ -24,8 +25,8 @@ var steady = replica(func(time.Duration) snapshot { return snapshot{Leads: true,
 
 func follower(time.Duration) snapshot { return snapshot{Changes: 1} }
 
-// during returns a replica that behaves like inside if from <= at < to. At all other
-// times the replica behaves like outside.
+// during returns a replica that combines the replicas inside and outside. At times t with
+// from <= t < to, it behaves like inside. At all other times, it behaves like outside.
 func during(from, to time.Duration, inside, outside replica) replica {
 	return func(at time.Duration) snapshot {
 		if from <= at && at < to {
@@ -42,7 +43,8 @@ func silent(time.Duration) snapshot { return snapshot{Silent: true} }
 var healthy = []scenario{
 	{name: "one leads, two follow", until: 40 * time.Minute, replicas: map[string]replica{"a": steady, "b": follower, "c": follower}},
 	{
-		// A new replica replaces each old replica, and the leadership changes once.
+		// A new replica replaces each old replica. During the rollout, the leadership
+		// changes once.
 		name: "a rollout", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": during(0, 12*time.Minute, steady, away),
 			"b": during(0, 11*time.Minute, follower, away),
@@ -58,8 +60,8 @@ var healthy = []scenario{
 		},
 	},
 	{
-		// Prometheus scrapes the leader just before each step-down, and its successor
-		// just after it. Therefore the samples show two leaders for a while.
+		// Prometheus scrapes the leader just before each step-down, and the successor
+		// just after the step-down. Therefore the samples show two leaders for some time.
 		name: "the leader steps down three times", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": handsOver(0, 12*time.Minute), "b": handsOver(1, 12*time.Minute), "c": handsOver(2, 12*time.Minute),
 		},
@@ -79,8 +81,8 @@ var healthy = []scenario{
 		},
 	},
 	{
-		// Prometheus scrapes nothing in the following four minutes, so the sample with
-		// the late renewal stays the latest sample.
+		// After the late renewal, Prometheus scrapes nothing for four minutes. During
+		// these minutes, the sample with the late renewal remains the latest sample.
 		name: "one renewal is late before a gap", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": during(10*time.Minute, 10*time.Minute+tick, func(time.Duration) snapshot { return snapshot{Leads: true, Valid: 3, Changes: 1} },
 				during(10*time.Minute, 14*time.Minute, silent, steady)),
@@ -115,23 +117,24 @@ var healthy = []scenario{
 		},
 	},
 	{
-		// When the process resumes, its elector reports for a few seconds that it is
-		// stuck.
+		// When the process resumes, its metrics show for a few seconds that the elector
+		// is stuck.
 		name: "a process was suspended", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": during(10*time.Minute, 11*time.Minute, silent, during(11*time.Minute, 11*time.Minute+tick,
 				func(time.Duration) snapshot { return snapshot{Changes: 1, Stuck: true} }, follower)),
 		},
 	},
 	{
-		// The liveness probe restarts the process after 40 s. One restart raises no
-		// alert.
+		// After 40 s, the liveness probe causes a restart of the process. One restart
+		// must not raise an alert.
 		name: "an elector is stuck once, and is restarted by its liveness probe", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": once(10*time.Minute, getsStuck(40*time.Second, 10*time.Minute)),
 		},
 	},
 	{
-		// The liveness probe fails for half a minute. Then the process gets a signal to
-		// stop, and is killed at the end of its grace period, after 75 s.
+		// The liveness probe fails for half a minute. Then the process receives the
+		// signal to stop. The process does not stop, and is killed 75 s after the elector
+		// got stuck.
 		name: "an elector is stuck once, and is killed", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": once(10*time.Minute, getsStuck(75*time.Second, 10*time.Minute)),
 		},
@@ -155,9 +158,8 @@ var healthy = []scenario{
 	},
 }
 
-// getsStuck returns a replica that gets stuck once in each period. The kubelet restarts
-// the replica when it has been stuck for the duration stuckFor. The restart takes ten
-// seconds.
+// getsStuck returns a replica that gets stuck once in each period. The parameter stuckFor
+// is the time until the kubelet restarts the replica. The restart takes ten seconds.
 func getsStuck(stuckFor, period time.Duration) replica {
 	return func(at time.Duration) snapshot {
 		into := (at + period/2) % period
@@ -165,8 +167,8 @@ func getsStuck(stuckFor, period time.Duration) replica {
 	}
 }
 
-// once returns a replica that behaves like r between the times period and 2*period. At
-// all other times it follows.
+// once returns a replica that behaves like r in the second period, which is the time from
+// period to 2*period. At all other times, the returned replica is a follower.
 func once(period time.Duration, r replica) replica { return during(period, 2*period, r, follower) }
 
 func oneIf(is bool) float64 {
@@ -202,8 +204,8 @@ var faulty = []scenario{
 		raises: map[string][]string{"NoLeader": {"No leader of " + leaseText}},
 	},
 	{
-		// Each process runs for only ten seconds in five minutes, so at most one scrape
-		// reaches it.
+		// Each process runs for only ten seconds in every five minutes. Therefore at most
+		// one scrape reaches each run of a process.
 		name: "a crash loop", until: 30 * time.Minute, replicas: map[string]replica{
 			"a": func(at time.Duration) snapshot { return snapshot{Away: at%(5*time.Minute) >= 10*time.Second} },
 			"b": func(at time.Duration) snapshot {
@@ -217,7 +219,7 @@ var faulty = []scenario{
 		raises: map[string][]string{"TwoLeaders": {"2 replicas lead " + leaseText}},
 	},
 	{
-		// Only the label namespace distinguishes the two programs.
+		// The two programs differ only in the label namespace.
 		name: "two programs without a Lease", until: 20 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": follower,
 			"x": func(time.Duration) snapshot { return snapshot{Disabled: true, Leads: true, namespace: "x"} },
@@ -238,8 +240,8 @@ var faulty = []scenario{
 		raises: map[string][]string{"Stuck": {"An elector for " + leaseText + " is stuck"}},
 	},
 	{
-		// The elector is stuck for 40 s at a time. With a scrape interval of one minute,
-		// Prometheus misses a third of these times.
+		// The elector is repeatedly stuck for 40 s. With a scrape interval of one minute,
+		// a third of these stuck times contain no scrape.
 		name: "an elector is stuck repeatedly, with a period unlike that of scrapes", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": getsStuck(40*time.Second, 3*time.Minute+25*time.Second),
 		},
@@ -252,16 +254,16 @@ var faulty = []scenario{
 		raises: map[string][]string{"Stuck": {"An elector for " + leaseText + " is stuck"}},
 	},
 	{
-		// Two replicas get stuck at different times, each with a period of its own.
+		// Two replicas get stuck repeatedly. The interval is different for each replica.
 		name: "one elector after the other is stuck", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": getsStuck(70*time.Second, 8*time.Minute), "c": getsStuck(70*time.Second, 9*time.Minute),
 		},
 		raises: map[string][]string{"Stuck": {"An elector for " + leaseText + " is stuck"}},
 	},
 	{
-		// The leader renews only every 11 s, and has less than half of its trust window
-		// left in the last seconds before each renewal. No scrape interval is a multiple
-		// of 11 s, so the scrapes find different values.
+		// The leader renews the Lease only every 11 s. In the last seconds before each
+		// renewal, less than half of the trust window is left. No scrape interval is a
+		// multiple of 11 s, so the scrapes read different values.
 		name: "renewals are late", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": func(at time.Duration) snapshot {
 				return snapshot{Leads: true, Changes: 1, Valid: renewsLate(at)}
@@ -270,7 +272,7 @@ var faulty = []scenario{
 		raises: map[string][]string{"RenewalsNearDeadline": {"The leader of " + leaseText + " renews late"}},
 	},
 	{
-		// Each replica leads for two minutes, and renews only every 11 s.
+		// Each replica leads for two minutes, and renews the Lease only every 11 s.
 		name: "renewals of every leader are late", until: time.Hour, replicas: map[string]replica{
 			"a": lateInTurn(0), "b": lateInTurn(1), "c": lateInTurn(2),
 		},
@@ -280,8 +282,8 @@ var faulty = []scenario{
 		},
 	},
 	{
-		// Each leader fails to renew the Lease after nine minutes. Its process exits, and
-		// the values of the counters in the process are lost.
+		// Each leader fails to renew the Lease after nine minutes. Its process exits, so
+		// the values of its counters are lost.
 		name: "leaders lose their terms, and exit", until: 80 * time.Minute, replicas: map[string]replica{
 			"a": lostInTurn(0), "b": lostInTurn(1), "c": lostInTurn(2), "d": lostInTurn(3),
 		},
@@ -304,7 +306,8 @@ var faulty = []scenario{
 		},
 	},
 	{
-		// Up to three lost terms in an hour raise only the alert with severity info.
+		// If up to three terms are lost in an hour, only the alert with severity info
+		// fires.
 		name: "leaders lose their terms twice", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady,
 			"b": func(at time.Duration) snapshot {
@@ -337,7 +340,7 @@ var faulty = []scenario{
 		raises: map[string][]string{"RenewalsNearDeadline": {"The leader of " + leaseText + " renews late"}},
 	},
 	{
-		// The process of the first leader continues to run, and another replica leads.
+		// The process of the first leader continues to run while another replica leads.
 		name: "callbacks do not return", until: 20 * time.Minute, replicas: map[string]replica{
 			"a": during(0, 10*time.Minute, steady, func(at time.Duration) snapshot {
 				return snapshot{Changes: 2, Overruns: 1, Stuck: at < 11*time.Minute}
@@ -350,7 +353,7 @@ var faulty = []scenario{
 		},
 	},
 	{
-		// The process exits, as in a rollout, before Prometheus scrapes its counter of
+		// The process exits, as in a rollout, before Prometheus scrapes the counter of
 		// overruns.
 		name: "callbacks do not return, and the process exits", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": during(0, 10*time.Minute, steady, away),
@@ -360,17 +363,18 @@ var faulty = []scenario{
 	},
 }
 
-// handsOver returns one of three replicas that lead in turn. Each term lasts for the
-// duration each and ends with a release. Replica 0 leads first.
-func handsOver(index int, each time.Duration) replica {
+// handsOver returns the replica with the given index in a group of three replicas. The
+// three replicas lead in turn, and replica 0 leads first. Each term has the given length
+// and ends with a release.
+func handsOver(index int, length time.Duration) replica {
 	return func(at time.Duration) snapshot {
-		turns := int((at - time.Second) / each)
+		turns := int((at - time.Second) / length)
 		return snapshot{Leads: turns%3 == index, Changes: 1 + turns, Released: (turns + 3 - index) / 3}
 	}
 }
 
-// renewsLate returns the time in seconds for which a leader still trusts the Lease. The
-// value falls from 12 to 1 in 11 s, and then starts again at 12.
+// renewsLate returns the metric valid_seconds of a leader that renews the Lease only
+// every 11 s. The value falls from 12 to 1, and starts again at 12 after each renewal.
 func renewsLate(at time.Duration) float64 { return 12 - (at % (11 * time.Second)).Seconds() }
 
 func lateInTurn(index int) replica {
@@ -384,15 +388,16 @@ func lateInTurn(index int) replica {
 	}
 }
 
-// lostInTurn returns one of four replicas that lead in turn. At the end of its turn, the
-// leader loses its term and its process exits. For 20 s there is no leader. Then the
-// replica follows with a new process.
+// lostInTurn returns the replica with the given index in a group of four replicas that
+// lead in turn. At the end of its turn, the leader loses its term and its process exits.
+// For 20 s there is no leader. Then the next replica leads, and the former leader runs as
+// a new process that follows.
 func lostInTurn(index int) replica {
 	const each, leaderless = 9 * time.Minute, 20 * time.Second
 	return func(at time.Duration) snapshot {
 		turns := int(at / each)
 		switch {
-		case turns%4 != index: // the process counts the changes since it was started
+		case turns%4 != index: // the process counts the changes since its start
 			return snapshot{Changes: (turns-index+3)%4 + 1}
 		case at%each < each-leaderless:
 			return snapshot{Leads: true, Changes: 4, Expired: 1}
@@ -402,14 +407,14 @@ func lostInTurn(index int) replica {
 	}
 }
 
-// scrapedTwice returns the scenario with two scrape jobs for each replica. This happens
-// if a PodMonitor and a ServiceMonitor select the same Pods.
+// scrapedTwice returns a copy of the scenario in which two jobs scrape each replica. In a
+// real cluster, this happens if a PodMonitor and a ServiceMonitor select the same Pods.
 func (s scenario) scrapedTwice() scenario {
 	return s.scraped("scraped by two jobs", func(l *snapshot) { l.jobs = []string{"podmonitor", "servicemonitor"} })
 }
 
-// withStaticTargets returns the scenario with targets whose only labels are job and
-// instance.
+// withStaticTargets returns a copy of the scenario in which the targets have only the
+// labels job and instance.
 func (s scenario) withStaticTargets() scenario {
 	if s.raises["NotEnabled"] != nil {
 		s.raises = map[string][]string{"NotEnabled": {"A process leads without a Lease"}}
@@ -452,8 +457,9 @@ func TestAlerts_DoNotDependOnTheScrapeConfiguration(t *testing.T) {
 	}
 }
 
-// check compares the alerts that fire with the alerts that the scenario expects. interval
-// is the scrape interval. The alerts are evaluated with each interval in evaluated.
+// check compares the alerts that fire with the alerts that the scenario expects. The
+// parameter interval is the scrape interval. The parameter evaluated lists evaluation
+// intervals, and check makes the comparison for each of them.
 func (s scenario) check(t *testing.T, interval time.Duration, evaluated ...time.Duration) {
 	t.Helper()
 	want := map[string][]string{}
@@ -482,7 +488,8 @@ func TestScenarios_RaiseEveryAlert(t *testing.T) {
 	}
 }
 
-// The time series in the scenarios must have the names and labels that Electors export.
+// The time series in the scenarios must have the same names and labels as the metrics
+// that Electors export.
 func TestScenarios_ExportWhatElectorsExport(t *testing.T) {
 	all := exports(t)
 	for name := range (snapshot{}).samples() {
@@ -499,7 +506,7 @@ func TestScenarios_ExportWhatElectorsExport(t *testing.T) {
 				t.Errorf("%s: label %s must be one of %q", scraped, label, values)
 			}
 		}
-		if has := len(m) + 5; scraped.Len() != has { // plus the metric's name and four labels of the target
+		if has := len(m) + 5; scraped.Len() != has { // the labels of the metric, its name, and four labels of the target
 			t.Errorf("%s has %d labels, want %d", scraped, scraped.Len(), has)
 		}
 	}

@@ -14,12 +14,13 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// A metric maps each of its labels to the possible values, or to nil if any value is
-// possible.
+// A metric maps the name of each label to the values that the label can have. A label
+// that can have any value is mapped to nil.
 type metric map[string][]string
 
-// exports returns the metrics that hack/manifests/testdata/exported.txt lists, by name. A
-// histogram has three names, because Prometheus stores it as three metrics.
+// exports returns the metrics that the file hack/manifests/testdata/exported.txt lists,
+// keyed by their names. A histogram has three names, because Prometheus stores a
+// histogram as three metrics.
 func exports(t *testing.T) map[string]metric {
 	t.Helper()
 	content, err := os.ReadFile(manifests + "testdata/exported.txt")
@@ -54,7 +55,8 @@ func exports(t *testing.T) map[string]metric {
 // targets lists the labels that the Prometheus operator adds to each target.
 var targets = []string{"namespace", "pod", "job", "instance", "container"}
 
-// A checker finds metrics and labels in PromQL expressions that Electors do not export.
+// A checker finds metrics and labels that a PromQL expression uses but that Electors do
+// not export.
 type checker struct {
 	exports  map[string]metric
 	problems []string
@@ -64,8 +66,8 @@ func (c *checker) problem(format string, args ...any) {
 	c.problems = append(c.problems, fmt.Sprintf(format, args...))
 }
 
-// selected returns the labels of the series that v selects. It records a problem if the
-// metric, a label or a label's value does not exist.
+// selected returns the labels of the series that v selects. It records a problem if v
+// uses a metric, a label or a label value that Electors do not export.
 func (c *checker) selected(v *parser.VectorSelector) []string {
 	name := v.Name
 	m, found := c.exports[name]
@@ -86,8 +88,9 @@ func (c *checker) selected(v *parser.VectorSelector) []string {
 	return has
 }
 
-// match records a problem for each alternative in matcher that is not one of the values.
-// Any alternative is valid if values is nil.
+// match records a problem for each value in matcher that the label cannot have. A matcher
+// can contain several values, separated by "|". The parameter values lists the values
+// that the label can have. If values is nil, the label can have any value.
 func (c *checker) match(name string, matcher *labels.Matcher, values []string) {
 	if values == nil {
 		return
@@ -99,8 +102,8 @@ func (c *checker) match(name string, matcher *labels.Matcher, values []string) {
 	}
 }
 
-// labels returns the labels that the result of expr can have. It also records problems in
-// expr.
+// labels returns the labels that the result of expr can have. While it walks through
+// expr, it also records the problems that it finds.
 func (c *checker) labels(expr parser.Expr) []string {
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
@@ -137,7 +140,7 @@ func (c *checker) labels(expr parser.Expr) []string {
 func (c *checker) combined(e *parser.BinaryExpr) []string {
 	left, right := c.labels(e.LHS), c.labels(e.RHS)
 	switch {
-	case e.Op == parser.LOR: // the result surely has only the labels that both sides have
+	case e.Op == parser.LOR: // only the labels that both sides have are certain to be in the result
 		return slices.DeleteFunc(slices.Clone(left), func(name string) bool { return !slices.Contains(right, name) })
 	case e.LHS.Type() == parser.ValueTypeScalar:
 		return right
@@ -173,8 +176,9 @@ func namesWholeLease(names []string) bool {
 	return slices.Contains(names, "lease_name") == slices.Contains(names, "lease_namespace")
 }
 
-// named returns the labels that text refers to. The text is an annotation or a legend.
-// named records a problem for each of these labels that is not in has.
+// named returns the labels that text refers to. The text is an annotation of an alert or
+// a legend of the dashboard. named records a problem for each of these labels that is
+// missing in the parameter has.
 func (c *checker) named(text string, pattern *regexp.Regexp, has []string) (names []string) {
 	for _, name := range pattern.FindAllStringSubmatch(text, -1) {
 		names = append(names, name[1])
@@ -188,8 +192,9 @@ func (c *checker) named(text string, pattern *regexp.Regexp, has []string) (name
 	return names
 }
 
-// legend records a problem unless the legend text distinguishes the curves of expr. The
-// text must contain the labels of the Lease and all other labels by which expr groups.
+// legend records a problem unless a legend with the given text distinguishes the curves
+// of expr. The text must contain the labels of the Lease, and all other labels by which
+// expr groups.
 func (c *checker) legend(text string, expr parser.Expr) {
 	has := c.labels(expr)
 	names := c.named(text, legendLabel, has)
@@ -197,7 +202,7 @@ func (c *checker) legend(text string, expr parser.Expr) {
 		c.problem("legend %q names no Lease", text)
 	}
 	grouped := has
-	if len(intersect(has, targets)) == len(targets) { // one curve per replica
+	if len(intersect(has, targets)) == len(targets) { // expr has one curve for each replica
 		grouped = []string{"pod"}
 	}
 	for _, name := range grouped {

@@ -53,14 +53,14 @@ func alerts(t *testing.T) []rulefmt.Rule {
 // A query is one expression in a panel of the dashboard, with its legend.
 type query struct{ panel, expr, legend string }
 
-// A variable of the dashboard lets users choose one of the values that label has in the
-// result of expr.
+// A variable of the dashboard lets users choose a value of a label. The choices are the
+// values of this label in the result of an expression.
 type variable struct{ expr, label string }
 
 var labelValues = regexp.MustCompile(`^label_values\((.*), *(\w+)\)$`)
 
-// dashboard returns the queries and the variables in dashboard.json. In their
-// expressions, it replaces the dashboard's variables by values.
+// dashboard returns the queries and the variables in dashboard.json. It replaces the
+// references to variables, such as $lease, by fixed values.
 func dashboard(t *testing.T) (queries []query, variables []variable) {
 	t.Helper()
 	content, err := os.ReadFile(manifests + "dashboard.json")

@@ -23,12 +23,12 @@ type snapshot struct {
 	Leads     bool
 	Valid     float64 // valid_seconds; 0 means the default, which is 11 for a leader
 	Window    float64 // window_seconds; 0 means the default, which is 12
-	Token     int     // the fencing token of a leader; each replica has a different one
+	Token     int     // the fencing token of a leader; each replica has a different token
 	Disabled  bool
 	Stopped   bool // the Elector of the replica has stopped
 	Stuck     bool
 	Contact   float64
-	Changes   int // this field and the fields up to Overruns are counters since the start of the process
+	Changes   int // the fields from Changes to Overruns are counters, which are 0 when the process starts
 	Expired   int
 	Own       int
 	Released  int
@@ -37,24 +37,24 @@ type snapshot struct {
 	namespace string
 
 	// jobs are the names of the jobs that scrape the replica. The default is one job. If
-	// static is true, the replica is a static target, which has the label instance but
-	// not the labels pod and namespace.
+	// static is true, the replica is a static target. A static target has the label
+	// instance, but not the labels pod and namespace.
 	jobs   []string
 	static bool
 }
 
-// A replica returns its snapshot for the time at, which is counted from the start of the
-// scenario.
+// A replica returns its snapshot at one point in time. The parameter at is the time since
+// the start of the scenario.
 type replica func(at time.Duration) snapshot
 
 const (
 	namespace = "my-namespace"
 	lease     = "my-app-leader"
-	tick      = 5 * time.Second // the resolution of time; replicas are scraped at different ticks
+	tick      = 5 * time.Second // the unit of time in a scenario; different replicas are scraped at different ticks
 )
 
-// samples returns the values that Prometheus scrapes, by metric. The value NaN means that
-// the replica does not export the metric.
+// samples returns the values that Prometheus scrapes, keyed by the metric. The value NaN
+// means that the replica does not export the metric.
 func (l snapshot) samples() map[string]float64 {
 	one := oneIf
 	window := 12.0
@@ -87,8 +87,8 @@ func (l snapshot) samples() map[string]float64 {
 	return all
 }
 
-// load returns a "load" command that fills Prometheus' test storage. In each scrape
-// interval, different replicas and jobs are scraped at different ticks.
+// load returns a "load" command, which fills the storage of Prometheus in tests. In each
+// scrape interval, different replicas and jobs are scraped at different ticks.
 func load(replicas map[string]replica, interval, until time.Duration) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "load %s\n", tick)
@@ -112,8 +112,10 @@ func load(replicas map[string]replica, interval, until time.Duration) string {
 	return text.String()
 }
 
-// scraped returns the values that Prometheus stores for a replica, by metric, one for
-// each tick. Prometheus scrapes the replica once in each interval, at offset.
+// scraped returns the values that Prometheus stores for a replica, keyed by the metric.
+// The list of a metric contains one value for each tick. Prometheus scrapes the replica
+// once in each interval. The parameter offset is the time from the start of an interval
+// to the scrape.
 func (r replica) scraped(offset, interval, until time.Duration) map[string][]string {
 	values := map[string][]string{}
 	for at := time.Duration(0); at <= until; at += tick {
@@ -153,8 +155,9 @@ func (l snapshot) series(name, pod, job string) string {
 	return fmt.Sprintf("incumbent_leader_election_%s{%s}", name, strings.Join(all, ","))
 }
 
-// fired loads text into Prometheus, which evaluates every alert periodically. It returns
-// the summaries of the alerts that fired, by the name of the alert.
+// fired loads the time series in text into Prometheus and evaluates every alert
+// periodically. It returns the summaries of the alerts that fired, keyed by the name of
+// the alert.
 func fired(t *testing.T, text string, every, until time.Duration) map[string][]string {
 	t.Helper()
 	loader, err := promqltest.NewLazyLoader(text, promqltest.LazyLoaderOpts{EnableAtModifier: true, EnableNegativeOffset: true})

@@ -1,4 +1,4 @@
-// Package tokens contains only tests. They run the SQL statements in the examples of
-// package fencing on a real database. The package is a module of its own, because the
-// database has many dependencies.
+// Package tokens contains only tests. The tests run the SQL statements from the examples
+// of package fencing on a real database. The package is a module of its own, because the
+// database library has many dependencies.
 package tokens

@@ -13,8 +13,8 @@ import (
 
 var statement = regexp.MustCompile("const (\\w+) = `([^`]*)`")
 
-// statements returns the SQL statements in the examples of package fencing, by the name
-// of their Go constant.
+// statements returns the SQL statements in the examples of package fencing, keyed by the
+// name of the Go constant.
 func statements(t *testing.T) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("../../leaderelection/fencing/example_test.go")
@@ -36,9 +36,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// newDatabase returns a database with two accounts. It permits only one connection, so
-// transactions run one after the other. In a database with more connections, the
-// statement begin has this effect, because it locks the Lease's row.
+// newDatabase returns a database with two accounts. The database permits only one
+// connection, so transactions run one after the other. In a database that permits several
+// connections, the statement begin ensures this order, because it locks the Lease's row.
 func newDatabase(t *testing.T) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "db"))
@@ -57,8 +57,8 @@ func newDatabase(t *testing.T) *sql.DB {
 	return db
 }
 
-// In transactions, the leader of a term can insert, update and delete rows until the
-// leader of a later term has committed a transaction.
+// If each write is in a transaction, a leader can insert, update and delete rows until
+// the leader of a later term commits a transaction.
 func TestBegin_EndsAllWritesOfAnEarlierTerm(t *testing.T) {
 	begin, db := statements(t)["begin"], newDatabase(t)
 	transaction := func(token int64, write string) bool {
@@ -95,7 +95,8 @@ func TestBegin_EndsAllWritesOfAnEarlierTerm(t *testing.T) {
 }
 
 // Without transactions, the leader of an earlier term cannot change a row after the
-// leader of a later term has changed it. It can still change other rows.
+// leader of a later term has changed the same row. The earlier leader can still change
+// other rows.
 func TestUpdate_EndsTheWritesOfAnEarlierTermRowByRow(t *testing.T) {
 	update, db := statements(t)["update"], newDatabase(t)
 	for _, step := range []struct {

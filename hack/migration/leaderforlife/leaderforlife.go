@@ -1,6 +1,6 @@
 // Package leaderforlife contains the migration guide's code for programs that use "leader
-// for life" of operator-lib. It is a module of its own, because only this package needs
-// operator-lib.
+// for life" of operator-lib. The package is a module of its own, because no other package
+// needs operator-lib.
 package leaderforlife
 
 import (
@@ -13,7 +13,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/migration"
 )
 
-// runLeaderForLife leads with operator-lib. It is the code before the migration.
+// runLeaderForLife elects a leader with operator-lib. It shows the code of a program
+// before the migration.
 func runLeaderForLife(ctx context.Context, work func(context.Context), options ...leader.Option) error {
 	if err := leader.Become(ctx, "my-app-lock", options...); err != nil {
 		return err
@@ -22,8 +23,10 @@ func runLeaderForLife(ctx context.Context, work func(context.Context), options .
 	return nil
 }
 
-// runBothLocks is the code of the release between the first and the last release of the
-// migration. A replica leads only if it holds both locks: the ConfigMap and the Lease.
+// runBothLocks shows the code of the intermediate release of a program. Earlier releases
+// use only the ConfigMap of operator-lib, and later releases use only the Lease. In the
+// intermediate release, a replica leads only if it holds both locks: the ConfigMap and
+// the Lease.
 func runBothLocks(ctx context.Context, clientset kubernetes.Interface, namespace, id string, work func(context.Context), options ...leader.Option) error {
 	if err := leader.Become(ctx, "my-app-lock", options...); err != nil {
 		return err

@@ -31,8 +31,9 @@ import (
 //go:linkname readNamespace github.com/operator-framework/operator-lib/leader.readNamespace
 var readNamespace func() (string, error)
 
-// A testCluster is a namespace in which Pods of three releases run. All Pods use the same
-// service account.
+// A testCluster is a namespace in which Pods run three releases of a program: the release
+// before the migration, the intermediate release, and the release after the migration.
+// All Pods use the same service account.
 type testCluster struct {
 	*testing.T
 	plane     *envtest.ControlPlane
@@ -43,14 +44,14 @@ type testCluster struct {
 	referee   *envtest.Referee
 }
 
-// leaderForLifeRules are the rights that, according to the guide, leader for life needs.
+// leaderForLifeRules lists the rights that leader for life needs according to the guide.
 var leaderForLifeRules = []rbacv1.PolicyRule{
 	{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get"}},
 	{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "create"}},
 }
 
-// newTestCluster returns a testCluster. Its service account has the rights in
-// leaderForLifeRules and the additional rights in more.
+// newTestCluster returns a testCluster. The service account has the rights in
+// leaderForLifeRules, and the rights in the parameter more.
 func newTestCluster(t *testing.T, more ...rbacv1.PolicyRule) *testCluster {
 	t.Helper()
 	klog.SetLogger(logr.Discard())
@@ -65,8 +66,8 @@ func newTestCluster(t *testing.T, more ...rbacv1.PolicyRule) *testCluster {
 	return s
 }
 
-// grant executes the first step of the guide: it grants the rights to the Lease. It
-// creates the Role that "kubectl lease rights" prints.
+// grant grants the service account the rights to the Lease, which is the first step of
+// the guide. It creates the Role that "kubectl lease rights" prints.
 func (s *testCluster) grant() {
 	s.Helper()
 	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: "my-app-leader"}
@@ -84,7 +85,7 @@ func (s *testCluster) grant() {
 	})
 }
 
-// await polls until done returns true.
+// await calls done repeatedly until done returns true. It fails the test after a minute.
 func (s *testCluster) await(what string, done func() bool) {
 	s.Helper()
 	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
@@ -124,9 +125,9 @@ func third(ctx context.Context, r *replica, namespace string, work func(context.
 	return migration.RunElector(ctx, r.Clientset(), namespace, r.Name(), work, func() {}, nil)
 }
 
-// start creates a Pod called name, on a node of the same name. It runs the release run as
-// the process of this Pod. It returns after the process has sent a request with this verb
-// and resource.
+// start creates a Pod called name, on a node with the same name. The parameter run is the
+// release of the program that the Pod runs. start returns after the program has sent a
+// request with the given verb and resource.
 func (s *testCluster) start(name string, run release, verb, resource string) *replica {
 	s.Helper()
 	_, err := s.core.Pods(s.namespace).Create(s.Context(), &corev1.Pod{
@@ -157,7 +158,7 @@ func (s *testCluster) start(name string, run release, verb, resource string) *re
 	return r
 }
 
-// awaitLeader waits until replica r leads and its work has started.
+// awaitLeader waits until the replica r leads and its work has started.
 func (s *testCluster) awaitLeader(r *replica) {
 	s.Helper()
 	select {
@@ -167,8 +168,8 @@ func (s *testCluster) awaitLeader(r *replica) {
 	}
 }
 
-// remove stops replica r and deletes its Pod. It also deletes the ConfigMap my-app-lock
-// if this Pod owns it.
+// remove stops the replica r and deletes its Pod. It also deletes the ConfigMap
+// my-app-lock if this Pod owns the ConfigMap.
 func (s *testCluster) remove(r *replica) {
 	s.Helper()
 	r.stop()
@@ -229,8 +230,8 @@ func TestLeaderForLife_MigrationInOneStepIfTheOldPodsAreGone(t *testing.T) {
 	s.referee.Check(t)
 }
 
-// If the rights to the Lease are granted only after the rollout, no replica leads before
-// they are granted.
+// If the rights to the Lease are granted only after the rollout, no replica leads until
+// the rights are granted.
 func TestLeaderForLife_WithoutTheRightsToTheLeaseThereIsNoLeader(t *testing.T) {
 	s := newTestCluster(t)
 	two := s.start("two", second, "get", "leases")
@@ -241,7 +242,8 @@ func TestLeaderForLife_WithoutTheRightsToTheLeaseThereIsNoLeader(t *testing.T) {
 	s.awaitLeader(two)
 }
 
-// grantNodes grants the right to get Nodes. This right needs a ClusterRole.
+// grantNodes grants the service account the right to get Nodes. This right needs a
+// ClusterRole, because Nodes do not belong to a namespace.
 func (s *testCluster) grantNodes() {
 	s.Helper()
 	meta := metav1.ObjectMeta{Name: "nodes-of-" + s.namespace}
@@ -263,8 +265,8 @@ func (s *testCluster) grantNodes() {
 }
 
 // If the node of a leader for life is not ready, another Pod takes the ConfigMap,
-// although the leader may still work. In the release with both locks, the Lease then
-// prevents a second leader.
+// although the leader may still work. With the release that uses both locks, the Lease
+// then prevents a second leader.
 func TestLeaderForLife_OnlyTheLeaseExcludesALeaderOnANodeThatIsNotReady(t *testing.T) {
 	for name, test := range map[string]struct {
 		run      release
