@@ -16,10 +16,10 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// into returns body with the annotation of s added. It returns one form of the body,
-// except for a JSON patch. For a JSON patch it returns several forms, because the
-// stored object determines which form the API server can apply. The caller sends the
-// forms one after the other until the API server applies one.
+// into returns the body of a write with the annotation s added. For most content types
+// it returns one body. For a JSON patch it returns several forms of the body, because
+// the API server can apply only the form that suits the stored object. The caller sends
+// the forms one after the other, until the API server applies a form.
 func (s stamp) into(contentType string, body []byte) ([][]byte, error) {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -44,9 +44,10 @@ func (s stamp) into(contentType string, body []byte) ([][]byte, error) {
 	return [][]byte{body}, err
 }
 
-// intoObject sets the annotation of s in a JSON object or in a patch of it, and changes
-// no other field. It returns an error for a patch that sets annotations to null. Such a
-// patch removes all annotations, and cannot add one at the same time.
+// intoObject sets the annotation s in body, and changes no other field. body is a JSON
+// object, or a patch of an object if isPatch is true. If a patch sets the field
+// annotations to null, intoObject returns an error. Such a patch removes all
+// annotations, and cannot add an annotation at the same time.
 func (s stamp) intoObject(body []byte, isPatch bool) ([]byte, error) {
 	object, err := fieldsOf(body)
 	if err != nil {
@@ -88,7 +89,7 @@ func fieldsOf(raw json.RawMessage) (map[string]json.RawMessage, error) {
 
 func isNull(raw json.RawMessage) bool { return bytes.Equal(bytes.TrimSpace(raw), []byte("null")) }
 
-// intoProtobuf sets the annotation of s in an object that is encoded as protobuf. It
+// intoProtobuf sets the annotation s in an object that is encoded as protobuf. It
 // returns an error if the kind of the object is not in client-go's scheme.
 func (s stamp) intoProtobuf(body []byte) ([]byte, error) {
 	serializer := protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
@@ -113,20 +114,19 @@ func (s stamp) intoProtobuf(body []byte) ([]byte, error) {
 
 const annotationsPath = "/metadata/annotations"
 
-// An operation is one operation of a JSON patch. A nil Value is encoded as null. A
-// "test" operation with null also passes if the field is missing.
+// An operation is an element of a JSON patch, see RFC 6902. A nil Value is encoded as
+// null. The operation "test" with the value null also passes if the field is missing.
 type operation struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`
 	Value any    `json:"value"`
 }
 
-// intoOperations appends operations that set the annotation of s to a JSON patch. It
-// returns three forms of the patch. The first form adds the annotation to existing
-// annotations, and fails for an object without annotations. The second form adds a map
-// with only this annotation, and fails for an object with annotations. The third form
-// equals the first form, because another client may have added annotations between the
-// two requests.
+// intoOperations returns three forms of a JSON patch. Each form also sets the
+// annotation s. The first form adds one annotation, and fails if the stored object has
+// no annotations. The second form adds a map that contains only the annotation s, and
+// fails if the stored object has annotations. The third form equals the first form. It
+// is needed if another client has added annotations after the first form has failed.
 func (s stamp) intoOperations(body []byte) ([][]byte, error) {
 	name := strings.NewReplacer("~", "~0", "/", "~1").Replace(s.key)
 	beside := []operation{{"add", annotationsPath + "/" + name, s.value}}

@@ -3,10 +3,10 @@
 //
 // An election alone cannot stop a leader that was frozen and then resumes. Nor can it
 // stop a request that was sent before its sender lost the Lease. The store of the
-// written data can refuse both, because it can check with each write whether the writer
-// still leads. For objects in Kubernetes, this check is an admission policy, which the
-// API server enforces. No component of this module runs in the cluster. Other stores
-// compare the fencing token of the term, see the section "Other stores".
+// written data can refuse both writes, because the store can check each write: does the
+// writer still lead? For objects in Kubernetes, this check is an admission policy,
+// which the API server enforces. No component of this module runs in the cluster. Other
+// stores compare the fencing token of the term, see the section "Other stores".
 //
 // # Usage
 //
@@ -24,13 +24,13 @@
 //
 // Apply the [AnchorPolicy] once in each cluster, before the first Fence with the mode
 // [ByPod], and never delete it. The command "kubectl lease fence --anchor" prints it.
-// Without the anchor policy, a Fence that is removed and applied again may be evaluated
-// with outdated holders: those at the time when the Fence was removed.
+// Otherwise a Fence that is removed and applied again may be evaluated with an outdated
+// holder, which held the Lease when the Fence was removed.
 //
-// While the Lease exists, a Fence affects only the writes of its service account, and
-// only those to the guarded resources and their subresources. Reads, and writes of
-// Leases and Events, are never affected. Dry runs count as writes. If the service
-// account impersonates another user, its writes count as writes of that user.
+// While the Lease exists, a Fence affects only the writes of its service account to the
+// guarded resources and their subresources. Reads, and writes of Leases and Events, are
+// never affected. Dry runs count as writes. If the service account impersonates another
+// user, its writes count as writes of that user.
 //
 // Kubernetes 1.30 or later is required, because earlier versions do not serve admission
 // policies in v1.
@@ -63,17 +63,17 @@
 // # Guarantees and limits of by pod
 //
 // Each API server refuses the writes of every pod except the holder that this API
-// server has observed last. It watches the Lease, and usually observes a new holder
-// within milliseconds.
+// server has observed last. Each API server watches the Lease, and usually observes a
+// new holder within milliseconds.
 //
 //   - One object and one API server: once a new holder has changed the object, no write
 //     of an earlier holder to this object is stored. The reason is that the API server
 //     evaluates the policy again if the object has changed since the first evaluation.
-//     A write that changes nothing, such as a repeated apply, does not have this
-//     effect. With ByPod | ByTerm the first write of a term always has the effect,
-//     because its stamp is a change. Evictions and bindings of pods are excepted,
-//     because the API server evaluates their policy only once, before it writes the
-//     pod.
+//     A write that changes no field, such as a repeated apply, does not cause the
+//     second evaluation. With ByPod | ByTerm the first write of a term always causes
+//     the second evaluation, because the write changes the stamp. Evictions and
+//     bindings of pods are excepted, because the API server evaluates their policy only
+//     once, before it writes the pod.
 //   - Several objects: the guarantee does not extend from one object to another. A
 //     write may pass the policy just before the API server observes the new holder.
 //     This write is stored when the webhooks have responded: within milliseconds
@@ -87,7 +87,7 @@
 //     a goroutine of an earlier term pass if its pod leads again. In a StatefulSet, a
 //     force-deleted pod may still run while its replacement of the same name leads. Its
 //     writes pass until its token becomes invalid, about ten seconds after the
-//     deletion. By term has neither gap.
+//     deletion. The mode by term has neither of these two gaps.
 //   - An expired Lease still names its holder. The holder's writes pass until another
 //     candidate has claimed the Lease.
 //   - While the Lease has no holder, all writes of the service account to the guarded

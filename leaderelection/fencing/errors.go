@@ -20,14 +20,14 @@ var (
 )
 
 // IsStale reports whether err is, or wraps, the refusal of a write by the policy of a
-// Fence. There are three causes: the writer does not lead, the API server has not
-// observed yet that the writer leads, or the Lease does not exist. The text of the
-// error names the Lease, its holder and the writer. If the Lease does not exist, the
-// API server itself writes the text, which names only the policy. IsStale does not
-// recognise the refusal of a connection (exec, attach, portforward), because that
-// response is plain text.
+// Fence. A policy refuses a write for one of three reasons: the writer does not lead,
+// the API server has not observed yet that the writer leads, or the Lease does not
+// exist. The text of the error names the Lease, its holder and the writer. If the Lease
+// does not exist, the API server itself writes the text, which names only the policy.
+// IsStale does not recognise the refusal of a connection (exec, attach, portforward),
+// because that response is plain text.
 func IsStale(err error) bool {
-	if status, ok := err.(apierrors.APIStatus); ok { // only err itself; the switch below unwraps it
+	if status, ok := err.(apierrors.APIStatus); ok { // checks err itself; the switch below unwraps err
 		return isRefusal(status.Status().Message)
 	}
 	switch err := err.(type) { //nolint:errorlint // the cases unwrap err

@@ -80,9 +80,9 @@ func reconcile(context.Context, kubernetes.Interface) {}
 //	// insert, update, delete, commit
 //
 // The update locks the row until the transaction ends. Therefore all transactions run
-// one after the other, also those of the same leader. A leader that is frozen within a
-// transaction blocks all others until the database ends that transaction. Set the
-// database's limit for idle transactions. Do not check the token in a separate
+// one after the other, even the transactions of one leader. A leader that is frozen
+// within a transaction blocks all others until the database ends that transaction. Set
+// the database's limit for idle transactions. Do not check the token in a separate
 // transaction, because the leader may be frozen between the check and the write.
 func Example_sql() {
 	const begin = `UPDATE leadership SET token = $1 WHERE lease = $2 AND token <= $1`
@@ -99,9 +99,10 @@ func Example_sql() {
 	// the first one resumes: 0 rows
 }
 
-// Protect single rows, without transactions. The token is a column of each row, and
-// each statement has a condition on it. Rows that the later term has not written yet,
-// and insertions, are not protected.
+// Protect single rows, without transactions. Each row has a column with a token. Each
+// statement changes the row only if this token is not greater than the token of the
+// writer's term. Rows that the later term has not written yet, and insertions, are not
+// protected.
 func Example_sqlByRow() {
 	const update = `UPDATE accounts SET token = $1, balance = $3 WHERE id = $2 AND token <= $1`
 
@@ -117,12 +118,14 @@ func Example_sqlByRow() {
 	// it writes another row: 1 row
 }
 
-// A database stands in for an SQL database, and stores the token of each row. The tests
-// in hack/tokens run the statements of these examples on a real database.
+// A database stands in for an SQL database. It maps the key of each row to the token
+// that the row contains. The tests in hack/tokens run the statements of these examples
+// on a real database.
 type database map[string]leaderelection.Token
 
-// exec does what the statements of the examples do: it updates one row if the row's
-// token is not greater than token. It returns the number of changed rows.
+// exec stands in for the SQL statements of the examples. It stores token in the row
+// with the given key, unless the token of the row is greater. It returns the number of
+// changed rows.
 func (d database) exec(_ string, token leaderelection.Token, key string, _ ...int) int {
 	if kept, found := d[key]; !found || kept > token {
 		return 0
@@ -155,8 +158,9 @@ func Example_objectStore() {
 	// stored: state 2
 }
 
-// store writes content in a term. It repeats the read and the write until the write
-// succeeds, or until the object has a greater token.
+// store writes content to the object in the bucket. It repeats the read and the write
+// until the write succeeds, or until the stored object has a greater token than the
+// term.
 func store(b *bucket, term leaderelection.Term, content string) string {
 	for {
 		object := b.get()

@@ -17,9 +17,10 @@ import (
 // that it has already written in this term. Each access to a field costs time.
 // Variables are not used, because a variable costs more than a repeated expression.
 // Messages also cost time, because the API server evaluates them even if the write
-// passes. The user is compared last, because for the leader's write the expression is
-// already true before that comparison. The comparison is not a match condition of the
-// policy, because then the API server would convert the Lease a second time.
+// passes. The user is compared last, because the leader's write passes the other
+// checks, and CEL then skips the last operand. The user is not compared in a match
+// condition of the policy, because then the API server would convert the Lease a second
+// time.
 
 // quote returns text as a CEL string. It does not escape the text, because names in
 // Kubernetes contain no quotes and no backslashes.
@@ -27,17 +28,17 @@ func quote(text string) string { return "'" + text + "'" }
 
 const (
 	// boundTo is an expression for the name of the pod that the writer's token is bound
-	// to. It has an optional value: no value if the token is bound to no pod, and never an
-	// empty string.
+	// to. The result is a CEL optional, which has no value if the token is bound to no
+	// pod. The result is never an empty string.
 	boundTo = "request.userInfo.?extra[?'authentication.kubernetes.io/pod-name'][?0]"
 	holder  = "params.?spec.?holderIdentity.orValue('')"
 	writer  = `'pod "' + ` + boundTo + `.orValue('none, its token is bound to no pod') + '"'`
 )
 
-// A test is a check of a write. expression is a CEL expression that is true if the
-// write passes. message is a CEL expression for the text of the refusal. short is a
-// fixed text. The API server uses short if it rejects the value of message, because a
-// name in it is too long or has line breaks.
+// A test decides whether a write passes. The field expression is a CEL expression that
+// is true if the write passes. The field message is a CEL expression for the text of
+// the refusal. The field short is a fixed text. The API server uses the fixed text if
+// the text of message is too long or has line breaks, because of a name in it.
 type test struct{ expression, message, short string }
 
 // validations returns one validation, even if the Fence has both modes. Several
@@ -88,18 +89,19 @@ func (f Fence) byTerm() test {
 }
 
 // keepsStamp returns an expression that is true if a write leaves the stored stamp
-// unchanged. In each term, this applies to every write of an object except the first.
-// If a stamp is missing, the expression is false: true replaces a missing stamp of the
-// new object, and false replaces a missing stamp of the old object. dyn avoids a
-// warning of the API server's type check.
+// unchanged. In each term, every write of an object except the first one leaves the
+// stamp unchanged. If a stamp is missing, the expression is false, because a missing
+// stamp is replaced by true in the new object, and by false in the old object. The
+// function dyn avoids a warning of the API server's type check.
 func (f Fence) keepsStamp() string {
 	return f.annotationOf("object") + ".orValue(dyn(true)) == " + f.annotationOf("oldObject") + ".orValue(dyn(false))"
 }
 
-// ofBindings returns a test that permits a Binding only if it has no stamp. For all
-// other objects it applies the test others. The reason is that the API server copies
-// the annotations of a Binding to the pod, so the stamp of a Binding could replace a
-// later stamp of the pod.
+// ofBindings returns a test that permits a Binding only if the Binding has no stamp.
+// For every other kind of object, the returned test equals the parameter others.
+// Bindings need their own test, because the API server copies the annotations of a
+// Binding to the pod. Therefore the stamp of a Binding could replace a later stamp of
+// the pod.
 func ofBindings(others test, stamp string) test {
 	const isBinding = "(request.kind.kind == 'Binding' && request.kind.group == '' ? "
 	return test{
@@ -109,7 +111,8 @@ func ofBindings(others test, stamp string) test {
 	}
 }
 
-// both returns a test that requires both tests, and evaluates first before second.
+// both returns a test that a write passes only if it passes two tests. The parameter
+// first is the test that is evaluated first.
 func both(first, second test) test {
 	return test{
 		first.expression + " && (" + second.expression + ")",
@@ -119,18 +122,18 @@ func both(first, second test) test {
 }
 
 // unstamped returns an expression for a write without a stamp. It is true if the write
-// is to a subresource and does not remove the stored stamp. A write of a status can
-// remove the stamp, because for Deployments and most other kinds of Kubernetes it also
-// writes the object's annotations.
+// is to a subresource and does not remove the stored stamp. For most kinds of
+// Kubernetes, such as Deployments, a write of the status also writes the object's
+// annotations. Therefore such a write can remove the stamp.
 func unstamped(stored string) string {
 	return "request.?subResource.orValue('') != '' && (request.operation == 'CREATE' || !" + hasToken(stored) + ")"
 }
 
 // orUnstampable returns the last operand of an "or". The operand permits requests that
-// cannot carry a stamp. It is last because such requests are rare. For these requests
-// the operands before it may be errors, which CEL ignores if the last operand is true.
-// For a Fence with the mode ByTerm alone, orUnstampable returns "", because that policy
-// does not match such requests.
+// cannot carry a stamp. The operand is the last one, because such requests are rare.
+// For such a request, the earlier operands may be errors, which CEL ignores because the
+// last operand is true. For a Fence with the mode ByTerm alone, orUnstampable returns
+// "", because that policy does not match such requests.
 func (f Fence) orUnstampable() string {
 	if !f.has(ByPod) {
 		return ""
@@ -140,17 +143,18 @@ func (f Fence) orUnstampable() string {
 
 func (f Fence) stamp(object string) string { return f.annotationOf(object) + ".orValue('')" }
 
-// annotationOf returns an expression for the stamp of object. Its value is optional,
-// and missing if the object or the annotation does not exist.
+// annotationOf returns an expression for the stamp of an object. The parameter object
+// is the name of a CEL variable, "object" or "oldObject". The result is a CEL optional,
+// which has no value if the object or the annotation does not exist.
 func (f Fence) annotationOf(object string) string {
 	return fmt.Sprintf("%s.?metadata.?annotations[?%s]", object, quote(AnnotationKey(f.lease())))
 }
 
-// hasToken returns an expression that is true if stamp begins with a number, which is
-// its token. A stored stamp that begins with other text was edited by hand. The policy
-// permits any write with a token to replace such a stamp.
+// hasToken returns an expression that is true if the stamp begins with a number. This
+// number is the token. A stored stamp that begins with other text was edited by hand.
+// The policy permits any write with a token to replace such a stamp.
 func hasToken(stamp string) string { return stamp + ".matches('^[1-9][0-9]{0,17}( |$)')" }
 
-// tokenOf returns an expression for the token of stamp, which is the number at its
-// beginning.
+// tokenOf returns an expression for the number at the beginning of the stamp. This
+// number is the token.
 func tokenOf(stamp string) string { return "int(" + stamp + ".split(' ', 2)[0])" }

@@ -40,8 +40,8 @@ type Fence struct {
 	// writes of this account. No other program should use the account. Required.
 	ServiceAccount string
 
-	// ServiceAccountNamespace is the namespace of the service account and its pods.
-	// Default: LeaseNamespace.
+	// ServiceAccountNamespace is the namespace of the service account and of the
+	// replicas' pods. Default: LeaseNamespace.
 	ServiceAccountNamespace string
 
 	// Resources are the guarded resources. Their subresources are also guarded. List every
@@ -65,21 +65,24 @@ type Fence struct {
 	// ByPod | ByTerm, because it would also permit writes with too low a token. Use two
 	// Fences instead, each with its own Name and one mode.
 	//
-	// By default, no user can write the guarded resources while the Lease does not exist.
-	// The reason is that the API server looks up the Lease before it evaluates the policy,
-	// which compares the user. Apply the Lease before the policy, and do not delete the
-	// Lease with the policy (see func Lease). To reduce the risk, set Namespaces.
+	// By default, no user can write the guarded resources while the Lease does not
+	// exist. The API server looks up the Lease before it evaluates the policy, and only
+	// the policy compares the user. Apply the Lease before the policy, and do not
+	// delete the Lease with the policy (see func Lease). To reduce the risk, set
+	// Namespaces.
 	//
-	// A Fence ByPod of the resources pods or serviceaccounts needs OpenWithoutLease if it
-	// guards the namespaces of the candidates' own pods. Otherwise no candidate can be
-	// started again after the Lease was deleted. If such a Fence has neither
-	// OpenWithoutLease nor Namespaces, it is invalid.
+	// A Fence with the mode ByPod needs OpenWithoutLease if it guards pods or
+	// serviceaccounts in a namespace in which candidates run. Otherwise no candidate
+	// can be started again after the Lease was deleted. A Fence of pods or
+	// serviceaccounts with this mode is invalid if OpenWithoutLease, Namespaces and
+	// ReportOnly are all unset.
 	OpenWithoutLease bool
 
-	// ReportOnly makes the Fence accept stale writes. For each stale write, the API server
-	// sends a warning to the writer and writes an entry into the audit log. Use it to try
-	// a Fence out. Make sure that the Lease exists: without the Lease, an enforced Fence
-	// refuses every write, but a Fence with ReportOnly reports no writes.
+	// ReportOnly makes the Fence accept stale writes. For each stale write, the API
+	// server sends a warning to the writer and writes an entry into the audit log. Use
+	// ReportOnly to try out a Fence. Make sure that the Lease exists: without the
+	// Lease, an enforced Fence refuses every write, but a Fence with ReportOnly reports
+	// no writes.
 	ReportOnly bool
 
 	// Name distinguishes several Fences. The name of the policy is
@@ -99,7 +102,7 @@ func (f Fence) withDefaults() Fence {
 		f.Mode = ByPod
 	}
 	if f.Name == "" {
-		f.Name = strings.Trim(f.LeaseNamespace+"."+f.LeaseName, ".") // a dot at either end would be a second error if a part is empty
+		f.Name = strings.Trim(f.LeaseNamespace+"."+f.LeaseName, ".") // if a part is empty, a dot at either end would be reported as a second error
 	}
 	return f
 }
@@ -190,14 +193,15 @@ func (f Fence) validateTogether(refuse func(string, ...any)) {
 	}
 }
 
-// The start of a pod writes both of these resources: a client creates the pod, and the
-// kubelet creates a token of the pod's service account.
+// Both of these resources are written when a pod is started: a client creates the pod,
+// and the kubelet creates a token, which is a subresource of the pod's service account.
 var (
 	pods            = schema.GroupResource{Resource: "pods"}
 	serviceAccounts = schema.GroupResource{Resource: "serviceaccounts"}
 )
 
-// unguardable returns the reason why a Fence cannot guard resource, "" if it can.
+// unguardable returns the reason why a Fence cannot guard a resource. It returns "" if
+// a Fence can guard the resource.
 func unguardable(resource schema.GroupResource) string {
 	switch {
 	case resource.Resource == "":

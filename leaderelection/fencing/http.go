@@ -26,7 +26,8 @@ func takeBody(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// withBody returns a copy of r with the given body, or without a body if body is nil.
+// withBody returns a copy of r that has the given body. If body is nil, the copy has no
+// body.
 func withBody(r *http.Request, body []byte) *http.Request {
 	r = r.Clone(r.Context())
 	if body == nil {
@@ -39,8 +40,8 @@ func withBody(r *http.Request, body []byte) *http.Request {
 	return r
 }
 
-// closeBody closes the body of a request that is not sent. The contract of
-// http.RoundTripper requires this.
+// closeBody closes the body of a request that is not sent. A RoundTripper must close
+// the body of each request, even if it does not send the request.
 func closeBody(r *http.Request) {
 	if r.Body != nil {
 		_ = r.Body.Close() // an error does not matter, because the body was not read
@@ -55,7 +56,7 @@ func isApply(r *http.Request) bool {
 
 // peek returns the body of an error response, and replaces response.Body with a copy
 // that the caller can read. For a successful response it reads nothing and returns "".
-// If it returns an error, the body is closed.
+// If peek returns an error, it has closed response.Body.
 func peek(response *http.Response) (string, error) {
 	if response.StatusCode < http.StatusBadRequest || response.Body == nil {
 		return "", nil

@@ -13,7 +13,8 @@ import (
 // Policy returns the admission policy of a Fence, and the binding that enforces the
 // policy. If the Fence is invalid, Policy returns one error that names every problem.
 //
-// If the Fence is ByPod, apply the AnchorPolicy first, once in the cluster.
+// If the Fence has the mode ByPod, apply the AnchorPolicy once in the cluster, before
+// you apply this policy.
 //
 // Policy cannot detect all mistakes. If the replicas campaign for another Lease, or if
 // the Lease was deleted, the API server refuses all guarded writes of the service
@@ -57,13 +58,14 @@ func Policy(f Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.Valid
 	return policy, binding, nil
 }
 
-// Lease returns the Lease of a Fence, without a holder. Apply it before the policy.
-// Otherwise no user can write the guarded resources until a candidate leads. If you
-// apply the Lease again later, its holder does not change. If you replace the Lease, or
-// delete it with the policy, the holder's term ends.
+// Lease returns the Lease of a Fence, without a holder. Apply the Lease before the
+// policy. Otherwise no user can write the guarded resources until a candidate leads. If
+// you apply the Lease again later, its holder does not change. The holder's term ends
+// if you replace the Lease, or if you delete the Lease with the policy.
 //
-// The first candidate claims this Lease one RetryPeriod later than a Lease that an
-// Elector has released, because the annotation of a release is missing.
+// The first candidate waits for one RetryPeriod before it claims this Lease. The reason
+// is that this Lease lacks the annotation with which an Elector records that it has
+// released a Lease.
 func Lease(f Fence) *coordinationv1.Lease {
 	return &coordinationv1.Lease{
 		TypeMeta:   typeMeta(coordinationv1.SchemeGroupVersion, "Lease"),
@@ -102,8 +104,8 @@ func (f Fence) matches() *admissionv1.MatchResources {
 // one deletion for each object.
 func (f Fence) rules(resource schema.GroupResource) []admissionv1.NamedRuleWithOperations {
 	if !f.has(ByPod) {
-		// Deletions are not selected, because they cannot carry a stamp. Updates of
-		// subresources are selected, because they may change the stamp.
+		// Deletions are not selected, because a deletion cannot carry a stamp. Updates
+		// of subresources are selected, because such an update may change the stamp.
 		rules := []admissionv1.NamedRuleWithOperations{
 			rule(resource.Group, []admissionv1.OperationType{admissionv1.Create, admissionv1.Update}, resource.Resource),
 			rule(resource.Group, []admissionv1.OperationType{admissionv1.Update}, resource.Resource+"/*"),
@@ -138,16 +140,17 @@ const (
 	anchorGroup = "fencing.incumbent.haproxy-template-ic.github.io" // has no resources
 )
 
-// AnchorPolicy returns a policy that guards no resources, and its binding. Apply both
-// once in a cluster, before the first Fence ByPod, and never delete them.
+// AnchorPolicy returns a policy that guards no resources, and its binding. Apply the
+// policy and the binding once in a cluster, before the first Fence with the mode ByPod.
+// Never delete them.
 //
 // An API server watches Leases only while at least one binding belongs to a policy
 // whose parameter is a Lease. When the last such binding is deleted, the API server
 // stops watching, and does not start again. A Fence that is applied later is then
 // evaluated with the holders at the time of that deletion, until the API server is
-// restarted. It refuses the writes of the present leader, and accepts those of the
-// former leader (https://github.com/kubernetes/kubernetes/issues/130887, not fixed in
-// 1.37). This cannot happen while the binding of the anchor policy exists.
+// restarted. Such a Fence refuses the writes of the current leader, and accepts the
+// writes of a former leader (https://github.com/kubernetes/kubernetes/issues/130887,
+// not fixed in 1.37). This cannot happen while the binding of the anchor policy exists.
 func AnchorPolicy() (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.ValidatingAdmissionPolicyBinding) {
 	policy := &admissionv1.ValidatingAdmissionPolicy{
 		TypeMeta:   typeMeta(admissionv1.SchemeGroupVersion, "ValidatingAdmissionPolicy"),

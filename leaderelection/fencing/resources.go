@@ -44,8 +44,9 @@ var unknownToClientGo = map[string][]string{
 }
 
 // builtIn returns the resources of a built-in API group of Kubernetes. For any other
-// group it returns none. client-go's scheme contains kinds, not resources. A kind has a
-// resource if the scheme also contains the list of that kind, such as PodList for Pod.
+// group it returns no resources. client-go's scheme contains kinds, not resources, so
+// builtIn derives the resources from the kinds. A kind has a resource if the scheme
+// also contains the kind of its list, such as PodList for Pod.
 func builtIn(group string) []string {
 	names := slices.Clone(unknownToClientGo[group])
 	for _, version := range scheme.Scheme.PrioritizedVersionsForGroup(group) {
@@ -65,8 +66,8 @@ func builtIn(group string) []string {
 	return slices.Compact(names)
 }
 
-// isRemoved reports whether Kubernetes removed kind before version 1.30, the first
-// version that serves admission policies in v1.
+// isRemoved reports whether Kubernetes removed a kind before version 1.30. That is the
+// first version that serves admission policies in v1.
 func isRemoved(kind reflect.Type) bool {
 	removable, ok := reflect.New(kind).Interface().(interface{ APILifecycleRemoved() (major, minor int) })
 	if !ok {

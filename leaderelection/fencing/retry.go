@@ -14,8 +14,8 @@ import (
 // A TermConfirmer finds out whether a term continues. *leaderelection.Elector
 // implements TermConfirmer.
 type TermConfirmer interface {
-	// Confirm reads the Lease once and reports whether term continues. If the Lease shows
-	// that term is over, Confirm also ends the term in this process.
+	// Confirm reads the Lease once and reports whether the given term continues. If the
+	// Lease shows that the term is over, Confirm also ends the term in this process.
 	Confirm(ctx context.Context, term leaderelection.Term) (bool, error)
 }
 
@@ -28,8 +28,9 @@ const (
 	lastWait  = 50 * time.Millisecond
 )
 
-// RetryTransport returns a RoundTripper that sends a write again if a Fence has refused
-// it although its term continues. confirmer is the Elector:
+// RetryTransport returns a RoundTripper that retries writes. It retries a write that a
+// Fence has refused, although the term of the write continues. Pass the Elector as
+// confirmer:
 //
 //	cfg.Wrap(fencing.StampTransport) // with Fences ByTerm
 //	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
@@ -37,14 +38,14 @@ const (
 //	})
 //
 // When a write is refused, confirmer reads the Lease once. If the term of the request's
-// context continues, the API server has not observed the new leader yet. Then the write
-// is sent again for up to a second. Otherwise the term has ended, and the caller
-// receives the refusal. The caller also receives the refusal if the Lease cannot be
-// read, or if the write lacks a token.
+// context continues, the API server has not observed the new leader yet. In this case
+// RetryTransport sends the write again for up to a second. If the term has ended, the
+// caller receives the refusal. The caller also receives the refusal if the Lease cannot
+// be read, or if the write lacks a token.
 //
-// Do not use RetryTransport for the Elector's own client. It is optional: without it,
-// the caller receives each refusal at once, and controllers retry. If confirmer is nil,
-// all requests fail.
+// Do not use RetryTransport for the Elector's own client. RetryTransport is optional.
+// Without RetryTransport, the caller receives each refusal at once, and controllers
+// retry. If confirmer is nil, all requests fail.
 func RetryTransport(confirmer TermConfirmer, next http.RoundTripper) http.RoundTripper {
 	if v := reflect.ValueOf(confirmer); v.Kind() == reflect.Pointer && v.IsNil() {
 		confirmer = nil
@@ -96,8 +97,8 @@ func (t retryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// send sends r with body. If the response is an error, it also returns the text of the
-// response.
+// send sends r with the given body. It returns the response. If the response is an
+// error, send also returns the text of the response.
 func (t retryTransport) send(r *http.Request, body []byte) (*http.Response, string, error) {
 	response, err := t.next.RoundTrip(withBody(r, body))
 	if err != nil {
@@ -122,9 +123,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// These texts identify a refusal in the body of a response. They occur unchanged in
-// JSON and in protobuf. The API server adds refusalMark to each refusal. noToken,
-// laterTerm and boundStamp are parts of the messages of a Fence's policy.
+// These strings identify a refusal in the body of a response. JSON and protobuf contain
+// them unchanged. The API server adds refusalMark to each refusal. noToken, laterTerm
+// and boundStamp are parts of the messages of a Fence's policy.
 const (
 	refusalMark = "ValidatingAdmissionPolicy '" + policyPrefix
 	noToken     = "the write carries no token"
@@ -141,7 +142,9 @@ const (
 func isRefusal(text string) bool { return strings.Contains(text, refusalMark) }
 
 // isLag reports whether the API server may have refused a write because it has not
-// observed the new leader yet. A refusal because of a stamp never has that cause.
+// observed the new leader yet. A refusal that is caused by a stamp does not count,
+// because such a refusal does not depend on the holder that the API server has
+// observed.
 func isLag(text string) bool {
 	return isRefusal(text) && !strings.Contains(text, noToken) && !strings.Contains(text, laterTerm) && !strings.Contains(text, boundStamp)
 }

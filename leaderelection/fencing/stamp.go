@@ -15,14 +15,14 @@ import (
 
 const annotationPrefix = "fencing.incumbent.haproxy-template-ic.github.io/"
 
-// maxAnnotationName is the maximum length of the part of an annotation's key after the
-// slash.
+// maxAnnotationName is the number of characters that an annotation's key may have after
+// the slash.
 const maxAnnotationName = 63
 
-// AnnotationKey returns the key of the annotation that contains the fencing token of
-// the term in which an object was written. lease is "namespace/name", as in Term.Lease.
-// Each Lease has its own annotation, because leaders of several Leases may write the
-// same object.
+// AnnotationKey returns the key of the annotation that StampTransport sets on each
+// object that it writes. The annotation contains the fencing token of the term in which
+// the object was written. lease is "namespace/name", as in Term.Lease. Each Lease has
+// its own annotation, because leaders of several Leases may write the same object.
 func AnnotationKey(lease string) string {
 	name := strings.Replace(lease, "/", ".", 1)
 	if len(name) > maxAnnotationName {
@@ -35,8 +35,9 @@ func AnnotationKey(lease string) string {
 // A stamp is the annotation that identifies the term in which an object was written.
 type stamp struct{ key, value string }
 
-// stampOf returns the stamp of a term. Its value is the token and the leader's
-// identity. The identity is only for the readers of a refusal.
+// stampOf returns the stamp of a term. The value of the stamp is the token and the
+// leader's identity. The policy does not compare the identity, but the message of a
+// refusal contains it.
 func stampOf(term leaderelection.Term) stamp {
 	return stamp{AnnotationKey(term.Lease), term.Token.String() + " " + term.Identity}
 }
@@ -111,9 +112,10 @@ func (s stampTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.sendOneOf(r, forms)
 }
 
-// sendOneOf sends r with one form of the body after the other, until the API server
-// applies a form. It returns the last response. It tries all forms, because the API
-// server does not report why it could not apply a form.
+// sendOneOf sends r with the first body in forms. If the API server cannot apply this
+// body, sendOneOf sends r with the next body, and so on. It returns the last response.
+// sendOneOf tries all bodies, because the API server does not report why it could not
+// apply a body.
 func (s stampTransport) sendOneOf(r *http.Request, forms [][]byte) (*http.Response, error) {
 	for _, body := range forms[:len(forms)-1] {
 		response, err := s.next.RoundTrip(withBody(r, body))
@@ -131,8 +133,8 @@ func (s stampTransport) sendOneOf(r *http.Request, forms [][]byte) (*http.Respon
 	return s.next.RoundTrip(withBody(r, forms[len(forms)-1]))
 }
 
-// isWrite reports whether the method of r is one that sends an object. Only such a
-// request can carry a stamp.
+// isWrite reports whether r has a method with which clients send objects: POST, PUT or
+// PATCH. Only such a request can carry a stamp.
 func isWrite(r *http.Request) bool {
 	return r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch
 }
@@ -140,8 +142,8 @@ func isWrite(r *http.Request) bool {
 // isStampable reports whether the request writes the annotations of an object. For most
 // kinds, a write of the status also writes the annotations. The other kinds ignore
 // annotations in a write of the status. A server-side apply of a status is not
-// stampable, because it would conflict with the field manager of the object over the
-// annotation.
+// stampable, because the field managers of the status and of the object would conflict
+// over the annotation.
 func isStampable(request apipath.Request, r *http.Request) bool {
 	resource := schema.GroupResource{Group: request.Group, Resource: request.Resource}
 	if !request.IsResource || isExempt(resource) || resource == (schema.GroupResource{Resource: "bindings"}) {

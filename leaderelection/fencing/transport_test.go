@@ -25,14 +25,16 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A cluster is an API server in memory, and the Elector that leads on it.
+// A cluster is an in-memory API server, and an Elector that leads with a Lease in this
+// API server.
 type cluster struct {
 	elector *leaderelection.Elector
 	server  *leaderelectiontest.Server
 	network *leaderelectiontest.Network // between the elector and the server
 }
 
-// inTerm calls test in fake time, with the context of a term in which an Elector leads.
+// inTerm starts an Elector in fake time, waits until the Elector leads, and calls test.
+// test receives the context of the term.
 func inTerm(t *testing.T, test func(t *testing.T, ctx context.Context, cluster cluster)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -58,8 +60,8 @@ func inTerm(t *testing.T, test func(t *testing.T, ctx context.Context, cluster c
 	})
 }
 
-// A sink is a RoundTripper that records requests. It returns prepared error responses
-// first, and then only successes.
+// A sink is a RoundTripper that records requests. It responds to the first requests
+// with the error responses in answers, and to all later requests with success.
 type sink struct {
 	answers []string // the bodies of the error responses
 	sent    []*http.Request
@@ -235,7 +237,7 @@ func TestStampTransport_SendsStampsOrRefusesAWrite(t *testing.T) {
 
 			{"PUT", "/gateway/api/c1/x", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
 			{"PUT", "/gateway/api/c1/x", "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
-			{"POST", "/gateway/apis/example/first/widgets", "application/json", "{}", ctx, fencing.ErrNotStampable, false}, // the group of a custom resource has a dot
+			{"POST", "/gateway/apis/example/first/widgets", "application/json", "{}", ctx, fencing.ErrNotStampable, false}, // not stampable, because example has no dot, unlike each group of custom resources
 			{"POST", "/api/v1", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
 			{"PUT", configMaps + "/a/status", "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
 			{"POST", configMaps, "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
@@ -391,7 +393,8 @@ func TestRetryTransport_WithoutATermConfirmerFailsTheFirstRequest(t *testing.T) 
 	}
 }
 
-// torn is a RoundTripper whose connection ends in the middle of each response.
+// torn is a RoundTripper. Reading the body of any of its responses fails, as if the
+// connection was broken. torn also records whether the body was closed.
 type torn struct{ closed bool }
 
 func (c *torn) RoundTrip(*http.Request) (*http.Response, error) {

@@ -10,12 +10,12 @@
 //
 // # Which writes pass
 //
-// A write passes only if its context carries a term, the context is not done, and
-// the Elector certainly leads in that term. Therefore the guard refuses the writes
-// of a goroutine that has outlived an earlier term. It also refuses the first write
-// of a process that was frozen until its leadership was no longer certain. The
-// Elector passes a context with the term to OnStartedLeading. Package manager
-// passes such a context to the runnables of a leader.
+// A write passes only if its context carries a term, the context is not done, and the
+// Elector certainly leads in that term. Therefore the guard refuses the writes of a
+// goroutine that still runs after its term has ended. It also refuses the first write
+// of a process that was frozen until its leadership was no longer certain. The Elector
+// passes a context with the term to OnStartedLeading. Package manager passes such a
+// context to the runnables of a leader.
 //
 // All reads pass. Writes of these resources also pass:
 //

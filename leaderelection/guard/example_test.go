@@ -13,8 +13,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/guard"
 )
 
-// Create a configuration whose clients write only while the Elector leads. The
-// Elector has another client.
+// Create a configuration whose clients write only while the Elector leads. Do not use
+// this configuration for the Elector's own client.
 func ExampleTransport() {
 	clients := func(cfg *rest.Config, elector *leaderelection.Elector) *rest.Config {
 		guarded := rest.CopyConfig(cfg)

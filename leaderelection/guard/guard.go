@@ -12,9 +12,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
-// ErrWriteRefused is returned for a write that does not belong to the current term.
-// The returned error also wraps the reason. If the context of the write is done,
-// the reason wraps the cause of the context. After a term, this cause is a sentinel
+// ErrWriteRefused is returned for a write that does not belong to the current term. The
+// returned error also wraps the reason. If the context of the write is done, the reason
+// wraps the cause of the context. After the end of a term, this cause is a sentinel
 // error of package leaderelection, such as ErrOvertaken.
 var ErrWriteRefused = errors.New("guard: the write was refused")
 
@@ -36,9 +36,9 @@ type Leadership interface {
 }
 
 // Check returns nil if a write with ctx may be sent. This requires that ctx is not
-// done, and that ctx carries the term in which leadership leads now. Otherwise
-// Check returns an error that wraps ErrWriteRefused. If leadership is nil, Check
-// refuses every write.
+// done, and that ctx carries the term that leadership.Term returns. Otherwise Check
+// returns an error that wraps ErrWriteRefused. If leadership is nil, Check refuses
+// every write.
 func Check(ctx context.Context, leadership Leadership) error {
 	if reason := refusal(ctx, leadership); reason != nil {
 		return fmt.Errorf("%w: %w", ErrWriteRefused, reason)
@@ -92,9 +92,9 @@ func Exempt(group, resource string) bool {
 	return exemptGroups[group] || group == "" && resource == "events"
 }
 
-// Transport returns a RoundTripper that refuses each write for which Check returns
-// an error. It sends all other requests through next. Writes of exempt resources
-// are not checked, see Exempt. If leadership is nil, all other writes are refused.
+// Transport returns a RoundTripper that refuses each write for which Check returns an
+// error. It sends all other requests through next. Writes of exempt resources are not
+// checked, see Exempt. If leadership is nil, all writes of other resources are refused.
 func Transport(leadership Leadership, next http.RoundTripper) http.RoundTripper {
 	return transport{leadership, next}
 }

@@ -96,7 +96,7 @@ type roundTripperFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripperFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// A body is the body of a request. It records whether it was closed.
+// A body is a request body that records whether it was closed.
 type body struct {
 	*strings.Reader
 	closed bool

@@ -17,12 +17,12 @@ const refreshInterval = time.Minute
 
 // clusterInfo is information about the cluster that the Lease does not contain: the
 // rights of the service account, the admission policies, and whether the namespace
-// exists. It is requested concurrently with the Lease, because slow responses must not
-// delay the reports about the Lease.
+// exists. This information is requested concurrently with the Lease, because slow
+// responses must not delay the reports about the Lease.
 type clusterInfo struct {
 	*explainOptions
 	clientset kubernetes.Interface
-	known     chan struct{} // closed when the first requests for all information have ended
+	known     chan struct{} // closed when all information has been requested once
 
 	mu               sync.Mutex
 	rights           *explain.Rights
@@ -30,8 +30,8 @@ type clusterInfo struct {
 	namespaceMissing bool
 }
 
-// refresh requests the information. With --watch it requests the information again
-// every refreshInterval until ctx is done.
+// refresh requests the information about the cluster. With --watch it repeats the
+// requests every refreshInterval until ctx is done.
 func (c *clusterInfo) refresh(ctx context.Context) {
 	c.request(ctx)
 	close(c.known)
@@ -67,9 +67,9 @@ func (c *clusterInfo) checkRights(ctx context.Context) explain.Rights {
 	return explain.CheckRights(ctx, c.clientset, cmp.Or(c.accountNamespace, c.uses.PodNamespace, c.namespace), c.account, uses)
 }
 
-// await waits until the first requests for the information have ended, or ctx is done.
-// With --watch, call it before the watch of the Lease begins, because changes of the
-// Lease are missed while await waits.
+// await waits until all information has been requested once, or until ctx is done. With
+// --watch, call await before the watch of the Lease begins, because a caller that waits
+// here misses changes of the Lease.
 func (c *clusterInfo) await(ctx context.Context) {
 	select {
 	case <-c.known:

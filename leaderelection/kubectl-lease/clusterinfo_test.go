@@ -15,8 +15,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
 
-// hanging is a clientset that never responds to requests for the bindings of admission
-// policies. It responds to all other requests.
+// hanging is a clientset whose requests for the bindings of admission policies get no
+// response. All other requests get a response.
 type hanging struct{ kubernetes.Interface }
 
 type hangingAdmission struct {

@@ -154,8 +154,9 @@ func reportsAMissingNamespace(t *testing.T, cp *envtest.ControlPlane) {
 	}
 }
 
-// losesContact interrupts the network of explain while the leader renews the Lease.
-// explain must report that contact is lost, and must not report the leader as expired.
+// losesContact interrupts the connection from explain to the API server, while the
+// leader renews the Lease. explain must report that contact is lost. It must not report
+// the Lease as expired.
 func losesContact(t *testing.T, cp *envtest.ControlPlane) {
 	namespace := cp.Namespace(t)
 	defer campaign(t, cp, namespace)()

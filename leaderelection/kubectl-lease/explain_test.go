@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
 
-// call runs the command. The arguments in args are separated by spaces.
+// call runs the plugin with the arguments in args, which are separated by spaces.
 func call(t *testing.T, args string) (code int, out, errOut string) {
 	t.Helper()
 	var stdout, stderr strings.Builder
@@ -17,9 +17,9 @@ func call(t *testing.T, args string) (code int, out, errOut string) {
 	return code, stdout.String(), stderr.String()
 }
 
-// refuses checks that the command fails with one error, which contains all texts of
-// want. The command must not print its usage. It must not print to the standard output,
-// because that may be piped into kubectl apply.
+// refuses checks that the command fails with one error. The error must contain all
+// strings in want. The command must not print its usage. It must not print to the
+// standard output, because that may be piped into kubectl apply.
 func refuses(t *testing.T, args string, want ...string) {
 	t.Helper()
 	code, out, errOut := call(t, args)
@@ -104,8 +104,8 @@ func TestExplain_WithoutAClusterNamesTheRemedy(t *testing.T) {
 	}
 }
 
-// A second term of the same holder must be printed, even if it begins a millisecond
-// after the first. A renewal must not be printed.
+// printChange must print a second term of the same holder, even if the terms begin only
+// one millisecond apart. printChange must not print a renewal.
 func TestPrintChange_PrintsASecondTermButNoRenewal(t *testing.T) {
 	for _, format := range explainFormats {
 		var out strings.Builder

@@ -113,7 +113,7 @@ func (p *plugin) printFence(o *fenceOptions, lease string) error {
 
 // fenceComment returns a YAML comment that describes how to delete the policy.
 func fenceComment(o *fenceOptions, policy string) string {
-	text := "# To take this fence away:\n" +
+	text := "# To remove this fence:\n" +
 		"# kubectl delete validatingadmissionpolicybinding,validatingadmissionpolicy " + policy + "\n"
 	if o.withLease {
 		text += "# Do not use kubectl delete -f or kubectl replace: this file contains the Lease, and its leader's\n" +
@@ -122,17 +122,17 @@ func fenceComment(o *fenceOptions, policy string) string {
 	return text
 }
 
-// complete sets the fields of o.fence from the flags and from lease, the argument. It
-// returns one error that contains all errors, including those of fencing.Policy. A
-// field whose value is invalid gets a valid placeholder, because fencing.Policy must
-// not report the same error again.
+// complete sets the fields of o.fence from the flags and from the argument lease. It
+// returns one error that contains all errors, including the errors of fencing.Policy.
+// If a value is invalid, complete sets the field to a valid placeholder. Otherwise
+// fencing.Policy would report the same error again.
 func (o *fenceOptions) complete(p *plugin, lease string) error {
 	f := &o.fence
 	errs := []error{checkOutput(o.output, objectFormats...)}
 	fail := func(err error) bool { errs = append(errs, err); return err != nil }
 	var err error
 	if f.LeaseNamespace, f.LeaseName, err = p.lease(lease); fail(err) {
-		f.LeaseNamespace, f.LeaseName = "namespace", "name" // placeholders, so fencing.Policy does not report the error again
+		f.LeaseNamespace, f.LeaseName = "namespace", "name" // valid placeholders; otherwise fencing.Policy would report the error again
 	}
 	if f.ServiceAccountNamespace, f.ServiceAccount, err = serviceAccount(o.account); fail(err) {
 		f.ServiceAccountNamespace, f.ServiceAccount = "", "name"
@@ -166,7 +166,8 @@ func modeOf(text string) (mode fencing.Mode, err error) {
 	return mode, nil
 }
 
-// split splits a list at commas and spaces. For an empty text it returns no parts.
+// split splits a list at commas and spaces. If text is empty, split returns an empty
+// list.
 func split(text string) []string {
 	return strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == ' ' })
 }

@@ -38,8 +38,8 @@ func TestFence_PrintsWhatThePackageMakes(t *testing.T) {
 
 const minimalFence = "fence -n my-namespace my-app-leader --service-account my-app --resources configmaps --namespaces my-namespace"
 
-// The user may pipe the output into kubectl delete to remove the policy. This must not
-// delete the Lease, because that would end the leader's term.
+// The user may pipe the output into kubectl delete to remove the policy. Therefore the
+// output must not contain the Lease: deleting the Lease would end the leader's term.
 func TestFence_OmitsTheLeaseByDefault(t *testing.T) {
 	const warning = "all writes to the guarded resources are refused"
 	for _, tc := range []struct {
@@ -50,7 +50,7 @@ func TestFence_OmitsTheLeaseByDefault(t *testing.T) {
 		{"--with-lease", true, false},
 		{"--open-without-lease", false, false},
 		{"--report-only", false, false},
-		{"--mode term", false, false}, // a policy by term does not read the Lease
+		{"--mode term", false, false}, // a policy with the mode term does not read the Lease
 	} {
 		code, out, errOut := call(t, minimalFence+" "+tc.more)
 		if code != 0 {

@@ -122,10 +122,10 @@ func chooseManifests(args []string) ([]manifest, error) {
 	return slices.DeleteFunc(slices.Clone(allManifests), func(m manifest) bool { return !slices.Contains(args, m.name) }), nil
 }
 
-// fillIn replaces the example names in a manifest by the names in n. The files are
-// valid manifests without placeholders. Therefore the text around an example name shows
-// which name it is. Longer texts come first in the list, because the first text that
-// matches is replaced.
+// fillIn replaces the example names in a manifest by the names in n. The same example
+// name, such as my-app, can stand for several names. The text around an example name
+// shows which of these names it stands for. Longer texts come first in the list,
+// because the Replacer tries the texts in this order.
 func (n manifestNames) fillIn(text string) string {
 	return strings.NewReplacer(
 		"registry.example.com/my-app:v1", n.image,
@@ -140,8 +140,8 @@ func (n manifestNames) fillIn(text string) string {
 	).Replace(text)
 }
 
-// check returns one error that contains all errors in the names, or nil. chosen are the
-// manifests to print.
+// check returns one error that contains all errors in the names, or nil. The parameter
+// chosen lists the manifests that will be printed.
 func (n manifestNames) check(chosen []manifest) error {
 	if n.app == "" {
 		return errors.New(`--app ("") is missing: name the application`)

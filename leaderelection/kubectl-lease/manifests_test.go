@@ -29,9 +29,9 @@ import (
 
 const otherNames = "manifests --app api -n team-a --lease api-election --service-account robot --image ghcr.io/acme/api@sha256:0123"
 
-// decode decodes YAML documents, and fails the test on unknown and duplicate fields.
-// Documents of the Prometheus operator may have unknown fields, because their types are
-// not in the scheme.
+// decode decodes YAML documents, and fails the test if a document has unknown or
+// duplicate fields. In documents for the Prometheus operator, unknown fields do not
+// fail the test, because the scheme does not contain the types of these documents.
 func decode(t *testing.T, text string) (objects []runtime.Object) {
 	t.Helper()
 	strict := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
@@ -141,7 +141,8 @@ func same[T any](t *testing.T, want, got T) {
 	}
 }
 
-// If the flags contain the example names, the command must print the files unchanged.
+// If the flags contain the example names of the manifest files, the command must print
+// the files unchanged.
 func TestManifests_PrintTheFiles(t *testing.T) {
 	for _, m := range allManifests {
 		want, err := manifests.Files.ReadFile(m.file())

@@ -13,14 +13,14 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// leaseKinds matches kubectl's names of the resource, such as lease and leases. The
-// user may write such a name before the name of the Lease: lease/my-app. Therefore a
-// namespace with the name "lease" must be given with -n.
+// leaseKinds matches the names that kubectl accepts for the resource, such as lease and
+// leases. The user may write such a name before the name of the Lease: lease/my-app.
+// Therefore a namespace with the name "lease" must be given with -n.
 var leaseKinds = regexp.MustCompile(`^leases?(\.(v1\.)?coordination\.k8s\.io)?$`)
 
 // lease returns the namespace and the name of a Lease from an argument of the form
-// NAME, NAMESPACE/NAME or lease/NAME. If arg has no namespace, the namespace is that of
-// the flags or of the kubeconfig.
+// NAME, NAMESPACE/NAME or lease/NAME. If arg contains no namespace, lease returns the
+// namespace of the flags or of the kubeconfig.
 func (p *plugin) lease(arg string) (namespace, name string, err error) {
 	flag := p.overrides.Context.Namespace
 	namespace = flag
@@ -60,9 +60,10 @@ func oneLease(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("the name of one Lease is expected, not %q: %s", args, cmd.UseLine())
 }
 
-// checkName returns an error if part is not a valid name for the API server. check is
-// the API server's check of such names. what and text describe part in the error: text
-// is the flag or the argument that contains part.
+// checkName returns an error if the API server would refuse part as a name. check is
+// the function with which the API server checks such names. The error contains what and
+// text: what describes part, and text is the value of the flag or argument that
+// contains part.
 func checkName(what, text, part string, check validation.ValidateNameFunc) error {
 	if part == "" {
 		return fmt.Errorf("%s (%q) is missing: give name, or namespace/name", what, text)

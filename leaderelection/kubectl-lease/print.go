@@ -33,8 +33,8 @@ func printObjects(out io.Writer, format, comment string, objects ...runtime.Obje
 	return err
 }
 
-// printJSON prints a single object as it is, and several objects as one List, as
-// kubectl does.
+// printJSON prints a single object unchanged, and several objects as one List. kubectl
+// uses the same format.
 func printJSON(out io.Writer, objects []runtime.Object) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "    ")

@@ -19,7 +19,7 @@ type reporter struct {
 	out     io.Writer
 	warn    func(error)
 	info    *clusterInfo
-	printed *explain.Report // the last report that was printed; nil before the first
+	printed *explain.Report // the last report that was printed; nil if no report was printed yet
 	failed  error           // the error of the last attempt to print a report
 }
 
@@ -39,8 +39,8 @@ func (o *explainOptions) explain(ctx context.Context, clientset kubernetes.Inter
 	return r.reportOnce(ctx, watcher)
 }
 
-// reportOnce prints one report. If the report is not certain yet, it first observes the
-// Lease for at most --wait.
+// reportOnce prints one report. It observes the Lease until the report is certain, but
+// not for longer than --wait.
 func (r *reporter) reportOnce(ctx context.Context, watcher explain.Watcher) (int, error) {
 	waiting, stop := context.WithCancel(ctx)
 	defer stop()
@@ -52,9 +52,9 @@ func (r *reporter) reportOnce(ctx context.Context, watcher explain.Watcher) (int
 		report = new(r.report(observed))
 		return !report.Certain && r.wait > 0
 	}
-	// OnError is not set, because its errors need no warning here. Without the right to
-	// watch, the Watcher reads the Lease. At worst the report depends on the holder's
-	// clock.
+	// OnError is not set, because reportOnce prints no warnings. Without the right to
+	// watch the Lease, the Watcher reads the Lease. In the worst case, the report
+	// depends on the holder's clock.
 	if err := watcher.Run(waiting); err != nil {
 		return exitUnknown, err
 	}
@@ -83,8 +83,8 @@ func exitCode(r *explain.Report) int {
 }
 
 // infoTimeout is how long explain --watch waits for the information about the cluster
-// before its first report. The information hardly ever takes longer. If it arrives
-// later, it is printed as a change.
+// before its first report. The information usually arrives earlier. If the information
+// arrives later, explain prints it as a change.
 const infoTimeout = time.Second
 
 // reportChanges prints the first report, and then each change until ctx is done. The
@@ -140,9 +140,10 @@ func (r *reporter) print(report *explain.Report) error {
 	}
 }
 
-// printChange prints the first report, and each later report that differs from the
-// report printed before. As text, it prints only the changes of a later report. In
-// other formats, it prints the whole report.
+// printChange prints a report if it is the first report, or if it differs from the
+// previously printed report. In the text format, printChange prints only the
+// differences from the previous report. In the other formats, it prints the whole
+// report.
 func (r *reporter) printChange(report *explain.Report) error {
 	before := r.printed
 	if before != nil && report.Same(*before) {

@@ -21,7 +21,7 @@ const (
 	exitUnknown = 2 // explain: it is not known whether the holder leads; all commands: an error
 )
 
-// A plugin is the state of one call of the command.
+// A plugin holds the state of one run of the plugin.
 type plugin struct {
 	out, errOut io.Writer
 	rules       *clientcmd.ClientConfigLoadingRules
@@ -77,7 +77,7 @@ func (p *plugin) clientConfig() clientcmd.ClientConfig {
 }
 
 // restConfig returns the configuration of a client for the cluster that the flags and
-// the kubeconfig name.
+// the kubeconfig select.
 func (p *plugin) restConfig() (*rest.Config, error) {
 	config, err := p.clientConfig().ClientConfig()
 	if err != nil {
@@ -86,8 +86,8 @@ func (p *plugin) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-// configError returns an error that describes the problem of the kubeconfig and its
-// remedy. err is the error of client-go.
+// configError returns an error that describes a problem of the kubeconfig, and the
+// remedy. err is the error that client-go returned.
 func (p *plugin) configError(err error) error {
 	context := p.overrides.CurrentContext
 	if raw, rawErr := p.clientConfig().RawConfig(); rawErr == nil && context != "" && raw.Contexts[context] == nil {
@@ -124,8 +124,8 @@ func (p *plugin) namespace() (string, error) {
 	return namespace, nil
 }
 
-// addOutputFlag adds the flag --output and its shell completion. The first of the
-// formats is the default.
+// addOutputFlag adds the flag --output and the shell completion of its values. The
+// first value in formats is the default.
 func addOutputFlag(cmd *cobra.Command, format *string, formats ...string) {
 	cmd.Flags().StringVarP(format, "output", "o", formats[0], "output `format`: "+list(formats))
 	if err := cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)); err != nil {

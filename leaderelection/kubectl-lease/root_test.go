@@ -22,8 +22,8 @@ import (
 
 // apiServer starts an API server that serves the Leases and two namespaces. The server
 // refuses every other request as forbidden. apiServer also sets KUBECONFIG to a file
-// with two contexts: "one", the current context, with the namespace ns-one, and "two"
-// with the namespace ns-two.
+// with two contexts. The current context "one" has the namespace ns-one. The context
+// "two" has the namespace ns-two.
 func apiServer(t *testing.T, leases ...*coordinationv1.Lease) {
 	t.Helper()
 	answer := func(w http.ResponseWriter, code int, object any) {
@@ -126,7 +126,8 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// The command must print an error of the API server in one line, without the usage.
+// If the API server returns an error, the command must print the error in one line,
+// without the usage.
 func TestErrors_OfTheAPIServerAreOneLine(t *testing.T) {
 	apiServer(t)
 	code, out, errOut := call(t, "explain forbidden")
@@ -210,8 +211,8 @@ func TestWatch_GoesOnUntilItIsInterrupted(t *testing.T) {
 	}
 }
 
-// A waitingBuffer records the text that is written to it. At the first write it closes
-// the channel written.
+// A waitingBuffer records all text that the plugin prints. At the first write, the
+// waitingBuffer closes the channel written.
 type waitingBuffer struct {
 	text    strings.Builder
 	written chan struct{}

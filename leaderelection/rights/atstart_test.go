@@ -63,9 +63,10 @@ func (b *lockedBuffer) String() string {
 	return b.Buffer.String()
 }
 
-// atStart runs an Elector with the option AtStart for a second, in which it must become
-// the leader, and stops it. before contains the log lines about rights from before the
-// stop, after contains all log lines about rights. stop is how long the stop took.
+// atStart runs an Elector with the option AtStart for one second, and then stops the
+// Elector. When the second has passed, the Elector must lead. The result before
+// contains the lines about rights that were logged before the stop. The result after
+// contains all logged lines about rights. The result stop is how long the stop took.
 func atStart(t *testing.T, enabled bool, uses rights.Uses, review func(context.Context, *authorizationv1.SelfSubjectAccessReview) error) (before, after string, stop time.Duration) {
 	t.Helper()
 	server := leaderelectiontest.NewServer()

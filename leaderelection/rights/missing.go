@@ -14,9 +14,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// Missing returns those of uses.Rights() that the clientset's user lacks. It sends one
-// SelfSubjectAccessReview for each right. Every authenticated user may send these
-// requests. If some requests fail, Missing returns an error, and also the missing
+// Missing returns the rights in uses.Rights() that the user of the clientset lacks. It
+// sends one SelfSubjectAccessReview for each right. Every authenticated user may send
+// these requests. If some requests fail, Missing returns an error, and also the missing
 // rights that the other requests have found.
 func Missing(ctx context.Context, clientset kubernetes.Interface, uses Uses) ([]Right, error) {
 	reviews := clientset.AuthorizationV1().SelfSubjectAccessReviews()
@@ -30,8 +30,8 @@ func Missing(ctx context.Context, clientset kubernetes.Interface, uses Uses) ([]
 	})
 }
 
-// MissingOf is like Missing, but checks the rights of a service account. The
-// clientset's user needs the right to create SubjectAccessReviews, which administrators
+// MissingOf is like Missing, but checks the rights of a service account. The user of
+// the clientset needs the right to create SubjectAccessReviews, which administrators
 // have.
 func MissingOf(ctx context.Context, clientset kubernetes.Interface, namespace, account string, uses Uses) ([]Right, error) {
 	reviews := clientset.AuthorizationV1().SubjectAccessReviews()
@@ -73,10 +73,10 @@ const preflightTimeout = 10 * time.Second
 //
 //	elector, err := leaderelection.New(config, clientset, callbacks, logger, rights.AtStart(clientset, rights.Uses{}))
 //
-// The Lease is that of the Elector: the fields LeaseNamespace and LeaseName of uses are
-// ignored. The check runs in the background and does not delay the election, see
-// Preflight. Package manager checks the rights by default, and does not need this
-// option.
+// The Elector checks the rights for its own Lease. The fields LeaseNamespace and
+// LeaseName of uses are ignored. The check runs in the background and does not delay
+// the election, see Preflight. Package manager checks the rights by default, and does
+// not need this option.
 func AtStart(clientset kubernetes.Interface, uses Uses) leaderelection.Option {
 	return leaderelection.WithBackgroundTask(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
 		uses := uses
@@ -85,14 +85,14 @@ func AtStart(clientset kubernetes.Interface, uses Uses) leaderelection.Option {
 	})
 }
 
-// Preflight logs a warning for each of uses.Rights() that the clientset's user lacks.
-// Call it in a goroutine of its own when an election begins:
+// Preflight logs a warning for each right in uses.Rights() that the user of the
+// clientset lacks. When an election begins, call Preflight in a separate goroutine:
 //
 //	go rights.Preflight(ctx, clientset, uses, logger)
 //	err := elector.Run(ctx)
 //
-// Preflight changes no object, and returns after at most ten seconds. The election does
-// not end if a right is missing: the Elector retries until it has the right.
+// Preflight changes no object, and returns after at most ten seconds. A missing right
+// does not end the election, because the Elector retries until it has the right.
 func Preflight(ctx context.Context, clientset kubernetes.Interface, uses Uses, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()

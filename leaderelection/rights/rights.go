@@ -33,9 +33,10 @@ type Uses struct {
 	// the namespace, see leaderelection.WithSharedWatch.
 	SharedWatch bool
 
-	// Events is true if the program records events on the Lease. PodEvents is true if it
-	// also records events on the leader's Pod. Package manager always records events on
-	// the Lease. It records events on the Pod if environment variables name the Pod.
+	// Events is true if the program records events on the Lease. PodEvents is true if
+	// the program also records events on the leader's Pod. Package manager always
+	// records events on the Lease. If environment variables name the Pod, package
+	// manager also records events on the Pod.
 	Events    bool
 	PodEvents bool
 
@@ -62,8 +63,8 @@ type Right struct {
 	Without string
 }
 
-// String returns the right as a text, for example: watch leases.coordination.k8s.io
-// "my-app-leader" in namespace "default".
+// String returns a human-readable form of the right, for example: watch
+// leases.coordination.k8s.io "my-app-leader" in namespace "default".
 func (r Right) String() string {
 	text := r.Verb + " " + r.Resource
 	if r.Group != "" {
@@ -119,8 +120,8 @@ func events(namespace string) []Right {
 	}
 }
 
-// Rules returns rules for a Role. The rules grant those of the given rights that apply
-// to namespace.
+// Rules returns the rules for a Role in a namespace. The rules grant all given rights
+// whose field Namespace is this namespace. Rules ignores the other rights.
 func Rules(rights []Right, namespace string) []rbacv1.PolicyRule {
 	var rules []rbacv1.PolicyRule
 	for _, r := range rights {
@@ -143,8 +144,8 @@ func Rules(rights []Right, namespace string) []rbacv1.PolicyRule {
 }
 
 // Roles returns one Role for each namespace in which a program with these uses needs
-// rights. It also returns a RoleBinding of each Role to the service account. All Roles
-// and RoleBindings have the given name.
+// rights. For each Role, it also returns a RoleBinding, which binds the Role to the
+// service account. All Roles and RoleBindings have the given name.
 func (u Uses) Roles(name, accountNamespace, account string) ([]*rbacv1.Role, []*rbacv1.RoleBinding) {
 	var roles []*rbacv1.Role
 	var bindings []*rbacv1.RoleBinding

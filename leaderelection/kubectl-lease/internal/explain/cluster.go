@@ -13,9 +13,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// The functions in this file read policies, Roles and namespaces once. They do not
-// watch these objects, because the objects change seldom. A caller that watches a Lease
-// should call the functions again from time to time.
+// The functions in this file request policies, rights and namespaces once. They do not
+// watch these objects, because such objects seldom change. A caller that watches a
+// Lease should call the functions again from time to time.
 
 // FindFences returns the policies that guard the writes of a Lease's leader. It needs
 // the rights to list policies and their bindings. It returns after at most ten seconds.
@@ -55,8 +55,8 @@ func FindFences(ctx context.Context, clientset kubernetes.Interface, namespace, 
 	return f
 }
 
-// NamespaceMissing reports whether a namespace does not exist. It returns false if the
-// user may not read the namespace. It returns after at most ten seconds.
+// NamespaceMissing reports whether a namespace is missing. It returns false if the user
+// may not read the namespace. It returns after at most ten seconds.
 func NamespaceMissing(ctx context.Context, clientset kubernetes.Interface, namespace string) bool {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -64,8 +64,8 @@ func NamespaceMissing(ctx context.Context, clientset kubernetes.Interface, names
 	return apierrors.IsNotFound(err)
 }
 
-// SetNamespaceMissing records in r that the Lease's namespace does not exist. It
-// changes r only if State is Absent and contact is not lost.
+// SetNamespaceMissing records in r that the Lease's namespace does not exist. If State
+// is not Absent, or if contact is lost, SetNamespaceMissing does not change r.
 func (r *Report) SetNamespaceMissing() {
 	if r.State != Absent || r.ContactLost {
 		return
@@ -106,8 +106,8 @@ func CheckRights(ctx context.Context, clientset kubernetes.Interface, namespace,
 	return r
 }
 
-// serviceAccountMissing reports whether a service account does not exist. It returns
-// false if the user may not read the account.
+// serviceAccountMissing reports whether a service account is missing. It returns false
+// if the user may not read the account.
 func serviceAccountMissing(ctx context.Context, clientset kubernetes.Interface, namespace, account string) bool {
 	_, err := clientset.CoreV1().ServiceAccounts(namespace).Get(ctx, account, metav1.GetOptions{})
 	return apierrors.IsNotFound(err)

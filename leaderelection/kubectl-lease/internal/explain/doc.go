@@ -8,26 +8,26 @@
 //	observed = observed.With(lease, time.Now()) // for each state of the Lease, in order
 //	fmt.Print(explain.Explain(observed, time.Now()))
 //
-// A [Report] depends only on the observations and on the present time. A [Watcher]
-// observes a Lease in a cluster, by a watch and by reads. [FindFences] and
-// [CheckRights] return the policies and the rights that concern the Lease.
+// A [Report] depends only on the observations and on the current time. A [Watcher]
+// observes a Lease in a cluster: it watches the Lease and also reads it. [FindFences]
+// and [CheckRights] return the policies and the rights that concern the Lease.
 //
 // # What can be known
 //
 // The times in a Lease come from the clock of the process that wrote them. If a renewal
 // was observed as a change, this machine's clock gives the age of the renewal. A Report
-// about a held Lease is not Certain until a change was observed, or until the Lease was
-// unchanged for LeaseDuration. If the times in the Lease are missing or ahead of this
-// machine's clock, the Lease is [Unconfirmed] until then, because its holder may be
-// dead. Candidates do not rely on the times in the Lease either. Each candidate waits
-// for LeaseDuration after the last change that it observed.
+// about a held Lease becomes Certain when a change is observed, or when the Lease has
+// been unchanged for LeaseDuration. Before that, the Lease is [Unconfirmed] if its
+// times are missing or ahead of this machine's clock, because the holder may be dead.
+// Candidates do not rely on the times in the Lease either. Each candidate waits for
+// LeaseDuration after the last change that it observed.
 //
 // The absence of events does not show that the leader has stopped, because the watch
 // may be broken while the leader renews the Lease. A Lease has certainly expired only
-// if it was read after its LeaseDuration had passed, and was unchanged. Therefore the
-// caller must also add observations of an unchanged Lease to [Observed]. After
-// [SilenceTimeout] without contact, a Report is not Certain, and its text contains the
-// time of the last contact.
+// if a read after the end of its LeaseDuration shows that the Lease is unchanged.
+// Therefore the caller must also add observations of an unchanged Lease to [Observed].
+// After [SilenceTimeout] without contact, a Report is not Certain, and its text
+// contains the time of the last contact.
 //
 // The content of a Lease may be false, because every user with the right to update the
 // Lease can also write its annotations.

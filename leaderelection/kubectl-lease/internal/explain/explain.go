@@ -8,7 +8,8 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// Explain returns the Report that follows from the observations o at the time now.
+// Explain returns the Report about a Lease. The parameter o contains the observations
+// of the Lease, and now is the current time.
 func Explain(o Observed, now time.Time) Report {
 	r := Report{State: Unknown, Time: now, Certain: true}
 	if o.started {
@@ -42,8 +43,8 @@ func Explain(o Observed, now time.Time) Report {
 	return r
 }
 
-// checkContact changes r if contact is lost. The report is then not certain and has no
-// Claim, because the Lease may have changed since the last contact.
+// If contact is lost, checkContact sets Certain to false and removes the Claim from r.
+// The reason is that the Lease may have changed since the last contact.
 func (r *Report) checkContact(o Observed) {
 	if !o.ContactLost(r.Time) {
 		return
@@ -83,7 +84,7 @@ func (r *Report) setFree(o Observed) {
 	r.delayClaim(o)
 }
 
-// delayClaim sets a later Claim if the Lease was deleted while it had a holder.
+// delayClaim sets a later Claim if the Lease had a holder when the Lease was deleted.
 // Candidates that observed this holder wait until the holder's LeaseDuration has ended.
 func (r *Report) delayClaim(o Observed) {
 	if !o.protected.IsZero() && o.protected.After(r.Claim.From) {
@@ -91,7 +92,8 @@ func (r *Report) delayClaim(o Observed) {
 	}
 }
 
-// setReason sets Reason, and stableReason, which is the same text without durations.
+// setReason sets Reason and stableReason. stableReason is the text of Reason without
+// durations.
 func (r *Report) setReason(format string, args ...any) {
 	r.Reason, r.stableReason = fmt.Sprintf(format, args...), withoutDurations(format, args...)
 }
@@ -103,8 +105,8 @@ func (r *Report) note(format string, args ...any) {
 
 func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1000) / 1000 }
 
-// rounded returns d rounded for display: to 1 s from a minute on, to 100 ms from a
-// second on, otherwise to 1 ms.
+// rounded rounds d for display. It rounds to 1 s if d is at least one minute, to 100 ms
+// if d is at least one second, and otherwise to 1 ms.
 func rounded(d time.Duration) time.Duration {
 	switch {
 	case d >= time.Minute:

@@ -18,8 +18,8 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func at(second float64) time.Time { return noon.Add(time.Duration(second * float64(time.Second))) }
 
-// lease returns a Lease as client-go writes it, with a LeaseDuration of 15 s. acquired
-// and renewed are times in seconds after noon.
+// lease returns a Lease in the form in which client-go writes Leases. Its LeaseDuration
+// is 15 s. The parameters acquired and renewed are times in seconds after noon.
 func lease(holder string, acquired, renewed float64) *coordinationv1.Lease {
 	return &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "app", UID: "1"},
@@ -84,7 +84,7 @@ func TestExplain_StateAndEarliestClaim(t *testing.T) {
 	}
 }
 
-// A Lease whose renewTime is ahead of this machine's clock looks as if it was just
+// If the renewTime is ahead of this machine's clock, the Lease looks as if it was just
 // renewed, even if the holder is dead. A Lease without a renewTime does not show
 // whether its holder is alive.
 func TestExplain_IsUnconfirmedUntilAChangeShowsThatTheHolderIsAlive(t *testing.T) {
@@ -115,8 +115,8 @@ func TestExplain_IsUnconfirmedUntilAChangeShowsThatTheHolderIsAlive(t *testing.T
 	}
 }
 
-// The work of a former holder may still run beside that of the present holder. The
-// report must contain a note about this.
+// The work of a former holder may still run while the current holder works. In this
+// case, the report must contain a note about the former holder.
 func TestExplain_NotesAFormerHolderThatMayBeAtWork(t *testing.T) {
 	recreated, cleared, recorded := lease("b", 3, 3), lease("", 3, 3), lease("b", 3, 3)
 	recreated.UID = "2"
@@ -203,8 +203,8 @@ func TestExplain_CutsLongIdentitiesInSentences(t *testing.T) {
 	}
 }
 
-// If no event arrives, the leader may still renew the Lease. Therefore a report is not
-// certain after contact is lost.
+// While contact is lost, the leader may still renew the Lease. Therefore the report
+// must not be certain.
 func TestExplain_WithoutContactNothingIsCertain(t *testing.T) {
 	observations := []observation{{lease("a", 0, 2), 3}, {lease("a", 0, 4), 4.5}}
 	if a := explainAt(9.4, observations...); a.ContactLost || !a.Certain {
@@ -240,7 +240,8 @@ func TestExplain_AfterLostContactARenewalHasNoKnownTime(t *testing.T) {
 	}
 }
 
-// The response to a read shows the Lease as it was when the read was sent, or later.
+// The response to a read proves only that the Lease had this state at some time after
+// the read was sent. Therefore contact counts only until the read was sent.
 func TestObserved_AReadIsContactAtTheTimeWhenItWasSent(t *testing.T) {
 	renewed := lease("a", 0, 4)
 	observed := explain.Observed{}.With(lease("a", 0, 2), at(3)).With(renewed, at(4)).WithRead(renewed, at(18.9), at(21))
@@ -249,8 +250,8 @@ func TestObserved_AReadIsContactAtTheTimeWhenItWasSent(t *testing.T) {
 	}
 }
 
-// An expiry must appear in the terms only if it is certain. It must not end the term of
-// another holder.
+// A Report must list a term as expired only if the expiry is certain. It must not list
+// the term of another holder as expired.
 func TestExplain_AnExpiryEndsItsOwnTermOnly(t *testing.T) {
 	terms := func(l *coordinationv1.Lease, now float64) string {
 		l.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/terms": `[{"holder":"pod-0","acquired":"2026-01-02T11:00:00.000000Z","end":"released"}]`}
@@ -315,7 +316,7 @@ func TestExplain_NotesAMissingDurationAndCoordinatedElection(t *testing.T) {
 	}
 }
 
-// explain must ignore a nomination that Electors ignore.
+// explain must ignore each nomination of a successor that Electors ignore.
 func TestExplain_ReadsTheNominationThatElectorsAccept(t *testing.T) {
 	for text, want := range map[string]string{
 		"1767355200000000 0 1 b":          "b",
@@ -382,8 +383,8 @@ func TestReport_UpdateShowsTheChanges(t *testing.T) {
 	}
 }
 
-// Update must show every change, except times that change with each renewal and
-// durations that grow while the Lease does not change.
+// Update must show every change, with two exceptions: times that change with each
+// renewal, and durations that grow while the Lease does not change.
 func TestReport_UpdateShowsEverythingButTime(t *testing.T) {
 	l := lease("a", 0, 4)
 	observations := []observation{{lease("a", 0, 2), 3}, {l, 4.5}}
@@ -418,8 +419,8 @@ func TestReport_UpdateShowsEverythingButTime(t *testing.T) {
 	}
 }
 
-// Whatever a Lease contains, its report can be encoded as JSON, and the text of the
-// report contains no characters that move the cursor.
+// For any content of a Lease, the report must be encodable as JSON. The text of the
+// report must not contain characters that move the cursor.
 func FuzzExplain(f *testing.F) {
 	f.Add("a", "1767355200000000 0 1 b", "[]", int64(0), int64(0), int32(15))
 	f.Add("a\x1b[2J\nState      b leads", "x", "[{}]", int64(-1<<62), int64(1<<62), int32(-1))

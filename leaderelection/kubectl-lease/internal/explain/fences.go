@@ -22,17 +22,19 @@ type Fences struct {
 	// Policies contains one entry for each binding of each policy that was found.
 	Policies []Fence `json:"policies,omitempty"`
 
-	// AnchorMissing is true if only the policies in Policies make the API servers watch
-	// Leases, see [fencing.AnchorPolicy]. Do not delete these policies and create them
-	// again. The API servers would then evaluate them with outdated Leases.
+	// AnchorMissing is true if the API servers watch Leases only because of the
+	// policies in Policies, see [fencing.AnchorPolicy]. If you delete all these
+	// policies and create them again, the API servers evaluate the policies with
+	// outdated Leases.
 	AnchorMissing bool `json:"anchorMissing,omitempty"`
 
-	// Error is the reason why the policies could not be read, "" if they were read.
+	// Error is the reason why the policies could not be read. It is "" if they were
+	// read.
 	Error string `json:"error,omitempty"`
 }
 
-// A Fence is an admission policy that concerns the Lease, together with one binding of
-// the policy.
+// A Fence is an admission policy that guards the writes of a Lease's leader, together
+// with one binding of the policy.
 type Fence struct {
 	// Policy and Binding are the names of the policy and of the binding.
 	Policy  string `json:"policy"`
@@ -42,10 +44,10 @@ type Fence struct {
 	// fencing. It is not known what other policies check.
 	Incumbent bool `json:"incumbent"`
 
-	// ServiceAccount is the account whose writes the policy checks, as namespace/name. It
-	// is "" if the account is not known. Writes of other accounts are not refused.
-	// ServiceAccountMissing is true if the account does not exist. Then no writes are
-	// refused.
+	// ServiceAccount is the account whose writes the policy checks, as namespace/name.
+	// It is "" if the account is not known. Writes of other accounts are not refused.
+	// ServiceAccountMissing is true if the account does not exist. In this case the
+	// policy checks no writes, because no writer can use the account.
 	ServiceAccount        string `json:"serviceAccount,omitempty"`
 	ServiceAccountMissing bool   `json:"serviceAccountMissing,omitempty"`
 
@@ -65,8 +67,8 @@ type Fence struct {
 	ByPod  bool `json:"byPod"`
 	ByTerm bool `json:"byTerm"`
 
-	// Resources are the resources that the policy guards. If the policy guards only some
-	// objects of these resources, Limits describe which.
+	// Resources are the resources that the policy guards. If the policy guards only
+	// some objects of these resources, Limits describe these objects.
 	Resources []string `json:"resources,omitempty"`
 	Limits    []string `json:"limits,omitempty"`
 }
@@ -74,10 +76,11 @@ type Fence struct {
 // policyPrefix is the beginning of the names of package fencing's policies.
 const policyPrefix = "incumbent-fencing."
 
-// FencesOf returns the policies that guard the writes of a Lease's leader. These are
-// the policies whose parameter is the Lease, and the policies that check the stamp of
-// the Lease on written objects. FencesOf uses only the namespace, the name and the
-// labels of lease.
+// FencesOf returns the policies that guard the writes of a Lease's leader. A policy
+// guards these writes if the Lease is the parameter of the policy. A policy also guards
+// these writes if it compares the fencing tokens that the leader writes into an
+// annotation of each object. FencesOf uses only the namespace, the name and the labels
+// of the Lease.
 func FencesOf(lease metav1.ObjectMeta, policies []admissionv1.ValidatingAdmissionPolicy, bindings []admissionv1.ValidatingAdmissionPolicyBinding) []Fence {
 	var found []Fence
 	for i := range policies {
@@ -111,8 +114,10 @@ func fenceOf(lease metav1.ObjectMeta, policy *admissionv1.ValidatingAdmissionPol
 	}, true
 }
 
-// anchorMissing reports whether found contains a policy that reads the Lease, and no
-// other policy with a binding makes the API servers watch Leases.
+// anchorMissing reports whether the API servers would stop watching Leases if all
+// policies in found were deleted. It returns true if found contains a policy that reads
+// the Lease, and the cluster has no other policy that reads Leases. A policy without a
+// binding does not count.
 func anchorMissing(found []Fence, policies []admissionv1.ValidatingAdmissionPolicy, bindings []admissionv1.ValidatingAdmissionPolicyBinding) bool {
 	reading := slices.ContainsFunc(found, func(f Fence) bool { return f.ByPod })
 	return reading && !slices.ContainsFunc(policies, func(p admissionv1.ValidatingAdmissionPolicy) bool {
@@ -122,9 +127,9 @@ func anchorMissing(found []Fence, policies []admissionv1.ValidatingAdmissionPoli
 	})
 }
 
-// readsLease reports whether the Lease is the parameter of policy with this binding. If
-// the reference has no namespace, it refers to a Lease in the namespace of the written
-// object.
+// readsLease reports whether the binding makes the Lease the parameter of the policy.
+// If the binding gives no namespace for the parameter, the API server uses the Lease in
+// the namespace of the written object.
 func readsLease(policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding, lease metav1.ObjectMeta) bool {
 	ref := binding.Spec.ParamRef
 	if !isLease(policy.Spec.ParamKind) || ref == nil || ref.Namespace != "" && ref.Namespace != lease.Namespace {
@@ -141,17 +146,17 @@ func isLease(kind *admissionv1.ParamKind) bool {
 	return kind != nil && kind.Kind == "Lease" && strings.HasPrefix(kind.APIVersion, "coordination.k8s.io/")
 }
 
-// readsStamp reports whether the policy checks the annotation with that key.
+// readsStamp reports whether the policy checks the annotation with the given key.
 func readsStamp(policy *admissionv1.ValidatingAdmissionPolicy, key string) bool {
 	return slices.ContainsFunc(policy.Spec.Validations, func(v admissionv1.Validation) bool {
 		return strings.Contains(v.Expression, "'"+key+"'")
 	})
 }
 
-// Each policy of package fencing checks the writes of one service account. Each of its
-// validations ends with an exemption of all other accounts. In policies of older
-// versions, the validation begins with this exemption, or the policy has a match
-// condition instead.
+// Each policy of package fencing checks the writes of one service account. Therefore
+// each validation of the policy ends with an expression that exempts all other
+// accounts. In earlier versions of package fencing, this expression was at the
+// beginning of each validation, or the policy had a match condition instead.
 var (
 	accountExemptions = []*regexp.Regexp{
 		regexp.MustCompile(` \|\| request\.userInfo\.username != ` + accountPattern + `$`),
@@ -163,7 +168,7 @@ var (
 const accountPattern = `'system:serviceaccount:([^:']+):([^:']+)'`
 
 // accountOf returns the service account whose writes the policy checks, as
-// namespace/name. It returns "" if the policy does not contain exactly one account.
+// namespace/name. It returns "" if the policy contains no account, or more than one.
 func accountOf(policy *admissionv1.ValidatingAdmissionPolicy) string {
 	for _, condition := range policy.Spec.MatchConditions {
 		if account := accountIn(condition.Expression, accountCondition); account != "" {
@@ -182,7 +187,7 @@ func accountOf(policy *admissionv1.ValidatingAdmissionPolicy) string {
 }
 
 // accountIn returns the service account in an expression, as namespace/name. It returns
-// "" if the expression matches none of the forms.
+// "" if the expression matches none of the regular expressions in forms.
 func accountIn(expression string, forms ...*regexp.Regexp) string {
 	for _, form := range forms {
 		if parts := form.FindStringSubmatch(expression); parts != nil {
@@ -192,8 +197,8 @@ func accountIn(expression string, forms ...*regexp.Regexp) string {
 	return ""
 }
 
-// resourcesOf returns the resources that the policy matches, as plural.group. It omits
-// entries for all subresources of a resource, such as "pods/*".
+// resourcesOf returns the resources that the policy matches, as plural.group. It leaves
+// out entries such as "pods/*", which stand for all subresources of a resource.
 func resourcesOf(policy *admissionv1.ValidatingAdmissionPolicy) []string {
 	var names []string
 	if policy.Spec.MatchConstraints == nil {
@@ -213,8 +218,9 @@ func resourcesOf(policy *admissionv1.ValidatingAdmissionPolicy) []string {
 	return slices.Compact(names)
 }
 
-// lines returns lines of text that describe the policies. If account is not "", the
-// lines also show whether the policies check the writes of this service account.
+// lines returns lines of text that describe the policies. The parameter account is a
+// service account, or "". The lines show which policies do not check the writes of this
+// account.
 func (f Fences) lines(account string) []string {
 	if f.Error != "" {
 		return []string{f.Error}

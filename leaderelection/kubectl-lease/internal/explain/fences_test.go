@@ -192,8 +192,8 @@ func TestFence_TextNamesItsLimits(t *testing.T) {
 	}
 }
 
-// The text must be "none found", because a policy may exist that explain does not
-// recognise.
+// The text must not be "none", but "none found", because explain may not recognise an
+// existing policy.
 func TestFences_TextWithoutPoliciesIsNoneFound(t *testing.T) {
 	a := explainAt(1, observation{lease("a", 0, 0), 1})
 	a.Fences = &explain.Fences{}
@@ -240,7 +240,8 @@ func TestCheckRights_NamesTheSharedWatch(t *testing.T) {
 	}
 }
 
-// If the Lease exists, a missing right to create it has hardly any consequence.
+// If the Lease exists, the right to create the Lease is hardly needed. CheckRights must
+// describe this.
 func TestCheckRights_NamesTheConsequence(t *testing.T) {
 	uses := rights.Uses{LeaseNamespace: "ns", LeaseName: "app"}
 	for _, tc := range []struct {

@@ -45,9 +45,9 @@ func withRightsAndFences(a explain.Report) explain.Report {
 	return a
 }
 
-// Programs read these JSON documents, so a field that is renamed or removed breaks the
-// programs. A test that decodes the documents with the same Go types would not detect
-// this.
+// Programs read the JSON form of a Report. If a field is renamed or removed, these
+// programs break. A test that decodes the JSON with the Go types of this package would
+// not detect such a change.
 func TestReport_IsTheDocumentThatProgramsRead(t *testing.T) {
 	renewed, timeless := full("pod-1", 0, 4), lease("pod-1", 0, 3600)
 	noNamespace := explainAt(1, observation{nil, 0})

@@ -8,10 +8,12 @@ import (
 )
 
 // maxSkew is how far the holder's clock may be ahead of this machine's clock. If the
-// difference is larger, a note reports it, and the times of the holder's clock are not
-// used. Synchronized clocks differ by far less than a second, and a LeaseDuration is a
-// whole number of seconds. A holder's clock that is behind cannot be distinguished from
-// late events. Therefore the limit for such a clock is SilenceTimeout.
+// holder's clock is further ahead, the Report has a note about the clock, and does not
+// rely on the times of this clock. Synchronized clocks differ by far less than a
+// second, and a LeaseDuration is a whole number of seconds.
+//
+// If the holder's clock is behind, its renewals look like events that arrive late.
+// Therefore the limit for a clock that is behind is SilenceTimeout.
 const maxSkew = time.Second
 
 func (r *Report) setHeld(o Observed) {
@@ -55,15 +57,14 @@ func (r *Report) setExpired(duration, age time.Duration) {
 	}
 	r.setReason("%s has not renewed for %v, longer than its LeaseDuration (%v), and nobody else has claimed it: "+
 		"no candidate runs, or none may update the Lease or reach the API server", identity(r.Holder), rounded(age), duration)
-	// If the Lease has no acquireTime, the last term in r.Terms is that of an earlier
+	// If the Lease has no acquireTime, the last term in r.Terms is a term of an earlier
 	// holder.
 	if last := len(r.Terms) - 1; last >= 0 && r.Acquired != nil && r.Terms[last].Acquired.Equal(*r.Acquired) {
 		r.Terms[last].End, r.Terms[last].Renewed = leasestate.EndExpired, r.Renewal.RenewTime
 	}
 }
 
-// noteFormerHolder adds a note if the work of a former holder may still run beside that
-// of the present holder.
+// noteFormerHolder adds a note if the work of a former holder may still run.
 func (r *Report) noteFormerHolder(o Observed) {
 	if f := o.former; f.identity != "" && f.identity != leasestate.Holder(o.lease) && f.until.After(r.Time) {
 		r.note("%s was not observed to release the Lease and may be at work until %s", identity(f.identity), clock(f.until))

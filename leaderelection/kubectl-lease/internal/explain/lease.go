@@ -26,8 +26,8 @@ func durationOf(lease *coordinationv1.Lease) time.Duration {
 	return leasestate.Duration(lease, defaultDuration)
 }
 
-// overdueAfter returns how old the last renewal is when the next renewal becomes
-// overdue.
+// overdueAfter returns how old the last renewal must be for the next renewal to count
+// as overdue. The parameter duration is the LeaseDuration.
 func overdueAfter(duration time.Duration) time.Duration { return duration * 2 / 3 }
 
 // neverHeld reports whether a Lease without a holder has never had a holder.
@@ -42,9 +42,10 @@ func sameTerm(a, b *coordinationv1.Lease) bool {
 		apiequality.Semantic.DeepEqual(a.Spec.AcquireTime, b.Spec.AcquireTime)
 }
 
-// wasReleased reports whether the holder of held released the Lease. next is the next
-// observed state of the Lease. A term with the end "expired" in the history of next
-// does not count, because the next holder wrote that end.
+// wasReleased reports whether a holder released the Lease. The parameters held and next
+// are two consecutive observed states of the Lease, and held is the state with this
+// holder. A term that ended as "expired" in the history of next does not count as
+// released, because the next holder wrote this end.
 func wasReleased(held, next *coordinationv1.Lease) bool {
 	if next == nil || next.UID != held.UID {
 		return false
@@ -57,8 +58,8 @@ func wasReleased(held, next *coordinationv1.Lease) bool {
 	})
 }
 
-// successorOf returns the identity of the follower that is nominated as successor, ""
-// if no follower is.
+// successorOf returns the identity of the follower that is nominated as successor. It
+// returns "" if no follower is nominated.
 func successorOf(lease *coordinationv1.Lease) string {
 	nomination, _ := leasestate.NominationOf(lease)
 	return nomination.Identity
@@ -73,9 +74,9 @@ func termsOf(lease *coordinationv1.Lease) []Term {
 	return terms
 }
 
-// writerOf returns the program that wrote the Lease. An Elector of package
-// leaderelection is recognised by annotations that match the present state of the
-// Lease. The field manager is the manager that last wrote renewTime.
+// writerOf returns the program that wrote the Lease. writerOf recognises an Elector of
+// package leaderelection by annotations that match the current state of the Lease. The
+// field manager in the result is the manager that last wrote renewTime.
 func writerOf(lease *coordinationv1.Lease) Writer {
 	_, nominates := leasestate.NominationOf(lease)
 	w := Writer{Incumbent: nominates || leasestate.IsReleased(lease)}
@@ -91,8 +92,8 @@ func writerOf(lease *coordinationv1.Lease) Writer {
 	return w
 }
 
-// timeOf returns the time t. It returns nil if t is nil, or if the year cannot be
-// encoded as JSON.
+// timeOf converts a time of a Lease. It returns nil if t is nil, or if the year of t
+// cannot be encoded as JSON.
 func timeOf(t *metav1.MicroTime) *time.Time {
 	if t == nil || t.Year() < 0 || t.Year() >= 10000 {
 		return nil

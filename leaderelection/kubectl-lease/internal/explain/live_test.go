@@ -40,8 +40,8 @@ func running(f func(context.Context)) (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-// observeTwice reads the Lease twice, and returns the report. The reads are 3 s apart,
-// because a leader renews the Lease within that time.
+// observeTwice reads the Lease twice, and returns the report. The reads are 3 s apart.
+// A leader renews the Lease every 2 s, so the second read shows a renewal.
 func observeTwice(t *testing.T, server *leaderelectiontest.Server) explain.Report {
 	t.Helper()
 	var observed explain.Observed

@@ -18,34 +18,37 @@ const SilenceTimeout = 5 * time.Second
 type Observed struct {
 	started   bool                  // true after the first observation
 	lease     *coordinationv1.Lease // nil: the Lease does not exist
-	since     time.Time             // when the present UID and spec of the Lease were first observed
-	contact   time.Time             // the last time at which UID and spec are known to have been unchanged
-	changed   bool                  // true if the Lease changed at since; false for the first observation, and for the first after contact was lost
-	interval  time.Duration         // the longest time between two consecutive renewals that were observed, or 0
+	since     time.Time             // when the current UID and spec of the Lease were first observed
+	contact   time.Time             // the last time at which the Lease is known to have had this UID and spec
+	changed   bool                  // true if a change was observed at the time since; false after the first observation, and after the first change since contact was lost
+	interval  time.Duration         // the longest time between two consecutive observed renewals; 0 if fewer than two renewals were observed
 	protected time.Time             // candidates that observed the Lease before its deletion do not claim it before this time
-	deleted   bool                  // true if the Lease was observed, and then found missing
+	deleted   bool                  // true if the Lease existed, and was then observed to be missing
 	former    formerHolder
 }
 
-// A formerHolder is an earlier holder whose work may still run. Its release of the
-// Lease was not observed, and is not recorded in the Lease.
+// A formerHolder is an earlier holder whose work may still run. No observation and no
+// record in the Lease shows that this holder has released the Lease.
 type formerHolder struct {
 	identity string    // "" if there is no such holder
 	until    time.Time // when the LeaseDuration of this holder ends
 }
 
-// With returns o with one more observation: the Lease was in the state lease at the
-// time at. If lease is nil, the Lease did not exist. Add the states in the order in
-// which they were stored, and do not modify them afterwards. Also add a state that
-// equals the previous one, because it shows that the Lease was unchanged until then,
-// and that there is contact.
-func (o Observed) With(lease *coordinationv1.Lease, at time.Time) Observed {
-	return o.WithRead(lease, at, at)
+// With returns an Observed that contains o and one more observation. The parameter
+// lease is the Lease that was observed, or nil if the Lease did not exist. The
+// parameter observedAt is the time of the observation. Do not modify lease afterwards.
+//
+// Add the observations in the order in which the API server stored the states of the
+// Lease. Also add observations of an unchanged Lease, because they show that there is
+// contact.
+func (o Observed) With(lease *coordinationv1.Lease, observedAt time.Time) Observed {
+	return o.WithRead(lease, observedAt, observedAt)
 }
 
-// WithRead is like With, for the response to a read. If the Lease is unchanged, contact
-// counts only until the time sent, because the Lease may have changed before the
-// response arrived.
+// WithRead is like With, for the response to a read. The parameters sent and answered
+// are the times at which the request was sent and the response arrived. The last
+// contact is the time at which the request was sent, because the Lease may have changed
+// before the response arrived.
 func (o Observed) WithRead(lease *coordinationv1.Lease, sent, answered time.Time) Observed {
 	if o.started && leasestate.SameRecord(o.lease, lease) {
 		o.lease = lease // the metadata of the Lease may have changed
@@ -77,17 +80,18 @@ func (o Observed) WithRead(lease *coordinationv1.Lease, sent, answered time.Time
 }
 
 // Changed reports whether the last change of the Lease was observed while there was
-// contact. If it was, this machine's clock gives the age of the last renewal.
+// contact. If Changed returns true, this machine's clock gives the age of the last
+// renewal.
 func (o Observed) Changed() bool { return o.changed }
 
-// ContactLost reports whether SilenceTimeout has passed since the last contact. If it
-// has, the present state of the Lease is not known.
+// ContactLost reports whether SilenceTimeout has passed since the last contact. If
+// ContactLost returns true, the current state of the Lease is not known.
 func (o Observed) ContactLost(now time.Time) bool {
 	return o.started && now.Sub(o.contact) >= SilenceTimeout
 }
 
-// expires returns the time at which the holder's LeaseDuration ends, unless the holder
-// renews the Lease again.
+// expires returns the time at which the Lease expires if the holder does not renew the
+// Lease any more.
 func (o Observed) expires() time.Time {
 	duration := durationOf(o.lease)
 	age, _ := o.age()
@@ -95,14 +99,15 @@ func (o Observed) expires() time.Time {
 }
 
 // age returns how old the last renewal was at the last contact. If the renewal was
-// observed, the age is by this machine's clock, otherwise by the holder's. If known is
-// false, neither clock gives the age, and the renewal is at least that old.
+// observed as a change, age uses this machine's clock. Otherwise age uses the holder's
+// clock. If known is false, neither clock gives the exact age, and the returned age is
+// a lower limit.
 func (o Observed) age() (age time.Duration, known bool) {
 	renewed := timeOf(o.lease.Spec.RenewTime)
 	switch {
 	case o.changed:
 		return o.unchangedFor(), true
-	case renewed == nil || renewed.Sub(o.since) > maxSkew: // the holder may have died long ago
+	case renewed == nil || renewed.Sub(o.since) > maxSkew: // the renewTime does not help, because the holder may have died long ago
 		return o.unchangedFor(), false
 	default:
 		return max(o.unchangedFor(), o.contact.Sub(*renewed)), true
@@ -112,9 +117,9 @@ func (o Observed) age() (age time.Duration, known bool) {
 // unchangedFor returns how long the Lease had been unchanged at the last contact.
 func (o Observed) unchangedFor() time.Duration { return max(0, o.contact.Sub(o.since)) }
 
-// unrenewed returns how long the Lease was not renewed before the renewal that was
-// observed at now. If contact was lost, only the time until the last contact counts,
-// because other renewals may have been missed.
+// unrenewed returns the time from the previous renewal to a renewal that was observed
+// at the time now. If contact was lost between the two renewals, unrenewed returns only
+// the time until the last contact, because other renewals may have been missed.
 func (o Observed) unrenewed(now time.Time) time.Duration {
 	if o.ContactLost(now) {
 		now = o.contact
@@ -122,9 +127,10 @@ func (o Observed) unrenewed(now time.Time) time.Duration {
 	return max(0, now.Sub(o.since))
 }
 
-// readAt returns when the Lease should be read if no event arrives before. This time is
-// early enough to keep contact. It is also not later than the time at which a renewal
-// becomes overdue or the Lease expires, because no event reports these changes.
+// readAt returns when the Lease should be read if no event arrives before that time.
+// This time is early enough to keep contact. It is also not later than the time at
+// which a renewal becomes overdue or the Lease expires, because no event reports these
+// changes.
 func (o Observed) readAt() time.Time {
 	due := o.contact.Add(SilenceTimeout / 2)
 	if leasestate.Holder(o.lease) == "" {

@@ -19,8 +19,8 @@ const (
 	Expired     State = "expired"     // the holder has not renewed the Lease for LeaseDuration
 )
 
-// A Report describes a Lease. Programs read its JSON form. Therefore fields may be
-// added to a Report, but not renamed or removed.
+// A Report describes a Lease. Programs read the JSON form of Reports. Therefore fields
+// may be added to a Report, but not renamed or removed.
 type Report struct {
 	// Lease is the Lease, as namespace/name. State is the state of the Lease at Time. If
 	// contact is lost, State is the state at LastContact.
@@ -32,9 +32,9 @@ type Report struct {
 	// machine.
 	Certain bool `json:"certain"`
 
-	// LastContact is the last time at which the Lease is known to have been in State. It
-	// is nil if the Lease was not observed. ContactLost is true if LastContact is
-	// SilenceTimeout ago or longer.
+	// LastContact is the last time at which the Lease is known to have been in State.
+	// It is nil if the Lease was not observed. ContactLost is true if at least
+	// SilenceTimeout has passed since LastContact.
 	LastContact *time.Time `json:"lastContact,omitempty"`
 	ContactLost bool       `json:"contactLost,omitempty"`
 
@@ -74,8 +74,8 @@ type Report struct {
 	// Notes are further findings, such as a former holder that may still be at work.
 	Notes []string `json:"notes,omitempty"`
 
-	// stableReason and stableNotes are Reason and Notes without durations, because
-	// durations grow even if the Lease does not change.
+	// stableReason and stableNotes are Reason and Notes without durations. Same
+	// compares these fields, because durations grow even if the Lease does not change.
 	stableReason string
 	stableNotes  []string
 
@@ -94,10 +94,10 @@ type Renewal struct {
 	// RenewTime is the renewTime that the holder wrote into the Lease.
 	RenewTime *time.Time `json:"renewTime,omitempty"`
 
-	// AgeSeconds is how old the last renewal was at the last contact. It is by this
-	// machine's clock if a change was observed, otherwise by the holder's clock. It is nil
-	// if no change was observed, and RenewTime is missing or ahead of this machine's
-	// clock.
+	// AgeSeconds is how old the last renewal was at the last contact. If a change was
+	// observed, AgeSeconds was measured with this machine's clock, otherwise with the
+	// holder's clock. AgeSeconds is nil if no change was observed, and RenewTime is
+	// missing or ahead of this machine's clock.
 	AgeSeconds *float64 `json:"ageSeconds,omitempty"`
 
 	// UnchangedSeconds is how long the Lease had been unchanged at the last contact, by
@@ -108,7 +108,8 @@ type Renewal struct {
 	// were observed. It is 0 if no renewals were observed.
 	LongestIntervalSeconds float64 `json:"longestIntervalSeconds,omitempty"`
 
-	// LeaseDurationSeconds is the age of the last renewal at which the Lease expires.
+	// LeaseDurationSeconds is the time from the last renewal to the expiry of the
+	// Lease.
 	LeaseDurationSeconds float64 `json:"leaseDurationSeconds"`
 }
 
@@ -118,20 +119,20 @@ type Claim struct {
 	// changes before that time.
 	From time.Time `json:"from"`
 
-	// Note describes which candidates may claim the Lease at From, or under which
-	// condition.
+	// Note describes which candidates may claim the Lease at the time From, or under
+	// which condition a candidate may claim the Lease.
 	Note string `json:"note,omitempty"`
 }
 
-// A Term is a period in which a candidate held the Lease. Its times come from the
-// clocks of the processes that wrote the Lease.
+// A Term is a period in which a candidate held the Lease. The times in a Term come from
+// the clocks of the processes that wrote the Lease.
 type Term struct {
 	// Holder is the identity of the candidate that held the Lease from Acquired on.
 	Holder   string    `json:"holder"`
 	Acquired time.Time `json:"acquired"`
 
 	// Renewed is the time of the last renewal, or of the release. It is nil for the
-	// present term, and if the time was not recorded.
+	// current term, and if the time was not recorded.
 	Renewed *time.Time `json:"renewed,omitempty"`
 
 	// End is how the term ended. "released" means that the holder's work had stopped
@@ -147,8 +148,8 @@ type Writer struct {
 	// Incumbent is true if the program uses an Elector of package leaderelection.
 	Incumbent bool `json:"incumbent"`
 
-	// FieldManager is the field manager under which the program last wrote renewTime, ""
-	// if it is not known.
+	// FieldManager is the field manager under which the program last wrote renewTime.
+	// It is "" if the field manager is not known.
 	FieldManager string `json:"fieldManager,omitempty"`
 }
 

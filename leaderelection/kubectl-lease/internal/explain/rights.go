@@ -25,7 +25,8 @@ type Rights struct {
 	// Missing are the rights that the account lacks, each with its consequence.
 	Missing []string `json:"missing,omitempty"`
 
-	// Error is the reason why the rights could not be checked, "" if they were checked.
+	// Error is the reason why the rights could not be checked. It is "" if they were
+	// checked.
 	Error string `json:"error,omitempty"`
 }
 
@@ -46,8 +47,9 @@ func describeUses(uses rights.Uses) []string {
 	return described
 }
 
-// consequence returns what happens without a right. exists is true if the Lease exists.
-// Then the right to create the Lease hardly matters.
+// consequence describes what happens if a right is missing. The parameter exists is
+// true if the Lease exists. If the Lease exists, the right to create the Lease hardly
+// matters.
 func consequence(right rights.Right, exists bool) string {
 	switch {
 	case !exists || right.Resource != "leases":

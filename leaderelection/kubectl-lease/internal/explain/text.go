@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Summary returns the state of the Lease in one line. It omits the times that change
-// with each renewal.
+// Summary returns the state of the Lease in one line. The line does not contain times
+// that change with each renewal.
 func (r Report) Summary() string {
 	var b strings.Builder
 	if r.ContactLost {
@@ -42,9 +42,9 @@ func (r Report) Summary() string {
 	return b.String()
 }
 
-// String returns the Report as text for people, in several lines. Texts from the
-// cluster, such as identities, cannot move the cursor or break a line, because they are
-// quoted if necessary.
+// String returns the Report as human-readable lines. Strings from the cluster, such as
+// identities, are quoted if they contain characters that could move the cursor or break
+// a line.
 func (r Report) String() string {
 	var l lines
 	l.add("Lease", printable(r.Lease))
@@ -125,8 +125,8 @@ func (r Renewal) String() string {
 	return text
 }
 
-// String returns the term in one line: when it began and ended, its holder, and how it
-// ended.
+// String returns the term in one line. The line contains the beginning and the end of
+// the term, the holder, and how the term ended.
 func (t Term) String() string {
 	text := clock(t.Acquired) + " to "
 	switch {
@@ -167,8 +167,9 @@ func when(now, t time.Time) string {
 
 func fromSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// printable returns text unchanged if a terminal can show all of its characters, and
-// quoted otherwise. It cuts texts that are longer than 1000 bytes.
+// printable returns text unchanged if a terminal can show all characters of text.
+// Otherwise it returns text in quotes, with escaped characters. It first cuts text to
+// 1000 bytes.
 func printable(text string) string {
 	text = cut(text, 1000)
 	for _, r := range text {
@@ -180,14 +181,14 @@ func printable(text string) string {
 }
 
 // identity returns an identity for use in a sentence. It cuts a long identity, because
-// the rest of the sentence must remain readable. The limit is above the length of a
-// Pod's name with a UUID.
+// the rest of the sentence must remain readable. The limit of 300 bytes permits the
+// longest name of a Pod, followed by a UUID.
 func identity(text string) string {
 	whole := cut(text, 300)
 	if text := printable(whole); text == whole {
 		return text
 	}
-	return printable(cut(text, 60)) // a lower limit, because quoting makes a text up to four times as long
+	return printable(cut(text, 60)) // the limit is lower, because quoting makes text up to four times as long
 }
 
 func cut(text string, most int) string {

@@ -36,15 +36,15 @@ func (r Report) stable() Report {
 	return r
 }
 
-// Update returns a text that describes the changes from before to r, in one or more
-// lines. It returns "" if [Report.Same] is true for r and before.
+// Update returns one or more lines that describe how r differs from the earlier Report
+// before. It returns "" if [Report.Same] is true for r and before.
 func (r Report) Update(before Report) string {
 	if r.Same(before) {
 		return ""
 	}
-	var l, present, past lines // present and past are the lines about rights and fences in r and in before
-	r.addRightsAndFences(&present)
-	before.addRightsAndFences(&past)
+	var l, current, previous lines // current and previous: the lines about rights and fences in r and in before
+	r.addRightsAndFences(&current)
+	before.addRightsAndFences(&previous)
 	r.addReason(&l)
 	if r.NobodyLeads() || r.State == Overdue {
 		r.addClaim(&l)
@@ -58,8 +58,8 @@ func (r Report) Update(before Report) string {
 	for _, note := range before.notesMissingIn(r) {
 		l.add("No longer", printable(note))
 	}
-	if !slices.Equal(present, past) {
-		l = append(l, present...)
+	if !slices.Equal(current, previous) {
+		l = append(l, current...)
 	}
 	at := r.Time.UTC().Format("15:04:05.000") + "  "
 	return at + r.Summary() + "\n" + l.text(strings.Repeat(" ", len(at)))
@@ -105,8 +105,8 @@ func (r Report) comparableNotes() []string {
 	return r.stableNotes
 }
 
-// notesMissingIn returns the notes of r that other does not have. It ignores
-// differences in durations.
+// notesMissingIn returns the notes of r that other does not have. Two notes count as
+// equal if only their durations differ.
 func (r Report) notesMissingIn(other Report) []string {
 	var missing []string
 	for i, note := range r.comparableNotes() {

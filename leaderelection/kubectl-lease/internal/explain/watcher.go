@@ -27,9 +27,9 @@ type Watcher struct {
 	Leases typedv1.LeaseInterface
 	Name   string
 
-	// OnObserved is called after each observation, and when an observation fails. Its
-	// argument contains all observations so far. If OnObserved returns false, Run returns.
-	// Required.
+	// OnObserved is called after each observation, and after each failed attempt to
+	// observe the Lease. Its argument contains all observations so far. If OnObserved
+	// returns false, Run returns. Required.
 	OnObserved func(Observed) bool
 
 	// OnError is called when the Lease cannot be read or watched, and again when the
@@ -40,7 +40,7 @@ type Watcher struct {
 
 // Run observes the Lease until ctx is done or OnObserved returns false. It returns an
 // error only if its first read fails. It calls OnObserved and OnError in the goroutine
-// in which it was called.
+// that called Run.
 func (w Watcher) Run(ctx context.Context) error {
 	r := &watchRun{Watcher: w}
 	if r.read(ctx, requestTimeout); r.readErr != nil {
@@ -60,7 +60,7 @@ func (w Watcher) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-time.After(retryInterval):
 			if r.read(ctx, readTimeout); r.readErr != nil {
-				r.report(ctx) // after a successful read, the watch that is opened next calls report
+				r.report(ctx) // after a successful read, the next call of r.watch calls report
 			}
 		}
 	}
@@ -71,7 +71,7 @@ func (w Watcher) Run(ctx context.Context) error {
 type watchRun struct {
 	Watcher
 	observed Observed
-	version  string    // the resourceVersion of the Lease at the last observation, "" if the Lease did not exist
+	version  string    // the resourceVersion of the Lease at the last observation; "" if the Lease did not exist
 	readErr  error     // the error of the last read, or nil
 	readAt   time.Time // when the last read ended
 	watchErr error     // the reason why the Lease cannot be watched, or nil
@@ -102,7 +102,7 @@ func (r *watchRun) read(ctx context.Context, timeout time.Duration) {
 
 // watch opens a watch and applies its events until the watch ends. It returns true if
 // the caller should open another watch at once. This is the case if a read returned a
-// newer state than this watch, or restored lost contact.
+// newer state than the watch, or if a read succeeded after contact was lost.
 func (r *watchRun) watch(ctx context.Context) (behind bool) {
 	stream, err := r.open(ctx)
 	r.watchErr = err
@@ -129,7 +129,7 @@ func (r *watchRun) watch(ctx context.Context) (behind bool) {
 				timer.Stop()
 				return false // Run reads the Lease next
 			}
-			if r.observed.ContactLost(time.Now()) { // the event may be older than the loss of contact
+			if r.observed.ContactLost(time.Now()) { // the event may have been sent before contact was lost
 				timer.Stop()
 				r.read(ctx, readTimeout)
 				return r.readErr == nil
@@ -166,7 +166,8 @@ func (r *watchRun) open(ctx context.Context) (watch.Interface, error) {
 	return nil, fmt.Errorf("the Lease cannot be watched, so it is read every second: %w", err)
 }
 
-// An openWatch is a watch that cancels the context of its request when it is stopped.
+// An openWatch is a watch. When the openWatch is stopped, it also cancels the context
+// of the request that opened the watch.
 type openWatch struct {
 	watch.Interface
 	cancel context.CancelCauseFunc
@@ -191,7 +192,7 @@ func (r *watchRun) apply(event watch.Event) {
 	switch {
 	case event.Type == watch.Bookmark:
 		r.observed = r.observed.With(r.observed.lease, now)
-	case !ok || lease.Name != r.Name: // an event of another Lease, because fake clientsets ignore field selectors
+	case !ok || lease.Name != r.Name: // ignore events of other Leases, which fake clientsets send because they ignore the field selector
 	case event.Type == watch.Deleted:
 		r.observed, r.version = r.observed.With(nil, now), ""
 	default:
@@ -199,8 +200,8 @@ func (r *watchRun) apply(event watch.Event) {
 	}
 }
 
-// report calls OnError if the kind of the present error has changed. Then it calls
-// OnObserved.
+// report calls OnError if the kind of the current error differs from the kind that
+// OnError was last called with. Then report calls OnObserved.
 func (r *watchRun) report(ctx context.Context) {
 	if !r.goesOn(ctx) {
 		return
@@ -214,8 +215,8 @@ func (r *watchRun) report(ctx context.Context) {
 	r.stopped = !r.OnObserved(r.observed)
 }
 
-// health returns the present error and its kind. A read error takes precedence over a
-// watch error.
+// health returns the current error and its kind. If both reading and watching fail,
+// health returns the read error.
 func (r *watchRun) health() (kind string, err error) {
 	switch {
 	case r.readErr != nil:
@@ -227,8 +228,9 @@ func (r *watchRun) health() (kind string, err error) {
 	}
 }
 
-// kindOf returns the same text for all errors with the same reason. The texts of the
-// errors cannot be compared, because they differ from request to request.
+// kindOf returns a string that is equal for all errors with the same reason. The
+// messages of the errors cannot be compared instead, because they differ from request
+// to request.
 func kindOf(err error) string {
 	switch reason := apierrors.ReasonForError(err); {
 	case reason != metav1.StatusReasonUnknown:

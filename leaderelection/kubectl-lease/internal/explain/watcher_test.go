@@ -17,7 +17,7 @@ import (
 type recorder struct {
 	mu      sync.Mutex
 	reports []explain.Report
-	errors  []string // the texts of the errors; "" means that the error has ended
+	errors  []string // the messages of the errors; "" means that no error is left
 }
 
 func (c *recorder) observe(observed explain.Observed) bool {
@@ -70,11 +70,12 @@ func watching(t *testing.T, client *leaderelectiontest.Client) (c *recorder, sto
 // the API server.
 func TestWatcher_WithoutContactReportsNoExpiry(t *testing.T) {
 	for _, tc := range []struct {
-		name        string
-		lose        func(*leaderelectiontest.Client)
-		heal        func(*leaderelectiontest.Client)
-		err         string
-		lost, found time.Duration // the longest time until lost contact, and new contact, is reported
+		name  string
+		lose  func(*leaderelectiontest.Client)
+		heal  func(*leaderelectiontest.Client)
+		err   string
+		lost  time.Duration // the longest time until lost contact must be reported
+		found time.Duration // the longest time until new contact must be reported
 	}{
 		{"hangs", func(c *leaderelectiontest.Client) { c.Network().Cut(leaderelectiontest.Hang) },
 			func(c *leaderelectiontest.Client) { c.Network().Heal() }, "cannot be read: ", 8 * time.Second, 8 * time.Second},
@@ -161,8 +162,8 @@ func TestWatcher_ReadsIfTheWatchIsSilentOrForbidden(t *testing.T) {
 	}
 }
 
-// No event reports that a Lease has expired. The Watcher must report this when it
-// happens, and not only at the next regular read.
+// The API server sends no event when a Lease expires. The Watcher must report the
+// expiry at once, and not only after the next regular read.
 func TestWatcher_ReportsAnExpiryInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
@@ -205,7 +206,7 @@ func TestWatcher_FailsIfTheFirstReadDoes(t *testing.T) {
 	})
 }
 
-// A slow call of OnObserved must not be reported as lost contact.
+// If OnObserved takes long, the Watcher must not report lost contact.
 func TestWatcher_ReadsAgainAfterASlowOnObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
