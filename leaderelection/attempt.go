@@ -13,9 +13,9 @@ import (
 )
 
 // An attempt is one try to claim the Lease. If the claim succeeds, the attempt also
-// sends the renewals and the release. An attempt is an engineDriver: it decides which
-// requests of the engine are sent, and refuses the others. Only one goroutine at a time
-// uses an attempt.
+// sends the renewals and the release. The engine is client-go's elector. An attempt is
+// the engine's driver: it decides which requests of the engine are sent, and refuses
+// the others. Only one goroutine at a time uses an attempt.
 type attempt struct {
 	elector  *Elector
 	basis    *coordinationv1.Lease // the Lease to claim; nil if the Lease does not exist
@@ -130,9 +130,10 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	return err
 }
 
-// renew sends the next renewal when it is due, based on the held version. It returns
-// nil at once if a write was confirmed that was not yet reported to the engine. The
-// reason is that the engine counts its deadline from the last success that it knows.
+// renew sends the next renewal when it is due, based on the held version. If a
+// confirmed write was not yet reported to the engine, renew reports it by returning nil
+// at once. The reason is that the engine counts its deadline from the last reported
+// success.
 func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	e := a.elector
 	if a.hasConfirmation(h) {
@@ -141,8 +142,8 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	e.mu.Lock()
 	renewAt := h.RenewAt(e.config.RetryPeriod)
 	e.unlock()
-	// The engine requests a second write right after the claim. Send the first renewal
-	// for this request, when it is due.
+	// Right after the claim, the engine requests a write. Use this request for the
+	// first renewal, and send the renewal when it is due.
 	if err := wait(ctx, h, time.Until(renewAt)); err != nil {
 		return err
 	}
@@ -175,8 +176,8 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	return err
 }
 
-// hasConfirmation reports whether a write was confirmed that was not yet reported to
-// the engine. It records that this write is reported now.
+// hasConfirmation reports whether the last confirmed write was not yet reported to the
+// engine. It also records this write as reported.
 func (a *attempt) hasConfirmation(h *heldLease) bool {
 	a.elector.mu.Lock()
 	defer a.elector.unlock()
@@ -233,8 +234,8 @@ func (a *attempt) sendRelease(h *heldLease) (r *request, trustedUntil time.Time,
 	}
 	w := e.issueLocked(leasestate.Release, h.Version)
 	draft := leasestate.Draft{
-		Seconds:     1,                       // client-go writes 1, too, when it releases a Lease
-		Acquired:    acquireTime(h.Lease, w), // unchanged, because the nomination of the successor names this acquireTime
+		Seconds:     1,                       // client-go also writes 1 when it releases a Lease
+		Acquired:    acquireTime(h.Lease, w), // unchanged, because a nomination is valid only with this acquireTime
 		Renewed:     time.UnixMicro(w.RenewTime),
 		Transitions: leasestate.Transitions(h.Lease), Labels: e.options.labels,
 	}

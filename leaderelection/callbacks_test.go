@@ -74,7 +74,7 @@ func TestElector_CallsOnNewLeaderInOrderWithoutRepeats(t *testing.T) {
 			r := h.start(name)
 			h.waitUntil(time.Minute, r.IsLeader)
 			time.Sleep(5 * time.Second)
-			r.stop() // nobody holds the Lease until the next replica starts; OnNewLeader is not called for this
+			r.stop() // the Lease is free until the next replica starts; OnNewLeader is not called for a free Lease
 		}
 		synctest.Wait()
 		h.mu.Lock()

@@ -69,8 +69,8 @@ func (c Config) dialer() *net.Dialer {
 	}
 }
 
-// rateLimits contains the total load of the running electors of this process on each
-// rate limiter. A limit must suffice for all electors that share it.
+// rateLimits contains the load that the running electors of this process put on each
+// rate limiter. The limit must suffice for all electors that share a rate limiter.
 var rateLimits = struct {
 	sync.Mutex
 	load map[flowcontrol.RateLimiter]float64 // renewals per second
@@ -91,8 +91,9 @@ func rateLimitOf(client rest.Interface) *rateLimit {
 	return &rateLimit{limiter}
 }
 
-// join adds the load of an elector that sends one renewal in each period. It returns a
-// warning if the electors together need more than half of the limit.
+// join adds the load of an elector that sends one renewal in each period to the load of
+// the rate limiter. It returns a warning if the electors together need more than half
+// of the limit.
 func (l *rateLimit) join(period time.Duration) (warning string) {
 	if l == nil {
 		return ""

@@ -20,8 +20,8 @@ import (
 // lock passes each request on to an engineDriver. The engine never decides whether this
 // process leads.
 
-// clientJitterFactor is the factor by which client-go randomly lengthens the pauses
-// between its reads.
+// client-go randomly lengthens each pause between two reads of the Lease.
+// clientJitterFactor limits the added time. It is a multiple of the pause.
 const clientJitterFactor = clientleaderelection.JitterFactor
 
 // An engineDriver decides what happens for each request of the engine. The type attempt
@@ -87,17 +87,17 @@ func (l *lock) Identity() string { return l.config.Identity }
 // Describe returns the name of the Lease. client-go writes it to its log lines.
 func (l *lock) Describe() string { return l.config.leaseKey() }
 
-// newEngine returns a client-go elector that sends its requests through driver. After a
-// failed request, client-go's elector sends another one after attemptTimeout. The
-// driver makes each renewal wait until it is due. The driver also ends the term before
-// the RenewDeadline of client-go's elector can.
+// newEngine returns a client-go elector that sends its requests through driver. When a
+// request has failed, client-go's elector waits for attemptTimeout and then sends
+// another request. The driver makes each renewal wait until it is due. The driver also
+// ends the term before the RenewDeadline of client-go's elector has passed.
 func newEngine(c *Config, driver engineDriver) (*clientleaderelection.LeaderElector, error) {
 	return clientleaderelection.NewLeaderElector(clientleaderelection.LeaderElectionConfig{
 		Lock:            &lock{driver, c},
 		LeaseDuration:   c.LeaseDuration,
 		RenewDeadline:   c.LeaseDuration - time.Millisecond,
 		RetryPeriod:     c.attemptTimeout(),
-		ReleaseOnCancel: true, // the driver refuses to release a Lease that is not releasable
+		ReleaseOnCancel: true, // the driver refuses a release before the work has returned
 		Name:            c.LeaseName,
 		Callbacks: clientleaderelection.LeaderCallbacks{
 			OnStartedLeading: func(context.Context) {}, // this package starts the term itself, when the claim is confirmed
@@ -106,7 +106,7 @@ func newEngine(c *Config, driver engineDriver) (*clientleaderelection.LeaderElec
 	})
 }
 
-// checkEngine returns the error of client-go's own validation of c.
+// checkEngine validates c with client-go's own checks.
 func checkEngine(c *Config) error {
 	_, err := newEngine(c, nil)
 	return err

@@ -18,15 +18,15 @@ const (
 	DefaultRetryPeriod   = 2 * time.Second
 )
 
-// A Config names the Lease that an Elector campaigns for and the candidate's identity,
-// and sets the timing. It contains only plain values, and can therefore be filled from
-// flags or a file. Set the behaviour with Options. New copies the Config. Later changes
-// of the original have no effect.
+// A Config contains the name of the Lease, the identity of the candidate and the
+// durations of the election. All fields are plain values, and can therefore be filled
+// from flags or a file. Use Options to change the behaviour of an Elector. New copies
+// the Config. Later changes to the original have no effect.
 type Config struct {
 	// Enabled turns the election on. If it is false, the Elector sends no request and
-	// leads at once, without a Lease, until the context of Run ends. This mode is for
-	// development and for programs that run as a single replica. In this mode all other
-	// fields may be empty. StopTimeout still has an effect.
+	// leads at once, without a Lease, until the context of Run is done. This mode is
+	// for development and for programs that run as a single replica. In this mode all
+	// other fields may be empty. StopTimeout still has an effect.
 	Enabled bool
 
 	// Identity names this candidate in the Lease. It must be unique among all processes
@@ -41,10 +41,11 @@ type Config struct {
 	LeaseName      string
 	LeaseNamespace string
 
-	// LeaseDuration is how long candidates wait after they last observed a change of
-	// the Lease before they claim the Lease. It bounds how long nobody leads after a
-	// crash. It must be at least one second, and a whole number of seconds because the
-	// API stores whole seconds. Use the same value for all candidates. Default 15 s.
+	// LeaseDuration is how long a candidate waits before it claims a Lease that does
+	// not change. The wait starts when the candidate last observed a change of the
+	// Lease. After a crash, nobody leads for about one LeaseDuration. LeaseDuration
+	// must be at least one second, and a whole number of seconds, because the API
+	// stores whole seconds. Use the same value for all candidates. Default 15 s.
 	LeaseDuration time.Duration
 
 	// RenewDeadline is how long a leader retries a renewal before it gives up
@@ -57,15 +58,16 @@ type Config struct {
 	// RenewDeadline must be more than 1.2 times RetryPeriod. Default 2 s.
 	RetryPeriod time.Duration
 
-	// ReleaseOnCancel makes the Elector release the Lease when the context of Run has
-	// ended and the work has stopped. A successor then need not wait until the Lease
-	// expires. The Lease is never released while the work still runs. Default false.
+	// If ReleaseOnCancel is true, the Elector releases the Lease when the context of
+	// Run is done and the work has stopped. Then a successor need not wait until the
+	// Lease expires. The Lease is never released while the work still runs. Default
+	// false.
 	ReleaseOnCancel bool
 
-	// StopTimeout bounds how long the Elector renews the Lease for work that was asked
-	// to stop and has not returned. If the work has not returned after StopTimeout, Run
-	// returns ErrWorkStillRunning and does not release the Lease. Default 0, which
-	// means no limit.
+	// StopTimeout is how long the Elector waits for work that was asked to stop. Until
+	// the work has returned, the Elector renews the Lease. If the work has not returned
+	// after StopTimeout, Run returns ErrWorkStillRunning and does not release the
+	// Lease. Default 0, which means no limit.
 	StopTimeout time.Duration
 }
 
@@ -84,7 +86,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// problems returns everything that is wrong with c. Call withDefaults first, because
+// problems returns one error for each problem of c. Call withDefaults first, because
 // problems expects that the defaults are filled in.
 func (c Config) problems() (errs []error) {
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -186,8 +188,8 @@ func (c Config) warnings() []string {
 	return warnings
 }
 
-// leaseKey returns the Lease as namespace/name. It returns "" if the election is not
-// enabled.
+// leaseKey returns the namespace and the name of the Lease, as namespace/name. It
+// returns "" if the election is not enabled.
 func (c Config) leaseKey() string {
 	if !c.Enabled {
 		return ""
@@ -195,8 +197,8 @@ func (c Config) leaseKey() string {
 	return c.LeaseNamespace + "/" + c.LeaseName
 }
 
-// logger returns the caller's logger with the attributes lease and identity. It uses
-// slog.Default() if logger is nil.
+// logger adds the attributes lease and identity to the logger that the caller passed.
+// It uses slog.Default() if the caller passed nil.
 func (c Config) logger(logger *slog.Logger) *slog.Logger {
 	if logger == nil {
 		logger = slog.Default()

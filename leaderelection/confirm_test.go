@@ -72,8 +72,8 @@ func TestElector_ConfirmReturnsAnErrorWithoutAnAnswer(t *testing.T) {
 	})
 }
 
-// The work calls Confirm when a write was refused. A hundred writes may be refused at
-// the same time.
+// The work calls Confirm for each refused write. If a hundred writes are refused at the
+// same time, the hundred calls of Confirm must share a read.
 func TestElector_ConcurrentConfirmsShareOneRead(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a")
@@ -96,8 +96,8 @@ func TestElector_ConcurrentConfirmsShareOneRead(t *testing.T) {
 	})
 }
 
-// If a client with a rate limit cannot send a read before the context's deadline, the
-// read fails at once. Other calls of Confirm that have a later deadline must not
+// If a client with a rate limit cannot send a read before the deadline of the context,
+// the read fails at once. Other calls of Confirm that have a later deadline must not
 // receive this error.
 func TestElector_ConfirmDoesNotFailWithAnotherCallersDeadline(t *testing.T) {
 	withHarness(t, func(h *harness) {

@@ -1,6 +1,6 @@
-// Package leaderelection elects one leader among the replicas of a Kubernetes program,
-// on a Lease. It wraps client-go's leader election. It gives stronger guarantees and
-// fails over faster.
+// Package leaderelection elects one leader among the replicas of a program that runs in
+// Kubernetes. The leader holds a Lease. The package wraps client-go's leader election,
+// gives stronger guarantees than client-go, and fails over faster.
 //
 // Create a clientset as [Config.ClientConfig] describes. Create an [Elector] with [New]
 // from this clientset and your callbacks, and call [Elector.Run]. The leader's work
@@ -29,18 +29,19 @@
 //   - P8, IsLeader is never late. It returns false from the end of the trust window on
 //     (see Timing), even if no timer has fired yet.
 //   - P9, Run campaigns until its context is done. Errors of the API server do not end
-//     it. Only [ErrWorkStillRunning] and [ErrIdentityInUse] do.
+//     Run. Run ends earlier only with [ErrWorkStillRunning] or [ErrIdentityInUse].
 //   - P10, [New] refuses an invalid configuration and names every problem in one error.
 //   - P11, if Enabled is false, the Elector leads at once, without a Lease.
 //
 // # Not promised
 //
 //   - A frozen process, or a process in a paused VM, cannot stop its own work. When the
-//     process resumes, IsLeader returns false at once, but a request that was under way
-//     continues. Only a store that checks the fencing token can refuse this request.
+//     process resumes, IsLeader returns false at once, but a request that was already
+//     sent continues. Only a store that checks the fencing token can refuse this
+//     request.
 //   - A manual edit or deletion of the Lease can cause two leaders. The reason is that
-//     a candidate does not wait for a leader that it has never observed. Both lead
-//     until the first leader has noticed the change and its work has stopped.
+//     a candidate does not wait for a leader that it has never observed. Both leaders
+//     work until the first leader has observed the change and its work has stopped.
 //   - A candidate that uses client-go directly on the same Lease has the defects of
 //     client-go. It can overwrite the Lease while an elector holds it, and it releases
 //     the Lease before its work has stopped.
@@ -58,8 +59,8 @@
 // Other candidates claim the Lease no sooner than LeaseDuration after they last
 // observed a change of the Lease. That change happened after the write was sent.
 // Therefore the work always has LeaseDuration - W to stop. This time is the margin. By
-// default W is 12 s and the margin is 3 s. Late replies, hung requests and releases
-// under way do not shorten the margin. See [Config.Window] and [Config.Margin].
+// default W is 12 s and the margin is 3 s. Late replies, requests that hang and pending
+// releases do not shorten the margin. See [Config.Window] and [Config.Margin].
 //
 //	sent        renewals fail       trustedUntil      others may claim
 //	  |------------------------------------|------------------|
@@ -69,17 +70,19 @@
 // A renewal is sent one RetryPeriod after the last confirmed write was sent. If it is
 // not answered within min(RetryPeriod, (W - RetryPeriod)/4), another renewal is sent
 // while the first request continues. Therefore four attempts fit into W even if each
-// request hangs, and a slow answer still counts. With a dead connection this is true
-// only if the clientset was made with [Config.ClientConfig]. Otherwise client-go sends
-// all attempts over one HTTP/2 connection, which it shares with the application. If
-// that connection is dead, the term is lost, and the elector receives nothing for 45 s.
+// request hangs, and a slow answer still counts. If a connection is dead, the other
+// attempts succeed only if the clientset was made with [Config.ClientConfig]. Otherwise
+// client-go sends all attempts over one HTTP/2 connection, which it shares with the
+// application. If that connection is dead, the term is lost, and the elector receives
+// nothing for 45 s.
 //
-// [Config.Timing] returns the effects of the three durations: how long an outage of the
-// API server may last, and how long nobody leads after a stop, a crash or a partition.
-// Run logs these effects once. [TolerateOutage] and [FailOverWithin] return the three
-// durations for a desired outage or failover time. With the default durations, a term
-// survives every outage of up to 8 s, and after a crash nobody leads for at most 15.5
-// s. [Config.AddFlags] adds flags with the names that Kubernetes' own components use.
+// [Config.Timing] returns the times that result from the three durations: how long an
+// outage of the API server may last, and how long nobody leads after a stop, a crash or
+// a partition. Run logs these times once. [TolerateOutage] and [FailOverWithin] return
+// the three durations for a desired outage or failover time. With the default
+// durations, a term survives every outage of up to 8 s, and after a crash nobody leads
+// for at most 15.5 s. [Config.AddFlags] adds flags with the names that Kubernetes' own
+// components use.
 //
 // # States
 //

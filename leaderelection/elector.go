@@ -20,25 +20,27 @@ import (
 // nil. Promise P7 in the package documentation describes their order.
 type Callbacks struct {
 	// OnStartedLeading is called when this process has become the leader. Its context
-	// is cancelled when leadership ends. The context carries the Term and the logger.
-	// After the cancellation, context.Cause returns the reason. OnStartedLeading may do
-	// the work itself, or start the work and return. The term does not end when
-	// OnStartedLeading returns. The Lease is not released before OnStartedLeading has
-	// returned.
+	// is cancelled when leadership ends. TermFromContext and LoggerFromContext return
+	// the Term and a logger from this context. After the cancellation, context.Cause
+	// returns the reason. OnStartedLeading may do the work itself, or start the work
+	// and return. The term does not end when OnStartedLeading returns. The Lease is not
+	// released before OnStartedLeading has returned.
 	OnStartedLeading func(ctx context.Context)
 
 	// OnStoppedLeading is called once for each OnStartedLeading, after the context of
 	// OnStartedLeading was cancelled and OnStartedLeading has returned. The Lease is
-	// not released before OnStoppedLeading has returned, either. There is one
-	// exception, for programs that exit in OnStoppedLeading: if the work does not stop
-	// in time after a loss of leadership, or does not stop within StopTimeout,
-	// OnStoppedLeading is called although OnStartedLeading has not returned.
+	// also not released before OnStoppedLeading has returned.
+	//
+	// There is one exception. If the work does not stop within StopTimeout, or not in
+	// time after a loss of leadership, OnStoppedLeading is called although
+	// OnStartedLeading has not returned. A program can then exit in OnStoppedLeading.
 	OnStoppedLeading func()
 
 	// OnNewLeader is called when a new leader was observed. The new leader may be this
-	// process. The calls are made in order and never repeat the same leader. identity
-	// is never "". If OnNewLeader is slow, it receives only the newest leader and
-	// delays nothing else.
+	// process. The calls do not overlap, and two consecutive calls never report the
+	// same leader. The parameter identity is never "". If the leader changes several
+	// times during a call, the next call reports only the newest leader. A slow
+	// OnNewLeader delays nothing else.
 	OnNewLeader func(identity string)
 }
 
@@ -51,7 +53,7 @@ type Elector struct {
 	store     store // empty if the election is not enabled
 	rateLimit *rateLimit
 	logger    *slog.Logger // the caller's logger with the attributes lease and identity
-	log       *slog.Logger // for the elector's own lines; it never blocks, because it writes to logQueue
+	log       *slog.Logger // the elector writes its own log lines to log; log never blocks, because it writes to logQueue
 	logQueue  *dispatch.LogQueue
 	tasks     dispatch.Tasks
 	notifier  dispatch.Notifier
@@ -62,28 +64,29 @@ type Elector struct {
 	readRequests      chan struct{} // a value in this channel makes the observer read the Lease
 	confirmReads      singleFlight
 
-	trust   atomic.Pointer[clock.Trust] // trust of the present term, nil without a term; IsLeader reads it
-	leader  atomic.Pointer[leader]      // GetLeader reads it
-	contact atomic.Pointer[time.Time]   // when the API server last answered
+	trust   atomic.Pointer[clock.Trust] // the trust of the current term; nil if there is no term
+	leader  atomic.Pointer[leader]      // the last observed leader, for GetLeader
+	contact atomic.Pointer[time.Time]   // the time of the last answer from the API server; nil before the first answer
 
 	// mu guards the fields below. It is never held during a request, a callback or a
-	// log call. Call Elector.unlock to unlock it, because that method also applies the
-	// effects.
+	// log call. Unlock mu with Elector.unlock, because that method also applies the
+	// effects: log lines, trace events and notifications.
 	mu            sync.Mutex
 	effects       []func()
 	running       bool
-	runCtx        context.Context // ends when Run returns
+	runCtx        context.Context // done when Run returns
 	changed       chan struct{}   // closed and replaced at each change of the state
 	observed      observed
 	requests      requestHealth
 	writes        writes
 	nomination    nomination
-	held          *heldLease // nil without a claim or a held Lease
-	run           *termRun   // the present term, or an earlier term whose work has not returned
+	held          *heldLease // the claimed or held Lease; nil if no claim is pending and the Lease is not held
+	run           *termRun   // the current term, or an earlier term whose work has not returned
 	endCause      error      // why the last term ended
-	cooldownUntil time.Time  // until this time an elector that stepped down does not claim
+	cooldownUntil time.Time  // after StepDown, the elector does not claim the Lease before this time
 
-	// emit keeps the effects in order. unlock locks emit before it unlocks mu.
+	// emit is locked while effects are applied. Because unlock locks emit before it
+	// unlocks mu, the effects are applied in order.
 	emit sync.Mutex
 }
 
@@ -133,10 +136,10 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 // defaults.
 func (e *Elector) Config() Config { return e.config }
 
-// IsLeader reports whether this process leads now: the work's context is not cancelled,
-// and the trust window has not ended. The result is correct even right after the
-// process was frozen, when no timer has fired yet. IsLeader takes no lock and allocates
-// no memory.
+// IsLeader reports whether this process leads now. A process leads while the work's
+// context is not cancelled and the trust window has not ended. The result is correct
+// even if the process was frozen and no timer has fired since then. IsLeader takes no
+// lock and allocates no memory.
 func (e *Elector) IsLeader() bool {
 	t := e.trust.Load()
 	return t != nil && t.Remaining(time.Now()) > 0
@@ -158,7 +161,7 @@ func (e *Elector) ValidFor() time.Duration {
 // cancelled Run or StepDown has asked the work to stop, because the Lease is still
 // renewed. Use it for cleanup that must end before another candidate leads. HeldFor
 // returns zero if this process does not hold the Lease or has sent a release. If the
-// election is not enabled, HeldFor returns the greatest Duration while Run runs.
+// election is not enabled, HeldFor returns the greatest Duration until Run returns.
 func (e *Elector) HeldFor() time.Duration {
 	e.mu.Lock()
 	defer e.unlock()
@@ -172,8 +175,8 @@ func (e *Elector) HeldFor() time.Duration {
 	}
 }
 
-// GetLeader returns the holder of the Lease as last observed. It returns "" if the
-// Lease has no holder or has expired.
+// GetLeader returns the last observed holder of the Lease. It returns "" if the Lease
+// has no holder or has expired.
 func (e *Elector) GetLeader() string {
 	l := e.leader.Load()
 	if l == nil || !l.until.IsZero() && !time.Now().Before(l.until) {
@@ -182,8 +185,8 @@ func (e *Elector) GetLeader() string {
 	return l.identity
 }
 
-// Term returns the term in which this process leads. The second result is false if this
-// process does not lead. It equals the result of IsLeader.
+// Term returns the term in which this process leads. The second result reports whether
+// this process leads, as IsLeader does.
 func (e *Elector) Term() (Term, bool) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -193,17 +196,18 @@ func (e *Elector) Term() (Term, bool) {
 	return e.run.term, true
 }
 
-// State returns the present state of the Elector. Use Changes to receive each change of
+// State returns the current state of the Elector. Use Changes to receive each change of
 // the state.
 func (e *Elector) State() State {
 	state, _ := e.stateAndChange()
 	return state
 }
 
-// Changes returns an iterator over the present state and each later change. The
-// iterator ends when ctx is done. A caller that starts late still receives the present
-// state first. A slow caller receives only the newest state. Such a caller can compare
-// Term to find out whether it missed a term. Changes starts no goroutine.
+// Changes returns an iterator over the states of the Elector. The iterator yields the
+// current state first, and then a new state after each change. It ends when ctx is
+// done. If several changes happen while the caller handles a state, the iterator yields
+// only the newest state. To detect that it has missed a term, a caller can compare the
+// field Term of consecutive states. Changes starts no goroutine.
 //
 //	for state := range elector.Changes(ctx) {
 //		leading.Set(state.Leading)
@@ -218,7 +222,7 @@ func (e *Elector) Changes(ctx context.Context) iter.Seq[State] {
 				if !yield(state) {
 					return
 				}
-				continue // the state may have changed meanwhile
+				continue // check again, because the state may have changed during yield
 			}
 			select {
 			case <-changed:
@@ -230,7 +234,8 @@ func (e *Elector) Changes(ctx context.Context) iter.Seq[State] {
 }
 
 // LastContact returns when the API server last sent a reply to a request for the Lease
-// or an event of the watch. It returns the zero Time if the API server never did.
+// or an event of the watch. It returns the zero Time if the Elector has received no
+// reply and no event.
 func (e *Elector) LastContact() time.Time {
 	if at := e.contact.Load(); at != nil {
 		return *at
@@ -238,12 +243,12 @@ func (e *Elector) LastContact() time.Time {
 	return time.Time{}
 }
 
-// Stuck returns an error if only a restart of the process helps. There are two cases. A
-// loop of the Elector is overdue by more than LeaseDuration, which happens if a client
-// ignores the contexts of its requests. Or the work has not returned although its term
-// is over, see ErrWorkStillRunning. Stuck returns nil while the Elector works, even if
-// the API server does not answer. A process that was frozen may be stuck for a short
-// time when it resumes.
+// Stuck returns an error if only a restart of the process helps. There are two cases.
+// In the first case, a loop of the Elector is overdue by more than LeaseDuration. This
+// happens if a client ignores the contexts of its requests. In the second case, the
+// work has not returned although its term is over; see ErrWorkStillRunning. While the
+// API server does not answer, Stuck returns nil. When a frozen process resumes, Stuck
+// may return an error for a short time.
 func (e *Elector) Stuck() error {
 	overdue := max(e.campaignHeartbeat.Overdue(), e.observerHeartbeat.Overdue())
 	if overdue > e.config.LeaseDuration {
@@ -258,13 +263,13 @@ func (e *Elector) Stuck() error {
 }
 
 // StepDown ends the term, even if no other candidate can lead. The work is asked to
-// stop, and then the Lease is released, whether or not ReleaseOnCancel is set.
-// Afterwards this elector does not claim the Lease until it has observed another leader
-// or one LeaseDuration has passed. StepDown cannot be undone. ctx only bounds how long
-// StepDown waits.
+// stop. After the work has stopped, the Lease is released, even if ReleaseOnCancel is
+// false. Afterwards this elector does not claim the Lease until it has observed another
+// leader or one LeaseDuration has passed. StepDown cannot be undone. ctx only bounds
+// how long StepDown waits.
 //
 // StepDown does not wait if ctx is the work's own context or a context derived from it,
-// because the work cannot return while it waits. StepDown does not wait either if
+// because the work would then wait for itself. StepDown also does not wait if
 // OnStoppedLeading was already called, because OnStoppedLeading may be the caller. If
 // OnStartedLeading calls StepDown with any other context, the call waits for
 // OnStartedLeading itself to return.
@@ -272,7 +277,7 @@ func (e *Elector) Stuck() error {
 // StepDown returns ErrNotLeading if there is no term to end. It returns
 // ErrWorkStillRunning if the work did not stop in time. It returns ErrNotReleased if
 // the work stopped but the Lease could not be released. It returns the cause of ctx if
-// ctx ended first.
+// ctx was done first.
 func (e *Elector) StepDown(ctx context.Context) error {
 	e.mu.Lock()
 	run := e.run
@@ -293,9 +298,10 @@ func (e *Elector) StepDown(ctx context.Context) error {
 	}
 }
 
-// Confirm reads the Lease once and reports whether this process still leads in term. If
-// the Lease shows that the term is over, Confirm ends the term. Call Confirm when a
-// write was refused as stale, as package fencing does. Concurrent calls share one read.
+// Confirm reads the Lease once and reports whether the given term still lasts and this
+// process leads in it. If the Lease shows that the term is over, Confirm ends the term.
+// Call Confirm when a write was refused as stale, as package fencing does. Concurrent
+// calls share one read.
 func (e *Elector) Confirm(ctx context.Context, term Term) (bool, error) {
 	if !e.isIn(term) {
 		return false, nil
@@ -315,10 +321,10 @@ func (e *Elector) Start(ctx context.Context) error { return e.Run(ctx) }
 // every replica.
 func (e *Elector) NeedLeaderElection() bool { return false }
 
-// isIn reports whether this process leads in term.
+// isIn reports whether this process leads in the given term.
 func (e *Elector) isIn(term Term) bool {
-	present, leads := e.Term()
-	return leads && present == term
+	current, leads := e.Term()
+	return leads && current == term
 }
 
 // holding returns the held Lease if its claim is confirmed, and nil otherwise.

@@ -29,12 +29,14 @@ func newTestElector(t *testing.T) *Elector {
 	return e
 }
 
-// second returns the time of second n of a test, as a renewTime in microseconds.
+// second returns a renewTime in microseconds. It is n seconds after the start of the
+// year 2026.
 func second(n int) int64 {
 	return time.Date(2026, 1, 1, 0, 0, n, 0, time.UTC).UnixMicro()
 }
 
-// leaseOf returns the Lease of e with this resourceVersion, holder and renewTime.
+// leaseOf returns the Lease that e campaigns for, with the given resourceVersion,
+// holder and renewTime.
 func leaseOf(e *Elector, version int, holder string, renewTime int64) *coordinationv1.Lease {
 	seconds := int32(15)
 	return &coordinationv1.Lease{
@@ -87,7 +89,7 @@ func TestElector_OwnLateWritesAreNoDuplicateIdentity(t *testing.T) {
 			renewTime := second(i)
 			if own {
 				renewTime = e.issueLocked(leasestate.Renewal, 0).RenewTime
-				e.writes.unacknowledged = nil // the elector has given up this write long ago
+				e.writes.unacknowledged = nil // the elector no longer waits for the reply to this write
 			}
 			e.observeEvent(watch.Event{Type: watch.Modified, Object: leaseOf(e, 50+i, e.config.Identity, renewTime)})
 		}
@@ -129,7 +131,8 @@ func TestElector_TrustThatHasEndedDoesNotComeBack(t *testing.T) {
 	}
 }
 
-// A late event of the watch must not bring a claim back that a later read did not find.
+// A read that was sent after a claim finds no Lease, because the Lease was deleted.
+// Then a late watch event shows the claim. This event must not confirm the claim.
 func TestElector_ALateEventAfterADeletionConfirmsNoClaim(t *testing.T) {
 	for _, underWay := range []bool{true, false} {
 		e := newTestElector(t)
@@ -156,7 +159,7 @@ func TestElector_ALateEventAfterADeletionConfirmsNoClaim(t *testing.T) {
 		a := newAttempt(e, e.observedLease())
 		blocked, cancel := context.WithCancel(t.Context())
 		cancel()
-		e.runCtx = blocked // the claim is sent, and fails
+		e.runCtx = blocked // cancelled, and therefore the claim is sent and fails
 		if err := a.update(t.Context(), false); err == nil || e.holding() != nil {
 			t.Errorf("update = %v: the next claim took the event as proof", err)
 		}
@@ -164,7 +167,9 @@ func TestElector_ALateEventAfterADeletionConfirmsNoClaim(t *testing.T) {
 	}
 }
 
-// A hold that has sent no release is not released by one that a restored history shows.
+// After the database was restored from a backup, an observation may show a release that
+// this elector sent in an earlier term. This release must not end a term in which no
+// release was sent.
 func TestElector_TheReleaseOfAnEarlierHoldReleasesNothing(t *testing.T) {
 	e := newTestElector(t)
 	claim := leasestate.Write{Kind: leasestate.Claim, RenewTime: second(1), Base: 49, Sent: clock.Now()}
@@ -178,7 +183,8 @@ func TestElector_TheReleaseOfAnEarlierHoldReleasesNothing(t *testing.T) {
 	}
 }
 
-// A receiver of Changes must not see an error that the observed leader has cleared.
+// When another candidate leads, this elector sends no more writes. The error of its
+// last write must therefore be cleared together with the change of the leader.
 func TestElector_AForeignLeaderClearsTheErrorOfWritesAtOnce(t *testing.T) {
 	e := newTestElector(t)
 	e.mu.Lock()
@@ -194,8 +200,8 @@ func TestElector_AForeignLeaderClearsTheErrorOfWritesAtOnce(t *testing.T) {
 	}
 }
 
-// The effects are applied in the order of the decisions, even if several goroutines
-// decide.
+// Effects are applied in the order in which they were added, even if several goroutines
+// add effects.
 func TestElector_AppliesEffectsInOrder(t *testing.T) {
 	e := newTestElector(t)
 	var decided, applied []int

@@ -5,7 +5,7 @@ import "errors"
 // The reasons for the end of a term. After the term has ended, context.Cause returns
 // one of these errors for the work's context.
 var (
-	// ErrCancelled means that the term ended because the context of Run ended.
+	// ErrCancelled means that the term ended because the context of Run was cancelled.
 	ErrCancelled = errors.New("leaderelection: the context of Run was cancelled")
 
 	// ErrSteppedDown means that the term ended because StepDown was called.

@@ -13,21 +13,23 @@ import (
 
 // The reasons of the events that an Elector records.
 const (
-	// EventReason is the reason of normal events, as in client-go. Examples: "pod-1
-	// became leader", "pod-1 stopped leading", "pod-1 stepped down".
+	// EventReason is the reason of events that report no problem. client-go's events
+	// have the same reason. Messages of these events are "pod-1 became leader", "pod-1
+	// stopped leading" and "pod-1 stepped down".
 	EventReason = "LeaderElection"
-	// EventReasonLost is the reason of a warning event. Example: "pod-1 lost
-	// leadership: the Lease could not be renewed in time".
+	// EventReasonLost is the reason of the warning that leadership was lost. A message
+	// is "pod-1 lost leadership: the Lease could not be renewed in time".
 	EventReasonLost = "LeadershipLost"
-	// EventReasonOverran is the reason of a warning event. Example: "pod-1 overran: its
-	// work has not stopped within 3s, and the Lease was not released".
+	// EventReasonOverran is the reason of the warning that the work did not stop in
+	// time. A message is "pod-1 overran: its work has not stopped within 3s, and the
+	// Lease was not released".
 	EventReasonOverran = "LeadershipOverran"
 )
 
-// WithPod makes the Elector record its events on its pod as well as on the Lease. It
-// has no effect without WithEventRecorder. Pass the pod's UID, because "kubectl
-// describe pod" shows only events with the UID of the pod. Default: events are recorded
-// on the Lease only.
+// WithPod makes the Elector record its events on the Lease and also on its pod. It has
+// no effect without WithEventRecorder. Pass the pod's UID, because "kubectl describe
+// pod" shows only events with the UID of the pod. Default: events are recorded on the
+// Lease only.
 func WithPod(namespace, name string, uid types.UID) Option {
 	return func(o *options) {
 		o.pod = &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: namespace, Name: name, UID: uid}
@@ -74,7 +76,8 @@ func (r eventRecorder) record(kind, reason, format string, args ...any) {
 	}
 }
 
-// subject returns the Lease as the object that events refer to.
+// subject returns the object to which the events refer. This object is the Lease,
+// without its spec.
 func (r eventRecorder) subject() *coordinationv1.Lease {
 	subject := &coordinationv1.Lease{
 		TypeMeta:   metav1.TypeMeta{APIVersion: coordinationv1.SchemeGroupVersion.String(), Kind: "Lease"},

@@ -7,7 +7,7 @@ import (
 )
 
 // AddFlags adds flags that set the fields of c. Most of the flags have the names that
-// Kubernetes' own components use. The present values of c are the defaults. Call
+// Kubernetes' own components use. The current values of c are the defaults. Call
 // AddFlags on the Config that you pass to New, because parsing the flags writes to c.
 // With pflag or cobra, pass fs to AddGoFlagSet.
 //
@@ -74,7 +74,7 @@ func (leasesOnly) Set(value string) error {
 // toleratedOutage is a flag that sets LeaseDuration, RenewDeadline and RetryPeriod.
 type toleratedOutage struct{ config *Config }
 
-// String returns the outage that the Config tolerates at present. It returns "" for the
+// String returns the outage that the Config currently tolerates. It returns "" for the
 // zero value, because package flag calls String on the zero value.
 func (t toleratedOutage) String() string {
 	if t.config == nil {

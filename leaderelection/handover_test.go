@@ -164,8 +164,8 @@ func TestElector_AMissingSuccessorDelaysAHandoverByHalfASecond(t *testing.T) {
 	}
 }
 
-// nominated returns an edit that makes identity the successor in the present term. In
-// these tests, no candidate has this identity.
+// nominated returns a manual edit of the Lease that nominates identity as the successor
+// in the current term. In these tests, no candidate has this identity.
 func nominated(identity string) func(*coordinationv1.Lease) {
 	return func(l *coordinationv1.Lease) {
 		withAnnotation(fmt.Sprintf("%d 99 0 %s", l.Spec.AcquireTime.UnixMicro(), identity))(l)
@@ -210,9 +210,10 @@ func TestElector_OnlyTheSuccessorClaimsAfterARelease(t *testing.T) {
 	})
 }
 
-// A follower of higher rank does not replace a successor that was nominated since the
-// leader's last renewal. It waits for the next renewal. A recently joined follower does
-// not wait, because a rolling update is about to stop the old replica.
+// A follower that takes precedence over the successor waits if the successor was
+// nominated since the leader's last renewal. It replaces the successor after the next
+// renewal. A recently joined follower does not wait, because a rolling update is about
+// to stop the old replica.
 func TestElector_OnlyARecentlyJoinedFollowerReplacesANewSuccessorAtOnce(t *testing.T) {
 	for name, tc := range map[string]struct {
 		ago  time.Duration // the time since the follower joined

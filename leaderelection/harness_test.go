@@ -38,7 +38,7 @@ type harness struct {
 	server *leaderelectiontest.Server
 
 	mu       sync.Mutex
-	working  map[string]leaderelection.Term // the terms in which replicas work, by identity
+	working  map[string]leaderelection.Term // the current terms of the replicas that work, keyed by identity
 	events   []string                       // starts and stops of work, in order
 	replicas []*replica                     // all replicas that were run
 }
@@ -65,7 +65,7 @@ type replica struct {
 	err        error
 	config     leaderelection.Config
 	work       func(ctx context.Context) // the work of a term; nil means that the work waits until ctx is cancelled
-	cause      error                     // the cause of the end of the last term
+	cause      error                     // why the last term ended
 	leaders    []string                  // the arguments of all calls of OnNewLeader
 	roundTrip  roundTrip                 // called for each request; may be nil
 	logger     *slog.Logger
@@ -218,7 +218,7 @@ func (h *harness) record(line string) {
 	h.events = append(h.events, line)
 }
 
-// workingNow returns the identities of the replicas that work at present.
+// workingNow returns the identities of the replicas that currently work.
 func (h *harness) workingNow() []string {
 	synctest.Wait()
 	h.mu.Lock()
@@ -247,7 +247,7 @@ func (h *harness) expectLeader(leader *replica) {
 }
 
 // waitUntil waits until done returns true, and returns how long this took. It fails the
-// test after limit.
+// test if this takes longer than limit.
 func (h *harness) waitUntil(limit time.Duration, done func() bool) time.Duration {
 	h.Helper()
 	const step = time.Millisecond

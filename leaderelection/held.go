@@ -13,8 +13,8 @@ import (
 //
 //	claiming -> held -> stopping -> releasable -> releasing -> released
 //
-// Every phase from held to releasing may also be followed by lost. If no work was
-// started, releasable follows directly after held.
+// Every phase from held to releasing may also be followed by the phase lost. If no work
+// was started, the phase releasable follows directly after the phase held.
 type phase int
 
 const (
@@ -43,8 +43,9 @@ func (p phase) String() string {
 	return [...]string{"claiming", "held", "stopping", "releasable", "releasing", "released", "lost"}[p]
 }
 
-// A heldLease is the Lease while this elector holds it, or claims it. The work of a
-// term begins and ends while the Lease is held. The Elector's mutex guards the fields.
+// A heldLease describes the Lease while this elector claims it or holds it. The work of
+// a term begins and ends while the Lease is held. The Elector's mutex guards the
+// fields.
 type heldLease struct {
 	leasestate.Held                 // the last confirmed write and its result; in phase claiming, only Write is set
 	phase           phase           // only the methods below change it
@@ -98,7 +99,7 @@ func (h *heldLease) releaseConfirmed() {
 	}
 }
 
-// lose records that the Lease is lost for the reason cause. It also cancels the
+// lose records that the Lease is lost because of cause. It also cancels the pending
 // requests.
 func (h *heldLease) lose(cause error) {
 	h.enter(phaseLost)
@@ -110,8 +111,8 @@ func (h *heldLease) lose(cause error) {
 // isConfirmed reports whether the claim is confirmed. It returns false if h is nil.
 func (h *heldLease) isConfirmed() bool { return h != nil && h.phase != phaseClaiming }
 
-// isLive reports whether this process holds the Lease, as far as it knows. It returns
-// false if h is nil.
+// isLive reports whether the claim is confirmed and the Lease is neither released nor
+// lost. It returns false if h is nil.
 func (h *heldLease) isLive() bool {
 	return h.isConfirmed() && h.phase != phaseReleased && h.phase != phaseLost
 }

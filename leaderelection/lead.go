@@ -127,9 +127,9 @@ func isClosed(c <-chan struct{}) bool {
 
 // startTerm starts the work of a term. It returns nil if the trust window has already
 // ended, which happens if the reply to the claim was late. The work's context keeps the
-// values of ctx but is not cancelled with ctx. The elector cancels it itself, after it
-// has made IsLeader return false. If the election is not enabled, h is nil and the
-// trust window never ends.
+// values of ctx but is not cancelled with ctx. The elector cancels the work's context
+// itself, after it has made IsLeader return false. If the election is not enabled, h is
+// nil and the trust window never ends.
 func (e *Elector) startTerm(ctx context.Context, h *heldLease) *termRun {
 	e.mu.Lock()
 	defer e.unlock()
@@ -233,8 +233,8 @@ func (e *Elector) stopTimeAfterLoss(h *heldLease) time.Duration {
 }
 
 // startCooldown prevents this elector from claiming the Lease for one LeaseDuration
-// after StepDown, and lets another candidate claim it. If the Lease was lost, there is
-// no cooldown, because another candidate may lead already.
+// after StepDown. Another candidate can claim the Lease in this time. If the Lease was
+// lost, there is no cooldown, because another candidate may lead already.
 func (e *Elector) startCooldown() {
 	e.mu.Lock()
 	defer e.unlock()

@@ -73,7 +73,7 @@ func TestElector_RunDoesNotWaitForABlockedLogHandler(t *testing.T) {
 }
 
 // A log handler may call methods that lock the Elector's mutex, for example to add the
-// present term to each line.
+// current term to each line.
 func TestElector_ALogHandlerMayCallTheElector(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var leader *replica

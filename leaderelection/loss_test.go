@@ -54,9 +54,9 @@ func TestElector_StopsWhenTrustEndsWhateverFails(t *testing.T) {
 	}
 }
 
-// The reply to a renewal takes nine seconds, and then the network is cut. client-go
-// counts its deadline from the reply, but the Elector must count trust from the
-// request.
+// The reply to a renewal takes nine seconds, and then the network is cut. client-go's
+// deadline starts when the reply arrives. The Elector's trust window must start when
+// the request is sent.
 func TestElector_TrustCountsFromTheRequestNotFromItsReply(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")

@@ -20,7 +20,7 @@ type nomination struct {
 	since     time.Time     // when the last renewal was observed; delay is counted from this time
 	delay     time.Duration // the time from since until this follower nominates itself
 	replaces  string        // the successor at the time when delay was chosen
-	busy      bool          // a request is under way
+	busy      bool          // true while the request for a nomination is pending
 	refused   uint64        // the version on which a refused nomination was based; 0 if none was refused
 	notBefore time.Time     // no nomination is sent if it would have been due before this time
 }
@@ -29,9 +29,9 @@ func (e *Elector) ownNomination() leasestate.Nomination {
 	return leasestate.Nomination{Identity: e.config.Identity, Priority: e.options.priority, Started: e.nomination.started.UnixMilli()}
 }
 
-// nominateLocked nominates this follower as successor if it should be the successor and
-// the time has come. It returns when it must be called again. It returns the zero Time
-// if it need not be called before the Lease changes.
+// nominateLocked nominates this follower as successor if the follower should be the
+// successor and the nomination is due. It returns the time at which it must be called
+// again. It returns the zero Time if it need not be called before the Lease changes.
 //
 // The time of a nomination depends on the leader's last renewal, and is well before the
 // leader's next renewal. A time that does not depend on the renewals might coincide
@@ -61,9 +61,9 @@ func (e *Elector) nominateLocked() (again time.Time) {
 	return time.Time{}
 }
 
-// sendNomination writes the annotation SuccessorAnnotation into another holder's Lease.
-// The write is a compare-and-swap on the observed version. Therefore it never undoes a
-// write of the holder.
+// sendNomination writes the annotation SuccessorAnnotation into the Lease, which
+// another candidate holds. The write is a compare-and-swap on the observed version.
+// Therefore it never undoes a write of the holder.
 func (e *Elector) sendNomination(ctx context.Context, lease *coordinationv1.Lease) {
 	ctx, cancel := context.WithTimeout(ctx, e.readTimeout())
 	defer cancel()
@@ -87,7 +87,7 @@ func (e *Elector) sendNomination(ctx context.Context, lease *coordinationv1.Leas
 		}
 	default:
 		// A right is missing, or the API server has a problem. Wait, because hundreds
-		// of followers may have the same failure.
+		// of followers may fail in the same way.
 		n.notBefore = time.Now().Add(e.config.LeaseDuration)
 	}
 	e.signalLocked()

@@ -13,7 +13,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/leasewatch"
 )
 
-// A leader is the holder that GetLeader returns.
+// A leader is the last observed holder of the Lease. GetLeader returns its identity
+// until the Lease expires.
 type leader struct {
 	identity string
 	until    time.Time // when the Lease expires; zero if it does not expire
@@ -24,19 +25,19 @@ type observed struct {
 	state        leasestate.State
 	seq          uint64        // the last sequence number; sequence numbers order reads, replies and observations
 	loggedLeader string        // the leader that was last written to the log
-	duplicates   int           // how many times in a row another process wrote the Lease under this identity
+	duplicates   int           // number of consecutive writes of the Lease by another process with the same identity
 	absentSeq    uint64        // sequence number of the last read that found no Lease
-	claimDelay   time.Duration // how long this elector waits before a claim if another follower is the successor
+	claimDelay   time.Duration // how long this elector waits before it claims a released Lease, if another follower is the successor
 	watching     bool          // true while a watch is open
-	watchRefused bool          // true if the log states that the watch is forbidden
-	newsAt       time.Time     // when an observation last changed state, or when the last read ended
-	readAt       time.Time     // when the last read ended, or was found unnecessary
+	watchRefused bool          // true if the elector has logged that the watch is forbidden, and has not logged since that the watch is allowed again
+	newsAt       time.Time     // when an observation last changed the field state, or when the last read ended
+	readAt       time.Time     // when the last read ended, or when a read was last found unnecessary
 }
 
-// duplicateLimit is the number of consecutive records under this identity, written by
-// another process, that prove a duplicate identity. Two such records prove nothing. The
-// first may be left over from an earlier process, and the second may be the last
-// request of that earlier process.
+// If another process writes the Lease duplicateLimit times in a row under this
+// elector's identity, that process is a duplicate. Two writes prove nothing. Both may
+// come from an earlier process with this identity: the first write before the elector
+// started, and the second write as a late request.
 const duplicateLimit = 3
 
 // observe processes an observation from any source. It reports whether o is newer than
@@ -73,16 +74,17 @@ func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 		return true
 	}
 	e.observed.claimDelay = claimDelay()
-	if leasestate.RenewTime(before.Lease) != leasestate.RenewTime(next.Lease) { // a manual edit that keeps renewTime is no renewal
+	if leasestate.RenewTime(before.Lease) != leasestate.RenewTime(next.Lease) { // only a renewal changes renewTime; a manual edit normally keeps it
 		e.countDuplicatesLocked(next.Lease)
 	}
 	e.reportLeaderLocked(next)
 	return true
 }
 
-// isDoubtedLocked reports whether a read that was sent after write w found no Lease. An
-// event of a watch then does not prove that w is still in force, because the event may be
-// older than the deletion. The elector sends another claim instead.
+// isDoubtedLocked reports whether a read that was sent after the write w found no
+// Lease. If the result is true, a watch event that shows w does not confirm w, because
+// the Lease may have been deleted after the event. The elector then sends another
+// claim.
 func (e *Elector) isDoubtedLocked(w leasestate.Write) bool { return w.Seq < e.observed.absentSeq }
 
 // evaluateLocked applies an observation to the held Lease.
@@ -102,22 +104,23 @@ func (e *Elector) evaluateLocked(o leasestate.Observation) {
 	}
 }
 
-// countDuplicatesLocked counts how often in a row another process wrote the Lease under
-// this identity.
+// countDuplicatesLocked updates the number of consecutive writes by another process
+// under this identity. lease is the newly observed Lease.
 func (e *Elector) countDuplicatesLocked(lease *coordinationv1.Lease) {
 	switch {
 	case leasestate.Holder(lease) != e.config.Identity || e.wroteLocked(lease):
 		e.observed.duplicates = 0
 	case slices.Contains(e.writes.issued, leasestate.RenewTime(lease)):
-		// This elector issued this write earlier and no longer waits for its reply.
-		// Such a write may be applied late if the database was restored from a backup.
+		// This elector itself sent the write and no longer waits for the reply. The
+		// server may apply such a write late if the database was restored from a
+		// backup.
 	default:
 		e.observed.duplicates++
 	}
 }
 
-// reportLeaderLocked reports the leader of state s to GetLeader, OnNewLeader, the
-// traces and the log.
+// reportLeaderLocked reports the leader in the state s. GetLeader, OnNewLeader, the
+// Traces and the log receive it.
 func (e *Elector) reportLeaderLocked(s leasestate.State) {
 	identity := s.Holder()
 	e.leader.Store(&leader{identity: identity, until: s.HeldUntil()})
@@ -150,8 +153,9 @@ func (e *Elector) followsAnother() bool {
 
 // follow is the loop of the observer. It watches the Lease until ctx is done. It also
 // reads the Lease if no observation has changed the state for silenceTimeout, which is
-// the longest time between two reads of a client-go elector. Therefore a watch that is
-// refused, stalls or ends delays this elector no more than polling would.
+// no longer than the longest pause between two reads of client-go's elector. Therefore
+// a watch that is refused, stalls or ends delays this elector no more than polling
+// would.
 func (e *Elector) follow(ctx context.Context) {
 	w := e.options.shared.join(e)
 	if w != nil {
@@ -203,8 +207,8 @@ func (e *Elector) awaitSilence(ctx context.Context) (requested bool) {
 }
 
 // silence returns the time since an observation last changed the state, and whether the
-// Lease is watched. While reads fail, silence returns the time since the last read
-// instead. Only another read can show that reads succeed again.
+// Lease is watched. While reads fail, silence instead returns the time since the last
+// read, because only another read can show that reads succeed again.
 func (e *Elector) silence() (quiet time.Duration, watching bool) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -241,9 +245,9 @@ func (e *Elector) noteReadLocked() {
 	e.observed.newsAt, e.observed.readAt = now, now
 }
 
-// read reads the Lease, for at most timeout, and processes the result as an
-// observation. news is true if the result is newer than the observed state. If parent
-// ends, the read does not count as failed.
+// read reads the Lease and processes the result as an observation. The read takes at
+// most timeout. news is true if the result is newer than the observed state. If the
+// read fails because the context parent is done, no failure is recorded.
 func (e *Elector) read(parent context.Context, timeout time.Duration) (news bool, err error) {
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
@@ -370,7 +374,7 @@ func (e *Elector) observedLease() *coordinationv1.Lease {
 type singleFlight struct {
 	turn  chan struct{} // has a capacity of one and is full while a caller reads; guards the other fields
 	began uint64        // sequence number at which the last shared read began
-	err   error         // the result of that read
+	err   error         // the error of the last shared read
 }
 
 // readSince reads the Lease and returns the error of the read. If another caller's read

@@ -37,8 +37,8 @@ func newOptions(opts []Option) (o options) {
 	return o
 }
 
-// problems returns everything that is wrong with the options of an Elector with
-// configuration c.
+// problems returns one error for each problem of the options. c is the configuration of
+// the same Elector.
 func (o options) problems(c Config) (errs []error) {
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, key := range slices.Sorted(maps.Keys(o.labels)) {
@@ -63,23 +63,23 @@ func (o options) problems(c Config) (errs []error) {
 // WithEventRecorder makes the Elector record events on the Lease. It records an event
 // when it becomes leader, stops leading, steps down or loses leadership, and when its
 // work did not stop in time. See EventReason. If the right to create events is missing,
-// there are no events, and the election still works. Default: no events.
+// no events are recorded, and the election still works. Default: no events.
 func WithEventRecorder(recorder resourcelock.EventRecorder) Option {
 	return func(o *options) { o.recorder = recorder }
 }
 
-// WithLeaseLabels makes the Elector set these labels on the Lease with each write. It
-// does not change other labels. Default: none.
+// WithLeaseLabels makes the Elector set the given labels on the Lease with each write.
+// Other labels of the Lease are kept. Default: none.
 func WithLeaseLabels(labels map[string]string) Option {
 	labels = maps.Clone(labels)
 	return func(o *options) { o.labels = labels }
 }
 
-// WithoutForeignReleaseDelay removes a delay that applies to a Lease that was released
-// by a candidate that does not use this library. client-go releases the Lease before
-// its work has stopped. Therefore an Elector by default waits one RetryPeriod before it
-// claims a Lease that such a candidate released. Use this option only if all candidates
-// use this library, or if the work of the other candidates stops at once.
+// WithoutForeignReleaseDelay removes the delay after a release by client-go. A
+// candidate that uses client-go directly releases the Lease before its work has
+// stopped. By default, an Elector therefore waits one RetryPeriod before it claims a
+// Lease that was released in this way. Use this option only if all candidates use this
+// library, or if the work of the other candidates stops at once.
 func WithoutForeignReleaseDelay() Option {
 	return func(o *options) { o.noForeignReleaseDelay = true }
 }
@@ -94,10 +94,10 @@ func WithPriority(priority int32) Option {
 	return func(o *options) { o.priority = priority }
 }
 
-// WithCallbackMiddleware wraps the Callbacks of the Elector. New calls wrap with the
-// Elector that it creates and with its Callbacks. The Elector then uses the Callbacks
-// that wrap returns. They should call the original Callbacks. If the option is given
-// several times, the wrap of the last option receives the result of the others. Use the
+// WithCallbackMiddleware wraps the Callbacks of the Elector. New passes the new Elector
+// and its Callbacks to wrap. The Elector then uses the Callbacks that wrap returns. The
+// returned Callbacks should call the original Callbacks. If the option is used several
+// times, each wrap receives the Callbacks that the wrap before it has returned. Use the
 // option in packages that act at the start or the end of a term. Default: none.
 func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 	return func(o *options) {
@@ -107,14 +107,15 @@ func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 	}
 }
 
-// WithBackgroundTask makes each Run of the Elector call run in a goroutine. run
-// receives the Elector and its logger. The context of run is cancelled when the context
-// of Run ends or when Run is about to return. Run returns only after run has returned.
-// Use the option in packages that act while the Elector campaigns. Default: none.
-func WithBackgroundTask(run func(context.Context, *Elector, *slog.Logger)) Option {
+// WithBackgroundTask makes Elector.Run start the function task in a goroutine. task
+// receives a context, the Elector and the Elector's logger. The context is cancelled
+// when the context of Run is done, or when Run is about to return. Run returns only
+// after task has returned. Use the option in packages that act while the Elector
+// campaigns. Default: none.
+func WithBackgroundTask(task func(context.Context, *Elector, *slog.Logger)) Option {
 	return func(o *options) {
-		if run != nil {
-			o.background = append(o.background, run)
+		if task != nil {
+			o.background = append(o.background, task)
 		}
 	}
 }

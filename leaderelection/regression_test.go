@@ -109,7 +109,7 @@ func TestElector_RunAgainRemembersTheHolderOfTheDeletedLease(t *testing.T) {
 		time.Sleep(21 * time.Second)
 		holder.network.Cut(hang)
 		_ = h.server.Delete("default", "my-app-leader")
-		time.Sleep(6 * time.Second) // in this time a read returns NotFound, which carries no resourceVersion
+		time.Sleep(6 * time.Second) // in this time, the follower's read returns NotFound, which contains no resourceVersion
 		_ = follower.stop()
 		follower.run()
 		time.Sleep(2 * time.Second) // the harness fails the test if two replicas work
@@ -414,8 +414,8 @@ func TestElector_StepDownReportsThatTheLeaseWasNotReleased(t *testing.T) {
 	})
 }
 
-// Regression test for this bug: State of a follower contained the error of a claim that
-// had failed long before.
+// Regression test for this bug: the State of a follower contained the error of a claim
+// that had failed long before.
 func TestElector_AFollowersClaimErrorIsClearedWhenAnotherCandidateLeads(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.newReplica("a", nil)
@@ -448,8 +448,8 @@ func TestElector_AStateNamesNoExpiredLeader(t *testing.T) {
 }
 
 // Regression test for this bug: after a failed claim, the elector waited for a read
-// that hung. It could have continued, because the watch had already reported the write
-// that caused the conflict.
+// that hung. The elector could have continued, because the watch had already reported
+// the write that caused the conflict.
 func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		seconds := int32(1)
@@ -463,7 +463,7 @@ func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
 		r.network.DelayRequests(100*time.Millisecond, writes, leaderelectiontest.Once())
 		r.network.Cut(hang, leaderelectiontest.Verbs("get"))
 		r.run()
-		time.Sleep(1050 * time.Millisecond) // the first claim of the replica is under way
+		time.Sleep(1050 * time.Millisecond) // the first claim of the replica is pending
 		h.editLease(setHolder("another"))
 		if took := h.waitUntil(10*time.Second, r.IsLeader); took > 2*time.Second {
 			t.Errorf("it led %v after another claim with a LeaseDuration of %d s, want at most 2 s", took, seconds)

@@ -7,14 +7,16 @@ import (
 	"time"
 )
 
-// A requestHealth records which requests for the Lease fail now. Reads and writes are
-// separate, because reads may fail while writes succeed. The Elector's mutex guards it.
+// A requestHealth records whether reads and writes of the Lease currently fail. Reads
+// and writes are separate, because reads may fail while writes succeed. The Elector's
+// mutex guards it.
 type requestHealth struct {
 	reads  requestFailure
 	writes requestFailure
 }
 
-// lastError returns the error of the requests that fail now, "" if no requests fail.
+// lastError returns the error of the requests that currently fail. It returns "" if no
+// requests fail.
 func (h *requestHealth) lastError() string {
 	for _, f := range []requestFailure{h.writes, h.reads} {
 		if f.err != nil {
@@ -24,24 +26,25 @@ func (h *requestHealth) lastError() string {
 	return ""
 }
 
-// readsFail reports whether reading the Lease fails now.
+// readsFail reports whether reads of the Lease currently fail.
 func (h *requestHealth) readsFail() bool { return h.reads.kind != "" }
 
-// forgetWrites drops a failure of writes without a log line. It is called when another
-// candidate leads: this elector then writes nothing, and no request has succeeded again.
+// forgetWrites forgets the failure of writes. Call it when another candidate leads,
+// because this elector then sends no more writes. forgetWrites logs nothing, because no
+// write has succeeded again.
 func (h *requestHealth) forgetWrites() { h.writes = requestFailure{} }
 
-// A requestFailure is the present failure of reads or of writes. kind is "" while they
-// succeed.
+// A requestFailure is the current failure of reads or of writes. kind is "" while these
+// requests succeed.
 type requestFailure struct {
 	kind  string
 	err   error
 	since time.Time
 }
 
-// update records the result of a request. It returns the log line for a change of the
-// kind of failure, nil if there is no change. Requests that the elector has cancelled
-// itself are ignored.
+// update records the result of a request. If the kind of failure has changed, update
+// returns a function that logs the change. Otherwise it returns nil. Requests that the
+// elector has cancelled itself are ignored.
 func (f *requestFailure) update(operation string, err error, log *slog.Logger) (logChange func()) {
 	before, kind := *f, errorKind(err)
 	if kind == before.kind || errors.Is(err, context.Canceled) {

@@ -58,7 +58,7 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 	e.campaignHeartbeat.Within(0)
 	e.observerHeartbeat.Within(0)
 	if s := &e.observed.state; s.Version == 0 && s.Lease != nil || !s.Known {
-		*s = leasestate.State{OwnDuration: e.config.LeaseDuration} // without versions, the state cannot show whether a new observation is newer
+		*s = leasestate.State{OwnDuration: e.config.LeaseDuration} // without a resourceVersion, an old state cannot be compared with new observations
 	}
 	var cancel context.CancelFunc
 	e.runCtx, cancel = context.WithCancel(context.Background())
@@ -110,9 +110,8 @@ func (e *Elector) campaign(ctx context.Context) error {
 			continue
 		}
 
-		// Claim the Lease. If ctx ends while a claim is under way, wait for the result
-		// of the claim. If that claim succeeds, release the Lease without starting
-		// work.
+		// Claim the Lease. If ctx is done while a claim is pending, wait for the result
+		// of the claim. If the claim succeeds, release the Lease without starting work.
 		e.campaignHeartbeat.Within(e.config.claimTimeout())
 		a := newAttempt(e, basis)
 		engine, err := startEngine(&e.config, a, &e.tasks, e.log)
@@ -124,7 +123,7 @@ func (e *Elector) campaign(ctx context.Context) error {
 		case won = <-a.decided:
 		case <-engine.done:
 			select {
-			case won = <-a.decided: // both were ready
+			case won = <-a.decided: // the claim was also decided
 			default:
 			}
 		}
@@ -195,9 +194,9 @@ func (e *Elector) awaitNews(ctx context.Context, seq uint64) {
 	}
 }
 
-// releaseLateClaims handles claims that were not answered before ctx ended. It finds
-// out whether one of them succeeded, and then releases the Lease. It returns at the
-// latest when the trust window of the last claim has ended.
+// releaseLateClaims handles claims that were not answered before the context of Run was
+// done. If one of these claims has succeeded, releaseLateClaims releases the Lease. It
+// returns at the latest when the trust window of the last claim has ended.
 func (e *Elector) releaseLateClaims() {
 	if !e.config.ReleaseOnCancel {
 		return
@@ -220,7 +219,7 @@ func (e *Elector) releaseLateClaims() {
 			return
 		}
 		_, _ = e.read(e.runCtx, e.config.attemptTimeout())
-		_ = clock.Sleep(e.runCtx, nil, e.config.lateClaimPause()) // ignore the changes that the read itself causes
+		_ = clock.Sleep(e.runCtx, nil, e.config.lateClaimPause()) // a change that the read itself caused ends the next wait at once
 		_ = clock.Sleep(e.runCtx, changed, e.config.attemptTimeout())
 	}
 }

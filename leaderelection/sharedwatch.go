@@ -25,7 +25,7 @@ type SharedWatch struct {
 	done     chan struct{}
 	open     bool
 	err      error
-	electors map[string]map[*Elector]bool // the running electors, by the name of their Lease
+	electors map[string]map[*Elector]bool // the running electors, keyed by the name of their Lease
 }
 
 // NewSharedWatch returns a watch on the Leases of namespace. Use a clientset for the
@@ -99,8 +99,9 @@ func (s *SharedWatch) leave(e *Elector) {
 	e.watchChanged(false, nil)
 }
 
-// event delivers an event to the electors of its Lease. It locks the mutex during the
-// delivery, because an Elector must receive no event after leave has returned.
+// event delivers an event to the electors that campaign for the Lease in the event. It
+// locks the mutex during the delivery, because an Elector must receive no event after
+// leave has returned.
 func (s *SharedWatch) event(event watch.Event) {
 	lease := leasewatch.LeaseOf(event)
 	if lease == nil {

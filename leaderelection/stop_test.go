@@ -213,8 +213,9 @@ func (c slowContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// Regression test for this bug: StepDown itself makes the work stop. Sometimes StepDown
-// then took this stop for an earlier one, and returned before the release.
+// Regression test for this bug: StepDown sometimes returned before the release. This
+// happened if the work stopped so fast that OnStoppedLeading was called before StepDown
+// checked for this call.
 func TestElector_StepDownWaitsForAReleaseThatStartsAtOnce(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.start("a", withWork(func(context.Context) {}))

@@ -102,13 +102,14 @@ func isRefusal(err error) bool {
 	return code >= 400 && code < 500 && code != 408
 }
 
-// isAbsence reports whether err means that the Lease does not exist. A 404 that does
-// not come from the Kubernetes API, but from a proxy for example, does not mean this.
+// isAbsence reports whether err means that the Lease does not exist. It returns false
+// for a response with status 404 that does not come from the Kubernetes API, but for
+// example from a proxy.
 func isAbsence(err error) bool {
 	return apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, "UnexpectedServerResponse")
 }
 
-// isWatchForbidden reports whether err means that this client may not watch.
+// isWatchForbidden reports whether err means that this client may not watch the Lease.
 func isWatchForbidden(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsMethodNotSupported(err)
 }

@@ -13,10 +13,11 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// A Token is a fencing token. It is a number that is greater in each later term of one
-// Lease, even if the Lease was deleted and created again. The token is the
+// A Token is a fencing token. Of two terms of the same Lease, the later term has the
+// greater token, even if the Lease was deleted and created again. The token is the
 // resourceVersion that the Lease had after the claim. On a server without
-// resourceVersions, such as client-go's fakes, the token is a counter of this process.
+// resourceVersions, such as client-go's fakes, the token is the value of a counter in
+// this process.
 //
 // A store should refuse each write whose token is lower than the highest token that the
 // store has received. The store is then safe from leaders that were frozen. A token can
@@ -26,7 +27,8 @@ type Token uint64
 // String returns the token in decimal.
 func (t Token) String() string { return strconv.FormatUint(uint64(t), 10) }
 
-// localTokens is the last token of a term without a resourceVersion.
+// localTokens is the counter from which terms without a resourceVersion take their
+// tokens.
 var localTokens atomic.Uint64
 
 // tokenOf returns the token of a new term. lease is the Lease after the claim of this
@@ -38,8 +40,8 @@ func tokenOf(lease *coordinationv1.Lease) Token {
 	return Token(localTokens.Add(1))
 }
 
-// A Term is one uninterrupted leadership, from the claim of the Lease to the end of
-// leadership. The zero Term means that there is no term.
+// A Term is one uninterrupted period of leadership, from the claim of the Lease to the
+// end of leadership. The zero Term means that there is no term.
 type Term struct {
 	// Token identifies the term. Of two terms of one Lease, the later term has the
 	// greater Token.
@@ -58,9 +60,10 @@ func (t Term) LogValue() slog.Value { return slog.StringValue(t.Token.String()) 
 
 type termKey struct{}
 
-// TermFromContext returns the term of ctx. ctx must be the context that
-// OnStartedLeading received, or a context derived from it. The term may be over
-// already. Use ctx.Err() or context.Cause(ctx) to find out.
+// TermFromContext returns the term that ctx belongs to. Pass the context that
+// OnStartedLeading received, or a context derived from it. For any other context, the
+// second result is false. The term may be over already. If it is over, ctx.Err() is not
+// nil.
 func TermFromContext(ctx context.Context) (Term, bool) {
 	run, ok := ctx.Value(termKey{}).(*termRun)
 	if !ok {
@@ -69,10 +72,10 @@ func TermFromContext(ctx context.Context) (Term, bool) {
 	return run.term, true
 }
 
-// LoggerFromContext returns the logger of the term of ctx. Each of its lines contains
-// the Lease, the identity and the term. LoggerFromContext returns slog.Default() if ctx
-// has no logger. logr.FromContext and controller-runtime's log.FromContext return the
-// same logger as a logr.Logger.
+// LoggerFromContext returns the logger of the term that ctx belongs to. The logger adds
+// the Lease, the identity and the term to each line. LoggerFromContext returns
+// slog.Default() if ctx contains no logger. The functions logr.FromContext and
+// controller-runtime's log.FromContext return this logger, too, but as a logr.Logger.
 func LoggerFromContext(ctx context.Context) *slog.Logger {
 	if logger := logr.FromContextAsSlogLogger(ctx); logger != nil {
 		return logger

@@ -27,8 +27,8 @@ func (c Config) Window() time.Duration {
 // maxWindow returns the longest trust window for a LeaseDuration.
 func maxWindow(leaseDuration time.Duration) time.Duration { return leaseDuration / 10 * 9 }
 
-// Margin returns how long the work has to stop if leadership could not be renewed,
-// before another candidate may lead. It is LeaseDuration - Window().
+// Margin returns the time from the end of the trust window until another candidate may
+// lead. The work must stop in this time. Margin is LeaseDuration - Window().
 func (c Config) Margin() time.Duration {
 	return c.withDefaults().LeaseDuration - c.Window()
 }
@@ -42,9 +42,9 @@ func (c Config) attemptTimeout() time.Duration {
 
 // overlapTimeout returns how long the elector waits for the reply to a renewal before
 // it sends another renewal. unconfirmed is the time since the last confirmed write was
-// sent. The timeout grows with unconfirmed. Therefore even a trust window of hours has
-// only dozens of overlapping requests. It does not grow beyond one attemptTimeout before
-// the end of trust, because Timing.Outage promises a renewal at that time.
+// sent. The timeout grows with unconfirmed. Therefore only dozens of requests overlap,
+// even in a trust window of hours. The timeout ends no later than one attemptTimeout
+// before the end of trust, because Timing.Outage promises a renewal at that time.
 func (c Config) overlapTimeout(unconfirmed time.Duration) time.Duration {
 	untilLast := c.Window() - c.attemptTimeout() - unconfirmed
 	return max(c.attemptTimeout(), min(unconfirmed/16, untilLast))
@@ -69,15 +69,16 @@ func (c Config) readTimeout(sinceContact time.Duration) time.Duration {
 	return min(max(c.shortestRead(), sinceContact/16), c.longestRead())
 }
 
-// longestPoll returns the longest time between two reads of a client-go candidate.
+// longestPoll returns the longest pause between two reads of a candidate that uses
+// client-go directly.
 func (c Config) longestPoll() time.Duration {
 	return c.RetryPeriod + time.Duration(clientJitterFactor*float64(c.RetryPeriod))
 }
 
 // silenceTimeout returns how long the observer waits for a newer observation before it
-// reads the Lease. Without a watch this is a random time from RetryPeriod to
-// longestPoll, as for client-go's polls. With a watch it is longestPoll, because the
-// watch reports each renewal.
+// reads the Lease. watching is true if a watch is open. The time is then longestPoll,
+// because the watch normally reports each renewal. Without a watch, the time is random
+// and lies between RetryPeriod and longestPoll, as in client-go.
 func (c Config) silenceTimeout(watching bool) time.Duration {
 	longest := c.longestPoll()
 	if watching {
@@ -86,9 +87,9 @@ func (c Config) silenceTimeout(watching bool) time.Duration {
 	return c.RetryPeriod + rand.N(longest-c.RetryPeriod+1)
 }
 
-// A follower that is not the successor claims a released Lease only after a random
-// claim delay. Within minClaimDelay the successor can claim the Lease, and the watches
-// of hundreds of followers can report this claim.
+// A follower that is not the successor waits for a random claim delay before it claims
+// a released Lease. Even minClaimDelay is long enough for the successor to claim the
+// Lease, and for the watches of hundreds of followers to report this claim.
 const (
 	minClaimDelay = 200 * time.Millisecond
 	maxClaimDelay = 500 * time.Millisecond
@@ -96,10 +97,10 @@ const (
 
 func claimDelay() time.Duration { return minClaimDelay + rand.N(maxClaimDelay-minClaimDelay) }
 
-// claimRetryDelay returns the claim jitter. This is the random pause after a failed
-// claim, before the elector reads the Lease and claims again. The pause is short after
-// a conflict. It is longer than RetryPeriod if failing is true, which means that
-// requests fail.
+// claimRetryDelay returns the claim jitter, which is the random pause after a failed
+// claim. After the pause, the elector reads the Lease and claims again. failing is true
+// if requests currently fail. The pause is then at least RetryPeriod. Otherwise another
+// candidate was faster, and the pause is short.
 func (c Config) claimRetryDelay(failing bool) time.Duration {
 	if failing {
 		return c.RetryPeriod + rand.N(c.RetryPeriod/2+1)
@@ -111,13 +112,13 @@ func (c Config) claimRetryDelay(failing bool) time.Duration {
 // itself.
 func (c Config) nominationDelay() time.Duration { return c.nominationDelayOf(rand.Float64()) }
 
-// nominationDelayOf returns the nomination delay for draw, a random number from 0 to 1.
-// Most values of draw give a long delay. Of hundreds of followers, only one or two
-// therefore nominate themselves early. The others observe that nomination before their
-// own delay ends. The longest delay ends well before the next renewal, because a
+// nominationDelayOf returns the nomination delay for random, a random number from 0 to
+// 1. Most numbers give a long delay. Therefore only one or two of hundreds of followers
+// nominate themselves early. The other followers observe an early nomination before
+// their own delay ends. The longest delay ends well before the next renewal, because a
 // nomination that coincides with a renewal is refused.
-func (c Config) nominationDelayOf(draw float64) time.Duration {
-	return c.RetryPeriod/20 + time.Duration(math.Pow(draw, 0.125)*float64(c.RetryPeriod/2))
+func (c Config) nominationDelayOf(random float64) time.Duration {
+	return c.RetryPeriod/20 + time.Duration(math.Pow(random, 0.125)*float64(c.RetryPeriod/2))
 }
 
 // minAgeGap returns the minimum age gap. A follower replaces a successor of the same
@@ -136,37 +137,37 @@ func (c Config) recentlyJoined(campaigning time.Duration) bool {
 	return campaigning < 4*c.RetryPeriod
 }
 
-// trustCheckInterval returns the time until the end of trust is checked again.
-// remaining is the remaining trust. The interval is at most half of Margin, because
-// timers stop while the machine sleeps.
+// trustCheckInterval returns the pause before the elector checks again whether trust
+// has ended. remaining is how long trust still lasts. The pause is at most half of
+// Margin, because timers stop while the machine sleeps and then fire late.
 func (c Config) trustCheckInterval(remaining time.Duration) time.Duration {
 	return min(remaining, c.Margin()/2)
 }
 
 // stopTimeAfterLoss returns how long the work may take to stop after the Lease was
 // lost. sinceWrite is the time since the last confirmed write was sent. Other
-// candidates may claim the Lease one LeaseDuration after that write. The stop time ends
-// a tenth of Margin earlier, because the process needs time to exit. The stop time is
-// at most Margin. It is at least half of Margin, because a process that was frozen
-// needs time to notice the loss.
+// candidates may claim the Lease one LeaseDuration after that write. Normally the stop
+// time ends a tenth of Margin before this claim, because the process needs time to
+// exit. The stop time is at least half of Margin, because a process that was frozen
+// needs time to notice the loss. It is at most Margin.
 func (c Config) stopTimeAfterLoss(sinceWrite time.Duration) time.Duration {
 	margin := c.Margin()
 	return min(max(c.LeaseDuration-margin/10-sinceWrite, margin/2), margin)
 }
 
-// exitTime returns how long the elector waits for OnStoppedLeading if the work has not
-// stopped in time. The time is short, because other candidates may claim the Lease
-// soon.
+// exitTime returns how long Run waits for OnStoppedLeading after the work has failed to
+// stop in time. Then Run returns ErrWorkStillRunning. The wait is short, because other
+// candidates may claim the Lease soon.
 func (c Config) exitTime() time.Duration { return c.Margin() / 20 }
 
 // logFlushTime returns how long Run waits for a slow log handler before Run returns.
-// traceFlushTime returns how long Run waits for slow traces, and how long it then waits
-// for a slow event recorder.
+// traceFlushTime returns how long Run waits for slow Traces. Then Run waits for a slow
+// event recorder, for at most the same time.
 func (c Config) logFlushTime() time.Duration   { return c.Margin() / 40 }
 func (c Config) traceFlushTime() time.Duration { return c.Margin() / 160 }
 
-// releaseStepTime returns how long each step of a release may take. It is
-// attemptTimeout, but ends at the latest at trustedUntil.
+// releaseStepTime returns how long each step of a release may take. A step takes at
+// most attemptTimeout, and ends no later than trustedUntil.
 func (c Config) releaseStepTime(trustedUntil time.Time) time.Duration {
 	return min(c.attemptTimeout(), time.Until(trustedUntil))
 }
@@ -177,23 +178,25 @@ func (c Config) releaseRetryDelay(trustedUntil time.Time) time.Duration {
 	return min(c.releaseStepTime(trustedUntil), c.RetryPeriod/4)
 }
 
-// lateClaimPause returns the pause after a read that looks for a late claim. In this
-// pause, the elector ignores the changes that the read itself causes.
+// When Run is cancelled while a claim is pending, it reads the Lease repeatedly to find
+// out whether the claim succeeded. lateClaimPause returns the shortest pause between
+// two of these reads.
 func (c Config) lateClaimPause() time.Duration { return c.RetryPeriod / 8 }
 
-// watchBackoff returns the pause before a watch is opened again. watchJitter returns a
-// random duration between half of pause and pause.
+// watchBackoff returns the first pause before a watch is opened again. watchJitter
+// returns a random duration between half of pause and pause.
 func (c Config) watchBackoff() time.Duration        { return c.RetryPeriod / 4 }
 func watchJitter(pause time.Duration) time.Duration { return pause/2 + rand.N(pause/2+1) }
 
-// Upper limits for connections. They do not grow with the durations of the Config,
-// because a dead connection does not recover if a client waits longer.
+// Upper limits of dialTimeout and keepAliveInterval. They do not grow with the
+// durations of the Config, because a dead connection does not recover if a client waits
+// longer.
 const (
 	maxDialTimeout = 5 * time.Second
 	maxKeepAlive   = 2 * time.Second
 )
 
-// dialTimeout returns how long it may take to open a connection.
+// dialTimeout returns how long a client may take to open a connection.
 func (c Config) dialTimeout() time.Duration { return min(c.shortestRead(), maxDialTimeout) }
 
 // keepAliveInterval returns the interval of keep-alives. It is a whole number of
@@ -212,8 +215,9 @@ const maxLeaseDuration = (1<<31 - 1) * time.Second
 
 // TolerateOutage returns LeaseDuration, RenewDeadline and RetryPeriod for a Config. A
 // leader with these durations keeps its term in each outage of the API server that is
-// not longer than outage; see Timing.Outage. After a crash, nobody leads for about 4/3
-// of outage. An outage of less than one second counts as one second.
+// not longer than outage; see Timing.Outage. After a crash, nobody leads for
+// Timing.Crash, which is about 5/4 of a long outage. An outage of less than one second
+// counts as one second.
 //
 //	config.LeaseDuration, config.RenewDeadline, config.RetryPeriod = leaderelection.TolerateOutage(60 * time.Second)
 func TolerateOutage(outage time.Duration) (leaseDuration, renewDeadline, retryPeriod time.Duration) {
@@ -240,24 +244,25 @@ func FailOverWithin(limit time.Duration) (leaseDuration, renewDeadline, retryPer
 
 func roundUp(d, unit time.Duration) time.Duration { return (d + unit - 1).Truncate(unit) }
 
-// A Timing contains the effects of the durations of a Config. The time that requests
-// take, normally milliseconds, is not included.
+// A Timing contains the times that result from a Config: how long an outage may last,
+// and how long nobody leads after a failure. These times do not include the time that
+// requests take, which is normally milliseconds.
 type Timing struct {
-	// Outage is how long the API server may be unreachable without ending a term, even
-	// if the outage begins at the worst moment. An outage longer than OutageEnds always
-	// ends the term. Whether an outage between Outage and OutageEnds ends the term
-	// depends on when the last renewal was sent.
+	// A term survives each outage of the API server that is not longer than Outage. An
+	// outage that is longer than OutageEnds always ends the term. If the length of an
+	// outage is between Outage and OutageEnds, the result depends on when the last
+	// renewal was sent.
 	Outage, OutageEnds time.Duration
 
-	// Stop is how long the work has to stop if leadership could not be renewed, before
-	// another candidate may lead. It equals Config.Margin.
+	// Stop is the time from the end of the trust window until another candidate may
+	// lead. The work must stop in this time. Stop equals Config.Margin.
 	Stop time.Duration
 
-	// Release is the longest time for which nobody leads after a cancelled context or
-	// StepDown stopped the work and the Lease was released. If there is a successor,
-	// the time is a few milliseconds. Release is the bound for a successor that no
-	// longer exists. If ReleaseOnCancel is false, Release equals Crash, because the
-	// Lease must expire.
+	// Release is the longest time for which nobody leads after a planned stop, which is
+	// a cancelled context or a call of StepDown. The time starts when the Lease is
+	// released. A successor normally leads after a few milliseconds. It takes longest
+	// if the successor no longer exists. If ReleaseOnCancel is false, Release equals
+	// Crash, because the Lease must expire.
 	Release time.Duration
 
 	// Crash is the longest time for which nobody leads after the leader's process has
@@ -268,13 +273,14 @@ type Timing struct {
 	// the API server. The time starts when the leader has asked its work to stop.
 	Partition time.Duration
 
-	// Polling is the longest time between two reads. If the followers may not watch the
-	// Lease, add Polling to Release, Crash and Partition.
+	// Polling is the longest time between two reads of a follower that may not watch
+	// the Lease. If no follower may watch the Lease, add Polling to Release, Crash and
+	// Partition.
 	Polling time.Duration
 }
 
-// Timing returns the effects of the Config's durations. Zero durations mean the
-// defaults. If the election is not enabled, all times are zero.
+// Timing returns the times that result from the Config. Zero durations in the Config
+// mean the defaults. If the election is not enabled, all times are zero.
 func (c Config) Timing() Timing {
 	if !c.Enabled {
 		return Timing{}
@@ -284,7 +290,8 @@ func (c Config) Timing() Timing {
 		// The worst outage begins just before a renewal is sent, which is RetryPeriod
 		// after the last confirmed write. Then another renewal is sent after each
 		// attemptTimeout. Therefore the outage must end one attemptTimeout before the
-		// trust window ends, where overlapTimeout also places a renewal.
+		// trust window ends. At that time, one more renewal is sent; see
+		// overlapTimeout.
 		Outage:     c.Window() - c.RetryPeriod - c.attemptTimeout(),
 		OutageEnds: c.Window(),
 		Stop:       c.Margin(),
@@ -306,7 +313,7 @@ func (t Timing) String() string {
 		t.Outage, t.OutageEnds, t.Stop, t.Release, t.Crash, t.Partition, t.Polling)
 }
 
-// LogValue returns the Timing as a group of attributes.
+// LogValue returns the Timing as a group of log attributes.
 func (t Timing) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.Duration("outage", t.Outage), slog.Duration("outageEnds", t.OutageEnds), slog.Duration("stop", t.Stop),

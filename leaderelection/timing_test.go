@@ -26,8 +26,8 @@ var durations = map[string]func() (lease, deadline, retry time.Duration){
 	"many retries": func() (_, _, _ time.Duration) { return 10 * time.Second, 8 * time.Second, 250 * time.Millisecond },
 }
 
-// eachTiming runs f for each entry of durations. timed sets the durations of a replica,
-// and c is the resulting configuration.
+// eachTiming runs f for each entry of the map durations. f receives the setting timed,
+// which sets the durations of a replica, and the resulting configuration c.
 func eachTiming(t *testing.T, f func(h *harness, timed setting, c leaderelection.Config)) {
 	for name, pick := range durations {
 		t.Run(name, func(t *testing.T) {
@@ -54,8 +54,8 @@ func withDefaults(c leaderelection.Config) leaderelection.Config {
 	return e.Config()
 }
 
-// afterRenewal waits for the reply to the next renewal, and then for this percentage of
-// RetryPeriod.
+// afterRenewal waits for the reply to the next renewal. Then it waits for the given
+// percentage of RetryPeriod.
 func (r *replica) afterRenewal(percent int) {
 	for contact := r.LastContact(); !r.LastContact().After(contact); {
 		time.Sleep(epsilon / 10)

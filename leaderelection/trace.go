@@ -98,7 +98,7 @@ const (
 	PreviousOwn      = leasestate.PreviousOwn      // "own": the Lease was held through an earlier claim of this Elector
 )
 
-// A TermStarted is the start of a term.
+// A TermStarted reports that the work of a term starts.
 type TermStarted struct {
 	// Term is the term that starts. At is when it starts, by this machine's clock.
 	Term Term
@@ -112,8 +112,8 @@ type TermStarted struct {
 	SincePrevious time.Duration
 }
 
-// A TermStopping is the end of leadership. The work was asked to stop, and may not have
-// returned yet.
+// A TermStopping reports that leadership has ended. The work was asked to stop, and may
+// not have returned yet.
 type TermStopping struct {
 	// Term is the term that ends. At is when leadership ended, by this machine's clock.
 	Term Term
@@ -123,7 +123,7 @@ type TermStopping struct {
 	Cause error
 }
 
-// A TermEnded is the end of a term, after the work has stopped or the Elector has
+// A TermEnded reports that a term is over. The work has stopped, or the Elector has
 // stopped waiting for the work.
 type TermEnded struct {
 	TermStopping
@@ -224,8 +224,8 @@ func (t *tracer) flush(timeout time.Duration) {
 	t.events.flush(timeout)
 }
 
-// A traceQueue calls the functions of traces in order. The zero traceQueue has no
-// traces.
+// A traceQueue calls the functions of its Traces in the order of the events. The zero
+// traceQueue has no Traces.
 type traceQueue struct {
 	traces []Trace
 	outbox *dispatch.Outbox[func(Trace)]

@@ -90,7 +90,8 @@ func sameSet(a, b []string) bool {
 	return slices.Equal(a, b)
 }
 
-// ordered reports whether lines contains all words, in this order.
+// ordered reports whether every string in words is also in lines, in the same order.
+// lines may contain other strings between them.
 func ordered(lines []string, words ...string) bool {
 	for _, line := range lines {
 		if len(words) > 0 && line == words[0] {

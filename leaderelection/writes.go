@@ -14,14 +14,15 @@ import (
 type writes struct {
 	unacknowledged leasestate.Writes
 	confirmed      int64   // renewTime of the last confirmed write, in microseconds
-	last           int64   // the last renewTime that was issued, in microseconds
-	issued         []int64 // the last renewTimes that were issued, whether or not the writes were applied
+	last           int64   // the newest renewTime that was issued, in microseconds
+	issued         []int64 // the newest renewTimes that were issued, at most maxIssued of them
 	refused        refusal
 	previous       leasestate.PreviousOutcome // how the previous term ended, as observed before the latest claim
 }
 
-// maxIssued is the number of issued renewTimes that an elector remembers. With a
-// renewal every two seconds they cover two minutes.
+// maxIssued is the number of issued renewTimes that an elector remembers. If the
+// elector sends a renewal every two seconds, these are the renewals of about two
+// minutes.
 const maxIssued = 64
 
 // A refusal describes the last write that the server refused because another write was
@@ -32,7 +33,8 @@ type refusal struct {
 }
 
 // A request is a write that was sent. It has its own context, and continues even if no
-// goroutine waits for its reply. It may still succeed then.
+// goroutine waits for the reply. Therefore it may still succeed after an attempt has
+// given up.
 type request struct {
 	leasestate.Write
 	done chan struct{} // closed when the request has ended
@@ -54,8 +56,9 @@ func (e *Elector) issueLocked(kind leasestate.WriteKind, base uint64) leasestate
 	return w
 }
 
-// send sends w, which issueLocked has returned. The request is cancelled when ctx ends,
-// or lifetime after w was issued.
+// send sends the write w, which issueLocked has returned. lease is the Lease to write.
+// If create is true, the Lease does not exist yet. The request is cancelled when ctx is
+// done, and no later than lifetime after w was issued.
 func (e *Elector) send(ctx context.Context, w leasestate.Write, lease *coordinationv1.Lease, create bool, lifetime time.Duration) *request {
 	r := &request{Write: w, done: make(chan struct{})}
 	e.tasks.Run(func() {
@@ -95,8 +98,8 @@ func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 	}
 }
 
-// confirmLocked records that w was applied, which a reply, a read or the watch has
-// shown. lease is the Lease after w.
+// confirmLocked records that the write w was applied. A reply, a read or the watch has
+// shown this. lease is the resulting Lease.
 func (e *Elector) confirmLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	switch h := e.held; {
 	case h.isConfirmed():
@@ -111,7 +114,7 @@ func (e *Elector) confirmLocked(w leasestate.Write, lease *coordinationv1.Lease)
 }
 
 // winLocked starts the hold on the Lease, because the claim w is confirmed. lease is
-// the Lease after w.
+// the resulting Lease.
 func (e *Elector) winLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	e.held.won(tokenOf(lease))
 	e.holdLocked(w, lease)
@@ -122,18 +125,18 @@ func (e *Elector) winLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	}
 }
 
-// confirmHeldLocked records that w was applied to the held Lease. lease is the Lease
-// after w. The trust window starts when w was sent. A trust window that has ended is
-// not extended, because IsLeader has already returned false.
+// confirmHeldLocked records that the write w was applied to the held Lease. lease is
+// the resulting Lease. The trust window starts when w was sent. A trust window that has
+// ended is not extended, because IsLeader has already returned false.
 func (e *Elector) confirmHeldLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	h := e.held
 	switch {
 	case w.RenewTime <= h.Write.RenewTime:
-		// The reply to a later write arrived before this one, or w belongs to an
+		// The reply to a later write arrived before the reply to w, or w belongs to an
 		// earlier term.
 	case w.Kind == leasestate.Release && h.phase < phaseReleasing:
-		// This hold has sent no release. A restored history shows the release of an
-		// earlier term.
+		// In this term, no release was sent. The database was restored from a backup,
+		// and the observation shows the release of an earlier term.
 	case w.Kind == leasestate.Release:
 		e.writes.confirmed = w.RenewTime
 		h.releaseConfirmed()
@@ -147,9 +150,9 @@ func (e *Elector) confirmHeldLocked(w leasestate.Write, lease *coordinationv1.Le
 	}
 }
 
-// holdLocked makes w the last confirmed write of the hold. lease is the Lease after w.
-// holdLocked forgets all unacknowledged writes that were based on the same version as w
-// or on an older version, because the server now refuses them.
+// holdLocked records w as the last confirmed write of the held Lease. lease is the
+// resulting Lease. holdLocked forgets all unacknowledged writes that were based on the
+// same version as w or on an older version, because the server now refuses them.
 func (e *Elector) holdLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	e.held.Held = leasestate.Held{Identity: e.config.Identity, Lease: lease, Version: leasestate.Version(lease), Write: w, ConfirmedSeq: e.observed.seq}
 	e.writes.confirmed = w.RenewTime
@@ -172,8 +175,8 @@ func (e *Elector) lose(cause error) {
 	e.loseLocked(cause)
 }
 
-// trustOf returns the trust of h. Its window starts when the last confirmed write of h
-// was sent.
+// trustOf returns the Trust for the held Lease h. The trust window starts when the last
+// confirmed write of h was sent.
 func (e *Elector) trustOf(h *heldLease) *clock.Trust {
 	return &clock.Trust{Sent: h.Write.Sent, Window: e.config.Window()}
 }

@@ -15,37 +15,42 @@
 //
 // # Prefixes
 //
-// The path of a request may have a prefix before the API path. The prefix is the path
-// of rest.Config.Host. For example, Rancher uses the prefix /k8s/clusters/c-1. A
-// RoundTripper does not know the prefix. A prefix may contain a segment "api" or
-// "apis". It may even be an API path, such as
-// /apis/cluster.karmada.io/v1alpha1/clusters/c1/proxy.
+// A path may have a prefix before the API path, because rest.Config.Host may have a
+// path. For example, Rancher uses the prefix /k8s/clusters/c-1. Parse receives only the
+// whole path. Therefore it must find the start of the API path.
 //
-// The API path begins at the first segment "api" or "apis" from which the path is a
-// complete API path. A complete API path has a version. Its <rest> has at most one
-// segment after the name, and does not begin with another API path. If there is no
-// complete API path, the API path begins at the first segment "api" or "apis" that is
-// followed by a version. Its subresource then has several segments.
+// The API path can begin at each segment "api" or "apis" after which the path has the
+// form above. Parse tries these segments from left to right. It uses the first segment
+// at which a complete API path begins. An API path is complete if both are true:
 //
-// In a request to the proxy of a pod, a service or a node, Parse does not interpret the
-// path after "proxy". For example,
-// /api/v1/namespaces/n/services/s/proxy/apis/apps/v1/deployments is a connection to
-// services/proxy, even if the service is an API server.
+//   - At most one segment follows the name.
+//   - <rest> is not itself an API path.
+//
+// If no API path is complete, Parse uses the first API path. The subresource of this
+// API path then has several segments.
+//
+// A prefix may itself look like an API path. An example is the path
+//
+//	/apis/cluster.karmada.io/v1alpha1/clusters/c1/proxy/api/v1/nodes
+//
+// At the first segment, "apis", no complete API path begins, because four segments
+// follow the name c1. Therefore the API path is /api/v1/nodes.
+//
+// An API path of the proxy of a pod, a service or a node is always complete. Parse does
+// not interpret the path after "proxy".
 //
 // # Ambiguity
 //
-// Three kinds of paths can be understood in two ways. Parse always chooses the first
-// way listed here:
+// Three kinds of paths have two possible meanings. Parse always returns the first of
+// them. An example of each kind:
 //
-//   - A path contains the proxy of a pod, a service or a node. Parse returns a
-//     connection to the proxy. The path might also be a request to an API server behind
-//     the proxy.
-//   - In an API path, "namespaces" is followed by "api" or "apis". Parse returns this
-//     segment as the namespace. The path might also have a prefix that ends in
-//     "/namespaces".
-//   - A path ends in a complete API path after other segments. Parse returns these
-//     segments as the prefix. They might also be the start of an API path whose
-//     subresource has several segments.
+//   - /api/v1/namespaces/n/services/s/proxy/apis/apps/v1/deployments. Parse returns a
+//     connection to the proxy of the service s. The service might also be an API
+//     server. Then the request would be a list of its Deployments.
+//   - /api/v1/namespaces/api/v1/nodes. Parse returns a request in the namespace "api".
+//     The path might also be a list of nodes with the prefix /api/v1/namespaces.
+//   - /apis/example.com/v1/widgets/w/a/b/api/v1/nodes. Parse returns a list of nodes
+//     with a prefix. The path might also be a request for a subresource of the widget w.
 package apipath
 
 import (
@@ -58,15 +63,15 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 )
 
-// Request is the description of a request to the Kubernetes API.
+// A Request describes a request to the Kubernetes API.
 type Request struct {
 	// IsResource is true if the path names a resource. If it is false, only Verb and
 	// UnderAPI are set.
 	IsResource bool
 
-	// UnderAPI is true if the path has a segment "api" or "apis". It is also true for
-	// discovery requests, which name no resource, and for paths of the API that Parse
-	// does not understand.
+	// UnderAPI is true if the path has a segment "api" or "apis". This includes
+	// discovery requests, which name no resource, and API paths that Parse does not
+	// understand.
 	UnderAPI bool
 
 	// Verb is get, list, watch, create, update, patch, delete, deletecollection or
@@ -84,15 +89,16 @@ type Request struct {
 	Version string
 
 	// Namespace is the namespace of the object. It is empty for objects without a
-	// namespace. If the object is itself a Namespace, this field is its name, as in the
-	// API server.
+	// namespace. If the object is a Namespace, the field contains the name of this
+	// Namespace, as in the API server's RequestInfo.
 	Namespace string
 
 	// Resource is the plural name of the resource, such as "leases".
 	Resource string
 
-	// Name is the name of the object. If the request is for several objects, Name is
-	// the name that the field selector requires, if any.
+	// Name is the name of the object. In a request for several objects, Name is the
+	// name that the field selector requires. It is empty if the field selector requires
+	// no name.
 	Name string
 
 	// Subresource is the path after the name, such as "status" or "proxy/metrics".
@@ -151,11 +157,11 @@ func split(path string) []segment {
 }
 
 func join(segments []segment) string {
-	texts := make([]string, len(segments))
+	parts := make([]string, len(segments))
 	for i, s := range segments {
-		texts[i] = s.text
+		parts[i] = s.text
 	}
-	return strings.Join(texts, "/")
+	return strings.Join(parts, "/")
 }
 
 var (

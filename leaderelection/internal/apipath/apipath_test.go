@@ -131,7 +131,7 @@ func TestParse_ResolvesAPIPaths(t *testing.T) {
 	}
 }
 
-// prefixes are the paths before the API path that the tests use.
+// prefixes contains the prefixes that the tests put before an API path.
 var prefixes = []string{
 	"", "/k8s/clusters/c-m-abc", "/k8s/clusters/local", "/behind/a/proxy",
 	"/api", "/apis", "/api/c1", "/apis/c1", "/api/gw/c1", "/apis/gw/c1", "/api/clusters/c1", "/apis/clusters/c1",
@@ -143,8 +143,8 @@ var prefixes = []string{
 	"/api/v1/namespaces/ns", "/api/v1/namespaces/api/clusters/apis",
 }
 
-// requests have API paths that Parse resolves in the same way with and without each
-// prefix.
+// requests contains API paths. Parse must resolve each of them in the same way with and
+// without a prefix.
 var requests = []struct{ method, path string }{
 	{"GET", "/api/v1/nodes"},
 	{"GET", "/api/v1/namespaces"},

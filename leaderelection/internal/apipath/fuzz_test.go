@@ -13,7 +13,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
-// path returns the path of r, which is the reverse of Parse.
+// path returns an API path for which Parse returns r.
 func path(r apipath.Request) string {
 	parts := []string{"/api", r.Version}
 	if r.Group != "" {
@@ -55,9 +55,9 @@ var (
 	plural    = regexp.MustCompile(`^[a-z]+$`)
 )
 
-// FuzzParse_ReturnsWhatAPathWasBuiltFrom builds a path from a Request, parses it, and
-// requires the same Request. Each path has one of the prefixes, and its parts are
-// plausible names.
+// FuzzParse_ReturnsWhatAPathWasBuiltFrom builds a path from a Request and passes the
+// path to Parse. Parse must return the same Request. Each path has one of the prefixes,
+// and its parts are plausible names.
 func FuzzParse_ReturnsWhatAPathWasBuiltFrom(f *testing.F) {
 	f.Add(uint(0), "apps", "v1", "ns", "deployments", "d", "status")
 	f.Add(uint(7), "", "v1", "api", "pods", "apis", "exec")

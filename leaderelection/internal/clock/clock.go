@@ -20,7 +20,7 @@ type Stamp struct {
 	asleep time.Duration // a lower bound of the time that the machine had slept since boot
 }
 
-// Now returns a stamp of the present time. Call it before the request is sent.
+// Now returns a Stamp of the current time. Call it before the request is sent.
 func Now() Stamp {
 	// Read the time asleep first. If the machine is suspended between the two readings,
 	// Age then counts the suspension.
@@ -58,8 +58,8 @@ func slept(before, now time.Duration) time.Duration { return max(0, now-before) 
 var ErrInterrupted = errors.New("the wait was interrupted")
 
 // Sleep waits for d. It returns ErrInterrupted if interrupt is closed before d has
-// passed, and the error of ctx if ctx ends before d has passed. interrupt may be nil.
-// If d is zero or negative, Sleep creates no timer, because in fake time the race
+// passed, and the error of ctx if ctx is done before d has passed. interrupt may be
+// nil. If d is zero or negative, Sleep creates no timer, because in fake time the race
 // detector of Go 1.26 crashes when several goroutines read timers that are already due.
 func Sleep(ctx context.Context, interrupt <-chan struct{}, d time.Duration) error {
 	if d <= 0 {

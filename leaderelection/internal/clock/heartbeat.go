@@ -8,7 +8,7 @@ import (
 // heartbeatEpoch is the time from which deadlines are counted, on the monotonic clock.
 var heartbeatEpoch = time.Now()
 
-// A Heartbeat is the deadline by which a loop expects to start its next round. The zero
+// A Heartbeat is the deadline by which a loop must start its next iteration. The zero
 // Heartbeat has no deadline.
 type Heartbeat struct {
 	deadline atomic.Int64 // nanoseconds after heartbeatEpoch; 0 means no deadline

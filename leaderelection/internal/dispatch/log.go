@@ -30,7 +30,7 @@ func NewLogQueue() *LogQueue {
 // lines on to handler.
 func (q *LogQueue) Handler(handler LazyHandler) slog.Handler { return asyncHandler{handler, q} }
 
-// Flush waits until every line is written, for at most timeout.
+// Flush waits until every line is written, but no longer than timeout.
 func (q *LogQueue) Flush(timeout time.Duration) { q.outbox.Flush(timeout) }
 
 func (l logLine) write() {
@@ -66,20 +66,20 @@ func (h asyncHandler) WithGroup(name string) slog.Handler {
 	return asyncHandler{h.withGroup(name), h.queue}
 }
 
-// A LazyHandler creates the caller's handler when the first line is written. The reason
-// is that the WithAttrs method of the caller's handler may block, and the elector calls
-// WithAttrs at the start of each term.
+// A LazyHandler does not create the caller's handler before a line is written. The
+// reason is that the WithAttrs method of the caller's handler may block, and the
+// elector adds attributes at the start of each term.
 type LazyHandler struct{ create func() slog.Handler }
 
-// Lazy returns a LazyHandler that calls create for each line.
+// Lazy returns a LazyHandler that gets the caller's handler from the function create.
 func Lazy(create func() slog.Handler) LazyHandler { return LazyHandler{create} }
 
-// Enabled calls Enabled of the created handler.
+// Enabled reports whether the caller's handler is enabled for the level.
 func (h LazyHandler) Enabled(ctx context.Context, l slog.Level) bool {
 	return h.create().Enabled(ctx, l)
 }
 
-// Handle calls Handle of the created handler.
+// Handle passes the record to the caller's handler.
 func (h LazyHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.create().Handle(ctx, r)
 }

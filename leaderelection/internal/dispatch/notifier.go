@@ -11,7 +11,7 @@ type Notifier struct {
 
 	tasks    Tasks
 	mu       sync.Mutex
-	next     string // the leader to report, "" if there is none
+	next     string // the leader to report; "" if no leader must be reported
 	reported string // the leader that was reported last
 	busy     bool
 }

@@ -78,7 +78,7 @@ func (o *Outbox[T]) next() (next T, lost int, ok bool) {
 	return next, lost, true
 }
 
-// Flush waits until the queue is empty, for at most timeout.
+// Flush waits until the queue is empty, but no longer than timeout.
 func (o *Outbox[T]) Flush(timeout time.Duration) {
 	o.mu.Lock()
 	idle, busy := o.idle, o.busy

@@ -27,8 +27,8 @@ const (
 	domain = "incumbent.haproxy-template-ic.github.io/"
 )
 
-// maxOtherAnnotations is a size in bytes. If all other annotations together are larger,
-// this module writes no annotations.
+// maxOtherAnnotations limits the size of the annotations that this module did not
+// write, in bytes. If they are larger together, this module writes no annotations.
 const maxOtherAnnotations = 200 * 1024
 
 // HasRoom reports whether a Lease has room for the annotations of this module. The API

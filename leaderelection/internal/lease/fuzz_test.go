@@ -9,10 +9,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// FuzzState_AnyLease requires, for every content of a Lease, that no function panics.
-// The Lease is never claimable before it was observed, and a held Lease is not
-// claimable before it expires. A write keeps the UID and the resourceVersion of the
-// Lease. The annotations of the written Lease can be decoded.
+// FuzzState_AnyLease requires that no function panics, whatever a Lease contains. The
+// Lease is never claimable before it was observed, and a held Lease is not claimable
+// before it expires. A write keeps the UID and the resourceVersion of the Lease. The
+// annotations of the written Lease can be decoded.
 func FuzzState_AnyLease(f *testing.F) {
 	for _, seed := range []string{
 		`{"metadata":{"name":"app","uid":"a","resourceVersion":"51"},"spec":{"holderIdentity":"you","leaseDurationSeconds":15,"renewTime":"2026-01-01T00:00:00.000000Z"}}`,

@@ -19,36 +19,38 @@ const (
 	Release
 )
 
-// A Write is one request of this elector that changes the Lease. Its renewTime
-// identifies it, because no two writes of an elector have the same renewTime.
+// A Write records a claim, renewal or release that this elector has sent. It is used to
+// recognize the write in a later observation. The renewTime identifies the write,
+// because no two writes of an elector have the same renewTime.
 type Write struct {
 	Kind      WriteKind   // claim, renewal or release
 	RenewTime int64       // microseconds
 	Base      uint64      // the resourceVersion that the write was based on; 0 if there was none
 	Seq       uint64      // sequence number at which the write was issued
 	Sent      clock.Stamp // taken just before the write was sent
-	FailedSeq uint64      // sequence number at which the request ended with an error; 0 if it did not
+	FailedSeq uint64      // sequence number at which the request ended with an error; 0 if there was no error
 	Refused   bool        // true if the error means that the write was not applied
 }
 
-// Writes are the unacknowledged writes, oldest first. Each of them may or may not have
-// been applied. A refusal does not prove that a write was not applied. The reason is
-// that client-go repeats a request that was answered with Retry-After. If the first
-// request was applied after all, the second one is answered with a conflict.
+// Writes are the unacknowledged writes of an elector, oldest first. Each of these
+// writes may or may not have been applied. Even a refusal does not prove that a write
+// was not applied. The reason is that client-go repeats a request that was answered
+// with Retry-After. If the first request was applied nevertheless, the server answers
+// the second request with a conflict.
 type Writes []Write
 
-// With returns ws with w added. It drops writes that were sent more than age before w,
-// because the trust windows of those writes have ended.
+// With returns ws with the write w added. It drops each write that was sent earlier
+// than w by more than age, because the trust window of such a write has ended.
 func (ws Writes) With(w Write, age time.Duration) Writes {
 	return append(ws.Without(func(x Write) bool { return w.Sent.Time().Sub(x.Sent.Time()) > age }), w)
 }
 
-// Without returns ws without the writes for which drop returns true.
+// Without returns the writes in ws for which the function drop returns false.
 func (ws Writes) Without(drop func(Write) bool) Writes {
 	return slices.DeleteFunc(slices.Clone(ws), drop)
 }
 
-// Update returns ws with w in place of the write that has the same renewTime.
+// Update returns a copy of ws in which w replaces the write with the same renewTime.
 func (ws Writes) Update(w Write) Writes {
 	next := slices.Clone(ws)
 	for i := range next {
@@ -59,8 +61,8 @@ func (ws Writes) Update(w Write) Writes {
 	return next
 }
 
-// Find returns the write in ws that produced record. identity is the identity of the
-// elector that sent the writes.
+// Find returns the write in ws that produced the Lease record. identity is the identity
+// of the elector that sent the writes.
 func (ws Writes) Find(identity string, record *coordinationv1.Lease) (Write, bool) {
 	for _, w := range ws {
 		holder := identity
@@ -103,9 +105,9 @@ type Outcome struct {
 	Adopt     *coordinationv1.Lease // the Lease that the next write must be based on; nil if this does not change
 }
 
-// Evaluate returns the effect of o on a term that holds h. unacknowledged are the
-// writes of this elector that may have been applied. Evaluate is the only function in
-// which an observation ends a term.
+// Evaluate returns the effect of the observation o on the term in which this elector
+// holds the Lease h. unacknowledged contains the writes of this elector that may have
+// been applied. Evaluate is the only function in which an observation ends a term.
 func (h Held) Evaluate(o Observation, unacknowledged Writes) Outcome {
 	if o.Rewound {
 		return Outcome{Loss: Rewound}
@@ -131,13 +133,13 @@ func (h Held) Evaluate(o Observation, unacknowledged Writes) Outcome {
 	return Outcome{Loss: Overtaken}
 }
 
-// olderThan reports whether h is older than o.
+// olderThan reports whether o shows a newer Lease than h.
 func (h Held) olderThan(o Observation) bool {
 	if o.Version != 0 && h.Version != 0 {
 		return o.Version > h.Version
 	}
-	// Without resourceVersions, a late event cannot be recognized. Therefore only a
-	// read counts that was sent after the last write was confirmed.
+	// Without resourceVersions, a late event cannot be recognized. Therefore o counts
+	// as newer only if it is a read that was sent after the last write was confirmed.
 	return o.ReadSeq > h.ConfirmedSeq
 }
 

@@ -19,7 +19,7 @@ func TestHeld_EvaluatesEachObservation(t *testing.T) {
 		held      Held
 		seen      Observation
 		loss      Loss
-		confirmed float64 // second of the renewTime of the confirmed write; 0 if no write is confirmed
+		confirmed float64 // renewTime of the confirmed write, in seconds since the start of the test; 0 if no write is confirmed
 		adopt     bool
 	}{
 		{"its own record", own, event(record("a", 50, "me", 10), 0), NotLost, 0, false},
@@ -58,8 +58,8 @@ func TestHeld_EvaluatesEachObservation(t *testing.T) {
 	}
 }
 
-// FuzzHeld_NoForeignHolderIsOverlooked requires, for every content of a Lease, that no
-// function panics. Another holder always ends the term if the observed Lease is newer
+// FuzzHeld_NoForeignHolderIsOverlooked requires that no function panics, whatever a
+// Lease contains. Another holder always ends the term if the observed Lease is newer
 // than the last confirmed write.
 func FuzzHeld_NoForeignHolderIsOverlooked(f *testing.F) {
 	f.Add("you", "51", int32(15), int32(1), int64(0), true)

@@ -12,7 +12,7 @@ import (
 
 // The history is computed with each claim and is part of the object that each renewal
 // sends. Therefore it must be short. The limits are also enforced when the annotation
-// TermsAnnotation is read, because others may have written it.
+// TermsAnnotation is read, because another program may have written the annotation.
 const (
 	maxTerms    = 8
 	maxIdentity = 128       // in bytes; a longer identity is shortened
@@ -64,8 +64,8 @@ func History(lease *coordinationv1.Lease) []Term {
 			terms[last].End = EndReleased
 		}
 	case holder == "":
-		// A candidate that does not use this library released the Lease, and its name
-		// is lost.
+		// The last leader is unknown, because it did not use this library, and its
+		// release has removed its identity from the Lease.
 	case known && terms[last].Holder == holder:
 		terms[last].Renewed, terms[last].End = nil, ""
 	default:

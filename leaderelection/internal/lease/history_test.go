@@ -16,7 +16,8 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func sec(n int) time.Time { return noon.Add(time.Duration(n) * time.Second) }
 
-// claimed returns the Lease after holder has claimed it at this second of the test.
+// claimed returns a copy of the Lease before in which holder has claimed the Lease. The
+// time of the claim is in seconds since noon.
 func claimed(before *coordinationv1.Lease, holder string, second int) *coordinationv1.Lease {
 	lease := before.DeepCopy()
 	if lease.Annotations == nil {
@@ -26,8 +27,8 @@ func claimed(before *coordinationv1.Lease, holder string, second int) *coordinat
 	return held(lease, holder, second)
 }
 
-// held returns the Lease after holder has claimed it without writing annotations, as a
-// client-go candidate does.
+// held is like claimed, but writes no annotations. It represents a candidate that uses
+// client-go directly.
 func held(before *coordinationv1.Lease, holder string, second int) *coordinationv1.Lease {
 	lease := before.DeepCopy()
 	now := metav1.NewMicroTime(sec(second))
@@ -48,8 +49,8 @@ func released(before *coordinationv1.Lease, second int) *coordinationv1.Lease {
 	return lease
 }
 
-// summary returns one line for each term: the holder, the seconds of acquisition and of
-// the last renewal, and the end.
+// summary returns one line for each term. The line contains the holder, the times of
+// the claim and of the last renewal in seconds since noon, and the end.
 func summary(terms []Term) (all []string) {
 	for _, t := range terms {
 		line := t.Holder + " " + strconv.Itoa(int(t.Acquired.Sub(noon)/time.Second))

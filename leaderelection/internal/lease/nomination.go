@@ -47,8 +47,8 @@ func (n Nomination) Precedes(other Nomination, minAgeGap time.Duration) bool {
 }
 
 // NominationOf returns the nomination in a Lease. ok is false if the Lease has no valid
-// nomination for its present term. The leader then does not support successors, and no
-// follower nominates itself.
+// nomination for its current term. In this case the leader does not support successors,
+// and no follower nominates itself.
 func NominationOf(lease *coordinationv1.Lease) (n Nomination, ok bool) {
 	if lease == nil || lease.Spec.AcquireTime == nil {
 		return Nomination{}, false

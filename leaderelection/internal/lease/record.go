@@ -49,9 +49,9 @@ func Version(lease *coordinationv1.Lease) uint64 {
 	return v
 }
 
-// SameRecord reports whether a and b show the same write of a candidate. They do if
-// their UIDs and specs are equal. Metadata is ignored, because somebody may edit it
-// after the leader has crashed.
+// SameRecord reports whether the Leases a and b come from the same write of a
+// candidate. This is true if their UIDs and specs are equal. Other metadata is ignored,
+// because somebody may edit the labels of a Lease after its leader has crashed.
 func SameRecord(a, b *coordinationv1.Lease) bool {
 	if a == nil || b == nil {
 		return a == b
@@ -80,7 +80,7 @@ func NextTransitions(lease *coordinationv1.Lease) int32 {
 	return 0
 }
 
-// A Draft is the content of a write of the Lease.
+// A Draft is the content that a claim, a renewal or a release writes into the Lease.
 type Draft struct {
 	Holder      string // "" means that the write releases the Lease
 	Seconds     int32

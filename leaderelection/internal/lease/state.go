@@ -17,7 +17,7 @@ type Observation struct {
 	Version uint64                // resourceVersion of the Lease or of its deletion; 0 if the server has none
 	At      time.Time             // when the report arrived
 	ReadSeq uint64                // sequence number at which the read was sent; 0 if the observation is no reply to a read
-	Rewound bool                  // true if the history was rewound, because a read shows an older version than the version that an earlier, refused write was based on
+	Rewound bool                  // true if the history was rewound: the version is older than the version on which an earlier write was based
 }
 
 // A State is everything that an elector has observed of the Lease. It is immutable.
@@ -26,22 +26,24 @@ type State struct {
 	Known          bool                  // true after the first observation
 	Lease          *coordinationv1.Lease // nil if the Lease does not exist
 	Version        uint64                // resourceVersion in the newest observation
-	Since          time.Time             // when the present UID and spec were first observed, by the elector's own clock
+	Since          time.Time             // when the current UID and spec were first observed, by the elector's own clock
 	Seq            uint64                // sequence number of the newest observation
 	Deleted        *coordinationv1.Lease // the last Lease that was deleted while it had a holder
-	ProtectedUntil time.Time             // until this time, a holder that the Lease no longer names may still work
+	ProtectedUntil time.Time             // until this time, a previous holder that the Lease no longer names may still work
 	OwnDuration    time.Duration         // the elector's LeaseDuration, used if the Lease does not contain one
 }
 
-// After returns the state after observation o, which has sequence number seq. news is
-// true if o is newer than s. Otherwise o is ignored.
+// After returns the state that results from the observation o. seq is the sequence
+// number of o. news is true if o is newer than s. If o is not newer, After returns s.
 //
-// resourceVersions order the observations, even across different UIDs. On a server
-// without resourceVersions, a read is newer if it was sent after the last observation.
+// The observation with the greater resourceVersion is newer, even if the Lease was
+// deleted and created again. On a server without resourceVersions, a read is newer if
+// it was sent after the last observation.
 //
-// own is true if this elector wrote the Lease of s. If this Lease no longer exists, its
-// holder is not protected, because the elector's own work returns before the elector
-// claims again.
+// If the Lease in s was deleted, its holder may still work. Therefore the Lease may not
+// be claimed before the deleted Lease would have expired. own is true if this elector
+// wrote the Lease in s. No wait is needed then, because an elector claims only after
+// its own work has returned.
 func (s State) After(o Observation, seq uint64, own bool) (next State, news bool) {
 	if o.Rewound {
 		return s.afterRewind(o, seq), true
@@ -64,10 +66,10 @@ func (s State) After(o Observation, seq uint64, own bool) (next State, news bool
 	return next, true
 }
 
-// afterRewind returns the state after an observation o that shows a rewound history. It
-// forgets everything that was observed before. A leader that the restored Lease does
-// not name may have led until the restore. Therefore the next claim must wait for at
-// least one LeaseDuration.
+// afterRewind returns the state that results from an observation o of a rewound
+// history. The new state contains no earlier observations. A leader that the restored
+// Lease does not name may have led until the restore. Therefore the next claim must
+// wait for at least one LeaseDuration.
 func (s State) afterRewind(o Observation, seq uint64) State {
 	protected := o.At.Add(s.OwnDuration)
 	if until := s.HeldUntil(); until.After(protected) {
@@ -104,12 +106,13 @@ func (s State) HeldUntil() time.Time {
 	return s.Since.Add(Duration(s.Lease, s.OwnDuration))
 }
 
-// Observation returns the newest observation once more, with the time now.
+// Observation returns an observation of the Lease in s. The time of the observation is
+// now.
 func (s State) Observation(now time.Time) Observation {
 	return Observation{Lease: s.Lease, Version: s.Version, At: now}
 }
 
-// A ClaimRule is what ClaimableAt needs besides the observed state.
+// A ClaimRule contains the inputs of ClaimableAt that do not depend on observations.
 type ClaimRule struct {
 	ForeignReleaseDelay time.Duration                    // how long a candidate waits before it claims a Lease that was released without ReleasedAnnotation
 	Own                 func(*coordinationv1.Lease) bool // reports whether this elector wrote a Lease; if so, the elector's own work has returned

@@ -16,8 +16,8 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // at returns the time n seconds after the start of a test.
 func at(n float64) time.Time { return epoch.Add(time.Duration(n * float64(time.Second))) }
 
-// record returns a Lease as a candidate writes it. renewed is the second of its
-// renewTime.
+// record returns a Lease with the fields that a candidate writes. renewed is the
+// renewTime, in seconds since the start of the test.
 func record(uid string, version int, holder string, renewed float64) *coordinationv1.Lease {
 	seconds := int32(15)
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid)}}
@@ -70,7 +70,7 @@ func TestState_ReportsWhenTheLeaseMayBeClaimed(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		seen []Observation
-		want float64 // the second at which the Lease may be claimed; negative if the candidate cannot know
+		want float64 // when the Lease may be claimed, in seconds since the start of the test; negative if nothing was observed
 	}{
 		{"no observation", nil, -1},
 		{"there is none", []Observation{reply(nil, 1, 3)}, 3},
@@ -115,7 +115,7 @@ func TestState_ReportsWhenTheLeaseMayBeClaimed(t *testing.T) {
 	}
 }
 
-// rewound returns s as an observation that shows a rewound history.
+// rewound returns a copy of the observation s that shows that the history was rewound.
 func rewound(s Observation) Observation { s.Rewound = true; return s }
 
 func TestState_ARecordOfItsOwnMayBeClaimedAtOnce(t *testing.T) {

@@ -22,7 +22,7 @@ const maxBackoff = 30 * time.Second
 var ErrEnded = errors.New("the watch has ended")
 
 // A Watch keeps one watch open. It sends no resourceVersion. Therefore each new watch
-// begins with the present state of the Leases, without a list, without a cache and
+// begins with the current state of the Leases, without a list, without a cache and
 // without the risk that a resourceVersion is too old. The watch may miss events. If no
 // event arrives for some time, the receiver must read the Lease itself.
 type Watch struct {
@@ -34,8 +34,8 @@ type Watch struct {
 	Changed        func(open bool, err error)                     // called when the watch was opened or has ended
 
 	mu     sync.Mutex
-	cancel context.CancelFunc // ends the present watch
-	opened time.Time          // when the present watch was opened; zero while no watch is open
+	cancel context.CancelFunc // ends the current watch
+	opened time.Time          // when the current watch was opened; zero while no watch is open
 }
 
 // Run keeps the watch open until ctx is done.
@@ -55,9 +55,9 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// Restart ends the present watch if it has been open for at least silence. Call Restart
-// when the watch has missed an event. A watch that was opened more recently is kept,
-// because it may not have delivered the event yet.
+// Restart ends the current watch if it has been open for at least the time silence.
+// Call Restart when the watch has missed an event. A watch that was opened later is
+// kept, because it may not have delivered the event yet.
 func (w *Watch) Restart(silence time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -74,7 +74,7 @@ func (w *Watch) set(cancel context.CancelFunc, opened time.Time) {
 }
 
 // once opens a watch and passes its events on until the watch ends. delivered is true
-// if there was an event.
+// if the watch delivered an event.
 func (w *Watch) once(ctx context.Context) (delivered bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -35,8 +35,8 @@ func (s *server) open(ctx context.Context) (watch.Interface, error) {
 	return stream, nil
 }
 
-// run runs a Watch on s until the test ends. It appends the events to events, and to
-// states whether the watch is open.
+// run runs a Watch on s until the test ends. It appends each event to the slice events.
+// When the watch is opened or ends, it appends true or false to the slice states.
 func (s *server) run(t *testing.T, events *[]watch.Event, states *[]bool) *Watch {
 	s.began = time.Now()
 	w := &Watch{
