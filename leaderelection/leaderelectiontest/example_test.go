@@ -11,8 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// The reply to a write is lost. The client gets an error, although the server
-// has applied the write.
+// In this example, the reply to a write is lost. The client gets an error,
+// although the server has applied the write.
 func ExampleNetwork_LoseReplies() {
 	server := leaderelectiontest.NewServer()
 	defer server.Close()
@@ -32,7 +32,8 @@ func ExampleNetwork_LoseReplies() {
 	// pod-1 create holder: pod-1
 }
 
-// This fault hits only the second and the third write of a client.
+// In this example, a fault hits only the second and the third write of a
+// client.
 func ExampleWhen() {
 	server := leaderelectiontest.NewServer()
 	defer server.Close()
