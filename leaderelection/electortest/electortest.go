@@ -3,8 +3,8 @@
 //
 // An [Elector] is a real leaderelection.Elector with its own in-memory API server.
 // Therefore contexts have their real causes and terms, fencing tokens grow, and callbacks
-// are called in their real order. Leadership changes only when the test asks for a
-// change:
+// are called in their real order. The methods of the Elector change which candidate
+// leads:
 //
 //	elector, err := electortest.New(nil, callbacks)
 //	...
@@ -12,12 +12,13 @@
 //	err = elector.Lead(ctx)           // the Elector leads and calls OnStartedLeading
 //	err = elector.Overtake(ctx, "b")  // b leads, and the context of OnStartedLeading ends with ErrOvertaken
 //
-// There is one exception. Like every Elector, an Elector of this package leads again one
-// LeaseDuration after StepDown, unless the test has made another candidate the leader.
+// Only one change needs no call: after [leaderelection.Elector.StepDown], the Elector
+// leads again after one LeaseDuration, like every Elector. To prevent this, make another
+// candidate the leader.
 //
-// Most methods take milliseconds. [Elector.Lead] takes up to half a second, or up to
-// LeaseDuration after StepDown. [Elector.LoseContact] takes up to Config.Window. In a
-// testing/synctest bubble, no method takes real time.
+// Most methods return within milliseconds. [Elector.Lead] takes up to half a second.
+// Directly after StepDown, Lead takes up to one LeaseDuration. [Elector.LoseContact]
+// takes up to Config.Window. In a testing/synctest bubble, no method takes real time.
 package electortest
 
 import (
@@ -32,12 +33,11 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// Another is the identity that holds the Lease before the first call of
-// [Elector.Lead].
+// Another is the holder identity in the Lease until the first call of [Elector.Lead].
 const Another = "another"
 
-// An Elector is a leaderelection.Elector that leads when the test asks for it. Call its
-// method Run, or pass the Elector to the code under test.
+// An Elector is a leaderelection.Elector that becomes the leader when the test calls
+// [Elector.Lead]. Call Run, or pass the Elector to the code under test.
 type Elector struct {
 	*leaderelection.Elector
 	config leaderelection.Config
@@ -45,9 +45,10 @@ type Elector struct {
 	client *leaderelectiontest.Client
 }
 
-// New returns an Elector that does not lead yet. A nil config means the default durations
-// and ReleaseOnCancel. New sets Enabled to true. If Identity, LeaseName or LeaseNamespace
-// is empty, New fills in a value. The opts are passed to leaderelection.New.
+// New returns an Elector that does not lead yet. If config is nil, the Elector has the
+// default durations and ReleaseOnCancel. New sets Enabled to true. If Identity, LeaseName
+// or LeaseNamespace is empty, New fills in a value. New passes the options opts to
+// leaderelection.New.
 func New(config *leaderelection.Config, callbacks leaderelection.Callbacks, opts ...leaderelection.Option) (*Elector, error) {
 	e := &Elector{server: leaderelectiontest.NewServer()}
 	if config != nil {
@@ -74,8 +75,8 @@ func New(config *leaderelection.Config, callbacks leaderelection.Callbacks, opts
 	return e, err
 }
 
-// Server returns the API server of the Elector. Use the server for changes for which this
-// package has no method.
+// Server returns the API server of the Elector. Use the server to change the Lease in
+// other ways than with the methods of Elector.
 func (e *Elector) Server() *leaderelectiontest.Server { return e.server }
 
 // Client returns the client that the Elector uses to reach the API server. A test can
@@ -83,9 +84,10 @@ func (e *Elector) Server() *leaderelectiontest.Server { return e.server }
 func (e *Elector) Client() *leaderelectiontest.Client { return e.client }
 
 // Lead makes the Elector the leader, and returns when the Elector leads. Call Run before
-// Lead. If the Elector led before, the callbacks of that term must have returned. In real
-// time, Lead takes at most half a second. After StepDown, it takes up to LeaseDuration,
-// because an Elector that stepped down waits before it claims the Lease again.
+// Lead. If the Elector has led before, wait until the callbacks of that term have
+// returned. In real time, Lead takes at most half a second. Directly after StepDown, Lead
+// takes up to one LeaseDuration, because an Elector that stepped down waits before it
+// claims the Lease again.
 func (e *Elector) Lead(ctx context.Context) error {
 	e.Reconnect()
 	if err := e.freeLease(); err != nil {
@@ -94,14 +96,15 @@ func (e *Elector) Lead(ctx context.Context) error {
 	return e.await(ctx, "the elector does not lead", func(s leaderelection.State) bool { return s.Leading })
 }
 
-// Overtake makes identity the holder of the Lease, like a client that violates the
-// protocol. The Elector's term ends with leaderelection.ErrOvertaken. Overtake returns
-// when the Elector reports identity as the leader.
+// Overtake makes another candidate the holder of the Lease, like a client that violates
+// the protocol. The candidate has the given identity. The Elector's term ends with
+// leaderelection.ErrOvertaken. Overtake returns when the Elector reports the other
+// candidate as the leader.
 func (e *Elector) Overtake(ctx context.Context, identity string) error {
 	if _, err := e.server.Put(e.lease(heldBy(identity))); err != nil {
 		return err
 	}
-	e.Reconnect() // only after Put, because the Elector would renew the Lease while it is the holder
+	e.Reconnect() // reconnect after Put, because a connected Elector could renew the Lease before Put
 	return e.await(ctx, "the elector does not follow "+identity, func(s leaderelection.State) bool {
 		return !s.Leading && s.Leader == identity
 	})
@@ -121,14 +124,14 @@ func (e *Elector) DeleteLease(ctx context.Context) error {
 // LoseContact cuts the Elector off from the API server. The cut lasts until Reconnect,
 // Lead, Overtake or DeleteLease is called. The term ends with
 // leaderelection.ErrRenewalFailed after at most Config.Window. LoseContact returns when
-// the Elector does not lead anymore. The Elector is still the holder of the Lease, so it
-// leads again after [Elector.Reconnect].
+// the Elector does not lead anymore. The Lease still names the Elector as the holder.
+// Therefore the Elector leads again after [Elector.Reconnect].
 func (e *Elector) LoseContact(ctx context.Context) error {
 	e.client.Network().Cut(leaderelectiontest.Refuse)
 	return e.awaitLoss(ctx)
 }
 
-// Reconnect ends a cut that LoseContact started.
+// Reconnect ends the cut that LoseContact started.
 func (e *Elector) Reconnect() { e.client.Network().Heal() }
 
 // Close closes the API server. Call it when Run has returned.
@@ -138,8 +141,8 @@ func (e *Elector) awaitLoss(ctx context.Context) error {
 	return e.await(ctx, "the elector still leads", func(s leaderelection.State) bool { return !s.Leading })
 }
 
-// await waits until reached returns true for the state of the Elector. If ctx ends first,
-// await returns an error that contains problem.
+// await waits until reached returns true for the state of the Elector. If ctx is done
+// first, await returns an error that starts with the text in problem.
 func (e *Elector) await(ctx context.Context, problem string, reached func(leaderelection.State) bool) error {
 	for state := range e.Changes(ctx) {
 		if reached(state) {
@@ -164,8 +167,8 @@ func (e *Elector) lease(spec coordinationv1.LeaseSpec) *coordinationv1.Lease {
 	}
 }
 
-// heldBy returns a Lease spec with this holder. The lease duration is longer than any
-// test.
+// heldBy returns a Lease spec with this holder identity. The lease duration is longer
+// than any test.
 func heldBy(identity string) coordinationv1.LeaseSpec {
 	unlimited, now := int32(math.MaxInt32), metav1.NowMicro()
 	return coordinationv1.LeaseSpec{

@@ -15,8 +15,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A codeUnderTest depends on leadership. Its channels receive the start and the end of
-// each term.
+// A codeUnderTest is code that depends on leadership. It sends the context of each term
+// to the channel terms. When a term has ended, it sends a value to the channel ended.
 type codeUnderTest struct {
 	terms chan context.Context
 	ended chan struct{}
@@ -52,8 +52,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// wantEnd waits until the term has ended. The test fails if the term ended
-// with another cause.
+// wantEnd waits until term has ended. The test fails if the term did not end with the
+// error in cause.
 func (s *codeUnderTest) wantEnd(t *testing.T, term context.Context, cause error) {
 	t.Helper()
 	<-term.Done()

@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/electortest"
 )
 
-// Test what your code does when it loses leadership.
+// This example tests what code does when it loses leadership.
 func Example() {
 	elector, err := electortest.New(nil, leaderelection.Callbacks{
 		OnStartedLeading: func(ctx context.Context) {

@@ -7,8 +7,8 @@
 //
 // The checks have the signature of controller-runtime's healthz.Checker. Pass them to
 // AddHealthzCheck and AddReadyzCheck. Package manager provides the same checks for its
-// Managers. One [Health] serves any number of Electors. A check fails if it fails for one
-// of the Electors.
+// Managers. One [Health] serves any number of Electors. If one of the Electors fails a
+// check, the check fails.
 //
 // # Live
 //
@@ -21,9 +21,9 @@
 //     (leaderelection.ErrWorkStillRunning).
 //
 // Live does not fail while the API server is unreachable, because a new process could not
-// reach the API server either. Live does not fail for followers or after a lost term. It
-// does not fail while callbacks take long to stop, as long as the Lease is still renewed
-// for them.
+// reach the API server either. Live does not fail for followers or after a lost term.
+// Live does not fail while callbacks take long to stop, as long as the Elector still
+// renews the Lease.
 //
 // # Ready
 //
@@ -33,10 +33,10 @@
 //
 // Do not report followers as not ready. A rollout of their Deployment would never finish.
 // The new Pod would wait for the Lease that the old Pod holds. The Deployment stops the
-// old Pod only when the new Pod is ready. A PodDisruptionBudget would not count followers.
-// A webhook that any replica can serve would have only one replica. To send requests only
-// to the leader, let the leader label its Pod (see package routing), or let followers
-// answer with the leader's name.
+// old Pod only when the new Pod is ready. A PodDisruptionBudget would not count followers
+// as healthy. A webhook that every replica can serve would get requests only on the
+// leader. To send requests only to the leader, let the leader label its Pod (see package
+// routing), or let followers answer with the leader's name.
 //
 // "Recently" means within LeaseDuration, or within three RetryPeriods if that is longer.
 // Therefore one or two failed requests do not make a replica unready. If the API server
@@ -44,9 +44,13 @@
 // requests that do not need the API server, do not use Ready in their readiness probe.
 //
 // Without WithReview, Ready reports a missing right only after the API server has refused
-// a write. A follower may not write for a long time. With [WithReview], Ready asks the
-// API server about the rights to get, create and update. For this, Ready creates
-// SelfSubjectAccessReviews, which every user may do. Ready asks at most once in five
-// minutes, or once in ten seconds while a right is missing. Ready does not require the rights to
-// watch the Lease, to record events, and to create a Lease that has already had a holder.
+// a write. A follower can run for a long time without a write. With [WithReview], Ready
+// asks the API server about the rights to get, create and update the Lease. To ask, Ready
+// creates SelfSubjectAccessReviews, for which a process needs no special rights. Ready
+// asks at most once in five minutes. While a right is missing, Ready asks at most once in
+// ten seconds. Ready does not require these rights:
+//
+//   - to watch the Lease
+//   - to record events
+//   - to create the Lease, if the Lease has already had a holder
 package health

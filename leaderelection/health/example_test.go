@@ -11,8 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// Serve the probes of a Pod. In a cluster, add health.WithReview(clientset) to find
-// missing rights before the first write.
+// This example serves the probes of a Pod. In a cluster, add health.WithReview(clientset)
+// to find missing rights before the first write.
 func Example() {
 	server := leaderelectiontest.NewServer() // replaces the real API server in this example
 	defer server.Close()
@@ -52,7 +52,7 @@ func Example() {
 	// /readyz: 503 Lease default/my-app-leader: the elector is not running
 }
 
-// probe sends a request like a probe of the kubelet, and prints the answer.
+// probe requests a path, as the kubelet does for a probe, and prints the answer.
 func probe(handler http.Handler, path string) {
 	answer := httptest.NewRecorder()
 	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, http.NoBody))

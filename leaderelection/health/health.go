@@ -26,7 +26,8 @@ type Health struct {
 type Option func(*Health)
 
 // WithReview makes Ready ask the API server whether the process has the necessary rights.
-// Without this option, Ready reports a missing right only after a refused request.
+// Without this option, Ready reports a missing right only after the API server has
+// refused a request.
 func WithReview(clientset kubernetes.Interface) Option {
 	return func(h *Health) { h.reviewer = clientset }
 }
@@ -40,7 +41,8 @@ func New(opts ...Option) *Health {
 	return h
 }
 
-// Option returns an option that adds an Elector to the checks.
+// Option returns an option for leaderelection.New. The option adds the new Elector to the
+// checks.
 func (h *Health) Option() leaderelection.Option {
 	c := &checkedElector{reviewer: h.reviewer}
 	return leaderelection.WithTrace(leaderelection.Trace{
@@ -49,8 +51,8 @@ func (h *Health) Option() leaderelection.Option {
 	})
 }
 
-// add adds an Elector to the checks. It removes each earlier Elector for the same Lease,
-// if that Elector has stopped and is not stuck.
+// add adds an Elector to the checks. It removes earlier Electors for the same Lease that
+// have stopped and are not stuck.
 func (h *Health) add(c *checkedElector, e *leaderelection.Elector) {
 	c.elector, c.config = e, e.Config()
 	h.mu.Lock()
@@ -108,14 +110,15 @@ func Handler(check func(*http.Request) error) http.Handler {
 	})
 }
 
-// A checkedElector is an Elector with the known facts about its rights.
+// A checkedElector contains an Elector and the known facts about the rights of the
+// process.
 type checkedElector struct {
 	elector  *leaderelection.Elector
 	config   leaderelection.Config
 	reviewer kubernetes.Interface
 
 	mu     sync.Mutex
-	denied map[string]error // the most recent refusal of each kind of request; the key is Request.For
+	denied map[string]error // the error of the most recent refused request, keyed by Request.For
 	review review
 	exists bool // true if the Lease has had a holder
 }
@@ -127,8 +130,9 @@ func (c *checkedElector) name() string {
 	return "Lease " + c.config.LeaseNamespace + "/" + c.config.LeaseName
 }
 
-// recordRequest stores the error of a refused request. A later successful request of the
-// same kind removes the error.
+// recordRequest stores the error of a request that the API server refused. A later
+// success of the same request removes the error. A successful write removes the errors of
+// all kinds of writes.
 func (c *checkedElector) recordRequest(r leaderelection.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -157,7 +161,8 @@ func (c *checkedElector) recordRequest(r leaderelection.Request) {
 // resumeTime is how long a process may need to catch up after it was suspended.
 const resumeTime = 300 * time.Millisecond
 
-// live checks twice, because all loops are late when a suspended process resumes.
+// live repeats a failed check after resumeTime, because all loops are late directly after
+// a suspended process resumes.
 func (c *checkedElector) live(ctx context.Context) error {
 	err := c.stuck()
 	if err == nil || errors.Is(err, leaderelection.ErrWorkStillRunning) {
@@ -169,8 +174,8 @@ func (c *checkedElector) live(ctx context.Context) error {
 	return c.stuck()
 }
 
-// stuck returns the error of Elector.Stuck. Elector.Stuck itself may block. In this case,
-// stuck returns another error after resumeTime.
+// stuck returns the error of Elector.Stuck. If Elector.Stuck does not return within
+// resumeTime, stuck returns another error.
 func (c *checkedElector) stuck() error {
 	answer := make(chan error, 1)
 	go func() { answer <- c.elector.Stuck() }()
@@ -202,8 +207,8 @@ func (c *checkedElector) ready(ctx context.Context) error {
 	return c.rights(ctx)
 }
 
-// withLastError returns an error that contains problem. If the Elector's requests fail,
-// the error also contains the last error of these requests.
+// withLastError returns an error that contains the text in problem. If the Elector's
+// requests fail, the returned error also contains the last error of these requests.
 func withLastError(problem string, state leaderelection.State) error {
 	if state.LastError != "" {
 		return fmt.Errorf("%s: %s", problem, state.LastError)

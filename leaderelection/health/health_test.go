@@ -177,7 +177,7 @@ func TestReady_DoesNotRequireTheRightToWatch(t *testing.T) {
 	})
 }
 
-// A reviewer answers SelfSubjectAccessReviews instead of an API server.
+// A reviewer is a fake client that answers SelfSubjectAccessReviews.
 type reviewer struct {
 	kubernetes.Interface
 	denied  atomic.Pointer[string] // the verb that is denied
@@ -226,8 +226,9 @@ func TestReady_ReviewsTheRightsOfAFollowerThatHasNotWritten(t *testing.T) {
 	})
 }
 
-// RBAC cannot limit the right to create a Lease to one name. An administrator who creates
-// the Lease in advance can therefore withhold this right.
+// RBAC cannot limit the right to create Leases to a Lease with a certain name. Therefore
+// administrators may create the Lease themselves, and withhold the right to create
+// Leases.
 func TestReady_DoesNotRequireTheRightToCreateAnExistingLease(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		reviewer, verb := newReviewer(), "create"

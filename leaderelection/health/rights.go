@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// sufficientFor is how long a review without missing rights is used. missingFor is how
-	// long any other review is used.
+	// If a review finds no missing rights, its result is used for sufficientFor. The
+	// result of any other review is used for missingFor.
 	sufficientFor = 5 * time.Minute
 	missingFor    = 10 * time.Second
-	// reviewTimeout limits the duration of one review.
+	// reviewTimeout is the time limit for one review.
 	reviewTimeout = time.Second / 2
 )
 
@@ -26,8 +26,8 @@ type review struct {
 	missing []rights.Right
 }
 
-// rights returns an error if it finds that rights are missing. If a review is due, rights
-// first makes the review.
+// rights returns an error if rights are missing. If a review is due, rights first asks
+// the API server for a review.
 func (c *checkedElector) rights(ctx context.Context) error {
 	if c.reviewer != nil && c.startReview() {
 		missing, err := c.reviewRights(ctx)
@@ -47,12 +47,12 @@ func (c *checkedElector) rights(ctx context.Context) error {
 }
 
 // missingLocked returns the names of the missing rights. After the Lease has had a
-// holder, the right to create the Lease is not necessary. Administrators may withhold
-// this right, because RBAC cannot limit it to one name.
+// holder, the right to create the Lease is not necessary. Administrators may then
+// withhold the right to create Leases, because RBAC cannot limit this right to one Lease.
 func (c *checkedElector) missingLocked() []string {
 	if !c.exists && c.elector.GetLeader() != "" {
 		c.exists = true
-		delete(c.denied, leaderelection.RequestClaim) // forget the refusal of a claim that would have created the Lease
+		delete(c.denied, leaderelection.RequestClaim) // forget that the API server refused a claim, because that claim would have created the Lease
 	}
 	var names []string
 	for _, r := range c.review.missing {
@@ -64,8 +64,8 @@ func (c *checkedElector) missingLocked() []string {
 	return names
 }
 
-// startReview reports whether a review is due and no other goroutine is making one. If it
-// returns true, the caller must call endReview.
+// startReview returns true if a review is due and no other goroutine is making a review.
+// The caller must then make the review and call endReview.
 func (c *checkedElector) startReview() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -43,8 +43,8 @@ func (c *Client) Name() string { return c.name }
 func (c *Client) Network() *Network { return c.network }
 
 // Clientset returns a real client-go clientset that sends its requests to the
-// server. It has no rate limit. For other settings, create a clientset from
-// [Client.Config].
+// server. The clientset has no rate limit. For other settings, create a
+// clientset from [Client.Config].
 func (c *Client) Clientset() kubernetes.Interface { return c.clientset }
 
 // Config returns a new configuration for a client-go client. The client uses
@@ -60,8 +60,9 @@ func (c *Client) Config() *rest.Config {
 	}
 }
 
-// Deny makes the server answer 403 to requests of this client with these verbs.
-// Open watches stay open.
+// Deny takes rights away from this client. From now on, the server answers 403
+// if this client sends a request with one of these verbs. Open watches stay
+// open.
 func (c *Client) Deny(verbs ...string) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
@@ -70,8 +71,8 @@ func (c *Client) Deny(verbs ...string) {
 	}
 }
 
-// Allow reverts [Client.Deny] for these verbs, or for all verbs if none is
-// given.
+// Allow reverts [Client.Deny] for these verbs. Without arguments, Allow reverts
+// Deny for all verbs.
 func (c *Client) Allow(verbs ...string) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()

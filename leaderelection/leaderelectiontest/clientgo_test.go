@@ -18,8 +18,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// bubble runs a test in fake time with a new server. The test fails if a
-// goroutine is left at the end, because synctest checks this.
+// bubble runs a test in fake time with a new server. synctest fails the test if
+// a goroutine still runs at the end.
 func bubble(t *testing.T, test func(*testing.T, *leaderelectiontest.Server)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -37,7 +37,7 @@ func lease(holder string) *coordinationv1.Lease {
 	}
 }
 
-// candidate runs client-go's LeaderElector until ctx ends.
+// candidate runs client-go's LeaderElector until ctx is done.
 func candidate(ctx context.Context, t *testing.T, client *leaderelectiontest.Client) *clientleaderelection.LeaderElector {
 	t.Helper()
 	elector, err := clientleaderelection.NewLeaderElector(clientleaderelection.LeaderElectionConfig{

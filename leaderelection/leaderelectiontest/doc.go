@@ -1,14 +1,15 @@
-// Package leaderelectiontest provides an in-memory Lease API and a network with
-// faults, for tests of leader election.
+// Package leaderelectiontest provides an in-memory Lease API and a simulated
+// network, for tests of leader election. Tests can inject faults into the
+// network.
 //
 // # The in-memory server
 //
 // A [Server] serves the Lease part of the Kubernetes API through an
 // [http.RoundTripper]. Therefore real clientsets, reflectors, informers and
-// client-go's LeaderElector work with a Server unchanged. A Server implements
-// resourceVersions, UIDs, conflicts, validation, and watches with bookmarks and
-// streamed lists. The tests in package conformance check that a Server answers
-// like a kube-apiserver.
+// client-go's LeaderElector can use a Server without changes. A Server
+// implements resourceVersions, UIDs, conflicts, validation, and watches with
+// bookmarks and streamed lists. The tests in package conformance check that a
+// Server answers like a kube-apiserver.
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		server := leaderelectiontest.NewServer()
@@ -19,8 +20,8 @@
 //		client.Network().Cut(leaderelectiontest.Hang)
 //	})
 //
-// A test can restart the server, take it down, compact its history and restore
-// it from a backup. [Server.History] returns every write.
+// A test can restart the server, take it down, compact the history of events,
+// and restore the server from a backup. [Server.History] returns every write.
 //
 // # The network
 //
@@ -36,7 +37,7 @@
 //	reply.Await(t) // the server has applied the claim, but the client has no reply yet
 //	reply.Heal()
 //
-// A Network also works in front of a real API server: see [Network.Wrap].
+// A Network also works in front of a real API server. See [Network.Wrap].
 //
 // # Several candidates
 //
@@ -44,17 +45,16 @@
 // work at the same time. The candidates may be any code that campaigns for a Lease.
 //
 // # Fake time
-//
 // A Server and a Network work in real time. They also work in a
-// [testing/synctest] bubble if they are created inside the bubble. All their
-// waits are durably blocking, and they hold no mutex during a wait. Only
-// [Network.ArriveLate] starts goroutines. These goroutines end when the Server
+// [testing/synctest] bubble if they are created inside the bubble. Methods that
+// wait are durably blocked and hold no mutex. Only [Network.ArriveLate] starts
+// goroutines. These goroutines end when the Server or the Network is closed.
 // or the Network is closed.
 //
 // # Limits
 //
 // The Server serves only Leases of coordination.k8s.io/v1. It answers 404 for
 // other paths. It does not support server-side apply, deletecollection, dry
-// runs, generateName, managedFields, paging, or lists at an exact old
+// runs, generateName, managedFields, paging, or lists at an exact earlier
 // resourceVersion.
 package leaderelectiontest

@@ -14,8 +14,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// The reply to a write is lost. The client gets an error, although the server
-// has applied the write.
+// In this example, the reply to a write is lost. The client gets an error,
+// although the server has applied the write.
 func ExampleNetwork_LoseReplies() {
 	server := leaderelectiontest.NewServer()
 	defer server.Close()
@@ -69,7 +69,8 @@ func ExampleGroup() {
 	}
 }
 
-// This fault hits only the second and the third write of a client.
+// In this example, a fault hits only the second and the third write of a
+// client.
 func ExampleWhen() {
 	server := leaderelectiontest.NewServer()
 	defer server.Close()

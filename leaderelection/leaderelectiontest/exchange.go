@@ -18,16 +18,16 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// errRefused and errReset are the errors of a real HTTP transport if a
-// connection is refused or reset.
+// errRefused and errReset are the errors that a real HTTP transport returns if
+// a connection is refused or reset.
 var (
 	errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	errReset   = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
 )
 
-// exchange tracks one request and its reply while they pass through the
-// Network. Its methods run in the goroutine of the sender. For ArriveLate, they
-// also run in a goroutine of the Network.
+// exchange represents one request and its reply on their way through the
+// Network. The goroutine of the sender calls the methods. If ArriveLate delays
+// the request, a goroutine of the Network calls some of the methods.
 type exchange struct {
 	network     *Network
 	connections *connections // the connections that the request uses
@@ -70,8 +70,8 @@ func (t *roundTripper) RoundTrip(h *http.Request) (*http.Response, error) {
 	return reply, nil
 }
 
-// closeBody closes the body of a request that is not sent. Each RoundTripper
-// must do this.
+// closeBody closes the body of a request that is not sent. The contract of
+// [http.RoundTripper] requires this.
 func closeBody(h *http.Request) {
 	if h.Body != nil {
 		_ = h.Body.Close()
@@ -87,8 +87,8 @@ func (n *Network) newExchange(h *http.Request) *exchange {
 	return x
 }
 
-// passOut applies the faults on the way to the server. It returns nil when the
-// request may be sent.
+// passOut applies the faults that delay or stop a request before it is sent. It
+// returns nil when the request may be sent.
 func (x *exchange) passOut() error {
 	if err := x.pass(delayRequests); err != nil {
 		return err
@@ -101,8 +101,8 @@ func (x *exchange) passOut() error {
 	return x.passCuts(errRefused)
 }
 
-// arrive sends the request to next. A fault of ArriveLate may delay the
-// request.
+// arrive sends the request to next. If ArriveLate has injected a fault that
+// hits the request, arrive sends the request after a delay.
 func (x *exchange) arrive(next http.RoundTripper, h *http.Request) (*http.Response, error) {
 	if x.request.Verb == "watch" {
 		return x.send(next, h) // passOut has already applied ArriveLate to this watch
@@ -122,7 +122,7 @@ func (x *exchange) arrive(next http.RoundTripper, h *http.Request) (*http.Respon
 	results := make(chan result, 1)
 	go func() {
 		defer x.network.late.Done()
-		reply, err := x.sendLate(fault, next, h) //nolint:bodyclose // sendLate has read the body, and the sender closes it
+		reply, err := x.sendLate(fault, next, h) //nolint:bodyclose // sendLate has read the body, and the sender closes the body
 		results <- result{reply, err}
 	}()
 	select {
@@ -134,8 +134,8 @@ func (x *exchange) arrive(next http.RoundTripper, h *http.Request) (*http.Respon
 	return nil, x.alive()
 }
 
-// addLate registers a late request, so that Close waits for the request. It
-// returns false if the Network is closed.
+// addLate registers a late request. Close waits for all registered requests.
+// addLate returns false if the Network is closed.
 func (n *Network) addLate() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -147,8 +147,8 @@ func (n *Network) addLate() bool {
 }
 
 // sendLate waits for the delay and sends the request, even if the sender has
-// given up. It reads the whole reply, because the sender may not read it
-// anymore.
+// given up. It then reads the whole reply, because a sender that has given up
+// does not read the reply.
 func (x *exchange) sendLate(fault *Fault, next http.RoundTripper, h *http.Request) (*http.Response, error) {
 	late := &exchange{
 		network: x.network, connections: &connections{}, ctx: x.network.lifetime,
@@ -173,8 +173,8 @@ func (x *exchange) sendLate(fault *Fault, next http.RoundTripper, h *http.Reques
 	return reply, nil
 }
 
-// send sends the request to next, unless a fault of [Network.Fail] answers the
-// request.
+// send sends the request to next. If a fault that [Network.Fail] injected hits
+// the request, send returns an error reply instead.
 func (x *exchange) send(next http.RoundTripper, h *http.Request) (*http.Response, error) {
 	if fault := x.hit(fail); fault != nil {
 		closeBody(h)
@@ -183,8 +183,8 @@ func (x *exchange) send(next http.RoundTripper, h *http.Request) (*http.Response
 	return next.RoundTrip(h.WithContext(context.WithValue(x.ctx, exchangeKey{}, x)))
 }
 
-// passBack applies the faults on the way back to the client. It returns the
-// reply that the client gets.
+// passBack applies the faults that delay, drop or replace a reply. It returns
+// the reply that the client gets.
 func (x *exchange) passBack(reply *http.Response) (passed *http.Response, err error) {
 	defer func() {
 		if err != nil {
@@ -226,7 +226,7 @@ func (x *exchange) pass(kind faultKind) error {
 }
 
 // passCuts waits until no cut holds the message. If a cut with mode Refuse hits
-// the message, passCuts returns the parameter refusal.
+// the message, passCuts returns the error in refusal.
 func (x *exchange) passCuts(refusal error) error {
 	for {
 		fault := x.hit(cut)
@@ -257,8 +257,8 @@ func (x *exchange) hits(fault *Fault, kind faultKind) bool {
 }
 
 // wait waits for the delay of a fault. If the fault has no delay, wait waits
-// until the fault is healed. It returns an error if the sender gives up or the
-// connection breaks.
+// until the fault is healed. If the sender gives up or the connection breaks,
+// wait returns an error.
 func (x *exchange) wait(fault *Fault) error {
 	var expired <-chan time.Time
 	healed := fault.healed

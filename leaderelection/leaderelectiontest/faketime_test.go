@@ -18,8 +18,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// fixture is an in-memory server with one Lease, which "a" holds, and a client
-// of that server.
+// fixture contains an in-memory server with one Lease, and a client of the
+// server. The candidate "a" holds the Lease at the start.
 type fixture struct {
 	*testing.T
 	server *leaderelectiontest.Server
@@ -41,8 +41,8 @@ func withFixture(t *testing.T, test func(*fixture)) {
 	})
 }
 
-// hold makes holder the holder of the Lease, with one update request. It returns
-// how long the request took, and the error of the request.
+// hold sends one update request that makes holder the holder of the Lease. It
+// returns the duration and the error of the request.
 func (h *fixture) hold(holder string, timeout time.Duration) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(h.Context(), timeout)
 	defer cancel()
@@ -61,14 +61,14 @@ func (h *fixture) holder(want string) {
 	}
 }
 
-// took returns a function that fails the test unless a request took exactly
-// want and returned the error is.
-func (h *fixture) took(want time.Duration, is error) func(time.Duration, error) {
+// took returns a function that checks the results of hold. The test fails
+// unless the request took exactly the time want and returned the error wantErr.
+func (h *fixture) took(want time.Duration, wantErr error) func(time.Duration, error) {
 	h.Helper()
 	return func(got time.Duration, err error) {
 		h.Helper()
-		if got != want || !errors.Is(err, is) {
-			h.Fatalf("took %v and ended with %v, want %v and %v", got, err, want, is)
+		if got != want || !errors.Is(err, wantErr) {
+			h.Fatalf("took %v and ended with %v, want %v and %v", got, err, want, wantErr)
 		}
 	}
 }
@@ -183,8 +183,8 @@ func TestClient_DeniedVerbsAreForbidden(t *testing.T) {
 	})
 }
 
-// events counts the events that the watch can deliver now. open is false if the
-// watch has ended.
+// events counts the events that the watch can deliver now. The result open is
+// false if the watch has ended.
 func (h *fixture) events(w watch.Interface) (count int, open bool) {
 	synctest.Wait()
 	for {

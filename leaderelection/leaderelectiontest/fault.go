@@ -13,8 +13,8 @@ import (
 type Mode int
 
 const (
-	// Hang makes the sender wait until the context of the request ends or the
-	// fault is healed.
+	// Hang makes the sender wait until the context of the request is done or
+	// the fault is healed.
 	Hang Mode = iota
 	// Refuse makes the request fail at once with a connection error. The error is
 	// "connection refused" if the request was not sent, and "connection reset" if
@@ -51,14 +51,14 @@ type Fault struct {
 	matches    []func(Request) bool
 
 	limited bool // true if the option Times limits the fault
-	since   int  // if limited, the fault does not hit requests with a lower number
+	since   int  // if limited is true, the fault hits only requests with this number or a higher number
 
 	healed chan struct{}
 	struck chan struct{} // closed when the fault has hit its first request
 	heal   sync.Once
 
 	mu    sync.Mutex
-	left  int // if limited, how many more requests the fault may hit
+	left  int // if limited is true, how many more requests the fault may hit
 	hits  int
 	first Request
 }
@@ -80,10 +80,10 @@ const (
 // FaultOption limits which requests a fault hits.
 type FaultOption func(*Fault)
 
-// When limits a fault to the requests for which match returns true. The
-// goroutine of each sender calls match. Therefore match must be safe for
-// concurrent use. For an open watch, match is called each time the watch has
-// events to deliver.
+// When limits a fault to the requests for which match returns true. Each sender
+// calls match in its own goroutine. Therefore match must be safe for concurrent
+// use. For an open watch, match is called each time the watch has events to
+// deliver.
 func When(match func(Request) bool) FaultOption {
 	return func(f *Fault) { f.matches = append(f.matches, match) }
 }
@@ -93,12 +93,12 @@ func Verbs(verbs ...string) FaultOption {
 	return When(func(r Request) bool { return slices.Contains(verbs, r.Verb) })
 }
 
-// Resource limits a fault to requests for a resource, such as "leases".
+// Resource limits a fault to requests for one resource, such as "leases".
 func Resource(resource string) FaultOption {
 	return When(func(r Request) bool { return r.Resource == resource })
 }
 
-// Named limits a fault to requests for objects with this metadata.name.
+// Named limits a fault to requests for objects with this name.
 func Named(name string) FaultOption {
 	return When(func(r Request) bool { return r.Name == name })
 }
@@ -106,37 +106,39 @@ func Named(name string) FaultOption {
 // Once limits a fault to one request. See [Times].
 func Once() FaultOption { return Times(1) }
 
-// Times limits a fault to n requests. The fault hits the first n matching
-// requests that are sent after the fault was injected. A request that another
-// fault answers first does not count. Without Times, a fault also hits requests
-// that are already under way and watches that are already open.
+// Times limits a fault to the first n matching requests that are sent after the
+// fault was injected. If another fault answers a request first, that request
+// does not count. Without Times, a fault also hits requests that are already in
+// flight and watches that are already open.
 func Times(n int) FaultOption {
 	return func(f *Fault) { f.left, f.limited = n, true }
 }
 
 // Struck returns a channel that is closed when the fault hits its first
-// request. A fault on requests hits when it holds, refuses or answers a
-// request. A fault on replies hits when the server has applied the request and
-// the fault holds or drops the reply. A fault on watches hits when it holds
-// events.
+// request. The kind of the fault determines when the fault hits a request:
+//
+//   - A fault on requests hits when it holds, refuses or answers a request.
+//   - A fault on replies hits after the server has applied the request, when
+//     the fault holds or drops the reply.
+//   - A fault on watches hits when it holds events.
 func (f *Fault) Struck() <-chan struct{} { return f.struck }
 
 // Hits returns how many requests the fault has hit. If the fault holds the
-// events of a watch, each batch of events counts as one hit. With the option
-// [Times], each watch counts only once.
+// events of a watch, each batch of events counts as one hit. If the fault has
+// the option [Times], each watch counts as only one hit.
 func (f *Fault) Hits() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.hits
 }
 
-// awaitTimeout is how long Await waits for a hit. It keeps a failing test from
-// waiting forever. It does not limit how long an operation may take.
+// awaitTimeout is how long Await waits for a hit. Without this timeout, a
+// failing test would wait forever. Tests must not rely on its value.
 const awaitTimeout = time.Minute
 
 // Await waits for the first request that the fault hits, and returns that
 // request. The test fails if the fault hits no request within a minute, or if
-// the test's context ends.
+// the test's context is done.
 func (f *Fault) Await(tb testing.TB) Request {
 	tb.Helper()
 	timeout := time.NewTimer(awaitTimeout)
@@ -172,10 +174,10 @@ func (f *Fault) isHealed() bool {
 	}
 }
 
-// matching reports whether the fault applies to a request. The number is the
-// position of the request among all requests of the Network. matching does not
-// count a hit. Do not hold a mutex when you call matching, because matching
-// calls predicates of the test.
+// matching reports whether the fault applies to a request. The parameter number
+// is the position of the request among all requests of the Network. matching
+// does not count a hit. It calls functions of the test, so the caller must not
+// hold a mutex.
 func (f *Fault) matching(request Request, number int) bool {
 	if f.isHealed() || f.limited && (number < f.since || f.exhausted()) {
 		return false
@@ -189,8 +191,8 @@ func (f *Fault) exhausted() bool {
 	return f.limited && f.left <= 0
 }
 
-// hit counts one hit by this request. It returns false, and counts no hit, if
-// the fault has already hit as many requests as [Times] allows.
+// hit counts one hit by this request. If the fault has already hit as many
+// requests as [Times] allows, hit counts nothing and returns false.
 func (f *Fault) hit(request Request) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

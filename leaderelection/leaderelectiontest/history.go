@@ -8,22 +8,22 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 )
 
-// Write is one write that the server has applied. Do not modify the Leases in a
-// Write.
+// Write is an entry of [Server.History]. It records one change of a Lease. Do
+// not modify the Leases in a Write.
 type Write struct {
-	// Time is when the write was applied.
+	// Time is when the server applied the write.
 	Time time.Time
-	// Client is the name of the client that made the write. It is empty if the
-	// test made the write with [Server.Put], [Server.Edit], [Server.Recreate] or
-	// [Server.Delete].
+	// Client is the name of the client that sent the write. If the test made
+	// the write with [Server.Put], [Server.Edit], [Server.Recreate] or
+	// [Server.Delete], Client is empty.
 	Client string
 	// Verb is create, update, patch or delete. A write with the verb update may
 	// have created the Lease.
 	Verb string
 	// Namespace and Name are the namespace and the name of the Lease.
 	Namespace, Name string
-	// ResourceVersion is the resourceVersion that the write produced. A deletion
-	// also produces a resourceVersion.
+	// ResourceVersion is the server's resourceVersion directly after the write.
+	// A deletion also increases the resourceVersion.
 	ResourceVersion int64
 	// Before is the Lease before the write, or nil if the Lease did not exist.
 	Before *coordinationv1.Lease
@@ -31,7 +31,7 @@ type Write struct {
 	After *coordinationv1.Lease
 }
 
-// String describes the write in one line.
+// String returns a one-line description of the write.
 func (w Write) String() string {
 	client := w.Client
 	if client == "" {
@@ -52,8 +52,8 @@ func describe(lease *coordinationv1.Lease) string {
 	return "held by " + holder
 }
 
-// Holder returns the holder identity of a Lease. It is empty if the Lease is nil
-// or has no holder.
+// Holder returns the holder identity of a Lease. It returns "" if the Lease is
+// nil or has no holder.
 func Holder(lease *coordinationv1.Lease) string {
 	if lease == nil || lease.Spec.HolderIdentity == nil {
 		return ""
@@ -61,8 +61,8 @@ func Holder(lease *coordinationv1.Lease) string {
 	return *lease.Spec.HolderIdentity
 }
 
-// History returns all writes, in the order in which the server applied them. It
-// also returns writes that [Server.Restore] has undone.
+// History returns all writes, in the order in which the server applied them.
+// The result includes writes that [Server.Restore] has undone.
 func (s *Server) History() []Write {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,35 +12,35 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// ErrNetworkClosed is the error of each request through a [Network] that is
-// closed.
+// ErrNetworkClosed is the error of requests that are in flight when a [Network]
+// is closed, and of requests that are sent later.
 var ErrNetworkClosed = errors.New("leaderelectiontest: the network is closed")
 
-// Network is the network between one client and its API server. It puts an
-// [http.RoundTripper] in front of the client's transport, so it works with any
-// API server. All methods may be called from any goroutine.
+// Network is a simulated network between one client and its API server. A
+// Network wraps the [http.RoundTripper] of the client, so it works with any API
+// server. All methods may be called from any goroutine.
 //
 // Each method that returns a [Fault] injects a fault into the Network. Without
 // options, the fault hits every request. Several faults can be active at the
 // same time. A fault lasts until [Fault.Heal] or [Network.Heal] is called.
 //
 // A fault holds, drops or refuses a whole HTTP request or reply. If a fault
-// holds the events of a watch, the client waits when it reads the events.
+// holds the events of a watch, the client waits when it tries to read an event.
 type Network struct {
 	client   string                  // the value of Request.Client
 	lifetime context.Context         // ends when the Network is closed
 	end      context.CancelCauseFunc // ends lifetime
-	late     sync.WaitGroup          // waits for the goroutines of ArriveLate
+	late     sync.WaitGroup          // waits for the goroutines that ArriveLate starts
 
-	mu          sync.Mutex   // never held during a wait or a call of the test's code
+	mu          sync.Mutex   // not held while waiting or while calling functions of the test
 	faults      []*Fault     // the active faults, oldest first
 	connections *connections // the connections that new requests use
 	watches     []*watchBody // open watches
-	sent        []Request    // every request that was sent; see Count
+	sent        []Request    // all requests that clients have sent; Count reads this list
 	changed     chan struct{}
 }
 
-// connections stands for all connections that are open at the same time. All of
+// connections represents all connections that are open at the same time. All of
 // them break together.
 type connections struct {
 	broken chan struct{}
@@ -58,8 +58,8 @@ func NewNetwork() *Network {
 	return n
 }
 
-// Wrap returns a copy of config whose clients send their requests through the
-// Network.
+// Wrap returns a copy of config. Clients that are created from the copy send
+// their requests through the Network.
 func (n *Network) Wrap(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Wrap(n.RoundTripper)
@@ -73,9 +73,10 @@ func (n *Network) RoundTripper(next http.RoundTripper) http.RoundTripper {
 }
 
 // Cut cuts the network. Requests and replies do not arrive, and watches deliver
-// no events. With [Hang], messages wait until the fault is healed, like TCP
-// packets that are sent again. If the sender gives up before that, the request
-// is never sent. With [Refuse], requests fail at once and open watches end.
+// no events. With [Hang], messages wait until the fault is healed, as TCP
+// retransmits packets after an interruption. If the sender gives up before the
+// fault is healed, the request is never sent. With [Refuse], requests fail at
+// once and open watches end.
 func (n *Network) Cut(mode Mode, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "Cut(" + mode.String() + ")", kind: cut, mode: mode}, options)
 }
@@ -86,17 +87,17 @@ func (n *Network) DelayRequests(d time.Duration, options ...FaultOption) *Fault 
 	return n.inject(&Fault{what: "DelayRequests", kind: delayRequests, delay: d}, options)
 }
 
-// DelayReplies delays each reply by d. The server applies the request without
-// delay.
+// DelayReplies delays each reply by d. The server applies the request before
+// the delay.
 func (n *Network) DelayReplies(d time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "DelayReplies", kind: delayReplies, delay: d}, options)
 }
 
 // LoseReplies drops the replies to requests that the server has applied. With
 // [Hang], the sender waits until it gives up. With [Refuse], the sender gets a
-// "connection reset" at once. Healing the fault does not bring back a lost
-// reply. A sender that still waits when the fault is healed gets a "connection
-// reset".
+// "connection reset" error at once. Healing the fault does not bring back a
+// lost reply. If a sender still waits for a lost reply when the fault is
+// healed, the sender gets a "connection reset" error.
 func (n *Network) LoseReplies(mode Mode, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "LoseReplies(" + mode.String() + ")", kind: loseReplies, mode: mode}, options)
 }
@@ -108,31 +109,31 @@ func (n *Network) ArriveLate(d time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "ArriveLate", kind: arriveLate, delay: d}, options)
 }
 
-// Fail answers requests with an error of this HTTP status. The requests do not
-// reach the server. If retryAfter is positive, the reply has a Retry-After
+// Fail answers requests with an error with this HTTP status. The requests do
+// not reach the server. If retryAfter is positive, the reply has a Retry-After
 // header in whole seconds.
 func (n *Network) Fail(status int, retryAfter time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "Fail", kind: fail, status: status, retryAfter: retryAfter}, options)
 }
 
-// FailReplies replaces replies by an error of this HTTP status, after the
-// server has applied the request. A real API server does this if its storage
-// answers too late.
+// FailReplies lets the server apply requests, and then replaces each reply by
+// an error with this HTTP status. A real API server also answers with an error
+// if its storage applies a write but answers too late.
 func (n *Network) FailReplies(status int, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "FailReplies", kind: failReplies, status: status}, options)
 }
 
 // StallWatches holds the events of watches until the fault is healed. New
 // watches open, but deliver no events. Other requests are not affected. With
-// [Times], the fault stalls only the first n new watches, for as long as the
-// fault lasts.
+// the option [Times], the fault holds the events of the first n new watches
+// only.
 func (n *Network) StallWatches(options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "StallWatches", kind: stallWatches}, options)
 }
 
 // DelayWatches delays each event of a watch by d, counted from the time of the
-// event. On a real connection, an event shortly after another event may be
-// delayed by up to twice d.
+// event. On a real connection, the delay can be up to twice d for an event that
+// arrives during the delay of an earlier event.
 func (n *Network) DelayWatches(d time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "DelayWatches", kind: delayWatches, delay: d}, options)
 }
@@ -141,12 +142,12 @@ func (n *Network) DelayWatches(d time.Duration, options ...FaultOption) *Fault {
 // at once.
 func (n *Network) DropWatches() { n.endWatches(Any, io.ErrUnexpectedEOF) }
 
-// Heal ends all faults. Requests and replies that the faults hold continue. A
-// delay that has begun runs to its end, unless it is [Forever].
+// Heal ends all faults. Requests and replies that were held continue. A delay
+// that has begun runs to its end, unless the delay is [Forever].
 func (n *Network) Heal() {
 	n.mu.Lock()
 	healed := n.faults
-	n.faults = nil // remove all faults before any of them is released, so that no other fault stops a released message
+	n.faults = nil // remove all faults before releasing the first one, because another fault could stop a released message
 	n.changedLocked()
 	n.mu.Unlock()
 	for _, fault := range healed {
@@ -154,9 +155,9 @@ func (n *Network) Heal() {
 	}
 }
 
-// Close ends the open watches and fails all requests under way with
+// Close ends the open watches and fails all requests in flight with
 // [ErrNetworkClosed]. Later requests fail with the same error. Close waits
-// until the goroutines of [Network.ArriveLate] have ended.
+// until the goroutines that [Network.ArriveLate] started have ended.
 func (n *Network) Close() { n.close(ErrNetworkClosed) }
 
 func (n *Network) close(err error) {
@@ -164,8 +165,8 @@ func (n *Network) close(err error) {
 	n.late.Wait()
 }
 
-// Count returns how many of the sent requests match. It also counts requests
-// that did not reach the server.
+// Count returns the number of sent requests for which match returns true. This
+// number includes requests that did not reach the server.
 func (n *Network) Count(match func(Request) bool) int {
 	n.mu.Lock()
 	sent := slices.Clip(n.sent) // no copy is needed, because n.sent only grows
@@ -221,17 +222,17 @@ func (n *Network) changedLocked() {
 	n.changed = make(chan struct{})
 }
 
-// breakConnections fails all requests under way with requestErr and ends all
-// open watches with watchErr. If last is true, the Network makes no new
-// connections, and all later requests fail with requestErr.
-func (n *Network) breakConnections(last bool, requestErr, watchErr error) {
+// breakConnections breaks all open connections. Requests in flight fail with
+// requestErr, and open watches end with watchErr. If closing is true, later
+// requests also fail with requestErr.
+func (n *Network) breakConnections(closing bool, requestErr, watchErr error) {
 	n.mu.Lock()
 	if n.lifetime.Err() != nil {
 		n.mu.Unlock()
 		return
 	}
 	broken := n.connections
-	if last {
+	if closing {
 		n.end(requestErr)
 	} else {
 		n.connections = &connections{broken: make(chan struct{})}
@@ -242,9 +243,10 @@ func (n *Network) breakConnections(last bool, requestErr, watchErr error) {
 	n.endWatches(Any, watchErr)
 }
 
-// endWatches ends the open watches whose request matches. This is necessary
-// because a watch that waits for an event does not notice that the network is
-// cut.
+// endWatches ends some of the open watches with err. It calls match with the
+// request of each watch, and ends the watch if match returns true. Without
+// endWatches, a watch that waits for an event would not notice that the network
+// is cut.
 func (n *Network) endWatches(match func(Request) bool, err error) {
 	n.mu.Lock()
 	open := slices.Clone(n.watches)

@@ -339,8 +339,8 @@ func TestFault_LimitedByTimesSparesRequestsThatAreUnderWay(t *testing.T) {
 	})
 }
 
-// If one fault answers a request, this request does not count as a hit of
-// another fault that has a limit.
+// If one fault answers a request, the request does not count as a hit of a
+// later fault with the option Times.
 func TestFault_LimitedByTimesCountsOnlyTheRequestsThatItHits(t *testing.T) {
 	onEachServer(t, func(n *networked) {
 		var faults []*leaderelectiontest.Fault

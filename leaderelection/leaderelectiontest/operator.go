@@ -23,7 +23,7 @@ func (s *Server) Get(namespace, name string) (*coordinationv1.Lease, error) {
 }
 
 // Put creates or overwrites a Lease. It ignores the UID and the resourceVersion
-// of the argument.
+// in the parameter lease.
 func (s *Server) Put(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	lease, err := onTheWire(lease)
 	if err != nil {
@@ -48,8 +48,8 @@ func (s *Server) Put(lease *coordinationv1.Lease) (*coordinationv1.Lease, error)
 }
 
 // Edit reads a Lease, calls edit with a copy of the Lease, and writes the
-// result. If another write changes the Lease in the meantime, Edit starts
-// again.
+// result. If another client writes the Lease between the read and the write,
+// Edit starts again.
 func (s *Server) Edit(namespace, name string, edit func(*coordinationv1.Lease)) error {
 	for {
 		old, err := s.Get(namespace, name)
@@ -117,8 +117,8 @@ func (s *Server) Recreate(lease *coordinationv1.Lease) (*coordinationv1.Lease, e
 	return result.DeepCopy(), nil
 }
 
-// onTheWire encodes and decodes a Lease, as when a client sends it to a server.
-// This truncates its times to microseconds.
+// onTheWire returns the Lease in the form in which a server receives it. It
+// encodes and decodes the Lease, and truncates all times to microseconds.
 func onTheWire(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	document, err := json.Marshal(lease)
 	if err != nil {

@@ -21,7 +21,7 @@ type readOptions struct {
 	namespace         string
 	fields            fields.Selector
 	labels            labels.Selector
-	resourceVersion   int64 // 0 if the request has no resourceVersion, or "0"
+	resourceVersion   int64 // 0 if the request has no resourceVersion, or the resourceVersion "0"
 	exact             bool
 	bookmarks         bool
 	sendInitialEvents *bool
@@ -97,8 +97,7 @@ func (o *readOptions) matches(lease *coordinationv1.Lease) bool {
 		o.fields.Matches(fields.Set{"metadata.name": lease.Name, "metadata.namespace": lease.Namespace})
 }
 
-// decodeInto decodes an object of the API group meta/v1. The body is JSON or
-// protobuf.
+// decodeInto decodes an object of the API group meta/v1 from JSON or protobuf.
 func decodeInto(body []byte, into runtime.Object) error {
 	_, _, err := metav1Decoder.Decode(body, nil, into)
 	return err

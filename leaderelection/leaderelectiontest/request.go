@@ -14,9 +14,10 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
-// Request describes a request. Predicates use it to choose which requests a
-// fault hits. For a path outside of /api and /apis, only Client, Verb, Path and
-// Sent are set. Verb is then the HTTP method in lower case.
+// Request describes a request. Functions such as [Claims] use a Request to
+// choose which requests a fault hits. If the path is outside of /api and /apis,
+// only Client, Verb, Path and Sent are set, and Verb is the HTTP method in
+// lower case.
 type Request struct {
 	// Client is the name of the [Client] that sent the request. It is empty if the
 	// [Network] was created by [NewNetwork].
@@ -54,7 +55,7 @@ func (r Request) String() string { return r.Verb + " " + r.Path }
 // Any matches every request.
 func Any(Request) bool { return true }
 
-// Reads matches get, list and watch.
+// Reads matches requests with the verb get, list or watch.
 func Reads(r Request) bool { return slices.Contains([]string{"get", "list", "watch"}, r.Verb) }
 
 // Writes matches every request that may change an object.
@@ -63,7 +64,8 @@ func Writes(r Request) bool {
 }
 
 // Claims matches each create or update of a Lease in which identity is the
-// holder. These are the claims and renewals of that candidate.
+// holder. These requests are the claims and renewals that a candidate with this
+// identity sends.
 func Claims(identity string) func(Request) bool {
 	return func(r Request) bool { return r.Lease != nil && Holder(r.Lease) == identity }
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
-// freshnessTimeout is how long a real API server waits until it reaches the
-// resourceVersion that a read requires.
+// freshnessTimeout is the time limit for a read that requires a resourceVersion
+// that the server has not reached yet. A real API server has the same limit.
 const freshnessTimeout = 3 * time.Second
 
 var errServerClosed = errors.New("leaderelectiontest: the server is closed")
@@ -37,7 +37,7 @@ type call struct {
 	server *Server
 	client *Client
 	ctx    context.Context
-	epoch  int // the server's epoch when the request arrived
+	epoch  int // the value of Server.epoch when the request arrived
 
 	query       url.Values
 	body        []byte
@@ -85,9 +85,9 @@ func (t serverTransport) RoundTrip(h *http.Request) (*http.Response, error) {
 	return newResponse(h, a.object, a.code, c.mediaType(), body), nil
 }
 
-// reachServer waits until the server is up. A late request (see
-// [Network.ArriveLate]) fails at once if the server is down, because the sender
-// does not send such a request again.
+// reachServer waits until the server is up. If the server is down, a late
+// request (see [Network.ArriveLate]) fails at once, because the sender has
+// given up and does not send the request again.
 func (c *call) reachServer(late bool) error {
 	c.server.mu.Lock()
 	outage := c.server.outage
@@ -101,9 +101,9 @@ func (c *call) reachServer(late bool) error {
 }
 
 // wait waits until cond returns true, and then returns true. If timeout fires
-// first, wait returns false. It returns an error if the sender gives up, the
-// connections break or the server is closed. The server's mutex is held when
-// cond is called.
+// first, wait returns false. If the sender gives up, the connections break or
+// the server is closed, wait returns an error. wait holds the server's mutex
+// when it calls cond.
 func (c *call) wait(timeout <-chan time.Time, cond func() bool) (bool, error) {
 	for {
 		c.server.mu.Lock()
@@ -329,9 +329,10 @@ func (s *Server) matchingLocked(options readOptions) []*coordinationv1.Lease {
 	return found
 }
 
-// awaitRevision waits until the server has reached the resourceVersion wanted.
-// It returns an error after freshnessTimeout. This happens, for example, after
-// the server was restored from a backup.
+// awaitRevision waits until the server has reached the resourceVersion in
+// wanted. After freshnessTimeout, awaitRevision returns an error. For example,
+// this happens if a client requires a resourceVersion that was undone by the
+// restore of a backup.
 func (c *call) awaitRevision(wanted int64) error {
 	timeout := time.NewTimer(freshnessTimeout)
 	defer timeout.Stop()

@@ -10,20 +10,22 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// firstRevision is just below 100. Therefore resourceVersions get a third digit
-// early in each test, and code that compares them as strings fails.
+// firstRevision is the resourceVersion before the first write. Because
+// firstRevision is just below 100, resourceVersions get a third digit early in
+// each test. Therefore code that compares resourceVersions as strings fails.
 const firstRevision = 95
 
 // Server is a Lease API in memory. All methods may be called from any
 // goroutine.
 type Server struct {
-	// mu guards the fields below. It is never held during a wait or a call of the
-	// test's code. Lock mu before the mutex of a Network if both are needed.
+	// mu guards the fields below. It is not held while waiting or while calling
+	// functions of the test. Code that needs this mutex and the mutex of a
+	// Network must lock mu first.
 	mu sync.Mutex
 
 	revision  int64 // the resourceVersion of the most recent write
 	leases    map[types.NamespacedName]*coordinationv1.Lease
-	events    []event // the writes with a revision above compacted, for watches
+	events    []event // the writes with a revision above compacted; watches read them
 	compacted int64   // the lowest resourceVersion from which a watch can start
 	history   []Write
 
@@ -47,8 +49,8 @@ func NewServer() *Server {
 	}
 }
 
-// Close ends all watches and fails all requests under way. New requests fail,
-// too.
+// Close ends all watches and fails all requests in flight. Later requests also
+// fail.
 func (s *Server) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -60,9 +62,9 @@ func (s *Server) Close() {
 	}
 }
 
-// LimitNamespaces sets which namespaces exist. By default, all namespaces
-// exist. The server answers 404 if a client creates a Lease in a namespace that
-// does not exist, like a real API server.
+// LimitNamespaces limits which namespaces exist. By default, all namespaces
+// exist. If a client creates a Lease in a namespace that does not exist, the
+// server answers 404, like a real API server.
 func (s *Server) LimitNamespaces(names ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,9 +74,9 @@ func (s *Server) LimitNamespaces(names ...string) {
 	}
 }
 
-// Restart breaks all connections. Watches end, and requests under way fail. The
-// server does not apply such a request later, unless [Network.ArriveLate]
-// delays the request. The server accepts new requests at once.
+// Restart breaks all connections. Watches end, and requests in flight fail. The
+// server does not apply these requests later, unless [Network.ArriveLate]
+// delays them. The server accepts new requests at once.
 func (s *Server) Restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,8 +126,8 @@ func (s *Server) Snapshot() *Snapshot {
 	return &Snapshot{revision: s.revision, leases: cloneMap(s.leases)}
 }
 
-// Restore resets the server to a backup, as when etcd is restored. All writes
-// after the backup are undone. New writes then get resourceVersions that undone
+// Restore resets the server to a backup, like a restore of etcd. All writes
+// after the backup are undone. Later writes get resourceVersions that undone
 // writes already had. All connections break.
 func (s *Server) Restore(backup *Snapshot) {
 	s.mu.Lock()
@@ -137,9 +139,10 @@ func (s *Server) Restore(backup *Snapshot) {
 	s.breakConnectionsLocked()
 }
 
-// Count returns how many requests with this verb this client has sent. It also
-// counts requests that did not reach the server. An empty client or verb
-// matches all.
+// Count returns how many requests with this verb this client has sent. The
+// number includes requests that did not reach the server. If client is empty,
+// Count counts the requests of all clients. If verb is empty, Count counts all
+// verbs.
 func (s *Server) Count(client, verb string) int {
 	s.mu.Lock()
 	clients := slices.Collect(maps.Values(s.clients))

@@ -22,7 +22,7 @@ var (
 	leaseKind     = coordinationv1.SchemeGroupVersion.WithKind("Lease").GroupKind()
 )
 
-// author is the client and the verb of a write, as recorded in the history.
+// author identifies the origin of a write in the history.
 type author struct{ client, verb string }
 
 func (s *Server) getLocked(key types.NamespacedName) (*coordinationv1.Lease, error) {
@@ -53,9 +53,9 @@ func (s *Server) createLocked(by author, key types.NamespacedName, lease *coordi
 }
 
 // updateLocked applies a PUT request. If the Lease does not exist, the PUT
-// creates the Lease, even if the request contains the resourceVersion of a
-// deleted Lease. But if the Lease does not exist and the request contains a
-// UID, updateLocked returns a conflict.
+// creates the Lease and ignores the resourceVersion in the request. If the
+// Lease does not exist and the request contains a UID, updateLocked returns a
+// conflict.
 func (s *Server) updateLocked(by author, key types.NamespacedName, lease *coordinationv1.Lease) (result *coordinationv1.Lease, created bool, err error) {
 	old := s.leases[key]
 	if err := checkUID(key, lease.UID, old); err != nil {
@@ -76,9 +76,9 @@ func (s *Server) updateLocked(by author, key types.NamespacedName, lease *coordi
 	return result, false, err
 }
 
-// checkUID returns a conflict if an update contains the UID wanted and the
-// stored Lease old does not have this UID. If old is nil, the Lease does not
-// exist.
+// checkUID compares the UID in an update request, wanted, with the UID of the
+// stored Lease, old. It returns a conflict if the UIDs differ and wanted is not
+// empty. If the Lease does not exist, old is nil.
 func checkUID(key types.NamespacedName, wanted types.UID, old *coordinationv1.Lease) error {
 	var uid types.UID
 	if old != nil {
@@ -112,9 +112,10 @@ func (s *Server) replaceLocked(by author, key types.NamespacedName, lease, old *
 	return s.commitLocked(by, key, lease), nil
 }
 
-// dropUngated clears the fields of lease that need the feature gate
-// CoordinatedLeaderElection, because this gate is off by default. A field that
-// is set in the stored Lease old is kept.
+// dropUngated clears the fields strategy and preferredHolder of lease. These
+// fields need the feature gate CoordinatedLeaderElection, which is off by
+// default. If the stored Lease already has such a field, an update keeps the
+// field. The stored Lease is the parameter old.
 func dropUngated(lease, old *coordinationv1.Lease) {
 	if old == nil || old.Spec.Strategy == nil {
 		lease.Spec.Strategy = nil
@@ -163,8 +164,8 @@ func (s *Server) commitLocked(by author, key types.NamespacedName, lease *coordi
 }
 
 // removeLocked deletes a Lease. The parameter last is the Lease before the
-// deletion. A deletion is a write, so the DELETED event gets a resourceVersion
-// of its own.
+// deletion. A deletion increases the resourceVersion of the server, and the
+// DELETED event contains this new resourceVersion.
 func (s *Server) removeLocked(by author, key types.NamespacedName, last *coordinationv1.Lease) *coordinationv1.Lease {
 	s.revision++
 	last = last.DeepCopy()

@@ -21,7 +21,8 @@ const (
 	bookmarkPeriod      = time.Minute
 )
 
-// event is one write, in the form from which watches create their events.
+// event records one write. A watch creates its ADDED, MODIFIED and DELETED
+// events from these records.
 type event struct {
 	revision      int64
 	at            time.Time
@@ -29,9 +30,9 @@ type event struct {
 	object        *coordinationv1.Lease // the Lease in a DELETED event
 }
 
-// watchStream is the body of the server's reply to a watch. It starts no
-// goroutine: the reader of the body waits in Read. Other goroutines may call
-// only Close.
+// watchStream is the body of the server's reply to a watch. It needs no
+// goroutine, because Read collects the events and waits for them. Other
+// goroutines may call only Close.
 type watchStream struct {
 	*call
 	options    readOptions
@@ -102,14 +103,15 @@ func (w *watchStream) Read(p []byte) (int, error) {
 // happened implements timedBody.
 func (w *watchStream) happened() time.Time { return w.read }
 
-// Close ends the watch. If a Read is waiting, it returns with an error.
+// Close ends the watch. A Read that is waiting returns an error.
 func (w *watchStream) Close() error {
 	w.closeOnce.Do(func() { close(w.closed) })
 	return nil
 }
 
 // fill puts new events into pending. If there are no new events, fill waits
-// once: until the server changes, or until the time that collect returned.
+// until the server changes, or until the time that collect returned. fill waits
+// only once.
 func (w *watchStream) fill() error {
 	changed := w.server.change() // get the channel before collecting events, so that no change is missed
 	due, err := w.collect()
@@ -130,8 +132,8 @@ func (w *watchStream) fill() error {
 	return nil
 }
 
-// collect puts all events after revision w.after into pending. It returns the
-// time at which the next bookmark or the end of the watch is due.
+// collect puts all events with a revision above w.after into pending. It
+// returns the time at which the next bookmark or the end of the watch is due.
 func (w *watchStream) collect() (due time.Time, err error) {
 	w.server.mu.Lock()
 	defer w.server.mu.Unlock()
@@ -175,9 +177,10 @@ func (s *Server) eventsAfterLocked(revision int64) []event {
 	return s.events[first:]
 }
 
-// sendEvent sends e to a watch that selects some of the Leases. If the write
-// makes the Lease match the selectors, the watch gets an ADDED event. If the
-// Lease does not match anymore, the watch gets a DELETED event.
+// sendEvent sends the event for one write to the watch. If the selectors of the
+// watch match the Lease only after the write, the watch gets an ADDED event. If
+// the selectors match the Lease only before the write, the watch gets a DELETED
+// event.
 func (w *watchStream) sendEvent(e event) {
 	before, after := w.options.matches(e.before), w.options.matches(e.after)
 	switch {
@@ -200,8 +203,8 @@ func (w *watchStream) bookmark(annotations map[string]string) {
 	}}))
 }
 
-// fail ends the stream with an ERROR event. A real API server does the same
-// with an error that occurs after it has accepted the options of the watch.
+// fail ends the stream with an ERROR event. A real API server also sends an
+// ERROR event if an error occurs after it has accepted the watch request.
 func (w *watchStream) fail(err error) {
 	w.send(time.Now(), watch.Error, answerError(err).object)
 	w.ended = io.EOF

@@ -11,21 +11,20 @@ import (
 )
 
 // watchBody is the body of the reply to a watch. While a fault holds the watch,
-// watchBody delivers no events. It starts no goroutine: the reader of the body
-// waits in Read.
+// watchBody delivers no events. It needs no goroutine, because Read waits until
+// the faults are healed.
 type watchBody struct {
 	exchange *exchange
 	inner    io.ReadCloser
 	reader   *bufio.Reader // reads from inner
-	taken    []*Fault      // faults with the option Times that have already counted this watch as a hit
+	taken    []*Fault      // faults with the option Times that have counted this watch as a hit
 
 	once   sync.Once
 	closed chan struct{}
 	err    error // why the watch ended; read err only after closed is closed
 }
 
-// timedBody is implemented by the body of a watch that records the time of each
-// event.
+// timedBody is a body of a watch that records the time of each event.
 type timedBody interface {
 	// happened returns the time of the events that the most recent Read returned.
 	happened() time.Time
@@ -45,7 +44,7 @@ func (x *exchange) openWatch(inner io.ReadCloser) io.ReadCloser {
 }
 
 // Read returns events in batches, as they arrive. While a fault holds the
-// watch, Read does not return a batch or the end of the watch.
+// watch, Read returns neither events nor the end of the watch.
 func (b *watchBody) Read(p []byte) (int, error) {
 	if b.reader.Buffered() == 0 {
 		_, ended := b.reader.Peek(1)
@@ -59,8 +58,8 @@ func (b *watchBody) Read(p []byte) (int, error) {
 	return b.reader.Read(p)
 }
 
-// hold waits until no fault holds the events that have arrived. It returns an
-// error if the watch ends before that.
+// hold waits until no fault holds the events that have arrived. If the watch
+// ends first, hold returns an error.
 func (b *watchBody) hold() error {
 	arrived := time.Now()
 	if timed, ok := b.inner.(timedBody); ok {
@@ -89,7 +88,7 @@ func (b *watchBody) hold() error {
 }
 
 // wait waits until the faults change or the watch is closed. If held is false,
-// wait also ends after the duration remaining.
+// wait also returns when the time remaining has passed.
 func (b *watchBody) wait(changed <-chan struct{}, held bool, remaining time.Duration) error {
 	var expired <-chan time.Time
 	if !held {
@@ -107,10 +106,11 @@ func (b *watchBody) wait(changed <-chan struct{}, held bool, remaining time.Dura
 	return nil
 }
 
-// faults returns the effect of the current faults on the watch. held is true if
-// a fault holds the events, refused is true if a fault ends the watch, and
-// delay is the sum of the delays. The list counted contains the faults that
-// have already counted a hit.
+// faults returns the effects of the current faults on the watch. The result
+// held is true if a fault holds the events. The result refused is true if a
+// fault ends the watch. The result delay is the sum of all delays. The
+// parameter counted lists the faults that have counted a hit for the current
+// batch of events. faults adds further faults to this list.
 func (b *watchBody) faults(counted *[]*Fault) (held, refused bool, delay time.Duration) {
 	for _, fault := range b.exchange.network.current() {
 		if fault.kind != cut && fault.kind != stallWatches && fault.kind != delayWatches {
@@ -134,8 +134,8 @@ func (b *watchBody) faults(counted *[]*Fault) (held, refused bool, delay time.Du
 	return held, refused, delay
 }
 
-// hit reports whether the fault hits the watch, and counts the hit. With the
-// option Times, a fault counts each watch only once.
+// hit reports whether the fault hits the watch, and counts a hit. A fault with
+// the option Times counts each watch only once.
 func (b *watchBody) hit(fault *Fault) bool {
 	if slices.Contains(b.taken, fault) {
 		return !fault.isHealed()
@@ -149,7 +149,7 @@ func (b *watchBody) hit(fault *Fault) bool {
 	return true
 }
 
-// Close ends the watch. If a Read is waiting, it returns with an error.
+// Close ends the watch. A Read that is waiting returns an error.
 func (b *watchBody) Close() error {
 	b.end(http.ErrBodyReadAfterClose)
 	return nil

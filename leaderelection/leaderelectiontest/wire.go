@@ -29,8 +29,7 @@ func acceptsProtobuf(header http.Header) bool {
 	return strings.Contains(first, runtime.ContentTypeProtobuf)
 }
 
-// encode returns object in the encoding that the client prefers: protobuf or
-// JSON.
+// encode encodes object as JSON, or as protobuf if the client prefers protobuf.
 func (c *call) encode(object runtime.Object) ([]byte, error) {
 	if !c.protobuf {
 		return json.Marshal(object)
@@ -47,7 +46,8 @@ func (c *call) mediaType() string {
 	return runtime.ContentTypeJSON
 }
 
-// encodeEvent returns one watch event in the encoding that the client prefers.
+// encodeEvent encodes one watch event as JSON, or as protobuf if the client
+// prefers protobuf.
 func (c *call) encodeEvent(kind watch.EventType, object runtime.Object) ([]byte, error) {
 	raw, err := c.encode(object)
 	if err != nil {

@@ -50,7 +50,7 @@
 // controller-runtime sets a provider with the metric leader_election_master_status. This
 // metric keeps working, because an Elector uses client-go's elector internally.
 // leader_election_master_status is 1 while the process holds the Lease, and is_leader is
-// 1 while the process leads. After a process stops leading, it holds the Lease until its
+// 1 while the process leads. A process that stops leading still holds the Lease until its
 // callbacks have returned. During this time, only leader_election_master_status is 1.
 //
 // # Alerts
@@ -63,7 +63,7 @@
 //
 // If a process increases a counter just before it exits, Prometheus does not scrape the
 // new value. This affects terms_ended_total and overruns_total of programs that exit
-// after a lost term, such as programs that use package manager. For such an event, the
-// next leader counts a term with previous="expired". The rules in hack/manifests sum over
-// all Pods of a Lease.
+// after a lost term, such as programs that use package manager. To find such lost terms,
+// use terms_total: the process that leads next counts its term with previous="expired".
+// The rules in hack/manifests sum over all Pods of a Lease.
 package metrics

@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/metrics"
 )
 
-// Export the metrics of an Elector at /metrics.
+// This example exports the metrics of an Elector at /metrics.
 func Example() {
 	server := leaderelectiontest.NewServer() // replaces the real API server in this example
 	defer server.Close()

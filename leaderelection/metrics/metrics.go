@@ -30,8 +30,8 @@ type leaseKey struct{ namespace, name string }
 
 var leaseLabels = []string{"lease_namespace", "lease_name"}
 
-// New returns a Metrics. Register the Metrics. For each Elector, pass the result of Option
-// to leaderelection.New.
+// New returns a Metrics. Register the Metrics in a Prometheus registry. For each Elector,
+// pass the result of Option to leaderelection.New.
 func New() *Metrics {
 	counter := func(name, help string, more ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, slices.Concat(leaseLabels, more))
@@ -55,9 +55,9 @@ func New() *Metrics {
 	}
 }
 
-// Option returns an option that adds an Elector to the metrics. If several Electors use
-// the same Lease one after the other, the gauges show the latest Elector and the counters
-// continue.
+// Option returns an option for leaderelection.New. The option adds the new Elector to the
+// metrics. If a later Elector uses the same Lease, the gauges show the later Elector, and
+// the counters continue.
 func (m *Metrics) Option() leaderelection.Option {
 	r := &recorder{metrics: m}
 	return leaderelection.WithTrace(leaderelection.Trace{
@@ -65,8 +65,8 @@ func (m *Metrics) Option() leaderelection.Option {
 	})
 }
 
-// Forget removes all metrics of the Lease namespace/name. Use it in a program whose set
-// of Leases changes while the program runs.
+// Forget removes all metrics of the Lease namespace/name. Call Forget for Leases that a
+// long-running program does not use anymore.
 func (m *Metrics) Forget(namespace, name string) {
 	m.mu.Lock()
 	delete(m.electors, leaseKey{namespace, name})
@@ -93,7 +93,8 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. It reads the gauges from the Electors.
+// Collect implements prometheus.Collector. It reads the values of the gauges from the
+// Electors.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, vec := range m.vectors() {
 		vec.Collect(ch)
@@ -111,15 +112,17 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// A sample is the state of one Elector at the time now.
+// A sample contains the state of one Elector, and the time at which the state was read.
+// The gauges calculate their values from a sample.
 type sample struct {
 	leaderelection.State
 	elector *leaderelection.Elector
 	now     time.Time
 }
 
-// A gauge is a metric whose value is read from the Elector at each scrape. The function
-// value returns ok = false if the gauge has no value.
+// A gauge is a metric whose value is read from the Elector at each scrape. The field
+// value is a function. If the gauge has no value, the result ok of this function is
+// false.
 type gauge struct {
 	desc  *prometheus.Desc
 	value func(sample) (value float64, ok bool)
@@ -183,8 +186,8 @@ func (r *recorder) created(e *leaderelection.Elector) {
 	m.mu.Lock()
 	m.electors[r.lease] = e
 	m.mu.Unlock()
-	// Create each counter with the value 0, because increase() in Prometheus would otherwise
-	// miss the first event.
+	// Create each counter with the value 0. Otherwise increase() in Prometheus would miss
+	// the first event.
 	m.leaderChanges.WithLabelValues(namespace, name)
 	m.overruns.WithLabelValues(namespace, name)
 	for _, reason := range reasons {

@@ -69,8 +69,8 @@ func (g *clientGauge) On(name string)                                     { g.le
 func (g *clientGauge) Off(name string)                                    { g.leads.Delete(name) }
 func (g *clientGauge) SlowpathExercised(string)                           {}
 
-// A testCluster is an in-memory API server with candidates. One registry contains the
-// metrics of these candidates.
+// A testCluster contains an in-memory API server, candidates, and one registry for the
+// metrics of the candidates.
 type testCluster struct {
 	*testing.T
 	server   *leaderelectiontest.Server
@@ -120,8 +120,8 @@ func (c *testCluster) run(identity string, measured bool, edit ...func(*leaderel
 	return elector, stop
 }
 
-// values returns all exported values. The key is the name of the metric with its labels.
-// A histogram has two values: its count and its sum.
+// values returns all exported values, keyed by the name of the metric with its labels. A
+// histogram has two values: its count and its sum.
 func (c *testCluster) values() map[string]float64 {
 	c.Helper()
 	synctest.Wait()
@@ -151,8 +151,10 @@ func (c *testCluster) values() map[string]float64 {
 	return values
 }
 
-// want checks exported values of Lease ns/app. A key has the form name/labels.part. The
-// labels do not include those of the Lease. For a histogram, part is count or sum.
+// want compares exported metrics of the Lease ns/app with expected values. A key consists
+// of the name of the metric, a slash, and its labels other than lease_namespace and
+// lease_name. For a histogram, ".count" or ".sum" follows. The parameter when describes
+// the situation in failure messages.
 func (c *testCluster) want(when string, want map[string]float64) {
 	c.Helper()
 	values := c.values()
@@ -174,7 +176,8 @@ func (c *testCluster) want(when string, want map[string]float64) {
 	}
 }
 
-// If a counter is absent before its first event, Prometheus does not count this event.
+// If a counter does not exist before its first event, Prometheus does not count this
+// event.
 func TestMetrics_ExportEachReasonAndOutcomeBeforeItsFirstEvent(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.run("a", true)

@@ -33,7 +33,7 @@ const (
 	trustWindow   = 2250 * time.Millisecond
 	margin        = leaseDuration - trustWindow
 
-	// checkPeriod is longer than the longest time between two checks of the labels.
+	// checkPeriod is longer than the maximum time between two checks of the labels.
 	checkPeriod = 31 * time.Second
 )
 
@@ -54,7 +54,7 @@ func inTestCluster(t *testing.T, f func(c *testCluster)) {
 	})
 }
 
-// A candidate is an Elector with a Router. The Pod of the candidate has the same name.
+// A candidate is an Elector with a Router. The candidate and its Pod have the same name.
 type candidate struct {
 	*leaderelection.Elector
 	router    *routing.Router

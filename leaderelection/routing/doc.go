@@ -10,33 +10,35 @@
 //
 // # What it does
 //
-// The Router sets the label when a term starts. OnStartedLeading does not wait for the
-// label. When the context of the term is done, the Router removes the label. It does this
-// while the callbacks stop, and before the Lease is released. The Elector waits for the
-// removal, as it waits for OnStoppedLeading. Your OnStoppedLeading does not wait for the
-// removal. To remove the label earlier, for example while a process that still leads
-// drains, call [Router.Withdraw].
+// When a term starts, the Router sets the label. OnStartedLeading does not wait for the
+// label. When the context of the term is done, the Router removes the label while the
+// callbacks stop. The Elector releases the Lease only after the callbacks have returned
+// and the label is removed. Your OnStoppedLeading is called at once, and does not wait
+// for the removal. To remove the label earlier, call [Router.Withdraw], for example while
+// a process still leads but drains its connections.
 //
 // The next leader removes labels that crashed leaders left behind. Every 10 to 30 s, the
-// leader checks that its own Pod has the label and that no other Pod has the label. It
-// repairs wrong labels.
+// leader checks that its own Pod has the label and that no other Pod has the label. The
+// leader repairs wrong labels.
 //
 // The annotation "<key>-term" records the term that set or removed the label. One request
-// writes both the annotation and the label. A label without the annotation was not set by
-// a leader, but, for example, by a Pod template. The Router keeps such a label and logs
-// this. Before each write, the Router checks that its Elector leads. The only exception
-// is the removal of the label from its own Pod.
+// writes both the annotation and the label. If a Pod has the label without the
+// annotation, no leader has set the label. The label is then, for example, from a Pod
+// template. The Router keeps such a label and logs a message. Before each write, the
+// Router checks that its Elector leads. There is one exception: the Router may remove the
+// label from its own Pod after its Elector has stopped leading.
 //
 // # What it does not promise
 //
 // The label is only a hint. A Service can send requests to a Pod that does not lead
 // anymore. The label is wrong in these cases:
 //
-//   - After a crash, until there is a next leader. os.Exit in OnStoppedLeading has the
+//   - After a crash, until another process leads. os.Exit in OnStoppedLeading has the
 //     effect of a crash, because the Lease is not released.
-//   - After a lost term, until there is a next leader, if the Router could not remove the
-//     label in time. It tries for a quarter of leaderelection.Config.Margin, but at most
-//     for two seconds, because a longer wait would delay the end of the lost term.
+//   - After a lost term, until another process leads, if the Router could not remove the
+//     label in time. The Router tries for a quarter of leaderelection.Config.Margin, but
+//     at most for two seconds, because a longer wait would delay the end of the lost
+//     term.
 //   - After a stop, if the API server refused the removal during Label.RemoveTimeout. The
 //     Lease is released nevertheless, and the next leader removes the label at once.
 //   - If the API server carries out a request after the request has timed out. A request
@@ -45,10 +47,11 @@
 //     the resourceVersion may be unchanged. Then two Pods have the label until the
 //     leader's next check, at most 30 s later.
 //   - If somebody removes the annotation from the Pod of a crashed leader. The label then
-//     looks like a label from a template. It stays until somebody removes it by hand.
+//     looks like a label from a template. The label stays until somebody removes it by
+//     hand.
 //
 // If a client must be sure that it talks to the leader, let the leader send its term with
-// each answer. Or guard the leader's writes with a Fence, see package fencing.
+// each answer. Or guard the leader's writes with a Fence (see package fencing).
 //
 // # Rights
 //

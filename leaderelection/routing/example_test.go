@@ -15,7 +15,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/routing"
 )
 
-// Label the leader's Pod, and remove the label before the process stops leading.
+// This example labels the leader's Pod, and removes the label before the process stops
+// leading.
 func Example() {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "pod-1"}}
 	clientset, logger := fake.NewClientset(pod), slog.New(slog.DiscardHandler) // replaces the real API server in this example

@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The Pods of a ReplicaSet get labels from its template. If the Router removed such a
+// The Pods of a ReplicaSet get labels from the Pod template. If the Router removed such a
 // label, the ReplicaSet would lose the Pod.
 func TestRouter_KeepsLabelsThatNoLeaderHasSet(t *testing.T) {
 	for name, value := range map[string]string{"the same value": "yes", "another value": "my-app"} {
@@ -36,8 +36,8 @@ func TestRouter_KeepsLabelsThatNoLeaderHasSet(t *testing.T) {
 	}
 }
 
-// The Router removes the label from its own Pod even without the annotation, because it
-// remembers that it has set the label.
+// The Router removes the label from its own Pod even without the annotation, because the
+// Router remembers that it has set the label.
 func TestRouter_RemovesItsOwnLabelThoughTheAnnotationWasRemoved(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.pods.Put("pod-a", "1", false)

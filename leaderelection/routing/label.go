@@ -31,9 +31,9 @@ func (t *termRouter) keepLabel(ctx context.Context) {
 	}
 }
 
-// checkInterval returns the time from one check to the next check: 10 s plus the jitter.
-// After failed checks, the time is shorter. It is 1 s after the first failure, and doubles
-// with each further failure.
+// checkInterval returns the time from one check to the next check. After a successful
+// check, this time is 10 s plus jitter. After the first failed check, the time is 1 s.
+// The time doubles with each further failure, but is at most 10 s plus jitter.
 func checkInterval(failures int, jitter time.Duration) time.Duration {
 	interval := 10*time.Second + jitter
 	if failures == 0 {
@@ -42,14 +42,14 @@ func checkInterval(failures int, jitter time.Duration) time.Duration {
 	return min(interval, time.Second<<min(failures-1, 5))
 }
 
-// checkLabels checks and repairs the labels of all Pods. It takes each step even if an
-// earlier step has failed.
+// checkLabels checks and repairs the labels of all Pods. If one step fails, checkLabels
+// continues with the next step.
 func (t *termRouter) checkLabels(ctx context.Context) error {
 	labelled, err := t.listLabelled(ctx)
 	return errors.Join(err, t.setLabel(ctx, t.ownPod(labelled)), t.removeFromOthers(ctx, labelled))
 }
 
-// logFailure logs err if it is the first of several consecutive failures.
+// logFailure counts consecutive failures. It logs only the first of them.
 func (t *termRouter) logFailure(ctx context.Context, err error) {
 	switch {
 	case err == nil:
@@ -73,12 +73,13 @@ func (t *termRouter) listLabelled(ctx context.Context) ([]corev1.Pod, error) {
 	return list.Items, nil
 }
 
-// isOwn reports whether this process runs in the given Pod.
+// isOwn reports whether this process runs in the Pod.
 func (t *termRouter) isOwn(pod *corev1.Pod) bool {
 	return pod.Name == t.label.PodName && (t.uid == "" || t.uid == string(pod.UID))
 }
 
-// ownPod returns this process's Pod, or nil if pods does not contain it.
+// ownPod finds the Pod of this process in a list of Pods. It returns nil if the list does
+// not contain this Pod.
 func (t *termRouter) ownPod(pods []corev1.Pod) *corev1.Pod {
 	for i := range pods {
 		if t.isOwn(&pods[i]) {
@@ -102,8 +103,8 @@ func (t *termRouter) readPod(ctx context.Context) (*corev1.Pod, error) {
 }
 
 // setLabel sets the label on this process's Pod. If pod is nil, setLabel first reads the
-// Pod. The patch contains the resourceVersion of the Pod. Therefore the patch fails if it
-// arrives after the label was removed.
+// Pod. The patch contains the resourceVersion of the Pod. Therefore a patch that arrives
+// late fails if the label was removed in the meantime.
 func (t *termRouter) setLabel(ctx context.Context, pod *corev1.Pod) (err error) {
 	const attempts = 5 // other clients, above all the kubelet, also write to the Pod and cause conflicts
 	for range attempts {
@@ -121,9 +122,9 @@ func (t *termRouter) setLabel(ctx context.Context, pod *corev1.Pod) (err error) 
 		if pod.Labels[t.label.Key] == t.label.Value && pod.Annotations[t.label.Key+"-term"] == t.token {
 			return nil
 		}
-		// The annotation is different in each term, so this patch always changes the Pod.
-		// Therefore a removal by another leader fails if that leader read the Pod before
-		// this patch.
+		// The annotation has a different value in each term, so this patch always changes
+		// the Pod. If another leader read the Pod before this patch and then removes the
+		// label, the removal fails.
 		_, err = t.patchPod(ctx, t.label.PodName, t.labelPatch(pod.UID, pod.ResourceVersion, t.label.Value, t.token))
 		if !apierrors.IsConflict(err) {
 			return err
@@ -166,8 +167,8 @@ func (t *termRouter) removeFromOthers(ctx context.Context, labelled []corev1.Pod
 	return errors.Join(errs...)
 }
 
-// patchPod patches a Pod only if this process leads. Otherwise a process that was
-// suspended could remove the label of the new leader.
+// patchPod patches a Pod only if this process leads. Without this check, a process that
+// resumes after a suspension could remove the label of the new leader.
 func (t *termRouter) patchPod(ctx context.Context, name string, patch []byte) (*corev1.Pod, error) {
 	if !t.elector.IsLeader() {
 		return nil, leaderelection.ErrNotLeading
@@ -177,16 +178,17 @@ func (t *termRouter) patchPod(ctx context.Context, name string, patch []byte) (*
 	return t.pods.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
 }
 
-// removeLabel removes the label from this process's Pod. It retries for as long as
-// removeContext allows.
+// removeLabel removes the label from this process's Pod. It retries until the context
+// from removeContext is done.
 func (t *termRouter) removeLabel() {
 	if t.foreignLabel {
 		return
 	}
 	ctx, stop := t.removeContext()
 	defer stop()
-	// Because of the annotation, this patch always changes the Pod and its resourceVersion.
-	// Therefore a late patch that sets the label fails.
+	// This patch writes a new value into the annotation, so it always changes the
+	// resourceVersion of the Pod. Therefore an earlier patch that sets the label fails if
+	// it arrives after this patch.
 	patch := t.labelPatch(types.UID(t.uid), "", nil, t.token+"-over")
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		attempt, cancel := context.WithTimeout(ctx, max(time.Second, t.removeTimeout()/4))
@@ -203,7 +205,7 @@ func (t *termRouter) removeLabel() {
 }
 
 // isPodGone reports whether err means that the Pod of this process does not exist
-// anymore. A later Pod may have the same name.
+// anymore. In this case, a later Pod may have the same name.
 func isPodGone(err error) bool {
 	var status apierrors.APIStatus
 	if apierrors.IsNotFound(err) || !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
@@ -215,9 +217,10 @@ func isPodGone(err error) bool {
 	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
 }
 
-// labelPatch returns a merge patch that sets the label and the annotation. A nil value
-// removes the label or the annotation. The API server refuses the patch if the Pod has
-// another UID or resourceVersion. An empty uid or version matches every Pod.
+// labelPatch returns a merge patch that sets the label and the annotation to the values
+// label and term. The value nil removes the label or the annotation. The API server
+// refuses the patch if the Pod has another UID or resourceVersion. An empty uid or
+// version matches every Pod.
 func (t *termRouter) labelPatch(uid types.UID, version string, label, term any) []byte {
 	metadata := map[string]any{
 		"labels":      map[string]any{t.label.Key: label},

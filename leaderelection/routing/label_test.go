@@ -15,8 +15,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A process that was suspended may resume when its term has already ended. It must then
-// not remove the label of the new leader.
+// A process that was suspended may resume when its term has already ended. The process
+// must then not remove the label of the new leader.
 func TestRouter_RemovesNoLabelWhenItDoesNotLead(t *testing.T) {
 	label := map[string]string{"example.com/leader": "yes"}
 	pods := fake.NewClientset(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "successor", Labels: label, Annotations: map[string]string{"example.com/leader-term": "8"}}}).CoreV1().Pods("ns")

@@ -132,7 +132,7 @@ func TestRouter_RetriesAConflictAtOnce(t *testing.T) {
 	})
 }
 
-// A process may drain for a long time. The API server may be unreachable during this
+// A process may drain for a long time, and the API server may be unreachable during this
 // time.
 func TestRouter_RemovesTheLabelAfterAnOutageWhileTheProcessDrains(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {

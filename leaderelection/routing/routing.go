@@ -29,15 +29,17 @@ type Label struct {
 	// variables POD_NAMESPACE and POD_NAME.
 	PodNamespace, PodName string
 
-	// PodUID distinguishes this Pod from a later Pod of the same name, as in a StatefulSet.
-	// Default: the environment variable POD_UID, if POD_NAMESPACE and POD_NAME name the same
-	// Pod. Otherwise the Router uses the UID of the Pod that it reads first.
+	// PodUID distinguishes this Pod from a later Pod of the same name, for example in a
+	// StatefulSet. Default: the environment variable POD_UID, but only if PodNamespace
+	// and PodName have the values of POD_NAMESPACE and POD_NAME. Otherwise the Router
+	// uses the UID of the Pod that it reads first.
 	PodUID string
 
 	// RemoveTimeout is how long the Router retries the removal of the label in an orderly
-	// stop. The Lease is renewed during this time. RemoveTimeout must be less than
-	// leaderelection.Config.StopTimeout, because the Lease is not released after
-	// StopTimeout. Default: five seconds, or half of StopTimeout if that is less.
+	// stop. During this time, the Elector renews the Lease. RemoveTimeout must be less
+	// than leaderelection.Config.StopTimeout, because the Elector does not release the
+	// Lease after StopTimeout. Default: five seconds, or half of StopTimeout if that is
+	// less.
 	RemoveTimeout time.Duration
 }
 
@@ -52,8 +54,9 @@ type Router struct {
 	routers []*electorRouter // one for each Elector
 }
 
-// New returns a Router, or one error that contains all problems of the arguments. The
-// clientset must be a client of the Pod's cluster. A nil logger means slog.Default().
+// New returns a Router. If arguments are invalid, New returns one error that describes
+// all problems. The clientset must be a client of the Pod's cluster. A nil logger means
+// slog.Default().
 func New(label Label, clientset kubernetes.Interface, logger *slog.Logger) (*Router, error) {
 	r := &Router{label: label.withDefaults(os.Getenv), logger: logger}
 	problems := r.label.problems()
@@ -73,16 +76,16 @@ func New(label Label, clientset kubernetes.Interface, logger *slog.Logger) (*Rou
 // Label returns the label that was passed to New, with the defaults filled in.
 func (r *Router) Label() Label { return r.label }
 
-// Option returns an option for an Elector. It makes the Router label this process's Pod
-// in each term of the Elector.
+// Option returns an option for leaderelection.New. With this option, the Router labels
+// this process's Pod in each term of the Elector.
 func (r *Router) Option() leaderelection.Option {
 	return leaderelection.WithCallbackMiddleware(r.wrap)
 }
 
-// Withdraw removes the label for the rest of the present term. It has no effect if this
-// process does not lead. Withdraw does not wait for the removal. Call Withdraw before you
-// stop the process. The process then still leads and finishes its requests, but gets no
-// new requests. The next term sets the label again.
+// Withdraw removes the label for the rest of the current term. If this process does not
+// lead, Withdraw has no effect. Withdraw does not wait for the removal. Call Withdraw
+// before you stop the process. The process then still leads and finishes its requests,
+// but gets no new requests. In the next term, the Router sets the label again.
 func (r *Router) Withdraw() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -93,8 +96,8 @@ func (r *Router) Withdraw() {
 	}
 }
 
-// withDefaults returns the label with the defaults filled in. The function getenv reads
-// the environment.
+// withDefaults returns the label with the defaults filled in. It calls getenv to read
+// environment variables.
 func (l Label) withDefaults(getenv func(string) string) Label {
 	namespace, name := getenv("POD_NAMESPACE"), getenv("POD_NAME")
 	l.PodNamespace, l.PodName = cmp.Or(l.PodNamespace, namespace), cmp.Or(l.PodName, name)
@@ -104,7 +107,7 @@ func (l Label) withDefaults(getenv func(string) string) Label {
 	return l
 }
 
-// problems returns all problems of a label.
+// problems returns one error for each problem with the fields of the label.
 func (l Label) problems() (errs []error) {
 	for _, msg := range utilvalidation.IsQualifiedName(l.Key + "-term") {
 		errs = append(errs, fmt.Errorf("Key (%q) must be valid for a label and, with \"-term\" appended, for an annotation: %s", l.Key, msg)) //nolint:staticcheck // Key is a field
@@ -122,7 +125,7 @@ func (l Label) problems() (errs []error) {
 	return errs
 }
 
-// podProblems returns the problems of the Pod's name and namespace.
+// podProblems returns the problems with PodName and PodNamespace.
 func (l Label) podProblems() (errs []error) {
 	const remedy = "set POD_NAME and POD_NAMESPACE, from the downward API"
 	if l.PodName == "" || l.PodNamespace == "" {

@@ -54,8 +54,8 @@ func TestRouter_RemovesTheLabelBeforeTheReleaseThoughRequestsFail(t *testing.T) 
 	}
 	fails := map[string]error{
 		"server error": routingtest.ServerError(),
-		// Admission policies return these two errors. An API server that has just started
-		// returns them, too.
+		// Admission policies return the next two errors. An API server that has just
+		// started also returns them.
 		"invalid": apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), "pod-a",
 			field.ErrorList{field.Forbidden(field.NewPath("metadata", "labels"), "not ready to evaluate")}),
 		"forbidden": apierrors.NewForbidden(corev1.Resource("pods"), "pod-a", errors.New("not yet ready to handle request")),
@@ -107,8 +107,8 @@ func TestRouter_LogsTheFirstFailureOfEachTerm(t *testing.T) {
 	})
 }
 
-// The Router keeps the UID of the Pod and the state of the label from one term to the
-// next term.
+// From one term to the next term, the Router remembers the UID of the Pod and whether a
+// leader set the label.
 func TestRouter_LabelsThePodInEachTerm(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.pods.Put("pod-a", "1", false)

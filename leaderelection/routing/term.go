@@ -13,11 +13,11 @@ import (
 // An electorRouter labels the Pod in all terms of one Elector.
 type electorRouter struct {
 	*Router
-	current *termRouter // the term that started last; guarded by the Router's mutex
+	current *termRouter // the router of the most recent term; guarded by the mutex of the Router
 
 	// Only the goroutine of the current term uses the fields below.
 	uid          string // the UID of this process's Pod; empty before the first answer of the API server
-	setByLeader  bool   // true if a leader set the Pod's label: this process or, according to the annotation, another process
+	setByLeader  bool   // true if this process set the Pod's label, or the annotation shows that another leader set it
 	foreignLabel bool   // true if the last check found a label that no leader set; such a label must stay
 }
 
@@ -31,10 +31,11 @@ type termRouter struct {
 	withdraw    context.CancelFunc
 	mayPatch    bool          // true if a patch of the Pod has succeeded, which proves the right to patch
 	failures    int           // the number of consecutive failed checks
-	done        chan struct{} // closed when the term sends no more requests
+	done        chan struct{} // closed when this termRouter sends no more requests
 }
 
-// wrap returns callbacks that call the given callbacks and label the Pod in each term.
+// wrap returns callbacks that label the Pod in each term, and that also call the given
+// callbacks.
 func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callbacks) leaderelection.Callbacks {
 	er := &electorRouter{Router: r, uid: r.label.PodUID}
 	r.mu.Lock()
@@ -48,8 +49,8 @@ func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callba
 		}
 	}
 	callbacks.OnStoppedLeading = func() {
-		// Call the caller's OnStoppedLeading before the wait, because it may stop the work,
-		// which is urgent.
+		// Call the caller's OnStoppedLeading first and wait afterwards, because the
+		// caller's function may stop the work, which is urgent.
 		defer func() {
 			if t := er.currentTerm(); t != nil { // nil if OnStartedLeading has not been called yet
 				<-t.done
@@ -68,8 +69,8 @@ func (er *electorRouter) currentTerm() *termRouter {
 	return er.current
 }
 
-// start labels the Pod during the term that has the context ctx. The label is removed
-// when the term ends or withdraw is called.
+// start labels the Pod during the term that ctx belongs to. The label is removed when the
+// term ends or t.withdraw is called.
 func (er *electorRouter) start(ctx context.Context, e *leaderelection.Elector) {
 	term, _ := leaderelection.TermFromContext(ctx)
 	t := &termRouter{electorRouter: er, elector: e, config: e.Config(), token: term.Token.String(), termContext: ctx, done: make(chan struct{})}
@@ -90,10 +91,10 @@ func (er *electorRouter) start(ctx context.Context, e *leaderelection.Elector) {
 	}()
 }
 
-// awaitDone waits until the earlier term t sends no more requests. It reports whether ctx
-// is still live. If t is nil, there was no earlier term. Usually, t has already ended,
-// because the terms of an Elector do not overlap. t can still be active if
-// OnStartedLeading was called late.
+// awaitDone waits until the earlier term t sends no more requests, or ctx is done. It
+// reports whether ctx is still live. If there was no earlier term, t is nil. Usually, the
+// earlier term has already ended, because the terms of an Elector do not overlap. But if
+// OnStartedLeading was called late, the earlier term can still send requests.
 func (t *termRouter) awaitDone(ctx context.Context) bool {
 	if t != nil {
 		select {
@@ -104,9 +105,9 @@ func (t *termRouter) awaitDone(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// removeTimeout returns how long the Router retries the removal of the label in an orderly
-// stop. This time must be less than StopTimeout, because the Lease is not released after
-// StopTimeout.
+// removeTimeout returns how long the Router retries the removal of the label in an
+// orderly stop. This time must be less than StopTimeout, because the Elector does not
+// release the Lease after StopTimeout.
 func (t *termRouter) removeTimeout() time.Duration {
 	timeout := 5 * time.Second
 	if t.config.StopTimeout > 0 {
@@ -116,14 +117,16 @@ func (t *termRouter) removeTimeout() time.Duration {
 }
 
 // lossRemoveTimeout returns how long the Router retries the removal of the label after a
-// lost term. It is a part of Margin, because the whole process must stop within Margin.
+// term was lost. This time is a part of Margin, because the whole process must stop
+// within Margin.
 func lossRemoveTimeout(config leaderelection.Config) time.Duration {
 	return min(2*time.Second, config.Margin()/4)
 }
 
-// removeContext returns the context for the removal of the label. After Withdraw, the
-// context is live as long as the term continues. After an orderly end of the term, it is
-// live for removeTimeout. After the loss of the Lease, it is live for lossRemoveTimeout.
+// removeContext returns the context for the removal of the label. While the term
+// continues, for example after Withdraw, the context is not done. After an orderly end of
+// the term, the context is done after removeTimeout. If the Lease is lost, the context is
+// done after lossRemoveTimeout.
 func (t *termRouter) removeContext() (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.termContext))
 	var watcher sync.WaitGroup
@@ -136,7 +139,8 @@ func (t *termRouter) removeContext() (_ context.Context, stop func()) {
 		}
 		orderly, end := context.WithTimeout(ctx, t.removeTimeout())
 		defer end()
-		// Poll, because no callback reports that the Lease was lost after the end of the term.
+		// Poll, because no callback reports a loss of the Lease after the end of the
+		// term.
 		for !isLoss(context.Cause(t.termContext)) && t.isHeld() && wait(orderly, t.config.Margin()/16) {
 			continue
 		}
@@ -151,8 +155,8 @@ func (t *termRouter) isHeld() bool {
 	return t.elector.HeldFor() > 0
 }
 
-// isLoss reports whether cause means that the term was lost, not stopped in an orderly
-// way.
+// isLoss reports whether cause means that the term was lost. If isLoss returns false, the
+// term was stopped in an orderly way.
 func isLoss(cause error) bool {
 	return !errors.Is(cause, leaderelection.ErrCancelled) && !errors.Is(cause, leaderelection.ErrSteppedDown)
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// callbacks are the callbacks of one replica. They report to the referee when
-// the replica works. They also check that they are called in the right order.
+// callbacks are the callbacks of one replica. They report the start and the end
+// of the replica's work to the referee. They also check the order in which they
+// are called.
 type callbacks struct {
 	replica      *replica
 	returnsEarly bool // true if OnStartedLeading returns at once and OnStoppedLeading stops the work
@@ -38,8 +39,8 @@ func (cb *callbacks) unreturned() bool {
 	return cb.state != ""
 }
 
-// checkRequest records a violation if r is a write of a term that was lost
-// before r was sent.
+// checkRequest checks a request before it is sent. It records a violation if
+// the request is a write of a term that was lost earlier.
 func (cb *callbacks) checkRequest(r leaderelectiontest.Request) {
 	if !cb.checked || r.Lease == nil || r.Lease.Spec.AcquireTime == nil {
 		return
@@ -53,15 +54,15 @@ func (cb *callbacks) checkRequest(r leaderelectiontest.Request) {
 	}
 }
 
-// transition sets the state of the callbacks to the parameter to. It records a
-// violation if the previous state was not the parameter from.
-func (cb *callbacks) transition(from, to string) {
+// transition sets the state of the callbacks to next. It records a violation if
+// the previous state differs from expected.
+func (cb *callbacks) transition(expected, next string) {
 	cb.mu.Lock()
 	state := cb.state
-	cb.state = to
+	cb.state = next
 	cb.mu.Unlock()
-	if cb.checked && state != from {
-		cb.replica.cluster.referee.violated(cb.replica, "callbacks out of order: %q after %q", to, state)
+	if cb.checked && state != expected {
+		cb.replica.cluster.referee.violated(cb.replica, "callbacks out of order: %q after %q", next, state)
 	}
 }
 
@@ -80,7 +81,7 @@ func (cb *callbacks) onStarted(ctx context.Context) {
 	cb.mu.Unlock()
 	term, isElector := leaderelection.TermFromContext(ctx)
 	claimed := term.AcquiredAt
-	if !isElector { // client-go does not report when it sent its claim, so use the present time
+	if !isElector { // client-go does not report when it sent its claim, so use the current time
 		claimed = time.Now()
 	}
 	context.AfterFunc(ctx, func() {
@@ -117,8 +118,8 @@ func (cb *callbacks) onStopped() {
 	cb.transition("stopping", "")
 }
 
-// stopWork waits for a random time within the schedule's stop time or overrun,
-// and then ends the work.
+// stopWork waits for a random time, and then ends the work. The time is at most
+// the schedule's stopTime or, in some of the calls, the schedule's overrun.
 func (cb *callbacks) stopWork() {
 	c := cb.replica.cluster
 	c.mu.Lock()

@@ -10,18 +10,18 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// maxWriteDelay is how long after the end of the faults a delayed write can
-// still arrive.
+// maxWriteDelay is the longest time after the end of the faults at which a
+// delayed write can still arrive.
 const maxWriteDelay = 20 * time.Second
 
 // awaitStableLeader checks that one replica becomes the leader after the faults
-// have ended. The schedule's timings limit how long this may take. The replica
-// must then remain the leader for a LeaseDuration.
+// have ended. The durations of the schedule's configuration limit how long this
+// may take. The replica must then remain the leader for one LeaseDuration.
 func (c *cluster) awaitStableLeader() {
 	config := c.config
 	healed := time.Since(c.trace.start)
 	if slices.ContainsFunc(c.running(), func(rep *replica) bool { return !rep.callbacks.checked }) {
-		healed += config.LeaseDuration + config.RenewDeadline // client-go's work may overlap with another leader for this time
+		healed += config.LeaseDuration + config.RenewDeadline // after the faults, work of client-go may overlap with another leader for this time
 	}
 	c.advanceTo(healed + config.Window()) // the replica that leads when the faults end may still lose its term
 	bound := healed + config.LeaseDuration + 4*config.RetryPeriod + max(time.Second, config.RenewDeadline/2) + maxWriteDelay
@@ -46,9 +46,11 @@ func (c *cluster) awaitStableLeader() {
 	}
 }
 
-// checkWrites checks each accepted write of an Elector. The write must not
-// claim a Lease that is held or release another candidate's term. It must not
-// release the Lease while the work runs.
+// checkWrites checks each accepted write of an Elector:
+//
+//   - The write must not claim a Lease that another candidate holds.
+//   - The write must not release another candidate's term.
+//   - The write must not release the Lease while the Elector's own work runs.
 func (c *cluster) checkWrites() {
 	changed := c.trace.start // when the spec of the Lease last changed
 	writer := ""             // the client that last changed the spec

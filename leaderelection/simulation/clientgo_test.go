@@ -15,8 +15,8 @@ import (
 )
 
 // A clientGoElector runs client-go's LeaderElector. When the LeaderElector
-// returns, the clientGoElector starts a new one, like a process that does not
-// exit after a loss.
+// returns, the clientGoElector starts another LeaderElector, like a process
+// that does not exit after a loss.
 type clientGoElector struct {
 	replica *replica
 	current atomic.Pointer[clientleaderelection.LeaderElector]
@@ -58,8 +58,8 @@ func (e *clientGoElector) IsLeader() bool {
 	return elector != nil && elector.IsLeader()
 }
 
-// Under these faults, client-go sometimes has two leaders at the same time. The
-// test shows that the referee detects these overlaps.
+// Under the faults of these schedules, client-go sometimes has two leaders at
+// the same time. The test shows that the referee detects these overlaps.
 func TestReferee_FindsTheOverlapsOfClientGo(t *testing.T) {
 	runs, broken := 0, 0
 	for _, k := range kinds {
@@ -76,10 +76,11 @@ func TestReferee_FindsTheOverlapsOfClientGo(t *testing.T) {
 	}
 }
 
-// During a migration, candidates of client-go and of this library share one
-// Lease. Schedules with odd seeds migrate from client-go to this library.
-// Schedules with even seeds migrate back. The referee determines which
-// implementation caused an overlap. This library must not cause an overlap.
+// During a migration, candidates that use client-go and candidates that use
+// this library share one Lease. Schedules with odd seeds migrate from client-go
+// to this library. Schedules with even seeds migrate from this library to
+// client-go. The referee determines which implementation caused an overlap.
+// This library must not cause an overlap.
 func TestMixedImplementations_IncumbentCausesNoOverlap(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
@@ -93,9 +94,9 @@ func TestMixedImplementations_IncumbentCausesNoOverlap(t *testing.T) {
 	}
 }
 
-// changeImplementation returns a candidate of one implementation for the first
-// process of a pod. After a restart, it returns a candidate of the other
-// implementation. Pod 0 migrates in the opposite direction.
+// changeImplementation returns the candidate for a process of a pod. The first
+// process of a pod uses one implementation. After a restart, processes of the
+// pod use the other implementation. Pod 0 migrates in the opposite direction.
 func changeImplementation(rep *replica) (candidate, error) {
 	restarted, toIncumbent := rep.cluster.incarnations[rep.pod] > 1, rep.cluster.seed%2 == 1
 	if first := rep.pod == 0; first != restarted == toIncumbent {
@@ -111,16 +112,17 @@ const (
 	trustsLateReply = "trusts a late reply" // client-go starts a term after another candidate has claimed the Lease
 )
 
-// clientGoCause returns how client-go caused the overlap of two leaders. It
-// returns "" if an Elector caused the overlap. The replica older started to
-// lead before the replica newer. client-go caused the overlap in these cases:
+// clientGoCause returns how client-go caused the overlap of two leaders. If an
+// Elector caused the overlap, clientGoCause returns "". The parameter older is
+// the replica that started to lead first. client-go caused the overlap in these
+// cases:
 //
 //   - The older leader uses client-go. The newer leader cannot be the cause,
 //     because checkWrites checks that no Elector claims too early.
 //   - The newer leader uses client-go, and another candidate has claimed the
 //     Lease since the newer leader's last write.
-//   - client-go claimed or cleared the Lease of an Elector before that Lease
-//     expired.
+//   - The older leader is an Elector, and client-go claimed or cleared its
+//     Lease before the Lease expired.
 //
 // An Elector caused every other overlap.
 func (c *cluster) clientGoCause(older, newer *replica) string {
@@ -143,9 +145,10 @@ func (c *cluster) clientGoCause(older, newer *replica) string {
 	return ""
 }
 
-// lastWrite returns the replica's last write in which the replica is the
-// holder. The result next is the first later write that changes the spec, or
-// nil if there is no such write.
+// lastWrite returns two writes. The result last is the replica's last write in
+// which the replica is the holder. The result next is the first write after
+// last that changes the spec of the Lease. If there is no such write, next is
+// nil.
 func (c *cluster) lastWrite(rep *replica) (last leaderelectiontest.Write, next *leaderelectiontest.Write) {
 	history := c.server.History()
 	for i := len(history) - 1; i >= 0; i-- {

@@ -43,7 +43,7 @@ func (rep *replica) checkRequests() {
 // A candidateMaker creates the candidate of a replica.
 type candidateMaker func(*replica) (candidate, error)
 
-// A replica is one process. It has one candidate and its own client.
+// A replica represents one process. It has one candidate and its own client.
 type replica struct {
 	candidate
 	cluster   *cluster
@@ -55,18 +55,19 @@ type replica struct {
 	cancel    context.CancelFunc
 	done      chan struct{} // closed when Run has returned
 	err       error         // the error of Run; valid only after done is closed
-	crashed   bool          // true if the process has crashed, so that no rule applies anymore; guarded by the referee's mutex
+	crashed   bool          // true if the process has crashed, so no rule applies anymore; guarded by the referee's mutex
 }
 
-// clientset returns a client that uses protobuf, which halves the CPU time of a
-// schedule.
+// clientset returns a client that uses protobuf. With protobuf, a schedule
+// takes half as much CPU time.
 func (rep *replica) clientset() kubernetes.Interface {
 	config := rep.client.Config()
 	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf
 	return kubernetes.NewForConfigOrDie(config)
 }
 
-// A cluster is the in-memory cluster of one run of a schedule.
+// A cluster contains the in-memory API server and the replicas for one run of a
+// schedule.
 type cluster struct {
 	*testing.T
 	*schedule
@@ -75,7 +76,7 @@ type cluster struct {
 	referee        *referee
 	newCandidate   candidateMaker
 	backup         *leaderelectiontest.Snapshot
-	historyRewound bool // true after a backup was restored, because resourceVersions may then repeat
+	historyRewound bool // true after a backup was restored; resourceVersions may then repeat
 	shuttingDown   bool
 
 	mu           sync.Mutex // guards the fields below
@@ -122,13 +123,13 @@ func (s *schedule) run(t *testing.T, newCandidate candidateMaker) (report *refer
 	return report
 }
 
-// advanceTo advances the simulated time to at, and calls the referee at each
-// step.
-func (c *cluster) advanceTo(at time.Duration) {
+// advanceTo lets simulated time pass up to a target time, which is measured
+// from the start of the run. After each step, the referee checks all replicas.
+func (c *cluster) advanceTo(target time.Duration) {
 	for {
 		synctest.Wait()
 		c.referee.check()
-		left := at - time.Since(c.trace.start)
+		left := target - time.Since(c.trace.start)
 		if left <= 0 {
 			return
 		}
@@ -205,8 +206,9 @@ func (c *cluster) currentReplica(pod int) *replica {
 	return c.current[pod]
 }
 
-// removeCurrent removes the process of a pod from c.current and returns the
-// process. Therefore only one caller can end the process.
+// removeCurrent returns the process of a pod, and removes it from c.current. A
+// second call for the same process returns nil. Therefore only one caller can
+// end the process.
 func (c *cluster) removeCurrent(pod int) *replica {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -215,8 +217,8 @@ func (c *cluster) removeCurrent(pod int) *replica {
 	return rep
 }
 
-// inject adds a fault to the network of a pod. The fault is healed after the
-// duration.
+// inject calls put to add a fault to the network of a pod. The fault is healed
+// after the time in duration.
 func (c *cluster) inject(pod int, duration time.Duration, put func(*leaderelectiontest.Network) *leaderelectiontest.Fault) {
 	rep := c.currentReplica(pod)
 	if rep == nil {
@@ -227,8 +229,8 @@ func (c *cluster) inject(pod int, duration time.Duration, put func(*leaderelecti
 	time.AfterFunc(duration, fault.Heal)
 }
 
-// restart cancels Run of the pod's process, as on SIGTERM, and starts a new
-// process.
+// restart cancels the context of the pod's process, as a process does on
+// SIGTERM. Then it starts the next process of the pod.
 func (c *cluster) restart(pod int, pause time.Duration, sameIdentity bool) {
 	rep := c.removeCurrent(pod)
 	if rep == nil {
@@ -243,8 +245,8 @@ func (c *cluster) restart(pod int, pause time.Duration, sameIdentity bool) {
 	})
 }
 
-// crash ends a process at once. Its work ends and its network is cut. Requests
-// that the process has already sent may still arrive.
+// crash ends a process at once. It ends the work and cuts the network of the
+// process. Requests that the process has already sent may still arrive.
 func (c *cluster) crash(pod int, pause time.Duration, sameIdentity bool) {
 	rep := c.removeCurrent(pod)
 	if rep == nil {
@@ -275,7 +277,7 @@ func (c *cluster) exitProcess(rep *replica) {
 	}
 }
 
-// stepDown calls StepDown if the candidate has this method.
+// stepDown calls StepDown if the candidate has a method StepDown.
 func (c *cluster) stepDown(pod int) {
 	rep := c.currentReplica(pod)
 	if rep == nil {
@@ -314,6 +316,6 @@ func (c *cluster) shutDown() {
 		<-rep.done
 	}
 	c.background.Wait()
-	time.Sleep(max(c.stopTime, c.overrun)) // wait for the work of client-go, because client-go's Run does not wait for it
+	time.Sleep(max(c.stopTime, c.overrun)) // wait for the work that client-go started, because client-go's Run returns before the work has ended
 	synctest.Wait()
 }

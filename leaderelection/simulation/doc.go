@@ -1,68 +1,75 @@
-// Package simulation tests leader election with a seeded simulator in fake
-// time. It contains only tests. The simulator runs the real code of the
-// library.
+// Package simulation tests leader election with a simulator in fake time. It
+// contains only tests. The simulator runs the real code of the library.
 //
-// A seed determines a schedule. A schedule has ten minutes of simulated time in
-// which faults are injected. Networks of single candidates are cut, delay
-// messages and lose replies. Requests arrive after their sender gave up.
-// Watches stall. The API server goes down. Processes restart with new and old
-// identities, crash and step down. Work does not stop in time. After ten
-// minutes, all faults end. During the whole run, a referee checks these rules:
+// The simulator generates a schedule from a seed. A schedule has ten minutes of
+// simulated time in which faults are injected. The network of a candidate is
+// cut, delays messages or loses replies. Requests arrive after their sender
+// gave up. Watches stall. The API server goes down. Processes crash, step down,
+// and restart with the same or another identity. Work does not stop in time.
+// After ten minutes, all faults end. During the whole run, a referee checks
+// these rules:
 //
 //   - At most one candidate works, and IsLeader is true for at most one
 //     candidate.
 //   - IsLeader is true only while the context of the work is live.
-//   - Fencing tokens only grow. Callbacks are called in pairs and in order.
-//   - No accepted write claims a Lease that is held. No accepted write releases
-//     another candidate's term, or a term whose work still runs.
+//   - Each term has a higher fencing token than all earlier terms.
+//   - Callbacks are called in the right order, and each start is followed by a
+//     stop.
+//   - No accepted write claims a Lease that another candidate holds.
+//   - No accepted write releases another candidate's term, or a term whose work
+//     still runs.
 //   - A candidate sends no writes for a term that it has lost.
-//   - After the end of the faults, exactly one candidate becomes the leader
-//     within the time that the timings allow. This candidate remains the
-//     leader.
-//   - Run returns nil, or ErrWorkStillRunning if the work does not stop. No
-//     goroutine is left.
+//   - After the end of the faults, exactly one candidate becomes the leader and
+//     remains the leader. The configured durations limit how long this may
+//     take.
+//   - Run returns nil, or ErrWorkStillRunning if the work does not stop.
+//   - No goroutine is left at the end.
 //
 // A seed determines the faults and their times, but not the order in which
-// goroutines run. Therefore a failure prints its trace, and a command that
-// repeats the schedule many times:
+// goroutines run. Therefore the same seed can pass in one run and fail in
+// another run. A failure prints a trace of the run, and a command that repeats
+// the schedule many times:
 //
 //	go test ./leaderelection/simulation -run 'TestSimulation/everything' -sim.seed=17 -sim.repeat=300
 //
 // # Kinds of schedules
 //
 //   - "mild" injects a network fault into each candidate every 75 s on average,
-//     with the default timings.
-//   - "network" injects network faults more often, and outages of the API
-//     server.
-//   - "everything" uses random timings and all faults. Processes restart, crash
-//     and step down, and work does not stop in time.
-//   - "operators" adds manual edits of the Lease. The Lease is deleted, edited
-//     and given to another holder. Such an edit can cause two leaders, until
-//     the first leader observes the edit. The referee excuses this overlap.
-//   - "rewinds" restores the server from backups, so that resourceVersions
+//     with the default durations.
+//   - "network" injects network faults more often, and also takes the API
+//     server down.
+//   - "everything" uses random durations and all faults. Processes restart,
+//     crash and step down, and work does not stop in time.
+//   - "operators" is "everything" with manual edits of the Lease. The Lease is
+//     deleted, edited and given to another holder. Such an edit can cause two
+//     leaders, until the first leader observes the edit. The referee excuses
+//     this overlap.
+//   - "rewinds" restores the server from backups. Therefore resourceVersions
 //     repeat. The referee counts overlaps in these schedules, but excuses them.
 //
 // # Comparison with client-go
 //
 // The same schedules are run with client-go's LeaderElector, to show that the
-// referee detects broken rules. They are also run with candidates of client-go
-// and of this library on one Lease, as during a migration. Schedules with odd
-// seeds migrate from client-go to this library. Schedules with even seeds
-// migrate back. In a migration, the referee determines which implementation
-// caused an overlap. client-go caused the overlap in these cases:
+// referee detects broken rules. In further runs, candidates that use client-go
+// and candidates that use this library share one Lease, as during a migration.
+// Schedules with odd seeds migrate from client-go to this library. Schedules
+// with even seeds migrate from this library to client-go. In these runs, the
+// referee determines which implementation caused an overlap. client-go caused
+// the overlap in these cases:
 //
-//   - The candidate of client-go continues its work after its Lease expired or
-//     was released.
-//   - The candidate of client-go claims or clears the Lease of an Elector
+//   - A candidate that uses client-go continues its work after its Lease
+//     expired or was released.
+//   - A candidate that uses client-go claims or clears the Lease of an Elector
 //     before that Lease expired.
-//   - The candidate of client-go starts a term after another candidate has
+//   - A candidate that uses client-go starts a term after another candidate has
 //     claimed the Lease.
 //
 // This library caused all other overlaps, and each of them is a failure of the
-// test. All other rules also apply to Electors in these runs.
+// test. In these runs, Electors must also follow all other rules.
 //
-// A table shows, for each kind and implementation, the share of the time with a
-// leader, and the number of schedules with two leaders at once:
+// A table shows the results for each kind and implementation. It contains the
+// share of the time with a leader, and the number of schedules with two leaders
+// at once:
 //
 //	make sim                                     ten thousand schedules, and the table
 //	go test -C leaderelection/simulation -v      a few of each kind
@@ -77,8 +84,7 @@
 // simulator does not cover these threats to P1:
 //
 //   - Clocks that tick at different rates: all candidates share one clock.
-//     Package leaderelection describes the calculated margin for different
-//     rates.
+//     Package leaderelection describes which differences the margin allows.
 //   - Frozen processes and sleeping machines: fake time cannot stop for one
 //     candidate only. make demo and make soak freeze real processes. Unit tests
 //     pass artificial readings to the suspend-aware clock.
@@ -87,9 +93,9 @@
 //     machine.
 //   - Several API servers, watch caches that lag behind each other, and a real
 //     etcd: the tests in envtest and make soak use real servers.
-//   - Data races: in fake time, goroutines mostly run one after another. A
-//     hundred schedules, and the integration tests, run under the race
-//     detector.
-//   - Several candidates in one process that share a Lease, and more than three
-//     candidates.
+//   - Data races: in fake time, goroutines mostly run one after another.
+//     Therefore a hundred schedules and the integration tests also run under
+//     the race detector.
+//   - Several candidates in one process that share a Lease.
+//   - More than three candidates.
 package simulation

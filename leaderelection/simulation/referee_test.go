@@ -16,14 +16,14 @@ type referee struct {
 	cluster *cluster
 
 	mu             sync.Mutex
-	working        []*replica             // the replicas that work and have not crashed; a replica is listed once for each of its running works
+	working        []*replica             // the replicas that work and have not crashed; a replica whose work runs twice is listed twice
 	startedAt      map[*replica]time.Time // when the replica last started to work
 	claimSentAt    map[*replica]time.Time // when the replica sent the claim of its most recent term
 	intervals      []workInterval
 	lastToken      leaderelection.Token
 	editedAt       time.Time // when the Lease was last edited manually
 	violations     []violation
-	lastOverlap    string          // the overlap of client-go that was last written to the trace
+	lastOverlap    string          // the overlap caused by client-go that was most recently written to the trace
 	overlaps       bool            // true if two replicas led at once and no manual edit excuses the overlap
 	editKind       string          // the kind of the last manual edit
 	excusedBy      map[string]bool // the kinds of manual edits that excused an overlap
@@ -41,8 +41,8 @@ type violation struct {
 	text string
 }
 
-// firstViolation describes the first violation, with the part of the trace
-// around that time.
+// firstViolation describes the first violation. The description includes the
+// part of the trace before and after the violation.
 func (r *referee) firstViolation() string {
 	first := r.violations[0]
 	return fmt.Sprintf("%d violations, the first:\n%s\n%s", len(r.violations), first.text,
@@ -68,16 +68,16 @@ func (r *referee) addViolationLocked(format string, args ...any) {
 
 // overlapLocked records that two replicas lead at the same time. A manual edit
 // excuses the overlap if the edit was made after the first of the two replicas
-// sent its claim. After a backup was restored, all overlaps are excused. The reason is
-// that resourceVersions repeat, and the server may therefore accept an old
-// claim.
+// sent its claim. All overlaps after the restore of a backup are excused. The
+// reason is that resourceVersions repeat after a restore, and the server may
+// therefore accept a claim from before the restore.
 func (r *referee) overlapLocked(older, newer *replica, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	first := r.claimSentAt[older]
 	if r.claimSentAt[newer].Before(first) {
 		first = r.claimSentAt[newer]
 	}
-	if first.IsZero() { // IsLeader can be true before a replica has started its first work
+	if first.IsZero() { // IsLeader can be true before the replica works for the first time
 		first = time.Now()
 	}
 	if !r.editedAt.Before(first) || r.cluster.historyRewound {
@@ -108,8 +108,8 @@ func (r *referee) accountLocked() {
 	r.changedAt = now
 }
 
-// endFaults ends the fault phase. Only the fault phase counts in timeWithLeader
-// and summedWorkTime.
+// endFaults ends the fault phase. Time after the fault phase does not count in
+// timeWithLeader and summedWorkTime.
 func (r *referee) endFaults() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -117,8 +117,8 @@ func (r *referee) endFaults() {
 	r.inFaultPhase = false
 }
 
-// started records that a replica starts to work. The replica sent its claim at
-// the time claimed.
+// started records that a replica starts to work. The parameter claimed is the
+// time at which the replica sent its claim.
 func (r *referee) started(rep *replica, token leaderelection.Token, claimed time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -158,7 +158,7 @@ func (r *referee) stopped(rep *replica) {
 }
 
 // endIntervalLocked ends the latest work interval of a replica. If all is true,
-// it ends all work intervals of the replica.
+// endIntervalLocked ends all work intervals of the replica.
 func (r *referee) endIntervalLocked(rep *replica, all bool) {
 	r.accountLocked()
 	for i := len(r.intervals) - 1; i >= 0; i-- {
@@ -177,8 +177,8 @@ func (r *referee) endIntervalLocked(rep *replica, all bool) {
 	}
 }
 
-// markCrashed records that a replica has crashed. All its work ends, and no
-// rule applies to it anymore.
+// markCrashed records that a replica has crashed. All work of the replica ends,
+// and no rule applies to the replica anymore.
 func (r *referee) markCrashed(rep *replica) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -187,7 +187,7 @@ func (r *referee) markCrashed(rep *replica) {
 }
 
 // returned checks a replica whose Run has returned. Run must not return an
-// error, and it must not return while the work runs.
+// error, and must not return while the work runs.
 func (r *referee) returned(rep *replica) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -216,7 +216,7 @@ func (r *referee) violated(rep *replica, format string, args ...any) {
 // not empty, the edit can excuse overlaps.
 func (r *referee) manualEdit(kind string, edit func() error) {
 	r.mu.Lock()
-	lastAt, lastKind := r.editedAt, r.editKind // set the new values before the edit, because a replica may react to the edit at once
+	lastAt, lastKind := r.editedAt, r.editKind // set these fields before the edit, because a replica may react to the edit at once
 	if kind != "" {
 		r.editedAt, r.editKind = time.Now(), kind
 	}
@@ -229,8 +229,8 @@ func (r *referee) manualEdit(kind string, edit func() error) {
 	r.editedAt, r.editKind = lastAt, lastKind
 }
 
-// check checks IsLeader of all replicas. Call it while all other goroutines are
-// blocked.
+// check checks the results of IsLeader of all replicas. Call check while all
+// other goroutines are blocked.
 func (r *referee) check() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -250,8 +250,8 @@ func (r *referee) check() {
 	}
 }
 
-// soleWorker returns the replica that works. It returns nil if no replica
-// works, or more than one.
+// soleWorker returns the replica that works. If no replica or more than one
+// replica works, soleWorker returns nil.
 func (r *referee) soleWorker() *replica {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -261,7 +261,8 @@ func (r *referee) soleWorker() *replica {
 	return r.working[0]
 }
 
-// worked reports whether the replica worked at the time at.
+// worked reports whether the replica worked when a write was accepted. The
+// parameter at is the time of the write.
 func (r *referee) worked(rep *replica, at time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

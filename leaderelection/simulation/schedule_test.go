@@ -18,8 +18,8 @@ const (
 	faultPhase = 10 * time.Minute
 )
 
-// A schedule is a list of timed events, such as faults, and the configuration
-// of the candidates.
+// A schedule contains timed events, such as faults, and the configuration of
+// the candidates.
 type schedule struct {
 	kind     string
 	seed     uint64
@@ -27,21 +27,21 @@ type schedule struct {
 	stopTime time.Duration // the longest time that work takes to stop
 	events   []event
 
-	// overrun is the longest time that work takes to stop if it may exceed the
-	// stop timeout. If work exceeds the stop timeout, the process exits. Zero
-	// means that work never exceeds the stop timeout.
+	// If overrun is not zero, work may take longer to stop than the stop
+	// timeout allows. overrun is then the longest time that work takes to stop.
+	// If work exceeds the stop timeout, the process exits.
 	overrun time.Duration
 }
 
-// An event is a change of the cluster. The field at is the simulated time of the
-// change.
+// An event is a change of the cluster. The field at is the time from the start
+// of the run to the change.
 type event struct {
 	at          time.Duration
 	description string
 	do          func(*cluster)
 }
 
-// A kind describes how schedules are generated. The length of the name is part
+// A kind describes how schedules are generated. The length of its name is part
 // of the random seed.
 type kind struct {
 	name           string
@@ -141,8 +141,8 @@ func (s *schedule) add(at time.Duration, what string, do func(*cluster)) {
 	s.events = append(s.events, event{at, what, do})
 }
 
-// randomTimes returns random times in the fault phase. On average, two times
-// are mean apart.
+// randomTimes returns random times in the fault phase. The parameter mean is
+// the average time between two of them.
 func randomTimes(rng *rand.Rand, mean time.Duration) []time.Duration {
 	var moments []time.Duration
 	for at := time.Duration(0); ; {
@@ -258,7 +258,8 @@ func (s *schedule) addServerFaults(rng *rand.Rand, k kind) {
 	}
 }
 
-// addManualEdits adds manual edits of the Lease.
+// addManualEdits adds events that edit or delete the Lease, like an
+// administrator.
 func (s *schedule) addManualEdits(rng *rand.Rand) {
 	setHolder := func(holder string) func(*coordinationv1.Lease) {
 		return func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = &holder }
@@ -284,7 +285,7 @@ func (s *schedule) addManualEdits(rng *rand.Rand) {
 	}
 }
 
-// edit adds one manual edit of the Lease. An edit with an empty name does not
+// edit adds one manual edit of the Lease. If name is empty, the edit does not
 // excuse an overlap.
 func (s *schedule) edit(at time.Duration, name string, change func(*coordinationv1.Lease)) {
 	s.add(at, "the Lease is edited manually: "+name, func(c *cluster) {
@@ -292,8 +293,8 @@ func (s *schedule) edit(at time.Duration, name string, change func(*coordination
 	})
 }
 
-// addRestores adds backups of the server, and restores of the most recent
-// backup.
+// addRestores adds events that back up the server, and events that restore the
+// most recent backup.
 func (s *schedule) addRestores(rng *rand.Rand) {
 	s.add(0, "a backup is made", func(c *cluster) { c.backup = c.server.Snapshot() })
 	for _, at := range randomTimes(rng, 60*time.Second) {

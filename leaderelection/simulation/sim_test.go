@@ -34,7 +34,7 @@ func fromEnvironment(name string, fallback int) int {
 
 func TestMain(m *testing.M) {
 	klog.SetLogger(klog.New(nil)) // discard the log lines of client-go that do not go to a replica's logger
-	debug.SetGCPercent(400)       // collect garbage less often: this took half of the time, and the heap is small
+	debug.SetGCPercent(400)       // collect garbage less often, because garbage collection took half of the CPU time and the heap is small
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if *printTable || testing.Verbose() {
 			table.print(os.Stdout)
@@ -69,15 +69,17 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-// On mild schedules, a leader of this library works during 98.6 % of the time.
-// (client-go reaches 99.8 % if overlaps count twice.) The test fails if the
-// share is less than minMildShare and at least minMildRuns schedules were run.
+// In mild schedules, a leader of this library works during 98.6 % of the time.
+// (client-go reaches 99.8 %, but this number counts the time of overlaps
+// twice.) The test fails if the share is less than minMildShare, unless fewer
+// than minMildRuns schedules were run.
 const (
 	minMildShare = 98.3
 	minMildRuns  = 200
 )
 
-// fail reports the first violation, with a command that repeats the schedule.
+// If the referee recorded a violation, fail fails the test. The message
+// contains the first violation and a command that repeats the schedule.
 func (r *referee) fail(t *testing.T, test string, k kind, number uint64) {
 	t.Helper()
 	if len(r.violations) > 0 {
@@ -86,8 +88,8 @@ func (r *referee) fail(t *testing.T, test string, k kind, number uint64) {
 	}
 }
 
-// forEach runs f for each schedule that the flags select. It uses all
-// processors.
+// forEach runs f for each schedule that the flags select. It runs several
+// schedules in parallel, on all CPUs.
 func forEach(t *testing.T, count int, f func(*testing.T, uint64)) {
 	t.Helper()
 	first, last := uint64(1), uint64(count)

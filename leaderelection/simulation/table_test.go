@@ -59,7 +59,8 @@ func (r *row) add(report *referee) {
 	}
 }
 
-// share returns the time with a leader as a percentage of the fault phase.
+// share returns the percentage of the fault phase during which there was a
+// leader.
 func (r *row) share() float64 { return r.percent(r.timeWithLeader) }
 
 func (r *row) percent(d time.Duration) float64 {

@@ -14,9 +14,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// An excerpt contains the part of a trace around a violation. excerptBefore and
-// excerptAfter are the lengths of the parts before and after the violation.
-// maxLineLength limits each line, in bytes.
+// An excerpt is the part of a trace before and after a violation. excerptBefore
+// and excerptAfter are the times that the excerpt covers before and after the
+// violation. maxLineLength limits the length of each line, in bytes.
 const (
 	maxLineLength = 230
 	excerptBefore = time.Minute
@@ -41,8 +41,9 @@ func (tr *trace) addf(source, format string, args ...any) {
 	tr.lines = append(tr.lines, traceLine{time.Now(), fmt.Sprintf("%-10s %s", source, fmt.Sprintf(format, args...))})
 }
 
-// excerpt returns the lines of the trace around the time at. It includes the
-// writes that the server accepted around that time.
+// excerpt returns the lines of the trace shortly before and after a violation.
+// The parameter at is the time of the violation. The parameter writes contains
+// writes that the server accepted; excerpt adds a line for each of them.
 func (tr *trace) excerpt(at time.Time, writes []leaderelectiontest.Write) string {
 	tr.mu.Lock()
 	lines := slices.Clone(tr.lines)
@@ -69,8 +70,8 @@ func (tr *trace) excerpt(at time.Time, writes []leaderelectiontest.Write) string
 
 const renewal = "RENEWS"
 
-// describeWrite describes a write in the trace. All renewals have the same
-// description.
+// describeWrite describes a write for the trace. Each renewal gets the same
+// description, so that excerpt can leave out repeated renewals.
 func describeWrite(w leaderelectiontest.Write) string {
 	holder := leaderelectiontest.Holder(w.After)
 	sameSpec := w.Before != nil && w.After != nil && equality.Semantic.DeepEqual(w.Before.Spec, w.After.Spec)
@@ -114,8 +115,8 @@ func (h *traceHandler) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// WithAttrs drops the attributes lease and identity, because all lines of a
-// replica have the same values.
+// WithAttrs drops the attributes lease and identity, because they have the same
+// values in all lines of a replica.
 func (h *traceHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *h
 	for _, a := range attrs {

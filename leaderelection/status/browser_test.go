@@ -18,8 +18,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/status"
 )
 
-// If the environment variable STATUS_SCREENSHOTS names a folder, the test writes its
-// screenshots to that folder and keeps them.
+// The environment variable STATUS_SCREENSHOTS can contain the name of a folder. If it
+// does, the test writes its screenshots to that folder and keeps them.
 const screenshotsVariable = "STATUS_SCREENSHOTS"
 
 func TestPage_IsRenderedByABrowser(t *testing.T) {
@@ -77,8 +77,8 @@ func browse(t *testing.T, browser string, args ...string) []byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	// The browser's sandbox needs rights that containers do not have. The test does not need
-	// the sandbox, because the page is trusted.
+	// The browser's sandbox needs rights that containers do not have. The test works
+	// without the sandbox, because the page is trusted.
 	cmd := exec.CommandContext(ctx, browser, append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 		"--user-data-dir=" + t.TempDir()}, args...)...)
 	cmd.WaitDelay = 5 * time.Second

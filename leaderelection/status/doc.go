@@ -4,15 +4,15 @@
 //	elector, err := leaderelection.New(config, clientset, callbacks, logger, page.Option())
 //	http.Handle("/leaderelection", page)
 //
-// One [Page] serves any number of Electors. For each Elector, the page shows the present
+// One [Page] serves any number of Electors. For each Elector, the page shows the current
 // state, the most recent changes, and the timing that follows from the configured
 // durations. The state shows whether this process leads, in which term, and how long its
 // leadership remains certain. The state also shows the leader, the successor, whether the
 // Lease is watched, and failing requests. The page reloads every two seconds and contains
 // no scripts.
 //
-// A client that accepts application/json, or asks for ?format=json, gets a [Report]. The
-// page contains the names of replicas and Leases. Therefore serve the page where you
-// serve metrics, not to the public. The page is read-only: methods other than GET and
+// A client gets a [Report] if it accepts application/json or adds ?format=json to the
+// URL. The page contains the names of replicas and Leases. Therefore serve the page where
+// you serve metrics, not to the public. The page is read-only: methods other than GET and
 // HEAD are refused.
 package status

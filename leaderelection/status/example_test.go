@@ -13,7 +13,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/status"
 )
 
-// Serve the status page, and read it as JSON.
+// This example serves the status page, and reads it as JSON.
 func Example() {
 	server := leaderelectiontest.NewServer() // replaces the real API server in this example
 	defer server.Close()

@@ -7,7 +7,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A Report is the content of the page as JSON. All durations are in seconds.
+// A Report contains the same information as the HTML page, in a form that can be encoded
+// as JSON. All lengths of time are in seconds.
 type Report struct {
 	// At is the time of the report.
 	At time.Time `json:"at"`
@@ -25,8 +26,8 @@ type Elector struct {
 	Enabled bool `json:"enabled"`
 	// Running is true from the call of Run until Run returns.
 	Running bool `json:"running"`
-	// Leading is the value of IsLeader. If Leading is true, Term is the fencing token and
-	// Since is when this process acquired the Lease.
+	// Leading is the value of IsLeader. If Leading is true, Term is the fencing token,
+	// and Since is the time at which this process sent the claim of the term.
 	Leading bool                 `json:"leading"`
 	Term    leaderelection.Token `json:"term,omitempty"`
 	Since   *time.Time           `json:"since,omitempty"`
@@ -42,16 +43,16 @@ type Elector struct {
 	// LastContact is the time since the API server last answered about the Lease. It is
 	// -1 before the first answer.
 	LastContact float64 `json:"lastContact"`
-	// LastError is the error of the requests that fail now. It is empty while requests
-	// succeed.
+	// LastError is the error of the requests for the Lease that currently fail. It is
+	// empty while requests succeed.
 	LastError string `json:"lastError,omitempty"`
 	// Stuck is the error of Elector.Stuck. If it is not empty, only a restart of the process
 	// helps.
 	Stuck string `json:"stuck,omitempty"`
-	// EndCause is the reason why the last term ended.
+	// EndCause is the reason for which the most recent term ended.
 	EndCause string `json:"endCause,omitempty"`
-	// Durations are the configured durations. Timing contains the durations that follow from
-	// them.
+	// Durations are the configured durations. Timing contains the durations that follow
+	// from the configured durations.
 	Durations Durations `json:"durations"`
 	Timing    *Timing   `json:"timing,omitempty"`
 	// Changes are the most recent changes, newest first.
@@ -79,7 +80,7 @@ type Timing struct {
 	Polling    float64 `json:"polling"`
 }
 
-// A Change is one event of an election.
+// A Change is one entry in the list of recent events of an Elector.
 type Change struct {
 	// At is the time of the event, according to the clock of this machine.
 	At time.Time `json:"at"`
@@ -87,7 +88,7 @@ type Change struct {
 	What string `json:"what"`
 }
 
-// Report returns the present state of all Electors.
+// Report returns the current state of all Electors.
 func (p *Page) Report() Report {
 	report := Report{At: time.Now().UTC(), Electors: []Elector{}}
 	p.mu.Lock()
@@ -128,7 +129,7 @@ func (s *shownElector) report(now time.Time) Elector {
 	return r
 }
 
-// seconds returns d in seconds, rounded to 1 ms. It returns -1 if d is math.MaxInt64,
+// seconds converts d to seconds, rounded to 1 ms. It returns -1 if d is math.MaxInt64,
 // which means no limit.
 func seconds(d time.Duration) float64 {
 	if d == math.MaxInt64 {

@@ -22,7 +22,8 @@ type Page struct {
 // New returns a Page. For each Elector, pass the result of Option to leaderelection.New.
 func New() *Page { return &Page{} }
 
-// Option returns an option that adds an Elector to the page.
+// Option returns an option for leaderelection.New. The option adds the new Elector to the
+// page.
 func (p *Page) Option() leaderelection.Option {
 	s := &shownElector{}
 	return leaderelection.WithTrace(leaderelection.Trace{
@@ -35,8 +36,8 @@ func (p *Page) Option() leaderelection.Option {
 	})
 }
 
-// add adds an Elector to the page. It removes each earlier Elector for the same Lease, if
-// that Elector has stopped.
+// add adds an Elector to the page. It removes earlier Electors for the same Lease that
+// have stopped.
 func (p *Page) add(s *shownElector, e *leaderelection.Elector) {
 	s.elector, s.config = e, e.Config()
 	p.mu.Lock()
@@ -48,14 +49,14 @@ func (p *Page) add(s *shownElector, e *leaderelection.Elector) {
 	slices.SortStableFunc(p.electors, func(a, b *shownElector) int { return strings.Compare(a.lease(), b.lease()) })
 }
 
-// A shownElector is an Elector with its most recent changes.
+// A shownElector contains an Elector and its most recent changes.
 type shownElector struct {
 	elector *leaderelection.Elector
 	config  leaderelection.Config
 
 	mu      sync.Mutex
 	changes []Change          // the newest first
-	failing map[string]string // the current kind of failure for each Request.For; empty after a success
+	failing map[string]string // the kind of the most recent failure, keyed by Request.For; empty after a success
 }
 
 func (s *shownElector) lease() string {
@@ -65,8 +66,8 @@ func (s *shownElector) lease() string {
 	return s.config.LeaseNamespace + "/" + s.config.LeaseName
 }
 
-// addChange adds a change. If there are more than maxChanges, it removes the oldest
-// change.
+// addChange adds a change. If there are more than maxChanges changes, addChange removes
+// the oldest.
 func (s *shownElector) addChange(at time.Time, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,8 +112,8 @@ func (s *shownElector) termEnded(end leaderelection.TermEnded) {
 	}
 }
 
-// request adds a change if requests of this kind start to fail, fail for another reason,
-// or succeed again.
+// request adds a change when the result of requests of one kind changes: the requests
+// start to fail, fail for another reason, or succeed again. The kind is r.For.
 func (s *shownElector) request(r leaderelection.Request) {
 	kind := r.Failure
 	switch kind {

@@ -228,8 +228,8 @@ func TestPage_RefusesOtherMethodsThanGetAndHead(t *testing.T) {
 	}
 }
 
-// The page shows text that other processes wrote into the Lease. This text must not be
-// able to insert HTML into the page.
+// The page shows strings that other processes wrote into the Lease. These strings must
+// not be able to insert HTML into the page.
 func TestPage_EscapesTextFromTheLease(t *testing.T) {
 	inTestCluster(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
 		const script = `<script>alert("pod")</script>`

@@ -28,11 +28,11 @@ type Target struct {
 	MissingNamespace string
 }
 
-// Test checks one property of the API.
+// Test is a test of one property of the Lease API.
 type Test struct {
 	// Name describes the property. It can be used as the name of a subtest.
 	Name string
-	// Run fails the test if the API does not have the property.
+	// Run reports a test failure if the Target does not have the property.
 	Run func(testing.TB, Target)
 }
 
@@ -67,7 +67,7 @@ func test(name string, run func(*fixture)) Test {
 	}}
 }
 
-// lease returns a Lease like one that a leader writes.
+// lease returns a Lease with the fields that a leader writes.
 func (f *fixture) lease(holder string) *coordinationv1.Lease {
 	seconds, transitions := int32(15), int32(0)
 	now := metav1.NewMicroTime(time.Date(2026, 11, 23, 1, 2, 3, 456789000, time.UTC))
@@ -121,10 +121,11 @@ func (f *fixture) must(err error) {
 	}
 }
 
-// refused fails the test unless is(err) returns true.
-func (f *fixture) refused(is func(error) bool, err error) {
+// refused fails the test unless expected returns true for err. For example,
+// expected is apierrors.IsConflict.
+func (f *fixture) refused(expected func(error) bool, err error) {
 	f.Helper()
-	if !is(err) {
+	if !expected(err) {
 		f.Fatalf("got the error %v (%s), want an error of another kind", err, apierrors.ReasonForError(err))
 	}
 }
@@ -173,9 +174,9 @@ func (s *stream) next() watch.Event {
 	panic("unreachable")
 }
 
-// lease waits for the next event, which must be of this kind, and returns the
-// Lease of the event. It skips bookmarks without annotations, because a server
-// may send such bookmarks at any time.
+// lease waits for the next event and returns the Lease of the event. The test
+// fails if the event does not have the expected kind. lease skips bookmarks
+// without annotations, because a server may send such bookmarks at any time.
 func (s *stream) lease(kind watch.EventType) *coordinationv1.Lease {
 	s.f.Helper()
 	e := s.next()

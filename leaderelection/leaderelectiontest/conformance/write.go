@@ -91,7 +91,7 @@ func missing(f *fixture) {
 func timesKeepMicroseconds(f *fixture) {
 	lease := f.lease("a")
 	want := metav1.NewMicroTime(lease.Spec.RenewTime.Time)
-	lease.Spec.RenewTime.Time = want.Add(321) // 321 ns, which the server truncates
+	lease.Spec.RenewTime.Time = want.Add(321) // add 321 ns, which the server must truncate
 	f.create("x")
 	f.delete()
 	created, err := f.leases.Create(f.ctx, lease, metav1.CreateOptions{})

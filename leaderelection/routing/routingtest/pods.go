@@ -33,7 +33,8 @@ type Request struct {
 	Method string
 	// Name is the name of the patched Pod, and Body is the patch. Both are empty for a list.
 	Name, Body string
-	// Sets is true if the patch sets the label, and Removes if it removes the label.
+	// Sets is true if the patch sets the label. Removes is true if the patch removes the
+	// label.
 	Sets, Removes bool
 	// Late is false unless the function passed to Intercept sets it to true. If Late is
 	// true, the request is carried out even if its context is done.
@@ -51,14 +52,14 @@ type Pods struct {
 	intercept func(*Request) error
 }
 
-// NewPods returns an API without Pods. The key and the value are those of the label under
-// test.
+// NewPods returns an API without Pods. The parameters key and value describe the label
+// under test.
 func NewPods(key, value string) *Pods {
 	return &Pods{key: key, value: value, pods: map[string]*corev1.Pod{}, intercept: func(*Request) error { return nil }}
 }
 
-// Put creates a Pod, or replaces the Pod of that name. If labelled is true, the Pod has
-// the label and the annotation that a crashed leader leaves behind.
+// Put creates a Pod, or replaces the Pod with this name. If labelled is true, the Pod has
+// the label and the annotation "<key>-term", like the Pod of a crashed leader.
 func (a *Pods) Put(name string, uid types.UID, labelled bool) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: uid}}
 	if labelled {
@@ -75,21 +76,22 @@ func (a *Pods) store(pod *corev1.Pod) {
 	a.pods[pod.Name] = pod
 }
 
-// PutFromTemplate creates a Pod that has the label with this value, but not the
-// annotation of a leader.
+// PutFromTemplate creates a Pod with a label that no leader has set. The label has this
+// value. The annotation that a leader sets together with the label is missing.
 func (a *Pods) PutFromTemplate(name string, uid types.UID, value string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.store(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: uid, Labels: map[string]string{a.key: value}}})
 }
 
-// label sets the label and the annotation in the same way as a leader.
+// label sets the label and the annotation on a Pod, like a leader.
 func (a *Pods) label(pod *corev1.Pod) {
 	metav1.SetMetaDataLabel(&pod.ObjectMeta, a.key, a.value)
 	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, a.key+"-term", "1")
 }
 
-// RemoveAnnotation removes the annotation of the leader from a Pod, like a manual edit.
+// RemoveAnnotation removes the annotation that a leader has set on a Pod, like a manual
+// edit.
 func (a *Pods) RemoveAnnotation(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -98,8 +100,8 @@ func (a *Pods) RemoveAnnotation(name string) {
 	a.store(pod)
 }
 
-// Edit sets the label if labelled is true, like a late request of a leader. Otherwise
-// Edit removes the label, like a manual edit.
+// Edit changes the label of a Pod. If labelled is true, Edit sets the label, like a late
+// request of a leader. Otherwise Edit removes the label, like a manual edit.
 func (a *Pods) Edit(name string, labelled bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -157,7 +159,7 @@ func (a *Pods) Config(cfg *rest.Config) *rest.Config {
 }
 
 // Intercept makes all later requests call f first. A request waits until f returns. If f
-// returns an error, that error is the answer to the request.
+// returns an error, the request fails with that error.
 func (a *Pods) Intercept(f func(*Request) error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
