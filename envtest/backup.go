@@ -17,8 +17,8 @@ import (
 // keep objects in its cache that were written after the backup.
 //
 // After the restore, the objects and their resourceVersions are those of the
-// backup. The API servers then assign resourceVersions that they have already
-// assigned to other writes after the backup was taken.
+// backup. Later writes get resourceVersions that were already assigned once, to
+// the writes between the backup and the restore.
 func (cp *ControlPlane) Backup() (restore func() error, err error) {
 	cp.mu.Lock()
 	cp.backups++
@@ -60,8 +60,9 @@ func (cp *ControlPlane) restore(dir string) error {
 }
 
 // whileDown calls f while etcd is not running. If etcd is running, whileDown
-// kills it and starts it again after f. etcd loses no data when it is killed,
-// and a kill does not wait until the API servers have disconnected.
+// kills etcd, calls f, and starts etcd again. etcd loses no data when it is
+// killed. Unlike a graceful stop, a kill does not wait until the API servers
+// have disconnected.
 func (s *Server) whileDown(f func() error) error {
 	if !s.Running() {
 		return f()

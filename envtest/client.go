@@ -37,14 +37,15 @@ type clientSettings struct {
 	server int
 }
 
-// AsUser gives the client the identity of a user. For RBAC, the user is a
-// member of the given groups. Default: an administrator with all rights.
+// AsUser gives the client the identity of a user. RBAC treats the user as a
+// member of the given groups. Without this option, the client is an
+// administrator with all rights.
 func AsUser(name string, groups ...string) ClientOption {
 	return func(s *clientSettings) { s.user, s.groups = name, groups }
 }
 
-// OnAPIServer connects the client to the API server with the number i. Default:
-// 0.
+// OnAPIServer connects the client to the API server with the number i. The
+// first API server has the number 0. Default: 0.
 func OnAPIServer(i int) ClientOption {
 	return func(s *clientSettings) { s.server = i }
 }
@@ -98,8 +99,8 @@ func (c *Client) Config() *rest.Config { return rest.CopyConfig(c.config) }
 func (c *Client) Clientset() kubernetes.Interface { return c.clientset() }
 
 // Kubeconfig returns the content of a kubeconfig file with the user and the API
-// server of this Client. Use it for other programs. The requests of such
-// programs do not pass through the network of this Client.
+// server of this Client. Use the file for other programs, for example kubectl.
+// The requests of such programs do not pass through the network of this Client.
 func (c *Client) Kubeconfig() ([]byte, error) {
 	kubeconfig := clientcmdapi.NewConfig()
 	kubeconfig.Clusters["envtest"] = &clientcmdapi.Cluster{

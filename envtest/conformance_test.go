@@ -6,8 +6,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest/conformance"
 )
 
-// The in-memory server of package leaderelectiontest passes the same
-// conformance tests.
+// A real API server must pass the same conformance tests as the in-memory
+// server of package leaderelectiontest.
 func TestConformance_RealAPIServerPassesTheTests(t *testing.T) {
 	t.Parallel()
 	cp := shared.get(t)

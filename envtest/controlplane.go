@@ -22,8 +22,9 @@ type Options struct {
 	// APIServerFlags are added to the flags of each API server. They override
 	// the flags that Start sets.
 	APIServerFlags []string
-	// StartTimeout limits how long each process may take to become ready. If it
-	// is too short for a loaded machine, Start fails. Default: 60 s.
+	// StartTimeout limits how long each process may take to become ready. If
+	// StartTimeout is too short for a loaded machine, Start fails. Default:
+	// 60 s.
 	StartTimeout time.Duration
 
 	assets string // the folder with the binaries
@@ -137,15 +138,15 @@ func startAll(servers []*Server) error {
 // the number 0.
 func (cp *ControlPlane) APIServer(i int) *Server { return cp.servers[i] }
 
-// APIServers returns the number of API servers, whether they are running or
-// not.
+// APIServers returns the number of all API servers, including those that are
+// not running.
 func (cp *ControlPlane) APIServers() int { return len(cp.servers) }
 
 // Etcd returns the server that runs etcd.
 func (cp *ControlPlane) Etcd() *Server { return cp.etcd }
 
-// Admin returns a client of API server 0 with all rights. Do not inject faults
-// into its network, because all tests share this client.
+// Admin returns a client of API server 0 that has all rights. Do not inject
+// faults into the network of this client, because all tests share the client.
 func (cp *ControlPlane) Admin() *Client { return cp.admin }
 
 // Stop closes all clients, kills all processes and deletes all data. Further
@@ -172,8 +173,8 @@ func (cp *ControlPlane) Stop() error {
 	return errors.Join(failures...)
 }
 
-// poll calls f until f succeeds or ctx ends. If ctx ends first, poll returns
-// the last useful error of f.
+// poll calls f until f succeeds or ctx is done. If ctx is done first, poll
+// returns the last error of f that has another cause than the end of ctx.
 func poll(ctx context.Context, f func(context.Context) error) error {
 	var before error
 	for {
@@ -182,7 +183,7 @@ func poll(ctx context.Context, f func(context.Context) error) error {
 			return nil
 		}
 		if ctx.Err() != nil && before != nil {
-			err = before // the last attempt failed only because ctx ended
+			err = before // the last attempt failed only because ctx is done
 		}
 		before = err
 		select {

@@ -131,8 +131,9 @@ func TestControlPlane_RestoreAssignsResourceVersionsAgain(t *testing.T) {
 	restore, err := cp.Backup()
 	must(t, err)
 	var after *corev1.ConfigMap
-	// The API servers also write when they start. The test makes more writes
-	// than that.
+	// After the restore, the API servers start and make writes of their own.
+	// The test makes more writes than that before the restore. Therefore the
+	// resourceVersions after the restore are lower.
 	for i := range 200 {
 		after, err = maps.Create(t.Context(), configMap("after-"+strconv.Itoa(i)), metav1.CreateOptions{})
 		must(t, err)

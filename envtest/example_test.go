@@ -14,7 +14,7 @@ import (
 
 var cp *envtest.ControlPlane
 
-// All tests of a package use one control plane.
+// This example shows how all tests of a package use one control plane.
 func Example() {
 	// The following function is the body of TestMain(m *testing.M).
 	_ = func(m *testing.M) {
@@ -31,8 +31,8 @@ func Example() {
 		os.Exit(code)
 	}
 
-	// The following function is the body of TestLeader_StopsWhenItIsCutOff(t
-	// *testing.T).
+	// The following function is the body of the test
+	// TestLeader_StopsWhenItIsCutOff(t *testing.T).
 	_ = func(t *testing.T) {
 		t.Parallel()
 		client, namespace := cp.Client("pod-1"), cp.Namespace(t)
@@ -44,7 +44,7 @@ func Example() {
 	}
 }
 
-// The test delays the reply to a write until it heals the fault.
+// The test delays the reply to a claim until the test heals this fault.
 func ExampleClient_Network() {
 	_ = func(t *testing.T) {
 		client, namespace := cp.Client("pod-1"), cp.Namespace(t)

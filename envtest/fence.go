@@ -51,7 +51,7 @@ func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout) // the context of the test has ended
+		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout) // a new context is needed, because the context of the test is done
 		defer cancel()
 		if err := remove(ctx); err != nil {
 			tb.Error(err)
@@ -61,16 +61,16 @@ func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
 
 // EnforceFence creates the admission policy of a Fence. It also creates the
 // Lease and the anchor policy if they do not exist. It returns when the API
-// servers of all configs enforce the admission policy.
+// server of each config enforces the admission policy.
 //
-// The API servers must use the same etcd. The users of the configs must be
-// administrators. The namespaces of the Fence must exist.
+// These API servers must use the same etcd. The user of each config must be an
+// administrator. The namespaces of the Fence must exist.
 //
-// The returned function removes the admission policy. API servers may enforce
-// the admission policy for a short time after it was removed. If EnforceFence
-// fails, it removes the admission policy that it created, but not the Lease and
-// the anchor policy. It never removes an admission policy that existed before
-// the call.
+// The returned function removes the admission policy. API servers may still
+// enforce the admission policy for a short time after the removal. If
+// EnforceFence fails, it removes the admission policy that it created, but not
+// the Lease and the anchor policy. It never removes an admission policy that
+// existed before the call.
 func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Config) (remove func(context.Context) error, err error) {
 	if fence.ReportOnly || len(configs) == 0 {
 		return nil, errors.New("envtest: EnforceFence needs a Fence that refuses writes (ReportOnly is false) and at least one config")
@@ -147,8 +147,8 @@ func createFence(ctx context.Context, clientset kubernetes.Interface,
 	return removeBoth, nil
 }
 
-// undo calls remove with a new timeout of ten seconds, because ctx may have
-// ended.
+// undo calls remove with a new timeout of ten seconds, because ctx may already
+// be done.
 func undo(ctx context.Context, remove func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
@@ -162,19 +162,22 @@ func removed(name string, err error) error {
 	return fmt.Errorf("envtest: removing the fence %s: %w", name, err)
 }
 
-// probe is a write by which EnforceFence checks that an API server enforces the
-// Fence. The Fence refuses the probe for every holder of the Lease, because the
-// probe has a token that is bound to no pod, and carries no term.
+// probe is a write with which EnforceFence checks whether an API server
+// enforces the Fence. The Fence refuses the probe for every holder of the
+// Lease. The reason is that the probe carries no term, and that its token is
+// not bound to a pod.
 //
 // The probe is a dry run. The admission policy has an additional rule that
-// matches only the probe. The probe writes a LimitRange, a resource that Fences
-// rarely guard, because another Fence that guards the same resource could
-// refuse the probe first.
+// matches only the probe.
+//
+// The probe writes a LimitRange, a resource that Fences rarely guard. If
+// another Fence guarded the same resource, that Fence could refuse the probe
+// first.
 type probe struct {
 	account ServiceAccount
 	policy  string
 	object  *corev1.LimitRange
-	lease   *coordinationv1.Lease // the Lease that the admission policy reads; nil if it reads none
+	lease   *coordinationv1.Lease // the Lease that the admission policy reads; nil if the policy reads no Lease
 }
 
 func newProbe(fence fencing.Fence, policy string) probe {
@@ -209,8 +212,8 @@ func (p probe) rule() admissionv1.NamedRuleWithOperations {
 // admission policy.
 func (p probe) refused(ctx context.Context, config *rest.Config) error {
 	config = p.account.Pod(config, "")
-	// The probe has all rights, because RBAC must not refuse it before the
-	// admission policy is evaluated.
+	// The probe has all rights, because otherwise RBAC would refuse the probe
+	// before the API server evaluates the admission policy.
 	config.Impersonate.Groups = []string{"system:masters"}
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {

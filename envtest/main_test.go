@@ -18,7 +18,7 @@ import (
 // TestMain stops it.
 type plane struct {
 	options envtest.Options
-	mu      sync.Mutex // locked by the test that has the control plane for itself; see alone
+	mu      sync.Mutex // locked by a test that uses the control plane alone; see the method alone
 	once    sync.Once
 	started *envtest.ControlPlane
 	err     error
@@ -43,15 +43,15 @@ func (p *plane) get(t *testing.T) *envtest.ControlPlane {
 }
 
 // alone waits until no other test uses this plane, and returns the control
-// plane. The test then has the control plane for itself until the test ends. It
-// runs in parallel with tests that use another plane.
+// plane. No other test uses the plane until this test has ended. Tests that use
+// another plane can run in parallel.
 func (p *plane) alone(t *testing.T) *envtest.ControlPlane {
 	t.Helper()
 	t.Parallel()
 	p.mu.Lock()
 	t.Cleanup(p.mu.Unlock)
 	cp := p.get(t)
-	must(t, cp.Etcd().Start()) // a failed test may have left etcd stopped
+	must(t, cp.Etcd().Start()) // an earlier test that failed may have left etcd stopped
 	for i := range cp.APIServers() {
 		must(t, cp.APIServer(i).Start())
 	}
@@ -81,8 +81,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// timeout returns a channel that limits a wait to two minutes. Without the
-// limit a failing test could wait forever.
+// timeout returns a channel that receives a value after two minutes. It limits
+// waits, because a failing test could otherwise wait forever.
 func timeout() <-chan time.Time { return time.After(2 * time.Minute) }
 
 // less reports whether the resourceVersion a is lower than the resourceVersion

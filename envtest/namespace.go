@@ -14,8 +14,8 @@ import (
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
 // Namespace creates a namespace for the test and returns its name. The
-// namespace exists until the control plane is stopped. It is not deleted
-// earlier, because no controller is running that could delete its objects.
+// namespace exists until the control plane is stopped. No test deletes it,
+// because no controller runs that could delete the objects in it.
 func (cp *ControlPlane) Namespace(tb testing.TB) string {
 	tb.Helper()
 	prefix := notInNames.ReplaceAllString(strings.ToLower(tb.Name()), "-")

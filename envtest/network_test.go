@@ -136,7 +136,7 @@ func TestNetwork_HangingCutHoldsEvents(t *testing.T) {
 	}
 }
 
-// end waits until a watch has ended.
+// end reads from a watch until the watch has ended.
 func end(t *testing.T, stream watch.Interface) {
 	t.Helper()
 	for range stream.ResultChan() {

@@ -4,7 +4,7 @@ package envtest
 
 import "syscall"
 
-// dieWithParent returns nil, because this package can kill the child of a dead
-// program only on Linux. The child stays in the process group of this process.
-// Therefore ^C in the terminal also reaches the child.
+// dieWithParent returns nil, because only Linux can kill the child when this
+// process dies. The child stays in the process group of this process. Therefore
+// ^C in the terminal also reaches the child.
 func dieWithParent() *syscall.SysProcAttr { return nil }

@@ -43,11 +43,11 @@ func NewReferee(tb testing.TB) *Referee {
 	return r
 }
 
-// Start records that a worker starts to work. term distinguishes the terms of
-// the worker. For example, pass a Term or the token of a Term. Call Start at
-// the beginning of OnStartedLeading. Call stop when the work has actually
-// stopped, not when the work is asked to stop. Further calls of stop have no
-// effect.
+// Start records that a worker starts to work. The parameter term distinguishes
+// the terms of the worker. For example, pass a Term or the token of a Term.
+// Call Start at the beginning of OnStartedLeading. Call stop when the work has
+// actually stopped, not when the work is asked to stop. Further calls of stop
+// have no effect.
 func (r *Referee) Start(worker string, term any) (stop func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,7 +70,7 @@ func (r *Referee) Note(worker, format string, args ...any) {
 
 // overlap is the time in which two work intervals overlap.
 type overlap struct {
-	a, b *interval // a started before b; both may belong to the same worker
+	a, b *interval // the interval a started before the interval b; both may belong to the same worker
 	from time.Time // the time at which b started
 	took time.Duration
 }

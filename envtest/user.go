@@ -12,10 +12,11 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// User gives a user the rights in rules, in one namespace. For this it creates
-// a Role and a RoleBinding with the name of the user. It waits until all
-// running API servers enforce the rights, and returns the name of the user. If
-// this fails, User fails the test. Without rules the user has no rights.
+// User creates a Role with the given rules in a namespace, and binds the Role
+// to the user with the given name. The Role and the RoleBinding have the same
+// name as the user. User returns this name when all running API servers enforce
+// the rules. It fails the test if an error occurs. If there are no rules, User
+// creates no Role, and the user has no rights.
 func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) string {
 	tb.Helper()
 	var configs []*rest.Config
@@ -30,9 +31,10 @@ func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rba
 	return name
 }
 
-// allow gives a user the rights in rules, in one namespace. It returns when the
-// API servers in configs enforce the rights. These API servers must use the
-// same etcd. The users of the configs must be administrators.
+// allow creates a Role with the given rules in a namespace, and binds the Role
+// to the user. It returns when the API server of each config enforces the
+// rules. These API servers must use the same etcd. The user of each config must
+// be an administrator.
 func allow(tb testing.TB, user, namespace string, rules []rbacv1.PolicyRule, configs []*rest.Config) {
 	tb.Helper()
 	if len(rules) == 0 || len(configs) == 0 {
@@ -72,9 +74,9 @@ func bind(ctx context.Context, config *rest.Config, user, namespace string, rule
 	return err
 }
 
-// may returns nil if the API server grants the first right of rule. Checking
-// one right is enough, because an API server applies all rules of a Role at the
-// same time.
+// may returns nil if the API server grants the first right that rule contains.
+// Checking one right is enough, because an API server applies all rules of a
+// Role at the same time.
 func may(ctx context.Context, config *rest.Config, namespace string, rule rbacv1.PolicyRule) error {
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -107,9 +109,10 @@ type ServiceAccount struct {
 	Name      string
 }
 
-// ServiceAccount returns a service account that has the rights in rules, in its
-// namespace. Like [ControlPlane.User], it waits until the API servers enforce
-// the rights.
+// ServiceAccount returns the service account with the given name and namespace.
+// It gives rights to this service account by a Role with the given rules in the
+// same namespace. Like [ControlPlane.User], it waits until all running API
+// servers enforce the rules. It does not create the service account itself.
 func (cp *ControlPlane) ServiceAccount(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) ServiceAccount {
 	tb.Helper()
 	account := ServiceAccount{Namespace: namespace, Name: name}
@@ -117,10 +120,10 @@ func (cp *ControlPlane) ServiceAccount(tb testing.TB, name, namespace string, ru
 	return account
 }
 
-// Allow gives the service account the rights in rules, in its namespace. For
-// this it creates a Role and a RoleBinding. Call Allow only once for each
-// service account, because the Role is not removed. Allow returns when the API
-// server enforces the rights, or fails the test.
+// Allow creates a Role with the given rules in the namespace of the service
+// account, and binds the Role to the service account. It returns when the API
+// server enforces the rules. It fails the test if an error occurs. Call Allow
+// only once for each service account, because the Role is not removed.
 //
 // config is a client configuration of an administrator. It may belong to
 // another control plane, for example to the envtest of controller-runtime.
@@ -134,12 +137,12 @@ func (a ServiceAccount) userName() string {
 }
 
 // Pod returns a copy of config that impersonates a pod with this service
-// account. The user information is the same as that of the token of a real pod.
-// The pod need not exist.
+// account. The API server receives the same user information as for the token
+// of a real pod. The pod need not exist.
 //
-// The user of config must have the right to impersonate, as administrators
-// have. config may belong to another control plane, for example to the envtest
-// of controller-runtime.
+// The user of config must have the right to impersonate other users, as
+// administrators have. config may belong to another control plane, for example
+// to the envtest of controller-runtime.
 func (a ServiceAccount) Pod(config *rest.Config, pod string) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Impersonate = rest.ImpersonationConfig{
@@ -152,8 +155,8 @@ func (a ServiceAccount) Pod(config *rest.Config, pod string) *rest.Config {
 	return config
 }
 
-// podClaim is the key in the extra fields of a user. Its value is the name of
-// the pod to which the token of the user is bound.
+// podClaim is a key in the extra fields of a user. The value for this key is
+// the name of the pod to which the token of the user is bound.
 const podClaim = "authentication.kubernetes.io/pod-name"
 
 type pod struct {
@@ -162,8 +165,8 @@ type pod struct {
 }
 
 // AsPod gives the client the identity of a pod that uses the service account.
-// If name is empty, the client has a token of the service account that is not
-// bound to a pod.
+// If name is empty, the client has the identity of the service account, and its
+// token is not bound to a pod.
 func AsPod(account ServiceAccount, name string) ClientOption {
 	return func(s *clientSettings) { s.pod = &pod{account, name} }
 }

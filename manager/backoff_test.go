@@ -11,8 +11,9 @@ func TestRestartBackoff_DoublesTheDelayUpToAMinuteUntilRecovery(t *testing.T) {
 	if d := b.delay(now); d != 0 {
 		t.Errorf("before any failure: %v", d)
 	}
-	// fail simulates a start of the group, followed by n failures. after is the time
-	// between the start and the failures. fail returns the delay before the next start.
+	// fail simulates a start of the group, followed by n failures. The parameter after
+	// is the time between the start and the failures. fail returns the delay before the
+	// next start.
 	fail := func(after time.Duration, n int) time.Duration {
 		b.started(now)
 		now = now.Add(after)
@@ -22,7 +23,7 @@ func TestRestartBackoff_DoublesTheDelayUpToAMinuteUntilRecovery(t *testing.T) {
 		return b.delay(now)
 	}
 	for i, want := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
-		if d := fail(time.Second, i+1); int(d.Seconds()) != want { // several failures after one start count as one
+		if d := fail(time.Second, i+1); int(d.Seconds()) != want { // several failures after one start count as one failure
 			t.Errorf("after failure %d: %v, want %d s", i+1, d, want)
 		}
 	}

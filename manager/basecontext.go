@@ -9,10 +9,11 @@ import (
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// baseContexts are the parents of the contexts of all Runnables. Cancelling the
-// baseContexts reaches every Runnable at once. Cancelling the context of Start would
-// reach one group of Runnables after another. Reconcilers would then continue until the
-// slowest Runnable that does not need leader election has stopped.
+// baseContexts holds the contexts from which the contexts of all Runnables are derived.
+// The method end cancels them all at once. If only the context of Start were cancelled,
+// the inner Manager would stop one group of Runnables after another. Reconcilers would
+// then continue until the slowest Runnable that does not need leader election has
+// stopped.
 type baseContexts struct {
 	gate *gate
 
@@ -20,10 +21,10 @@ type baseContexts struct {
 	cancels []context.CancelCauseFunc
 }
 
-// wrap returns a BaseContext function for the options of the inner Manager. The method
-// end cancels the contexts that the function returns. When a term begins, these
-// contexts also carry the term. Their parents are the contexts that user returns, or
-// the background context if user is nil.
+// wrap returns a BaseContext function for the options of the inner Manager. Each call
+// of that function creates a context, which the method end cancels. The parent of this
+// context is the context that user returns, or the background context if user is nil.
+// After a term has begun, the created context also carries the term.
 func (b *baseContexts) wrap(user crmanager.BaseContextFunc) crmanager.BaseContextFunc {
 	return func() context.Context {
 		parent := context.Background()
@@ -38,7 +39,9 @@ func (b *baseContexts) wrap(user crmanager.BaseContextFunc) crmanager.BaseContex
 	}
 }
 
-// end cancels all contexts with the given cause. Later calls do not change the cause.
+// end cancels all contexts that were created by the functions that wrap returned. The
+// parameter cause becomes the cause of these contexts. Later calls of end do not change
+// the cause.
 func (b *baseContexts) end(cause error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -47,17 +50,17 @@ func (b *baseContexts) end(cause error) {
 	}
 }
 
-// A baseContext is a context that also carries the values of the term. Each call of
-// Value looks them up in the gate, because the baseContext is created before the term
-// begins: the inner Manager calls BaseContext when it is created.
+// A baseContext is a context that also carries the values of the term. The inner
+// Manager creates its baseContext before the term begins. Therefore each call of Value
+// looks up the values of the term in the gate.
 type baseContext struct {
 	context.Context
 	gate *gate
 }
 
-// Value returns the user's value for key. If there is no such value, it returns the
-// value in the context of the term. It does not return the logger of the term, because
-// Runnables must use the logger of the Manager.
+// Value returns the value for key in the user's context. If the user's context has no
+// such value, Value returns the value in the context of the term. It never returns the
+// logger of the term, because Runnables must use the logger of the Manager.
 func (c baseContext) Value(key any) any {
 	if value := c.Context.Value(key); value != nil {
 		return value

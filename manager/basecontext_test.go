@@ -43,7 +43,7 @@ func TestBaseContext_CarriesTheUsersValuesAndTheTerm(t *testing.T) {
 	g := newGate("a", "default/x")
 	base := &baseContexts{gate: g}
 	derive := base.wrap(func() context.Context { return context.WithValue(context.Background(), userKey{}, "mine") })
-	ctx, cancel := context.WithCancel(derive()) // a group of Runnables derives its context in this way
+	ctx, cancel := context.WithCancel(derive()) // controller-runtime derives the context of each group of Runnables in this way
 	defer cancel()
 	if _, ok := leaderelection.TermFromContext(ctx); ok {
 		t.Error("the context has a term before the term begins")

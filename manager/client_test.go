@@ -16,8 +16,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// The test runs with a Manager of controller-runtime and with a Manager of New. HTTP/2
-// detects a dead connection only after 45 s.
+// The test compares a Manager of controller-runtime with a Manager that New returned.
+// The election of controller-runtime uses HTTP/2, which detects a dead connection only
+// after 45 s. By then the Lease has expired.
 func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -43,7 +44,8 @@ func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 	}
 }
 
-// A connection is a net.Conn with a channel that Close closes.
+// A connection is a net.Conn. Its method Close also closes the channel in the field
+// closed.
 type connection struct {
 	net.Conn
 	once   sync.Once
@@ -77,7 +79,7 @@ func TestClient_ConnectionsAreClosedWithTheManager(t *testing.T) {
 		t.Error(err)
 	}
 	mu.Lock()
-	defer mu.Unlock() // a dial may still be running, although its request has ended
+	defer mu.Unlock() // the lock is needed because a dial may still be running after its request has ended
 	if len(made) == 0 {
 		t.Error("the elector had no connection of its own")
 	}

@@ -11,8 +11,9 @@ import (
 )
 
 // both runs a scenario with a Manager of controller-runtime and with a Manager that New
-// returned. scenario reports whether the Manager kept a promise. The test expects that
-// only the Manager of New keeps it.
+// returned. The function scenario returns true if the Manager kept the promise that the
+// test is about. The test fails unless only the Manager that New returned keeps the
+// promise.
 func both(t *testing.T, scenario func(t *testing.T, m memory, create newManager) (kept bool)) {
 	t.Helper()
 	for _, tc := range []struct {
@@ -30,7 +31,8 @@ func both(t *testing.T, scenario func(t *testing.T, m memory, create newManager)
 	}
 }
 
-// leaderOf starts a Manager that create returns, and waits until it leads.
+// leaderOf creates a Manager with the function create, starts the Manager, and waits
+// until it leads.
 func (m memory) leaderOf(create newManager, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	m.t.Helper()
 	p := m.make("a", create, func(o *crmanager.Options) { o.GracefulShutdownTimeout = &grace })
@@ -54,8 +56,8 @@ func TestBoth_TheLeaseIsHeldWhileWorkRuns_AlthoughTheGracePeriodExpired(t *testi
 			kept = kept && m.holder() != ""
 			time.Sleep(time.Second)
 		}
-		// The process should have exited. Wait until none of its goroutines is active
-		// any more.
+		// A real process would exit now. Wait until none of the goroutines of this
+		// process is active any more.
 		time.Sleep(time.Minute)
 		return kept
 	})

@@ -20,18 +20,19 @@
 //     0, or if that timeout expires while Runnables still run.
 //   - When leadership is lost, the contexts of all Runnables are cancelled at once, and
 //     Start returns [ErrLeadershipLost]. If the Lease could not be renewed, Start
-//     returns before another candidate may claim the Lease. Exit the process then, as
-//     with controller-runtime. A loss during a graceful stop is also detected.
+//     returns before another candidate may claim the Lease. Exit the process when Start
+//     has returned, as with controller-runtime. The Manager also detects a loss of
+//     leadership during a graceful stop.
 //   - The election has its own client. The client has no rate limit, and it shares no
 //     connections with the application's clients.
 //
 // # An Elector in any Manager
 //
-// [NewElector] adds an Elector to a Manager. Use it if only a part of the work needs a
-// leader, or if several parts need one Lease each. [LeaderOnly] returns a Runnable that
-// runs in each term of the Elector. The Runnable is started again in the next term
-// without a restart of the process. An Elector created by leaderelection.New can also
-// be added with mgr.Add.
+// [NewElector] adds an Elector to a Manager. Use NewElector if only a part of the work
+// needs a leader, or if several parts need one Lease each. [LeaderOnly] returns a
+// Runnable that runs in each term of the Elector. The Runnable is started again in the
+// next term without a restart of the process. An Elector created by leaderelection.New
+// can also be added with mgr.Add.
 //
 // When a Manager stops, it first stops the Runnables that do not need leader election.
 // An Elector is such a Runnable. The Manager then stops the Runnables that need leader
@@ -49,9 +50,9 @@
 // leads.
 //
 // Events are recorded on the Lease when the process becomes leader, stops leading,
-// steps down, or loses leadership, and when work does not stop in time. They are also
-// recorded on the pod if POD_NAMESPACE, POD_NAME and POD_UID are set. If the right to
-// create events is missing, this is logged once.
+// steps down, or loses leadership, and when work does not stop in time. If
+// POD_NAMESPACE, POD_NAME and POD_UID are set, the same events are also recorded on the
+// pod. If the right to create events is missing, the missing right is logged once.
 //
 // # Guarding and fencing writes
 //
@@ -62,14 +63,14 @@
 // Only the API server can refuse a write that was already sent. Package
 // leaderelection/fencing provides an admission policy for this, the Fence. A Fence with
 // mode ByPod needs no change in the program if the identity is the default and POD_NAME
-// is set. Use [WithFencing] for a Fence with mode ByTerm. Also use it if the client
-// must retry refused writes while the term continues.
+// is set. Use [WithFencing] for a Fence with mode ByTerm. Also use WithFencing if the
+// client must retry refused writes while the term continues.
 //
 // # Routing to the leader, and rights
 //
 // [WithLeaderLabel] labels the leader's Pod, so that a Service can select the leader.
-// By default no Pod is labelled. For [NewElector] use the Option of package
-// leaderelection/routing. When the Manager starts to campaign, it logs a warning for
-// each missing right, unless [WithoutRightsCheck] is given. The command "kubectl lease
-// rights" prints a Role with the required rights.
+// By default no Pod is labelled. With [NewElector], use the Option of package
+// leaderelection/routing instead. When the Manager starts to campaign, it logs a
+// warning for each missing right, unless [WithoutRightsCheck] is given. The command
+// "kubectl lease rights" prints a Role with the required rights.
 package manager

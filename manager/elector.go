@@ -79,11 +79,12 @@ func newElector(config leaderelection.Config, client *electionClient, callbacks 
 	return e, nil
 }
 
-// Start calls Run. The method is part of the Runnable interface of controller-runtime.
+// Start calls Run. The Runnable interface of controller-runtime requires this method.
 func (e *Elector) Start(ctx context.Context) error { return e.Run(ctx) }
 
-// Run campaigns like the Run of leaderelection.Elector. If a Runnable with the option
-// FailManager fails, Run ends after that term and returns the error of the Runnable.
+// Run campaigns like the method Run of leaderelection.Elector. If a Runnable with the
+// option FailManager fails, Run ends after the current term and returns the error of
+// that Runnable.
 func (e *Elector) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

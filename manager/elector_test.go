@@ -21,13 +21,14 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// An electorProcess is a process with an Elector and a Manager of controller-runtime.
-// In each term it reconciles ConfigMaps with a new controller.
+// An electorProcess is a simulated process of an operator. It has a Manager of
+// controller-runtime and an Elector that NewElector added to this Manager. In each term
+// of the Elector, a new controller reconciles ConfigMaps.
 type electorProcess struct {
 	*process
 	network *leaderelectiontest.Network
 	elector *manager.Elector
-	begun   chan context.Context // receives the context of each reconcile
+	begun   chan context.Context // receives the context of each call of the reconciler
 }
 
 func (s *testCluster) electorProcess(name string) *electorProcess {
@@ -54,7 +55,7 @@ func (s *testCluster) electorProcess(name string) *electorProcess {
 	return p
 }
 
-// control runs a new controller until ctx, the context of a term, is done.
+// control runs a new controller until ctx is done. ctx is the context of a term.
 func (p *electorProcess) control(ctx context.Context, s *testCluster) error {
 	c, err := controller.NewUnmanaged("settings", controller.Options{
 		SkipNameValidation: new(true),
@@ -76,7 +77,8 @@ func (p *electorProcess) control(ctx context.Context, s *testCluster) error {
 	return c.Start(ctx)
 }
 
-// works waits until the process reconciles. It returns the context of that reconcile.
+// works waits until the process p calls its reconciler. It returns the context of that
+// call.
 func (s *testCluster) works(p *electorProcess) context.Context {
 	s.t.Helper()
 	select {
@@ -115,8 +117,8 @@ func TestLeaderOnly_ControllersOfPlainManagersNeverOverlap(t *testing.T) {
 		t.Errorf("a has stopped: %v; its terms were %v and %v", a.stopped(), before.Token, after.Token)
 	}
 
-	// A goroutine of the first term of process a must not write, although process a
-	// leads again.
+	// Process a leads again. A write with the context of its first term must still be
+	// refused.
 	guarded := manager.GuardClient(a.elector, a.GetClient())
 	object := func() *corev1.ConfigMap {
 		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, GenerateName: "written-"}}

@@ -14,7 +14,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// serviceAccount is the folder with the credentials of a pod.
+// serviceAccount is the folder in which a pod finds the credentials of its service
+// account.
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // environment provides the defaults of the namespace and the identity. The functions in
@@ -39,12 +40,16 @@ func loadKubeconfig() (*clientcmdapi.Config, error) {
 	return rules.Load()
 }
 
-// namespace returns the namespace of the Lease. It is the first of these that exists:
-// configured, POD_NAMESPACE, the pod's namespace, the namespace of the kubeconfig.
+// namespace returns the namespace of the Lease. It uses the first of these that is set:
 //
-// The pod's namespace is used only if cfg is the pod's own client configuration. The
-// kubeconfig is used only if it has the same server as cfg. Otherwise the namespace
-// could belong to another cluster than the Lease.
+//   - the parameter configured
+//   - the environment variable POD_NAMESPACE
+//   - the pod's namespace, but only if cfg is the pod's own client configuration
+//   - the namespace of the kubeconfig, but only if the kubeconfig and cfg have the same
+//     server
+//
+// Without these two conditions, the namespace could belong to another cluster than the
+// Lease.
 func (e environment) namespace(configured string, cfg *rest.Config) (string, error) {
 	if configured != "" {
 		return configured, nil

@@ -12,7 +12,7 @@ import (
 
 // testEnvironment returns an environment with the given variables and files. Its
 // kubeconfig has the server https://cluster and the namespace kubeconfigNamespace. If
-// kubeconfigNamespace is "-", there is no kubeconfig.
+// kubeconfigNamespace is "-", the kubeconfig is empty.
 func testEnvironment(env, files map[string]string, kubeconfigNamespace string) environment {
 	kubeconfig := clientcmdapi.NewConfig()
 	if kubeconfigNamespace != "-" {

@@ -8,11 +8,12 @@ import (
 )
 
 var (
-	// ErrLeadershipLost is returned by Start of a Manager that New returned, if the
-	// Manager lost the Lease. Exit the process then. The error also wraps the reason,
-	// which is a sentinel error of package leaderelection such as ErrRenewalFailed. The
-	// error also wraps ErrWorkStillRunning if some Runnables had not stopped shortly
-	// before other candidates could claim the Lease.
+	// ErrLeadershipLost is returned by the Start of a Manager that New created, if the
+	// Manager lost the Lease. Exit the process when Start has returned this error. The
+	// returned error also wraps the reason, which is a sentinel error of package
+	// leaderelection such as ErrRenewalFailed. The returned error also wraps
+	// ErrWorkStillRunning if some Runnables still ran shortly before other candidates
+	// could claim the Lease.
 	ErrLeadershipLost = errors.New("manager: leadership was lost")
 
 	// ErrWriteRefused is returned for a write that does not belong to the current term.
@@ -26,8 +27,8 @@ var (
 	errGateShut       = errors.New("manager: the Manager is stopping")
 )
 
-// join returns the errors that are not nil as one error, like errors.Join. If only one
-// error is not nil, join returns that error unchanged.
+// join returns the errors that are not nil as one error, like errors.Join. If exactly
+// one error is not nil, join returns that error unchanged.
 func join(errs ...error) error {
 	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 	if len(errs) == 1 {

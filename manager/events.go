@@ -17,8 +17,8 @@ import (
 	"k8s.io/client-go/tools/record"
 )
 
-// A recorder records the events of the elector. The Manager's own recorder is
-// unsuitable for two reasons. It stops before the elector stops. It also writes to the
+// A recorder records the events of the Elector. The Manager's own recorder is
+// unsuitable for two reasons. It stops before the Elector stops. It also writes to the
 // application's cluster, which may not be the cluster of the Lease.
 type recorder struct {
 	client   kubernetes.Interface
@@ -29,20 +29,23 @@ type recorder struct {
 
 var _ resourcelock.EventRecorder = (*recorder)(nil)
 
-// Eventf passes an event to the target. It drops the event if no target is set.
+// Eventf passes the event to the recorder that the field target contains. It drops the
+// event if target is nil.
 func (r *recorder) Eventf(object runtime.Object, eventType, reason, message string, args ...any) {
 	if target := r.target.Load(); target != nil {
 		(*target).Eventf(object, eventType, reason, message, args...)
 	}
 }
 
-// use makes target the recorder that receives all later events.
+// use sets the recorder that receives all later events.
 func (r *recorder) use(target resourcelock.EventRecorder) { r.target.Store(&target) }
 
-// start starts an event broadcaster and makes it the target, unless a target is already
-// set. The returned function waits until all events have been sent, for at most
-// timeout. It then stops the broadcaster. Do not call start in New, because the
-// goroutines of the broadcaster would leak if the Manager is never started.
+// start starts an event broadcaster and makes it the recorder's target. It does nothing
+// if the recorder already has a target. The returned function waits until all events
+// have been sent, but not longer than timeout. It then stops the broadcaster.
+//
+// Do not call start in New, because the goroutines of the broadcaster would leak if the
+// Manager is never started.
 func (r *recorder) start() (stop func(timeout time.Duration)) {
 	if r.target.Load() != nil {
 		return func(time.Duration) {}
@@ -54,11 +57,11 @@ func (r *recorder) start() (stop func(timeout time.Duration)) {
 	r.use(target)
 	return func(timeout time.Duration) {
 		r.target.Store(nil)
-		// Events are sent in order. Therefore this additional event reaches the sink
+		// Events are sent in order. Therefore the sink receives this additional event
 		// after all other events.
 		target.Event(&corev1.ObjectReference{Namespace: corev1.NamespaceDefault, Name: r.identity}, corev1.EventTypeNormal, reasonLast, "")
 		s.awaitLast(timeout)
-		// Without awaitLast, Shutdown would drop the remaining events or send them
+		// Without the wait above, Shutdown would drop the remaining events or send them
 		// later.
 		broadcaster.Shutdown()
 		s.close()
@@ -68,8 +71,8 @@ func (r *recorder) start() (stop func(timeout time.Duration)) {
 // eventTimeout limits the duration of one request that sends an event.
 const eventTimeout = 10 * time.Second
 
-// reasonLast is the reason of the last event. The sink does not send that event, which
-// only marks the end of all events.
+// reasonLast is the reason of the event that marks the end of all events. The sink does
+// not send this event to the API server.
 const reasonLast = "Last"
 
 // An eventSink sends events to the API server. It sets a timeout for each request,
@@ -80,7 +83,7 @@ type eventSink struct {
 	denied sync.Once
 	last   chan struct{} // closed when the event with the reason reasonLast arrives
 
-	ctx    context.Context // the parent of the contexts of all requests
+	ctx    context.Context // each request uses a context that is derived from ctx
 	cancel context.CancelFunc
 	busy   sync.Mutex // locked during a request
 }
@@ -91,8 +94,8 @@ func newEventSink(events typedcorev1.EventInterface, logger logr.Logger) *eventS
 	return s
 }
 
-// awaitLast waits until the event with the reason reasonLast has arrived, for at most
-// timeout.
+// awaitLast waits until the event with the reason reasonLast has arrived, but not
+// longer than timeout.
 func (s *eventSink) awaitLast(timeout time.Duration) {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
@@ -109,7 +112,8 @@ func (s *eventSink) close() {
 	defer s.busy.Unlock()
 }
 
-// send sends one request, unless the sink is closed.
+// send calls request with a context that has a timeout. If the sink is closed, send
+// returns an error and does not call request.
 func (s *eventSink) send(request func(context.Context) (*corev1.Event, error)) (*corev1.Event, error) {
 	s.busy.Lock()
 	defer s.busy.Unlock()
@@ -145,9 +149,9 @@ func (s *eventSink) Patch(event *corev1.Event, data []byte) (*corev1.Event, erro
 	return s.tolerate(event, patched, err)
 }
 
-// tolerate handles the response to a request that sends an event. If the right to
-// record events is missing, tolerate logs this once and returns no error. The
-// broadcaster would log each error.
+// tolerate handles the result of a request that sends an event. If the right to record
+// events is missing, tolerate logs this once and returns no error. If it returned the
+// error, the broadcaster would log the error of each request.
 func (s *eventSink) tolerate(event, response *corev1.Event, err error) (*corev1.Event, error) {
 	if !apierrors.IsForbidden(err) {
 		return response, err

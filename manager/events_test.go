@@ -67,12 +67,12 @@ func TestEvents_AreSentBeforeTheManagerEnds(t *testing.T) {
 	})
 }
 
-// A request after the client was closed would open a new connection, which would never
-// be closed.
+// A request that is sent after the client was closed would open a new connection. This
+// connection would never be closed.
 func TestEvents_AreNotSentAfterTheManagerEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var begun, underWay atomic.Int32
-		r := &recorder{client: hungClient{Interface: fake.NewClientset(), begun: &begun, underWay: &underWay}, identity: "a", logger: logr.Discard()}
+		var begun, pending atomic.Int32
+		r := &recorder{client: hungClient{Interface: fake.NewClientset(), begun: &begun, pending: &pending}, identity: "a", logger: logr.Discard()}
 		stop := r.start()
 		for i := range 3 {
 			r.Eventf(eventSubject, corev1.EventTypeNormal, "Reason", "event %d", i)
@@ -81,8 +81,8 @@ func TestEvents_AreNotSentAfterTheManagerEnded(t *testing.T) {
 		const timeout = time.Second
 		began := time.Now()
 		stop(timeout)
-		if begun.Load() != 1 || underWay.Load() != 0 || time.Since(began) > timeout {
-			t.Errorf("it stopped after %v: %d requests had begun and %d were under way", time.Since(began), begun.Load(), underWay.Load())
+		if begun.Load() != 1 || pending.Load() != 0 || time.Since(began) > timeout {
+			t.Errorf("it stopped after %v: %d requests had begun and %d were pending", time.Since(began), begun.Load(), pending.Load())
 		}
 		time.Sleep(time.Hour)
 		if begun.Load() != 1 {
@@ -98,7 +98,7 @@ type hungClient struct {
 	kubernetes.Interface
 	typedcorev1.CoreV1Interface
 	typedcorev1.EventInterface
-	begun, underWay *atomic.Int32
+	begun, pending *atomic.Int32
 }
 
 func (c hungClient) CoreV1() typedcorev1.CoreV1Interface      { return c }
@@ -106,8 +106,8 @@ func (c hungClient) Events(string) typedcorev1.EventInterface { return c }
 func (c hungClient) RESTClient() rest.Interface               { return nil }
 func (c hungClient) CreateWithEventNamespaceWithContext(ctx context.Context, _ *corev1.Event) (*corev1.Event, error) {
 	c.begun.Add(1)
-	c.underWay.Add(1)
-	defer c.underWay.Add(-1)
+	c.pending.Add(1)
+	defer c.pending.Add(-1)
 	<-ctx.Done()
 	return nil, ctx.Err()
 }

@@ -62,8 +62,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return ctrl.Result{}, r.Patch(ctx, &configMap, patch) // refused if this process no longer leads
 }
 
-// This Manager needs a leader only for a part of its work: one replica writes the
-// report.
+// All replicas run this Manager, but only one replica at a time writes the report.
 func ExampleLeaderOnly() {
 	mgr, err := ctrl.NewManager(ctrl.GetConfigOrDie(), ctrl.Options{})
 	if err != nil {

@@ -117,8 +117,8 @@ func TestExpectations_AnAddressInUseIsAnErrorOfNew(t *testing.T) {
 	}
 }
 
-// A neighbour is a Runnable with caches, like a cluster.Cluster for another cluster
-// that the Manager runs.
+// A neighbour is a Runnable that has its own caches. A real example is a
+// cluster.Cluster that a Manager runs to access a second cluster.
 type neighbour struct {
 	*worker
 	caches cache.Cache

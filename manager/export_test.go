@@ -7,8 +7,8 @@ import crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 func GateIsShut(mgr crmanager.Manager) bool { return mgr.(*electedManager).gate.isShut() }
 
 // ForgetMetrics removes the Electors of a Lease from the metrics. A test with fake time
-// must call it at its end, because code outside of that test must not read its
-// Electors.
+// must call ForgetMetrics at its end, because code that runs with real time must not
+// read these Electors.
 func ForgetMetrics(namespace, name string) { registered().Forget(namespace, name) }
 
 // InnerStopped returns a channel that is closed when the inner Manager has stopped. If

@@ -9,10 +9,11 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// fencedClient returns a NewClientFunc whose clients are prepared for a Fence. The
-// clients send a refused write again while confirmer confirms the term. If mode
-// includes ByTerm, they also stamp their writes. If the client options contain an
-// HTTPClient, the clients use its connections.
+// fencedClient returns a NewClientFunc that creates clients with newClient and prepares
+// them for a Fence. When the Fence refuses a write, the client sends the write again as
+// long as confirmer confirms the term. If mode includes ByTerm, the client also stamps
+// its writes. If the client options contain an HTTPClient, the client uses the
+// connections of that HTTPClient.
 func fencedClient(newClient client.NewClientFunc, mode fencing.Mode, confirmer fencing.TermConfirmer) client.NewClientFunc {
 	if newClient == nil {
 		newClient = client.New

@@ -17,16 +17,17 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// A write is one write of an object by the controller of an operator, and its result.
+// A write records one attempt of an operator to update a ConfigMap: the context and the
+// ConfigMap that were passed to the client, and the error that the client returned.
 type write struct {
 	ctx    context.Context
 	object *corev1.ConfigMap
 	err    error
 }
 
-// startBehindFence installs a Fence. The returned function starts an operator in a pod
-// and waits until the operator leads and has written an object. It returns the operator
-// and that write.
+// startBehindFence installs a Fence. The returned function run starts an operator with
+// the identity of the pod with the given name. run then waits for the operator's first
+// update of a ConfigMap. It returns the operator and a record of this update.
 func startBehindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*replica, write)) {
 	s := startTestCluster(t, false)
 	account := envtest.ServiceAccount{Namespace: s.namespace, Name: "operator"}
@@ -61,22 +62,22 @@ func startBehindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*
 	}
 }
 
-// The Fence has both modes. It refuses the writes of an earlier leader.
+// The Fence has the modes ByPod and ByTerm. It refuses the writes of an earlier leader.
 func TestOperator_IsFencedOffAfterItsTerm(t *testing.T) {
 	run := startBehindFence(t, fencing.ByPod|fencing.ByTerm)
 	first, old := run("pod-a")
 	if err := first.stop(); err != nil {
 		t.Errorf("pod-a stopped with %v", err)
 	}
-	second, present := run("pod-b")
-	if old.err != nil || present.err != nil {
-		t.Errorf("the leaders' writes: %v, %v", old.err, present.err)
+	second, current := run("pod-b")
+	if old.err != nil || current.err != nil {
+		t.Errorf("the leaders' writes: %v, %v", old.err, current.err)
 	}
 	patch := client.RawPatch("application/merge-patch+json", []byte(`{"data":{"by":"somebody late"}}`))
 	if err := first.GetClient().Patch(old.ctx, old.object, patch); !fencing.IsStale(err) {
 		t.Errorf("a write of the first leader's: %v, want it refused as stale", err)
 	}
-	if err := second.GetClient().Patch(t.Context(), present.object, patch); !errors.Is(err, fencing.ErrNoTerm) {
+	if err := second.GetClient().Patch(t.Context(), current.object, patch); !errors.Is(err, fencing.ErrNoTerm) {
 		t.Errorf("a write without a term: %v, want ErrNoTerm", err)
 	}
 	if err := second.stop(); err != nil {
@@ -88,16 +89,16 @@ func TestOperator_IsFencedOffAfterItsTerm(t *testing.T) {
 // without a term.
 func TestOperator_BehindAFenceByPodStampsNothing(t *testing.T) {
 	run := startBehindFence(t, fencing.ByPod)
-	leader, present := run("pod-a")
-	if present.err != nil {
-		t.Errorf("the leader's write: %v", present.err)
+	leader, current := run("pod-a")
+	if current.err != nil {
+		t.Errorf("the leader's write: %v", current.err)
 	}
 	patch := client.RawPatch("application/merge-patch+json", []byte(`{"data":{"by":"somebody else"}}`))
-	if err := leader.GetClient().Patch(t.Context(), present.object, patch); err != nil {
+	if err := leader.GetClient().Patch(t.Context(), current.object, patch); err != nil {
 		t.Errorf("a write without a term: %v", err)
 	}
-	if len(present.object.Annotations) > 0 {
-		t.Errorf("the object has annotations: %v", present.object.Annotations)
+	if len(current.object.Annotations) > 0 {
+		t.Errorf("the object has annotations: %v", current.object.Annotations)
 	}
 	if err := leader.stop(); err != nil {
 		t.Errorf("the leader stopped with %v", err)

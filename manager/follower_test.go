@@ -29,13 +29,13 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// freeAddress returns an address at which nothing listens. On Linux the address is not
-// 127.0.0.1, because an outgoing connection could take the port on 127.0.0.1 before the
-// test listens there.
+// freeAddress returns an address with a free port. On Linux the host is not 127.0.0.1,
+// because an outgoing connection could take the port on 127.0.0.1 before the test
+// listens on the port.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	host := "127.0.0.1"
-	if runtime.GOOS == "linux" { // other systems configure only 127.0.0.1
+	if runtime.GOOS == "linux" { // on other systems, 127.0.0.1 is the only loopback address
 		host = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
@@ -139,8 +139,8 @@ func TestFollower_ServesWebhooksMetricsAndHealth(t *testing.T) {
 	b.logs.wantNoErrors(t)
 }
 
-// A warmedWorker is a worker that warms up before its Manager leads. It closes warm
-// during its warm-up.
+// A warmedWorker is a worker that warms up before its Manager leads. The warm-up closes
+// the channel warm.
 type warmedWorker struct {
 	*worker
 	warm chan struct{}

@@ -12,20 +12,20 @@ import (
 )
 
 // A gate is the resource lock that the inner Manager uses for controller-runtime's own
-// election. That election wins when the Elector leads. It never loses, because
-// electedManager handles the loss of the Lease. The gate sends no requests to the API
-// server.
+// election. The inner Manager wins this election when the Elector leads. It never loses
+// this election, because electedManager handles the loss of the Lease. The gate sends
+// no requests to the API server.
 type gate struct {
 	identity, description string
 
-	asked  chan struct{} // closed by the first Get, when the caches have synced and the inner Manager is ready to lead
+	asked  chan struct{} // closed by the first call of Get; the caches have then synced, and the inner Manager is ready to lead
 	opened chan struct{} // closed by open; never closed if shut was called before open
 
-	term atomic.Pointer[context.Context] // the context of the term in which the gate was opened; nil before that
+	term atomic.Pointer[context.Context] // the context of the term that opened the gate; nil if no term has opened the gate
 
 	mu      sync.Mutex
-	shutOff bool // true if shut was called, so controller-runtime's election can no longer win
-	entered bool // true if controller-runtime's election has won
+	shutOff bool // true if shut was called; the inner Manager can then no longer win its election
+	entered bool // true if the inner Manager has won its election
 	record  resourcelock.LeaderElectionRecord
 	ask     sync.Once
 }
@@ -36,8 +36,8 @@ func newGate(identity, description string) *gate {
 	return &gate{identity: identity, description: description, asked: make(chan struct{}), opened: make(chan struct{})}
 }
 
-// open makes controller-runtime's election win. ctx is the context of the Elector's
-// term. open returns false if the gate was opened or shut before.
+// open makes the inner Manager win its election. ctx is the context of the Elector's
+// term. open returns false and has no effect if the gate was opened or shut before.
 func (g *gate) open(ctx context.Context) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -48,9 +48,10 @@ func (g *gate) open(ctx context.Context) bool {
 	return true
 }
 
-// shut prevents controller-runtime's election from winning. It reports whether the gate
-// was opened before. Call shut before the context of the inner Manager is cancelled.
-// Otherwise the election could still win and start Runnables during the shutdown.
+// shut prevents the inner Manager from winning its election. It reports whether the
+// gate was opened before. Call shut before the context of the inner Manager is
+// cancelled. Otherwise the inner Manager could still win its election and start
+// Runnables during the shutdown.
 func (g *gate) shut() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -64,8 +65,8 @@ func (g *gate) isShut() bool {
 	return g.shutOff
 }
 
-// value returns the value for key in the context of the term, or nil if the gate was
-// not opened.
+// value returns the value for key in the context of the term. It returns nil if no term
+// has opened the gate.
 func (g *gate) value(key any) any {
 	if term := g.term.Load(); term != nil {
 		return (*term).Value(key)
@@ -73,8 +74,9 @@ func (g *gate) value(key any) any {
 	return nil
 }
 
-// Get blocks until the gate is opened. If Create was not called yet, Get then returns a
-// "not found" error. Otherwise it returns the record that was written last.
+// Get blocks until the gate is opened. It then returns the record of the last
+// successful call of Create or Update. If there was no such call, Get returns a "not
+// found" error.
 func (g *gate) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	g.ask.Do(func() { close(g.asked) })
 	select {
@@ -92,8 +94,8 @@ func (g *gate) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	return &record, raw, err
 }
 
-// Create records that controller-runtime's election has won. It fails if the gate was
-// shut.
+// Create records that the inner Manager has won its election. It fails if the gate was
+// shut before.
 func (g *gate) Create(_ context.Context, record resourcelock.LeaderElectionRecord) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -104,9 +106,9 @@ func (g *gate) Create(_ context.Context, record resourcelock.LeaderElectionRecor
 	return nil
 }
 
-// Update always succeeds after Create, even if the gate was shut. If Update failed
-// while the Manager stops, controller-runtime's election would be lost, and the Manager
-// would skip the grace period.
+// Update succeeds after a successful Create, even if the gate was shut in the meantime.
+// If Update failed while the Manager stops, the inner Manager would lose its election
+// and skip the grace period.
 func (g *gate) Update(_ context.Context, record resourcelock.LeaderElectionRecord) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

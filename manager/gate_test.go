@@ -77,8 +77,9 @@ func TestGate_OpensOnceAndNotAfterShut(t *testing.T) {
 	}
 }
 
-// The election on the gate must never be lost. controller-runtime reacts to a loss by
-// skipping the grace period and returning another error.
+// The inner Manager must never lose its election, which uses the gate as its lock.
+// After a loss, controller-runtime would skip the grace period and return another
+// error.
 func TestGate_ClientGosElectorWinsWhenItOpensAndNeverLoses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate("a", "default/x")

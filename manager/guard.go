@@ -14,16 +14,16 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/guard"
 )
 
-// GuardTransport returns an http.RoundTripper that refuses writes without current
-// leadership. It is the same function as guard.Transport.
+// GuardTransport returns an http.RoundTripper that refuses writes that do not belong to
+// the current term. It calls guard.Transport.
 func GuardTransport(leadership guard.Leadership, next http.RoundTripper) http.RoundTripper {
 	return guard.Transport(leadership, next)
 }
 
-// GuardClient returns a client that refuses writes without current leadership. A write
-// passes only if its context carries the current term of leadership. Otherwise the
-// client returns ErrWriteRefused. Package guard documents the rules, and lists the
-// writes that always pass.
+// GuardClient returns a client that refuses writes that do not belong to the current
+// term. A write passes only if its context carries the term that leadership reports as
+// current. Otherwise the client returns ErrWriteRefused. Package guard documents the
+// rules, and lists the writes that always pass.
 //
 // These contexts carry a term:
 //
@@ -32,8 +32,8 @@ func GuardTransport(leadership guard.Leadership, next http.RoundTripper) http.Ro
 //   - the contexts of the Runnables of a Manager that New returned, while that Manager
 //     leads
 //
-// A write that was sent during the term may arrive after the term. Only fencing refuses
-// such a write.
+// A write that was sent during the term may arrive at the API server after the term.
+// Only fencing can refuse such a write.
 func GuardClient(leadership guard.Leadership, c client.Client) client.Client {
 	return guardClient{c, leadership}
 }
@@ -106,8 +106,9 @@ func (g guardClient) SubResource(name string) client.SubResourceClient {
 	return guardSubResource{g.Client.SubResource(name), g, name}
 }
 
-// check returns nil if obj may be written with ctx, otherwise an error that wraps
-// ErrWriteRefused. The error message contains verb.
+// check returns nil if obj may be written with the context ctx. Otherwise it returns an
+// error that wraps ErrWriteRefused. The parameter verb becomes part of the error
+// message.
 func (g guardClient) check(ctx context.Context, verb string, obj client.Object) error {
 	refusal := guard.Check(ctx, g.leadership)
 	if refusal == nil {
@@ -120,8 +121,9 @@ func (g guardClient) check(ctx context.Context, verb string, obj client.Object) 
 	return fmt.Errorf("%s %s %s: %w", verb, kind.Kind, client.ObjectKeyFromObject(obj), refusal)
 }
 
-// checkApply returns nil if the apply configuration obj may be applied with ctx,
-// otherwise an error that wraps ErrWriteRefused. The error message contains verb.
+// checkApply returns nil if the apply configuration obj may be applied with the context
+// ctx. Otherwise it returns an error that wraps ErrWriteRefused. The parameter verb
+// becomes part of the error message.
 func (g guardClient) checkApply(ctx context.Context, verb string, obj runtime.ApplyConfiguration) error {
 	refusal := guard.Check(ctx, g.leadership)
 	if refusal == nil {
@@ -139,9 +141,9 @@ func isExempt(kind schema.GroupVersionKind) bool {
 	return guard.Exempt(kind.Group, plural.Resource)
 }
 
-// kindOfApply returns the kind that an apply configuration declares. Typed
-// configurations return pointers to strings, unstructured configurations return
-// strings.
+// kindOfApply returns the kind that the apply configuration obj declares. The methods
+// of typed configurations return pointers to strings. The methods of unstructured
+// configurations return strings.
 func kindOfApply(obj runtime.ApplyConfiguration) schema.GroupVersionKind {
 	var version, kind string
 	switch o := obj.(type) {
@@ -166,8 +168,8 @@ func valueOr(s *string) string {
 	return *s
 }
 
-// guardSubResource guards the writes of a subresource. They always pass if the writes
-// of the object itself always pass, as for Leases.
+// guardSubResource guards the writes of a subresource. If the writes of an object
+// always pass, as for a Lease, the writes of its subresources also always pass.
 type guardSubResource struct {
 	client.SubResourceClient
 	guard guardClient

@@ -24,8 +24,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// These durations are used by all in-memory tests. The trust window is 2.25 s, the
-// margin is 750 ms.
+// All in-memory tests use these durations. With these durations, the trust window is
+// 2.25 s and the margin is 750 ms.
 const (
 	leaseDuration = 3 * time.Second
 	renewDeadline = 2 * time.Second
@@ -46,8 +46,8 @@ func incumbent(more ...manager.Option) newManager {
 	}
 }
 
-// controllerRuntime is a newManager. It creates a Manager of controller-runtime that
-// releases its Lease when it stops.
+// controllerRuntime creates a Manager of controller-runtime that releases its Lease
+// when it stops. The function is a newManager.
 func controllerRuntime(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
 	opts.LeaderElectionReleaseOnCancel = true
 	return crmanager.New(cfg, opts)
@@ -111,8 +111,8 @@ func (p *process) stopped() bool {
 // A worker is a Runnable that records when it starts, is cancelled, and returns.
 type worker struct {
 	follows   bool          // true if the worker does not need leader election, so it also runs on followers
-	slow      time.Duration // how long the worker takes to return after its context is done
-	fails     <-chan error  // when an error arrives, Start returns it at once
+	slow      time.Duration // how long the worker continues after its context is done
+	fails     <-chan error  // if an error arrives, Start returns the error at once
 	started   chan struct{}
 	cancelled chan struct{} // closed when the worker has noticed that its context is done
 	returned  chan struct{}
@@ -185,8 +185,8 @@ func (l *logs) with(parts ...string) []string {
 	return found
 }
 
-// wantNoErrors fails the test if an error was logged. It ignores rejected Events,
-// because the in-memory API does not serve Events.
+// wantNoErrors fails the test if an error was logged. It ignores errors with the text
+// "Server rejected event", because the in-memory API does not serve Events.
 func (l *logs) wantNoErrors(t *testing.T) {
 	t.Helper()
 	for _, line := range l.with("level=ERROR") {
@@ -214,9 +214,9 @@ func runInMemory(t *testing.T, f func(t *testing.T, m memory)) {
 	})
 }
 
-// make creates a process and its Manager, without starting it. name is the name of the
-// process and of its client. It is not the identity in the Lease, unless create sets
-// that identity.
+// make creates a process and its Manager, without starting the Manager. The process and
+// its client have the given name. The identity in the Lease equals the name only if
+// create uses the name as identity.
 func (m memory) make(name string, create newManager, change ...func(*crmanager.Options)) *process {
 	m.t.Helper()
 	p := &process{name: name, logs: &logs{}}
@@ -231,7 +231,8 @@ func (m memory) make(name string, create newManager, change ...func(*crmanager.O
 	return p
 }
 
-// leader starts a Manager of New with the given Runnables and waits until it leads.
+// leader creates a Manager with New and adds the given Runnables. It then starts the
+// Manager and waits until the Manager leads.
 func (m memory) leader(name string, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	m.t.Helper()
 	p := m.make(name, incumbent(manager.WithIdentity(name)), func(o *crmanager.Options) { o.GracefulShutdownTimeout = &grace })
@@ -259,7 +260,8 @@ func (m memory) holder() string {
 	return leaderelectiontest.Holder(lease)
 }
 
-// give edits the Lease and makes holder its holder, like an administrator.
+// give changes the holder of the Lease to the given holder, like an administrator who
+// edits the Lease.
 func (m memory) give(holder string) {
 	m.t.Helper()
 	err := m.Edit("default", leaseName, func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = &holder })
@@ -268,11 +270,11 @@ func (m memory) give(holder string) {
 	}
 }
 
-// elector returns the Elector of the process. It returns nil if the Manager is not a
-// Manager of New.
+// elector returns the Elector of the process. It returns nil if New did not create the
+// Manager.
 func (p *process) elector() *leaderelection.Elector { return manager.ElectorOf(p.Manager) }
 
-// hang is the fault that cuts the network in in-memory tests: requests wait until the
+// hang is the fault with which in-memory tests cut the network. Requests wait until the
 // fault is healed.
 const hang = leaderelectiontest.Hang
 
@@ -284,7 +286,8 @@ func okay(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 }
 
-// post returns a request with the context ctx that creates an object.
+// post returns a POST request that creates a ConfigMap. The request has the context
+// ctx.
 func post(t *testing.T, ctx context.Context) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://cluster/api/v1/namespaces/default/configmaps", http.NoBody)
@@ -294,7 +297,7 @@ func post(t *testing.T, ctx context.Context) *http.Request {
 	return r
 }
 
-// A task is a function that runs in a goroutine, and its result.
+// A task is a function call in a separate goroutine, together with its result.
 type task struct {
 	done chan struct{}
 	err  error

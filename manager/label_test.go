@@ -218,8 +218,8 @@ func TestLeaderLabel_IsSetInTheClusterOfThePod(t *testing.T) {
 	})
 }
 
-// routed starts an in-memory Manager with a leader label, and waits until it leads.
-// name is the name of its Pod and its identity.
+// routed starts an in-memory Manager with a leader label, and waits until it leads. The
+// given name is both the name of the Pod and the identity in the Lease.
 func (m memory) routed(t *testing.T, name string, api *routingtest.Pods, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	t.Helper()
 	label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: "default", PodName: name})

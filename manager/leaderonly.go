@@ -13,26 +13,27 @@ import (
 // A LeaderOnlyOption configures one Runnable that LeaderOnly returns.
 type LeaderOnlyOption func(*leaderOnly)
 
-// FailManager makes an error of the Runnable stop the Manager, like an error of a
-// Runnable that was added with mgr.Add. The Manager stops after the term has ended and
-// the Lease was released. Default: the process steps down and continues to campaign.
+// FailManager stops the Manager if the Runnable returns an error, as for a Runnable
+// that was added with mgr.Add. The Manager stops after the term has ended and the Lease
+// was released. Default: the process steps down and continues to campaign.
 func FailManager() LeaderOnlyOption {
 	return func(l *leaderOnly) { l.failsManager = true }
 }
 
 // LeaderOnly returns a Runnable for mgr.Add that runs the given Runnable in each term
 // of elector. At the start of each term, the given Runnable is started with the context
-// of the term. It must return when that context is done. All Runnables of one elector
-// start together and stop together. The Lease is released only after all of them have
-// returned.
+// of the term. The given Runnable must return when that context is done. All Runnables
+// of one elector start together and stop together. The Lease is released only after all
+// of these Runnables have returned.
 //
 // If the given Runnable fails, the term ends, the Lease is released, and the process
-// continues to campaign. After repeated failures, the start of the Runnables is delayed
-// by up to one minute after the last failure. If the given Runnable returns nil, it has
-// completed its work for the term, and the term continues.
+// continues to campaign. In the next term, the Runnables start no earlier than one
+// second after the failure. Repeated failures increase this delay to at most one
+// minute. If the given Runnable returns nil, it has completed its work for the term,
+// and the term continues.
 //
-// A controller cannot be started twice, so create a new controller in each term. A
-// stopped controller leaves its event handlers and their goroutines in the cache that
+// A controller cannot be started twice. Therefore create a new controller in each term.
+// A stopped controller leaves its event handlers and their goroutines in the cache that
 // it watched. If terms are frequent, also create a new cache in each term.
 //
 //	mgr.Add(manager.LeaderOnly(elector, crmanager.RunnableFunc(func(ctx context.Context) error {
@@ -51,8 +52,8 @@ func LeaderOnly(elector *Elector, runnable crmanager.Runnable, opts ...LeaderOnl
 	return l
 }
 
-// leaderOnly is the Runnable that LeaderOnly returns. While the Manager runs it,
-// leaderOnly is registered with its group.
+// leaderOnly is the Runnable that LeaderOnly returns. Its method Start adds it to the
+// group, and removes it when the Manager stops.
 type leaderOnly struct {
 	group        *leaderOnlyGroup
 	runnable     crmanager.Runnable
@@ -65,8 +66,8 @@ var (
 )
 
 // NeedLeaderElection returns false. Therefore the Manager calls Start on every replica,
-// and does not wait for its own leader election. The group runs the given Runnable when
-// the elector of the group leads.
+// and does not wait for its own leader election. The group runs the given Runnable
+// while the group's Elector leads.
 func (l *leaderOnly) NeedLeaderElection() bool { return false }
 
 // Start runs the given Runnable in each term until ctx is done. Start returns after the
@@ -88,7 +89,7 @@ type leaderOnlyGroup struct {
 
 	mu            sync.Mutex
 	registrations map[*leaderOnly]*registration
-	term          context.Context // the context of the current term; nil unless the Runnables run
+	term          context.Context // the context of the current term; nil while the Runnables do not run
 	running       sync.WaitGroup  // the Runnables that run in the current term
 	errs          []error         // the errors of the last term in which the Runnables ran
 	backoff       restartBackoff
@@ -96,7 +97,7 @@ type leaderOnlyGroup struct {
 	cancelRun     context.CancelFunc // ends the Elector's Run; nil if Run is not active
 }
 
-// A registration connects one Runnable to its group.
+// A registration contains the state of one Runnable in its group.
 type registration struct {
 	ctx     context.Context // done when the Manager stops the Runnable
 	running sync.WaitGroup
@@ -106,8 +107,8 @@ func newLeaderOnlyGroup(log *slog.Logger) *leaderOnlyGroup {
 	return &leaderOnlyGroup{log: log, registrations: map[*leaderOnly]*registration{}}
 }
 
-// beginRun is called when the Elector's Run begins. It returns false if another Run is
-// still active. cancel ends the Run that begins.
+// beginRun is called when the Elector's Run begins. The parameter cancel ends that Run.
+// beginRun returns false if an earlier Run is still active.
 func (g *leaderOnlyGroup) beginRun(cancel context.CancelFunc) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -130,9 +131,9 @@ func (g *leaderOnlyGroup) endRun() error {
 	return errors.Join(g.errs...)
 }
 
-// add adds a Runnable to the group, and starts it at once if a term is in progress. The
-// returned function removes the Runnable and waits until the Runnable has returned. ctx
-// is done when the Manager stops the Runnable.
+// add adds the Runnable l to the group. If a term is in progress, add starts l at once.
+// ctx is done when the Manager stops l. The returned function removes l from the group,
+// and waits until l has returned.
 func (g *leaderOnlyGroup) add(ctx context.Context, l *leaderOnly) (remove func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -149,8 +150,8 @@ func (g *leaderOnlyGroup) add(ctx context.Context, l *leaderOnly) (remove func()
 	}
 }
 
-// lead is the work of a term. It runs the Runnables of the group and calls callback. It
-// returns when the Runnables and callback have returned. callback may be nil.
+// lead does the work of a term. It runs the Runnables of the group and calls callback,
+// unless callback is nil. It returns when the Runnables and callback have returned.
 func (g *leaderOnlyGroup) lead(ctx context.Context, callback func(context.Context)) {
 	var group sync.WaitGroup
 	defer group.Wait()
@@ -160,8 +161,8 @@ func (g *leaderOnlyGroup) lead(ctx context.Context, callback func(context.Contex
 	}
 }
 
-// run starts all Runnables. It returns when the term has ended and all of them have
-// returned.
+// run starts all Runnables of the group. It returns when the term has ended and all
+// Runnables have returned.
 func (g *leaderOnlyGroup) run(ctx context.Context) {
 	if !g.start(ctx) {
 		return
@@ -173,10 +174,12 @@ func (g *leaderOnlyGroup) run(ctx context.Context) {
 	g.running.Wait()
 }
 
-// start waits for the delay of the backoff and then starts the Runnables. It returns
-// false if the term ends during the delay. This process holds the Lease during the
-// delay. This is acceptable, because the elector stepped down after the failure: other
-// candidates had a chance to claim the Lease before this term.
+// start starts the Runnables. After a failure, it first waits for the delay that the
+// backoff computes. It returns false if the term ends during the delay.
+//
+// The process holds the Lease during the delay. This is acceptable, because the Elector
+// stepped down after the failure. Therefore other candidates could claim the Lease
+// before this term began.
 func (g *leaderOnlyGroup) start(ctx context.Context) bool {
 	g.mu.Lock()
 	delay := g.backoff.delay(time.Now())
@@ -210,14 +213,15 @@ func (g *leaderOnlyGroup) startLocked(l *leaderOnly, r *registration) {
 		defer cancel(nil)
 		defer context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })()
 		if err := l.runnable.Start(ctx); err != nil && g.failed(ctx, l, err) {
-			_ = g.stepDown(ctx) // StepDown returns at once, because ctx is the context of the work
+			_ = g.stepDown(ctx) // StepDown does not wait, because ctx is derived from the context of the work
 		}
 	})
 }
 
-// failed records the error that a Runnable returned, and reports whether the elector
+// failed records the error that a Runnable returned, and reports whether the Elector
 // must step down. It returns false if ctx is done, because the term then ends anyway.
-// It also returns false if it has ended the Elector's Run, which stops the Manager.
+// It also returns false if it has ended the Elector's Run itself. The end of the Run
+// stops the Manager.
 func (g *leaderOnlyGroup) failed(ctx context.Context, l *leaderOnly, err error) bool {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return false
@@ -231,8 +235,9 @@ func (g *leaderOnlyGroup) failed(ctx context.Context, l *leaderOnly, err error) 
 	}
 	g.log.Warn("Leader-only Runnable failed; ending the term", "err", err)
 	g.backoff.failed(time.Now())
-	// If cancelRun is nil, the program called Run of the embedded Elector. That Run
-	// does not return the error, so the Runnable cannot stop the Manager.
+	// If cancelRun is nil, the program has called Run of the embedded
+	// leaderelection.Elector. That Run does not return the errors of Runnables.
+	// Therefore the error cannot stop the Manager.
 	if !l.failsManager || g.cancelRun == nil {
 		return true
 	}
@@ -241,13 +246,14 @@ func (g *leaderOnlyGroup) failed(ctx context.Context, l *leaderOnly, err error) 
 	return false
 }
 
-// The first and the longest delay of a restartBackoff.
+// These are the shortest and the longest delay of a restartBackoff.
 const (
 	firstDelay = time.Second
 	lastDelay  = time.Minute
 )
 
-// A restartBackoff computes the delay before a group is started again after a failure.
+// A restartBackoff computes how long a group must wait after a failure before it is
+// started again.
 type restartBackoff struct {
 	startedAt  time.Time // the time of the last start of the group
 	hasFailed  bool      // true if the group has failed since startedAt
@@ -255,12 +261,12 @@ type restartBackoff struct {
 	wait       time.Duration
 }
 
-// started records that the group was started.
 func (b *restartBackoff) started(now time.Time) { b.startedAt, b.hasFailed = now, false }
 
-// failed records a failure. Each failure doubles the delay, up to lastDelay. Several
-// failures after one start count as one failure. If the group ran for at least
-// lastDelay before it failed, the delay is reset to firstDelay.
+// failed records a failure, and computes the delay before the next start. Each failure
+// doubles the delay, up to lastDelay. Several failures after one start count as one
+// failure. If the group ran for at least lastDelay before the failure, the delay is
+// firstDelay again.
 func (b *restartBackoff) failed(now time.Time) {
 	switch {
 	case b.hasFailed:

@@ -30,8 +30,9 @@ func electorConfig(name string) *leaderelection.Config {
 	}
 }
 
-// withElector starts a Manager of controller-runtime with an Elector and the given
-// Runnables. The Runnables are functions, because they need the Elector.
+// withElector starts a Manager of controller-runtime with an Elector and with
+// Runnables. Each function in runnables creates one of these Runnables from the
+// Elector.
 func (m memory) withElector(name string, callbacks leaderelection.Callbacks, runnables ...func(*manager.Elector) crmanager.Runnable) (*process, *manager.Elector) {
 	m.t.Helper()
 	p := m.make(name, crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
@@ -47,16 +48,16 @@ func (m memory) withElector(name string, callbacks leaderelection.Callbacks, run
 	return start(m.t, p), e
 }
 
-// leaderOnly returns a function that calls LeaderOnly for f. Pass the function to
-// withElector.
+// leaderOnly returns a function that calls LeaderOnly with the function f as Runnable.
+// The returned function is an argument for withElector.
 func leaderOnly(f func(context.Context) error, opts ...manager.LeaderOnlyOption) func(*manager.Elector) crmanager.Runnable {
 	return func(e *manager.Elector) crmanager.Runnable {
 		return manager.LeaderOnly(e, crmanager.RunnableFunc(f), opts...)
 	}
 }
 
-// untilDone returns a work function that continues for the duration slow after its
-// context is done.
+// untilDone returns a function for the work of a Runnable. The function waits until its
+// context is done, and then sleeps for the duration slow.
 func untilDone(slow time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		<-ctx.Done()
@@ -135,7 +136,7 @@ func TestLeaderOnly_AllStartTogetherAndTheReleaseWaitsForAll(t *testing.T) {
 		if err := p.Add(leaderOnly(func(ctx context.Context) error { close(late); return untilDone(0)(ctx) })(e)); err != nil {
 			t.Fatal(err)
 		}
-		<-late // a Runnable that is added during a term starts at once
+		<-late // this Runnable was added during the term, so it must start at once
 
 		asked := time.Now()
 		p.cancel()
@@ -179,7 +180,7 @@ func TestLeaderOnly_AFailureEndsTheTermButNotTheProcess(t *testing.T) {
 
 func TestLeaderOnly_RepeatedFailuresDelayTheStart(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
-		starts := map[string][]time.Time{} // needs no lock, because only one process works at a time
+		starts := map[string][]time.Time{} // no lock is needed, because only one process works at a time
 		for _, name := range []string{"a", "b"} {
 			m.withElector(name, leaderelection.Callbacks{}, leaderOnly(func(context.Context) error {
 				starts[name] = append(starts[name], time.Now())
@@ -350,7 +351,7 @@ func TestNewElector_TakesClientLoggerAndRecorderFromTheManager(t *testing.T) {
 		opts.LeaderElection = false
 		cfg := m.Client("a").Config()
 		cfg.UserAgent = "my-operator/1.2"
-		cfg.RateLimiter = flowcontrol.NewFakeNeverRateLimiter() // this rate limiter of the application never permits a request
+		cfg.RateLimiter = flowcontrol.NewFakeNeverRateLimiter() // the application's rate limiter never permits a request; the Elector must not use this rate limiter
 		agents := make(chan string, 100)
 		cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
 			return roundTripperFunc(func(r *http.Request) (*http.Response, error) {
@@ -450,8 +451,8 @@ func TestElector_OfPackageLeaderelectionIsAddedStartedAndStopped(t *testing.T) {
 	})
 }
 
-// A goroutine of an earlier term writes while this process leads again. The guard can
-// detect the goroutine only by the term in its context.
+// In this test, a goroutine of an earlier term writes while this process leads again.
+// The guard can detect such a goroutine only by the term in its context.
 func TestGuardClient_RefusesAGoroutineOfAnEarlierTerm(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		terms := make(chan context.Context, 2)
@@ -465,18 +466,18 @@ func TestGuardClient_RefusesAGoroutineOfAnEarlierTerm(t *testing.T) {
 		if err := e.StepDown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		present := <-terms
+		current := <-terms
 		transport := manager.GuardTransport(e, roundTripperFunc(okay))
 		if _, err := transport.RoundTrip(post(t, old)); !errors.Is(err, manager.ErrWriteRefused) {
 			t.Errorf("a write of the earlier term: %v, want ErrWriteRefused", err)
 		}
-		if _, err := transport.RoundTrip(post(t, present)); err != nil {
+		if _, err := transport.RoundTrip(post(t, current)); err != nil {
 			t.Errorf("a write of this term: %v", err)
 		}
 		// Without renewals, leadership is no longer certain after the trust window.
 		m.Client("a").Network().Cut(leaderelectiontest.Hang)
 		time.Sleep(trustWindow)
-		if _, err := transport.RoundTrip(post(t, present)); !errors.Is(err, manager.ErrWriteRefused) {
+		if _, err := transport.RoundTrip(post(t, current)); !errors.Is(err, manager.ErrWriteRefused) {
 			t.Errorf("a write without certain leadership: %v, want ErrWriteRefused", err)
 		}
 	})

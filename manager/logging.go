@@ -10,15 +10,15 @@ import (
 const electionName = "leaderelection"
 
 // lostMessage is the text of an error that controller-runtime logs at the end of each
-// orderly stop. The error is misleading, because no leadership was lost. The Elector
-// logs an actual loss.
+// orderly stop. This error is misleading, because no leadership was lost. If leadership
+// is actually lost, the Elector logs the loss.
 const lostMessage = "leader election lost"
 
 // slogOf converts l to a *slog.Logger for the Elector.
 func slogOf(l logr.Logger) *slog.Logger { return slog.New(logr.ToSlogHandler(l)) }
 
-// quiet returns the logger for the inner Manager. It drops the lines of
-// controller-runtime's own election, which would be misleading.
+// quiet returns the logger for the inner Manager. This logger drops the lines of
+// controller-runtime's own election, because they would be misleading.
 func quiet(l logr.Logger) logr.Logger {
 	return logr.New(quietSink{LogSink: l.WithCallDepth(1).GetSink()}).V(l.GetV())
 }
@@ -26,7 +26,7 @@ func quiet(l logr.Logger) logr.Logger {
 // A quietSink is a LogSink that drops the lines of controller-runtime's own election.
 type quietSink struct {
 	logr.LogSink
-	election bool // true if this is the sink of that election's logger
+	election bool // true if this sink belongs to the logger of controller-runtime's own election
 }
 
 // Init does nothing, because the embedded sink is already initialised.
@@ -36,9 +36,10 @@ func (s quietSink) Enabled(level int) bool {
 	return !s.election && s.LogSink.Enabled(level)
 }
 
-// Info passes the line to the embedded sink. Without this method, Go would call the
-// Info of the embedded sink directly. The call stack would then lack the frame for
-// which the function quiet corrects the call depth.
+// Info passes the line to the embedded sink. This method adds a frame to the call
+// stack, as the function quiet expects when it sets the call depth. Without this
+// method, Go would call Info of the embedded sink directly, and the log would name a
+// wrong caller.
 func (s quietSink) Info(level int, msg string, keysAndValues ...any) {
 	s.LogSink.Info(level, msg, keysAndValues...)
 }

@@ -20,7 +20,7 @@ import (
 // own namespace, so tests can run in parallel.
 var plane = sync.OnceValues(func() (*envtest.ControlPlane, error) {
 	started = true
-	return envtest.Start(envtest.Options{StartTimeout: 3 * time.Minute}) // a long timeout, because other tests may use the CPU
+	return envtest.Start(envtest.Options{StartTimeout: 3 * time.Minute}) // the timeout is long, because other tests may use the CPU
 })
 
 var started bool

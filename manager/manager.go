@@ -49,7 +49,7 @@ type electedManager struct {
 	stopping  chan struct{} // closed when the inner Manager begins to stop
 	failure   atomic.Pointer[error]
 	ended     chan struct{} // closed if the term ends before the inner Manager has stopped
-	cause     error         // why the term ended; set before ended is closed
+	cause     error         // the reason why the term ended; read it after ended is closed
 	abandoned atomic.Bool   // true if the grace period expired while Runnables were running
 
 	// Start sets the following fields.
@@ -63,7 +63,7 @@ type electedManager struct {
 // signature and the options of ctrl.NewManager. If opts.LeaderElection is false, New
 // calls ctrl.NewManager.
 //
-// These options differ:
+// These options have another meaning than in ctrl.NewManager:
 //
 //   - LeaderElectionReleaseOnCancel has no effect. The Lease is released after all
 //     Runnables have stopped, which is always safe. WithoutRelease disables the
@@ -105,9 +105,9 @@ func New(cfg *rest.Config, opts crmanager.Options, more ...Option) (crmanager.Ma
 	return m, nil
 }
 
-// ElectorOf returns the Elector of a Manager that New returned. Use it, for example, to
-// call IsLeader or StepDown. ElectorOf returns nil for any other Manager, and for a
-// Manager whose option LeaderElection is false.
+// ElectorOf returns the Elector of a Manager that New returned. Use the Elector, for
+// example, to call IsLeader or StepDown. ElectorOf returns nil for any other Manager,
+// and for a Manager whose option LeaderElection is false.
 func ElectorOf(mgr crmanager.Manager) *leaderelection.Elector {
 	if m, ok := mgr.(*electedManager); ok {
 		return m.elector
@@ -140,8 +140,8 @@ func validate(cfg *rest.Config, opts crmanager.Options, o options) error {
 	return fmt.Errorf("manager: invalid options: %w", errors.Join(errs...))
 }
 
-// makeElector creates the Elector, whose work is to run the inner Manager. own is the
-// client configuration of the Manager.
+// makeElector creates the Elector, whose work is to run the inner Manager. The
+// parameter own is the client configuration of the Manager.
 func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o options) error {
 	cfg := own
 	if opts.LeaderElectionConfig != nil {
@@ -225,18 +225,18 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 	return m.Manager.Add(stopDetector(m.stopping))
 }
 
-// gateTiming returns the durations of controller-runtime's own election. They are long,
-// so that this election rarely reads the gate. Frequent reads are not needed, because
-// the gate is never lost.
+// gateTiming returns the durations of controller-runtime's own election. The durations
+// are long, because this election needs no frequent renewals. The inner Manager never
+// loses this election.
 func gateTiming() (lease, renew, retry *time.Duration) {
 	return new(3 * time.Hour), new(2 * time.Hour), new(time.Hour)
 }
 
-// GetLogger returns the logger from the options of New. The inner Manager has a
+// GetLogger returns the logger that was passed to New. The inner Manager uses a
 // different logger, which drops misleading lines.
 func (m *electedManager) GetLogger() logr.Logger { return m.logger }
 
-// complete sets the namespace and the identity of config to their defaults if they are
+// complete sets config.LeaseNamespace and config.Identity to their defaults if they are
 // empty. cfg is the client configuration for the cluster of the Lease.
 func complete(config *leaderelection.Config, cfg *rest.Config) error {
 	env := processEnvironment()

@@ -23,9 +23,10 @@ import (
 // StatusPath/<LeaseNamespace>/<LeaseName>.
 const StatusPath = "/leaderelection"
 
-// registered returns the metrics of all Electors in this process. The first call
-// registers them with controller-runtime. If the program has already registered its own
-// metrics.Metrics, the registration fails, and the program's metrics remain registered.
+// registered returns the metrics that all Electors in this process share. The first
+// call registers the metrics with controller-runtime. If the program has already
+// registered its own metrics.Metrics, this registration fails, and the program's
+// metrics remain registered.
 var registered = sync.OnceValue(func() *metrics.Metrics {
 	m := metrics.New()
 	_ = crmetrics.Registry.Register(m)
@@ -53,7 +54,7 @@ func (o observability) options() []leaderelection.Option {
 }
 
 // podOf returns an option that makes the Elector also record its events on the pod. It
-// returns nil if the environment variables do not identify the pod.
+// returns nil unless POD_NAMESPACE, POD_NAME and POD_UID are all set.
 func podOf(getenv func(string) string) []leaderelection.Option {
 	namespace, name, uid := getenv("POD_NAMESPACE"), getenv("POD_NAME"), getenv("POD_UID")
 	if namespace == "" || name == "" || uid == "" {
@@ -62,9 +63,9 @@ func podOf(getenv func(string) string) []leaderelection.Option {
 	return []leaderelection.Option{leaderelection.WithPod(namespace, name, types.UID(uid))}
 }
 
-// serve returns a copy of handlers with the status page at StatusPath. handlers are the
-// handlers of the metrics server. If the program has its own handler at StatusPath,
-// serve keeps that handler.
+// serve adds the status page at StatusPath to the handlers of the metrics server, and
+// returns the result. It does not change the map handlers. If the program has its own
+// handler at StatusPath, serve keeps that handler.
 func (o observability) serve(handlers map[string]http.Handler) map[string]http.Handler {
 	handlers = maps.Clone(handlers)
 	if handlers == nil {
@@ -108,8 +109,8 @@ func (e *Elector) Live(r *http.Request) error { return e.observability.health.Li
 // AddReadyzCheck. The check does not depend on leadership.
 func (e *Elector) Ready(r *http.Request) error { return e.observability.health.Ready(r) }
 
-// serveStatus adds the status page to the metrics server of mgr. It only logs a
-// failure, which occurs, for example, if the server was already started.
+// serveStatus adds the status page to the metrics server of mgr. If this fails, for
+// example because the server was already started, serveStatus only logs the failure.
 func (e *Elector) serveStatus(mgr crmanager.Manager) {
 	path := StatusPath
 	if c := e.Config(); c.Enabled {

@@ -17,7 +17,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// fetch returns the page at path of a running metrics server.
+// fetch requests the given path from the metrics server that listens on address, and
+// returns the body of the response.
 func fetch(t *testing.T, address, path string) string {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

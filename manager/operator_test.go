@@ -19,7 +19,8 @@ import (
 )
 
 // settle is a reconcile function that copies the wanted value of a ConfigMap to its
-// actual value. It takes 20 ms, or 320 ms if its context is already done.
+// actual value. It takes 20 ms. If its context is done after these 20 ms, it takes
+// another 300 ms.
 func settle(ctx context.Context, r *replica, configMap *corev1.ConfigMap) error {
 	time.Sleep(20 * time.Millisecond)
 	if ctx.Err() != nil {
@@ -166,7 +167,7 @@ func TestOperator_APartitionEndsTheWorkAndTheProcessBeforeAnotherLeads(t *testin
 func TestOperator_ALossDuringAGracefulStopReachesTheReconcilers(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.configMaps(2)
-	slow := newWorker(10 * time.Second) // the reconcilers are stopped only after this Runnable has returned
+	slow := newWorker(10 * time.Second) // the inner Manager stops the reconcilers only after this Runnable has returned
 	slow.follows = true
 	a := s.leader(s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled).add(slow))
 	b := s.follower(s.replica("b", incumbent(manager.WithIdentity("b")), untilCancelled))
@@ -193,8 +194,8 @@ func (r *replica) busyNow() bool {
 	return r.busy > 0
 }
 
-// The test runs with a Manager of controller-runtime and with a Manager of New. The
-// reconciler of a does not stop within the grace period.
+// The test compares a Manager of controller-runtime with a Manager that New returned.
+// The reconciler of process a does not stop within the grace period.
 func TestBoth_AReconcilerThatOutlastsTheGracePeriodWorksAlone(t *testing.T) {
 	for _, tc := range []struct {
 		name   string

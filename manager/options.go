@@ -66,7 +66,7 @@ func WithoutRightsCheck() Option {
 }
 
 // WithElectorOptions passes options to the Manager's Elector. These options take
-// precedence over those that the Manager sets.
+// precedence over the options that the Manager sets itself.
 func WithElectorOptions(opts ...leaderelection.Option) Option {
 	return func(o *options) { o.elector = append(o.elector, opts...) }
 }

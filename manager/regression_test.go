@@ -22,12 +22,12 @@ type slowWarmer struct {
 
 func (w slowWarmer) Warmup(ctx context.Context) error { return w.warm.Start(ctx) }
 
-// controller-runtime itself does not wait until the warm-up of a stopped Runnable has
-// ended.
+// controller-runtime itself does not wait for warm-ups: a Manager can stop while a
+// Runnable is still warming up.
 func TestStart_TheReleaseWaitsForWarmups(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
-		// The extra 100 ms ensure that the warm-up does not end while the loop below
-		// reads the Lease.
+		// The warm-up takes 100 ms longer than 2*leaseDuration. Therefore it does not
+		// end at a time at which the loop below reads the Lease.
 		w := slowWarmer{newWorker(0), newWorker(2*leaseDuration + 100*time.Millisecond)}
 		p := m.leader("a", forEver, w)
 		<-w.warm.started
@@ -64,14 +64,13 @@ func TestStart_AWarmupThatOutlastsTheGracePeriodKeepsTheLease(t *testing.T) {
 	})
 }
 
-// The test calls Run of the embedded leaderelection.Elector instead of Run of the
-// Elector that NewElector returned. The embedded Elector's Run does not return the
-// errors of Runnables.
+// The test calls Run of the embedded leaderelection.Elector. Unlike Run of the Elector
+// that NewElector returned, this Run does not return the errors of Runnables.
 func TestLeaderOnly_FailManagerStepsDownIfTheEmbeddedElectorWasRun(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
-		// No event recorder is used, because the Manager is not started and therefore
-		// would not stop its recorder.
+		// This Elector has no event recorder, because the Manager would not stop the
+		// recorder: the Manager is never started.
 		e, err := manager.NewElector(p, electorConfig("a"), leaderelection.Callbacks{}, leaderelection.WithEventRecorder(nil))
 		if err != nil {
 			t.Fatal(err)

@@ -11,8 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// checkRights logs a warning for each missing right. It checks each right with the
-// client that needs it.
+// checkRights logs a warning for each missing right. It checks the rights to Pods with
+// the client of the route, and all other rights with the client of the election.
 func (m *electedManager) checkRights(ctx context.Context, _ *leaderelection.Elector, logger *slog.Logger) {
 	uses := m.uses(os.Getenv)
 	if m.route == nil || m.route.client == m.client {
@@ -35,9 +35,9 @@ func (m *electedManager) checkRights(ctx context.Context, _ *leaderelection.Elec
 	}
 }
 
-// uses returns which features need rights, and the namespaces and names that they need.
-// Events are also recorded on the Pod if the environment variables identify the Pod.
-// The namespaces of the Pod and of the Lease may differ.
+// uses returns the features whose rights must be checked, the name of the Lease, and
+// the namespaces of the Lease and of the Pod. These namespaces may differ. Events are
+// also recorded on the Pod if POD_NAMESPACE, POD_NAME and POD_UID are set.
 func (m *electedManager) uses(getenv func(string) string) rights.Uses {
 	uses := rights.Uses{LeaseNamespace: m.config.LeaseNamespace, LeaseName: m.config.LeaseName, Events: true}
 	if podOf(getenv) != nil {

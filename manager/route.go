@@ -26,8 +26,8 @@ type LeaderLabel struct {
 
 	// PodUID is the UID of the Pod of this process. It distinguishes this Pod from a
 	// later Pod with the same name, for example in a StatefulSet. Default: POD_UID, if
-	// PodNamespace and PodName equal POD_NAMESPACE and POD_NAME. Otherwise the UID that
-	// the process reads first.
+	// PodNamespace and PodName equal POD_NAMESPACE and POD_NAME. Otherwise the default
+	// is the UID that the process reads first.
 	PodUID string
 
 	// Config is the client configuration for the cluster of the Pod. It is required if
@@ -37,25 +37,26 @@ type LeaderLabel struct {
 	Config *rest.Config
 }
 
-// WithLeaderLabel labels the Pod of the leader, so that a Service can select it. The
-// label is set when this process becomes leader. It is removed when the Manager begins
-// to stop, before the Lease is released. The removal is retried for five seconds, or
-// for half of GracefulShutdownTimeout if that is shorter. A new leader removes the
-// labels that dead leaders left. Package leaderelection/routing documents the
-// guarantees, the limits and the required rights. Default: no label.
+// WithLeaderLabel labels the Pod of the leader, so that a Service can select the
+// leader. The label is set when this process becomes leader. It is removed when the
+// Manager begins to stop, before the Lease is released. The removal is retried for five
+// seconds, or for half of GracefulShutdownTimeout if that is shorter. A new leader
+// removes the labels that dead leaders left. Package leaderelection/routing documents
+// the guarantees, the limits and the required rights. Default: no label.
 func WithLeaderLabel(label LeaderLabel) Option {
 	return func(o *options) { o.label = &label }
 }
 
-// A route is the Router of a Manager, with its client. The methods of a nil route do
-// nothing.
+// A route is the Router of a Manager, together with the client that the Router uses.
+// The methods of a nil route do nothing.
 type route struct {
 	*routing.Router
 	client *electionClient // the client for the cluster of the Pod; may be the client of the election
 }
 
-// newRoute returns the route for label, or nil if label is nil. own is the client
-// configuration of the Manager. elections is the client configuration of the election.
+// newRoute returns the route for label, or nil if label is nil. The parameter own is
+// the client configuration of the Manager. The parameter elections is the client
+// configuration of the election.
 func (m *electedManager) newRoute(label *LeaderLabel, own, elections *rest.Config) (*route, error) {
 	if label == nil {
 		return nil, nil
@@ -90,9 +91,9 @@ func sameHost(a, b *rest.Config) bool {
 	return strings.TrimSuffix(a.Host, "/") == strings.TrimSuffix(b.Host, "/")
 }
 
-// removalTimeout returns how long an orderly stop retries the removal of the label.
-// This time is shorter than the grace period, because a leader that exceeds the grace
-// period does not release the Lease.
+// removalTimeout returns how long an orderly stop retries to remove the label. This
+// time is shorter than the grace period, because a leader that exceeds the grace period
+// does not release the Lease.
 func removalTimeout(grace time.Duration, config leaderelection.Config) time.Duration {
 	const usual = 5 * time.Second
 	switch {
@@ -113,7 +114,8 @@ func (r *route) options() []leaderelection.Option {
 	return []leaderelection.Option{r.Option()}
 }
 
-// withdraw removes the label until the end of the current term.
+// withdraw removes the label. The Router does not set the label again in the current
+// term.
 func (r *route) withdraw() {
 	if r != nil {
 		r.Withdraw()
@@ -121,7 +123,7 @@ func (r *route) withdraw() {
 }
 
 // closeOwn closes the connections of the route's client, unless the election uses the
-// same client. elections is the client of the election.
+// same client. The parameter elections is the client of the election.
 func (r *route) closeOwn(elections *electionClient) {
 	if r != nil && r.client != elections {
 		r.client.close()

@@ -21,8 +21,8 @@ import (
 
 const leaderKey = "example.com/leader"
 
-// pod creates a Pod. If labelled is true, the Pod has the label that an earlier leader
-// left.
+// pod creates a Pod. If labelled is true, the Pod has the leader label, as if an
+// earlier leader had not removed the label.
 func (s *testCluster) pod(name string, labelled bool) {
 	s.t.Helper()
 	pod := &corev1.Pod{
@@ -71,7 +71,7 @@ func TestLeaderLabel_IsOnlyOnTheLeader(t *testing.T) {
 	routed := func(name string) *replica {
 		label := manager.WithLeaderLabel(manager.LeaderLabel{Key: leaderKey, Value: "yes", PodNamespace: s.namespace, PodName: name})
 		return s.replica(name, incumbent(manager.WithIdentity(name), label), untilCancelled, func(opts *crmanager.Options, cfg *rest.Config) {
-			opts.LeaderElectionConfig = rest.CopyConfig(cfg) // the minimal rights must suffice
+			opts.LeaderElectionConfig = rest.CopyConfig(cfg) // the election's client has only the minimal rights
 			opts.LeaderElectionConfig.Impersonate.UserName = user
 		})
 	}
@@ -149,7 +149,7 @@ func TestLeaderLabel_WithAnotherConfigurationTheRightsAreCheckedThere(t *testing
 		opts.LeaderElectionConfig = as(election)
 	}))
 	s.awaitLabelled("pod-a")
-	if err := a.stop(); err != nil { // when stop returns, the check of the rights has ended
+	if err := a.stop(); err != nil { // when stop has returned, the check of the rights has ended
 		t.Fatal(err)
 	}
 	if lines := a.logs.with("A right is missing"); len(lines) > 0 {
@@ -157,8 +157,8 @@ func TestLeaderLabel_WithAnotherConfigurationTheRightsAreCheckedThere(t *testing
 	}
 }
 
-// The in-memory API of other tests checks preconditions of patches. This test shows
-// that the API server checks the same preconditions.
+// The in-memory API that other tests use checks the preconditions of patches. This test
+// shows that a real API server checks the same preconditions.
 func TestLeaderLabel_ThePreconditionsHoldOnTheAPIServer(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.pod("pod-a", false)

@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// A task is a function that runs in a goroutine, and its result.
+// A task is a function call in a separate goroutine, together with its result.
 type task struct {
 	done chan struct{} // closed when the function has returned
 	err  error         // the result; read it after done is closed
@@ -35,9 +35,9 @@ func (m *electedManager) Start(ctx context.Context) error {
 		return errAlreadyStarted
 	}
 	if ctx.Err() != nil {
-		// The context of the inner Manager is not done, even if ctx is already done.
-		// Without this call the inner Manager could win its election before Start
-		// handles ctx.
+		// The context of the inner Manager does not depend on ctx. Without this call,
+		// the inner Manager could win its election before Start reacts to the end of
+		// ctx.
 		m.gate.shut()
 	}
 	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
@@ -63,8 +63,8 @@ func (m *electedManager) Start(ctx context.Context) error {
 	return m.stop(reason)
 }
 
-// runElector starts to campaign when the inner Manager is ready to lead. A process that
-// is not ready must not hold the Lease.
+// runElector waits until the inner Manager is ready to lead, and then runs the Elector.
+// A process that is not ready must not hold the Lease.
 func (m *electedManager) runElector(ctx context.Context) error {
 	select {
 	case <-m.gate.asked:
@@ -78,10 +78,10 @@ func (m *electedManager) runElector(ctx context.Context) error {
 	return m.elector.Run(ctx)
 }
 
-// eventsTimeout returns how long to wait until the last events have been sent. If
-// leadership was lost or the Lease was not released, it is a small part of the margin:
-// the process must exit soon, and the API server may not respond. Otherwise it is two
-// seconds.
+// eventsTimeout returns how long to wait until the last events have been sent. This is
+// usually two seconds. If leadership was lost or the Lease was not released, it is only
+// a small part of the margin. In these cases the process must exit soon, and the API
+// server may not respond.
 func (m *electedManager) eventsTimeout() time.Duration {
 	lost := isDone(m.ended) && !errors.Is(m.cause, leaderelection.ErrSteppedDown)
 	if lost || m.elector.GetLeader() == m.config.Identity {
@@ -90,7 +90,7 @@ func (m *electedManager) eventsTimeout() time.Duration {
 	return 2 * time.Second
 }
 
-// lead is the work of a term. It opens the gate, which makes the inner Manager lead,
+// lead does the work of a term. It opens the gate, which makes the inner Manager lead,
 // and waits until the inner Manager has stopped. The Elector releases the Lease only
 // after lead has returned.
 func (m *electedManager) lead(ctx context.Context) {
@@ -102,7 +102,8 @@ func (m *electedManager) lead(ctx context.Context) {
 	m.route.withdraw()
 	if m.abandoned.Load() {
 		// The grace period has expired, so the Lease must not be released. The campaign
-		// ends when the Elector stops waiting for lead, without releasing the Lease.
+		// ends when the Elector no longer waits for lead. The Elector then does not
+		// release the Lease.
 		<-m.campaign.done
 	}
 }
@@ -130,16 +131,17 @@ func (m *electedManager) awaitInner(ctx context.Context) {
 // the reason for the end of the term.
 func (m *electedManager) endTerm(cause error) {
 	if errors.Is(cause, leaderelection.ErrCancelled) {
-		return // the inner Manager has stopped, and therefore the campaign was cancelled
+		return // the campaign was cancelled because the inner Manager has stopped
 	}
 	m.base.end(cause)
 	m.cause = cause
 	close(m.ended)
 }
 
-// stop shuts the gate, stops the inner Manager, and ends the campaign, in this order. A
-// leader renews its Lease until the campaign ends. reason is the error that makes the
-// Manager stop. reason is nil if the context of Start is done.
+// stop shuts the gate, stops the inner Manager, and ends the campaign, in this order.
+// It returns the error that Start returns. A leader renews its Lease until the campaign
+// ends. The parameter reason is the error that makes the Manager stop, or nil if the
+// context of Start is done.
 func (m *electedManager) stop(reason error) error {
 	if led := m.gate.shut(); !led {
 		m.endCampaign()
@@ -154,9 +156,8 @@ func (m *electedManager) stop(reason error) error {
 	for {
 		select {
 		case <-asked:
-			// Stop the inner Manager only now, after its caches have synced. If its
-			// context is cancelled while caches sync, controller-runtime waits in a
-			// busy loop.
+			// Stop the inner Manager only after its caches have synced. If its context
+			// is cancelled while caches sync, controller-runtime waits in a busy loop.
 			asked = nil
 			m.stopInner()
 		case <-m.inner.done:
@@ -169,9 +170,9 @@ func (m *electedManager) stop(reason error) error {
 	}
 }
 
-// finish is called after the inner Manager has stopped, and ends the campaign. It
-// returns when the Lease was released or graceExpired receives a value. graceExpired is
-// nil if the wait has no limit.
+// finish is called after the inner Manager has stopped. It ends the campaign. It
+// returns when the Lease was released or when graceExpired receives a value. If
+// graceExpired is nil, finish waits without a time limit.
 func (m *electedManager) finish(graceExpired <-chan time.Time) error {
 	if isDone(m.ended) {
 		return m.finishEarly()
@@ -189,8 +190,9 @@ func (m *electedManager) finish(graceExpired <-chan time.Time) error {
 
 // finishEarly is called if the term ends before the inner Manager has stopped. It ends
 // the campaign, stops the inner Manager, and returns the error of Start. After a loss
-// it waits for the Runnables for at most three quarters of the margin. The last quarter
-// is left for the process to exit before other candidates may claim the Lease.
+// of leadership, it waits for the Runnables for at most three quarters of the margin.
+// The process can use the last quarter to exit before other candidates may claim the
+// Lease.
 func (m *electedManager) finishEarly() error {
 	m.gate.shut()
 	m.endCampaign()
@@ -212,11 +214,11 @@ func (m *electedManager) finishEarly() error {
 	}
 }
 
-// abandon makes Start return while Runnables still run. It cancels the contexts of the
-// Runnables. The Elector continues to renew the Lease in the background until the
-// Runnables have returned or the process exits. Therefore other candidates cannot lead
-// beside these Runnables. If caches have not synced yet, abandon stops the inner
-// Manager later, when they have synced.
+// abandon makes Start return while Runnables still run. It cancels the contexts of
+// these Runnables. The Elector continues to renew the Lease in the background until the
+// Runnables have returned or the process exits. Therefore no other candidate can lead
+// while the Runnables run. If the caches have not synced yet, abandon delays the stop
+// of the inner Manager until they have synced.
 func (m *electedManager) abandon(reason error) error {
 	m.abandoned.Store(true)
 	if isDone(m.inner.done) {
@@ -238,8 +240,8 @@ func (m *electedManager) abandon(reason error) error {
 		m.grace, context.DeadlineExceeded, leaderelection.ErrWorkStillRunning))
 }
 
-// innerError returns the inner Manager's error. It returns nil if the error is not
-// known yet, or is context.Canceled.
+// innerError returns the inner Manager's error. It returns nil if the error is not yet
+// known or is context.Canceled.
 func (m *electedManager) innerError() error {
 	if !isDone(m.inner.done) {
 		if failure := m.failure.Load(); failure != nil {

@@ -17,8 +17,8 @@ const forEver = time.Duration(-1)
 
 func TestStart_TheLeaseIsRenewedUntilAllHaveStopped_AndThenReleased(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
-		// The extra 100 ms ensure that the work does not end while the loop below reads
-		// the Lease.
+		// The work takes 100 ms longer than 3*leaseDuration. Therefore it does not end
+		// at a time at which the loop below reads the Lease.
 		w := newWorker(3*leaseDuration + 100*time.Millisecond)
 		p := m.leader("a", forEver, w)
 		p.cancel()
@@ -52,8 +52,8 @@ func TestStart_AGracePeriodThatRunsOutReleasesNothing(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, leaderelection.ErrWorkStillRunning) {
 			t.Errorf("Start returned %v, want DeadlineExceeded and ErrWorkStillRunning", err)
 		}
-		// The process should exit. Until it exits, other candidates must wait until its
-		// work has returned.
+		// The process should exit now. If it does not exit, other candidates must wait
+		// until its work has returned.
 		for !closed(w.returned) {
 			time.Sleep(time.Second)
 			if holder := m.holder(); holder != "a" {
@@ -138,8 +138,8 @@ func TestStart_OnLossItReturnsAsSoonAsAllHaveStopped(t *testing.T) {
 func TestStart_ALossDuringAGracefulStopIsNoticed(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		w, slow := newWorker(0), newWorker(time.Minute)
-		// Runnables that do not need leader election are stopped first. w is stopped
-		// only after slow has returned.
+		// The inner Manager first stops the Runnables that do not need leader election,
+		// such as the worker slow. It stops the worker w only after slow has returned.
 		slow.follows = true
 		p := m.leader("a", forEver, w, slow)
 		p.cancel()

@@ -11,8 +11,9 @@ import (
 )
 
 // A stopDetector is a Runnable that closes its channel when the inner Manager begins to
-// stop. It is among the first Runnables to be stopped, because it does not need leader
-// election. The inner Manager also begins to stop when a Runnable fails.
+// stop, for example because a Runnable has failed. The inner Manager stops the
+// stopDetector among the first Runnables, because the stopDetector does not need leader
+// election.
 type stopDetector chan struct{}
 
 func (d stopDetector) Start(ctx context.Context) error {
@@ -57,7 +58,7 @@ func (m *electedManager) Add(r crmanager.Runnable) error {
 }
 
 // recordFailure records the error that makes the inner Manager stop. This is the first
-// error that a Runnable returns while the Manager is not stopping yet.
+// error that a Runnable returns before the Manager has begun to stop.
 func (m *electedManager) recordFailure(err error) {
 	if err != nil && !errors.Is(err, context.Canceled) && !m.gate.isShut() && !isDone(m.stopping) {
 		m.failure.CompareAndSwap(nil, &err)
@@ -67,7 +68,7 @@ func (m *electedManager) recordFailure(err error) {
 // A warmer is a Runnable that warms up before its Manager leads.
 type warmer interface{ Warmup(context.Context) error }
 
-// A watched Runnable calls report with its error when it returns.
+// watched is a Runnable that passes its error to report when it returns.
 type watched struct {
 	crmanager.Runnable
 	report func(error)
@@ -95,8 +96,8 @@ func (w watchedWarmer) Warmup(ctx context.Context) error {
 }
 
 // warmups counts the Runnables that are warming up. The Lease must not be released
-// before they have returned. The inner Manager cancels their contexts, but does not
-// wait until they have returned.
+// while a Runnable is warming up. The inner Manager cancels the contexts of such
+// Runnables, but does not wait until they have returned.
 type warmups struct {
 	mu     sync.Mutex
 	over   bool
@@ -116,7 +117,7 @@ func (w *warmups) enter() bool {
 
 func (w *warmups) leave() { w.active.Done() }
 
-// end prevents new warm-ups, and waits until all warm-ups that have begun have ended.
+// end prevents new warm-ups, and waits until the current warm-ups have ended.
 func (w *warmups) end() {
 	w.mu.Lock()
 	w.over = true

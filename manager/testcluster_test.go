@@ -54,8 +54,8 @@ func startTestCluster(t *testing.T, forgiving bool) *testCluster {
 	return s
 }
 
-// A replica is a process with a controller that reconciles ConfigMaps. The replica
-// reports to the referee when it works.
+// A replica is a process with a controller that reconciles ConfigMaps. While the
+// controller reconciles, the replica reports to the referee that it works.
 type replica struct {
 	*process
 	cluster *testCluster
@@ -64,14 +64,14 @@ type replica struct {
 
 	mu       sync.Mutex
 	busy     int           // the number of reconciles in progress
-	stopWork func()        // ends the work interval of the referee; set while busy is positive
+	stopWork func()        // ends the work interval that the referee records; not nil while busy is positive
 	first    chan struct{} // closed when the first reconcile begins
 	firstAt  time.Time
 	lastAt   time.Time // when the most recent reconcile ended
 	firstCtx context.Context
 }
 
-// reconciling is the type of the reconcile functions of a test's controllers.
+// reconciling is the type of a function that reconciles one ConfigMap for a replica.
 type reconciling func(context.Context, *replica, *corev1.ConfigMap) error
 
 // replica creates a replica without starting it.
@@ -81,8 +81,8 @@ func (s *testCluster) replica(name string, create newManager, work reconciling, 
 	s.t.Cleanup(c.Close)
 	r := &replica{process: &process{name: name, logs: &logs{}}, cluster: s, machine: c, network: c.Network(), first: make(chan struct{})}
 	cfg, opts := c.Config(), managerOptions(s.namespace, r.logs)
-	// These durations are longer than in the tests with fake time, because a busy
-	// machine can stall for seconds.
+	// These durations are longer than the durations of the tests with fake time,
+	// because a busy machine can stall for seconds.
 	opts.LeaseDuration, opts.RenewDeadline = new(6*time.Second), new(4*time.Second)
 	opts.Cache = cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}}
 	opts.Controller.SkipNameValidation = new(true)
@@ -109,7 +109,6 @@ func (s *testCluster) replica(name string, create newManager, work reconciling, 
 	return r
 }
 
-// run starts the replica.
 func (r *replica) run() *replica {
 	r.cluster.t.Helper()
 	start(r.cluster.t, r.process)
@@ -149,7 +148,8 @@ func (r *replica) add(runnables ...crmanager.Runnable) *replica {
 	return r
 }
 
-// await waits until c is closed. It fails the test after one minute.
+// await waits until c is closed. It fails the test after one minute. The string what is
+// a part of the failure message.
 func (s *testCluster) await(what string, c <-chan struct{}) {
 	s.t.Helper()
 	select {

@@ -118,8 +118,8 @@ func (c *candidate) stop() error {
 	return c.result
 }
 
-// blockReturn makes the work of the candidate wait when it is asked to stop.
-// The work returns when the test calls release.
+// blockReturn makes the work of the candidate continue after it was asked to
+// stop. The work returns only after the test has called release.
 func (c *candidate) blockReturn() (release func()) {
 	done := make(chan struct{})
 	c.beforeReturn = func() { <-done }
@@ -166,8 +166,7 @@ func (c *candidate) onStartedLeading(ctx context.Context) {
 }
 
 // work is the work of one term. It writes into the ledger until the term ends.
-// A write that is in progress at the end of the term is cancelled after another
-// 100 ms.
+// A write that is in progress at the end of the term is cancelled 100 ms later.
 func (c *candidate) work(r *termRun) {
 	r.stopRecord = c.testCluster.referee.Start(c.Name(), r.Token)
 	c.mu.Lock()
@@ -209,7 +208,8 @@ func (c *candidate) onStoppedLeading() {
 	}
 }
 
-// awaitLeader waits until OnNewLeader of the candidate reports this name.
+// awaitLeader waits until the OnNewLeader callback of the candidate receives
+// the given name.
 func (c *candidate) awaitLeader(name string) {
 	c.testCluster.Helper()
 	for next(c.testCluster.T, c.leaders) != name {
@@ -240,7 +240,6 @@ func (c *candidate) crash() {
 	c.testCluster.note(c.Name(), "crashes")
 }
 
-// cut cuts the candidate's network.
 func (c *candidate) cut() {
 	c.testCluster.note(c.Name(), "cut off")
 	c.Network().Cut(leaderelectiontest.Hang)
@@ -251,7 +250,7 @@ func (c *candidate) heal() {
 	c.Network().Heal()
 }
 
-// termRun is one term of a candidate.
+// termRun is one term of a candidate, together with the state of its work.
 type termRun struct {
 	leaderelection.Term
 	candidate  *candidate
@@ -263,7 +262,7 @@ type termRun struct {
 // cause returns why the term ended, or nil if the term continues.
 func (r *termRun) cause() error { return context.Cause(r.ctx) }
 
-// awaitTerm waits until the next term of the candidate begins, and returns that
+// awaitTerm waits until a new term of the candidate begins, and returns that
 // term.
 func (c *candidate) awaitTerm() *termRun {
 	c.testCluster.Helper()
@@ -276,8 +275,8 @@ func (c *candidate) awaitTerm() *termRun {
 	}
 }
 
-// awaitTerm waits until the next term of any of the candidates begins, and
-// returns that term.
+// awaitTerm waits until a new term of any of the candidates begins, and returns
+// that term.
 func awaitTerm(candidates ...*candidate) *termRun {
 	s := candidates[0].testCluster
 	s.Helper()

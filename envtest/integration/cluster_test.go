@@ -23,7 +23,7 @@ import (
 // TestMain stops it.
 type plane struct {
 	options envtest.Options
-	mu      sync.Mutex // locked by the test that has the control plane for itself; see alone
+	mu      sync.Mutex // locked by a test that uses the control plane alone; see the method alone
 	once    sync.Once
 	started *envtest.ControlPlane
 	err     error
@@ -48,15 +48,15 @@ func (p *plane) get(t *testing.T) *envtest.ControlPlane {
 }
 
 // alone waits until no other test uses this plane, and returns the control
-// plane. The test then has the control plane for itself until the test ends. It
-// runs in parallel with tests that use another plane.
+// plane. No other test uses the plane until this test has ended. Tests that use
+// another plane can run in parallel.
 func (p *plane) alone(t *testing.T) *envtest.ControlPlane {
 	t.Helper()
 	t.Parallel()
 	p.mu.Lock()
 	t.Cleanup(p.mu.Unlock)
 	cp := p.get(t)
-	must(t, cp.Etcd().Start()) // a failed test may have left etcd stopped
+	must(t, cp.Etcd().Start()) // an earlier test that failed may have left etcd stopped
 	for i := range cp.APIServers() {
 		must(t, cp.APIServer(i).Start())
 	}
@@ -86,8 +86,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// timeout returns a channel that limits a wait to two minutes. Without the
-// limit a failing test could wait forever.
+// timeout returns a channel that receives a value after two minutes. It limits
+// waits, because a failing test could otherwise wait forever.
 func timeout() <-chan time.Time { return time.After(2 * time.Minute) }
 
 var (
@@ -113,14 +113,14 @@ func timing(leaseDuration, renewDeadline time.Duration) leaderelection.Config {
 // tests are in different namespaces.
 const leaseName = "my-app-leader"
 
-// testCluster is one Lease and the candidates for it. Its referee detects work
-// that overlaps. Its ledger shows the order in which the writes of the leaders
-// were applied.
+// testCluster is one Lease and the candidates that compete for it. The referee
+// of a testCluster detects work that overlaps. The ledger shows the order in
+// which the API server applied the writes of the leaders.
 type testCluster struct {
 	*testing.T
 	cp        *envtest.ControlPlane
 	namespace string
-	config    leaderelection.Config // the configuration of candidates that are added next
+	config    leaderelection.Config // the configuration of the candidates that are added later
 	referee   *envtest.Referee
 	ledger    ledger
 	logs      *logs
@@ -130,8 +130,8 @@ type testCluster struct {
 	mayOverlap bool
 }
 
-// newCluster returns a test cluster. If work overlapped, the test fails at its
-// end.
+// newCluster returns a test cluster. At the end of the test, the test fails if
+// work overlapped.
 func newCluster(t *testing.T, cp *envtest.ControlPlane, timing leaderelection.Config) *testCluster {
 	t.Helper()
 	s := &testCluster{T: t, cp: cp, referee: &envtest.Referee{}, config: timing, logs: &logs{}}
@@ -172,12 +172,13 @@ func (s *testCluster) end() {
 	}
 }
 
-// note adds a line to the timeline. who is the name of a candidate or empty.
+// note adds a line to the timeline. The string who is the name of a candidate
+// or empty.
 func (s *testCluster) note(who, what string) { s.referee.Note(who, "%s", what) }
 
-// requireOverlap fails the test if no work overlapped. It is for tests in which
-// client-go permits an overlap that the Elector prevents in a corresponding
-// test.
+// requireOverlap fails the test if no work overlapped. Call it in tests of
+// client-go's elector in which overlaps are expected. Each of these tests
+// corresponds to a test of the Elector in which no work may overlap.
 func (s *testCluster) requireOverlap() {
 	s.Helper()
 	overlaps := s.referee.Overlaps()
@@ -229,7 +230,8 @@ func await(t testing.TB, done <-chan struct{}, what string) {
 	}
 }
 
-// within returns a context for one request. The context ends after one minute.
+// within returns a context for one request. The context is cancelled after one
+// minute.
 func within() (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(context.Background(), time.Minute, fmt.Errorf("no reply for a minute"))
 }

@@ -30,8 +30,8 @@ func TestElector_DeadConnectionsEndNoTerm(t *testing.T) {
 	term.mustContinue(3)
 }
 
-// Without Config.ClientConfig, all requests share one HTTP/2 connection. If
-// this connection is dead, all attempts to renew the Lease fail.
+// Without Config.ClientConfig, all requests of an Elector share one HTTP/2
+// connection. If this connection is dead, all attempts to renew the Lease fail.
 func TestElector_ADeadConnectionOfHTTP2EndsTheTerm(t *testing.T) {
 	s := newSharedCluster(t, shortLease)
 	c := s.candidate("pod-1")
@@ -44,8 +44,9 @@ func TestElector_ADeadConnectionOfHTTP2EndsTheTerm(t *testing.T) {
 	}
 }
 
-// Without Config.ClientConfig, a follower with a dead connection receives no
-// watch events for 45 s. HTTP/2 takes this time to detect the dead connection.
+// In this test, the follower's client was created with Config.ClientConfig.
+// Otherwise the follower would receive no watch events for 45 s, because HTTP/2
+// takes 45 s to detect a dead connection.
 func TestElector_FollowerWithDeadConnectionsClaimsWithin30Seconds(t *testing.T) {
 	s := newSharedCluster(t, shortLease)
 	first, second, _ := startTwo(s, s.withOwnClient)

@@ -173,7 +173,7 @@ func TestElector_EditsOfMetadataDoNotDelayTheNextLeader(t *testing.T) {
 		edited <- n
 	}()
 	second.awaitTerm()
-	second.awaitRenewals(4) // the edits must not end a term either
+	second.awaitRenewals(4) // the leader continues to renew, so the edits have not ended its term
 	cancel()
 	if n := next(t, edited); n < 10 {
 		t.Errorf("the metadata was edited only %d times", n)

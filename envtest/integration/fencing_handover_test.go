@@ -39,27 +39,28 @@ type podWriter struct {
 	refused  int
 }
 
-// write is a write that the API server accepted. version is its
-// resourceVersion, which shows the order of all writes, including the writes of
-// the Lease.
+// write is a write that the API server accepted. Its version is the
+// resourceVersion that the API server assigned. resourceVersions show the order
+// of all writes, including the writes of the Lease.
 type write struct {
 	by      string
-	token   uint64 // the token in the stamp of the write
+	token   uint64 // the fencing token in the stamp of the write
 	object  string
 	version uint64
 	at      time.Time // the time at which the reply arrived
 }
 
 // holding is the time in which one pod holds the Lease. It begins with the
-// write of the Lease that makes the pod the holder. version and at are the
-// resourceVersion and the time of that write.
+// write of the Lease that makes the pod the holder. The fields version and at
+// contain the resourceVersion and the time of that write.
 type holding struct {
 	holder  string
 	version uint64
 	at      time.Time
 }
 
-// writeUntilDone writes the objects in turn until ctx ends.
+// writeUntilDone writes the objects, one after the other and repeatedly, until
+// ctx is done.
 func (g *podWriter) writeUntilDone(ctx context.Context, p *fencedCluster) {
 	for n := 0; ctx.Err() == nil; n++ {
 		object := objects[n%len(objects)]
@@ -75,7 +76,7 @@ func (g *podWriter) writeUntilDone(ctx context.Context, p *fencedCluster) {
 			g.accepted = append(g.accepted, hit)
 			select {
 			case g.fresh <- hit:
-			default: // the test is not waiting for this write
+			default: // no goroutine of the test is waiting for this write
 			}
 		case fencing.IsStale(err):
 			g.refused++
@@ -129,45 +130,46 @@ func (p *fencedCluster) writeDuringHandovers(handovers int, writers ...*podWrite
 	return holdings
 }
 
-// result contains the numbers of refused and stale writes, and the measured
-// durations.
+// result contains the numbers of refused writes and of accepted stale writes,
+// and the measured durations.
 type result struct {
 	refused int
-	// early counts accepted stale writes of an object before the first write of
-	// any object by the holder.
+	// early counts the stale writes that were accepted before the new holder
+	// had written any object.
 	early int
-	// late counts accepted stale writes of an object after the first write of
-	// the same object by the holder.
+	// late counts the stale writes that were accepted after the new holder had
+	// written the same object.
 	late int
-	// across counts accepted stale writes of an object after the first write of
-	// another object by the holder, but before its first write of the same
-	// object.
+	// across counts the stale writes that were accepted after the new holder
+	// had written another object, but before it had written the same object.
 	across int
-	// For each late write, windows contains the time from the reply to the
-	// first write of the object by the holder until the reply to the late
-	// write.
+	// windows contains one duration for each late write. The duration is the
+	// time from the reply to the new holder's first write of the object until
+	// the reply to the late write.
 	windows []time.Duration
-	// For each new holder, waits contains the time from the reply to the change
-	// of the Lease until the reply to the first write of the holder.
+	// waits contains one duration for each new holder. The duration is the time
+	// from the reply to the write of the Lease until the reply to the new
+	// holder's first accepted write.
 	waits []time.Duration
 }
 
-// isCurrent is a function that reports whether the write s was made by the
-// holder of t and is not stale. A new holder may write before it has observed
-// that it is the holder. With mode ByPod, such a write is current. With mode
-// ByTerm, it carries an older token and is stale.
+// isCurrent is the type of a function that reports whether the write s is
+// current during the holding t. Any other write is stale. With mode ByPod, all
+// writes of the holder are current. With mode ByTerm, only writes with the
+// token of the holding are current. Therefore a write of the new holder is
+// stale if the new holder has not yet observed its own term.
 type isCurrent func(s write, t holding) bool
 
 func byPod(s write, t holding) bool  { return s.by == t.holder }
 func byTerm(s write, t holding) bool { return s.token == t.version }
 
-// evaluate classifies the writes of the writers. is decides whether a write is
-// current or stale.
-func evaluate(holdings []holding, is isCurrent, writers ...*podWriter) (v result) {
-	// For each holding, first contains the holder's first write of each object,
-	// by the name of the object.
+// evaluate classifies the writes of all writers. The function current reports
+// whether a write is current.
+func evaluate(holdings []holding, current isCurrent, writers ...*podWriter) (v result) {
+	// first contains one map for each holding. This map contains the holder's
+	// first write of each object, keyed by the name of the object.
 	first := make([]map[string]write, len(holdings))
-	stale := map[int][]write{} // the stale writes, by the index of the holding
+	stale := map[int][]write{} // the stale writes, keyed by the index of the holding
 	for i := range first {
 		first[i] = map[string]write{}
 	}
@@ -180,7 +182,7 @@ func evaluate(holdings []holding, is isCurrent, writers ...*podWriter) (v result
 			}
 			_, found := first[i][hit.object]
 			switch {
-			case !is(hit, holdings[i]):
+			case !current(hit, holdings[i]):
 				stale[i] = append(stale[i], hit)
 			case !found:
 				if len(first[i]) == 0 {
@@ -200,8 +202,8 @@ func evaluate(holdings []holding, is isCurrent, writers ...*podWriter) (v result
 	return v
 }
 
-// holdingAt returns the index of the holding during which the given
-// resourceVersion was written. It returns -1 if this was before the first
+// holdingAt returns the index of the holding to which a write with the given
+// resourceVersion belongs. It returns -1 if the write was made before the first
 // holding.
 func holdingAt(holdings []holding, version uint64) int {
 	i, _ := slices.BinarySearchFunc(holdings, version, func(t holding, version uint64) int {
@@ -210,8 +212,8 @@ func holdingAt(holdings []holding, version uint64) int {
 	return i - 1
 }
 
-// add counts the stale write hit. first contains the holder's first write of
-// each object, by the name of the object.
+// add counts the stale write hit. The map first contains the holder's first
+// write of each object, keyed by the name of the object.
 func (v *result) add(hit write, first map[string]write) {
 	if same, found := first[hit.object]; found && hit.version > same.version {
 		v.late++
@@ -243,8 +245,8 @@ func (p *fencedCluster) podWriter(name string, options ...envtest.ClientOption) 
 }
 
 // measureHandovers makes two pods write the same objects during handovers, and
-// returns the result. servers are the numbers of the API servers that the pods
-// use.
+// returns the result. The parameter servers contains the numbers of the API
+// servers that the two pods use.
 func measureHandovers(t *testing.T, cp *envtest.ControlPlane, mode fencing.Mode, handovers int, servers [2]int) result {
 	t.Helper()
 	p := newFencedCluster(t, cp)
@@ -252,11 +254,11 @@ func measureHandovers(t *testing.T, cp *envtest.ControlPlane, mode fencing.Mode,
 	p.enforce()
 	a := p.podWriter("web-1", envtest.OnAPIServer(servers[0]))
 	b := p.podWriter("web-10", envtest.OnAPIServer(servers[1]))
-	is := byPod
+	current := byPod
 	if mode == fencing.ByTerm {
-		is = byTerm
+		current = byTerm
 	}
-	v := evaluate(p.writeDuringHandovers(handovers, a, b), is, a, b)
+	v := evaluate(p.writeDuringHandovers(handovers, a, b), current, a, b)
 	v.log(t)
 	if len(v.waits) != handovers {
 		t.Errorf("%d of %d new leaders have written", len(v.waits), handovers)

@@ -38,7 +38,7 @@ func (p *fencedCluster) unrestricted(name string) *rest.Config {
 
 // writer is a replica in one of its terms. In addition to the client of
 // termClient, it has a client for custom resources and a client that uses
-// protobuf. victim is the name of a pod that the writer evicts.
+// protobuf. The field victim is the name of a pod that the writer evicts.
 type writer struct {
 	termClient
 	objects  dynamic.Interface
@@ -85,21 +85,22 @@ func define(t *testing.T, cp *envtest.ControlPlane, group, scope string) custom 
 	_, err := definitions.Create(t.Context(), &definition, metav1.CreateOptions{})
 	must(t, err)
 	t.Cleanup(func() {
-		must(t, definitions.Delete(context.Background(), definition.GetName(), metav1.DeleteOptions{})) // not t.Context(), because the context of the test has ended
+		must(t, definitions.Delete(context.Background(), definition.GetName(), metav1.DeleteOptions{})) // a new context is needed, because t.Context() is done at the end of the test
 	})
 	return custom{schema.GroupVersionResource{Group: group, Version: "v1", Resource: plural}, scope}
 }
 
-// kindWrite is one write. byTerm is true if a Fence with mode ByTerm refuses
-// the write when it is stale.
+// kindWrite is a kind of write that the test sends to the API server. The field
+// byTerm is true if a Fence with mode ByTerm refuses stale writes of this kind.
 type kindWrite struct {
 	name   string
 	byTerm bool
 	do     func(w writer) error
 }
 
-// kindWrites returns several writes of an existing object. begin creates the
-// object, and the last write removes it.
+// kindWrites returns a function that creates a custom resource, and the kinds
+// of writes that the test then sends. The last of these writes removes the
+// custom resource.
 func (c custom) kindWrites(namespace, name string) (begin func(w writer) error, kindWrites []kindWrite) {
 	in := func(w writer) dynamic.ResourceInterface {
 		if c.scope == "Cluster" {
@@ -125,7 +126,7 @@ func (c custom) kindWrites(namespace, name string) (begin func(w writer) error, 
 		{"merge patch", true, patch(types.MergePatchType, `{"spec":{"a":1}}`)},
 		{"patch of status", false, patch(types.MergePatchType, `{"status":{"a":1}}`, "status")},
 		{"patch of scale", false, patch(types.MergePatchType, `{"spec":{"replicas":2}}`, "scale")},
-		{"JSON patch", true, patch(types.JSONPatchType, `[{"op":"add","path":"/spec/b","value":1}]`)}, // the object already has the leader's stamp, so the leader's patch does not change it
+		{"JSON patch", true, patch(types.JSONPatchType, `[{"op":"add","path":"/spec/b","value":1}]`)}, // the merge patch has set the leader's stamp, so the leader's JSON patch does not change the stamp
 		{"delete", false, func(w writer) error { return in(w).Delete(w.ctx, name, metav1.DeleteOptions{}) }},
 		{"removal of finalizers", true, patch(types.MergePatchType, `{"metadata":{"finalizers":null}}`)},
 	}
@@ -178,8 +179,9 @@ func TestFence_OfOtherKindsOfObjectsAndWrites(t *testing.T) {
 	}
 }
 
-// A connection that the Fence accepts also fails, but later and with another
-// error, because the pod runs on no node.
+// No connection to a pod succeeds in this test, because the pods run on no
+// node. If the Fence accepts a connection, the connection fails later and with
+// another error.
 func TestFence_OfPodsGuardsConnections(t *testing.T) {
 	t.Parallel()
 	p := newFencedCluster(t, shared.get(t))
@@ -202,7 +204,7 @@ func TestFence_OfPodsGuardsConnections(t *testing.T) {
 	}
 }
 
-// warnings collects the warnings that the API server sends.
+// warnings collects the warnings that the API server returns.
 type warnings struct {
 	mu    sync.Mutex
 	texts []string
@@ -234,7 +236,7 @@ func TestFence_ThatOnlyReportsWarnsAndRefusesNothing(t *testing.T) {
 	must(t, err)
 	_, err = admission.ValidatingAdmissionPolicyBindings().Create(ctx, binding, metav1.CreateOptions{})
 	must(t, err)
-	t.Cleanup(func() { // not ctx, because the context of the test has ended
+	t.Cleanup(func() { // a new context is needed, because ctx is done at the end of the test
 		must(t, admission.ValidatingAdmissionPolicyBindings().Delete(context.Background(), policy.Name, metav1.DeleteOptions{}))
 		must(t, admission.ValidatingAdmissionPolicies().Delete(context.Background(), policy.Name, metav1.DeleteOptions{}))
 	})
@@ -314,8 +316,8 @@ func refusal(resource schema.GroupResource) string {
 	return err.Error()
 }
 
-// isByDesign reports whether package fencing refuses to guard an existing
-// resource for an intended reason. why is the reason.
+// isByDesign reports whether why is an intended reason of package fencing to
+// refuse to guard a resource.
 func isByDesign(why string) bool {
 	return slices.ContainsFunc([]string{"never guarded", "evaluates no policy for policies", "list pods"}, func(part string) bool { return strings.Contains(why, part) })
 }

@@ -87,11 +87,11 @@ func (p *fencedCluster) write(ctx context.Context, client kubernetes.Interface, 
 	return err
 }
 
-// A late write is a write that passed the Fence before the new leader wrote.
-// The API server evaluates the Fence again if the object has changed since
-// then. Therefore the API server refuses the late write only if the new
-// leader's write has changed the object. A write with a new stamp always
-// changes the object.
+// A late write is a write that passed the Fence before the new leader wrote. If
+// the object has changed before the late write is stored, the API server
+// evaluates the Fence again. Therefore the API server refuses the late write
+// only if the new leader's write has changed the object. A write with a new
+// stamp always changes the object.
 func TestFence_WriteThatChangesNothingDoesNotRefuseLateWrites(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -137,8 +137,8 @@ func TestFence_WriteThatChangesNothingDoesNotRefuseLateWrites(t *testing.T) {
 
 // A pod of a StatefulSet that was deleted by force may still run while a new
 // pod with the same name runs. A Fence with mode ByPod cannot distinguish these
-// two pods. It accepts the writes of both until the token of the deleted pod is
-// invalid.
+// two pods. It accepts the writes of both pods until the token of the deleted
+// pod becomes invalid.
 func TestFence_ByPodAcceptsADeletedPodUntilItsTokenIsInvalid(t *testing.T) {
 	t.Parallel()
 	p := newFencedCluster(t, shared.get(t)).enforce()

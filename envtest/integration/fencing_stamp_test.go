@@ -21,10 +21,13 @@ import (
 
 // An API server watches Leases only while an admission policy binding has a
 // Lease as its parameter. When the last such binding is deleted, the API server
-// stops watching Leases and does not start again. If a Fence is then created
-// again, the API server evaluates the Fence with an outdated Lease. The anchor
-// policy prevents this. Without the anchor policy, at the end of this test
-// pod-a could write, and pod-b could not.
+// stops watching Leases and does not start again. If a Fence is created later,
+// the API server evaluates the Fence with an outdated Lease. The anchor policy
+// prevents this.
+//
+// Without the anchor policy, this test would end in an error: pod-b holds the
+// Lease, but the API server would accept writes of pod-a and refuse writes of
+// pod-b.
 func TestFence_ThatIsPutBackKnowsTheHolder(t *testing.T) {
 	p := newFencedCluster(t, exclusive.alone(t))
 	var servers []*rest.Config
@@ -87,8 +90,8 @@ func TestEnforceFence_DetectsAnAPIServerThatNoLongerWatchesLeases(t *testing.T) 
 }
 
 // A write of the status can also change annotations. If the Fence did not check
-// such writes, they could remove the stamp or replace it with the stamp of an
-// earlier term. Stale writes would then be accepted.
+// writes of the status, such a write could remove the stamp, or replace it with
+// the stamp of an earlier term. The Fence would then accept stale writes.
 func TestFence_ByTermKeepsTheStampWhenAStatusIsWritten(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []fencing.Mode{fencing.ByTerm, fencing.ByPod | fencing.ByTerm} {

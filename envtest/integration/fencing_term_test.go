@@ -19,9 +19,10 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// termClient is a client of a pod whose writes are stamped. ctx is the context
-// of one term of the pod. ctx is not cancelled when the term ends. Therefore
-// the client can simulate work that was frozen and continues after its term.
+// termClient is the client that a pod uses in one of its terms. The client
+// stamps its writes. ctx is the context of the term, but it is not cancelled
+// when the term ends. Therefore the client can simulate work that was frozen
+// and continues after its term.
 type termClient struct {
 	kubernetes.Interface
 	ctx     context.Context
@@ -112,7 +113,8 @@ func TestFence_ByTermRefusesWritesOfAnEarlierTerm(t *testing.T) {
 	ctx, cancel := within()
 	defer cancel()
 
-	// An administrator creates the object, so it has no annotations.
+	// An administrator creates the object. Therefore the object has no
+	// annotations.
 	_, err := p.admin().CoreV1().ConfigMaps(p.namespace).Create(ctx, p.configMap("old"), metav1.CreateOptions{})
 	must(t, err)
 	first := p.lead("pod-a")
@@ -214,9 +216,9 @@ func TestFence_ByTermWantsAStamp(t *testing.T) {
 	}
 }
 
-// A write is accepted if it does not change the value of the annotation that
-// contains the stamp, even if the value is not a valid stamp. This does not
-// apply if the annotation is missing.
+// The Fence accepts a write that does not change the annotation with the stamp,
+// even if the value of the annotation is not a valid stamp. This rule does not
+// apply to an object without the annotation.
 func TestFence_ByTermDoesNotTakeAMissingAnnotationForAStamp(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []fencing.Mode{fencing.ByTerm, fencing.ByPod | fencing.ByTerm} {
@@ -275,8 +277,8 @@ func TestFence_BothModesRefuseWhatEitherDoes(t *testing.T) {
 	_, err := first.CoreV1().ConfigMaps(p.namespace).Create(first.ctx, p.configMap("touch"), metav1.CreateOptions{})
 	must(t, err)
 	first.stop()
-	// The same pod leads again. Only the term shows which of its writes are
-	// stale.
+	// The same pod leads again. Only the term distinguishes the stale writes of
+	// the pod from its current writes.
 	second := p.lead("pod-a")
 	must(t, p.stampedOperations("touch")[0].do(second.ctx, second))
 	if err := p.stampedOperations("touch")[0].do(first.ctx, first); !fencing.IsStale(err) || !strings.Contains(err.Error(), "in the later term") {

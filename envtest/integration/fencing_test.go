@@ -121,14 +121,14 @@ func (p *fencedCluster) deployment(name string) *appsv1.Deployment {
 	}
 }
 
-// operation is one write of a Deployment.
+// operation is a kind of write that the tests send to the API server.
 type operation struct {
 	name string
 	do   func(ctx context.Context, client kubernetes.Interface) error
 }
 
-// operations returns all kinds of writes of a guarded object. The order is such
-// that each write is possible after the previous write.
+// operations returns one write of each kind for a guarded object. The writes
+// must be sent in this order. For example, the first write creates the object.
 func (p *fencedCluster) operations(name string) []operation {
 	merge := []byte(`{"metadata":{"labels":{"touched":"true"}}}`)
 	return []operation{

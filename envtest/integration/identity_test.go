@@ -28,8 +28,8 @@ func TestElector_RestartWithTheSameIdentityWaitsForTheOldLease(t *testing.T) {
 	s := newSharedCluster(t, shortLease)
 	first := s.candidate("pod-1").run()
 	first.awaitTerm()
-	// The machine of the first candidate loses its network, and the pod on it
-	// is deleted by force.
+	// The machine of the first candidate loses its network. The pod on this
+	// machine is then deleted by force.
 	first.cut()
 	expires := expiry(s.getLease())
 	second := s.candidate("pod-1").run()

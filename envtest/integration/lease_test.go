@@ -19,7 +19,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// getLease returns the Lease as it is stored now.
+// getLease reads the Lease from the API server.
 func (s *testCluster) getLease() *coordinationv1.Lease {
 	s.Helper()
 	ctx, cancel := within()
@@ -38,7 +38,7 @@ func (s *testCluster) holder() string {
 }
 
 // editLease changes the Lease like an administrator, and returns the changed
-// Lease. what describes the change in the timeline.
+// Lease. The string what describes the change in the timeline.
 func (s *testCluster) editLease(what string, edit func(*coordinationv1.Lease)) *coordinationv1.Lease {
 	s.Helper()
 	ctx, cancel := within()
@@ -109,7 +109,8 @@ func (s *testCluster) eventRecorded(ctx context.Context, message string) error {
 	return fmt.Errorf("none of the %[2]d events contains %[1]q", message, len(list.Items))
 }
 
-// expiry returns when the Lease expires, by the clock of its holder.
+// expiry returns the time at which the Lease expires, according to the clock of
+// the holder.
 func expiry(lease *coordinationv1.Lease) time.Time {
 	return lease.Spec.RenewTime.Add(time.Duration(deref(lease.Spec.LeaseDurationSeconds)) * time.Second)
 }

@@ -26,9 +26,9 @@ func startTwo(s *testCluster, candidate func(string, ...envtest.ClientOption) *c
 	return first, second, term
 }
 
-// awaitRead waits until the candidate has read the Lease again. Do not use it
+// awaitRead waits until the candidate has read the Lease again. Do not call it
 // for an Elector that watches the Lease, because such an Elector does not read
-// it.
+// the Lease.
 func (c *candidate) awaitRead() {
 	c.testCluster.Helper()
 	probe := c.Network().DelayReplies(0, leaderelectiontest.When(leaderelectiontest.Reads), leaderelectiontest.Resource("leases"), leaderelectiontest.Times(2))
@@ -77,7 +77,7 @@ func TestElector_PartitionedLeaderStopsBeforeAnotherLeads(t *testing.T) {
 }
 
 // lateReplyThenPartition delays the reply to one renewal of the first
-// candidate, and cuts off all requests that the candidate sends later.
+// candidate. It then cuts off all later requests of this candidate.
 func lateReplyThenPartition(first *candidate) {
 	const late = 2500 * time.Millisecond
 	s := first.testCluster

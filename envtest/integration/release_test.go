@@ -8,8 +8,9 @@ import (
 )
 
 // healAfterOtherLeads cuts off the first candidate until the second candidate
-// leads, and then heals the network of the first. If the first candidate has
-// sent a release of the Lease, the release arrives only then.
+// leads, and then heals the network of the first candidate. If the first
+// candidate has sent a release of the Lease, the release arrives after the
+// second candidate has become leader.
 func healAfterOtherLeads(first, second *candidate) {
 	first.cut()
 	second.awaitTerm()
@@ -17,8 +18,9 @@ func healAfterOtherLeads(first, second *candidate) {
 }
 
 func TestElector_StaleLeaderThatHealsDoesNotReleaseTheNextTerm(t *testing.T) {
-	// With a short Lease, on a busy machine, Run of the first candidate could
-	// return before it observes the next leader.
+	// This test needs a long Lease. With a short Lease on a busy machine, Run
+	// of the first candidate could return before that candidate observes the
+	// next leader.
 	s := newSharedCluster(t, longLease)
 	first, second, _ := startTwo(s, s.candidate)
 	healAfterOtherLeads(first, second)

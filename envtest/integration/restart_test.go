@@ -71,8 +71,9 @@ func TestElector_LeadsAgainAfterEtcdWasRestoredFromABackup(t *testing.T) {
 			restore, err := cp.Backup()
 			must(t, err)
 			term = s.awaitLeader(term, first, second)
-			// The API servers also write when they start. The test makes more
-			// writes than that.
+			// After the restore, the API servers start and make writes of their
+			// own. The test makes more writes than that before the restore.
+			// Therefore the resourceVersions after the restore are lower.
 			s.fill(200)
 			must(t, restore())
 			s.note("", "etcd was restored from a backup")
@@ -85,8 +86,9 @@ func TestElector_LeadsAgainAfterEtcdWasRestoredFromABackup(t *testing.T) {
 	}
 }
 
-// awaitLeader returns the current term. That is last, if last has not ended.
-// Otherwise awaitLeader waits for the next term of any of the candidates.
+// awaitLeader returns the current term. If the term last has not ended,
+// awaitLeader returns last. Otherwise it waits for the next term of any of the
+// candidates.
 func (s *testCluster) awaitLeader(last *termRun, candidates ...*candidate) *termRun {
 	s.Helper()
 	for last.ctx.Err() != nil {

@@ -210,8 +210,8 @@ func TestRights_SufficeBehindAFence(t *testing.T) {
 	must(t, err)
 }
 
-// countOfEvent returns how often the event with this message was recorded about
-// the Lease.
+// countOfEvent returns how often an event with the given message was recorded
+// about the Lease.
 func (s *testCluster) countOfEvent(message string) (n int32) {
 	s.Helper()
 	ctx, cancel := within()

@@ -18,9 +18,9 @@ import (
 const leaderKey = "example.com/leader"
 
 // leaderService creates the Pods of an application, and a Service that selects
-// the leader's Pod. selected receives each change of the Pods that the Service
-// selects. For example, it receives "+pod-1" when pod-1 is selected, and
-// "-pod-1" when pod-1 is no longer selected.
+// the leader's Pod. The channel selected receives a string for each change of
+// the selected Pods. For example, it receives "+pod-1" when the Service starts
+// to select pod-1, and "-pod-1" when the Service no longer selects pod-1.
 func (s *testCluster) leaderService(pods ...string) (selected <-chan string) {
 	s.Helper()
 	app, core := map[string]string{"app": "x"}, s.cp.Admin().Clientset().CoreV1()
@@ -36,8 +36,8 @@ func (s *testCluster) leaderService(pods ...string) (selected <-chan string) {
 		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "x", leaderKey: "yes"}, Ports: []corev1.ServicePort{{Port: 80}}},
 	}, metav1.CreateOptions{})
 	must(s.T, err)
-	// The endpoint controller is not running. Instead of it, the test watches
-	// the Pods that the Service selects.
+	// No endpoint controller is running. Therefore the test itself watches the
+	// Pods that the Service selects.
 	watcher, err := core.Pods(s.namespace).Watch(s.Context(), metav1.ListOptions{LabelSelector: labels.FormatLabels(service.Spec.Selector)})
 	must(s.T, err)
 	s.Cleanup(watcher.Stop)

@@ -85,7 +85,7 @@ func TestElector_RunReturnsBeforeOthersMayLeadIfTheWorkIgnoresItsContext(t *test
 	second.awaitLeader("pod-1")
 	first.cut()
 	await(t, first.ended, "Run returns, so that the process can exit")
-	term.stopRecord() // for the referee, the process has now exited
+	term.stopRecord() // a real process would exit now, so the referee records the end of the work
 	if !errors.Is(first.result, leaderelection.ErrWorkStillRunning) {
 		t.Errorf("Run returned %v", first.result)
 	}
@@ -98,7 +98,7 @@ func TestElector_RunReturnsBeforeOthersMayLeadIfTheWorkIgnoresItsContext(t *test
 func TestElector_CancelledBeforeTheReplyToItsClaimReleasesTheLease(t *testing.T) {
 	s := newSharedCluster(t, longLease)
 	c := s.candidate("pod-1")
-	// Without this fault, the candidate would learn from its watch that its
+	// Without this fault, the watch would report to the candidate that its
 	// claim was applied.
 	c.Network().StallWatches()
 	reply := c.Network().DelayReplies(leaderelectiontest.Forever, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")))
