@@ -22,12 +22,13 @@ const (
 // startCluster starts the control plane of the benchmark. Call Close on the returned
 // Cluster even if startCluster also returns an error.
 func startCluster(ctx context.Context) (*lab.Cluster, error) {
-	return lab.OpenCluster(ctx, "", namespace, envtest.Options{StartTimeout: 3 * time.Minute}) // allow more time, because other tests may run on this machine
+	return lab.OpenCluster(ctx, "", namespace, envtest.Options{StartTimeout: 3 * time.Minute}) // a long timeout, because other tests may run on this machine at the same time
 }
 
-// A client has connections of its own and no rate limit, as if it were the only client
-// in its process. It is not an envtest.Client, because an envtest.Client records each
-// request, which takes time and memory.
+// A client sends requests over its own connections and without a rate limit. Therefore
+// it behaves like the client of a separate process. The benchmark does not use an
+// envtest.Client, because an envtest.Client records each request, which takes time and
+// memory.
 type client struct {
 	config      *rest.Config
 	transport   *transport
@@ -38,18 +39,18 @@ func newClient(config *rest.Config) *client {
 	dialer := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 10 * time.Second}
 	c := &client{config: rest.CopyConfig(config), transport: &transport{}, connections: connrotation.NewDialer(dialer.DialContext)}
 	c.config.QPS = -1
-	c.config.Dial = c.connections.DialContext // this also prevents client-go from sharing one transport among several clients
+	c.config.Dial = c.connections.DialContext // a function in Dial also prevents client-go from sharing one transport among several clients
 	c.config.Wrap(c.transport.wrap)
 	return c
 }
 
-// clientset returns a new clientset with a connection of its own.
+// clientset returns a new clientset. Each clientset opens its own connection.
 func (c *client) clientset() kubernetes.Interface {
 	return kubernetes.NewForConfigOrDie(c.config)
 }
 
-// crash simulates a crash of the client's process. It blocks all further requests and
-// closes all connections.
+// crash simulates a crash of the client's process. It blocks all later requests of the
+// client and closes all connections.
 func (c *client) crash() {
 	c.transport.cut.Store(true)
 	c.close()

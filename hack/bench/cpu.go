@@ -11,18 +11,17 @@ import (
 
 const cpuFollowers = 200
 
-// The durations of the measurements of the API server's CPU time. A small load needs a
-// longer measurement.
+// The API server's CPU time is measured during one of these periods. A small load needs
+// a longer period than a large load.
 const (
 	baseWindow  = 45 * time.Second
 	watchWindow = 60 * time.Second
 	pollWindow  = 20 * time.Second
 )
 
-// measureCPU measures how much CPU time the API server uses for one idle follower. First
-// it measures a leader without followers, then a leader with many followers, and at the
-// end a leader without followers again. The result is the difference, divided by the
-// number of followers.
+// measureCPU measures the CPU time that the API server uses for one idle follower. It
+// measures the CPU time with a leader and many followers, and with a leader only. The
+// result is the difference, divided by the number of followers.
 func (b *bench) measureCPU(ctx context.Context) (figures, error) {
 	if runtime.GOOS != "linux" {
 		return cpuNotMeasured(errNoProc.Error()), nil
@@ -47,8 +46,9 @@ func (b *bench) measureCPU(ctx context.Context) (figures, error) {
 	return cpuFigures([]float64{used[0], used[3]}, used[1], used[2]), nil
 }
 
-// cpuOf returns the CPU time that the API server uses while there are one leader and
-// some followers. The result is in milliseconds per minute.
+// cpuOf returns the CPU time that the API server uses, in milliseconds per minute.
+// During the measurement there are one leader and the given number of followers. The
+// parameter pid is the process ID of the API server.
 func (b *bench) cpuOf(ctx context.Context, pid int, i implementation, followers int, window time.Duration) (used float64, err error) {
 	g, err := newGroup(ctx, candidateGroup{cluster: b.cluster, implementation: i, timing: defaultTiming}, 1+followers)
 	defer func() { err = errors.Join(err, g.close()) }()

@@ -15,9 +15,9 @@ var crashTiming = lab.Timing{LeaseDuration: 3 * time.Second, RenewDeadline: 2 * 
 
 const crashRounds = 10
 
-// measureCrash makes the leaders of all implementations crash repeatedly. It measures
-// all implementations at the same time. They hardly disturb each other, because most of
-// the time they wait until a Lease expires.
+// measureCrash measures how long a takeover takes after the leader has crashed. It
+// measures all implementations at the same time. The measurements hardly disturb each
+// other, because the candidates wait for a Lease to expire most of the time.
 func (b *bench) measureCrash(ctx context.Context) (figures, error) {
 	samples, err := sideBySide(func(i implementation) ([]float64, error) { return b.crashAll(ctx, i) })
 	if err != nil {
@@ -26,10 +26,10 @@ func (b *bench) measureCrash(ctx context.Context) (figures, error) {
 	return crashFigures(samples), nil
 }
 
-// crashAll makes the leader of one implementation crash several times. It returns the
-// delay of each takeover in milliseconds. A takeover is allowed one LeaseDuration after
-// the leader sent its last renewal. The delay is the time from then until the
-// successor's work starts.
+// crashAll simulates several crashes of the leader of one implementation. It returns
+// one delay in milliseconds for each crash. The Lease expires one LeaseDuration after
+// the leader sent the last renewal. The delay is the time from the expiry of the Lease
+// to the start of the successor's work.
 func (b *bench) crashAll(ctx context.Context, i implementation) (times []float64, err error) {
 	g, err := newGroup(ctx, candidateGroup{cluster: b.cluster, implementation: i, timing: crashTiming}, 3)
 	defer func() { err = errors.Join(err, g.close()) }()

@@ -34,8 +34,8 @@ const (
 	fencedPod         = "leader"
 	fencedObject      = "object"
 	// writesPerRound is the number of writes per round, for each kind of object and
-	// each writer. The flag -rounds sets the number of rounds. The policy costs little,
-	// so many writes are needed to measure the cost.
+	// each writer. The flag -rounds sets the number of rounds. The cost of the policy
+	// is small. Therefore many writes are needed to measure the cost.
 	writesPerRound = 100
 )
 
@@ -46,8 +46,8 @@ type fencedKind struct {
 	name     string
 	resource schema.GroupResource
 	create   func(ctx context.Context, admin kubernetes.Interface, namespace string) error
-	// change writes the number n into the object, and sets the annotation that contains
-	// the writer's term.
+	// change writes the number n into the object. It also writes the writer's term into
+	// the annotation whose key is the parameter annotation.
 	change func(ctx context.Context, writer kubernetes.Interface, namespace, annotation string, n int) error
 }
 
@@ -88,7 +88,7 @@ var fencedKinds = []fencedKind{
 	},
 }
 
-// A fencingMode is a mode of a Fence whose cost is measured.
+// A fencingMode is a mode of a Fence, with the name of the mode in the table.
 type fencingMode struct {
 	name string
 	mode fencing.Mode
@@ -101,9 +101,9 @@ var fencingModes = []fencingMode{
 }
 
 // measureFence measures how much a Fence slows down writes. It sends the same writes,
-// in random order, into three namespaces. One namespace has a Fence, one has no policy,
-// and one has a trivial policy. A second writer, to which the Fence does not apply,
-// also writes into the namespace with the Fence.
+// in random order, into three namespaces. The first namespace has a Fence, the second
+// has no policy, and the third has a trivial policy. A second writer also writes into
+// the first namespace. The Fence does not apply to the second writer.
 func (b *bench) measureFence(ctx context.Context) (f figures, err error) {
 	for _, namespace := range []string{fencedNamespace, unfencedNamespace, plainNamespace} {
 		if err := b.prepareNamespace(ctx, namespace); err != nil {
@@ -143,9 +143,10 @@ func (b *bench) prepareNamespace(ctx context.Context, name string) error {
 	return err
 }
 
-// fencedWrites returns how long each write took, in milliseconds. The outer key of the
-// result is the kind of object. The inner key is a name for the writer and the
-// namespace.
+// fencedWrites returns the durations of all writes, in milliseconds. The outer key of
+// the result is the name of the kind of object. The inner key is incumbent,
+// bystanderName, limitName or plainName. Each of these four names stands for a writer
+// and a namespace.
 func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode) (samples map[string]map[string][]float64, err error) {
 	account := envtest.ServiceAccount{Namespace: fencedNamespace, Name: "operator"}
 	fence := fencing.Fence{
@@ -194,9 +195,9 @@ func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode)
 	return samples, nil
 }
 
-// enforcePlainPolicy creates a policy that refuses objects with one specific name. It
-// waits until the policy is in force. Only this function writes an object with that
-// name.
+// enforcePlainPolicy creates a policy that refuses objects with the name in the
+// constant refused. It waits until the policy is in force. The benchmark does not write
+// an object with this name.
 func (b *bench) enforcePlainPolicy(ctx context.Context) error {
 	const refused = "refused"
 	match := admissionv1.MatchResources{

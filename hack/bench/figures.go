@@ -9,14 +9,15 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A figure is one line of the table.
+// A figure is one line of the table that the benchmark prints.
 type figure struct {
 	Group  string             `json:"group"`
 	Name   string             `json:"name"`
 	Unit   string             `json:"unit"`
-	Values map[string]float64 `json:"values"` // the value of each implementation
-	// NotMeasured contains the reason for each missing value, by implementation. A
-	// value that makes no sense, for instance a negative time, is also missing.
+	Values map[string]float64 `json:"values"` // the values, keyed by the name of the implementation
+	// NotMeasured contains the reason for each missing value, keyed by the name of the
+	// implementation. An invalid value, for instance a negative time, counts as
+	// missing.
 	NotMeasured map[string]string `json:"notMeasured,omitempty"`
 	Target      *target           `json:"target,omitempty"`
 }
@@ -32,7 +33,7 @@ type target struct {
 	NotMeasured string `json:"notMeasured,omitempty"`
 }
 
-// figures are the lines of the table, in order.
+// figures are the lines of the table that the benchmark prints, in order.
 type figures []figure
 
 // add adds a figure without a target. A value that is negative, infinite or NaN counts
@@ -49,9 +50,9 @@ func (f *figures) add(group, name, unit string, values map[string]float64) {
 	}
 }
 
-// addSamples adds a figure. It calls the function value to compute the value of each
-// implementation from the samples. If an implementation has fewer samples than wanted,
-// its value counts as not measured.
+// addSamples adds a figure without a target. The function value computes the value of
+// an implementation from the samples. If an implementation has fewer samples than the
+// parameter wanted, its value counts as not measured.
 func (f *figures) addSamples(group, name, unit string, samples map[string][]float64, wanted int, value func(summary) float64) {
 	values := map[string]float64{}
 	for implementation, row := range samples {
@@ -76,8 +77,8 @@ func (f figures) notMeasured(implementation, reason string) {
 	last.NotMeasured[implementation] = reason
 }
 
-// wantPositive removes each zero from the last figure. For such a figure, a zero means
-// that the measurement failed.
+// wantPositive removes each value that is zero from the last figure, and records the
+// reason. Call it for a figure in which a zero means that the measurement failed.
 func (f figures) wantPositive(reason string) {
 	for implementation, v := range f[len(f)-1].Values {
 		if v == 0 {
@@ -86,13 +87,14 @@ func (f figures) wantPositive(reason string) {
 	}
 }
 
-// wantAtMost sets a target for the last figure. The value must not be greater than
-// limit.
+// wantAtMost sets a target for the last figure. The target is met if the value is at
+// most limit.
 func (f figures) wantAtMost(limit float64) {
 	f.want("<=", limit, func(v float64) bool { return v <= limit })
 }
 
-// wantAtLeast sets a target for the last figure. The value must not be less than limit.
+// wantAtLeast sets a target for the last figure. The target is met if the value is at
+// least limit.
 func (f figures) wantAtLeast(limit float64) {
 	f.want(">=", limit, func(v float64) bool { return v >= limit })
 }
@@ -104,8 +106,8 @@ func (f figures) want(relation string, limit float64, met func(float64) bool) {
 		last.Target.Value, last.Target.NotMeasured = 0, "the value to compare with was not measured"
 		return
 	}
-	// The target applies to the value of this library's Elector. If the figure does not
-	// include the Elector, the target applies to this library's manager.
+	// The target applies to the value of this library's Elector. If the figure has no
+	// value of the Elector, the target applies to the value of this library's manager.
 	for _, implementation := range []string{incumbent, incumbentMgr} {
 		if reason, missing := last.NotMeasured[implementation]; missing {
 			last.Target.NotMeasured = reason
@@ -124,8 +126,8 @@ func medianOf(s summary) float64 { return s.Median }
 func p99Of(s summary) float64    { return s.P99 }
 func maxOf(s summary) float64    { return s.Max }
 
-// medianOrNaN returns the median of the samples. It returns NaN if there are fewer
-// samples than wanted.
+// medianOrNaN returns the median of the samples. It returns NaN if the number of
+// samples is less than the parameter wanted.
 func medianOrNaN(samples []float64, wanted int) float64 {
 	if len(samples) < wanted {
 		return math.NaN()
@@ -148,8 +150,8 @@ func handoverFigures(samples map[string][]float64, rounds int) (f figures) {
 	return f
 }
 
-// operatorFigures returns for how long no replica reconciled during a rolling update,
-// and how often the leader changed.
+// operatorFigures returns the figures about rolling updates of operators. The figures
+// are the time in which no replica reconciled, and the number of handovers.
 func operatorFigures(rolls map[string][]rollout) (f figures) {
 	group := fmt.Sprintf("rolling update of a three-replica operator, %v, %d rounds", defaultTiming, rolloutRounds)
 	idle := map[string][]float64{}
@@ -163,7 +165,8 @@ func operatorFigures(rolls map[string][]rollout) (f figures) {
 	return append(f, handoverCounts(group, rolls)...)
 }
 
-// processFigures returns how often the leader changed during a rolling update.
+// processFigures returns the figures about the number of handovers in rolling updates
+// that stop the leader first.
 func processFigures(rolls map[string][]rollout) figures {
 	return handoverCounts(fmt.Sprintf("rolling update of %d replicas that stops the leader first, %v, %d rounds", processGroupSize, defaultTiming, rolloutRounds), rolls)
 }
@@ -192,9 +195,10 @@ func crashFigures(samples map[string][]float64) (f figures) {
 	return f
 }
 
-// requestFigures returns how many requests leaders and followers sent. If silent[name]
-// is true, a follower of the implementation with that name had sent no request before
-// the measurement.
+// requestFigures returns the figures about the requests of leaders and followers. The
+// keys of all three maps are names of implementations. A value in silent is true if a
+// follower of the implementation had sent no request before the measurement. Such a
+// follower probably did not work, so its figure counts as not measured.
 func requestFigures(leaders, followers map[string]float64, silent map[string]bool) (f figures) {
 	group := fmt.Sprintf("requests per minute, %v", defaultTiming)
 	f.add(group, "idle follower, apart from its watch", "", followers)
@@ -208,7 +212,7 @@ func requestFigures(leaders, followers map[string]float64, silent map[string]boo
 	f.wantPositive("no request was counted")
 	limit := math.NaN()
 	if v, ok := f[len(f)-1].Values[clientGo]; ok {
-		limit = v + 1 // one minute may contain one renewal more than another minute
+		limit = v + 1 // the number of renewals in two minutes of the same length can differ by one
 	}
 	f.wantAtMost(limit)
 	return f

@@ -26,15 +26,16 @@ type candidateGroup struct {
 	starts     chan start
 }
 
-// A candidate campaigns with connections of its own, as a process would.
+// A candidate campaigns for the Lease of its candidateGroup. It has its own
+// connections, like a candidate in a separate process.
 type candidate struct {
 	client *client
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the campaign has ended
-	err    error         // the error of the campaign; read it after done is closed
+	err    error         // the error of the campaign; valid after done is closed
 
-	crashed bool      // true if the campaign may end with an error
-	stopped time.Time // when the work stopped; read it after done is closed
+	crashed bool      // true if the crash of the candidate was simulated; its campaign may then end with an error
+	stopped time.Time // when the work stopped; valid after done is closed
 }
 
 // A start is the time at which the work of a candidate began.
@@ -43,13 +44,15 @@ type start struct {
 	at        time.Time
 }
 
-// uniqueLease returns a new, unique Lease name for an implementation.
+// uniqueLease returns a new and unique name for a Lease. The name contains the name of
+// the implementation.
 func uniqueLease(implementation string) string {
 	return strings.ToLower(strings.ReplaceAll(implementation, " ", "-") + "-" + rand.Text()[:6])
 }
 
 // newGroup starts the first candidate of the group g and waits until this candidate
-// leads. Then it starts the other candidates. The group has size candidates in total.
+// leads. Then it starts the other candidates. The parameter size is the total number of
+// candidates.
 func newGroup(ctx context.Context, g candidateGroup, size int) (*candidateGroup, error) {
 	g.starts = make(chan start, 16)
 	g.lease = uniqueLease(g.implementation.name)
@@ -99,8 +102,8 @@ func (g *candidateGroup) awaitWork(ctx context.Context) (start, error) {
 
 // A handover is the change from one leader to the next leader.
 type handover struct {
-	began   time.Time // when the leader was asked to stop, or crashed
-	allowed time.Time // when the Lease of a crashed leader expired
+	began   time.Time // when the leader was asked to stop, or when it crashed
+	allowed time.Time // when the Lease of a crashed leader expired; the zero time if the leader did not crash
 	started time.Time // when the successor's work began
 	from    *candidate
 	to      *candidate
@@ -178,8 +181,9 @@ func (g *candidateGroup) followers() []*candidate {
 	return slices.DeleteFunc(slices.Clone(g.candidates), func(c *candidate) bool { return c == g.leader })
 }
 
-// awaitIdle waits until every candidate has read the Lease. If the candidates watch the
-// Lease, awaitIdle also waits for three seconds in which they send only successful
+// awaitIdle waits until the candidates are idle. If the candidates poll the Lease, they
+// are idle when there were as many reads as there are candidates. If the candidates
+// watch the Lease, they are idle after three seconds in which they sent only successful
 // writes.
 func (g *candidateGroup) awaitIdle(ctx context.Context) error {
 	var before traffic
@@ -199,7 +203,7 @@ func (g *candidateGroup) awaitIdle(ctx context.Context) error {
 	return fmt.Errorf("%s: %d candidates had not settled after %v", g.implementation.name, len(g.candidates), waitTimeout)
 }
 
-// traffic returns the number of requests that all candidates have sent.
+// traffic returns the sum of the traffic of all candidates.
 func (g *candidateGroup) traffic() traffic {
 	var sum traffic
 	for _, c := range g.candidates {

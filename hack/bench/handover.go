@@ -11,8 +11,8 @@ import (
 )
 
 // measureHandover measures graceful handovers. In each round it stops the leader of
-// each implementation once, in random order and with random pauses. Therefore the
-// leaders are stopped at random times between two polls of a follower that polls.
+// each implementation once, in random order and after a random pause. Therefore a
+// leader is stopped at a random time between two polls of its followers.
 func (b *bench) measureHandover(ctx context.Context) (f figures, err error) {
 	bare, err := newLimit(ctx, b.cluster, "limit")
 	defer bare.close()
@@ -52,13 +52,14 @@ func (b *bench) measureHandover(ctx context.Context) (f figures, err error) {
 	return handoverFigures(samples, b.rounds), nil
 }
 
-// settle is the minimum pause after a candidate was replaced. During this pause,
-// connections open and followers become idle.
+// settle is the minimum pause after the replacement of a candidate. During this pause,
+// candidates open connections and become idle.
 const settle = 300 * time.Millisecond
 
-// handOver stops the leader, replaces it, and waits until the group is idle again. The
-// result line is nil if the group is not traced, or if another request was sent during
-// the handover.
+// handOver stops the leader, starts another candidate as its replacement, and waits
+// until the group is idle again. It returns the duration and the timeline of the
+// handover. The result line is nil if the group is not traced or newTimeline returns
+// nil.
 func (g *candidateGroup) handOver(ctx context.Context) (took time.Duration, line *timeline, err error) {
 	h, err := g.stopLeader(ctx)
 	if err != nil {

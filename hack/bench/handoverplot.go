@@ -19,7 +19,8 @@ type swarmRow struct {
 	Summary     summary
 }
 
-// handoverPlot draws each handover as a dot on a logarithmic time scale.
+// handoverPlot returns an SVG plot of all handovers. Each handover is a dot on a
+// logarithmic time scale.
 func handoverPlot(samples map[string][]float64, title string) (string, error) {
 	const top, rowHeight = 84.0, 46.0
 	s := lab.Scale{From: 1, To: 10_000, Left: 170, Right: 590, Log: true}

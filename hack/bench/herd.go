@@ -13,13 +13,13 @@ import (
 const (
 	herdSize   = 500
 	herdRounds = 10
-	herdSettle = 4500 * time.Millisecond // after this time, a successor is nominated and no renewal waits for its reply
+	herdSettle = 4500 * time.Millisecond // long enough for a follower to become the nominated successor, and for the replies to all renewals
 )
 
 // measureHerd measures how long the handover of a Lease with many followers takes. It
-// also counts the writes that the API server refuses until a new successor is
-// nominated. For comparison, it measures the shortest possible handover of a Lease with
-// the same number of watches.
+// also counts the writes that the API server refuses during the handover and the
+// nomination of the next successor. For comparison, it measures the shortest possible
+// handover of a Lease with the same number of watches.
 func (b *bench) measureHerd(ctx context.Context) (f figures, err error) {
 	b.progress("herd: starting %d followers", herdSize)
 	g, err := newGroup(ctx, candidateGroup{cluster: b.cluster, implementation: implementationNamed(incumbent), timing: defaultTiming}, 1+herdSize)

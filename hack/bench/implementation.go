@@ -21,32 +21,33 @@ import (
 
 var defaultTiming = lab.Timing{LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second}
 
-// A candidateSpec contains what an implementation needs to campaign. Each candidate
-// behaves like a separate process, even if several candidates run in one process.
+// A candidateSpec contains the parameters with which an implementation runs one
+// candidate.
 type candidateSpec struct {
 	timing   lab.Timing
 	lease    string
 	identity string
 	client   *client
-	work     func(context.Context) // does the leader's work, and returns as soon as the context ends
+	work     func(context.Context) // does the leader's work, and returns as soon as the context is done
 
-	// The following functions are used only by replicas that are processes. They may be
-	// nil.
+	// The following functions are used only if each candidate is a separate process.
+	// Each of these functions may be nil.
 	ready   func()                                         // called shortly before or after the candidate begins to campaign
-	observe func(context.Context, *leaderelection.Elector) // gets the Elector, and runs until the context ends
+	observe func(context.Context, *leaderelection.Elector) // called with the Elector of the candidate; runs until the context is done
 	operate func(crmanager.Manager) error                  // adds a controller to the Manager; the controller does the work
 }
 
-// An implementation is one way to elect a leader. The function campaign returns when
-// ctx has ended and the Lease was released. Except for client-go, campaign also waits
-// until the work has stopped.
+// An implementation is one of the compared implementations of leader election. The
+// function campaign runs one candidate until ctx is done. It returns after the Lease
+// was released. Except for client-go, campaign also waits until the work has stopped.
 type implementation struct {
 	name     string
 	campaign func(ctx context.Context, c candidateSpec) error
 }
 
-// The names of the implementations, and of the limit. The limit is not an
-// implementation of leader election. It only sends the requests that a handover needs.
+// The names of the implementations and of the limit. The limit is not an implementation
+// of leader election. It is a handover with only the requests that every handover
+// needs.
 const (
 	limitName    = "limit"
 	clientGo     = "client-go"
@@ -71,8 +72,8 @@ func implementationNamed(name string) implementation {
 	panic("bug: no implementation " + name)
 }
 
-// sideBySide calls measure for all implementations at the same time. It returns the
-// results by the name of the implementation.
+// sideBySide calls the function measure for all implementations at the same time. In
+// the returned map, each key is the name of an implementation.
 func sideBySide[R any](measure func(implementation) (R, error)) (map[string]R, error) {
 	type result struct {
 		name  string
@@ -136,8 +137,8 @@ func (c candidateSpec) isReady() {
 	}
 }
 
-// startObserver runs observe in a goroutine. The returned function ends the context of
-// observe and waits until observe has returned.
+// startObserver calls the function observe in a goroutine. The returned function
+// cancels the context of observe and waits until observe has returned.
 func (c candidateSpec) startObserver(elector *leaderelection.Elector) (stop func()) {
 	if c.observe == nil || elector == nil {
 		return func() {}

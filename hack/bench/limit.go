@@ -16,8 +16,8 @@ import (
 )
 
 // A limit measures the shortest possible handover. One client releases a Lease. Another
-// client receives the event of its watch and then claims the Lease. Nothing else
-// happens during the measurement.
+// client watches the Lease, receives the event of the release, and claims the Lease. No
+// other requests are sent during the measurement.
 type limit struct {
 	lease                        string
 	leader, successor            *client
@@ -59,7 +59,7 @@ func specOf(holder string) coordinationv1.LeaseSpec {
 	}
 }
 
-// awaitHolder waits until the watch reports a Lease with this holder.
+// awaitHolder waits until the watch reports that the Lease has the given holder.
 func (l *limit) awaitHolder(ctx context.Context, holder string) error {
 	for {
 		select {
@@ -78,10 +78,11 @@ func (l *limit) awaitHolder(ctx context.Context, holder string) error {
 	}
 }
 
-// handOver releases the Lease and claims it for the successor. It returns the time from
-// the start of the release to the reply to the claim. Before the release, the leader
-// renews the Lease. Without this renewal, the leader's connection would have been idle
-// for longer than the connections of the implementations, and would be slower.
+// handOver releases the Lease as the leader and claims it as the successor. It returns
+// the time from the start of the release to the reply to the claim. Before the release,
+// the leader renews the Lease. Without this renewal, the leader's connection would have
+// been idle for a long time, and the release would be slower than in the
+// implementations.
 func (l *limit) handOver(ctx context.Context) (time.Duration, error) {
 	renewed := l.current.DeepCopy()
 	renewed.Spec = specOf("leader")

@@ -1,13 +1,14 @@
 // Command bench measures leader election on a real control plane. It compares
 // client-go, the manager of controller-runtime, the Elector of this library, and the
 // manager of this library. It also measures the limit, which is a handover with only
-// the requests that every handover needs. For some measurements, bench starts more
-// processes of this program, one for each replica.
+// the requests that every handover needs. For some measurements, bench starts this
+// program again for each replica.
 //
-// bench prints one table. If it runs all parts, it also writes the results and the
-// plots into the folder of the flag -out. It exits with 1 if a measurement failed, but
-// not if a target is missed. The figures depend on the machine, and only their ratios
-// are comparable.
+// bench prints the results as a table. By default it also writes the results and the
+// plots into a folder, which the flag -out sets. With the flag -only, bench runs only
+// some of the measurements, and writes files only if -out is set. It exits with 1 if a
+// measurement failed, but not if a target is missed. The measured times depend on the
+// machine. Only the ratios of the times can be compared between machines.
 package main
 
 import (
@@ -84,14 +85,14 @@ func names() []string {
 	return all
 }
 
-// choose returns the parts whose names are in the comma-separated list only. It returns
-// all parts if the list is empty.
-func choose(only string) ([]part, error) {
-	if only == "" {
+// choose returns the parts whose names are in the comma-separated list. If the list is
+// empty, choose returns all parts.
+func choose(list string) ([]part, error) {
+	if list == "" {
 		return parts, nil
 	}
 	var chosen []part
-	for name := range strings.SplitSeq(only, ",") {
+	for name := range strings.SplitSeq(list, ",") {
 		i := slices.Index(names(), strings.TrimSpace(name))
 		if i < 0 {
 			return nil, fmt.Errorf("invalid -only: there is no part %q, use %s", name, strings.Join(names(), ", "))
@@ -117,7 +118,7 @@ func run(ctx context.Context, only string, rounds int, out string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer time.Sleep(time.Second) // time for controller-runtime's Managers to send their last events
+	defer time.Sleep(time.Second) // wait until controller-runtime's Managers have sent their last events
 	version, err := b.cluster.Clientset.Discovery().ServerVersion()
 	if err != nil {
 		return err
@@ -133,7 +134,7 @@ func run(ctx context.Context, only string, rounds int, out string) (err error) {
 }
 
 // measure runs the parts one after the other. A part that is quiet runs at the same
-// time as the following part. If a part fails, measure still runs the others.
+// time as the following part. If a part fails, measure still runs the other parts.
 func (b *bench) measure(ctx context.Context, chosen []part) error {
 	results, errs := make([]figures, len(chosen)), make([]error, len(chosen))
 	var group sync.WaitGroup

@@ -7,7 +7,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// TestMain runs this process as a replica if a test has started the process as one.
+// TestMain runs a replica if a test has started this process with lab.StartReplica.
 // Otherwise it runs the tests.
 func TestMain(m *testing.M) {
 	lab.RunReplica(runReplica)

@@ -25,14 +25,14 @@ type procStat struct {
 // Go supports.
 const clockTick = time.Second / 100
 
-// parseStat parses the content of the file /proc/<pid>/stat. There the name of the
-// process is in parentheses, and the name itself may contain parentheses.
+// parseStat parses the content of the file /proc/<pid>/stat. In this file, the name of
+// the process is in parentheses. The name itself may also contain parentheses.
 func parseStat(text string) (procStat, error) {
 	open, shut := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
 	if open < 0 || shut < open {
 		return procStat{}, fmt.Errorf("not the stat file of a process: %q", text)
 	}
-	fields := strings.Fields(text[shut+1:]) // the fields of the file from field 3 on
+	fields := strings.Fields(text[shut+1:]) // fields[0] is field 3 of the file
 	const parent, userTime, systemTime = 4 - 3, 14 - 3, 15 - 3
 	if len(fields) <= systemTime {
 		return procStat{}, fmt.Errorf("not the stat file of a process: %q", text)
@@ -51,9 +51,9 @@ func parseStat(text string) (procStat, error) {
 	}, nil
 }
 
-// childNamed returns the ID of the child process with that name.
+// childNamed returns the process ID of the child process with the given name.
 func childNamed(name string) (pid int, err error) {
-	files, _ := filepath.Glob("/proc/[0-9]*/stat") // Glob returns no error, because the pattern is well formed
+	files, _ := filepath.Glob("/proc/[0-9]*/stat") // ignore the error, because Glob returns one only if the pattern is malformed
 	if len(files) == 0 {
 		return 0, errNoProc
 	}

@@ -13,8 +13,8 @@ import (
 )
 
 // A processGroup is a set of candidates for one Lease. All candidates use the same
-// implementation. Like the replicas of a Deployment, each candidate is a process and
-// has its own age. The candidates communicate only through the API server.
+// implementation. Each candidate is a separate process, like a replica of a Deployment.
+// The candidates communicate only through the API server.
 type processGroup struct {
 	settings  settings // the settings of each replica
 	journal   lab.Journal
@@ -23,14 +23,14 @@ type processGroup struct {
 	started   int            // the number of processes that were started so far
 }
 
-// ageGap is the minimum age of all existing processes when a rollout starts a new
-// process. If the ages differed by only a few milliseconds, the new process would not
-// count as younger. In a real cluster the ages differ more.
+// ageGap is the pause between the start of the first processes and a rollout. Therefore
+// the age of a new process differs clearly from the age of an old process. In a real
+// cluster the ages differ more.
 const ageGap = time.Second
 
-// newProcessGroup starts size processes. It waits until one of them leads and all are
-// ready. Then it waits for ageGap, because a process that is started later must count
-// as younger.
+// newProcessGroup starts the first process and waits until it leads. Then it starts the
+// other processes and waits until all processes are ready. The parameter size is the
+// total number of processes. At the end newProcessGroup waits for ageGap.
 func newProcessGroup(ctx context.Context, c *lab.Cluster, s settings, size int) (*processGroup, error) {
 	g := &processGroup{settings: s}
 	g.settings.Kubeconfig, g.settings.Lease = c.Kubeconfig, uniqueLease(s.Implementation)
@@ -60,11 +60,11 @@ func (g *processGroup) start(ctx context.Context) (*lab.Process, error) {
 	return p, g.await(ctx, p.Identity, ready)
 }
 
-// replicaName returns the name of the replica with this number. The alphabetical order
-// of the names is the order in which the replicas were started.
+// replicaName returns the name of the replica with the given number. The alphabetical
+// order of the names is the order in which the replicas were started.
 func replicaName(number int) string { return fmt.Sprintf("replica-%03d", number) }
 
-// await waits until the process has reported an event of that kind.
+// await waits until the process has reported an event of the given kind.
 func (g *processGroup) await(ctx context.Context, identity string, kind lab.Kind) error {
 	_, err := g.journal.Await(ctx, waitTimeout, fmt.Sprintf("the event %q of %s", kind, identity), func(e lab.Event) bool {
 		return e.Replica == identity && e.Kind == kind
@@ -80,13 +80,13 @@ func (g *processGroup) explain(err error) error {
 	return fmt.Errorf("%s: %w\n%s", g.settings.Implementation, err, &g.logs)
 }
 
-// terms returns the Elected events so far, in the order of their arrival. At each of
-// these events, the work of a term began.
+// terms returns all events of the kind Elected that have arrived so far, oldest first.
+// Each of these events marks the start of a term.
 func (g *processGroup) terms() []lab.Event {
 	return slices.DeleteFunc(g.journal.All(), func(e lab.Event) bool { return e.Kind != lab.Elected })
 }
 
-// stop stops a process and waits until it has exited. If the process led, stop also
+// stop stops the process p and waits until p has exited. If p was the leader, stop also
 // waits until another process leads.
 func (g *processGroup) stop(ctx context.Context, p *lab.Process) error {
 	terms := g.terms()
@@ -113,8 +113,8 @@ func (g *processGroup) stop(ctx context.Context, p *lab.Process) error {
 	return err
 }
 
-// close stops all processes. It signals the youngest process first and the oldest
-// process last.
+// close stops all processes. It sends SIGTERM to the youngest process first and to the
+// oldest process last.
 func (g *processGroup) close() error {
 	if g == nil {
 		return nil
@@ -135,27 +135,29 @@ func (g *processGroup) close() error {
 	return errors.Join(errs...)
 }
 
-// A rollout is the result of the replacement of all replicas.
+// A rollout is the result of a rolling update, in which all replicas are replaced.
 type rollout struct {
 	handovers int
-	idle      time.Duration // the sum of the times without work in all handovers
+	idle      time.Duration // the total time in which no replica worked, summed over all handovers
 	overlap   bool          // true if two replicas worked at the same time
 }
 
-// A picker chooses the old process that is stopped next. The parameter i is the number
-// of processes that were already stopped. The parameter old contains the old processes
-// that still run. The parameter leader is the identity of the leader.
+// A picker chooses the old process that roll stops next. An old process is a process
+// that ran before the rolling update. The parameter i is the number of old processes
+// that were already stopped. The parameter old contains the old processes that still
+// run. The parameter leader is the identity of the leader.
 type picker func(i int, old []*lab.Process, leader string) *lab.Process
 
-// inOrder returns a picker that stops the present processes in the given order. In the
-// slice order, 0 is the oldest process.
+// inOrder returns a picker that chooses the current processes in the given order. The
+// parameter order contains an index for each process. The oldest process has the index
+// 0.
 func (g *processGroup) inOrder(order []int) picker {
 	processes := slices.Clone(g.processes)
 	return func(i int, _ []*lab.Process, _ string) *lab.Process { return processes[order[i]] }
 }
 
-// leaderFirst is a picker that chooses the leader if the leader is an old process. No
-// other picker causes more handovers.
+// leaderFirst is a picker that chooses the leader if the leader is an old process.
+// Otherwise it chooses a random old process. No other picker causes more handovers.
 func leaderFirst(_ int, old []*lab.Process, leader string) *lab.Process {
 	for _, p := range old {
 		if p.Identity == leader {
@@ -165,9 +167,10 @@ func leaderFirst(_ int, old []*lab.Process, leader string) *lab.Process {
 	return old[rand.N(len(old))]
 }
 
-// roll replaces all processes as a rolling update does. During the update, at most
-// surge more processes run than before the update. After the start of a process, roll
-// calls settled. An old process may be stopped when settled returns.
+// roll replaces all processes, like a rolling update of a Deployment. During the
+// update, the number of additional processes is at most surge. After the start of a
+// process, roll calls the function settled. It stops an old process only after settled
+// has returned.
 func (g *processGroup) roll(ctx context.Context, pick picker, surge int, settled func(context.Context) error) (rollout, error) {
 	terms, old := g.terms(), slices.Clone(g.processes)
 	before, size, started := len(terms), len(old), 0
@@ -190,8 +193,8 @@ func (g *processGroup) roll(ctx context.Context, pick picker, surge int, settled
 	return rolloutOf(g.journal.All(), before), nil
 }
 
-// rolloutOf computes the result of a rollout from all events. The parameter before is
-// the number of terms that began before the rollout.
+// rolloutOf computes the result of a rolling update from all events. The parameter
+// before is the number of terms that began before the rolling update.
 func rolloutOf(events []lab.Event, before int) (r rollout) {
 	events = slices.DeleteFunc(events, func(e lab.Event) bool { return e.Kind != lab.Elected && e.Kind != lab.Ended })
 	slices.SortStableFunc(events, func(a, b lab.Event) int { return a.At.Compare(b.At) })

@@ -22,12 +22,12 @@ import (
 type settings struct {
 	Kubeconfig string
 
-	// These fields are for a process with one candidate.
+	// The following fields are used by a process that runs one candidate.
 	Implementation, Lease string
 	Timing                lab.Timing
 	Operator              bool // true if a controller does the work
 
-	// These fields are for a process with many electors.
+	// The following fields are used by a process that runs many electors.
 	Electors    int
 	SharedWatch bool
 }
@@ -78,8 +78,8 @@ func reportNomination(ctx context.Context, e *leaderelection.Elector, events *la
 	}
 }
 
-// operate adds a controller to the Manager. The controller has only one object to
-// reconcile, and its reconciliation does the work until the term ends.
+// operate adds a controller to the Manager. The controller reconciles only one object.
+// This reconciliation calls the function work, which runs until the term ends.
 func operate(mgr crmanager.Manager, work func(context.Context)) error {
 	return builder.ControllerManagedBy(mgr).Named("settings").For(&corev1.ConfigMap{}).
 		WithOptions(controller.Options{EnableWarmup: new(true)}).

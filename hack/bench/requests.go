@@ -8,8 +8,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// measureRequests counts for one minute the requests of the leaders and of their idle
-// followers.
+// measureRequests counts the requests that leaders and idle followers send in one
+// minute.
 func (b *bench) measureRequests(ctx context.Context) (f figures, err error) {
 	var groups []*candidateGroup
 	defer func() { err = errors.Join(err, closeAll(groups)) }()

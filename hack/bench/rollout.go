@@ -17,15 +17,16 @@ const (
 	processGroupSize = 5
 	rolloutRounds    = 5
 	// rolloutSettle is the time between the start of a new replica and the stop of an
-	// old replica. A real pod needs more time than that to become ready.
+	// old replica. In a real cluster, a new pod needs more time to become ready.
 	rolloutSettle = 2500 * time.Millisecond
 )
 
-// measureRollout measures rolling updates, which replace all replicas one by one. It
-// updates operators in random order and measures the time without reconciliation. It
-// updates replicas of every implementation in the worst order and counts the handovers.
-// Replicas are processes, because the age of a process decides which follower leads
-// next.
+// measureRollout measures rolling updates, which replace all replicas one by one. First
+// it measures operators, whose replicas are stopped in random order. The result is the
+// time without reconciliation. Then it measures replicas of every implementation and
+// stops the leader first. The result is the number of handovers. Each replica is a
+// process, because the age of a process influences which follower becomes the next
+// leader.
 func (b *bench) measureRollout(ctx context.Context) (figures, error) {
 	operators, err := b.rollOperators(ctx)
 	if err != nil {

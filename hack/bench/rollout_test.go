@@ -11,16 +11,17 @@ import (
 
 // testSettings returns settings for a busy machine. The LeaseDuration is long, because
 // otherwise a slow replica could lose its leadership. The RetryPeriod is short, because
-// the test waits for nominations, and a nomination is sent after a renewal.
+// the test waits for nominations. A follower sends a nomination only after the leader
+// has renewed the Lease.
 func testSettings(implementation string) settings {
 	return settings{Implementation: implementation, Timing: lab.Timing{
 		LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 500 * time.Millisecond,
 	}}
 }
 
-// A new replica is preferred to an old replica when a successor is nominated. Therefore
-// the leader's successor is a replica that stays after the rollout, and there is only
-// one handover. Each replica is a process.
+// A rolling update must cause only one handover, in every order of stops. A new replica
+// replaces an old replica as the nominated successor. The update does not stop a new
+// replica. Therefore the successor leads until the end of the update.
 func TestRollout_OfFiveReplicasIsOneHandover_InEveryOrderOfStops(t *testing.T) {
 	t.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise the race detector delays each exit by one second
 	c, err := startCluster(t.Context())
@@ -35,7 +36,7 @@ func TestRollout_OfFiveReplicasIsOneHandover_InEveryOrderOfStops(t *testing.T) {
 	for _, tc := range []struct {
 		implementation string
 		surge          int
-		order          []int // 0 is the oldest replica, which leads when the rollout begins
+		order          []int // the order in which the old replicas are stopped; replica 0 is the oldest and leads at first
 	}{
 		{incumbent, 1, []int{0, 1, 2, 3, 4}},
 		{incumbent, 1, []int{4, 2, 0, 1, 3}},

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// A summary contains statistics of samples, in the unit of the samples.
+// A summary contains statistics about samples, in the unit of the samples.
 type summary struct {
 	Min    float64 `json:"min"`
 	Median float64 `json:"median"`
@@ -28,8 +28,8 @@ func summarize(samples []float64) summary {
 	}
 }
 
-// quantile returns the quantile q of the sorted samples, by the nearest-rank method.
-// The result is always one of the samples.
+// quantile returns the quantile q of the sorted samples. It uses the nearest-rank
+// method. Therefore the result is always one of the samples.
 func quantile(sorted []float64, q float64) float64 {
 	rank := int(math.Ceil(q * float64(len(sorted))))
 	return sorted[max(rank, 1)-1]

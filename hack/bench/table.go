@@ -8,11 +8,11 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// columns are the names of the implementations and of the limit, in the order of the
+// columns are the names of the limit and of the implementations, in the order of the
 // table's columns.
 var columns = []string{limitName, clientGo, runtimeName, incumbent, incumbentMgr}
 
-// table returns the table as text. Each group of figures has a heading of its own.
+// table returns the figures as a text table. Each group of figures has a heading.
 func table(figures []figure) string {
 	rows := [][]string{append(append([]string{""}, columns...), "target", "")}
 	headings := map[int]string{}
@@ -67,8 +67,8 @@ func (t *target) String() string {
 	return t.Relation + " " + lab.Number(t.Value)
 }
 
-// outcome returns a text about whether the target is met and which values were not
-// measured.
+// outcome returns the text for the last column of the table. The text states whether
+// the target was met, and why values were not measured.
 func (f figure) outcome() string {
 	var texts []string
 	if t := f.Target; t != nil {

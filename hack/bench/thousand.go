@@ -19,11 +19,12 @@ import (
 const (
 	manyElectors = 1000
 	manyWindow   = 10 * time.Second // each elector renews its Lease five times in this time
-	// usageSamples is the number of samples from which the median is computed. The
-	// samples are spread over one RetryPeriod, because a renewal also needs memory and
-	// goroutines.
+	// usageSamples is the number of samples that measureUsage takes. It takes the
+	// samples in the course of one RetryPeriod, because a renewal needs memory and
+	// goroutines for a short time.
 	usageSamples = 10
-	// footprintTimeout is the maximum time that a process with many electors may take.
+	// footprintTimeout is the maximum time in which a process with many electors must
+	// report its footprint.
 	footprintTimeout = 3 * waitTimeout
 )
 
@@ -34,23 +35,24 @@ type electorGroup struct {
 	client   *client
 	cancel   context.CancelFunc
 	group    sync.WaitGroup
-	leading  atomic.Int64 // the number of electors that lead now
+	leading  atomic.Int64 // the number of electors that currently lead
 	lost     atomic.Int64 // the number of terms that have ended
 }
 
 // A footprint contains the measurements of one electorGroup.
 type footprint struct {
-	Heap, Stack, Goroutines float64 // for each elector: KiB, KiB, number
-	Start                   float64 // seconds until all electors led
+	Heap, Stack, Goroutines float64 // the heap in KiB, the stacks in KiB and the number of goroutines, each divided by the number of electors
+	Start                   float64 // the time in seconds until all electors led
 	Leading                 float64 // the number of electors that led at the end
 	Lost                    float64 // the number of terms that ended during the measurement
-	Renewals                float64 // for each elector: renewals per minute
+	Renewals                float64 // the number of renewals per elector and minute
 }
 
-// measureThousand measures how much memory and how many goroutines a thousand electors
-// in one process need. It starts a new process for each kind of watch. In a process
-// that was used before, old memory could be released during the measurement. Then the
-// result would be too small.
+// measureThousand measures the memory and the number of goroutines of a thousand
+// electors in one process. It measures electors with separate watches, and electors
+// with a shared watch. Each of the two measurements needs a new process. Otherwise
+// memory from the first measurement could be freed during the second measurement, and
+// the second result would be too small.
 func (b *bench) measureThousand(ctx context.Context) (f figures, err error) {
 	for _, shared := range []bool{false, true} {
 		kind := "a watch each"
@@ -67,8 +69,9 @@ func (b *bench) measureThousand(ctx context.Context) (f figures, err error) {
 	return f, nil
 }
 
-// footprintOf starts a process with many electors and returns the footprint that the
-// process measured. If shared is true, the electors share one watch.
+// footprintOf starts a process with many electors and returns the footprint of these
+// electors. The process measures the footprint. If shared is true, the electors share
+// one watch.
 func (b *bench) footprintOf(ctx context.Context, shared bool) (f footprint, err error) {
 	var journal lab.Journal
 	var logs lab.LogTail
@@ -133,8 +136,8 @@ func reportFootprint(ctx context.Context, config *rest.Config, s settings, event
 // A usage contains the memory of this process in bytes, and the number of goroutines.
 type usage struct{ heap, stack, goroutines float64 }
 
-// measureUsage takes several samples and returns the medians. It collects all garbage
-// before each sample.
+// measureUsage takes several samples and returns their medians. Before each sample, it
+// runs the garbage collector.
 func measureUsage(ctx context.Context) usage {
 	var heap, stack, goroutines []float64
 	for range usageSamples {
@@ -171,7 +174,7 @@ func newElectorGroup(config *rest.Config, s settings) (*electorGroup, error) {
 	var ctx context.Context
 	ctx, g.cancel = context.WithCancel(context.Background())
 	for _, e := range g.electors {
-		g.group.Go(func() { _ = e.Run(ctx) }) // ignore the error, because the leaders are counted at the end
+		g.group.Go(func() { _ = e.Run(ctx) }) // ignore the error, because reportFootprint counts the leaders at the end
 	}
 	return g, nil
 }

@@ -20,9 +20,10 @@ type timeline struct {
 	Started         float64 `json:"started"` // the successor's work has started
 }
 
-// newTimeline returns the timeline of a handover. It takes the times from the exchanges
-// of both candidates. It returns nil if there was another request during the handover,
-// for instance a renewal, or if the successor received no watch event.
+// newTimeline returns the timeline of a handover. The parameters leader and successor
+// contain the exchanges of the two candidates. newTimeline returns nil if there was
+// another write during the handover, for instance a renewal. It also returns nil if the
+// successor received no watch event.
 func newTimeline(h handover, stopped time.Time, leader, successor []exchange) *timeline {
 	since := func(at time.Time) float64 { return lab.Milliseconds(at.Sub(h.began)) }
 	t := &timeline{Stopped: since(stopped), Started: since(h.started)}
@@ -63,10 +64,11 @@ func middle(timelines []timeline) *timeline {
 	return &sorted[(len(sorted)-1)/2]
 }
 
-// timelinePlot draws the work and the requests of both candidates in one handover.
+// timelinePlot returns an SVG plot of one handover. The plot shows the work and the
+// requests of the leader and of its successor.
 func timelinePlot(t timeline, title string) (string, error) {
-	const barHeight, work, requests = 20.0, 72.0, 108.0 // work and requests are the middles of the leader's bars, in pixels
-	const successor = 110.0                             // how many pixels lower the successor's bars are
+	const barHeight, work, requests = 20.0, 72.0, 108.0 // work and requests are the vertical positions of the leader's bars, in pixels
+	const successor = 110.0                             // the vertical distance of the successor's bars from the leader's bars, in pixels
 	before := math.Ceil(t.Started / 8)
 	s := lab.Scale{From: -before, To: t.Started + 1.5*before, Left: 130, Right: 764}
 	data := struct {
@@ -92,8 +94,8 @@ func timelinePlot(t timeline, title string) (string, error) {
 	return lab.Draw(plotFiles, "timeline.svg.tmpl", data)
 }
 
-// gridStep returns the distance between two grid lines. The distance is a round number
-// that divides the span into four to ten parts.
+// gridStep returns the distance between two grid lines. The distance is a round number,
+// and a plot with the given span has four to ten such distances.
 func gridStep(span float64) float64 {
 	step := math.Pow(10, math.Floor(math.Log10(span/4)))
 	for _, factor := range []float64{5, 2} {

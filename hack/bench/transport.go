@@ -27,8 +27,8 @@ type transport struct {
 // sent is the time at which a request was sent.
 type sent struct{ at time.Time }
 
-// An exchange records that a traced client sent a request, or received a reply or an
-// event.
+// An exchange records that a traced client sent a write, received the reply to a write,
+// or received bytes of a watch.
 type exchange struct {
 	What string    `json:"what"`
 	At   time.Time `json:"at"`
@@ -108,8 +108,8 @@ func (t *transport) lastApplied() time.Time {
 	return last.at
 }
 
-// startTrace starts to record exchanges. Call it before the client opens a watch,
-// because it has no effect on open watches.
+// startTrace starts to record exchanges. Call startTrace before the client opens a
+// watch, because startTrace has no effect on open watches.
 func (t *transport) startTrace() { t.traced.Store(true) }
 
 func (t *transport) record(what string, at time.Time) {
@@ -130,7 +130,8 @@ func (t *transport) recent() []exchange {
 	return recent
 }
 
-// A tracedBody is the body of a watch. It records when the client receives bytes.
+// A tracedBody is the body of the response to a watch request. It records when the
+// client receives bytes.
 type tracedBody struct {
 	io.ReadCloser
 	transport *transport

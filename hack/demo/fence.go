@@ -12,28 +12,28 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// serviceAccount is the name of the replicas' service account. The demo uses it only on
-// a control plane that the demo started. There each replica acts as a pod, and the name
-// of the pod is the identity of the replica.
+// serviceAccount is the name of the replicas' service account. The replicas use it only
+// on a control plane that the demo started. On such a control plane, each replica
+// impersonates a pod whose name is the identity of the replica.
 const serviceAccount = "demo"
 
-// enforceFence makes the API server refuse writes to the ledger by replicas that do not
-// lead.
+// enforceFence creates a Fence for the ledger. When enforceFence returns, the API
+// server refuses writes to the ledger by replicas that do not lead.
 func enforceFence(ctx context.Context, c *lab.Cluster) error {
 	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
-	_, err := envtest.EnforceFence(ctx, fencing.Fence{ // the Fence is never removed, because the demo stops this control plane at the end
+	_, err := envtest.EnforceFence(ctx, fencing.Fence{ // ignore the function that removes the Fence, because the demo stops this control plane at the end
 		LeaseNamespace: c.Namespace, LeaseName: leaseName, ServiceAccount: serviceAccount,
 		Resources: []schema.GroupResource{{Resource: "configmaps"}}, Namespaces: []string{c.Namespace},
 	}, c.Plane.Admin().Config())
 	return err
 }
 
-// writeLate sends a write that a leader may have prepared before it was frozen, and
-// returns the result as an event. The write has no precondition and follows no call of
-// IsLeader. Therefore only the Fence protects the ledger from the write. The write adds
-// no entry. writeLate repeats the write until the API server replies, because the
-// connections may have broken during the freeze.
+// writeLate simulates a leader that was frozen just before it sent a write. It sets a
+// label of the ledger, without a precondition and without a call of IsLeader. Therefore
+// only the Fence can prevent this write. The connections may have broken during the
+// freeze. Therefore writeLate repeats the write until the API server replies. It
+// returns the result as an event.
 func writeLate(l lab.Ledger, replica string) lab.Event {
 	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout/2)
 	defer cancel()

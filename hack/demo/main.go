@@ -1,14 +1,14 @@
-// Command demo shows leader election at work and under faults. Three replicas campaign
+// Command demo demonstrates leader election and injects faults. Three replicas campaign
 // for one Lease. Each replica is a process with a Manager that manager.New created. The
-// leader appends entries to a ledger. The demo stops, kills and freezes the leader, and
-// it restarts the API server. At the end the demo checks that no entry of an earlier
-// term follows an entry of a later term.
+// leader appends entries to a ledger, which is a ConfigMap. The demo stops, kills and
+// freezes the leader, and it restarts the API server. At the end the demo checks that
+// no entry of an earlier term follows an entry of a later term.
 //
-// By default the demo starts a control plane of its own. In this case a Fence also
-// protects the ledger. A leader that was frozen tries to bypass its elector when it
-// wakes, and the Fence must refuse the write.
+// By default the demo starts a control plane of its own. On this control plane, a Fence
+// also protects the ledger. When a frozen leader wakes, it writes to the ledger without
+// a call of IsLeader. The Fence must refuse this write.
 //
-// With -kubeconfig the demo uses the cluster in that kubeconfig. It creates a namespace
+// With the flag -kubeconfig the demo uses an existing cluster. It creates a namespace
 // there and deletes the namespace at the end. It does not restart the API server of
 // that cluster.
 //
@@ -53,7 +53,8 @@ func main() {
 	}))
 }
 
-// run runs the scenario and returns its results. It deletes everything that it created.
+// run runs the scenario and returns the results. Before run returns, it deletes
+// everything that it created.
 func run(ctx context.Context, kubeconfig string, verbose bool) (s summary, err error) {
 	if kubeconfig == "" {
 		fmt.Println("Starting a control plane: etcd and kube-apiserver.")
@@ -86,7 +87,7 @@ func run(ctx context.Context, kubeconfig string, verbose bool) (s summary, err e
 		logs.To = os.Stderr
 	}
 	r := newRunner(c, os.Stdout, logs)
-	defer r.killAll() // runs before the cluster is closed
+	defer r.killAll() // killAll runs before c.Close, because deferred calls run in reverse order
 	if err := r.run(ctx, scenario(c.Plane != nil)); err != nil {
 		return summary{}, err
 	}

@@ -28,7 +28,7 @@ const (
 type label struct {
 	X, Y       float64
 	Text       string
-	LeftOfLine bool // true if the text is on the left of the line, because there is no room on the right
+	LeftOfLine bool // true if the text is to the left of the fault's vertical line
 }
 
 // A picture contains the data for the template timeline.svg.tmpl.
@@ -40,11 +40,13 @@ type picture struct {
 	Bottom float64 // the lower edge of the last row
 }
 
-// middle returns the vertical position of the middle of a row, in pixels.
+// middle returns the vertical position of the middle of the given row, in pixels.
 func middle(row int) float64 { return pictureTop + rowHeight*(float64(row)+0.5) }
 
-// svg draws a picture of the time from the first event to s.end. The picture shows when
-// each process ran, led and was frozen. It has one row for each name in columns.
+// svg returns a picture of the demo as SVG text. The picture covers the time from the
+// first event to s.end. It shows when each process ran, led and was frozen. The
+// parameter columns contains the names of the replicas. Each replica has one row in the
+// picture.
 func (s summary) svg(columns ...string) (string, error) {
 	if len(s.events) == 0 {
 		return "", errors.New("no event was recorded")
@@ -90,9 +92,9 @@ func (s summary) svg(columns ...string) (string, error) {
 	return lab.Draw(pictureFile, "timeline.svg.tmpl", p)
 }
 
-// lifetimes returns when each process ran. A lifetime begins with the first event of
-// the process and ends with the exit of the process. If the process did not exit, its
-// lifetime ends at the time end.
+// lifetimes returns the time interval in which each process ran. The interval begins
+// with the first event of the process and ends with the event Exited. If a process has
+// not exited, the interval ends at the time in the parameter end.
 func lifetimes(events []lab.Event, end time.Time) []lab.Span {
 	var all []lab.Span
 	index := map[string]int{}

@@ -21,8 +21,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// timing contains the default durations, because the demo should show what most users
-// get.
+// timing contains the default durations of package leaderelection, because most users
+// use the default durations.
 var timing = lab.Timing{
 	LeaseDuration: leaderelection.DefaultLeaseDuration,
 	RenewDeadline: leaderelection.DefaultRenewDeadline,
@@ -44,9 +44,9 @@ type settings struct {
 	Fenced                bool // true if a Fence protects the ledger
 }
 
-// runReplica runs one replica. The replica is an operator, written as a user of the
-// library would write it. runReplica returns when ctx ends or when the replica has lost
-// its leadership. An operator must exit after it has lost its leadership.
+// runReplica runs one replica until ctx is done or the replica has lost its leadership.
+// The replica is an example of an operator that uses this library. After an operator
+// has lost its leadership, its process must exit.
 func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	config, err := lab.LoadConfig(s.Kubeconfig)
 	if err != nil {
@@ -71,8 +71,8 @@ func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	return nil
 }
 
-// newManager returns a Manager and the worker that was added to the Manager. The worker
-// needs leader election, as every Runnable does by default.
+// newManager returns a Manager and the worker that was added to the Manager. The
+// Manager runs the worker only while the replica leads.
 func newManager(config *rest.Config, namespace string, events *lab.Reporter) (crmanager.Manager, *worker, error) {
 	mgr, err := manager.New(config, crmanager.Options{
 		LeaderElection: true, LeaderElectionID: leaseName, LeaderElectionNamespace: namespace,
@@ -99,8 +99,8 @@ type worker struct {
 	failing  bool
 }
 
-// run works until ctx ends, and returns when all work has stopped. The method run is
-// the Start method of a Runnable.
+// run appends entries to the ledger until ctx is done. The Manager calls run when the
+// replica becomes the leader.
 func (w *worker) run(ctx context.Context) error {
 	w.events.Report(lab.Event{Kind: lab.Elected, Term: lab.Term(ctx)})
 	lab.Work(ctx, w.events.Replica, w.append)
@@ -108,8 +108,9 @@ func (w *worker) run(ctx context.Context) error {
 	return nil
 }
 
-// reasonOf returns why ctx ended. A Manager that is asked to stop cancels the contexts
-// of its Runnables without a cause. In that case reasonOf returns a text of its own.
+// reasonOf returns the reason why ctx was cancelled. A Manager that is asked to stop
+// cancels the contexts of its Runnables without a cause. In this case, reasonOf returns
+// "the manager was asked to stop".
 func reasonOf(ctx context.Context) string {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, context.Canceled) {
@@ -118,17 +119,17 @@ func reasonOf(ctx context.Context) string {
 	return cause.Error()
 }
 
-// append reports whether the entry e is in the ledger. It reads the ledger, calls
-// IsLeader and writes, in this order.
+// append appends the entry e to the ledger, and reports whether the ledger contains e.
+// It first reads the ledger, then calls IsLeader, and then writes e.
 //
-// The process can be frozen between any two of these steps, and may wake after its
-// replica has lost the leadership. If the process was frozen before the call of
-// IsLeader, IsLeader returns false. If the process was frozen after the call and the
-// successor has written, the API server refuses the entry, because the ledger has
-// changed since it was read.
+// The process can be frozen between two of these steps. When the process wakes, another
+// replica may lead. If the process was frozen before the call of IsLeader, IsLeader
+// returns false. If the process was frozen after this call and the new leader has
+// written an entry, the API server refuses e. It refuses e because the ledger has
+// changed since append read the ledger.
 //
-// Without a Fence, nothing else protects the ledger. If IsLeader wrongly returned true,
-// the ledger would show the violation.
+// Without a Fence, the ledger has no other protection. Therefore a wrong result of
+// IsLeader would become visible as a violation in the ledger.
 func (w *worker) append(ctx context.Context, e lab.Entry) (done bool) {
 	ctx, cancel := context.WithTimeout(ctx, lab.RequestTimeout)
 	defer cancel()
@@ -158,8 +159,8 @@ func (w *worker) append(ctx context.Context, e lab.Entry) (done bool) {
 	return true
 }
 
-// reportFailure reports the first of several consecutive failures. It ignores a request
-// that was cancelled because the term ended.
+// reportFailure reports the first of several consecutive failed requests. It does not
+// report a request that was cancelled because the term ended.
 func (w *worker) reportFailure(ctx context.Context, err error) {
 	if w.failing || ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return

@@ -18,8 +18,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// newWorker returns a worker and the fake server that contains the worker's empty
-// ledger. out receives the worker's events.
+// newWorker returns a worker with an empty ledger. The ledger is stored in server. The
+// worker prints its events to out.
 func newWorker(t *testing.T) (w *worker, server *fake.Clientset, out *bytes.Buffer) {
 	t.Helper()
 	server, out = fake.NewClientset(), &bytes.Buffer{}

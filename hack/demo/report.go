@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A summary contains all data of the report.
+// A summary contains the results of the demo.
 type summary struct {
 	handovers []handover
 	frozen    freeze
@@ -72,10 +72,10 @@ func (s summary) writeHandovers(b *strings.Builder) {
 		}
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", h.what, from, term, h.after.Replica, h.after.Term, took, silence)
 	}
-	_ = w.Flush() // a strings.Builder returns no error
+	_ = w.Flush() // ignore the error, because a strings.Builder returns none
 }
 
-// writeFreeze writes what the replica that was frozen did after it woke.
+// writeFreeze writes a list of the events of the frozen replica after it woke.
 func (s summary) writeFreeze(b *strings.Builder) {
 	fmt.Fprintf(b, "\n%s was frozen for %s, with a LeaseDuration of %v. When it woke:\n",
 		s.frozen.replica, seconds(s.frozen.to.Sub(s.frozen.from)), timing.LeaseDuration)

@@ -12,7 +12,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// at returns the time that is the given number of seconds after a fixed start time.
+// at returns a fixed start time plus the given number of seconds.
 func at(seconds float64) time.Time {
 	return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(seconds * float64(time.Second)))
 }

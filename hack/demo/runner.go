@@ -14,13 +14,14 @@ import (
 // waitTimeout is the maximum time that the runner waits for an event.
 const waitTimeout = time.Minute
 
-// columnNames are the names of the replicas. The identity of a process is the name of
-// its replica and a number, for instance a-1.
+// columnNames are the names of the replicas. The timeline has one column for each
+// replica. The identity of a process consists of the replica's name and a number, for
+// instance a-1.
 var columnNames = []string{"a", "b", "c"}
 
 // The kinds of events that only the demo uses.
 const (
-	note              lab.Kind = "note"              // an action of the runner; Detail is a description
+	note              lab.Kind = "note"              // an action of the runner; Detail describes the action
 	lateWriteRefused  lab.Kind = "lateWriteRefused"  // the API server refused the write of writeLate; Detail is the reply
 	lateWriteAccepted lab.Kind = "lateWriteAccepted" // the API server accepted the write of writeLate
 )
@@ -32,18 +33,19 @@ type runner struct {
 	timeline  *timeline
 	logs      *lab.LogTail
 	abort     context.CancelCauseFunc
-	processes map[string]*lab.Process // the running processes, by identity
-	started   map[string]int          // the number of processes that were started so far, by column
+	processes map[string]*lab.Process // the running processes, keyed by identity
+	started   map[string]int          // the number of processes that were started for each replica, keyed by the replica's name
 	handovers []handover
 	frozen    freeze
 }
 
-// A handover is one line of the table of handovers.
+// A handover records a fault and the ledger entries around it. It is one line in the
+// table that the demo prints at the end.
 type handover struct {
 	what   string
-	before lab.Event // the last ledger entry before the handover; zero for the first election
+	before lab.Event // the event of the last ledger entry before the handover; the zero Event for the first election
 	at     time.Time // when the fault was injected; for the first election, when the replicas were started
-	after  lab.Event // the first ledger entry after the handover
+	after  lab.Event // the event of the first ledger entry after the handover
 }
 
 // A freeze is the time interval in which a leader was frozen.
@@ -60,13 +62,14 @@ func newRunner(c *lab.Cluster, out io.Writer, logs *lab.LogTail) *runner {
 	return r
 }
 
-// note adds an event to the journal that describes an action of the runner. The
-// timeline prints this event.
+// note adds an event of the kind note to the journal. The event describes an action of
+// the runner.
 func (r *runner) note(format string, args ...any) {
 	r.journal.Add(lab.Event{At: time.Now(), Kind: note, Detail: fmt.Sprintf(format, args...)})
 }
 
-// start starts a new process in the column. Each process has its own identity.
+// start starts a new process of a replica. The parameter column is the name of the
+// replica. Each process has its own identity.
 func (r *runner) start(column string) error {
 	r.started[column]++
 	identity := fmt.Sprintf("%s-%d", column, r.started[column])
@@ -78,8 +81,8 @@ func (r *runner) start(column string) error {
 	}
 	r.processes[identity] = p
 	r.setState(identity, stateFollows)
-	// The event contains the identity of the replica. Therefore the replica's bar in
-	// the picture begins at the time of this event.
+	// Set the field Replica of the event, because the process begins in the picture at
+	// the first event with its identity.
 	r.journal.Add(lab.Event{At: time.Now(), Replica: identity, Kind: note, Detail: fmt.Sprintf("%s is started, process %d", identity, p.ID())})
 	return nil
 }
@@ -103,7 +106,7 @@ func (r *runner) setState(replica, state string) {
 	r.journal.Do(func() { r.timeline.set(replica, state) })
 }
 
-// leader returns the event of the newest ledger entry. The replica of this event is the
+// leader returns the event of the newest ledger entry. The writer of this entry is the
 // leader.
 func (r *runner) leader() lab.Event { return lastEntry(r.journal.All(), lab.Event{}) }
 
@@ -116,13 +119,13 @@ func (r *runner) signalLeader(s syscall.Signal, name string) (lab.Event, time.Ti
 	return old, at, r.processes[old.Replica].Signal(s)
 }
 
-// awaitSuccessor waits for the first ledger entry of a later term than old.Term, and
-// records a handover.
+// awaitSuccessor waits for the first ledger entry of a later term than the term of the
+// event old. Then it records a handover.
 func (r *runner) awaitSuccessor(ctx context.Context, what string, old lab.Event, at time.Time) error {
 	return r.awaitEntry(ctx, what, at, func(e lab.Event) bool { return e.Term > old.Term })
 }
 
-// awaitEntry waits until the ledger has an entry for which match returns true. It
+// awaitEntry waits for a ledger entry for whose event match returns true. Then it
 // records a handover from the writer of the previous entry to the writer of this entry.
 func (r *runner) awaitEntry(ctx context.Context, what string, at time.Time, match func(lab.Event) bool) error {
 	first, err := r.journal.Await(ctx, waitTimeout, "the next leader's first entry", func(e lab.Event) bool {
@@ -164,12 +167,12 @@ func (r *runner) killAll() {
 	}
 }
 
-// lastEntry returns the last Appended event that precedes the event before. If before
-// is zero, it returns the last Appended event of all events.
-func lastEntry(events []lab.Event, before lab.Event) lab.Event {
+// lastEntry returns the last event of the kind Appended. It considers only the events
+// that precede the event end. If end is the zero Event, lastEntry considers all events.
+func lastEntry(events []lab.Event, end lab.Event) lab.Event {
 	var last lab.Event
 	for _, e := range events {
-		if e == before {
+		if e == end {
 			break
 		}
 		if e.Kind == lab.Appended {

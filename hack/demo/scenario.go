@@ -30,8 +30,9 @@ func scenario(own bool) []part {
 	return append(parts, part{"The end: all replicas get SIGTERM", (*runner).stopAll})
 }
 
-// run runs the parts one after the other. Between two parts, the replicas work
-// undisturbed for three seconds. run returns an error if a replica exits unexpectedly.
+// run runs the given parts of the scenario one after the other. Between two parts, the
+// replicas work undisturbed for three seconds. run returns an error if a replica exits
+// unexpectedly.
 func (r *runner) run(ctx context.Context, parts []part) error {
 	ctx, r.abort = context.WithCancelCause(ctx)
 	defer r.abort(nil)
@@ -88,8 +89,9 @@ func (r *runner) crash(ctx context.Context) error {
 	return r.start(column(old.Replica))
 }
 
-// freeze freezes the leader, and resumes it when its Lease has expired and its
-// successor works. At this time, a write by the resumed process could do harm.
+// freeze freezes the leader until the leader's Lease has expired and the successor
+// works. Then it resumes the frozen process. At this point, a write by the resumed
+// process would be harmful.
 func (r *runner) freeze(ctx context.Context) error {
 	old, at, err := r.signalLeader(syscall.SIGSTOP, "SIGSTOP")
 	if err != nil {
@@ -105,7 +107,7 @@ func (r *runner) freeze(ctx context.Context) error {
 	}
 	r.note("SIGCONT to %s, which was frozen for %.1f s", old.Replica, time.Since(at).Seconds())
 	p := r.processes[old.Replica]
-	p.MayExit() // the process of a Manager that lost its Lease exits, because its controllers cannot start again
+	p.MayExit() // the process exits when it wakes, because its Manager has lost the Lease
 	r.frozen = freeze{replica: old.Replica, term: old.Term, from: at, to: time.Now()}
 	if err := p.Signal(syscall.SIGCONT); err != nil {
 		return err

@@ -14,8 +14,8 @@ import (
 type timeline struct {
 	out     io.Writer
 	start   time.Time
-	columns []string          // the names of the replicas, without the number of the process
-	state   map[string]string // the state of each replica, by column
+	columns []string          // the names of the replicas
+	state   map[string]string // the state of each replica, keyed by the replica's name
 	printed map[uint64]bool   // the terms whose first ledger entry was printed
 }
 
@@ -41,7 +41,7 @@ func newTimeline(out io.Writer, start time.Time, columns ...string) *timeline {
 // following lines.
 func (t *timeline) set(replica, state string) { t.state[column(replica)] = state }
 
-// print prints the event e. It prints nothing if describe returns an empty text.
+// print prints the event e, unless describe returns an empty string for e.
 func (t *timeline) print(e lab.Event) {
 	text := t.describe(e)
 	if text == "" {
@@ -51,8 +51,8 @@ func (t *timeline) print(e lab.Event) {
 		t.cells(func(c string) string { return t.state[c] }), text)
 }
 
-// describe updates the state of the replica and returns the text of the event. The text
-// is empty if the event must not be printed.
+// describe returns a description of the event e. It returns an empty string if e must
+// not be printed. It also updates the state of the replica.
 func (t *timeline) describe(e lab.Event) string {
 	switch e.Kind {
 	case lab.Elected:
@@ -100,15 +100,17 @@ func (t *timeline) heading(title string) {
 	_, _ = fmt.Fprintf(t.out, "\n          %s\n", title)
 }
 
-// column returns the column of a replica, which is the identity without the number of
-// the process.
+// column returns the name of a replica. The parameter replica is the identity of one of
+// the replica's processes. For instance, the name of the replica is a for the process
+// a-1.
 func column(replica string) string {
 	name, _, _ := strings.Cut(replica, "-")
 	return name
 }
 
-// shorten shortens s to its last n bytes, after three dots. The end of the text is
-// important, because an error's text usually ends with the cause.
+// shorten returns s if s has at most n bytes. Otherwise it returns three dots and the
+// last n bytes of s. It keeps the end of s, because the end of an error message usually
+// is the cause.
 func shorten(s string, n int) string {
 	if len(s) <= n {
 		return s

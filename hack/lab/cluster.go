@@ -19,29 +19,30 @@ import (
 	"github.com/haproxy-template-ic/incumbent/envtest"
 )
 
-// A Cluster is the Kubernetes cluster that the replicas use. It is either a control
-// plane that OpenCluster started, or the user's cluster.
+// A Cluster is the Kubernetes cluster in which the replicas campaign. It is either a
+// control plane that OpenCluster started, or an existing cluster of the user.
 type Cluster struct {
-	// Plane is the control plane that OpenCluster started. It is nil on the user's
-	// cluster.
+	// Plane is the control plane that OpenCluster started. It is nil if the replicas
+	// use an existing cluster.
 	Plane *envtest.ControlPlane
 	// Kubeconfig is the path of a kubeconfig file, or a list of paths in the format of
-	// $KUBECONFIG. The user in the kubeconfig is an administrator.
+	// $KUBECONFIG. The kubeconfig must contain the credentials of an administrator.
 	Kubeconfig string
-	// Namespace is the namespace that OpenCluster created for this run.
+	// Namespace is the name of the namespace that OpenCluster created.
 	Namespace string
-	// Config is the REST configuration from which Clientset was created.
+	// Config is the REST configuration that OpenCluster read from Kubeconfig.
 	Config *rest.Config
-	// Clientset is a clientset with the rights of the user in Kubeconfig.
+	// Clientset is a clientset that uses Config.
 	Clientset kubernetes.Interface
 
 	dir      string // the folder into which WriteKubeconfig writes files
 	cleanups []func() error
 }
 
-// OpenCluster creates the namespace in the cluster of the kubeconfig. If kubeconfig is
-// empty, OpenCluster first starts a control plane with the options. Call Close on the
-// returned Cluster even if OpenCluster also returns an error.
+// OpenCluster connects to a cluster and creates the namespace in it. If the parameter
+// kubeconfig is empty, OpenCluster starts a control plane with the given options.
+// Otherwise it uses the existing cluster of the kubeconfig. Call Close on the returned
+// Cluster even if OpenCluster also returns an error.
 func OpenCluster(ctx context.Context, kubeconfig, namespace string, options envtest.Options) (*Cluster, error) {
 	c := &Cluster{Kubeconfig: kubeconfig, Namespace: namespace}
 	if kubeconfig == "" {
@@ -59,7 +60,7 @@ func OpenCluster(ctx context.Context, kubeconfig, namespace string, options envt
 	_, err = c.Clientset.CoreV1().Namespaces().Create(ctx,
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
 	refused := errors.As(err, new(apierrors.APIStatus))
-	if c.Plane == nil && !refused { // even without a reply, the namespace may have been created
+	if c.Plane == nil && !refused { // the namespace may exist even if the reply was lost
 		c.Cleanup(c.deleteNamespace)
 	}
 	if err != nil {
@@ -82,8 +83,9 @@ func (c *Cluster) startPlane(options envtest.Options) (err error) {
 }
 
 // WriteKubeconfig writes a kubeconfig for the client into a new file and returns the
-// path of the file. If address is not empty, users of the kubeconfig connect to
-// address instead of to the API server.
+// path of the file. The parameter name is the name of the file. If the parameter
+// address is not empty, the kubeconfig contains this address instead of the address of
+// the API server.
 func (c *Cluster) WriteKubeconfig(client *envtest.Client, name, address string) (string, error) {
 	text, err := client.Kubeconfig()
 	if err != nil {
@@ -102,8 +104,8 @@ func (c *Cluster) WriteKubeconfig(client *envtest.Client, name, address string) 
 	return file, clientcmd.WriteToFile(*config, file)
 }
 
-// deleteNamespace does not use the program's context, because an interrupt may have
-// cancelled that context. It uses a context of its own, with a timeout.
+// deleteNamespace deletes the namespace. It uses a new context with a timeout, because
+// an interrupt may have cancelled the program's context.
 func (c *Cluster) deleteNamespace() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -118,8 +120,8 @@ func (c *Cluster) deleteNamespace() error {
 // reverse order of their registration.
 func (c *Cluster) Cleanup(f func() error) { c.cleanups = append(c.cleanups, f) }
 
-// Close calls all functions that were registered with Cleanup. OpenCluster has
-// registered the functions that stop the control plane or delete the namespace.
+// Close stops the control plane that OpenCluster started, or deletes the namespace in
+// the existing cluster. It also calls all functions that were registered with Cleanup.
 func (c *Cluster) Close() error {
 	var errs []error
 	for i := len(c.cleanups) - 1; i >= 0; i-- {
@@ -132,8 +134,8 @@ func (c *Cluster) Close() error {
 	return nil
 }
 
-// LoadConfig reads a kubeconfig file and returns the REST configuration. The parameter
-// kubeconfig is a path, or a list of paths in the format of $KUBECONFIG.
+// LoadConfig returns the REST configuration from a kubeconfig. The parameter kubeconfig
+// is the path of a file, or a list of paths in the format of $KUBECONFIG.
 func LoadConfig(kubeconfig string) (*rest.Config, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{Precedence: filepath.SplitList(kubeconfig)}
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
@@ -145,8 +147,8 @@ func LoadConfig(kubeconfig string) (*rest.Config, error) {
 
 // AsPod returns a copy of config that impersonates a pod of the service account. The
 // impersonated user is also in the group system:masters, which has all rights.
-// Therefore only an admission policy, such as the policy of a Fence, can refuse a
-// write.
+// Therefore only an admission policy, for instance the policy of a Fence, can refuse
+// the pod's writes.
 func AsPod(config *rest.Config, namespace, serviceAccount, pod string) *rest.Config {
 	config = envtest.ServiceAccount{Namespace: namespace, Name: serviceAccount}.Pod(config, pod)
 	config.Impersonate.Groups = append(config.Impersonate.Groups, "system:masters")

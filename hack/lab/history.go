@@ -19,44 +19,44 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// A History contains every version of every ledger in one namespace, in the order in
-// which etcd stored the versions. It reads them directly from etcd, not through an API
-// server.
+// A History contains the entries of all ledgers in one namespace, including the entries
+// that Overwrite has replaced. The History reads every version of a ledger directly
+// from etcd, not through an API server.
 type History struct {
 	etcd   string // the URL of etcd
-	prefix string // the common prefix of the ledgers' keys in etcd
+	prefix string // the prefix of the etcd keys of all ledgers
 
 	mu       sync.Mutex
-	revision int64 // the etcd revision up to which everything was read
+	revision int64 // all versions up to this etcd revision were read
 	entries  map[string][]Entry
-	broken   error // set if etcd returned something unexpected
+	broken   error // the reason why the History is incomplete; nil if there is no such reason
 }
 
-// NewHistory returns an empty History of the ledgers in the namespace. Call Follow to
-// fill it. The parameter etcd is the URL of etcd.
+// NewHistory returns an empty History of the ledgers in the namespace. The parameter
+// etcd is the URL of etcd. Call Follow in a goroutine to fill the History.
 func NewHistory(etcd, namespace string) *History {
 	return &History{etcd: etcd, prefix: "/registry/configmaps/" + namespace + "/", entries: map[string][]Entry{}}
 }
 
-// Of returns the entries of the ledger that were read so far, oldest first.
+// Of returns all entries that were read from the given ledger so far, oldest first.
 func (h *History) Of(ledger string) []Entry {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.entries[ledger])
 }
 
-// Follow reads new versions from etcd until ctx ends. If etcd stops, Follow continues
-// when etcd runs again.
+// Follow reads ledger entries from etcd until ctx is done. If etcd stops, Follow
+// reconnects when etcd runs again.
 func (h *History) Follow(ctx context.Context) {
 	for ctx.Err() == nil {
-		_ = h.watch(ctx) // returns an error while etcd is down
+		_ = h.watch(ctx) // ignore the error, because the next call reconnects
 		_ = Sleep(ctx, 50*time.Millisecond)
 	}
 }
 
-// Complete waits until the History contains every version that etcd has at the time of
-// the call. Follow must be running. Complete returns an error if it has to wait longer
-// than one minute, or if etcd returned something unexpected.
+// Complete waits until the History contains all entries that etcd stored before the
+// call of Complete. Follow must be running. Complete returns an error after one minute,
+// or if etcd returned unexpected data.
 func (h *History) Complete(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("etcd's history was not read completely within a minute"))
 	defer cancel()
@@ -77,23 +77,23 @@ func (h *History) Complete(ctx context.Context) error {
 	}
 }
 
-// A keyValue is one version of a key in the JSON format of etcd, which encodes numbers
-// as strings.
+// A keyValue is one version of a key in etcd. The struct tags are the field names in
+// the JSON format of etcd, which encodes 64-bit integers as strings.
 type keyValue struct {
 	Key         []byte `json:"key"`
 	Value       []byte `json:"value"`
 	ModRevision string `json:"mod_revision"`
 }
 
-// keyRange returns the range of all keys that begin with h.prefix, as the JSON fields
-// of an etcd request.
+// keyRange returns the JSON fields that restrict an etcd request to the keys that begin
+// with h.prefix.
 func (h *History) keyRange() map[string]any {
 	end := []byte(h.prefix)
 	end[len(end)-1]++
 	return map[string]any{"key": base64.StdEncoding.EncodeToString([]byte(h.prefix)), "range_end": base64.StdEncoding.EncodeToString(end)}
 }
 
-// newest returns the highest etcd revision at which a ledger was written.
+// newest returns the highest etcd revision among the current versions of all ledgers.
 func (h *History) newest(ctx context.Context) (int64, error) {
 	body, err := h.post(ctx, "/v3/kv/range", h.keyRange())
 	if err != nil {
@@ -117,8 +117,8 @@ func (h *History) newest(ctx context.Context) (int64, error) {
 	return newest, nil
 }
 
-// watch reads all versions after the revision h.revision. It returns an error when the
-// watch ends.
+// watch reads all versions of the ledgers that are newer than the etcd revision
+// h.revision. It returns an error when the connection to etcd breaks or ctx is done.
 func (h *History) watch(ctx context.Context) error {
 	request := h.keyRange()
 	h.mu.Lock()
@@ -178,7 +178,7 @@ func (h *History) addLocked(kv keyValue) {
 	h.entries[name] = append(h.entries[name], e)
 }
 
-// post sends the message to etcd as JSON and returns the body of the reply.
+// post sends the message to etcd in JSON format and returns the body of etcd's reply.
 func (h *History) post(ctx context.Context, path string, message any) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, h.etcd+path, bytes.NewReader(mustMarshal(message)))
 	if err != nil {

@@ -8,19 +8,20 @@ import (
 	"time"
 )
 
-// A Journal stores the events of all replicas in the order in which they arrived. The
-// zero value is an empty Journal that is ready to use.
+// A Journal stores the events of all replicas in the order of their arrival. The zero
+// value is an empty Journal that is ready to use.
 type Journal struct {
-	// OnEvent is called for each event, and never for two events at the same time. It
-	// must not call methods of the Journal. OnEvent may be nil.
+	// OnEvent is called with each event that is added. Two calls of OnEvent never
+	// overlap. OnEvent must not call methods of the Journal. OnEvent may be nil.
 	OnEvent func(Event)
 
 	mu     sync.Mutex
 	events []Event
-	more   chan struct{} // closed when the next event is added; created when Await needs it
+	more   chan struct{} // closed when the next event is added; nil if no call of Await waits for an event
 }
 
-// Add appends the event e, calls OnEvent, and wakes all calls of Await.
+// Add adds the event e to the Journal and calls OnEvent. It also wakes all calls of
+// Await that wait for an event.
 func (j *Journal) Add(e Event) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -34,7 +35,8 @@ func (j *Journal) Add(e Event) {
 	}
 }
 
-// Do calls f. No event is added while f runs.
+// Do calls f. The Journal is locked while f runs. Therefore OnEvent does not run at the
+// same time as f, and f must not call methods of the Journal.
 func (j *Journal) Do(f func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -48,9 +50,10 @@ func (j *Journal) All() []Event {
 	return slices.Clone(j.events)
 }
 
-// Await returns the first event for which match returns true. The event may have been
-// added before the call. If there is no such event within the timeout, Await returns an
-// error. The parameter what describes the event in the error's text.
+// Await returns the first event for which match returns true. If no such event was
+// added before the call, Await waits for one. Await returns an error after the timeout,
+// or if ctx is done. The error message contains the parameter what, which describes the
+// event.
 func (j *Journal) Await(ctx context.Context, timeout time.Duration, what string, match func(Event) bool) (Event, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("waited %v in vain for %s", timeout, what))
 	defer cancel()
@@ -68,13 +71,13 @@ func (j *Journal) Await(ctx context.Context, timeout time.Duration, what string,
 	}
 }
 
-// after returns the events from index next on, and a channel that is closed when
-// another event is added.
-func (j *Journal) after(next int) ([]Event, <-chan struct{}) {
+// after returns all events except the first n events. It also returns a channel that is
+// closed when another event is added.
+func (j *Journal) after(n int) ([]Event, <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.more == nil {
 		j.more = make(chan struct{})
 	}
-	return j.events[next:], j.more
+	return j.events[n:], j.more
 }

@@ -7,16 +7,18 @@ import (
 	"time"
 )
 
-// JudgeOrder checks the entries of a ledger that was written with Append. It returns
-// one message for each violation. A violation is a lost entry, or an entry which shows
-// that two leaders worked at the same time.
+// JudgeOrder checks the entries of a ledger that was written with Append. The entries
+// must be in the order in which they were stored. JudgeOrder returns one message for
+// each violation. A violation is an entry that is missing or repeated, or an entry of
+// an earlier term after an entry of a later term. A second leader in the same term is
+// also a violation.
 func JudgeOrder(entries []Entry) []string {
 	var violations []string
 	report := func(i int, format string, args ...any) {
 		e := entries[i]
 		violations = append(violations, fmt.Sprintf("entry %d (%s, term %d, number %d) ", i+1, e.Replica, e.Term, e.Seq)+fmt.Sprintf(format, args...))
 	}
-	var newest Entry // the latest entry of the highest term so far
+	var newest Entry // the last entry of the highest term that was found so far
 	for i, e := range entries {
 		switch {
 		case e.Term < newest.Term:
@@ -34,8 +36,8 @@ func JudgeOrder(entries []Entry) []string {
 	return violations
 }
 
-// Stale returns each entry that follows an entry of a later term. The entries must be
-// in the order in which they were stored.
+// Stale returns each entry that was stored after an entry of a later term. The entries
+// must be in the order in which they were stored.
 func Stale(entries []Entry) []Entry {
 	var stale []Entry
 	var newest uint64
@@ -48,7 +50,7 @@ func Stale(entries []Entry) []Entry {
 	return stale
 }
 
-// Terms returns how many different terms occur in the entries.
+// Terms returns the number of different terms in the entries.
 func Terms(entries []Entry) int {
 	terms := map[uint64]bool{}
 	for _, e := range entries {
@@ -57,10 +59,10 @@ func Terms(entries []Entry) int {
 	return len(terms)
 }
 
-// JudgeWork returns one message for each violation. A violation is a term in which two
-// replicas worked, or a replica that still worked after a replica of a later term had
-// begun to work. JudgeWork uses the times in the entries and ignores the order of the
-// entries.
+// JudgeWork checks when the replicas worked and returns one message for each violation.
+// It is a violation if two replicas worked in the same term. It is also a violation if
+// a replica still worked in an earlier term after the work of a later term had begun.
+// JudgeWork uses only the times in the entries. The order of the entries is irrelevant.
 func JudgeWork(entries []Entry) (violations []string) {
 	report := func(format string, args ...any) { violations = append(violations, fmt.Sprintf(format, args...)) }
 	type work struct {
@@ -96,7 +98,8 @@ func JudgeWork(entries []Entry) (violations []string) {
 	return violations
 }
 
-// A Span is a time interval in which IsLeader of one replica returned true.
+// A Span is a time interval in which one replica was in a certain state. In most cases,
+// it is an interval in which IsLeader of the replica returned true.
 type Span struct {
 	// Replica is the identity of the replica.
 	Replica string
@@ -104,10 +107,10 @@ type Span struct {
 	From, To time.Time
 }
 
-// Spans returns the intervals in which each replica led, according to the events. A
-// killed replica cannot report the end of its interval. Therefore its interval ends
-// when its process has exited. A frozen replica reports the end of its interval only
-// after it wakes. If a replica still leads, its interval ends at now.
+// Spans returns the intervals in which each replica led, according to the events. An
+// interval begins with the event Leads and ends with the event Led of the same replica.
+// A killed replica reports no event Led. Therefore its interval ends with the event
+// Exited. If a replica still leads, its interval ends at the time in the parameter now.
 func Spans(events []Event, now time.Time) []Span {
 	var all []Span
 	open := map[string]time.Time{}
@@ -133,17 +136,19 @@ func Spans(events []Event, now time.Time) []Span {
 
 // A Leadership summarizes how many replicas led, and for how long.
 type Leadership struct {
-	None, One, More time.Duration // for how long no replica, one replica, and several replicas led
-	LongestGap      time.Duration // the longest time without a leader between two spans
-	Overlaps        []string      // messages about replicas that led at the same time
+	None, One, More time.Duration // the total time in which no replica, one replica, and several replicas led
+	LongestGap      time.Duration // the longest time between two Spans without a leader
+	Overlaps        []string      // one message for each Span that began before an earlier Span had ended
 }
 
-// JudgeLeadership summarizes the spans between the times from and to. If from is zero,
-// JudgeLeadership uses the start of the first span. If to is zero, it uses the end of
-// the last span.
+// JudgeLeadership returns a summary of the spans. The fields None, One and More cover
+// the time between the parameters from and to. If from is zero, this time begins with
+// the first span. If to is zero, this time ends with the last span. The other fields
+// always cover all spans.
 func JudgeLeadership(spans []Span, from, to time.Time) (l Leadership) {
-	// Ignore spans that end before they start. This happens if a span has a single
-	// sample, because From is taken after the call of IsLeader, and To before the call.
+	// Ignore spans that end before they start. Such a span occurs if IsLeader returned
+	// true only once. Then From is the time after this call, and To is the time before
+	// this call.
 	spans = slices.DeleteFunc(slices.Clone(spans), func(s Span) bool { return s.To.Before(s.From) })
 	if len(spans) == 0 {
 		l.None = to.Sub(from)
@@ -153,7 +158,7 @@ func JudgeLeadership(spans []Span, from, to time.Time) (l Leadership) {
 	if from.IsZero() {
 		from = spans[0].From
 	}
-	var last Span // of all spans so far, the one with the latest end
+	var last Span // the span with the latest end so far
 	for i, s := range spans {
 		switch gap := s.From.Sub(last.To); {
 		case i > 0 && gap < 0:
@@ -172,8 +177,8 @@ func JudgeLeadership(spans []Span, from, to time.Time) (l Leadership) {
 	return l
 }
 
-// count adds up the times with no leader, one leader and several leaders, between the
-// times from and to.
+// count adds the times with no leader, one leader and several leaders to the fields
+// None, One and More. It counts only the time between the parameters from and to.
 func (l *Leadership) count(spans []Span, from, to time.Time) {
 	type edge struct {
 		at   time.Time

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// at returns the time that is the given number of seconds after a fixed start time.
+// at returns a fixed start time plus the given number of seconds.
 func at(seconds float64) time.Time {
 	return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(seconds * float64(time.Second)))
 }
@@ -17,7 +17,7 @@ func TestJudgeOrder(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		entries []Entry
-		want    []string // a part of each message that JudgeOrder must return
+		want    []string // one substring for each expected message, in the order of the messages
 	}{
 		{"empty", nil, nil},
 		{"one leader after the other", []Entry{e("a", 7, 1), e("a", 7, 2), e("b", 9, 1), e("a", 12, 1)}, nil},
@@ -56,8 +56,8 @@ func TestJudgeWork_FindsOverlapsInAnyOrderOfEntries(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name    string
-		entries []Entry // in the order in which etcd stored them
-		want    string  // a part of the expected message; empty if there must be no violation
+		entries []Entry // in the order in which etcd stored the entries
+		want    string  // a substring of the expected message; empty if no violation is expected
 	}{
 		{"one after the other", []Entry{e("a", 7, 0), e("a", 7, 1), e("b", 9, 2), e("a", 12, 3)}, ""},
 		{"both at work", []Entry{e("a", 7, 0), e("b", 9, 2), e("a", 7, 3)}, "a was at work in term 7 for 1s after b"},
@@ -124,8 +124,8 @@ func TestJudgeLeadership_NamesReplicasThatLedAtTheSameTime(t *testing.T) {
 	if len(l.Overlaps) != 2 {
 		t.Errorf("overlaps = %q, want one of b and one of c, within the span of a", l.Overlaps)
 	}
-	// A span that begins before the start time counts only from the start time on. A
-	// span that ends before it begins is ignored.
+	// The span of a counts only from the start time on, because it begins before the
+	// start time. The span of b is ignored, because it ends before it begins.
 	l = JudgeLeadership([]Span{{"a", at(-5), at(2)}, {"b", at(4), at(3.99)}}, start, end)
 	if l.One != 2*time.Second || l.None != 8*time.Second || len(l.Overlaps) > 0 {
 		t.Errorf("leadership is %+v, want 2 s of 10 s", l)

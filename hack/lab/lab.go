@@ -1,8 +1,7 @@
-// Package lab contains what the demo, the soak and the benchmark have in common. It
+// Package lab contains the code that the commands demo, soak and bench share. It
 // provides a cluster, replicas that run as processes, and a ledger into which the
 // leaders write. It also samples IsLeader, searches the results for violations, and
-// draws plots. The three programs contain only their own scenarios, faults, candidates
-// and reports.
+// draws plots. Each command adds only its own scenario, faults, candidates and reports.
 package lab
 
 import (
@@ -15,20 +14,21 @@ import (
 	"time"
 )
 
-// The exit statuses that Run returns, apart from 0.
+// The exit statuses that Run can return, in addition to 0.
 const (
-	ExitViolated    = 1   // a promise was violated
+	ExitViolated    = 1   // the function run found a violation
 	ExitNotRun      = 2   // the function run returned an error
 	ExitInterrupted = 130 // a signal ended the program
 )
 
-// ErrCleanup is part of the error that Cluster.Close returns if something could not be
-// stopped or deleted.
+// ErrCleanup is wrapped in the error that Cluster.Close returns if a cleanup function
+// failed.
 var ErrCleanup = errors.New("cleaning up")
 
-// Run calls run with a context that ends when the program receives a signal to stop.
-// The function run reports whether every promise was kept. If run returns an error, Run
-// prints the error. Run returns the exit status of the program.
+// Run calls the function run and returns the exit status of the program. It cancels the
+// context of run when the program receives SIGINT, SIGTERM or SIGHUP. The result kept
+// is true if run found no violation. If run returns an error, Run prints the error
+// after the name of the program.
 func Run(name string, run func(ctx context.Context) (kept bool, err error)) (status int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -46,8 +46,8 @@ func Run(name string, run func(ctx context.Context) (kept bool, err error)) (sta
 	return 0
 }
 
-// Sleep waits for the duration d. If ctx ends earlier, Sleep returns at once with the
-// cause of ctx.
+// Sleep waits for the duration d. If ctx is done earlier, Sleep returns
+// context.Cause(ctx) at once.
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

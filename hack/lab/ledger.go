@@ -18,27 +18,29 @@ import (
 const (
 	// WorkPeriod is the time between two ledger entries of a leader.
 	WorkPeriod = 200 * time.Millisecond
-	// RequestTimeout limits how long the requests for one ledger entry may take.
-	// Without this limit, a request that gets no reply could block the work for a whole
-	// term.
+	// RequestTimeout is the maximum time for the requests that write one ledger entry.
+	// Without this limit, a leader whose request gets no reply could write no other
+	// entry in its term.
 	RequestTimeout = 2 * time.Second
 )
 
-// The keys in the data of a ledger's ConfigMap.
+// The keys of the data in a ledger's ConfigMap. A ledger is written either with Append
+// or with Overwrite, but not with both.
 const (
-	entriesKey = "entries" // contains all entries, one per line; written only by Append
-	entryKey   = "entry"   // contains the last entry; written only by Overwrite
-	// TermKey is the key of the last entry's term. Only Overwrite and SetTerm change
-	// this term.
+	entriesKey = "entries" // the value contains all entries, one per line; Append writes the value
+	entryKey   = "entry"   // the value contains the newest entry; Overwrite writes the value
+	// TermKey is the key of the newest entry's term. Overwrite and SetTerm write the
+	// value.
 	TermKey = "term"
 )
 
-// An Entry is the record that a leader writes for one unit of work.
+// An Entry is a record that a leader writes into a ledger as its work. The record shows
+// which replica worked, and when.
 type Entry struct {
 	Replica string    `json:"replica"` // the identity of the replica that wrote the entry
 	Term    uint64    `json:"term"`    // the fencing token of the replica's term
 	Seq     int       `json:"seq"`     // the number of the entry in its term, starting with 1
-	At      time.Time `json:"at"`      // the time just before the replica called IsLeader
+	At      time.Time `json:"at"`      // the time just before the replica called IsLeader for this entry
 }
 
 // A Ledger is a ConfigMap into which leaders write entries.
@@ -49,23 +51,23 @@ type Ledger struct {
 	Name string
 }
 
-// Create creates a ledger without entries. The parameter data is the initial data of
-// the ConfigMap.
+// Create creates the ConfigMap of the ledger with the given data. The new ledger
+// contains no entries.
 func (l Ledger) Create(ctx context.Context, data map[string]string) error {
 	_, err := l.Client.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: l.Name}, Data: data}, metav1.CreateOptions{})
 	return err
 }
 
-// A Page is the content of a ledger at the time of Read. Append fails if the ledger has
-// changed since then.
+// A Page is the content that a ledger had when Read was called. Append fails if the
+// ledger has changed since then.
 type Page struct {
-	// Entries are all entries that Append wrote, oldest first.
+	// Entries contains all entries that were written with Append, oldest first.
 	Entries []Entry
 
 	object *corev1.ConfigMap
 }
 
-// Read returns a Page with all entries that Append wrote.
+// Read returns the current content of the ledger.
 func (l Ledger) Read(ctx context.Context) (*Page, error) {
 	object, err := l.Client.Get(ctx, l.Name, metav1.GetOptions{})
 	if err != nil {
@@ -75,8 +77,8 @@ func (l Ledger) Read(ctx context.Context) (*Page, error) {
 	return &Page{object: object, Entries: entries}, err
 }
 
-// Append adds the entry e to the ledger. It returns a conflict error if the ledger has
-// changed since p was read.
+// Append adds the entry e to the ledger. The parameter p must be the result of Read.
+// Append returns a conflict error if the ledger has changed since Read returned p.
 func (l Ledger) Append(ctx context.Context, p *Page, e Entry) error {
 	object := p.object.DeepCopy()
 	if object.Data == nil {
@@ -87,18 +89,19 @@ func (l Ledger) Append(ctx context.Context, p *Page, e Entry) error {
 	return err
 }
 
-// Overwrite replaces the last entry by e. It does not check which entry it replaces.
+// Overwrite replaces the newest entry of the ledger by e. Overwrite does not compare
+// the two entries. Therefore e can also replace an entry of a later term.
 func (l Ledger) Overwrite(ctx context.Context, e Entry) error {
 	return l.patch(ctx, map[string]any{"data": map[string]string{entryKey: string(mustMarshal(e)), TermKey: fmt.Sprint(e.Term)}})
 }
 
-// SetTerm changes only the term of the last entry, which is stored under TermKey.
+// SetTerm changes only the term that is stored under TermKey.
 func (l Ledger) SetTerm(ctx context.Context, term uint64) error {
 	return l.patch(ctx, map[string]any{"data": map[string]string{TermKey: fmt.Sprint(term)}})
 }
 
-// Touch sets a label of the ledger's ConfigMap and changes no entry. It does not check
-// the content of the ledger.
+// Touch sets a label of the ledger's ConfigMap to the given value. It changes no entry.
+// It also succeeds if the ledger has changed since the last call of Read.
 func (l Ledger) Touch(ctx context.Context, value string) error {
 	return l.patch(ctx, map[string]any{"metadata": map[string]any{"labels": map[string]string{"late": value}}})
 }
@@ -110,7 +113,8 @@ func (l Ledger) patch(ctx context.Context, patch any) error {
 	return err
 }
 
-// Last returns the newest entry. It returns the zero Entry if the page has no entries.
+// Last returns the newest entry in the Page, or the zero Entry if the Page has no
+// entries.
 func (p *Page) Last() Entry {
 	if len(p.Entries) == 0 {
 		return Entry{}
@@ -131,8 +135,9 @@ func decodeEntries(text string) ([]Entry, error) {
 	return entries, nil
 }
 
-// Term returns the fencing token of the term to which ctx belongs. It panics if ctx is
-// not the context of a leader's work.
+// Term returns the fencing token of the leader's current term. The parameter ctx must
+// be the context of the leader's work, because ctx contains the token. Otherwise Term
+// panics.
 func Term(ctx context.Context) uint64 {
 	term, ok := leaderelection.TermFromContext(ctx)
 	if !ok {
@@ -141,9 +146,9 @@ func Term(ctx context.Context) uint64 {
 	return uint64(term.Token)
 }
 
-// Work calls write about once per WorkPeriod until ctx ends. Each call gets the next
-// entry of the term. If write returns false, the following call gets the same entry
-// again.
+// Work calls the function write about once per WorkPeriod until ctx is done. Each call
+// gets an entry with the next sequence number Seq in the term. If write returns false,
+// Work passes an entry with the same Seq to the next call.
 func Work(ctx context.Context, replica string, write func(ctx context.Context, e Entry) (done bool)) {
 	term := Term(ctx)
 	ticker := time.NewTicker(WorkPeriod)

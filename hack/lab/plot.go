@@ -13,9 +13,10 @@ import (
 //go:embed frame.svg.tmpl
 var frameFile embed.FS
 
-// Draw executes the SVG template with that name in files, and returns the result. The
-// template may include the template frame.svg.tmpl, which needs the fields of a Frame.
-// The template may also call the function number, which is Number.
+// Draw executes an SVG template and returns the SVG text. The parameter name is the
+// name of the template in files. The parameter data contains the values for the
+// template. The template can include frame.svg.tmpl if data has the fields of a Frame.
+// The template can also call Number under the name number.
 func Draw(files fs.FS, name string, data any) (string, error) {
 	set := template.New("").Funcs(template.FuncMap{"number": Number})
 	if _, err := set.ParseFS(frameFile, "frame.svg.tmpl"); err != nil {
@@ -29,7 +30,7 @@ func Draw(files fs.FS, name string, data any) (string, error) {
 	return b.String(), err
 }
 
-// A Frame contains what all plots have in common.
+// A Frame contains the title, the size and the grid lines of a plot.
 type Frame struct {
 	// Title is the heading of the plot.
 	Title string
@@ -47,8 +48,8 @@ func (f Frame) CardHeight() float64 { return f.Height - 1 }
 
 // A Scale maps values to horizontal positions in pixels.
 type Scale struct {
-	From, To    float64 // the values at the left and at the right end
-	Left, Right float64 // the positions of From and To, in pixels
+	From, To    float64 // the values at the left end and at the right end
+	Left, Right float64 // the horizontal positions of the values From and To, in pixels
 	Log         bool
 }
 
@@ -68,7 +69,7 @@ type GridLine struct {
 	Label string  // the text above or below the line
 }
 
-// A Bar is a horizontal bar in a plot. It extends from one value to another value.
+// A Bar is a horizontal bar in a plot.
 type Bar struct {
 	// Class is the CSS class of the bar. Label is the text of the bar.
 	Class, Label string
@@ -77,28 +78,28 @@ type Bar struct {
 	X, Y, Width, Height float64
 }
 
-// minBar is the minimum width of a bar in pixels. A narrower bar would be invisible.
+// minBar is the minimum width of a bar in pixels. A narrower bar would be hard to see.
 const minBar = 2
 
-// Bar returns a bar for the values between from and to. The parameter middle is the
-// vertical position of the middle of the bar, in pixels.
-func (s Scale) Bar(class, label string, from, to, middle, height float64) Bar {
-	x := s.X(from)
-	return Bar{Class: class, Label: label, X: x, Y: middle - height/2, Width: max(minBar, math.Round(10*(s.X(to)-x))/10), Height: height}
+// Bar returns a bar that begins at the value start and ends at the value end. The
+// parameter middle is the vertical position of the bar's middle, in pixels.
+func (s Scale) Bar(class, label string, start, end, middle, height float64) Bar {
+	x := s.X(start)
+	return Bar{Class: class, Label: label, X: x, Y: middle - height/2, Width: max(minBar, math.Round(10*(s.X(end)-x))/10), Height: height}
 }
 
 // A Dot is the position of one sample in a plot, in pixels.
 type Dot struct {
-	X, Y float64 // Y is the distance from the middle of the row
+	X, Y float64 // Y is the vertical distance from the middle of the row
 }
 
 const (
-	dotSize = 5 // the minimum distance of two dots that do not touch, in pixels
-	maxRise = 16
+	dotSize = 5  // the minimum distance between the centers of two dots, in pixels
+	maxRise = 16 // Swarm does not move a dot further up or down if it has already moved the dot by this many pixels
 )
 
 // Swarm returns one dot for each horizontal position in xs. If two dots would cover
-// each other, Swarm moves one of the two up or down.
+// each other, Swarm moves one of the two dots up or down.
 func Swarm(xs []float64) []Dot {
 	var dots []Dot
 	for _, x := range slices.Sorted(slices.Values(xs)) {
@@ -120,8 +121,8 @@ func touches(d Dot, others []Dot) bool {
 	})
 }
 
-// Number formats a value with at least three digits and at most two decimal places. It
-// formats an integer without decimal places.
+// Number returns the text for v in a table or a plot. An integer has no decimal places.
+// Any other value has at least three digits and at most two decimal places.
 func Number(v float64) string {
 	switch abs := math.Abs(v); {
 	case v == float64(int64(v)):

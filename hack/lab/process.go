@@ -24,15 +24,14 @@ type Process struct {
 	cmd     *exec.Cmd
 	mayExit atomic.Bool
 	gone    chan struct{}
-	err     error // from reading the output, and from Wait
+	err     error // the error with which the process ended; valid after gone is closed
 }
 
 // startProcess starts this program again as a child process. The parameter variable is
-// an additional environment variable of the child, in the form NAME=value. The child
-// writes its log to logs. The function read gets the standard output of the child and
-// reads until the end of the output. The function exited is called after the child has
-// exited and read has returned. A child that uses processContext stops when this
-// process ends.
+// an additional environment variable for the child, in the form NAME=value. The child's
+// standard error is written to the parameter logs. The function read must read the
+// child's standard output until the end. The function exited is called after read has
+// returned and the child has exited.
 func startProcess(identity, variable string, logs io.Writer, read func(io.Reader) error, exited func(p *Process)) (*Process, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -45,15 +44,16 @@ func startProcess(identity, variable string, logs io.Writer, read func(io.Reader
 	if err != nil {
 		return nil, err
 	}
-	// Nothing is written into the child's standard input. The pipe closes when this
-	// process ends. Then the child reads the end of its standard input and stops.
+	// The child's standard input is a pipe into which this process writes no data. When
+	// this process ends, the pipe is closed. The child reads the end of the pipe and
+	// then stops, see processContext.
 	if _, err := p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
 	started := make(chan error)
 	go func() {
-		// Linux kills the child when the thread that started the child ends. Therefore
-		// this goroutine keeps its thread until the child has exited.
+		// With Pdeathsig, Linux kills the child when the thread that started the child
+		// ends. Therefore this goroutine keeps its thread until the child has exited.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()
@@ -69,19 +69,19 @@ func startProcess(identity, variable string, logs io.Writer, read func(io.Reader
 	return p, <-started
 }
 
-// ID returns the process ID.
+// ID returns the ID that the operating system assigned to the process.
 func (p *Process) ID() int { return p.cmd.Process.Pid }
 
-// Gone returns a channel that is closed when the process has exited and its output was
-// read completely.
+// Gone returns a channel. The channel is closed after the process has exited and all
+// its output was read.
 func (p *Process) Gone() <-chan struct{} { return p.gone }
 
 // Err returns the error with which the process ended, or nil. Call Err only after the
 // channel that Gone returns is closed.
 func (p *Process) Err() error { return p.err }
 
-// MayExit declares that the process may exit from now on. Without this declaration, an
-// exit is reported as unexpected.
+// MayExit marks every later exit of the process as expected. If the process exits
+// without a call of MayExit, the event Exited has the field Unexpected set to true.
 func (p *Process) MayExit() { p.mayExit.Store(true) }
 
 // Signal sends the signal s to the process. If s is SIGTERM or SIGKILL, Signal also
@@ -96,8 +96,8 @@ func (p *Process) Signal(s syscall.Signal) error {
 	return nil
 }
 
-// Await waits until the process has exited. It returns an error if the process has not
-// exited within the timeout.
+// Await waits until the process has exited. It returns an error if ctx is done or the
+// timeout has expired before the process has exited.
 func (p *Process) Await(ctx context.Context, timeout time.Duration) error {
 	select {
 	case <-p.gone:
@@ -117,23 +117,23 @@ func (p *Process) Kill() {
 	<-p.gone
 }
 
-// processContext returns the context for a replica's process. The context ends when
-// this process receives SIGTERM, or when its parent process has exited.
+// processContext returns the context for a replica that runs in this process. The
+// context is cancelled when this process receives SIGTERM, or when the parent process
+// has exited.
 func processContext() (ctx context.Context, stop context.CancelFunc) {
 	ctx, forget := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	ctx, orphaned := context.WithCancel(ctx)
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // returns when the parent process has exited
+		_, _ = io.Copy(io.Discard, os.Stdin) // Copy returns when the parent process has exited
 		orphaned()
 	}()
 	return ctx, func() { orphaned(); forget() }
 }
 
-// A LogTail receives the log output of processes. It keeps the last 4 KiB for error
-// messages.
+// A LogTail receives the log output of processes. It keeps the last 4 KiB of the output
+// for error messages.
 type LogTail struct {
-	// To receives the complete log output. If To is nil, the LogTail discards all but
-	// the last 4 KiB.
+	// To receives the complete log output. If To is nil, only the last 4 KiB are kept.
 	To io.Writer
 
 	mu   sync.Mutex
@@ -154,7 +154,7 @@ func (t *LogTail) Write(p []byte) (int, error) {
 	return t.To.Write(p)
 }
 
-// String returns the last part of the log output.
+// String returns the last 4 KiB of the log output.
 func (t *LogTail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

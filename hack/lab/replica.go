@@ -12,24 +12,24 @@ import (
 	"time"
 )
 
-// A Kind names what happened to a replica. Programs can define additional kinds.
+// A Kind is the type of an Event. A program can define additional kinds.
 type Kind string
 
-// The kinds of events that package lab itself reports or evaluates.
+// The kinds of events that package lab reports or evaluates.
 const (
 	Elected  Kind = "elected"  // the work of a term has begun
 	Ended    Kind = "ended"    // the work of a term has stopped; Detail is the reason
-	Leads    Kind = "leads"    // IsLeader now returns true, but returned false before
-	Led      Kind = "led"      // IsLeader now returns false; At is the last time at which it returned true
+	Leads    Kind = "leads"    // the result of IsLeader changed from false to true
+	Led      Kind = "led"      // the result of IsLeader changed from true to false; At is the time of the last call that returned true
 	Woke     Kind = "woke"     // the process noticed that it had been frozen; Detail contains the duration
-	Exited   Kind = "exited"   // the process has exited; Detail is its exit status
+	Exited   Kind = "exited"   // the process has exited; Detail is the exit status
 	Appended Kind = "appended" // the API server accepted a ledger entry
-	Refused  Kind = "refused"  // the API server refused a ledger entry, because the ledger had changed since the replica read it
-	Failed   Kind = "failed"   // the first of several consecutive failed requests; Detail is the error
+	Refused  Kind = "refused"  // the API server refused a ledger entry, because the ledger had changed since the last call of Read
+	Failed   Kind = "failed"   // a request failed, but the request before it had not failed; Detail is the error
 )
 
-// An Event is something that happened to a replica. A replica prints each event as one
-// line. All replicas run on one machine. Therefore the times of their events are
+// An Event records something that happened to a replica. A replica prints each event as
+// one line. All replicas run on one machine. Therefore the times of their events are
 // comparable.
 type Event struct {
 	At         time.Time `json:"at"`                   // the time of the event
@@ -37,7 +37,7 @@ type Event struct {
 	Kind       Kind      `json:"kind"`                 // what happened
 	Term       uint64    `json:"term,omitempty"`       // the fencing token of the term
 	Seq        int       `json:"seq,omitempty"`        // the number of a ledger entry in its term
-	Detail     string    `json:"detail,omitempty"`     // a text for human readers; the comment of each Kind describes it
+	Detail     string    `json:"detail,omitempty"`     // additional information; see the comment of the Kind
 	Unexpected bool      `json:"unexpected,omitempty"` // true if the process exited without a call of MayExit
 }
 
@@ -52,7 +52,7 @@ type Reporter struct {
 }
 
 // Report prints the event e. It sets e.Replica to the replica's identity. If e.At is
-// zero, it sets e.At to the current time.
+// zero, Report sets e.At to the current time.
 func (r *Reporter) Report(e Event) {
 	e.Replica = r.Replica
 	if e.At.IsZero() {
@@ -61,15 +61,16 @@ func (r *Reporter) Report(e Event) {
 	line := mustMarshal(e)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// Ignore errors. A write fails only if the parent process has exited, and then this
-	// process stops soon.
+	// Ignore the error. A write fails only if the parent process has exited. In this
+	// case, this process also stops soon.
 	_, _ = fmt.Fprintf(r.Out, "%s\n", line)
 }
 
-// ReadEvents reads the events that a replica prints, and calls the function to with
-// each event. It returns when the replica has exited. It ignores an incomplete last
-// line, because a replica that is killed may not finish its last line.
-func ReadEvents(in io.Reader, to func(Event)) error {
+// ReadEvents reads the output of a replica and calls the function handle with each
+// event. It returns when the output ends, because the replica has exited then.
+// ReadEvents ignores an incomplete last line, because a killed replica may not have
+// finished its last line.
+func ReadEvents(in io.Reader, handle func(Event)) error {
 	lines := bufio.NewReader(in)
 	for {
 		line, err := lines.ReadBytes('\n')
@@ -83,24 +84,25 @@ func ReadEvents(in io.Reader, to func(Event)) error {
 		if err := json.Unmarshal(line, &e); err != nil {
 			return fmt.Errorf("not an event: %q: %w", line, err)
 		}
-		to(e)
+		handle(e)
 	}
 }
 
-// replicaVariable is the name of the environment variable that contains the replicaSpec
-// as JSON. The variable is set only in the process of a replica.
+// replicaVariable is the name of an environment variable that is set only in the
+// process of a replica. It contains a replicaSpec in JSON format.
 const replicaVariable = "INCUMBENT_LAB_REPLICA"
 
-// A replicaSpec contains the parameters of a replica's process.
+// A replicaSpec contains the data that StartReplica passes to the process of a replica.
 type replicaSpec struct {
 	Identity string
 	Settings json.RawMessage
 }
 
-// StartReplica starts this program again as the process of a replica. The replica
-// receives settings, and writes its log to logs. StartReplica calls the function hear
-// with each event of the replica, in order. The last event is Exited. The program must
-// call RunReplica at the beginning of main.
+// StartReplica starts this program again as a new process that runs a replica. The
+// parameter settings is passed to the replica. The log of the replica is written to the
+// parameter logs. StartReplica calls the function hear with each event of the replica,
+// in order. The last event is Exited. The program must call RunReplica at the beginning
+// of main.
 func StartReplica(identity string, settings any, logs io.Writer, hear func(Event)) (*Process, error) {
 	spec := mustMarshal(replicaSpec{identity, mustMarshal(settings)})
 	p, err := startProcess(identity, replicaVariable+"="+string(spec), logs,
@@ -114,9 +116,9 @@ func StartReplica(identity string, settings any, logs io.Writer, hear func(Event
 	return p, nil
 }
 
-// RunReplica does nothing unless StartReplica has started this process. In a process
-// that StartReplica has started, RunReplica calls run and then exits. Call RunReplica
-// at the beginning of main.
+// RunReplica runs a replica if StartReplica has started this process. It calls the
+// function run and then exits the process. In any other process, RunReplica does
+// nothing. Call RunReplica at the beginning of main.
 func RunReplica[S any](run func(ctx context.Context, settings S, events *Reporter) error) {
 	text := os.Getenv(replicaVariable)
 	if text == "" {

@@ -10,7 +10,8 @@ import (
 // SamplePeriod is the time between two calls of IsLeader by a Sampler.
 const SamplePeriod = 5 * time.Millisecond
 
-// frozenAfter is the minimum duration of a freeze that a Sampler reports.
+// frozenAfter is the minimum time between two calls of IsLeader that a Sampler reports
+// as a freeze of the process.
 const frozenAfter = 2 * time.Second
 
 // A Sampler calls IsLeader every SamplePeriod and reports when the result changes.
@@ -19,21 +20,24 @@ type Sampler struct {
 	IsLeader func() bool
 	// Events receives the events Leads, Led and Woke.
 	Events *Reporter
-	// AfterFreeze is called in a goroutine after a freeze, if the replica led before the
-	// freeze. AfterFreeze may be nil.
+	// AfterFreeze is called in a new goroutine when the Sampler detects a freeze of the
+	// process. It is called only if IsLeader returned true before the freeze.
+	// AfterFreeze may be nil.
 	AfterFreeze func()
 }
 
-// Run calls IsLeader until ctx ends.
+// Run calls IsLeader every SamplePeriod until ctx is done.
 //
-// When IsLeader begins to return true, Run reports the event Leads with the time after
-// that call. When IsLeader returns false again, or ctx has ended, Run reports the event
-// Led. The time of Led is the time before the last call that returned true, because the
-// process may have been frozen during that call. Therefore the replica led at least
+// When IsLeader begins to return true, Run reports the event Leads. The time of Leads
+// is the time after the first call that returned true.
+//
+// When IsLeader begins to return false, or when ctx is done, Run reports the event Led.
+// The time of Led is the time before the last call that returned true, because the
+// process may have been frozen during that call. Therefore the replica certainly led
 // from the time of Leads to the time of Led.
 //
-// After ctx has ended, Run samples once more, because the process may have been frozen
-// just before.
+// After ctx is done, Run calls IsLeader once more. Therefore Run also detects a freeze
+// that ended just before ctx was done.
 func (s Sampler) Run(ctx context.Context) {
 	ticker := time.NewTicker(SamplePeriod)
 	defer ticker.Stop()
@@ -71,7 +75,7 @@ func (s Sampler) Run(ctx context.Context) {
 	}
 }
 
-// During calls f, and samples IsLeader while f runs. It returns the error of f.
+// During calls f and returns the error of f. The Sampler runs while f runs.
 func (s Sampler) During(f func() error) error {
 	ctx, stop := context.WithCancel(context.Background())
 	var group sync.WaitGroup

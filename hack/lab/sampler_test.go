@@ -45,7 +45,7 @@ func TestSampler_FrozenReplicaReportsWhenItLedLast(t *testing.T) {
 }
 
 // A Manager that lost its Lease during a freeze stops about one millisecond after the
-// freeze. The Sampler must report the freeze within this short time.
+// end of the freeze. The Sampler must report the freeze although it is stopped so soon.
 func TestSampler_ReportsTheGapAlsoIfTheProcessEndsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

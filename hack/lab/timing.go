@@ -4,10 +4,10 @@ import "time"
 
 // Timing contains the three durations of a leader election.
 type Timing struct {
-	LeaseDuration, RenewDeadline, RetryPeriod time.Duration // with the same meaning as in leaderelection.Config
+	LeaseDuration, RenewDeadline, RetryPeriod time.Duration // the durations with these names in leaderelection.Config
 }
 
-// String returns the three durations, separated by slashes.
+// String returns the three durations, separated by slashes, for instance "15s/10s/2s".
 func (t Timing) String() string {
 	return t.LeaseDuration.String() + "/" + t.RenewDeadline.String() + "/" + t.RetryPeriod.String()
 }

@@ -15,12 +15,12 @@ import (
 
 const (
 	namespace       = "soak"
-	unguardedLedger = "unguarded"
-	guardedLedger   = "guarded"
+	unguardedLedger = "unguarded" // the name of the ledger without a policy
+	guardedLedger   = "guarded"   // the name of the ledger whose policy refuses entries of earlier terms
 )
 
-// A cluster is a control plane with two API servers and one etcd. It contains the two
-// ledgers.
+// A cluster is a control plane with two API servers and one etcd. It contains an
+// unguarded and a guarded ledger, into which the leader writes.
 type cluster struct {
 	*lab.Cluster
 	history *lab.History
@@ -32,8 +32,8 @@ func openCluster(ctx context.Context) (c *cluster, err error) {
 	c = &cluster{}
 	c.Cluster, err = lab.OpenCluster(ctx, "", namespace, envtest.Options{
 		APIServers: 2,
-		// Without this flag, old versions would be removed from etcd before the soak
-		// has read them.
+		// Without this flag, an API server would remove old versions of objects from
+		// etcd. The soak must read all versions of the ledgers.
 		APIServerFlags: []string{"--etcd-compaction-interval=0"},
 	})
 	if err != nil {
@@ -53,8 +53,8 @@ func openCluster(ctx context.Context) (c *cluster, err error) {
 	return c, nil
 }
 
-// connect starts a proxy, which is the network of one replica. It also returns the path
-// of a kubeconfig that uses the proxy.
+// connect starts a proxy, which simulates the network of one replica. It also returns
+// the path of a kubeconfig that contains the address of the proxy.
 func (c *cluster) connect(name string) (*proxy, string, error) {
 	var upstream []string
 	var host string
@@ -66,7 +66,7 @@ func (c *cluster) connect(name string) (*proxy, string, error) {
 		host, upstream = address.Hostname(), append(upstream, address.Host)
 	}
 	// Listen on the host for which the certificates of the API servers are valid.
-	// Otherwise a client would reject the certificate.
+	// Otherwise a client would reject the certificate of an API server.
 	p, err := newProxy(host, upstream)
 	if err != nil {
 		return nil, "", err
@@ -77,7 +77,7 @@ func (c *cluster) connect(name string) (*proxy, string, error) {
 
 // createLedgers creates both ledgers, and a policy for the guarded ledger. The policy
 // refuses an entry whose term is earlier than the stored term. createLedgers returns
-// when the policy is in force.
+// when the API servers enforce the policy.
 func createLedgers(ctx context.Context, client kubernetes.Interface) error {
 	for _, name := range []string{unguardedLedger, guardedLedger} {
 		if err := ledger(client, name).Create(ctx, map[string]string{lab.TermKey: "0"}); err != nil {
@@ -90,8 +90,8 @@ func createLedgers(ctx context.Context, client kubernetes.Interface) error {
 		admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{rule}},
 		admissionv1.Validation{Expression: "int(object.data.term) >= int(oldObject.data.term)", Message: "a later term has already written"},
 		func(ctx context.Context) (bool, error) {
-			// The policy is in force when it refuses to replace term 1 by the earlier
-			// term 0.
+			// The policy is in force if the API server refuses to replace term 1 by the
+			// earlier term 0.
 			guarded := ledger(client, guardedLedger)
 			if err := guarded.SetTerm(ctx, 1); err != nil {
 				return false, err

@@ -2,14 +2,15 @@
 // freezes replicas, and it cuts or slows down their networks. It also kills and
 // restarts the two API servers and etcd, one at a time.
 //
-// The leader continuously writes into two ledgers without checking their content. One
-// of the two ledgers is guarded by the fencing token: the API servers refuse an entry
-// of an earlier term than the stored term. At the end the soak reads all versions of
-// both ledgers from etcd, including versions that were overwritten. Then it reports
-// whether two replicas worked at the same time.
+// The leader continuously writes entries into two ledgers. A ledger is a ConfigMap that
+// contains one entry. Each write replaces the entry without a check. The API servers
+// guard one of the two ledgers with a policy. The policy refuses an entry whose term is
+// earlier than the stored term. At the end the soak reads all versions of both ledgers
+// from etcd, including versions that were replaced. Then it reports whether two
+// replicas worked at the same time.
 //
 // Each replica is a process and reaches the API servers through a TCP proxy of its own.
-// The README in this folder describes how the ledgers are judged.
+// The README in this folder describes how the soak evaluates the ledgers.
 //
 // The soak exits with 1 if two leaders worked at the same time or another promise was
 // violated. It exits with 2 if it could not run.
@@ -61,8 +62,8 @@ func main() {
 	}))
 }
 
-// run injects the faults and judges the ledgers. When run returns, all processes of the
-// replicas have ended.
+// run runs the soak and returns the report. All processes of the replicas have exited
+// when run returns.
 func run(ctx context.Context, o options) (rep *report, err error) {
 	rng := rand.New(rand.NewPCG(o.seed, 0))
 	if replicas := 3 + rng.IntN(3); o.replicas == 0 {
@@ -76,7 +77,7 @@ func run(ctx context.Context, o options) (rep *report, err error) {
 		return nil, err
 	}
 	r := newRunner(o, c, rng)
-	defer r.killAll() // runs before the cluster is closed
+	defer r.killAll() // killAll runs before c.Close, because deferred calls run in reverse order
 	if err := r.run(ctx); err != nil {
 		return nil, err
 	}

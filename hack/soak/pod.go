@@ -10,9 +10,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A pod runs one replica, like a Pod in Kubernetes. It starts one process of the
-// replica after the other. Each process has its own identity, but all processes use the
-// same network.
+// A pod runs the processes of one replica, one process after the other. Each process
+// has its own identity. All processes of a pod use the same proxy as their network.
 type pod struct {
 	runner     *runner
 	name       string
@@ -43,11 +42,12 @@ var faultNames = map[fault]string{
 	networkHangs: "network cut silently", networkRefuses: "network cut, connections reset", networkSlow: "network slow",
 }
 
-// workTooSlow is the text of the exit status exitWorkTooSlow.
+// workTooSlow is the error text of a process that exited with the status
+// exitWorkTooSlow.
 var workTooSlow = fmt.Sprintf("exit status %d", exitWorkTooSlow)
 
-// inject injects the fault f and heals it after a random time. If ctx ends, inject
-// heals the fault at once.
+// inject injects the fault f into the pod and heals the fault after a random time. If
+// ctx is done earlier, inject heals the fault at once.
 func (p *pod) inject(ctx context.Context, f fault) {
 	r := p.runner
 	lease := r.timing.LeaseDuration
@@ -77,12 +77,13 @@ func (p *pod) disturbNetwork(ctx context.Context, c condition, delay, duration t
 	p.proxy.set(healthy, 0)
 }
 
-// freeze freezes the process for the duration. When the process wakes, it may still
-// send a request because of a decision that it made before the freeze.
+// freeze freezes the process for the given duration and records the time interval. The
+// soak needs this interval, because a process that wakes may still send a request that
+// it prepared before the freeze.
 func (p *pod) freeze(ctx context.Context, duration time.Duration) {
 	identity, from := p.identity(), time.Now()
 	if err := p.current().Signal(syscall.SIGSTOP); err != nil {
-		return // the process has just exited, and receive records the exit
+		return // the process has just exited; the method receive records the exit
 	}
 	_ = lab.Sleep(ctx, duration)
 	p.runner.mu.Lock()
@@ -112,8 +113,8 @@ func (p *pod) start() error {
 	return nil
 }
 
-// restart starts a new process after a random time. If ctx ends, restart starts the
-// process at once.
+// restart waits for a random time and then starts a new process. If ctx is done
+// earlier, restart starts the process at once.
 func (p *pod) restart(ctx context.Context) {
 	_ = lab.Sleep(ctx, p.runner.between(0, 3*time.Second))
 	p.startOrReport()
@@ -125,9 +126,9 @@ func (p *pod) startOrReport() {
 	}
 }
 
-// receive adds an event of a process to the journal. If the process exited because its
-// work did not stop in time, receive starts a new process. Any other unexpected exit is
-// a violation.
+// receive adds the event e of a process to the journal. It records an unexpected exit
+// as a violation, with one exception. If the process exited because its work did not
+// stop in time, receive starts a new process.
 func (p *pod) receive(e lab.Event) {
 	r := p.runner
 	r.journal.Add(e)
@@ -144,8 +145,8 @@ func (p *pod) receive(e lab.Event) {
 	}
 }
 
-// stop sends SIGTERM to the process and waits until the process has exited. If the
-// process does not exit normally and in time, stop records a violation.
+// stop sends SIGTERM to the process and waits until the process has exited. It records
+// a violation if the process does not exit in time, or exits with an unexpected error.
 func (p *pod) stop(ctx context.Context) {
 	process, limit := p.current(), 2*p.runner.timing.LeaseDuration+20*time.Second
 	if process.Signal(syscall.SIGTERM) != nil {

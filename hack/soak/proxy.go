@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// A proxy is the network of one replica. Like a load balancer, it forwards TCP
-// connections to an API server that accepts connections. The proxy runs outside the
-// replica's process. Therefore it can deliver a request while the replica is frozen,
-// long after the replica sent the request.
+// A proxy simulates the network between one replica and the API servers. Like a load
+// balancer, it forwards each TCP connection to one of the API servers. The proxy runs
+// outside the replica's process. Therefore it can deliver a request while the replica
+// is frozen, long after the replica sent the request.
 type proxy struct {
 	listener net.Listener
 	upstream []string
@@ -47,8 +47,8 @@ func newProxy(host string, upstream []string) (*proxy, error) {
 
 func (p *proxy) address() string { return p.listener.Addr().String() }
 
-// set changes the condition of the network. The parameter delay is used only if c is
-// slow.
+// set changes the condition of the network to c. The parameter delay is used only if c
+// is the condition slow.
 func (p *proxy) set(c condition, delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,8 +106,8 @@ func (p *proxy) serve(client net.Conn) {
 	back.Wait()
 }
 
-// track registers the connection. It returns false if the connection must be closed at
-// once.
+// track registers the connection and returns true. If the connection must be closed at
+// once, track only returns false.
 func (p *proxy) track(conn net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -143,8 +143,8 @@ func (p *proxy) dial() (net.Conn, error) {
 	return nil, errors.Join(errs...)
 }
 
-// forward copies bytes from one connection to the other until one of the two breaks.
-// Then it closes both connections.
+// forward copies bytes from one connection to the other until one of the two
+// connections breaks. Then it closes both connections.
 func (p *proxy) forward(to, from net.Conn) {
 	defer func() { _ = to.Close(); _ = from.Close() }()
 	buffer := make([]byte, 32<<10)

@@ -26,8 +26,8 @@ type settings struct {
 	Timing     lab.Timing
 }
 
-// runReplica runs one replica, which is an Elector with a worker that writes into both
-// ledgers.
+// runReplica runs one replica. The replica is an Elector and a worker that writes into
+// both ledgers while the replica leads.
 func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	restConfig, err := lab.LoadConfig(s.Kubeconfig)
 	if err != nil {
@@ -41,7 +41,7 @@ func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	if err != nil {
 		return err
 	}
-	restConfig.QPS = -1 // no rate limit for the work
+	restConfig.QPS = -1 // no rate limit for the worker's requests
 	w := worker{events: events}
 	if w.client, err = kubernetes.NewForConfig(restConfig); err != nil {
 		return err
@@ -59,14 +59,14 @@ func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	return err
 }
 
-// A worker does the leader's work, which is to write into both ledgers.
+// A worker does the leader's work. It writes entries into both ledgers.
 type worker struct {
 	client   kubernetes.Interface
 	isLeader func() bool
 	events   *lab.Reporter
 }
 
-// run writes into both ledgers until ctx ends.
+// run writes entries into both ledgers until ctx is done.
 func (w *worker) run(ctx context.Context) {
 	var both sync.WaitGroup
 	for _, name := range []string{unguardedLedger, guardedLedger} {
@@ -81,9 +81,9 @@ func (w *worker) run(ctx context.Context) {
 	both.Wait()
 }
 
-// write replaces the last entry of the ledger if IsLeader returns true. The entry
-// contains the time just before the call of IsLeader. If IsLeader returns true, the
-// replica was at work at that time.
+// write calls IsLeader and replaces the entry in the ledger if IsLeader returns true.
+// The new entry contains the time just before the call of IsLeader. Therefore the new
+// entry shows that the replica was at work at that time.
 func (w *worker) write(ctx context.Context, l lab.Ledger, e lab.Entry) {
 	e.At = time.Now()
 	if w.isLeader() {

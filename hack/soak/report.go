@@ -13,32 +13,33 @@ import (
 
 // A report contains the results of one run of the soak.
 type report struct {
-	violations []string // one message for each violation of a promise
-	faults     map[string]int
+	violations []string       // one message for each violation of a promise
+	faults     map[string]int // how often each kind of fault was injected
 	replicas   int
 	processes  int
 	took       time.Duration
 	entries    int
 	terms      int
 	leadership lab.Leadership
-	frozen     int // number of stale entries in the unguarded ledger that a process sent after it had been frozen
+	frozen     int // number of stale entries in the unguarded ledger that a frozen process sent after it woke
 	late       int // number of all other stale entries in the unguarded ledger
 	guarded    int // number of stale entries in the guarded ledger
 }
 
 // judge evaluates the ledgers and returns the report.
 //
-// Each entry contains the time just before its writer called IsLeader. There is an
-// overlap if this time is later than the time of the first entry of a later term. In an
-// overlap both writers worked at the same time, even if one of them was frozen or
-// disconnected.
+// Each entry contains the time just before its writer called IsLeader. An entry is an
+// overlap if this time is later than the time of the first entry of a later term. An
+// overlap shows that two replicas worked at the same time. Therefore an overlap is a
+// violation, even if one of the two replicas was frozen or disconnected.
 //
-// An entry is stale if etcd stored it after an entry of a later term. Without an
-// overlap, the writer of a stale entry decided to send the entry in time, but the entry
-// arrived late. For instance, the process was frozen between the call of IsLeader and
-// the request, or a network delayed the request. No elector can take back such an
-// entry. The guarded ledger exists for this case. Its policy must refuse every stale
-// entry.
+// An entry is stale if etcd stored it after an entry of a later term. A stale entry
+// need not be an overlap. For instance, a process is frozen between the call of
+// IsLeader and the request, and sends the request when it wakes. Or a network delays
+// the request. No elector can prevent such a stale entry. Therefore judge only counts
+// the stale entries in the unguarded ledger. The policy of the guarded ledger must
+// refuse every stale entry. Therefore a stale entry in the guarded ledger is a
+// violation.
 func (r *runner) judge() *report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,8 +63,10 @@ func (r *runner) judge() *report {
 	return rep
 }
 
-// countStale counts the stale entries of the unguarded ledger. It counts the entries of
-// frozen processes separately.
+// countStale counts the stale entries of the unguarded ledger. It adds an entry to
+// rep.frozen if its writer was frozen within RequestTimeout after the time in the
+// entry. Otherwise it adds the entry to rep.late. The parameter frozen contains the
+// intervals in which processes were frozen.
 func (rep *report) countStale(entries []lab.Entry, frozen []lab.Span) {
 	for _, e := range lab.Stale(entries) {
 		wasFrozen := func(f lab.Span) bool {
@@ -82,7 +85,7 @@ func (rep *report) String() string {
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	row := func(what, format string, args ...any) {
-		_, _ = fmt.Fprintf(table, "%s\t%s\n", what, fmt.Sprintf(format, args...)) // a strings.Builder returns no error
+		_, _ = fmt.Fprintf(table, "%s\t%s\n", what, fmt.Sprintf(format, args...)) // ignore the error, because a strings.Builder returns none
 	}
 	total := 0
 	for _, what := range slices.Sorted(maps.Keys(rep.faults)) {
@@ -97,7 +100,7 @@ func (rep *report) String() string {
 	row("  late ones in the unguarded ledger", "%d sent by a frozen process after it woke, %d delayed in other ways", rep.frozen, rep.late)
 	row("  late ones in the guarded ledger", "%d", rep.guarded)
 	row("overlaps and other violations", "%d", len(rep.violations))
-	_ = table.Flush() // a strings.Builder returns no error
+	_ = table.Flush() // ignore the error, because a strings.Builder returns none
 	for _, violation := range rep.violations {
 		text.WriteString("  " + violation + "\n")
 	}

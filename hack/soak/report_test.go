@@ -19,9 +19,9 @@ func TestJudge_DistinguishesOverlapsFromEntriesThatArrivedLate(t *testing.T) {
 	late := []lab.Entry{e("a", 7, 0), e("b", 9, 9), e("a", 7, 1)}
 	for _, tt := range []struct {
 		name         string
-		entries      []lab.Entry // in the order in which etcd stored them
+		entries      []lab.Entry // in the order in which etcd stored the entries
 		frozen       []lab.Span
-		want         string // a part of the expected message; empty if there must be no violation
+		want         string // a substring of the expected message; empty if no violation is expected
 		asleep, late int
 	}{
 		{name: "one after the other", entries: []lab.Entry{e("a", 7, 0), e("a", 7, 1), e("b", 9, 2), e("a", 12, 3)}},

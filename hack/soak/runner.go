@@ -38,8 +38,8 @@ func newRunner(o options, c *cluster, rng *rand.Rand) *runner {
 	return r
 }
 
-// run starts the replicas and injects faults for r.duration. When all faults are
-// healed, it waits for a new ledger entry and stops all replicas.
+// run starts the replicas and injects faults for the duration r.duration. After all
+// faults are healed, it waits for a new ledger entry and stops all replicas.
 func (r *runner) run(ctx context.Context) error {
 	for i := range r.replicas {
 		p := &pod{runner: r, name: fmt.Sprintf("pod-%d", i)}
@@ -81,7 +81,8 @@ func (r *runner) leader() lab.Entry {
 	return entries[len(entries)-1]
 }
 
-// awaitEntry waits until the time of the newest ledger entry is later than since.
+// awaitEntry waits until the unguarded ledger has an entry that is newer than the time
+// in the parameter since. The parameter what describes this entry in error messages.
 func (r *runner) awaitEntry(ctx context.Context, since time.Time, what string) error {
 	limit := 3*r.timing.LeaseDuration + 30*time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("waited %v in vain for %s", limit, what))
@@ -94,7 +95,7 @@ func (r *runner) awaitEntry(ctx context.Context, since time.Time, what string) e
 	return nil
 }
 
-// disturbReplicas injects faults into random replicas until ctx ends. It chooses the
+// disturbReplicas injects faults into random replicas until ctx is done. It chooses the
 // leader more often than the other replicas. Several replicas can have a fault at the
 // same time, but no replica has two faults at once.
 func (r *runner) disturbReplicas(ctx context.Context) error {
@@ -126,9 +127,9 @@ func (r *runner) chooseReplica() *pod {
 	return r.pods[r.intN(len(r.pods))]
 }
 
-// disturbServers stops or kills one server after the other until ctx ends, and starts
-// each of them again. Three times out of four the server is an API server, and
-// otherwise it is etcd.
+// disturbServers stops or kills one server at a time, and starts the server again after
+// a random downtime. It repeats this until ctx is done. Every fourth server is etcd.
+// The other servers are API servers.
 func (r *runner) disturbServers(ctx context.Context) error {
 	for i := 0; lab.Sleep(ctx, r.between(6*time.Second, 15*time.Second)) == nil; i++ {
 		downtime := r.between(0, 5*time.Second)
@@ -168,7 +169,7 @@ func (r *runner) stopAll(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// killAll kills all processes that still run, and closes their proxies.
+// killAll kills all processes that still run, and closes all proxies.
 func (r *runner) killAll() {
 	for _, p := range r.pods {
 		p.kill()
