@@ -51,7 +51,7 @@ type footprint struct {
 // measureThousand measures the memory and the number of goroutines of a thousand
 // electors in one process. It measures electors with separate watches, and electors
 // with a shared watch. Each of the two measurements needs a new process. Otherwise
-// memory from the first measurement could be freed during the second measurement, and
+// memory from the first measurement could be released during the second measurement, and
 // the second result would be too small.
 func (b *bench) measureThousand(ctx context.Context) (f figures, err error) {
 	for _, shared := range []bool{false, true} {
