@@ -115,13 +115,14 @@ func TestRouter_LabelsThePodInEachTerm(t *testing.T) {
 		p := c.lead("pod-a")
 		synctest.Wait()
 		c.wantLabelled("in the first term", "pod-a")
-		for _, end := range []func(){
-			func() { c.must(p.StepDown(c.Context())) },
-			func() { c.overtake("other"); time.Sleep(margin / 2) },
-			func() { c.must(p.stop()); c.run(p) },
+		for _, term := range []struct{ end, runAgain func() }{
+			{func() { c.must(p.StepDown(c.Context())) }, func() {}},
+			{func() { c.overtake("other"); time.Sleep(margin / 2) }, func() {}},
+			{func() { c.must(p.stop()) }, func() { c.run(p) }},
 		} {
-			end()
+			term.end()
 			c.wantLabelled("after a term")
+			term.runAgain()
 			p.awaitTerm(c)
 			synctest.Wait()
 			c.wantLabelled("in the next term", "pod-a")
