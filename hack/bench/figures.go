@@ -198,7 +198,7 @@ func crashFigures(samples map[string][]float64) (f figures) {
 // requestFigures returns the figures about the requests of leaders and followers. The
 // keys of all three maps are names of implementations. A value in silent is true if a
 // follower of the implementation had sent no request before the measurement. Such a
-// follower probably did not work, so its figure counts as not measured.
+// follower probably did not work. Therefore the figure counts as not measured.
 func requestFigures(leaders, followers map[string]float64, silent map[string]bool) (f figures) {
 	group := fmt.Sprintf("requests per minute, %v", defaultTiming)
 	f.add(group, "idle follower, apart from its watch", "", followers)
@@ -212,7 +212,7 @@ func requestFigures(leaders, followers map[string]float64, silent map[string]boo
 	f.wantPositive("no request was counted")
 	limit := math.NaN()
 	if v, ok := f[len(f)-1].Values[clientGo]; ok {
-		limit = v + 1 // the number of renewals in two minutes of the same length can differ by one
+		limit = v + 1 // one minute can contain one more renewal than another minute
 	}
 	f.wantAtMost(limit)
 	return f

@@ -118,7 +118,7 @@ func run(ctx context.Context, only string, rounds int, out string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer time.Sleep(time.Second) // wait until controller-runtime's Managers have sent their last events
+	defer time.Sleep(time.Second) // controller-runtime's Managers may need this time to send their last events
 	version, err := b.cluster.Clientset.Discovery().ServerVersion()
 	if err != nil {
 		return err

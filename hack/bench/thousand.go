@@ -50,9 +50,9 @@ type footprint struct {
 
 // measureThousand measures the memory and the number of goroutines of a thousand
 // electors in one process. It measures electors with separate watches, and electors
-// with a shared watch. Each of the two measurements needs a new process. Otherwise
-// memory from the first measurement could be released during the second measurement, and
-// the second result would be too small.
+// with a shared watch. Each of the two measurements needs a new process. Otherwise the
+// process could release memory of the first measurement during the second measurement.
+// Then the second result would be too small.
 func (b *bench) measureThousand(ctx context.Context) (f figures, err error) {
 	for _, shared := range []bool{false, true} {
 		kind := "a watch each"

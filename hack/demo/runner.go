@@ -39,8 +39,8 @@ type runner struct {
 	frozen    freeze
 }
 
-// A handover records a fault and the ledger entries around it. It is one line in the
-// table that the demo prints at the end.
+// A handover records a fault and the ledger entries before and after the fault. It is
+// one line in the table that the demo prints at the end.
 type handover struct {
 	what   string
 	before lab.Event // the event of the last ledger entry before the handover; the zero Event for the first election

@@ -137,7 +137,7 @@ func Spans(events []Event, now time.Time) []Span {
 // A Leadership summarizes how many replicas led, and for how long.
 type Leadership struct {
 	None, One, More time.Duration // the total time in which no replica, one replica, and several replicas led
-	LongestGap      time.Duration // the longest time between two Spans without a leader
+	LongestGap      time.Duration // the longest pause between two Spans, in which no replica led
 	Overlaps        []string      // one message for each Span that began before an earlier Span had ended
 }
 

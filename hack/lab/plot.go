@@ -50,7 +50,7 @@ func (f Frame) CardHeight() float64 { return f.Height - 1 }
 type Scale struct {
 	From, To    float64 // the values at the left end and at the right end
 	Left, Right float64 // the horizontal positions of the values From and To, in pixels
-	Log         bool
+	Log         bool    // true if the scale is logarithmic
 }
 
 // X returns the horizontal position of the value v in pixels, rounded to a tenth of a

@@ -88,8 +88,8 @@ func ReadEvents(in io.Reader, handle func(Event)) error {
 	}
 }
 
-// replicaVariable is the name of an environment variable that is set only in the
-// process of a replica. It contains a replicaSpec in JSON format.
+// replicaVariable is the name of an environment variable. The variable is set only in
+// the process of a replica, and contains a replicaSpec in JSON format.
 const replicaVariable = "INCUMBENT_LAB_REPLICA"
 
 // A replicaSpec contains the data that StartReplica passes to the process of a replica.

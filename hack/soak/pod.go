@@ -24,7 +24,7 @@ type pod struct {
 	process *lab.Process
 }
 
-// A fault is a kind of fault that can be injected into a replica.
+// A fault is a way in which the soak disturbs a replica.
 type fault int
 
 const (
