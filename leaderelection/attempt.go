@@ -176,8 +176,8 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	return err
 }
 
-// hasConfirmation reports whether the last confirmed write was not yet reported to the
-// engine. It also records this write as reported.
+// hasConfirmation reports whether the last confirmed write must still be reported to
+// the engine as a success. It also records this write as reported.
 func (a *attempt) hasConfirmation(h *heldLease) bool {
 	a.elector.mu.Lock()
 	defer a.elector.unlock()

@@ -91,9 +91,9 @@ func rateLimitOf(client rest.Interface) *rateLimit {
 	return &rateLimit{limiter}
 }
 
-// join adds the load of an elector that sends one renewal in each period to the load of
-// the rate limiter. It returns a warning if the electors together need more than half
-// of the limit.
+// join adds an elector to the load of the rate limiter. The elector sends one renewal
+// in each period. It returns a warning if the electors together need more than half of
+// the limit.
 func (l *rateLimit) join(period time.Duration) (warning string) {
 	if l == nil {
 		return ""

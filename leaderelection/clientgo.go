@@ -44,8 +44,8 @@ type engineDriver interface {
 	update(ctx context.Context, release bool) error
 }
 
-// A lock is the resourcelock.Interface that passes the engine's requests on to its
-// driver.
+// A lock implements resourcelock.Interface. It passes each request of the engine on to
+// the lock's driver.
 type lock struct {
 	driver engineDriver
 	config *Config

@@ -133,8 +133,8 @@ func TestElector_ConfirmDoesNotFailWithAnotherCallersDeadline(t *testing.T) {
 	})
 }
 
-// The second call of Confirm must not use a read that started before this call, because
-// the Lease may have changed since then.
+// The second call of Confirm must not use a read that started before the second call,
+// because the Lease may have changed since that read.
 func TestElector_ConfirmReadsTheLeaseAfterTheCall(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a")

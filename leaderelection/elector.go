@@ -53,7 +53,7 @@ type Elector struct {
 	store     store // empty if the election is not enabled
 	rateLimit *rateLimit
 	logger    *slog.Logger // the caller's logger with the attributes lease and identity
-	log       *slog.Logger // the elector writes its own log lines to log; log never blocks, because it writes to logQueue
+	log       *slog.Logger // for the elector's own log lines; writes to logQueue, and therefore never blocks
 	logQueue  *dispatch.LogQueue
 	tasks     dispatch.Tasks
 	notifier  dispatch.Notifier

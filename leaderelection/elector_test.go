@@ -62,7 +62,8 @@ func TestElector_IsLeaderLooksAtTheClock(t *testing.T) {
 	})
 }
 
-// Some servers ignore field selectors. Their watch events also report other Leases.
+// Some servers ignore the field selector of a watch, and also send events of other
+// Leases.
 func TestElector_IgnoresEventsOfOtherLeases(t *testing.T) {
 	e := newTestElector(t)
 	for _, key := range []struct{ namespace, name, want string }{
@@ -284,7 +285,7 @@ func TestConfig_MinAgeGapSeparatesNewReplicasFromOldOnes(t *testing.T) {
 	for _, tc := range []struct {
 		name        string
 		campaigning time.Duration // how long the follower has campaigned
-		younger     time.Duration // by how much the follower is younger than the successor
+		younger     time.Duration // how much later the process of the follower started than the process of the successor
 		priority    int32         // the priority of the successor
 		want        bool
 	}{

@@ -178,8 +178,8 @@ func withAnnotation(value string) func(*coordinationv1.Lease) {
 	}
 }
 
-// A slow watch reports a release late to a hundred followers. Before their own claim
-// delays end, they must observe the claim of the successor.
+// A slow watch reports a release late to a hundred followers. These followers must
+// observe the claim of the successor before their own claim delays end.
 func TestElector_OnlyTheSuccessorClaimsAfterARelease(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")
@@ -210,10 +210,10 @@ func TestElector_OnlyTheSuccessorClaimsAfterARelease(t *testing.T) {
 	})
 }
 
-// A follower that takes precedence over the successor waits if the successor was
-// nominated since the leader's last renewal. It replaces the successor after the next
-// renewal. A recently joined follower does not wait, because a rolling update is about
-// to stop the old replica.
+// The successor was nominated after the leader's last renewal. A follower that takes
+// precedence over this successor must wait for the next renewal before it replaces the
+// successor. A recently joined follower does not wait, because a rolling update may
+// soon stop the old replicas.
 func TestElector_OnlyARecentlyJoinedFollowerReplacesANewSuccessorAtOnce(t *testing.T) {
 	for name, tc := range map[string]struct {
 		ago  time.Duration // the time since the follower joined

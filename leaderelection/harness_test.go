@@ -230,9 +230,9 @@ func (h *harness) workingNow() []string {
 	return names
 }
 
-// expectLeader fails the test unless leader is the only replica that works and its
-// IsLeader returns true. If leader is nil, expectLeader fails the test if any replica
-// works.
+// expectLeader fails the test unless the replica leader is the only replica that works,
+// and its method IsLeader returns true. If leader is nil, expectLeader fails the test
+// if any replica works.
 func (h *harness) expectLeader(leader *replica) {
 	h.Helper()
 	workers := h.workingNow()

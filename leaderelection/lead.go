@@ -332,9 +332,9 @@ func (e *Elector) newTrustTimer(h *heldLease) *trustTimer {
 
 func (t *trustTimer) stop() { t.timer.Stop() }
 
-// check records that the Lease is lost if the trust window has ended. It also resets
-// the timer. The timer fires several times in a trust window, because timers stop while
-// the machine sleeps.
+// check ends the hold on the Lease if the trust window has ended. It also resets the
+// timer. Timers stop while the machine sleeps. Therefore the timer fires several times
+// in a trust window.
 func (t *trustTimer) check() {
 	if t.held == nil {
 		return

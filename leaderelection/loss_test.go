@@ -63,7 +63,7 @@ func TestElector_TrustCountsFromTheRequestNotFromItsReply(t *testing.T) {
 		time.Sleep(21 * time.Second)
 		leader.network.DelayReplies(9 * time.Second)
 		leader.network.StallWatches() // without a watch, no event confirms the renewal
-		time.Sleep(10 * time.Second)  // the reply to the renewal of 22 s arrived at 31 s
+		time.Sleep(10 * time.Second)  // the renewal that was sent at 22 s was answered at 31 s
 		h.expectLeader(leader)
 		leader.network.Heal()
 		leader.network.Cut(hang)

@@ -22,7 +22,7 @@ type nomination struct {
 	replaces  string        // the successor at the time when delay was chosen
 	busy      bool          // true while the request for a nomination is pending
 	refused   uint64        // the version on which a refused nomination was based; 0 if none was refused
-	notBefore time.Time     // no nomination is sent if it would have been due before this time
+	notBefore time.Time     // nominations that were due before this time are not sent
 }
 
 func (e *Elector) ownNomination() leasestate.Nomination {

@@ -29,15 +29,14 @@ type observed struct {
 	absentSeq    uint64        // sequence number of the last read that found no Lease
 	claimDelay   time.Duration // how long this elector waits before it claims a released Lease, if another follower is the successor
 	watching     bool          // true while a watch is open
-	watchRefused bool          // true if the elector has logged that the watch is forbidden, and has not logged since that the watch is allowed again
+	watchRefused bool          // true while the watch is forbidden, to log this only once
 	newsAt       time.Time     // when an observation last changed the field state, or when the last read ended
 	readAt       time.Time     // when the last read ended, or when a read was last found unnecessary
 }
 
-// If another process writes the Lease duplicateLimit times in a row under this
-// elector's identity, that process is a duplicate. Two writes prove nothing. Both may
-// come from an earlier process with this identity: the first write before the elector
-// started, and the second write as a late request.
+// duplicateLimit is how many consecutive writes under this elector's identity prove a
+// duplicate process. Two prove nothing: an earlier process with this identity may have
+// left a record, and its last request may arrive late.
 const duplicateLimit = 3
 
 // observe processes an observation from any source. It reports whether o is newer than
@@ -119,8 +118,8 @@ func (e *Elector) countDuplicatesLocked(lease *coordinationv1.Lease) {
 	}
 }
 
-// reportLeaderLocked reports the leader in the state s. GetLeader, OnNewLeader, the
-// Traces and the log receive it.
+// reportLeaderLocked stores the leader in the state s for GetLeader. It also reports
+// this leader to OnNewLeader, the Traces and the log.
 func (e *Elector) reportLeaderLocked(s leasestate.State) {
 	identity := s.Holder()
 	e.leader.Store(&leader{identity: identity, until: s.HeldUntil()})
@@ -206,9 +205,9 @@ func (e *Elector) awaitSilence(ctx context.Context) (requested bool) {
 	return false
 }
 
-// silence returns the time since an observation last changed the state, and whether the
-// Lease is watched. While reads fail, silence instead returns the time since the last
-// read, because only another read can show that reads succeed again.
+// silence returns the time since the last news of the Lease, and whether the Lease is
+// watched. While reads fail, quiet is the time since the last read. The Lease is then
+// read again in time, and that read shows whether reads succeed again.
 func (e *Elector) silence() (quiet time.Duration, watching bool) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -308,7 +307,7 @@ func (e *Elector) requestDone(name string, sent time.Time, err error) {
 	e.tracer.request(r)
 }
 
-// noteResultLocked records the result of a read or a write in f.
+// noteResultLocked records the result of a read or a write in f, and logs a change.
 func (e *Elector) noteResultLocked(f *requestFailure, operation string, err error) {
 	if logChange := f.update(operation, err, e.log); logChange != nil {
 		e.afterUnlock(logChange)
@@ -372,13 +371,13 @@ func (e *Elector) observedLease() *coordinationv1.Lease {
 // A singleFlight lets concurrent calls of Confirm share one read. If each call sent a
 // read, a client with a low rate limit would have no requests left for renewals.
 type singleFlight struct {
-	turn  chan struct{} // has a capacity of one and is full while a caller reads; guards the other fields
+	turn  chan struct{} // has a capacity of one, and is full while a caller reads the Lease; guards the other fields
 	began uint64        // sequence number at which the last shared read began
 	err   error         // the error of the last shared read
 }
 
-// readSince reads the Lease and returns the error of the read. If another caller's read
-// began after sequence number seq, readSince returns the error of that read instead.
+// readSince reads the Lease and returns the error of the read. If another caller began a
+// read with a sequence number greater than seq, it returns the error of that read.
 func (e *Elector) readSince(ctx context.Context, seq uint64) error {
 	f := &e.confirmReads
 	select {

@@ -94,10 +94,10 @@ func WithPriority(priority int32) Option {
 	return func(o *options) { o.priority = priority }
 }
 
-// WithCallbackMiddleware wraps the Callbacks of the Elector. New passes the new Elector
-// and its Callbacks to wrap. The Elector then uses the Callbacks that wrap returns. The
-// returned Callbacks should call the original Callbacks. If the option is used several
-// times, each wrap receives the Callbacks that the wrap before it has returned. Use the
+// WithCallbackMiddleware wraps the Callbacks of the Elector. New calls the function wrap
+// with the new Elector and its Callbacks. The Elector then uses the Callbacks that this
+// function returns. They should call the original Callbacks. If the option is used
+// several times, each function receives the Callbacks that the previous one returned. Use the
 // option in packages that act at the start or the end of a term. Default: none.
 func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 	return func(o *options) {

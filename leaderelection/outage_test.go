@@ -157,9 +157,9 @@ func TestElector_HeldForEndsWithTheFirstRelease(t *testing.T) {
 	})
 }
 
-// After StepDown, a candidate does not claim the Lease for some time, and another
-// candidate can claim it. This cooldown is unnecessary if another candidate already
-// holds the Lease.
+// After StepDown, a candidate normally does not claim the Lease for some time, which
+// lets another candidate lead. If another candidate already holds the Lease, this
+// cooldown is unnecessary.
 func TestElector_StepDownOfALostTermStartsNoCooldown(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a", withWork(func(ctx context.Context) { <-ctx.Done(); time.Sleep(time.Second) }))

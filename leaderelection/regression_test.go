@@ -175,8 +175,8 @@ func TestElector_StepDownFromOnStoppedLeadingDoesNotWait(t *testing.T) {
 	})
 }
 
-// Regression test for this bug: a term ended during an outage, and the elector logged
-// that the outage had ended.
+// Regression test for this bug: when a term ended during an outage, the elector logged
+// that the requests succeeded again.
 func TestElector_TheEndOfATermIsNoSignThatTheServerAnswers(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var lines lineHandler

@@ -161,8 +161,8 @@ func (e *Elector) claimableAtLocked() (at time.Time, known bool) {
 
 // awaitNews pauses after a failed claim and then reads the Lease, because a claim must
 // be based on a recent observation. seq is the sequence number of the newest
-// observation before the failed claim. awaitNews returns before the read has ended if a
-// newer observation has arrived.
+// observation before the failed claim. If a newer observation arrives, awaitNews
+// returns without waiting for the read to end.
 func (e *Elector) awaitNews(ctx context.Context, seq uint64) {
 	e.mu.Lock()
 	failing := e.requests.lastError() != ""

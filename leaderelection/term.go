@@ -31,8 +31,8 @@ func (t Token) String() string { return strconv.FormatUint(uint64(t), 10) }
 // tokens.
 var localTokens atomic.Uint64
 
-// tokenOf returns the token of a new term. lease is the Lease after the claim of this
-// term.
+// tokenOf returns the token of a new term. lease is the Lease that results from the
+// claim.
 func tokenOf(lease *coordinationv1.Lease) Token {
 	if version := leasestate.Version(lease); version != 0 {
 		return Token(version)

@@ -24,7 +24,7 @@ func (c Config) Window() time.Duration {
 	return min(c.RetryPeriod+c.RenewDeadline, maxWindow(c.LeaseDuration))
 }
 
-// maxWindow returns the longest trust window for a LeaseDuration.
+// maxWindow returns the longest trust window that is allowed for a LeaseDuration.
 func maxWindow(leaseDuration time.Duration) time.Duration { return leaseDuration / 10 * 9 }
 
 // Margin returns the time from the end of the trust window until another candidate may
@@ -76,9 +76,9 @@ func (c Config) longestPoll() time.Duration {
 }
 
 // silenceTimeout returns how long the observer waits for a newer observation before it
-// reads the Lease. watching is true if a watch is open. The time is then longestPoll,
-// because the watch normally reports each renewal. Without a watch, the time is random
-// and lies between RetryPeriod and longestPoll, as in client-go.
+// reads the Lease. watching is true if a watch is open. With a watch, the time is
+// longestPoll, because the watch normally reports each renewal. Without a watch, the
+// time is random and lies between RetryPeriod and longestPoll, as in client-go.
 func (c Config) silenceTimeout(watching bool) time.Duration {
 	longest := c.longestPoll()
 	if watching {
@@ -130,9 +130,9 @@ func (c Config) minAgeGap(campaigning time.Duration) time.Duration {
 	return (campaigning + c.RetryPeriod) / 16
 }
 
-// recentlyJoined reports whether a process has campaigned only for a short time. Such a
-// process must become the successor soon, because in a rolling update the next old
-// replica is about to stop.
+// recentlyJoined reports whether a process has campaigned only for a short time. A
+// recently joined process must become the successor soon, because a rolling update may
+// soon stop the old replicas.
 func (c Config) recentlyJoined(campaigning time.Duration) bool {
 	return campaigning < 4*c.RetryPeriod
 }
@@ -155,9 +155,9 @@ func (c Config) stopTimeAfterLoss(sinceWrite time.Duration) time.Duration {
 	return min(max(c.LeaseDuration-margin/10-sinceWrite, margin/2), margin)
 }
 
-// exitTime returns how long Run waits for OnStoppedLeading after the work has failed to
-// stop in time. Then Run returns ErrWorkStillRunning. The wait is short, because other
-// candidates may claim the Lease soon.
+// If the work has not stopped in time, Run calls OnStoppedLeading and returns
+// ErrWorkStillRunning. exitTime returns how long Run waits for OnStoppedLeading before
+// it returns. The wait is short, because other candidates may claim the Lease soon.
 func (c Config) exitTime() time.Duration { return c.Margin() / 20 }
 
 // logFlushTime returns how long Run waits for a slow log handler before Run returns.
@@ -270,7 +270,8 @@ type Timing struct {
 	Crash time.Duration
 
 	// Partition is the longest time for which nobody leads if the leader cannot reach
-	// the API server. The time starts when the leader has asked its work to stop.
+	// the API server. The time starts when the trust window ends and the work is asked
+	// to stop.
 	Partition time.Duration
 
 	// Polling is the longest time between two reads of a follower that may not watch

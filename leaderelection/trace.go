@@ -28,8 +28,8 @@ type Trace struct {
 	LeaderObserved func(identity string, at time.Time)
 	// TermStarted is called when the work of a term starts.
 	TermStarted func(TermStarted)
-	// TermStopping is called when the work of a term is asked to stop. Leadership has
-	// ended by then.
+	// TermStopping is called when leadership has ended and the work of the term is
+	// asked to stop.
 	TermStopping func(TermStopping)
 	// TermEnded is called when the term is over, whether or not its work has stopped.
 	TermEnded func(TermEnded)
@@ -55,8 +55,8 @@ var requestNames = map[leasestate.WriteKind]string{
 	leasestate.Claim: RequestClaim, leasestate.Renewal: RequestRenew, leasestate.Release: RequestRelease,
 }
 
-// FailureCanceled is the Failure of a Request that the Elector cancelled because it no
-// longer needed the answer.
+// FailureCanceled is the value of Request.Failure if the Elector cancelled the request,
+// because it no longer needed the answer.
 const FailureCanceled = "canceled"
 
 // A Request describes one request for the Lease that was answered or cancelled. A
@@ -91,7 +91,7 @@ func failureOf(err error) string {
 
 // The outcomes of the previous term, as observed by the next leader.
 const (
-	PreviousNone     = leasestate.PreviousNone     // "none": no leader was ever observed
+	PreviousNone     = leasestate.PreviousNone     // "none": this Elector has observed no earlier leader
 	PreviousReleased = leasestate.PreviousReleased // "released": nobody held the Lease
 	PreviousExpired  = leasestate.PreviousExpired  // "expired": the Lease was not renewed in time
 	PreviousDeleted  = leasestate.PreviousDeleted  // "deleted": the Lease was deleted

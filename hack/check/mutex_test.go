@@ -70,7 +70,7 @@ type lockCheck struct {
 	order  []ast.Node
 	memo   map[ast.Node][]effect
 	nets   map[ast.Node]net // keyed by the function
-	anyMu  types.Object     // represents the mutex that the caller of a function with lockedSuffix holds
+	anyMu  types.Object     // represents the mutex that callers of a function whose name ends in lockedSuffix hold
 }
 
 // blocking returns a finding for each call that must not be made while a mutex is

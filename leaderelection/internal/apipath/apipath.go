@@ -10,7 +10,7 @@
 //	[watch/][namespaces/<namespace>/]<resource>[/<name>[/<subresource>]]
 //
 // [Parse] resolves an API path as the API server's RequestInfoFactory does, with two
-// exceptions. A subresource keeps all of its segments. A request for exec, attach,
+// exceptions. The subresource contains all segments after the name. A request for exec, attach,
 // portforward or proxy has the verb "connect".
 //
 // # Prefixes
@@ -21,28 +21,28 @@
 //
 // The API path can begin at each segment "api" or "apis" after which the path has the
 // form above. Parse tries these segments from left to right. It uses the first segment
-// at which a complete API path begins. An API path is complete if both are true:
+// at which a plausible API path begins. An API path is plausible if both are true:
 //
 //   - At most one segment follows the name.
 //   - <rest> is not itself an API path.
 //
-// If no API path is complete, Parse uses the first API path. The subresource of this
+// If no API path is plausible, Parse uses the first API path. The subresource of this
 // API path then has several segments.
 //
 // A prefix may itself look like an API path. An example is the path
 //
 //	/apis/cluster.karmada.io/v1alpha1/clusters/c1/proxy/api/v1/nodes
 //
-// At the first segment, "apis", no complete API path begins, because four segments
+// At the first segment, "apis", no plausible API path begins, because four segments
 // follow the name c1. Therefore the API path is /api/v1/nodes.
 //
-// An API path of the proxy of a pod, a service or a node is always complete. Parse does
+// An API path of the proxy of a pod, a service or a node is always plausible. Parse does
 // not interpret the path after "proxy".
 //
 // # Ambiguity
 //
-// Three kinds of paths have two possible meanings. Parse always returns the first of
-// them. An example of each kind:
+// Three kinds of paths have two possible meanings. Each example shows first the meaning
+// that Parse returns, and then the other possible meaning:
 //
 //   - /api/v1/namespaces/n/services/s/proxy/apis/apps/v1/deployments. Parse returns a
 //     connection to the proxy of the service s. The service might also be an API
@@ -109,7 +109,7 @@ type Request struct {
 // portforward or proxy.
 func (r Request) IsConnect() bool { return r.Verb == "connect" }
 
-// Parse returns the description of a request with this method and this URL.
+// Parse returns a description of the request with the given method and URL.
 func Parse(method string, u *url.URL) Request {
 	segments := split(u.Path)
 	r := Request{
@@ -140,7 +140,7 @@ type segment struct {
 	start int // the offset of text in the path
 }
 
-// split returns the segments of a path, without the empty ones.
+// split returns the segments of a path, without empty segments.
 func split(path string) []segment {
 	var segments []segment
 	for start := 0; start < len(path); {

@@ -61,8 +61,8 @@ func FuzzState_AnyLease(f *testing.F) {
 }
 
 // FuzzNomination_AnyAnnotation requires, for every value of SuccessorAnnotation, that
-// NominationOf returns no nomination or one that can be encoded again. Of two
-// nominations, at most one precedes the other.
+// NominationOf returns either no nomination, or a nomination that can be encoded again.
+// Of two nominations, at most one may precede the other.
 func FuzzNomination_AnyAnnotation(f *testing.F) {
 	acquired := at(10).UnixMicro()
 	f.Add(Nomination{"you", 1, 2}.Encode(acquired))

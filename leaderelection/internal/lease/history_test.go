@@ -67,7 +67,7 @@ func TestHistory_ReportsHowTermsEnded(t *testing.T) {
 	a := claimed(fresh, "a", 1)
 	b := claimed(released(renewed(a, 5), 6), "b", 7)
 	foreign := held(renewed(b, 9), "client-go", 30)
-	emptied := held(renewed(foreign, 33), "", 34) // when client-go releases a Lease, it writes acquireTime and renewTime
+	emptied := held(renewed(foreign, 33), "", 34) // held also sets acquireTime, as client-go does when it releases a Lease
 	for name, tc := range map[string]struct {
 		lease *coordinationv1.Lease
 		want  []string

@@ -115,7 +115,7 @@ func (s State) Observation(now time.Time) Observation {
 // A ClaimRule contains the inputs of ClaimableAt that do not depend on observations.
 type ClaimRule struct {
 	ForeignReleaseDelay time.Duration                    // how long a candidate waits before it claims a Lease that was released without ReleasedAnnotation
-	Own                 func(*coordinationv1.Lease) bool // reports whether this elector wrote a Lease; if so, the elector's own work has returned
+	Own                 func(*coordinationv1.Lease) bool // reports whether this elector wrote the Lease; the elector may then claim at once, because its work has returned
 }
 
 // ClaimableAt returns when the Lease may be claimed if the Lease does not change until

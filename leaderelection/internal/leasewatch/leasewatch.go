@@ -21,10 +21,10 @@ const maxBackoff = 30 * time.Second
 // ErrEnded is passed to Changed if the server has closed the watch.
 var ErrEnded = errors.New("the watch has ended")
 
-// A Watch keeps one watch open. It sends no resourceVersion. Therefore each new watch
-// begins with the current state of the Leases, without a list, without a cache and
-// without the risk that a resourceVersion is too old. The watch may miss events. If no
-// event arrives for some time, the receiver must read the Lease itself.
+// A Watch keeps one watch open. It requests each watch without a resourceVersion.
+// Therefore each new watch begins with the current state of the Leases. No list request
+// and no cache are needed, and no resourceVersion can be too old. The watch may miss
+// events. If no event arrives for some time, the receiver must read the Lease itself.
 type Watch struct {
 	Open           func(context.Context) (watch.Interface, error) // opens a watch
 	ConnectTimeout time.Duration                                  // how long Open may take
@@ -55,9 +55,9 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// Restart ends the current watch if it has been open for at least the time silence.
-// Call Restart when the watch has missed an event. A watch that was opened later is
-// kept, because it may not have delivered the event yet.
+// Restart ends the current watch, and Run then opens a new one. Call Restart when the
+// watch has missed an event. A watch that has been open for less than the time silence
+// is kept, because it may not have delivered the event yet.
 func (w *Watch) Restart(silence time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 // without events may be broken.
 const SilenceTimeout = 5 * time.Second
 
-// Observed is the result of all observations of one Lease. An Observed does not change:
+// Observed is the result of all observations of one Lease. It is immutable. The method
 // With returns a new value.
 type Observed struct {
 	started   bool                  // true after the first observation
