@@ -152,9 +152,9 @@ func (c *testCluster) values() map[string]float64 {
 }
 
 // want compares exported metrics of the Lease ns/app with expected values. A key consists
-// of the name of the metric, a slash, and its labels other than lease_namespace and
-// lease_name. For a histogram, ".count" or ".sum" follows. The parameter when describes
-// the situation in failure messages.
+// of the name of the metric, a slash, and the labels of the metric other than lease_name
+// and lease_namespace. For a histogram, ".count" or ".sum" is added. The parameter when
+// describes the situation in failure messages.
 func (c *testCluster) want(when string, want map[string]float64) {
 	c.Helper()
 	values := c.values()
