@@ -67,8 +67,8 @@ func (r *referee) addViolationLocked(format string, args ...any) {
 }
 
 // overlapLocked records that two replicas lead at the same time. A manual edit
-// excuses the overlap if it was made after both replicas or one of them sent a
-// claim. All overlaps after the restore of a backup are excused, because
+// excuses the overlap if the edit was made after the earlier claim of the two
+// replicas. All overlaps after the restore of a backup are excused, because
 // resourceVersions then repeat.
 func (r *referee) overlapLocked(older, newer *replica, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)

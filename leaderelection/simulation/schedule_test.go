@@ -27,8 +27,8 @@ type schedule struct {
 	stopTime time.Duration // the longest time that work takes to stop
 	events   []event
 
-	// overrun is zero, or the longest time that work takes to stop. A positive
-	// overrun is longer than the stop timeout. If work exceeds the stop
+	// If overrun is not zero, work may exceed the stop timeout. The longest
+	// time that work takes to stop is then overrun. If work exceeds the stop
 	// timeout, the process exits.
 	overrun time.Duration
 }
