@@ -23,7 +23,7 @@ type referee struct {
 	lastToken      leaderelection.Token
 	editedAt       time.Time // when the Lease was last edited manually
 	violations     []violation
-	lastOverlap    string          // a description of the last overlap that the trace contains
+	lastOverlap    string          // describes the overlap that client-go caused most recently
 	overlaps       bool            // true if two replicas led at once and no manual edit excuses the overlap
 	editKind       string          // the kind of the most recent manual edit
 	excusedBy      map[string]bool // the kinds of manual edits that excused an overlap
