@@ -131,7 +131,7 @@ func (e *Elector) LoseContact(ctx context.Context) error {
 	return e.awaitLoss(ctx)
 }
 
-// Reconnect ends the cut that LoseContact started.
+// Reconnect ends the cut that [Elector.LoseContact] started.
 func (e *Elector) Reconnect() { e.client.Network().Heal() }
 
 // Close closes the API server. Call it when Run has returned.
@@ -141,8 +141,8 @@ func (e *Elector) awaitLoss(ctx context.Context) error {
 	return e.await(ctx, "the elector still leads", func(s leaderelection.State) bool { return !s.Leading })
 }
 
-// await waits until reached returns true for the state of the Elector. If ctx is done
-// first, await returns an error that starts with the text in problem.
+// await waits until the function reached returns true for the state of the Elector. If
+// ctx is done first, await returns an error that starts with problem.
 func (e *Elector) await(ctx context.Context, problem string, reached func(leaderelection.State) bool) error {
 	for state := range e.Changes(ctx) {
 		if reached(state) {

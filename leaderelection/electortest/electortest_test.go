@@ -52,8 +52,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// wantEnd waits until term has ended. The test fails if the term did not end with the
-// error in cause.
+// wantEnd waits until the term has ended. The test fails if the term did not end with the
+// error cause.
 func (s *codeUnderTest) wantEnd(t *testing.T, term context.Context, cause error) {
 	t.Helper()
 	<-term.Done()

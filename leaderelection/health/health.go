@@ -95,8 +95,9 @@ func (h *Health) check(r *http.Request, check func(*checkedElector, context.Cont
 	return errors.Join(errs...)
 }
 
-// Handler returns a handler that calls check. The handler answers with status 200 if
-// check returns nil. Otherwise it answers with status 503 and the error.
+// Handler returns a handler that calls the function check. If check returns nil, the
+// handler answers with status 200. If check returns an error, the handler answers with
+// status 503 and the error.
 func Handler(check func(*http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -207,8 +208,8 @@ func (c *checkedElector) ready(ctx context.Context) error {
 	return c.rights(ctx)
 }
 
-// withLastError returns an error that contains the text in problem. If the Elector's
-// requests fail, the returned error also contains the last error of these requests.
+// withLastError returns an error with the text problem. If the Elector's requests fail,
+// the returned error also contains the last error of these requests.
 func withLastError(problem string, state leaderelection.State) error {
 	if state.LastError != "" {
 		return fmt.Errorf("%s: %s", problem, state.LastError)

@@ -8,8 +8,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Client is one client of a [Server], for example a pod. It has its own
-// [Network] and its own rights.
+// Client is one client of a [Server], for example a Pod. Each Client has its
+// own [Network] and its own rights.
 type Client struct {
 	server    *Server
 	name      string
@@ -18,8 +18,8 @@ type Client struct {
 	denied    map[string]bool // the denied verbs; guarded by the server's mutex
 }
 
-// Client returns the client with this name. The first call with a name creates
-// the client.
+// Client returns the client with this name. If there is no client with this
+// name yet, Client creates one.
 func (s *Server) Client(name string) *Client {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,7 +36,8 @@ func (s *Server) Client(name string) *Client {
 	return c
 }
 
-// Name returns the client's name, as it appears in [Request] and [Write].
+// Name returns the name of the client. [Request] and [Write] contain this name
+// in their field Client.
 func (c *Client) Name() string { return c.name }
 
 // Network returns the network between this client and the server.
@@ -60,9 +61,8 @@ func (c *Client) Config() *rest.Config {
 	}
 }
 
-// Deny takes rights away from this client. From now on, the server answers 403
-// if this client sends a request with one of these verbs. Open watches stay
-// open.
+// Deny takes the right to use these verbs away from this client. Later requests
+// with one of these verbs get the status 403. Open watches stay open.
 func (c *Client) Deny(verbs ...string) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
@@ -71,8 +71,8 @@ func (c *Client) Deny(verbs ...string) {
 	}
 }
 
-// Allow reverts [Client.Deny] for these verbs. Without arguments, Allow reverts
-// Deny for all verbs.
+// Allow gives the client back the right to use these verbs, after [Client.Deny]
+// took it away. Without arguments, Allow gives back all rights.
 func (c *Client) Allow(verbs ...string) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()

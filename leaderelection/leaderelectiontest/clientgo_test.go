@@ -153,7 +153,7 @@ func TestServer_StreamsListsToReflectors(t *testing.T) {
 		if err := server.Delete("default", "app"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Hour) // longer than the timeout of the watch
+		time.Sleep(time.Hour) // longer than the server keeps a watch open
 		cancel()
 		factory.Shutdown()
 		if want := []string{"add a", "update b", "delete"}; !slices.Equal(events, want) {

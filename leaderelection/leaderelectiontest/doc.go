@@ -41,15 +41,15 @@
 //
 // # Several candidates
 //
-// A [Group] runs several candidates on one Server. It fails the test if two of them
-// work at the same time. The candidates may be any code that campaigns for a Lease.
+// A [Group] runs several candidates on one Server. The Group fails the test if two
+// candidates work at the same time. The candidates may be any code that campaigns for a Lease.
 //
 // # Fake time
+//
 // A Server and a Network work in real time. They also work in a
 // [testing/synctest] bubble if they are created inside the bubble. Methods that
 // wait are durably blocked and hold no mutex. Only [Network.ArriveLate] starts
 // goroutines. These goroutines end when the Server or the Network is closed.
-// or the Network is closed.
 //
 // # Limits
 //

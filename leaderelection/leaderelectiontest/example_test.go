@@ -47,7 +47,7 @@ func ExampleGroup() {
 					config := &leaderelection.Config{Enabled: true, Identity: c.Identity(), LeaseName: "my-app", LeaseNamespace: "default"}
 					elector, err := leaderelection.New(config, c.Client().Clientset(), leaderelection.Callbacks{
 						OnStartedLeading: func(ctx context.Context) {
-							defer c.Work()() // the code under test starts to work here
+							defer c.Work()() // the work of the leader starts here
 							<-ctx.Done()
 						},
 					}, nil)

@@ -25,20 +25,20 @@ var (
 	errReset   = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
 )
 
-// exchange represents one request and its reply on their way through the
-// Network. The goroutine of the sender calls the methods. If ArriveLate delays
-// the request, a goroutine of the Network calls some of the methods.
+// exchange represents one request and its reply. The goroutine of the sender
+// calls the methods of exchange. There is one exception: if ArriveLate delays
+// the request, a goroutine of the Network sends the request.
 type exchange struct {
 	network     *Network
 	connections *connections // the connections that the request uses
 	ctx         context.Context
 	request     Request
-	number      int  // the position of the request among all requests of the Network, from 0
+	number      int  // the number of earlier requests that were sent through the Network
 	late        bool // true if ArriveLate has delayed the request; the sender may have given up
 }
 
-// exchangeKey is the context key of the exchange. The in-memory server reads
-// the exchange from the context of the request.
+// exchangeKey is the key of the exchange in the context of a request. The
+// in-memory server uses this key to find the exchange.
 type exchangeKey struct{}
 
 type roundTripper struct {
@@ -87,8 +87,8 @@ func (n *Network) newExchange(h *http.Request) *exchange {
 	return x
 }
 
-// passOut applies the faults that delay or stop a request before it is sent. It
-// returns nil when the request may be sent.
+// passOut applies the faults that delay or stop a request on the way to the
+// server. It returns nil when the request may be sent.
 func (x *exchange) passOut() error {
 	if err := x.pass(delayRequests); err != nil {
 		return err
@@ -101,8 +101,8 @@ func (x *exchange) passOut() error {
 	return x.passCuts(errRefused)
 }
 
-// arrive sends the request to next. If ArriveLate has injected a fault that
-// hits the request, arrive sends the request after a delay.
+// arrive sends the request to the transport next. If ArriveLate delays the
+// request, arrive waits for the delay and then sends the request.
 func (x *exchange) arrive(next http.RoundTripper, h *http.Request) (*http.Response, error) {
 	if x.request.Verb == "watch" {
 		return x.send(next, h) // passOut has already applied ArriveLate to this watch
@@ -134,8 +134,9 @@ func (x *exchange) arrive(next http.RoundTripper, h *http.Request) (*http.Respon
 	return nil, x.alive()
 }
 
-// addLate registers a late request. Close waits for all registered requests.
-// addLate returns false if the Network is closed.
+// addLate registers a late request and returns true. If the Network is closed,
+// addLate does not register the request and returns false. The method Close
+// waits for all registered requests.
 func (n *Network) addLate() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -147,8 +148,8 @@ func (n *Network) addLate() bool {
 }
 
 // sendLate waits for the delay and sends the request, even if the sender has
-// given up. It then reads the whole reply, because a sender that has given up
-// does not read the reply.
+// given up. sendLate then reads the whole reply. The reason is that a sender
+// does not read the reply after it has given up.
 func (x *exchange) sendLate(fault *Fault, next http.RoundTripper, h *http.Request) (*http.Response, error) {
 	late := &exchange{
 		network: x.network, connections: &connections{}, ctx: x.network.lifetime,
@@ -173,8 +174,9 @@ func (x *exchange) sendLate(fault *Fault, next http.RoundTripper, h *http.Reques
 	return reply, nil
 }
 
-// send sends the request to next. If a fault that [Network.Fail] injected hits
-// the request, send returns an error reply instead.
+// send sends the request to the transport next and returns the reply. There is
+// one exception: if a fault of [Network.Fail] hits the request, send returns
+// the error reply of the fault and does not send the request.
 func (x *exchange) send(next http.RoundTripper, h *http.Request) (*http.Response, error) {
 	if fault := x.hit(fail); fault != nil {
 		closeBody(h)
@@ -183,8 +185,8 @@ func (x *exchange) send(next http.RoundTripper, h *http.Request) (*http.Response
 	return next.RoundTrip(h.WithContext(context.WithValue(x.ctx, exchangeKey{}, x)))
 }
 
-// passBack applies the faults that delay, drop or replace a reply. It returns
-// the reply that the client gets.
+// passBack applies the faults that delay, drop or replace a reply on the way to
+// the client. It returns the reply that the client gets.
 func (x *exchange) passBack(reply *http.Response) (passed *http.Response, err error) {
 	defer func() {
 		if err != nil {
@@ -225,8 +227,8 @@ func (x *exchange) pass(kind faultKind) error {
 	return x.alive()
 }
 
-// passCuts waits until no cut holds the message. If a cut with mode Refuse hits
-// the message, passCuts returns the error in refusal.
+// passCuts waits until no cut stops the request or reply. If a cut with the
+// mode Refuse hits, passCuts returns refusal at once.
 func (x *exchange) passCuts(refusal error) error {
 	for {
 		fault := x.hit(cut)
@@ -242,7 +244,8 @@ func (x *exchange) passCuts(refusal error) error {
 	}
 }
 
-// hit returns the first fault of this kind that hits the exchange, or nil.
+// hit returns the first fault of this kind that hits the exchange. If no fault
+// hits, hit returns nil.
 func (x *exchange) hit(kind faultKind) *Fault {
 	for _, fault := range x.network.current() {
 		if x.hits(fault, kind) {
@@ -290,8 +293,8 @@ func (x *exchange) alive() error {
 	}
 }
 
-// reply returns the error reply of a fault that was injected by Fail or
-// FailReplies.
+// reply returns the error reply of this fault. The methods Fail and FailReplies
+// of Network inject faults with an error reply.
 func (f *Fault) reply(h *http.Request, request Request) *http.Response {
 	resource := schema.GroupResource{Group: request.Group, Resource: request.Resource}
 	status := apierrors.NewGenericServerResponse(f.status, request.Verb, resource, request.Name,
@@ -304,9 +307,9 @@ func (f *Fault) reply(h *http.Request, request Request) *http.Response {
 	return newResponse(h, &status, f.status, runtime.ContentTypeJSON, body)
 }
 
-// newResponse returns a response to the request h. The body is the encoded
-// object. If the object is a Status with RetryAfterSeconds, the response has a
-// Retry-After header.
+// newResponse returns a response to the request h. The parameter body contains
+// the encoded form of the parameter object. If object is a Status with
+// RetryAfterSeconds, the response has a Retry-After header.
 func newResponse(h *http.Request, object runtime.Object, code int, contentType string, body []byte) *http.Response {
 	header := http.Header{"Content-Type": []string{contentType}}
 	if status, ok := object.(*metav1.Status); ok && status.Details != nil && status.Details.RetryAfterSeconds > 0 {

@@ -41,8 +41,9 @@ func withFixture(t *testing.T, test func(*fixture)) {
 	})
 }
 
-// hold sends one update request that makes holder the holder of the Lease. It
-// returns the duration and the error of the request.
+// hold sends one update that makes the candidate in the parameter holder the
+// holder of the Lease. It returns how long the request took, and the error of
+// the request.
 func (h *fixture) hold(holder string, timeout time.Duration) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(h.Context(), timeout)
 	defer cancel()
@@ -61,8 +62,9 @@ func (h *fixture) holder(want string) {
 	}
 }
 
-// took returns a function that checks the results of hold. The test fails
-// unless the request took exactly the time want and returned the error wantErr.
+// took returns a function that checks the results of the method hold. The test
+// fails unless the request took exactly the time want and returned the error
+// wantErr.
 func (h *fixture) took(want time.Duration, wantErr error) func(time.Duration, error) {
 	h.Helper()
 	return func(got time.Duration, err error) {
@@ -183,8 +185,8 @@ func TestClient_DeniedVerbsAreForbidden(t *testing.T) {
 	})
 }
 
-// events counts the events that the watch can deliver now. The result open is
-// false if the watch has ended.
+// events counts the events that the watch can deliver now. If the watch has
+// ended, the result open is false.
 func (h *fixture) events(w watch.Interface) (count int, open bool) {
 	synctest.Wait()
 	for {
@@ -272,8 +274,8 @@ func TestNetwork_ArriveLateDelaysAWatch(t *testing.T) {
 	})
 }
 
-// In an earlier version, a watch that hung beyond its timeout used all CPU time
-// in an endless loop.
+// This test is for a bug of an earlier version. A watch that hung beyond its
+// timeout used all CPU time in an endless loop.
 func TestNetwork_WatchThatHangsBeyondItsTimeoutEndsWhenTheCutIsHealed(t *testing.T) {
 	withFixture(t, func(h *fixture) {
 		w, err := h.leases.Watch(h.Context(), metav1.ListOptions{ResourceVersion: h.lease.ResourceVersion})

@@ -9,16 +9,17 @@ import (
 	"time"
 )
 
-// Mode determines what happens to a request or reply that a fault stops.
+// Mode determines what happens to the sender of a request if a fault stops the
+// request or its reply.
 type Mode int
 
 const (
 	// Hang makes the sender wait until the context of the request is done or
 	// the fault is healed.
 	Hang Mode = iota
-	// Refuse makes the request fail at once with a connection error. The error is
-	// "connection refused" if the request was not sent, and "connection reset" if
-	// the request was sent.
+	// Refuse makes the request fail at once with a connection error. If the
+	// fault stops the request, the error is "connection refused". If the fault
+	// stops the reply, the error is "connection reset".
 	Refuse
 )
 
@@ -34,8 +35,9 @@ func (m Mode) String() string {
 	}
 }
 
-// Forever is a delay that ends only when the fault is healed. All other delays
-// run to their end, even if the fault is healed earlier.
+// Forever is a delay without an end. A request or reply with this delay waits
+// until the fault is healed. With any other delay, it waits for the whole
+// delay, even if the fault is healed earlier.
 const Forever = time.Duration(math.MaxInt64)
 
 // Fault is a fault that a test has injected into a [Network]. The fault lasts
@@ -51,7 +53,7 @@ type Fault struct {
 	matches    []func(Request) bool
 
 	limited bool // true if the option Times limits the fault
-	since   int  // if limited is true, the fault hits only requests with this number or a higher number
+	since   int  // if limited is true, the number of the first request that the fault may hit
 
 	healed chan struct{}
 	struck chan struct{} // closed when the fault has hit its first request
@@ -77,7 +79,7 @@ const (
 	delayWatches
 )
 
-// FaultOption limits which requests a fault hits.
+// FaultOption limits a fault to some of the requests.
 type FaultOption func(*Fault)
 
 // When limits a fault to the requests for which match returns true. Each sender
@@ -106,26 +108,27 @@ func Named(name string) FaultOption {
 // Once limits a fault to one request. See [Times].
 func Once() FaultOption { return Times(1) }
 
-// Times limits a fault to the first n matching requests that are sent after the
-// fault was injected. If another fault answers a request first, that request
-// does not count. Without Times, a fault also hits requests that are already in
-// flight and watches that are already open.
+// Times limits a fault to n requests. These are the first n matching requests
+// that are sent after the fault was injected. A request does not count if
+// another fault has already answered it. Without Times, a fault also hits
+// requests that are already in flight and watches that are already open.
 func Times(n int) FaultOption {
 	return func(f *Fault) { f.left, f.limited = n, true }
 }
 
 // Struck returns a channel that is closed when the fault hits its first
-// request. The kind of the fault determines when the fault hits a request:
+// request. When the fault hits a request depends on the kind of the fault:
 //
-//   - A fault on requests hits when it holds, refuses or answers a request.
-//   - A fault on replies hits after the server has applied the request, when
-//     the fault holds or drops the reply.
-//   - A fault on watches hits when it holds events.
+//   - A fault on requests hits a request when it holds, refuses or answers the
+//     request.
+//   - A fault on replies hits a request after the server has applied the
+//     request. It hits when it holds, drops or replaces the reply.
+//   - A fault on watches hits a watch when it holds an event.
 func (f *Fault) Struck() <-chan struct{} { return f.struck }
 
-// Hits returns how many requests the fault has hit. If the fault holds the
-// events of a watch, each batch of events counts as one hit. If the fault has
-// the option [Times], each watch counts as only one hit.
+// Hits returns how many requests the fault has hit. If the fault holds events
+// of a watch, each batch of events counts as one hit. There is one exception:
+// with the option [Times], each watch counts as one hit only.
 func (f *Fault) Hits() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -133,7 +136,8 @@ func (f *Fault) Hits() int {
 }
 
 // awaitTimeout is how long Await waits for a hit. Without this timeout, a
-// failing test would wait forever. Tests must not rely on its value.
+// failing test would wait forever. Do not write tests that depend on the length
+// of awaitTimeout.
 const awaitTimeout = time.Minute
 
 // Await waits for the first request that the fault hits, and returns that
@@ -155,9 +159,9 @@ func (f *Fault) Await(tb testing.TB) Request {
 	return f.first
 }
 
-// Heal ends this fault. Requests and replies that the fault holds continue. A
-// delay that has begun runs to its end, unless it is [Forever]. Healing a fault
-// twice has no effect.
+// Heal ends this fault. Requests and replies that the fault holds continue. But
+// if the fault is a delay other than [Forever], they first wait for the rest of
+// the delay. A second call of Heal has no effect.
 func (f *Fault) Heal() {
 	f.network.remove(f)
 	f.release()
@@ -175,9 +179,9 @@ func (f *Fault) isHealed() bool {
 }
 
 // matching reports whether the fault applies to a request. The parameter number
-// is the position of the request among all requests of the Network. matching
-// does not count a hit. It calls functions of the test, so the caller must not
-// hold a mutex.
+// is the number of earlier requests of the Network. matching does not count a
+// hit. The caller must not hold a mutex, because matching calls functions of
+// the test.
 func (f *Fault) matching(request Request, number int) bool {
 	if f.isHealed() || f.limited && (number < f.since || f.exhausted()) {
 		return false
@@ -191,8 +195,8 @@ func (f *Fault) exhausted() bool {
 	return f.limited && f.left <= 0
 }
 
-// hit counts one hit by this request. If the fault has already hit as many
-// requests as [Times] allows, hit counts nothing and returns false.
+// hit counts one hit by this request and returns true. If the fault has already
+// had as many hits as [Times] allows, hit counts nothing and returns false.
 func (f *Fault) hit(request Request) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -28,7 +28,7 @@ func FuzzServer_AnswersEveryRequest(f *testing.F) {
 	f.Add("GET", "/api/v1/pods", "", "", "")
 	f.Fuzz(func(t *testing.T, method, path, query, contentType, body string) {
 		if strings.Contains(query, "watch") || strings.Contains(query, "resourceVersion") && !strings.Contains(query, "resourceVersion=x") {
-			return // skip requests that may wait until the server reaches a resourceVersion
+			return // skip requests for which the server waits until a resourceVersion exists
 		}
 		server := leaderelectiontest.NewServer()
 		defer server.Close()

@@ -29,13 +29,13 @@ type Candidate struct {
 	identity string
 	client   *Client
 	cancel   context.CancelFunc
-	done     chan struct{} // closed when run has returned
-	err      error         // the error of run, once done is closed
+	done     chan struct{} // closed when the function run has returned
+	err      error         // the error that the function run returned; read err only after done is closed
 }
 
-// NewGroup returns a Group with a new Server. The cleanup of the test stops all
-// candidates and then closes the Server. In a bubble of testing/synctest, pass the
-// testing.TB of the bubble.
+// NewGroup returns a Group with a new Server. At the end of the test, all
+// candidates are stopped, and then the Server is closed. In a bubble of
+// testing/synctest, pass the testing.TB of the bubble.
 func NewGroup(tb testing.TB) *Group {
 	g := &Group{tb: tb, server: NewServer(), changed: make(chan struct{})}
 	tb.Cleanup(func() {
@@ -43,7 +43,7 @@ func NewGroup(tb testing.TB) *Group {
 		candidates := slices.Clone(g.candidates)
 		g.mu.Unlock()
 		for _, c := range candidates {
-			_ = c.Stop() // the test has seen this error if it stopped the candidate itself
+			_ = c.Stop() // ignore the error: if the test stopped the candidate, Stop has already returned the error to the test
 		}
 		g.server.Close()
 	})
@@ -53,8 +53,9 @@ func NewGroup(tb testing.TB) *Group {
 // Server returns the Server, for example to edit or delete the Lease.
 func (g *Group) Server() *Server { return g.server }
 
-// Start starts a candidate. identity names the candidate and its [Client]. run is
-// the code under test, such as the Run method of an Elector. It must return when
+// Start starts a candidate and returns it. The parameter identity is the name
+// of the candidate and of its [Client]. The parameter run is the code under
+// test, such as the Run method of an Elector. The function run must return when
 // its context is done.
 func (g *Group) Start(identity string, run func(context.Context, *Candidate) error) *Candidate {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -69,8 +70,8 @@ func (g *Group) Start(identity string, run func(context.Context, *Candidate) err
 	return c
 }
 
-// Working returns the identity of the candidate that works now. It returns "" if no
-// candidate works.
+// Working returns the identity of the candidate that currently works. It
+// returns "" if no candidate works.
 func (g *Group) Working() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -78,7 +79,7 @@ func (g *Group) Working() string {
 }
 
 // AwaitWork waits until a candidate works, and returns the identity of this
-// candidate. It returns the error of ctx if ctx is done first.
+// candidate. If ctx is done first, AwaitWork returns the error of ctx.
 func (g *Group) AwaitWork(ctx context.Context) (identity string, err error) {
 	for {
 		g.mu.Lock()
@@ -102,9 +103,9 @@ func (c *Candidate) Identity() string { return c.identity }
 // candidate and the Server.
 func (c *Candidate) Client() *Client { return c.client }
 
-// Work records that the candidate works until the returned function is called. Call
-// Work at the start of the code that must run in one candidate only. If another
-// candidate works at this time, the test fails.
+// Work records that the candidate works. The work lasts until the returned
+// function is called. If another candidate works during this time, the test
+// fails. Call Work at the start of the code that only the leader may run.
 func (c *Candidate) Work() (stop func()) {
 	g := c.group
 	g.mu.Lock()
@@ -127,9 +128,9 @@ func (g *Group) setLocked(working []string) {
 	g.changed = make(chan struct{})
 }
 
-// Stop cancels the context of the candidate and waits until the candidate has
-// returned. It returns the error of the candidate, or nil if this error is
-// context.Canceled.
+// Stop cancels the context of the candidate and waits until the function run
+// has returned. Stop then returns the error of run. There is one exception: if
+// the error is context.Canceled, Stop returns nil.
 func (c *Candidate) Stop() error {
 	c.cancel()
 	<-c.done
@@ -139,9 +140,10 @@ func (c *Candidate) Stop() error {
 	return c.err
 }
 
-// Crash stops the candidate like the death of its process: no request reaches the
-// Server any more, not even a release. Crash waits until the candidate has returned,
-// so the candidate's work must stop when its context is done.
+// Crash simulates the death of the candidate's process. After the crash, no
+// request of the candidate reaches the Server, not even a release. Crash
+// cancels the context of the candidate and waits until the function run has
+// returned. Therefore the candidate's work must stop when this context is done.
 func (c *Candidate) Crash() {
 	c.client.Network().Cut(Refuse)
 	c.cancel()

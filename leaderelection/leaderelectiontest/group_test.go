@@ -15,7 +15,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// campaign runs an elector of client-go. Its work takes the time stopping to stop.
+// campaign runs client-go's LeaderElector. After a lost term, the work
+// continues for the duration in the parameter stopping.
 func campaign(stopping time.Duration) func(context.Context, *leaderelectiontest.Candidate) error {
 	return func(ctx context.Context, c *leaderelectiontest.Candidate) error {
 		started, stopped := make(chan struct{}), make(chan struct{})
@@ -81,7 +82,8 @@ func TestGroup_HandsOverAfterACrash(t *testing.T) {
 	})
 }
 
-// client-go releases the Lease while its work still stops.
+// In this test, client-go releases the Lease before its work has stopped.
+// Therefore another candidate starts to work too early.
 func TestGroup_FailsTheTestIfTwoCandidatesWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tb := &recordingTB{TB: t}

@@ -13,17 +13,17 @@ import (
 type Write struct {
 	// Time is when the server applied the write.
 	Time time.Time
-	// Client is the name of the client that sent the write. If the test made
-	// the write with [Server.Put], [Server.Edit], [Server.Recreate] or
-	// [Server.Delete], Client is empty.
+	// Client is the name of the client that sent the write. It is empty if the
+	// test made the write with [Server.Put], [Server.Edit], [Server.Recreate]
+	// or [Server.Delete].
 	Client string
-	// Verb is create, update, patch or delete. A write with the verb update may
-	// have created the Lease.
+	// Verb is create, update, patch or delete. An update can also create a
+	// Lease.
 	Verb string
 	// Namespace and Name are the namespace and the name of the Lease.
 	Namespace, Name string
-	// ResourceVersion is the server's resourceVersion directly after the write.
-	// A deletion also increases the resourceVersion.
+	// ResourceVersion is the resourceVersion that the server gave to the write.
+	// A deletion also gets a new resourceVersion.
 	ResourceVersion int64
 	// Before is the Lease before the write, or nil if the Lease did not exist.
 	Before *coordinationv1.Lease

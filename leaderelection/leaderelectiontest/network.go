@@ -16,16 +16,17 @@ import (
 // is closed, and of requests that are sent later.
 var ErrNetworkClosed = errors.New("leaderelectiontest: the network is closed")
 
-// Network is a simulated network between one client and its API server. A
-// Network wraps the [http.RoundTripper] of the client, so it works with any API
-// server. All methods may be called from any goroutine.
+// Network is a simulated network between one client and an API server. A
+// Network wraps the [http.RoundTripper] of the client. Therefore a Network
+// works with any API server. All methods may be called from any goroutine.
 //
 // Each method that returns a [Fault] injects a fault into the Network. Without
 // options, the fault hits every request. Several faults can be active at the
 // same time. A fault lasts until [Fault.Heal] or [Network.Heal] is called.
 //
-// A fault holds, drops or refuses a whole HTTP request or reply. If a fault
-// holds the events of a watch, the client waits when it tries to read an event.
+// A fault holds, drops or refuses a whole HTTP request or a whole HTTP reply.
+// If a fault holds the events of a watch, the client waits when it tries to
+// read an event.
 type Network struct {
 	client   string                  // the value of Request.Client
 	lifetime context.Context         // ends when the Network is closed
@@ -40,8 +41,8 @@ type Network struct {
 	changed     chan struct{}
 }
 
-// connections represents all connections that are open at the same time. All of
-// them break together.
+// connections represents all connections that are open at the same time. They
+// all break together.
 type connections struct {
 	broken chan struct{}
 	err    error // why the connections broke; read err only after broken is closed
@@ -58,8 +59,8 @@ func NewNetwork() *Network {
 	return n
 }
 
-// Wrap returns a copy of config. Clients that are created from the copy send
-// their requests through the Network.
+// Wrap returns a copy of config. If a client is created from this copy, the
+// client sends its requests through the Network.
 func (n *Network) Wrap(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Wrap(n.RoundTripper)
@@ -67,87 +68,91 @@ func (n *Network) Wrap(config *rest.Config) *rest.Config {
 }
 
 // RoundTripper returns a RoundTripper that sends requests through the Network
-// to next.
+// to the RoundTripper next.
 func (n *Network) RoundTripper(next http.RoundTripper) http.RoundTripper {
 	return &roundTripper{network: n, next: next}
 }
 
 // Cut cuts the network. Requests and replies do not arrive, and watches deliver
-// no events. With [Hang], messages wait until the fault is healed, as TCP
-// retransmits packets after an interruption. If the sender gives up before the
-// fault is healed, the request is never sent. With [Refuse], requests fail at
-// once and open watches end.
+// no events. With the mode [Hang], requests and replies wait until the fault is
+// healed, as TCP retransmits packets after an interruption. If the sender of a
+// waiting request gives up, the request is never sent. With the mode [Refuse],
+// requests fail at once and open watches end.
 func (n *Network) Cut(mode Mode, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "Cut(" + mode.String() + ")", kind: cut, mode: mode}, options)
 }
 
-// DelayRequests delays each request by d. If the sender gives up during the
-// delay, the request never arrives.
+// DelayRequests delays each request by the duration d. If the sender gives up
+// during the delay, the request never arrives.
 func (n *Network) DelayRequests(d time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "DelayRequests", kind: delayRequests, delay: d}, options)
 }
 
-// DelayReplies delays each reply by d. The server applies the request before
-// the delay.
+// DelayReplies delays each reply by the duration d. The server applies the
+// request before the delay.
 func (n *Network) DelayReplies(d time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "DelayReplies", kind: delayReplies, delay: d}, options)
 }
 
 // LoseReplies drops the replies to requests that the server has applied. With
-// [Hang], the sender waits until it gives up. With [Refuse], the sender gets a
-// "connection reset" error at once. Healing the fault does not bring back a
-// lost reply. If a sender still waits for a lost reply when the fault is
-// healed, the sender gets a "connection reset" error.
+// the mode [Hang], the sender waits until it gives up or the fault is healed.
+// With the mode [Refuse], the sender gets the error "connection reset" at once.
+// A lost reply is never delivered. Therefore a sender that still waits when the
+// fault is healed gets the error "connection reset".
 func (n *Network) LoseReplies(mode Mode, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "LoseReplies(" + mode.String() + ")", kind: loseReplies, mode: mode}, options)
 }
 
-// ArriveLate delays each request by d. The server applies the request after the
-// delay, even if the sender has given up. A watch has no effect on the server,
-// so a watch whose sender has given up is not opened.
+// ArriveLate delays each request by the duration d. The server applies the
+// request after the delay, even if the sender has given up. Watches are an
+// exception: if the sender of a watch has given up, the watch is not opened.
+// Such a watch would have no effect on the server.
 func (n *Network) ArriveLate(d time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "ArriveLate", kind: arriveLate, delay: d}, options)
 }
 
-// Fail answers requests with an error with this HTTP status. The requests do
-// not reach the server. If retryAfter is positive, the reply has a Retry-After
-// header in whole seconds.
+// Fail answers requests with an error that has this HTTP status. The requests
+// do not reach the server. If retryAfter is positive, the reply has a
+// Retry-After header in whole seconds.
 func (n *Network) Fail(status int, retryAfter time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "Fail", kind: fail, status: status, retryAfter: retryAfter}, options)
 }
 
 // FailReplies lets the server apply requests, and then replaces each reply by
-// an error with this HTTP status. A real API server also answers with an error
-// if its storage applies a write but answers too late.
+// an error with this HTTP status. A real API server can also apply a write and
+// answer with an error. For example, this happens if its storage answers too
+// late.
 func (n *Network) FailReplies(status int, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "FailReplies", kind: failReplies, status: status}, options)
 }
 
 // StallWatches holds the events of watches until the fault is healed. New
-// watches open, but deliver no events. Other requests are not affected. With
-// the option [Times], the fault holds the events of the first n new watches
-// only.
+// watches open, but deliver no events. Requests other than watches are not
+// affected. With the option [Times], the fault holds only the events of the
+// first n new watches.
 func (n *Network) StallWatches(options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "StallWatches", kind: stallWatches}, options)
 }
 
-// DelayWatches delays each event of a watch by d, counted from the time of the
-// event. On a real connection, the delay can be up to twice d for an event that
-// arrives during the delay of an earlier event.
+// DelayWatches delays each event of a watch by the duration d. The in-memory
+// server records the time of each event, and the delay starts at this time. On
+// a real connection, an event may arrive while an earlier event is delayed. The
+// delay of such an event can be up to twice d.
 func (n *Network) DelayWatches(d time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "DelayWatches", kind: delayWatches, delay: d}, options)
 }
 
-// DropWatches ends the watches that are open now. Clients can open new watches
-// at once.
+// DropWatches ends the watches that are currently open. Clients can open new
+// watches at once.
 func (n *Network) DropWatches() { n.endWatches(Any, io.ErrUnexpectedEOF) }
 
-// Heal ends all faults. Requests and replies that were held continue. A delay
-// that has begun runs to its end, unless the delay is [Forever].
+// Heal ends all faults. Requests and replies that a fault holds continue. But
+// if the fault is a delay other than [Forever], they first wait for the rest of
+// the delay.
 func (n *Network) Heal() {
 	n.mu.Lock()
 	healed := n.faults
-	n.faults = nil // remove all faults before releasing the first one, because another fault could stop a released message
+	n.faults = nil // remove all faults before calling release for the first fault, because another fault could stop a message that continues
 	n.changedLocked()
 	n.mu.Unlock()
 	for _, fault := range healed {
@@ -155,9 +160,9 @@ func (n *Network) Heal() {
 	}
 }
 
-// Close ends the open watches and fails all requests in flight with
-// [ErrNetworkClosed]. Later requests fail with the same error. Close waits
-// until the goroutines that [Network.ArriveLate] started have ended.
+// Close ends the open watches. Requests in flight and later requests fail with
+// [ErrNetworkClosed]. Close waits until the goroutines that
+// [Network.ArriveLate] started have ended.
 func (n *Network) Close() { n.close(ErrNetworkClosed) }
 
 func (n *Network) close(err error) {
@@ -165,11 +170,11 @@ func (n *Network) close(err error) {
 	n.late.Wait()
 }
 
-// Count returns the number of sent requests for which match returns true. This
-// number includes requests that did not reach the server.
+// Count returns how many requests for which the function match returns true
+// have been sent. The number includes requests that did not reach the server.
 func (n *Network) Count(match func(Request) bool) int {
 	n.mu.Lock()
-	sent := slices.Clip(n.sent) // no copy is needed, because n.sent only grows
+	sent := slices.Clip(n.sent) // a copy is not needed, because elements of n.sent never change
 	n.mu.Unlock()
 	count := 0
 	for _, r := range sent {
@@ -207,7 +212,7 @@ func (n *Network) remove(f *Fault) {
 func (n *Network) current() []*Fault {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.Clip(n.faults) // no copy is needed, because n.faults only grows or is replaced
+	return slices.Clip(n.faults) // a copy is not needed, because elements of n.faults never change
 }
 
 // change returns a channel that is closed when a fault is injected or healed.
@@ -223,8 +228,8 @@ func (n *Network) changedLocked() {
 }
 
 // breakConnections breaks all open connections. Requests in flight fail with
-// requestErr, and open watches end with watchErr. If closing is true, later
-// requests also fail with requestErr.
+// requestErr, and open watches end with watchErr. If the parameter closing is
+// true, later requests also fail with requestErr.
 func (n *Network) breakConnections(closing bool, requestErr, watchErr error) {
 	n.mu.Lock()
 	if n.lifetime.Err() != nil {
@@ -243,10 +248,9 @@ func (n *Network) breakConnections(closing bool, requestErr, watchErr error) {
 	n.endWatches(Any, watchErr)
 }
 
-// endWatches ends some of the open watches with err. It calls match with the
-// request of each watch, and ends the watch if match returns true. Without
-// endWatches, a watch that waits for an event would not notice that the network
-// is cut.
+// endWatches ends each open watch for whose request the function match returns
+// true. The watch ends with err. A cut calls endWatches, because a watch that
+// waits for an event does not notice the cut.
 func (n *Network) endWatches(match func(Request) bool, err error) {
 	n.mu.Lock()
 	open := slices.Clone(n.watches)

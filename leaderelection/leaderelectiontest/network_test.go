@@ -21,14 +21,14 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// networked is a test with an API server behind a Network.
+// networked runs a test with a Network in front of an API server.
 type networked struct {
 	*testing.T
 	network *leaderelectiontest.Network
 	client  *http.Client
 	applied func() int               // returns how many writes the server has applied
-	settle  func(want int)           // waits until the server has applied want writes
-	version func(name string) string // returns the resourceVersion that a write of this Lease must contain
+	settle  func(want int)           // waits until the server has applied as many writes as the parameter want
+	version func(name string) string // returns the resourceVersion that the next write of the named Lease must contain
 }
 
 // onEachServer runs a test twice: on the in-memory server in fake time, and on
@@ -130,8 +130,8 @@ func (n *networked) put(ctx context.Context, name string) (status string, err er
 	return reply.Status, errors.Join(err, reply.Body.Close())
 }
 
-// startPut calls put in the background. The returned channel delivers the error
-// of put.
+// startPut calls the method put in the background. The returned channel
+// delivers the error of put.
 func (n *networked) startPut(ctx context.Context) <-chan error {
 	result := make(chan error, 1)
 	go func() {
@@ -339,8 +339,9 @@ func TestFault_LimitedByTimesSparesRequestsThatAreUnderWay(t *testing.T) {
 	})
 }
 
-// If one fault answers a request, the request does not count as a hit of a
-// later fault with the option Times.
+// Two faults have the option Times and match the same requests. If the first
+// fault answers a request, the request does not count as a hit of the second
+// fault.
 func TestFault_LimitedByTimesCountsOnlyTheRequestsThatItHits(t *testing.T) {
 	onEachServer(t, func(n *networked) {
 		var faults []*leaderelectiontest.Fault

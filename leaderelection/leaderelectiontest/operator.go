@@ -8,8 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The methods below act like an administrator who uses kubectl. Their requests
-// do not pass through a Network.
+// The exported methods in this file act like an administrator who uses kubectl.
+// Their requests do not pass through a Network.
 
 // Get returns the current Lease, or a NotFound error.
 func (s *Server) Get(namespace, name string) (*coordinationv1.Lease, error) {
@@ -23,7 +23,7 @@ func (s *Server) Get(namespace, name string) (*coordinationv1.Lease, error) {
 }
 
 // Put creates or overwrites a Lease. It ignores the UID and the resourceVersion
-// in the parameter lease.
+// of the parameter lease.
 func (s *Server) Put(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	lease, err := onTheWire(lease)
 	if err != nil {
@@ -47,9 +47,9 @@ func (s *Server) Put(lease *coordinationv1.Lease) (*coordinationv1.Lease, error)
 	return result.DeepCopy(), nil
 }
 
-// Edit reads a Lease, calls edit with a copy of the Lease, and writes the
-// result. If another client writes the Lease between the read and the write,
-// Edit starts again.
+// Edit reads a Lease, calls the function edit with a copy of the Lease, and
+// writes the changed copy. If another client writes the Lease between the read
+// and the write, Edit starts again.
 func (s *Server) Edit(namespace, name string, edit func(*coordinationv1.Lease)) error {
 	for {
 		old, err := s.Get(namespace, name)
@@ -92,7 +92,7 @@ func (s *Server) Delete(namespace, name string) error {
 }
 
 // Recreate deletes a Lease and creates it again with another UID. No other
-// write can happen between the deletion and the creation.
+// write is possible between the deletion and the creation.
 func (s *Server) Recreate(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	lease, err := onTheWire(lease)
 	if err != nil {
@@ -117,8 +117,8 @@ func (s *Server) Recreate(lease *coordinationv1.Lease) (*coordinationv1.Lease, e
 	return result.DeepCopy(), nil
 }
 
-// onTheWire returns the Lease in the form in which a server receives it. It
-// encodes and decodes the Lease, and truncates all times to microseconds.
+// onTheWire returns the Lease as a server receives it. It encodes and decodes
+// the Lease, and truncates all times to microseconds.
 func onTheWire(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	document, err := json.Marshal(lease)
 	if err != nil {

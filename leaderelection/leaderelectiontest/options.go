@@ -60,8 +60,8 @@ func parseReadOptions(c *call) (readOptions, error) {
 	return o, nil
 }
 
-// checkMatch returns an error for a combination of options that a real API
-// server refuses.
+// checkMatch returns an error if the request has a combination of options that
+// a real API server refuses.
 func checkMatch(verb string, list *metav1.ListOptions) error {
 	match := list.ResourceVersionMatch
 	switch {

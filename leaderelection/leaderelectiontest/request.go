@@ -19,8 +19,8 @@ import (
 // only Client, Verb, Path and Sent are set, and Verb is the HTTP method in
 // lower case.
 type Request struct {
-	// Client is the name of the [Client] that sent the request. It is empty if the
-	// [Network] was created by [NewNetwork].
+	// Client is the name of the [Client] that sent the request. It is empty if
+	// the request was sent through a [Network] that [NewNetwork] created.
 	Client string
 	// Verb is get, list, watch, create, update, patch, delete or
 	// deletecollection.
@@ -34,16 +34,16 @@ type Request struct {
 	// Subresource is the name of the subresource, such as "status". It is "" if
 	// the request has no subresource.
 	Subresource string
-	// Namespace and Name identify the object. For a list or a watch, Name is the
-	// name that the field selector requires, if any. For a create, Name is the
-	// name of the new object.
+	// Namespace and Name identify the object. For a create, Name is the name of
+	// the new object. For a list or a watch, Name is the name in the field
+	// selector, or "" if the field selector contains no name.
 	Namespace, Name string
-	// Object is the object in the body of a create or an update. It is nil for all
-	// other requests, and if client-go does not have the type of the object. Do
-	// not modify Object.
+	// Object is the object in the body of a create or an update. It is nil for
+	// all other verbs. It is also nil if client-go does not have the type of
+	// the object. Do not modify Object.
 	Object runtime.Object
-	// Lease is the Object if the Object is a Lease. Otherwise Lease is nil. Do not
-	// modify Lease.
+	// Lease is the value of Object if this value is a Lease, and nil if it is
+	// not. Do not modify Lease.
 	Lease *coordinationv1.Lease
 	// Sent is when the client sent the request.
 	Sent time.Time
@@ -63,9 +63,9 @@ func Writes(r Request) bool {
 	return slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
 }
 
-// Claims matches each create or update of a Lease in which identity is the
-// holder. These requests are the claims and renewals that a candidate with this
-// identity sends.
+// Claims returns a function that matches each create or update of a Lease whose
+// holder is identity. A candidate with this identity sends such requests to
+// claim and to renew the Lease.
 func Claims(identity string) func(Request) bool {
 	return func(r Request) bool { return r.Lease != nil && Holder(r.Lease) == identity }
 }
@@ -96,7 +96,7 @@ func readRequest(client string, h *http.Request) Request {
 
 // copyOfObject decodes the object in the body of a request, from JSON or
 // protobuf. It reads a copy of the body from GetBody, which client-go provides.
-// It returns nil if GetBody is nil or the body cannot be decoded.
+// It returns nil if GetBody is nil or if the body cannot be decoded.
 func copyOfObject(h *http.Request) runtime.Object {
 	if h.GetBody == nil {
 		return nil

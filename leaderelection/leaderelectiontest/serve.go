@@ -21,8 +21,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
-// freshnessTimeout is the time limit for a read that requires a resourceVersion
-// that the server has not reached yet. A real API server has the same limit.
+// freshnessTimeout is how long a read waits for a resourceVersion that the
+// server has not reached yet. A real API server waits for the same time.
 const freshnessTimeout = 3 * time.Second
 
 var errServerClosed = errors.New("leaderelectiontest: the server is closed")
@@ -37,7 +37,7 @@ type call struct {
 	server *Server
 	client *Client
 	ctx    context.Context
-	epoch  int // the value of Server.epoch when the request arrived
+	epoch  int // Server.epoch at the arrival of the request
 
 	query       url.Values
 	body        []byte
@@ -85,9 +85,9 @@ func (t serverTransport) RoundTrip(h *http.Request) (*http.Response, error) {
 	return newResponse(h, a.object, a.code, c.mediaType(), body), nil
 }
 
-// reachServer waits until the server is up. If the server is down, a late
-// request (see [Network.ArriveLate]) fails at once, because the sender has
-// given up and does not send the request again.
+// reachServer waits until the server is up. There is one exception: a late
+// request (see [Network.ArriveLate]) fails at once if the server is down. The
+// sender of a late request has given up and does not send the request again.
 func (c *call) reachServer(late bool) error {
 	c.server.mu.Lock()
 	outage := c.server.outage
@@ -100,10 +100,10 @@ func (c *call) reachServer(late bool) error {
 	return err
 }
 
-// wait waits until cond returns true, and then returns true. If timeout fires
-// first, wait returns false. If the sender gives up, the connections break or
-// the server is closed, wait returns an error. wait holds the server's mutex
-// when it calls cond.
+// wait waits until the function cond returns true, and then returns true. If
+// the channel timeout delivers a value first, wait returns false. If the sender
+// gives up, the connections break or the server is closed, wait returns an
+// error. During a call of cond, wait holds the server's mutex.
 func (c *call) wait(timeout <-chan time.Time, cond func() bool) (bool, error) {
 	for {
 		c.server.mu.Lock()
@@ -189,8 +189,8 @@ func (c *call) key() types.NamespacedName {
 
 func (c *call) by() author { return author{c.Client, c.Verb} }
 
-// answer is the server's answer to a request. It contains an object, an error
-// or a watch.
+// answer is the server's answer to a request. It contains either an object, or
+// an error, or a watch.
 type answer struct {
 	code   int
 	object runtime.Object
@@ -214,8 +214,8 @@ func answerLease(code int, lease *coordinationv1.Lease, err error) answer {
 	return answer{code: code, object: withKind(lease)}
 }
 
-// withKind returns a copy of the Lease with apiVersion and kind, because each
-// reply must contain these fields.
+// withKind returns a copy of the Lease with the fields apiVersion and kind.
+// Each reply must contain these fields.
 func withKind(lease *coordinationv1.Lease) *coordinationv1.Lease {
 	lease = lease.DeepCopy()
 	lease.APIVersion, lease.Kind = coordinationv1.SchemeGroupVersion.String(), "Lease"
@@ -314,8 +314,8 @@ func (c *call) serveRead() answer {
 	return answer{code: http.StatusOK, object: list}
 }
 
-// matchingLocked returns the Leases that match the options, sorted by namespace
-// and name.
+// matchingLocked returns the Leases that the options select, sorted by
+// namespace and name.
 func (s *Server) matchingLocked(options readOptions) []*coordinationv1.Lease {
 	var found []*coordinationv1.Lease
 	for _, lease := range s.leases {
@@ -329,10 +329,10 @@ func (s *Server) matchingLocked(options readOptions) []*coordinationv1.Lease {
 	return found
 }
 
-// awaitRevision waits until the server has reached the resourceVersion in
-// wanted. After freshnessTimeout, awaitRevision returns an error. For example,
-// this happens if a client requires a resourceVersion that was undone by the
-// restore of a backup.
+// awaitRevision waits until the server has reached the resourceVersion wanted.
+// After freshnessTimeout, awaitRevision returns an error. For example, a client
+// may require a resourceVersion that no longer exists, because the server was
+// restored from a backup.
 func (c *call) awaitRevision(wanted int64) error {
 	timeout := time.NewTimer(freshnessTimeout)
 	defer timeout.Stop()

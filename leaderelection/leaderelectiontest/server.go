@@ -10,26 +10,26 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// firstRevision is the resourceVersion before the first write. Because
-// firstRevision is just below 100, resourceVersions get a third digit early in
-// each test. Therefore code that compares resourceVersions as strings fails.
+// firstRevision is the resourceVersion of a server without writes. The sixth
+// write gets the resourceVersion 101. Therefore tests find code that compares
+// resourceVersions as strings.
 const firstRevision = 95
 
 // Server is a Lease API in memory. All methods may be called from any
 // goroutine.
 type Server struct {
-	// mu guards the fields below. It is not held while waiting or while calling
-	// functions of the test. Code that needs this mutex and the mutex of a
-	// Network must lock mu first.
+	// mu guards the fields below. No code holds mu while it waits or calls
+	// functions of the test. Code that needs both mu and the mutex of a Network
+	// must lock mu first.
 	mu sync.Mutex
 
 	revision  int64 // the resourceVersion of the most recent write
 	leases    map[types.NamespacedName]*coordinationv1.Lease
-	events    []event // the writes with a revision above compacted; watches read them
+	events    []event // all writes with a revision above compacted; watches read this list
 	compacted int64   // the lowest resourceVersion from which a watch can start
 	history   []Write
 
-	changed    chan struct{} // closed and replaced at each change, to wake waiting requests
+	changed    chan struct{} // closed and replaced at each change of the server; requests wait for this
 	epoch      int           // incremented each time all connections break
 	outage     *Mode         // nil if the server is up
 	closed     bool
@@ -75,8 +75,9 @@ func (s *Server) LimitNamespaces(names ...string) {
 }
 
 // Restart breaks all connections. Watches end, and requests in flight fail. The
-// server does not apply these requests later, unless [Network.ArriveLate]
-// delays them. The server accepts new requests at once.
+// server does not apply these requests later. There is one exception: the
+// server applies requests that [Network.ArriveLate] delays. The server accepts
+// new requests at once.
 func (s *Server) Restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,8 +85,8 @@ func (s *Server) Restart() {
 }
 
 // Outage takes the server down until [Server.Recover] is called. All
-// connections break. New requests fail with mode [Refuse], and wait with mode
-// [Hang].
+// connections break. With the mode [Refuse], new requests fail. With the mode
+// [Hang], new requests wait.
 func (s *Server) Outage(mode Mode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,13 +102,13 @@ func (s *Server) Recover() {
 	s.wakeLocked()
 }
 
-// Compact discards the events of all earlier writes. Open watches end with an
-// ERROR event 410 Gone. A new watch that starts from an earlier resourceVersion
-// also ends with this event.
+// Compact discards the events of all writes that the server has applied. Open
+// watches end with an ERROR event 410 Gone. A new watch also ends with this
+// event if it starts from an earlier resourceVersion.
 func (s *Server) Compact() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.revision++ // simulates a write of another object, so that all open watches are older than compacted
+	s.revision++ // simulates a write of another object; all open watches now have a lower resourceVersion than compacted
 	s.compacted = s.revision
 	s.events = nil
 	s.wakeLocked()
@@ -127,8 +128,8 @@ func (s *Server) Snapshot() *Snapshot {
 }
 
 // Restore resets the server to a backup, like a restore of etcd. All writes
-// after the backup are undone. Later writes get resourceVersions that undone
-// writes already had. All connections break.
+// that were made after the backup are undone. Later writes get the
+// resourceVersions of the undone writes again. All connections break.
 func (s *Server) Restore(backup *Snapshot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,10 +140,10 @@ func (s *Server) Restore(backup *Snapshot) {
 	s.breakConnectionsLocked()
 }
 
-// Count returns how many requests with this verb this client has sent. The
-// number includes requests that did not reach the server. If client is empty,
-// Count counts the requests of all clients. If verb is empty, Count counts all
-// verbs.
+// Count returns how many requests the client with this name has sent with this
+// verb. The number includes requests that did not reach the server. If the
+// parameter client is empty, Count counts the requests of all clients. If the
+// parameter verb is empty, Count counts requests with any verb.
 func (s *Server) Count(client, verb string) int {
 	s.mu.Lock()
 	clients := slices.Collect(maps.Values(s.clients))
@@ -180,7 +181,7 @@ func (s *Server) change() <-chan struct{} {
 func cloneMap(leases map[types.NamespacedName]*coordinationv1.Lease) map[types.NamespacedName]*coordinationv1.Lease {
 	clone := make(map[types.NamespacedName]*coordinationv1.Lease, len(leases))
 	for key, lease := range leases {
-		clone[key] = lease // no copy is needed, because stored Leases are never modified
+		clone[key] = lease // a copy of the Lease is not needed, because stored Leases are never modified
 	}
 	return clone
 }

@@ -22,7 +22,7 @@ var (
 	leaseKind     = coordinationv1.SchemeGroupVersion.WithKind("Lease").GroupKind()
 )
 
-// author identifies the origin of a write in the history.
+// author identifies the client and the verb of a write.
 type author struct{ client, verb string }
 
 func (s *Server) getLocked(key types.NamespacedName) (*coordinationv1.Lease, error) {
@@ -52,10 +52,10 @@ func (s *Server) createLocked(by author, key types.NamespacedName, lease *coordi
 	return s.commitLocked(by, key, lease), nil
 }
 
-// updateLocked applies a PUT request. If the Lease does not exist, the PUT
-// creates the Lease and ignores the resourceVersion in the request. If the
-// Lease does not exist and the request contains a UID, updateLocked returns a
-// conflict.
+// updateLocked applies a PUT request. If the Lease exists, the PUT replaces the
+// Lease. If the Lease does not exist, the PUT creates the Lease, and the
+// resourceVersion in the request has no effect. If the request contains a UID
+// that the stored Lease does not have, updateLocked returns a conflict.
 func (s *Server) updateLocked(by author, key types.NamespacedName, lease *coordinationv1.Lease) (result *coordinationv1.Lease, created bool, err error) {
 	old := s.leases[key]
 	if err := checkUID(key, lease.UID, old); err != nil {
@@ -76,9 +76,9 @@ func (s *Server) updateLocked(by author, key types.NamespacedName, lease *coordi
 	return result, false, err
 }
 
-// checkUID compares the UID in an update request, wanted, with the UID of the
-// stored Lease, old. It returns a conflict if the UIDs differ and wanted is not
-// empty. If the Lease does not exist, old is nil.
+// checkUID compares two UIDs: the UID in an update request (wanted) and the UID
+// of the stored Lease (old). It returns a conflict if wanted is not empty and
+// the UIDs differ. If the Lease does not exist, old is nil.
 func checkUID(key types.NamespacedName, wanted types.UID, old *coordinationv1.Lease) error {
 	var uid types.UID
 	if old != nil {
@@ -112,10 +112,10 @@ func (s *Server) replaceLocked(by author, key types.NamespacedName, lease, old *
 	return s.commitLocked(by, key, lease), nil
 }
 
-// dropUngated clears the fields strategy and preferredHolder of lease. These
-// fields need the feature gate CoordinatedLeaderElection, which is off by
-// default. If the stored Lease already has such a field, an update keeps the
-// field. The stored Lease is the parameter old.
+// dropUngated clears the fields strategy and preferredHolder of lease. A real
+// API server does this if the feature gate CoordinatedLeaderElection is off,
+// which is the default. A field stays if the stored Lease, old, already has a
+// value in this field.
 func dropUngated(lease, old *coordinationv1.Lease) {
 	if old == nil || old.Spec.Strategy == nil {
 		lease.Spec.Strategy = nil
@@ -152,8 +152,8 @@ func (s *Server) deleteLocked(by author, key types.NamespacedName, options *meta
 	return s.commitLocked(by, key, doomed), nil
 }
 
-// commitLocked stores the Lease with the next resourceVersion. The caller must
-// not modify the Lease afterwards, because the server keeps this object.
+// commitLocked stores the Lease with the next resourceVersion. The server keeps
+// this object, so the caller must not modify it afterwards.
 func (s *Server) commitLocked(by author, key types.NamespacedName, lease *coordinationv1.Lease) *coordinationv1.Lease {
 	s.revision++
 	lease.ResourceVersion = strconv.FormatInt(s.revision, 10)
@@ -164,8 +164,8 @@ func (s *Server) commitLocked(by author, key types.NamespacedName, lease *coordi
 }
 
 // removeLocked deletes a Lease. The parameter last is the Lease before the
-// deletion. A deletion increases the resourceVersion of the server, and the
-// DELETED event contains this new resourceVersion.
+// deletion. The deletion gets the next resourceVersion of the server. The
+// DELETED event contains this resourceVersion.
 func (s *Server) removeLocked(by author, key types.NamespacedName, last *coordinationv1.Lease) *coordinationv1.Lease {
 	s.revision++
 	last = last.DeepCopy()
@@ -211,7 +211,7 @@ func validate(lease *coordinationv1.Lease) error {
 }
 
 // invalidResourceVersion returns the error for an update without a
-// resourceVersion. A real API server also refuses such an update of a Lease.
+// resourceVersion. A real API server also returns this error.
 func invalidResourceVersion(name string) error {
 	kind := schema.GroupKind{Group: leaseResource.Group, Kind: leaseResource.Resource} // a real API server also puts the resource into the field Kind
 	return apierrors.NewInvalid(kind, name, field.ErrorList{

@@ -21,8 +21,8 @@ const (
 	bookmarkPeriod      = time.Minute
 )
 
-// event records one write. A watch creates its ADDED, MODIFIED and DELETED
-// events from these records.
+// event records one write. From this record, a watch creates an ADDED, MODIFIED
+// or DELETED event.
 type event struct {
 	revision      int64
 	at            time.Time
@@ -30,16 +30,16 @@ type event struct {
 	object        *coordinationv1.Lease // the Lease in a DELETED event
 }
 
-// watchStream is the body of the server's reply to a watch. It needs no
-// goroutine, because Read collects the events and waits for them. Other
-// goroutines may call only Close.
+// watchStream is the body of the server's reply to a watch. A watchStream has
+// no goroutine. The method Read waits for events. Other goroutines may call
+// only the method Close.
 type watchStream struct {
 	*call
 	options    readOptions
-	after      int64 // the watch has received all events up to this revision
+	after      int64 // the watch has processed all events up to this revision
 	pending    []frame
-	read       time.Time // the time of the event that the most recent Read returned
-	ended      error     // the error that Read returns once pending is empty
+	read       time.Time // the time of the event that the most recent call of Read returned
+	ended      error     // Read returns this error when pending is empty
 	deadline   time.Time
 	bookmarkAt time.Time
 
@@ -80,8 +80,7 @@ func (c *call) newWatchStream(options readOptions) *watchStream {
 	return w
 }
 
-// Read copies the next event, or a part of the event, into p. It waits if there
-// is no event yet.
+// Read copies data of the next event into p. If there is no event, Read waits.
 func (w *watchStream) Read(p []byte) (int, error) {
 	for len(w.pending) == 0 {
 		if w.ended != nil {
@@ -103,15 +102,16 @@ func (w *watchStream) Read(p []byte) (int, error) {
 // happened implements timedBody.
 func (w *watchStream) happened() time.Time { return w.read }
 
-// Close ends the watch. A Read that is waiting returns an error.
+// Close ends the watch. If a call of Read is waiting, this call returns an
+// error.
 func (w *watchStream) Close() error {
 	w.closeOnce.Do(func() { close(w.closed) })
 	return nil
 }
 
-// fill puts new events into pending. If there are no new events, fill waits
-// until the server changes, or until the time that collect returned. fill waits
-// only once.
+// fill puts new events into the field pending. If there are no new events, fill
+// waits once. The wait ends when the server changes, or at the time that the
+// method collect returned.
 func (w *watchStream) fill() error {
 	changed := w.server.change() // get the channel before collecting events, so that no change is missed
 	due, err := w.collect()
@@ -132,8 +132,9 @@ func (w *watchStream) fill() error {
 	return nil
 }
 
-// collect puts all events with a revision above w.after into pending. It
-// returns the time at which the next bookmark or the end of the watch is due.
+// collect puts all events with a revision above w.after into the field pending.
+// It returns the time at which the next bookmark or the end of the watch is
+// due.
 func (w *watchStream) collect() (due time.Time, err error) {
 	w.server.mu.Lock()
 	defer w.server.mu.Unlock()
@@ -177,10 +178,10 @@ func (s *Server) eventsAfterLocked(revision int64) []event {
 	return s.events[first:]
 }
 
-// sendEvent sends the event for one write to the watch. If the selectors of the
-// watch match the Lease only after the write, the watch gets an ADDED event. If
-// the selectors match the Lease only before the write, the watch gets a DELETED
-// event.
+// sendEvent sends the event for one write to the watch. The kind of the event
+// depends on the selectors of the watch. If the selectors match the Lease only
+// after the write, the event is ADDED. If the selectors match the Lease only
+// before the write, the event is DELETED.
 func (w *watchStream) sendEvent(e event) {
 	before, after := w.options.matches(e.before), w.options.matches(e.after)
 	switch {
@@ -203,8 +204,8 @@ func (w *watchStream) bookmark(annotations map[string]string) {
 	}}))
 }
 
-// fail ends the stream with an ERROR event. A real API server also sends an
-// ERROR event if an error occurs after it has accepted the watch request.
+// fail ends the stream with an ERROR event. A real API server also reports an
+// error in this way if it has already accepted the watch request.
 func (w *watchStream) fail(err error) {
 	w.send(time.Now(), watch.Error, answerError(err).object)
 	w.ended = io.EOF

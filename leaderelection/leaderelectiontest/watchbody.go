@@ -11,8 +11,8 @@ import (
 )
 
 // watchBody is the body of the reply to a watch. While a fault holds the watch,
-// watchBody delivers no events. It needs no goroutine, because Read waits until
-// the faults are healed.
+// watchBody delivers no events. A watchBody has no goroutine. The method Read
+// waits until the faults are healed.
 type watchBody struct {
 	exchange *exchange
 	inner    io.ReadCloser
@@ -24,9 +24,10 @@ type watchBody struct {
 	err    error // why the watch ended; read err only after closed is closed
 }
 
-// timedBody is a body of a watch that records the time of each event.
+// timedBody is the body of a watch. It records the time of each event.
 type timedBody interface {
-	// happened returns the time of the events that the most recent Read returned.
+	// happened returns the time of the events that the most recent call of Read
+	// returned.
 	happened() time.Time
 }
 
@@ -35,7 +36,7 @@ func (x *exchange) openWatch(inner io.ReadCloser) io.ReadCloser {
 	x.network.mu.Lock()
 	x.network.watches = append(x.network.watches, b)
 	x.network.mu.Unlock()
-	// The connections may have broken before this watch was added to
+	// End the watch if its connections broke before the watch was added to
 	// network.watches.
 	if err := x.alive(); err != nil {
 		b.end(err)
@@ -43,8 +44,8 @@ func (x *exchange) openWatch(inner io.ReadCloser) io.ReadCloser {
 	return b
 }
 
-// Read returns events in batches, as they arrive. While a fault holds the
-// watch, Read returns neither events nor the end of the watch.
+// Read returns the events that have arrived. While a fault holds the watch,
+// Read returns neither events nor the end of the watch.
 func (b *watchBody) Read(p []byte) (int, error) {
 	if b.reader.Buffered() == 0 {
 		_, ended := b.reader.Peek(1)
@@ -87,8 +88,8 @@ func (b *watchBody) hold() error {
 	}
 }
 
-// wait waits until the faults change or the watch is closed. If held is false,
-// wait also returns when the time remaining has passed.
+// wait waits until the faults change or the watch is closed. If the parameter
+// held is false, wait waits at most for the duration remaining.
 func (b *watchBody) wait(changed <-chan struct{}, held bool, remaining time.Duration) error {
 	var expired <-chan time.Time
 	if !held {
@@ -106,11 +107,11 @@ func (b *watchBody) wait(changed <-chan struct{}, held bool, remaining time.Dura
 	return nil
 }
 
-// faults returns the effects of the current faults on the watch. The result
-// held is true if a fault holds the events. The result refused is true if a
-// fault ends the watch. The result delay is the sum of all delays. The
+// faults returns the effects of the current faults on the watch. If a fault
+// holds the events, the result held is true. If a fault ends the watch, the
+// result refused is true. The result delay is the sum of all delays. The
 // parameter counted lists the faults that have counted a hit for the current
-// batch of events. faults adds further faults to this list.
+// batch of events. The method faults adds the faults that now count a hit.
 func (b *watchBody) faults(counted *[]*Fault) (held, refused bool, delay time.Duration) {
 	for _, fault := range b.exchange.network.current() {
 		if fault.kind != cut && fault.kind != stallWatches && fault.kind != delayWatches {
@@ -135,7 +136,7 @@ func (b *watchBody) faults(counted *[]*Fault) (held, refused bool, delay time.Du
 }
 
 // hit reports whether the fault hits the watch, and counts a hit. A fault with
-// the option Times counts each watch only once.
+// the option Times counts at most one hit for each watch.
 func (b *watchBody) hit(fault *Fault) bool {
 	if slices.Contains(b.taken, fault) {
 		return !fault.isHealed()
@@ -149,7 +150,8 @@ func (b *watchBody) hit(fault *Fault) bool {
 	return true
 }
 
-// Close ends the watch. A Read that is waiting returns an error.
+// Close ends the watch. If a call of Read is waiting, this call returns an
+// error.
 func (b *watchBody) Close() error {
 	b.end(http.ErrBodyReadAfterClose)
 	return nil

@@ -186,8 +186,8 @@ func (r *recorder) created(e *leaderelection.Elector) {
 	m.mu.Lock()
 	m.electors[r.lease] = e
 	m.mu.Unlock()
-	// Create each counter with the value 0. Otherwise increase() in Prometheus would miss
-	// the first event.
+	// Create each counter with the value 0, because increase() in Prometheus misses the
+	// first event of a counter that does not exist yet.
 	m.leaderChanges.WithLabelValues(namespace, name)
 	m.overruns.WithLabelValues(namespace, name)
 	for _, reason := range reasons {

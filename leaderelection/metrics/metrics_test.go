@@ -151,10 +151,10 @@ func (c *testCluster) values() map[string]float64 {
 	return values
 }
 
-// want compares exported metrics of the Lease ns/app with expected values. A key consists
-// of the name of the metric, a slash, and its labels other than lease_namespace and
-// lease_name. For a histogram, ".count" or ".sum" follows. The parameter when describes
-// the situation in failure messages.
+// want compares exported metrics of the Lease ns/app with expected values. A key is the
+// name of a metric, a slash, and the labels of the metric other than lease_name and
+// lease_namespace. For example, "terms_total/previous=none" is a key. A metric without
+// other labels needs no slash. For a histogram, ".count" or ".sum" is added to the key.
 func (c *testCluster) want(when string, want map[string]float64) {
 	c.Helper()
 	values := c.values()

@@ -49,7 +49,7 @@ func (t *termRouter) checkLabels(ctx context.Context) error {
 	return errors.Join(err, t.setLabel(ctx, t.ownPod(labelled)), t.removeFromOthers(ctx, labelled))
 }
 
-// logFailure counts consecutive failures. It logs only the first of them.
+// logFailure counts consecutive failures. It logs only the first failure of a series.
 func (t *termRouter) logFailure(ctx context.Context, err error) {
 	switch {
 	case err == nil:

@@ -34,8 +34,8 @@ type termRouter struct {
 	done        chan struct{} // closed when this termRouter sends no more requests
 }
 
-// wrap returns callbacks that label the Pod in each term, and that also call the given
-// callbacks.
+// wrap returns callbacks that label the Pod in each term. These callbacks also
+// call the functions in the parameter callbacks.
 func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callbacks) leaderelection.Callbacks {
 	er := &electorRouter{Router: r, uid: r.label.PodUID}
 	r.mu.Lock()

@@ -54,8 +54,8 @@ func (cb *callbacks) checkRequest(r leaderelectiontest.Request) {
 	}
 }
 
-// transition sets the state of the callbacks to next. It records a violation if
-// the previous state differs from expected.
+// transition sets the state of the callbacks to the state next. It records a
+// violation if the previous state is not the state expected.
 func (cb *callbacks) transition(expected, next string) {
 	cb.mu.Lock()
 	state := cb.state

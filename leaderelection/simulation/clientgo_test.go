@@ -145,10 +145,9 @@ func (c *cluster) clientGoCause(older, newer *replica) string {
 	return ""
 }
 
-// lastWrite returns two writes. The result last is the replica's last write in
-// which the replica is the holder. The result next is the first write after
-// last that changes the spec of the Lease. If there is no such write, next is
-// nil.
+// lastWrite returns two writes. The write last is the replica's last write in
+// which the replica is the holder. The write next is the first later write that
+// changes the spec of the Lease, or nil.
 func (c *cluster) lastWrite(rep *replica) (last leaderelectiontest.Write, next *leaderelectiontest.Write) {
 	history := c.server.History()
 	for i := len(history) - 1; i >= 0; i-- {

@@ -217,8 +217,8 @@ func (c *cluster) removeCurrent(pod int) *replica {
 	return rep
 }
 
-// inject calls put to add a fault to the network of a pod. The fault is healed
-// after the time in duration.
+// inject calls the function put, which adds a fault to the network of a pod.
+// The fault is healed after the given duration.
 func (c *cluster) inject(pod int, duration time.Duration, put func(*leaderelectiontest.Network) *leaderelectiontest.Fault) {
 	rep := c.currentReplica(pod)
 	if rep == nil {
@@ -271,7 +271,7 @@ func (c *cluster) exitProcess(rep *replica) {
 	rep.cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.shuttingDown && c.current[rep.pod] == rep { // otherwise another goroutine already restarts the pod
+	if !c.shuttingDown && c.current[rep.pod] == rep { // if this is false, another goroutine already restarts the pod
 		c.current[rep.pod] = nil
 		c.background.Go(func() { c.start(rep.pod, false) })
 	}

@@ -34,18 +34,21 @@
 //
 // # Kinds of schedules
 //
-//   - "mild" injects a network fault into each candidate every 75 s on average,
-//     with the default durations.
-//   - "network" injects network faults more often, and also takes the API
-//     server down.
-//   - "everything" uses random durations and all faults. Processes restart,
-//     crash and step down, and work does not stop in time.
+//   - "mild" injects a network fault into each candidate every 75 s on average.
+//     Faults of the API server are rare. The candidates use the default
+//     durations.
+//   - "network" injects network faults and faults of the API server more often.
+//   - "everything" uses random durations and all network faults. Processes
+//     restart, crash and step down. In some schedules, work does not stop in
+//     time.
 //   - "operators" is "everything" with manual edits of the Lease. The Lease is
 //     deleted, edited and given to another holder. Such an edit can cause two
 //     leaders, until the first leader observes the edit. The referee excuses
 //     this overlap.
-//   - "rewinds" restores the server from backups. Therefore resourceVersions
-//     repeat. The referee counts overlaps in these schedules, but excuses them.
+//   - "rewinds" is "everything" with the default durations and with restores of
+//     the server from backups. Work always stops in time. After a restore,
+//     resourceVersions repeat. The referee counts overlaps in these schedules,
+//     but excuses them.
 //
 // # Comparison with client-go
 //

@@ -23,9 +23,9 @@ type referee struct {
 	lastToken      leaderelection.Token
 	editedAt       time.Time // when the Lease was last edited manually
 	violations     []violation
-	lastOverlap    string          // the overlap caused by client-go that was most recently written to the trace
+	lastOverlap    string          // describes the overlap that client-go caused most recently
 	overlaps       bool            // true if two replicas led at once and no manual edit excuses the overlap
-	editKind       string          // the kind of the last manual edit
+	editKind       string          // the kind of the most recent manual edit
 	excusedBy      map[string]bool // the kinds of manual edits that excused an overlap
 	clientGoCauses map[string]bool // the ways in which client-go caused overlaps
 
@@ -67,10 +67,9 @@ func (r *referee) addViolationLocked(format string, args ...any) {
 }
 
 // overlapLocked records that two replicas lead at the same time. A manual edit
-// excuses the overlap if the edit was made after the first of the two replicas
-// sent its claim. All overlaps after the restore of a backup are excused. The
-// reason is that resourceVersions repeat after a restore, and the server may
-// therefore accept a claim from before the restore.
+// excuses the overlap if the edit was made after the earlier claim of the two
+// replicas. All overlaps after the restore of a backup are excused, because
+// resourceVersions then repeat.
 func (r *referee) overlapLocked(older, newer *replica, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	first := r.claimSentAt[older]
@@ -118,7 +117,7 @@ func (r *referee) endFaults() {
 }
 
 // started records that a replica starts to work. The parameter claimed is the
-// time at which the replica sent its claim.
+// time at which the replica sent the claim of this term.
 func (r *referee) started(rep *replica, token leaderelection.Token, claimed time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

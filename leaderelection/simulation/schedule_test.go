@@ -27,9 +27,9 @@ type schedule struct {
 	stopTime time.Duration // the longest time that work takes to stop
 	events   []event
 
-	// If overrun is not zero, work may take longer to stop than the stop
-	// timeout allows. overrun is then the longest time that work takes to stop.
-	// If work exceeds the stop timeout, the process exits.
+	// If overrun is not zero, work may exceed the stop timeout. The longest
+	// time that work takes to stop is then overrun. If work exceeds the stop
+	// timeout, the process exits.
 	overrun time.Duration
 }
 
@@ -142,7 +142,7 @@ func (s *schedule) add(at time.Duration, what string, do func(*cluster)) {
 }
 
 // randomTimes returns random times in the fault phase. The parameter mean is
-// the average time between two of them.
+// the average time between two consecutive times.
 func randomTimes(rng *rand.Rand, mean time.Duration) []time.Duration {
 	var moments []time.Duration
 	for at := time.Duration(0); ; {

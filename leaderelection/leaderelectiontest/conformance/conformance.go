@@ -32,7 +32,8 @@ type Target struct {
 type Test struct {
 	// Name describes the property. It can be used as the name of a subtest.
 	Name string
-	// Run reports a test failure if the Target does not have the property.
+	// Run runs the test. It reports a test failure if the Target does not have
+	// the property.
 	Run func(testing.TB, Target)
 }
 
@@ -45,7 +46,7 @@ func Tests() []Test {
 // timeout is how long a test waits for a reply or an event.
 const timeout = 30 * time.Second
 
-// fixture contains the Lease API and the name of the Lease for one test.
+// fixture is what one test needs: the Target and the name of a Lease.
 type fixture struct {
 	testing.TB
 	Target
@@ -82,7 +83,7 @@ func (f *fixture) lease(holder string) *coordinationv1.Lease {
 
 func (f *fixture) create(holder string) *coordinationv1.Lease {
 	f.Helper()
-	_ = f.leases.Delete(f.ctx, f.name, metav1.DeleteOptions{}) // a previous test may have left a Lease with this name
+	_ = f.leases.Delete(f.ctx, f.name, metav1.DeleteOptions{}) // delete the Lease that an earlier test with this name may have created
 	lease, err := f.leases.Create(f.ctx, f.lease(holder), metav1.CreateOptions{})
 	f.must(err)
 	return lease
@@ -121,8 +122,8 @@ func (f *fixture) must(err error) {
 	}
 }
 
-// refused fails the test unless expected returns true for err. For example,
-// expected is apierrors.IsConflict.
+// refused fails the test unless the function expected returns true for err. An
+// example of expected is apierrors.IsConflict.
 func (f *fixture) refused(expected func(error) bool, err error) {
 	f.Helper()
 	if !expected(err) {
@@ -174,9 +175,10 @@ func (s *stream) next() watch.Event {
 	panic("unreachable")
 }
 
-// lease waits for the next event and returns the Lease of the event. The test
-// fails if the event does not have the expected kind. lease skips bookmarks
-// without annotations, because a server may send such bookmarks at any time.
+// lease waits for the next event and returns the Lease in the event. If the
+// event is not of the expected kind, the test fails. The method lease skips
+// bookmarks without annotations, because a server may send such bookmarks at
+// any time.
 func (s *stream) lease(kind watch.EventType) *coordinationv1.Lease {
 	s.f.Helper()
 	e := s.next()

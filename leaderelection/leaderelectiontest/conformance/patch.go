@@ -73,7 +73,7 @@ func patchPreconditions(f *fixture) {
 	f.hold(stale, "b")
 	for metadata, kind := range map[string]func(error) bool{
 		fmt.Sprintf(`{"resourceVersion":%q}`, stale.ResourceVersion): apierrors.IsConflict,
-		`{"uid":"another"}`: apierrors.IsInvalid, // an update with another UID is a conflict, but a patch with another UID is invalid
+		`{"uid":"another"}`: apierrors.IsInvalid, // a patch with another UID is invalid, while an update with another UID is a conflict
 	} {
 		_, err := f.patch(types.MergePatchType, `{"metadata":`+metadata+`,"spec":{"holderIdentity":"c"}}`)
 		f.refused(kind, err)

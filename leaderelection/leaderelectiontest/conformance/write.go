@@ -147,8 +147,8 @@ func updateCreates(f *fixture) {
 		f.Fatalf("the UID of the Lease that a PUT created is %q", created.UID)
 	}
 	f.delete()
-	// A PUT with the resourceVersion of a deleted Lease creates a new Lease. A PUT
-	// with the UID of a deleted Lease fails.
+	// A PUT with the resourceVersion of a deleted Lease creates a new Lease.
+	// But if the PUT also contains the UID of the deleted Lease, the PUT fails.
 	gone.UID = ""
 	f.newer(created, f.update(gone))
 }

@@ -101,7 +101,7 @@ func (a *Pods) RemoveAnnotation(name string) {
 }
 
 // Edit changes the label of a Pod. If labelled is true, Edit sets the label, like a late
-// request of a leader. Otherwise Edit removes the label, like a manual edit.
+// request of a leader. If labelled is false, Edit removes the label, like a manual edit.
 func (a *Pods) Edit(name string, labelled bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
