@@ -24,8 +24,9 @@
 //
 // Apply the [AnchorPolicy] once in each cluster, before the first Fence with the mode
 // [ByPod], and never delete it. The command "kubectl lease fence --anchor" prints it.
-// Otherwise a Fence that is removed and applied again may be evaluated with an outdated
-// holder, which held the Lease when the Fence was removed.
+// Without the AnchorPolicy, a Fence that is removed and applied again may be evaluated
+// with an outdated holder. This is the candidate that held the Lease when the Fence was
+// removed.
 //
 // While the Lease exists, a Fence affects only the writes of its service account to the
 // guarded resources and their subresources. Reads, and writes of Leases and Events, are
@@ -37,10 +38,9 @@
 //
 // To add a Fence to a running program, proceed in this order:
 //
-//  1. Roll out what the mode requires: for ByPod an identity that begins with the pod's
-//     name, for ByTerm a StampTransport.
-//  2. Apply the Fence with ReportOnly and look for warnings.
-//  3. Apply the Fence without ReportOnly.
+// 1. Roll out what the mode requires: for ByPod an identity that begins with the pod's
+// name, for ByTerm a StampTransport. 2. Apply the Fence with ReportOnly and look for
+// warnings. 3. Apply the Fence without ReportOnly.
 //
 // # By pod
 //
