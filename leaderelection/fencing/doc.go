@@ -38,9 +38,10 @@
 //
 // To add a Fence to a running program, proceed in this order:
 //
-// 1. Roll out what the mode requires: for ByPod an identity that begins with the pod's
-// name, for ByTerm a StampTransport. 2. Apply the Fence with ReportOnly and look for
-// warnings. 3. Apply the Fence without ReportOnly.
+//  1. Roll out what the mode requires: for ByPod an identity that begins with the pod's
+//     name, for ByTerm a StampTransport.
+//  2. Apply the Fence with ReportOnly and look for warnings.
+//  3. Apply the Fence without ReportOnly.
 //
 // # By pod
 //
