@@ -70,8 +70,9 @@ func ExampleStampTransport() {
 func reconcile(context.Context, kubernetes.Interface) {}
 
 // Protect a database with transactions. One row stores the token of the last term that
-// wrote any data. Each transaction of a leader begins with an update of this row, on
-// the condition that the stored token is not greater. With database/sql:
+// wrote any data. Each transaction of a leader begins with the SQL statement in the
+// constant begin. This statement updates the row only if the stored token is not
+// greater than the leader's token. With database/sql:
 //
 //	result, err := tx.ExecContext(ctx, begin, term.Token, "my-app-leader")
 //	if n, _ := result.RowsAffected(); n == 0 {
@@ -79,8 +80,8 @@ func reconcile(context.Context, kubernetes.Interface) {}
 //	}
 //	// insert, update, delete, commit
 //
-// The update locks the row until the transaction ends. Therefore all transactions run
-// one after the other, even the transactions of one leader. A leader that is frozen
+// This statement locks the row until the transaction ends. Therefore all transactions
+// run one after the other, even the transactions of one leader. A leader that is frozen
 // within a transaction blocks all others until the database ends that transaction. Set
 // the database's limit for idle transactions. Do not check the token in a separate
 // transaction, because the leader may be frozen between the check and the write.
@@ -99,10 +100,11 @@ func Example_sql() {
 	// the first one resumes: 0 rows
 }
 
-// Protect single rows, without transactions. Each row has a column with a token. Each
-// statement changes the row only if this token is not greater than the token of the
-// writer's term. Rows that the later term has not written yet, and insertions, are not
-// protected.
+// Protect single rows, without transactions. Each row has a column with a token. The
+// SQL statement in the constant update changes a row only if the token in the row is
+// not greater than the token of the writer's term. Two kinds of writes are not
+// protected: insertions, and writes of rows that the current leader has not written
+// yet.
 func Example_sqlByRow() {
 	const update = `UPDATE accounts SET token = $1, balance = $3 WHERE id = $2 AND token <= $1`
 

@@ -59,9 +59,10 @@ func Policy(f Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.Valid
 }
 
 // Lease returns the Lease of a Fence, without a holder. Apply the Lease before the
-// policy. Otherwise no user can write the guarded resources until a candidate leads. If
-// you apply the Lease again later, its holder does not change. The holder's term ends
-// if you replace the Lease, or if you delete the Lease with the policy.
+// policy. If you apply the policy first, no user can write the guarded resources until
+// the Lease exists. If you apply the Lease again later, its holder does not change. The
+// holder's term ends if you replace the Lease, or if you delete the Lease with the
+// policy.
 //
 // The first candidate waits for one RetryPeriod before it claims this Lease. The reason
 // is that this Lease lacks the annotation with which an Elector records that it has

@@ -35,10 +35,10 @@ type Leadership interface {
 	Term() (leaderelection.Term, bool)
 }
 
-// Check returns nil if a write with ctx may be sent. This requires that ctx is not
-// done, and that ctx carries the term that leadership.Term returns. Otherwise Check
-// returns an error that wraps ErrWriteRefused. If leadership is nil, Check refuses
-// every write.
+// Check returns nil if a write with ctx may be sent. A write may be sent if ctx is not
+// done, and if ctx carries the term that leadership.Term returns. If the write must not
+// be sent, Check returns an error that wraps ErrWriteRefused. If leadership is nil,
+// Check refuses every write.
 func Check(ctx context.Context, leadership Leadership) error {
 	if reason := refusal(ctx, leadership); reason != nil {
 		return fmt.Errorf("%w: %w", ErrWriteRefused, reason)

@@ -40,7 +40,8 @@ func (hangingBindings) List(ctx context.Context, _ metav1.ListOptions) (*admissi
 	return nil, ctx.Err()
 }
 
-// Slow information about the cluster must not delay reports about the Lease.
+// Slow requests for information about the cluster must not delay reports about the
+// Lease.
 func TestWatch_ReportsTheLeaseWhileOtherRequestsHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

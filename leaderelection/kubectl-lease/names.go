@@ -61,9 +61,9 @@ func oneLease(cmd *cobra.Command, args []string) error {
 }
 
 // checkName returns an error if the API server would refuse part as a name. check is
-// the function with which the API server checks such names. The error contains what and
-// text: what describes part, and text is the value of the flag or argument that
-// contains part.
+// the function with which the API server checks such names. The parameter what
+// describes part. The parameter text is the value of the flag or argument that contains
+// part. The error contains both parameters.
 func checkName(what, text, part string, check validation.ValidateNameFunc) error {
 	if part == "" {
 		return fmt.Errorf("%s (%q) is missing: give name, or namespace/name", what, text)

@@ -212,7 +212,7 @@ func TestWatch_GoesOnUntilItIsInterrupted(t *testing.T) {
 }
 
 // A waitingBuffer records all text that the plugin prints. At the first write, the
-// waitingBuffer closes the channel written.
+// waitingBuffer closes the channel in the field written.
 type waitingBuffer struct {
 	text    strings.Builder
 	written chan struct{}

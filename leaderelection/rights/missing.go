@@ -16,8 +16,8 @@ import (
 
 // Missing returns the rights in uses.Rights() that the user of the clientset lacks. It
 // sends one SelfSubjectAccessReview for each right. Every authenticated user may send
-// these requests. If some requests fail, Missing returns an error, and also the missing
-// rights that the other requests have found.
+// these requests. If some requests fail, Missing returns an error together with the
+// missing rights that the successful requests have found.
 func Missing(ctx context.Context, clientset kubernetes.Interface, uses Uses) ([]Right, error) {
 	reviews := clientset.AuthorizationV1().SelfSubjectAccessReviews()
 	return missing(uses, func(attributes *authorizationv1.ResourceAttributes) (authorizationv1.SubjectAccessReviewStatus, error) {

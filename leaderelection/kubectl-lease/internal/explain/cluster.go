@@ -14,11 +14,12 @@ import (
 )
 
 // The functions in this file request policies, rights and namespaces once. They do not
-// watch these objects, because such objects seldom change. A caller that watches a
-// Lease should call the functions again from time to time.
+// watch these objects, because such objects seldom change. While you watch a Lease,
+// call the functions again from time to time.
 
-// FindFences returns the policies that guard the writes of a Lease's leader. It needs
-// the rights to list policies and their bindings. It returns after at most ten seconds.
+// FindFences returns the policies that guard the writes of a Lease's leader. The user
+// of the clientset needs the rights to list policies and their bindings. FindFences
+// returns after at most ten seconds.
 func FindFences(ctx context.Context, clientset kubernetes.Interface, namespace, lease string) Fences {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -64,8 +65,8 @@ func NamespaceMissing(ctx context.Context, clientset kubernetes.Interface, names
 	return apierrors.IsNotFound(err)
 }
 
-// SetNamespaceMissing records in r that the Lease's namespace does not exist. If State
-// is not Absent, or if contact is lost, SetNamespaceMissing does not change r.
+// SetNamespaceMissing records in the Report r that the Lease's namespace does not
+// exist. It changes r only if r.State is Absent and contact is not lost.
 func (r *Report) SetNamespaceMissing() {
 	if r.State != Absent || r.ContactLost {
 		return
@@ -85,9 +86,9 @@ func useLabels(bindings []admissionv1.ValidatingAdmissionPolicyBinding) bool {
 	return false
 }
 
-// CheckRights returns the rights in uses.Rights() that a service account lacks, see
-// [rights.MissingOf]. It also returns whether the account exists. It returns after at
-// most ten seconds.
+// CheckRights finds out which of the rights in uses.Rights() a service account lacks,
+// see [rights.MissingOf]. It also finds out whether the account exists. It returns
+// after at most ten seconds.
 func CheckRights(ctx context.Context, clientset kubernetes.Interface, namespace, account string, uses rights.Uses) Rights {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

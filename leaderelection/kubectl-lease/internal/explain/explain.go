@@ -43,8 +43,8 @@ func Explain(o Observed, now time.Time) Report {
 	return r
 }
 
-// If contact is lost, checkContact sets Certain to false and removes the Claim from r.
-// The reason is that the Lease may have changed since the last contact.
+// checkContact sets r.Certain to false and r.Claim to nil if contact is lost, because
+// the Lease may have changed since the last contact.
 func (r *Report) checkContact(o Observed) {
 	if !o.ContactLost(r.Time) {
 		return
@@ -84,16 +84,17 @@ func (r *Report) setFree(o Observed) {
 	r.delayClaim(o)
 }
 
-// delayClaim sets a later Claim if the Lease had a holder when the Lease was deleted.
-// Candidates that observed this holder wait until the holder's LeaseDuration has ended.
+// delayClaim sets r.Claim to a later time if the Lease was deleted while it had a
+// holder. Candidates that observed this holder do not claim the Lease before the
+// holder's LeaseDuration has ended.
 func (r *Report) delayClaim(o Observed) {
 	if !o.protected.IsZero() && o.protected.After(r.Claim.From) {
 		r.Claim = &Claim{From: o.protected, Note: "by candidates that observed the Lease before it was deleted; others may at once"}
 	}
 }
 
-// setReason sets Reason and stableReason. stableReason is the text of Reason without
-// durations.
+// setReason sets r.Reason and r.stableReason. The field stableReason contains the same
+// text as the field Reason, but every duration in it is 0.
 func (r *Report) setReason(format string, args ...any) {
 	r.Reason, r.stableReason = fmt.Sprintf(format, args...), withoutDurations(format, args...)
 }
@@ -105,8 +106,9 @@ func (r *Report) note(format string, args ...any) {
 
 func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1000) / 1000 }
 
-// rounded rounds d for display. It rounds to 1 s if d is at least one minute, to 100 ms
-// if d is at least one second, and otherwise to 1 ms.
+// rounded rounds d for display. If d is at least one minute, it rounds to 1 s. If d is
+// between one second and one minute, it rounds to 100 ms. If d is shorter, it rounds to
+// 1 ms.
 func rounded(d time.Duration) time.Duration {
 	switch {
 	case d >= time.Minute:

@@ -19,7 +19,8 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 func at(second float64) time.Time { return noon.Add(time.Duration(second * float64(time.Second))) }
 
 // lease returns a Lease in the form in which client-go writes Leases. Its LeaseDuration
-// is 15 s. The parameters acquired and renewed are times in seconds after noon.
+// is 15 s. The parameters acquired and renewed are the acquireTime and the renewTime,
+// in seconds after noon.
 func lease(holder string, acquired, renewed float64) *coordinationv1.Lease {
 	return &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "app", UID: "1"},
@@ -115,8 +116,8 @@ func TestExplain_IsUnconfirmedUntilAChangeShowsThatTheHolderIsAlive(t *testing.T
 	}
 }
 
-// The work of a former holder may still run while the current holder works. In this
-// case, the report must contain a note about the former holder.
+// If the work of a former holder may still run, the report must contain a note about
+// the former holder.
 func TestExplain_NotesAFormerHolderThatMayBeAtWork(t *testing.T) {
 	recreated, cleared, recorded := lease("b", 3, 3), lease("", 3, 3), lease("b", 3, 3)
 	recreated.UID = "2"
@@ -240,8 +241,9 @@ func TestExplain_AfterLostContactARenewalHasNoKnownTime(t *testing.T) {
 	}
 }
 
-// The response to a read proves only that the Lease had this state at some time after
-// the read was sent. Therefore contact counts only until the read was sent.
+// The response to a read shows a state that the Lease had after the request was sent.
+// The Lease may have changed again before the response arrived. Therefore the last
+// contact is the time at which the request was sent.
 func TestObserved_AReadIsContactAtTheTimeWhenItWasSent(t *testing.T) {
 	renewed := lease("a", 0, 4)
 	observed := explain.Observed{}.With(lease("a", 0, 2), at(3)).With(renewed, at(4)).WithRead(renewed, at(18.9), at(21))
@@ -251,7 +253,7 @@ func TestObserved_AReadIsContactAtTheTimeWhenItWasSent(t *testing.T) {
 }
 
 // A Report must list a term as expired only if the expiry is certain. It must not list
-// the term of another holder as expired.
+// a former holder's term as expired when the current holder's term expires.
 func TestExplain_AnExpiryEndsItsOwnTermOnly(t *testing.T) {
 	terms := func(l *coordinationv1.Lease, now float64) string {
 		l.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/terms": `[{"holder":"pod-0","acquired":"2026-01-02T11:00:00.000000Z","end":"released"}]`}
@@ -316,7 +318,8 @@ func TestExplain_NotesAMissingDurationAndCoordinatedElection(t *testing.T) {
 	}
 }
 
-// explain must ignore each nomination of a successor that Electors ignore.
+// Electors ignore an invalid nomination of a successor. The report must ignore it as
+// well.
 func TestExplain_ReadsTheNominationThatElectorsAccept(t *testing.T) {
 	for text, want := range map[string]string{
 		"1767355200000000 0 1 b":          "b",

@@ -23,13 +23,13 @@ type Fences struct {
 	Policies []Fence `json:"policies,omitempty"`
 
 	// AnchorMissing is true if the API servers watch Leases only because of the
-	// policies in Policies, see [fencing.AnchorPolicy]. If you delete all these
-	// policies and create them again, the API servers evaluate the policies with
-	// outdated Leases.
+	// policies in the field Policies, see [fencing.AnchorPolicy]. If you then delete
+	// all these policies and create them again, the API servers evaluate the policies
+	// with outdated Leases.
 	AnchorMissing bool `json:"anchorMissing,omitempty"`
 
-	// Error is the reason why the policies could not be read. It is "" if they were
-	// read.
+	// Error is the reason why the policies could not be read. It is "" if the policies
+	// were read.
 	Error string `json:"error,omitempty"`
 }
 
@@ -40,19 +40,19 @@ type Fence struct {
 	Policy  string `json:"policy"`
 	Binding string `json:"binding"`
 
-	// Incumbent is true if the policy's name shows that the policy was made by package
-	// fencing. It is not known what other policies check.
+	// Incumbent is true if the policy's name shows that package fencing created the
+	// policy. If Incumbent is false, it is not known what the policy checks.
 	Incumbent bool `json:"incumbent"`
 
 	// ServiceAccount is the account whose writes the policy checks, as namespace/name.
-	// It is "" if the account is not known. Writes of other accounts are not refused.
-	// ServiceAccountMissing is true if the account does not exist. In this case the
-	// policy checks no writes, because no writer can use the account.
+	// It is "" if the account is not known. The policy does not refuse the writes of
+	// other accounts. ServiceAccountMissing is true if the account does not exist. A
+	// policy for an account that does not exist checks no writes.
 	ServiceAccount        string `json:"serviceAccount,omitempty"`
 	ServiceAccountMissing bool   `json:"serviceAccountMissing,omitempty"`
 
-	// Enforced is true if the policy refuses stale writes. Otherwise the policy only
-	// reports stale writes.
+	// Enforced is true if the policy refuses stale writes. Enforced is false if the
+	// policy only reports stale writes.
 	Enforced bool `json:"enforced"`
 
 	// IgnoresErrors is true if the policy accepts writes that it cannot evaluate.
@@ -67,8 +67,9 @@ type Fence struct {
 	ByPod  bool `json:"byPod"`
 	ByTerm bool `json:"byTerm"`
 
-	// Resources are the resources that the policy guards. If the policy guards only
-	// some objects of these resources, Limits describe these objects.
+	// Resources are the resources that the policy guards. Limits describes which
+	// objects of these resources the policy guards. Limits is empty if the policy
+	// guards all of them.
 	Resources []string `json:"resources,omitempty"`
 	Limits    []string `json:"limits,omitempty"`
 }
@@ -76,11 +77,10 @@ type Fence struct {
 // policyPrefix is the beginning of the names of package fencing's policies.
 const policyPrefix = "incumbent-fencing."
 
-// FencesOf returns the policies that guard the writes of a Lease's leader. A policy
-// guards these writes if the Lease is the parameter of the policy. A policy also guards
-// these writes if it compares the fencing tokens that the leader writes into an
-// annotation of each object. FencesOf uses only the namespace, the name and the labels
-// of the Lease.
+// FencesOf returns the policies that guard the writes of a Lease's leader. A policy is
+// returned in two cases: the Lease is the parameter of the policy, or the policy
+// compares the fencing tokens that the leader writes into an annotation of each object.
+// FencesOf uses only the namespace, the name and the labels of the Lease.
 func FencesOf(lease metav1.ObjectMeta, policies []admissionv1.ValidatingAdmissionPolicy, bindings []admissionv1.ValidatingAdmissionPolicyBinding) []Fence {
 	var found []Fence
 	for i := range policies {
@@ -115,9 +115,9 @@ func fenceOf(lease metav1.ObjectMeta, policy *admissionv1.ValidatingAdmissionPol
 }
 
 // anchorMissing reports whether the API servers would stop watching Leases if all
-// policies in found were deleted. It returns true if found contains a policy that reads
-// the Lease, and the cluster has no other policy that reads Leases. A policy without a
-// binding does not count.
+// policies in the parameter found were deleted. This is the case if at least one of
+// these policies reads the Lease, and the cluster has no other policy that reads
+// Leases. A policy without a binding does not count.
 func anchorMissing(found []Fence, policies []admissionv1.ValidatingAdmissionPolicy, bindings []admissionv1.ValidatingAdmissionPolicyBinding) bool {
 	reading := slices.ContainsFunc(found, func(f Fence) bool { return f.ByPod })
 	return reading && !slices.ContainsFunc(policies, func(p admissionv1.ValidatingAdmissionPolicy) bool {
@@ -127,9 +127,9 @@ func anchorMissing(found []Fence, policies []admissionv1.ValidatingAdmissionPoli
 	})
 }
 
-// readsLease reports whether the binding makes the Lease the parameter of the policy.
-// If the binding gives no namespace for the parameter, the API server uses the Lease in
-// the namespace of the written object.
+// readsLease reports whether the Lease is the parameter of the policy with this
+// binding. If the binding does not set the namespace of the parameter, the API server
+// uses the Lease in the namespace of the written object.
 func readsLease(policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding, lease metav1.ObjectMeta) bool {
 	ref := binding.Spec.ParamRef
 	if !isLease(policy.Spec.ParamKind) || ref == nil || ref.Namespace != "" && ref.Namespace != lease.Namespace {
@@ -187,7 +187,7 @@ func accountOf(policy *admissionv1.ValidatingAdmissionPolicy) string {
 }
 
 // accountIn returns the service account in an expression, as namespace/name. It returns
-// "" if the expression matches none of the regular expressions in forms.
+// "" if the expression matches no regular expression in the parameter forms.
 func accountIn(expression string, forms ...*regexp.Regexp) string {
 	for _, form := range forms {
 		if parts := form.FindStringSubmatch(expression); parts != nil {
@@ -197,8 +197,8 @@ func accountIn(expression string, forms ...*regexp.Regexp) string {
 	return ""
 }
 
-// resourcesOf returns the resources that the policy matches, as plural.group. It leaves
-// out entries such as "pods/*", which stand for all subresources of a resource.
+// resourcesOf returns the resources that the policy matches, as plural.group. It omits
+// the subresources, such as "pods/*".
 func resourcesOf(policy *admissionv1.ValidatingAdmissionPolicy) []string {
 	var names []string
 	if policy.Spec.MatchConstraints == nil {
@@ -218,9 +218,9 @@ func resourcesOf(policy *admissionv1.ValidatingAdmissionPolicy) []string {
 	return slices.Compact(names)
 }
 
-// lines returns lines of text that describe the policies. The parameter account is a
-// service account, or "". The lines show which policies do not check the writes of this
-// account.
+// lines returns lines of text that describe the policies. If account is not "", the
+// lines also show which policies do not check the writes of the service account with
+// this name.
 func (f Fences) lines(account string) []string {
 	if f.Error != "" {
 		return []string{f.Error}

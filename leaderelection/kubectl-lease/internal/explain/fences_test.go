@@ -104,8 +104,8 @@ func TestFindFences_ReportsAMissingAnchor(t *testing.T) {
 	want("another Lease has a policy", false)
 }
 
-// The text must describe which objects the policy guards, and what is not known about
-// the policy.
+// The description of a policy must include which objects the policy guards, and what is
+// not known about the policy.
 func TestFence_TextNamesItsLimits(t *testing.T) {
 	const guard = "incumbent-fencing.x refuses the writes of stale leaders that run as ns/account to configmaps, deployments.apps"
 	type policy = admissionv1.ValidatingAdmissionPolicy
@@ -192,8 +192,8 @@ func TestFence_TextNamesItsLimits(t *testing.T) {
 	}
 }
 
-// The text must not be "none", but "none found", because explain may not recognise an
-// existing policy.
+// If no policy is found, the text must be "none found". The text "none" could be wrong,
+// because the search does not find every kind of policy.
 func TestFences_TextWithoutPoliciesIsNoneFound(t *testing.T) {
 	a := explainAt(1, observation{lease("a", 0, 0), 1})
 	a.Fences = &explain.Fences{}
@@ -202,7 +202,8 @@ func TestFences_TextWithoutPoliciesIsNoneFound(t *testing.T) {
 	}
 }
 
-// A policy checks only the writes of its own service account.
+// A policy checks only the writes of one service account. The text must mention that
+// the policy does not guard the writes of another account.
 func TestFences_OfAnotherAccountGuardNothing(t *testing.T) {
 	a := explainAt(1, observation{lease("a", 0, 0), 1})
 	a.Fences = &explain.Fences{Policies: []explain.Fence{{Policy: "p", Incumbent: true, Enforced: true, ServiceAccount: "ns/account", Resources: []string{"pods"}}}}
@@ -240,7 +241,7 @@ func TestCheckRights_NamesTheSharedWatch(t *testing.T) {
 	}
 }
 
-// If the Lease exists, the right to create the Lease is hardly needed. CheckRights must
+// The right to create the Lease matters less if the Lease exists. CheckRights must
 // describe this.
 func TestCheckRights_NamesTheConsequence(t *testing.T) {
 	uses := rights.Uses{LeaseNamespace: "ns", LeaseName: "app"}

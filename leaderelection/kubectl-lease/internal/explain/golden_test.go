@@ -46,8 +46,8 @@ func withRightsAndFences(a explain.Report) explain.Report {
 }
 
 // Programs read the JSON form of a Report. If a field is renamed or removed, these
-// programs break. A test that decodes the JSON with the Go types of this package would
-// not detect such a change.
+// programs break. Therefore the test compares the JSON text. If the test decoded the
+// JSON with the Go types of this package, it would not detect a renamed field.
 func TestReport_IsTheDocumentThatProgramsRead(t *testing.T) {
 	renewed, timeless := full("pod-1", 0, 4), lease("pod-1", 0, 3600)
 	noNamespace := explainAt(1, observation{nil, 0})

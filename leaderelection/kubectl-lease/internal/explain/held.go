@@ -8,12 +8,12 @@ import (
 )
 
 // maxSkew is how far the holder's clock may be ahead of this machine's clock. If the
-// holder's clock is further ahead, the Report has a note about the clock, and does not
-// rely on the times of this clock. Synchronized clocks differ by far less than a
-// second, and a LeaseDuration is a whole number of seconds.
+// holder's clock is further ahead, the Report contains a note, and does not rely on the
+// times that the holder wrote. Synchronized clocks differ by far less than a second,
+// and a LeaseDuration is a whole number of seconds.
 //
-// If the holder's clock is behind, its renewals look like events that arrive late.
-// Therefore the limit for a clock that is behind is SilenceTimeout.
+// If the holder's clock is behind this machine's clock, each renewal looks like an
+// event that arrived late. Therefore the limit in this direction is SilenceTimeout.
 const maxSkew = time.Second
 
 func (r *Report) setHeld(o Observed) {
@@ -57,8 +57,8 @@ func (r *Report) setExpired(duration, age time.Duration) {
 	}
 	r.setReason("%s has not renewed for %v, longer than its LeaseDuration (%v), and nobody else has claimed it: "+
 		"no candidate runs, or none may update the Lease or reach the API server", identity(r.Holder), rounded(age), duration)
-	// If the Lease has no acquireTime, the last term in r.Terms is a term of an earlier
-	// holder.
+	// The last term in r.Terms is the term of an earlier holder if the Lease has no
+	// acquireTime.
 	if last := len(r.Terms) - 1; last >= 0 && r.Acquired != nil && r.Terms[last].Acquired.Equal(*r.Acquired) {
 		r.Terms[last].End, r.Terms[last].Renewed = leasestate.EndExpired, r.Renewal.RenewTime
 	}
@@ -71,8 +71,8 @@ func (r *Report) noteFormerHolder(o Observed) {
 	}
 }
 
-// noteClocks adds a note if the holder's clock differs from this machine's clock,
-// because the times in the Report are by the holder's clock.
+// noteClocks adds a note if the holder's clock differs from this machine's clock. The
+// note is useful because the times in the Report come from the holder's clock.
 func (r *Report) noteClocks(o Observed) {
 	renewed := timeOf(o.lease.Spec.RenewTime)
 	if renewed == nil {

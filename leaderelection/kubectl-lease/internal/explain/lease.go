@@ -15,19 +15,18 @@ import (
 // The functions in this file interpret one Lease object, or compare two Lease objects.
 // They are not in package internal/lease, because an elector does not need them.
 
-// defaultDuration replaces the LeaseDuration of a Lease that has none. For such a
-// Lease, each candidate uses the LeaseDuration of its own configuration, and 15 s is
-// the usual value.
+// defaultDuration is used for a Lease without a LeaseDuration. Candidates then use the
+// LeaseDuration of their own configuration. It is usually 15 s.
 const defaultDuration = 15 * time.Second
 
 // durationOf returns the LeaseDuration in the Lease, or defaultDuration if the Lease
-// has none.
+// has no LeaseDuration.
 func durationOf(lease *coordinationv1.Lease) time.Duration {
 	return leasestate.Duration(lease, defaultDuration)
 }
 
-// overdueAfter returns how old the last renewal must be for the next renewal to count
-// as overdue. The parameter duration is the LeaseDuration.
+// overdueAfter returns the age of the last renewal from which on the next renewal
+// counts as overdue. The parameter duration is the LeaseDuration.
 func overdueAfter(duration time.Duration) time.Duration { return duration * 2 / 3 }
 
 // neverHeld reports whether a Lease without a holder has never had a holder.
@@ -42,10 +41,9 @@ func sameTerm(a, b *coordinationv1.Lease) bool {
 		apiequality.Semantic.DeepEqual(a.Spec.AcquireTime, b.Spec.AcquireTime)
 }
 
-// wasReleased reports whether a holder released the Lease. The parameters held and next
-// are two consecutive observed states of the Lease, and held is the state with this
-// holder. A term that ended as "expired" in the history of next does not count as
-// released, because the next holder wrote this end.
+// wasReleased reports whether the holder of the Lease held released the Lease. The
+// parameter next is the next observed state of the Lease. If the history in next
+// contains the end "expired" for the holder's term, the Lease was not released.
 func wasReleased(held, next *coordinationv1.Lease) bool {
 	if next == nil || next.UID != held.UID {
 		return false
@@ -76,7 +74,8 @@ func termsOf(lease *coordinationv1.Lease) []Term {
 
 // writerOf returns the program that wrote the Lease. writerOf recognises an Elector of
 // package leaderelection by annotations that match the current state of the Lease. The
-// field manager in the result is the manager that last wrote renewTime.
+// FieldManager of the result is the field manager under which renewTime was last
+// written.
 func writerOf(lease *coordinationv1.Lease) Writer {
 	_, nominates := leasestate.NominationOf(lease)
 	w := Writer{Incumbent: nominates || leasestate.IsReleased(lease)}

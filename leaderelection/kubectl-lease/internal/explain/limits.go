@@ -9,10 +9,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// limits returns phrases, such as "in namespace a". Each phrase describes a limit that
-// the policy or the binding sets on the guarded objects. If there are no limits, it
-// returns no phrases. The parameter readsLease is true if the Lease is the parameter of
-// the policy.
+// limits returns phrases such as "in namespace a". Each phrase describes a condition
+// that an object must meet to be guarded. The parameter readsLease is true if the Lease
+// is the parameter of the policy.
 func limits(policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding, lease metav1.ObjectMeta, readsLease bool) []string {
 	var found []string
 	if ref := binding.Spec.ParamRef; readsLease && ref.Namespace == "" {

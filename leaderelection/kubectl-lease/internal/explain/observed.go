@@ -8,35 +8,35 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// SilenceTimeout is the time since the last contact after which contact counts as lost.
-// If no event arrives, a caller must read the Lease within this time, because a watch
-// without events may be broken.
+// SilenceTimeout is a limit of the time since the last contact. When this time has
+// passed, contact counts as lost. If no event of the watch arrives within this time,
+// read the Lease, because the watch may be broken.
 const SilenceTimeout = 5 * time.Second
 
-// Observed is the result of all observations of one Lease. It is immutable. The method
-// With returns a new value.
+// Observed is the result of all observations of one Lease. The methods With and
+// WithRead do not change an Observed, but return a new one.
 type Observed struct {
 	started   bool                  // true after the first observation
 	lease     *coordinationv1.Lease // nil: the Lease does not exist
 	since     time.Time             // when the current UID and spec of the Lease were first observed
 	contact   time.Time             // the last time at which the Lease is known to have had this UID and spec
-	changed   bool                  // true if a change was observed at the time since; false after the first observation, and after the first change since contact was lost
+	changed   bool                  // whether the last change was observed while contact was not lost
 	interval  time.Duration         // the longest time between two consecutive observed renewals; 0 if fewer than two renewals were observed
 	protected time.Time             // candidates that observed the Lease before its deletion do not claim it before this time
 	deleted   bool                  // true if the Lease existed, and was then observed to be missing
 	former    formerHolder
 }
 
-// A formerHolder is an earlier holder whose work may still run. No observation and no
-// record in the Lease shows that this holder has released the Lease.
+// A formerHolder is an earlier holder whose work may still run, because it was not
+// observed to release the Lease.
 type formerHolder struct {
 	identity string    // "" if there is no such holder
 	until    time.Time // when the LeaseDuration of this holder ends
 }
 
-// With returns an Observed that contains o and one more observation. The parameter
-// lease is the Lease that was observed, or nil if the Lease did not exist. The
-// parameter observedAt is the time of the observation. Do not modify lease afterwards.
+// With adds an observation to o and returns the result. The parameter lease is the
+// Lease that was observed, or nil if the Lease did not exist. Do not modify this Lease
+// afterwards. The parameter observedAt is the time of the observation.
 //
 // Add the observations in the order in which the API server stored the states of the
 // Lease. Also add observations of an unchanged Lease, because they show that there is
@@ -45,10 +45,10 @@ func (o Observed) With(lease *coordinationv1.Lease, observedAt time.Time) Observ
 	return o.WithRead(lease, observedAt, observedAt)
 }
 
-// WithRead is like With, for the response to a read. The parameters sent and answered
-// are the times at which the request was sent and the response arrived. The last
-// contact is the time at which the request was sent, because the Lease may have changed
-// before the response arrived.
+// WithRead adds an observation to o, like With. Use it for the response to a read. The
+// parameter sent is the time at which the request was sent. The parameter answered is
+// the time at which the response arrived. The time of the last contact becomes the time
+// sent, because the Lease may have changed before the response arrived.
 func (o Observed) WithRead(lease *coordinationv1.Lease, sent, answered time.Time) Observed {
 	if o.started && leasestate.SameRecord(o.lease, lease) {
 		o.lease = lease // the metadata of the Lease may have changed
@@ -79,8 +79,8 @@ func (o Observed) WithRead(lease *coordinationv1.Lease, sent, answered time.Time
 	return next
 }
 
-// Changed reports whether the last change of the Lease was observed while there was
-// contact. If Changed returns true, this machine's clock gives the age of the last
+// Changed reports whether the last change of the Lease was observed while contact was
+// not lost. If Changed returns true, this machine's clock gives the age of the last
 // renewal.
 func (o Observed) Changed() bool { return o.changed }
 
@@ -99,9 +99,9 @@ func (o Observed) expires() time.Time {
 }
 
 // age returns how old the last renewal was at the last contact. If the renewal was
-// observed as a change, age uses this machine's clock. Otherwise age uses the holder's
-// clock. If known is false, neither clock gives the exact age, and the returned age is
-// a lower limit.
+// observed as a change, this machine's clock gives the age. If it was not observed as a
+// change, the holder's clock gives the age. The result known is false if neither clock
+// gives the age. The result age is then a lower limit.
 func (o Observed) age() (age time.Duration, known bool) {
 	renewed := timeOf(o.lease.Spec.RenewTime)
 	switch {
@@ -117,9 +117,9 @@ func (o Observed) age() (age time.Duration, known bool) {
 // unchangedFor returns how long the Lease had been unchanged at the last contact.
 func (o Observed) unchangedFor() time.Duration { return max(0, o.contact.Sub(o.since)) }
 
-// unrenewed returns the time from the previous renewal to a renewal that was observed
-// at the time now. If contact was lost between the two renewals, unrenewed returns only
-// the time until the last contact, because other renewals may have been missed.
+// unrenewed returns the time between the last observed renewal and the time now. If
+// contact is lost, it returns the time between the last observed renewal and the last
+// contact, because a later renewal may have been missed.
 func (o Observed) unrenewed(now time.Time) time.Duration {
 	if o.ContactLost(now) {
 		now = o.contact
@@ -127,10 +127,10 @@ func (o Observed) unrenewed(now time.Time) time.Duration {
 	return max(0, now.Sub(o.since))
 }
 
-// readAt returns when the Lease should be read if no event arrives before that time.
-// This time is early enough to keep contact. It is also not later than the time at
-// which a renewal becomes overdue or the Lease expires, because no event reports these
-// changes.
+// readAt returns when the Lease should be read if no event arrives before that time. A
+// read at this time prevents that contact is lost. A read is also due when a renewal
+// becomes overdue and when the Lease expires, because the API server sends no event at
+// these times.
 func (o Observed) readAt() time.Time {
 	due := o.contact.Add(SilenceTimeout / 2)
 	if leasestate.Holder(o.lease) == "" {

@@ -28,8 +28,8 @@ type Report struct {
 	State State     `json:"state"`
 	Time  time.Time `json:"time"`
 
-	// Certain is false if contact is lost, or if State depends on the clock of another
-	// machine.
+	// Certain is false if contact is lost. It is also false if State depends on the
+	// clock of another machine.
 	Certain bool `json:"certain"`
 
 	// LastContact is the last time at which the Lease is known to have been in State.
@@ -44,8 +44,8 @@ type Report struct {
 	Holder   string     `json:"holder,omitempty"`
 	Acquired *time.Time `json:"acquired,omitempty"`
 
-	// Reason explains why nobody leads, why it is not known who leads, or what endangers
-	// the leader.
+	// Reason explains why nobody leads, why it is not known who leads, or why the
+	// leader may soon lose the Lease.
 	Reason string `json:"reason,omitempty"`
 
 	// Renewal describes the renewals of the Lease. It is nil if the Lease has no holder.
@@ -59,23 +59,24 @@ type Report struct {
 	// released. Only Electors of package leaderelection have a successor.
 	Successor string `json:"successor,omitempty"`
 
-	// Terms are the recent terms, oldest first. Electors of package leaderelection record
-	// them in the Lease.
+	// Terms are the recent terms, oldest first. Only Electors of package leaderelection
+	// record terms in the Lease.
 	Terms []Term `json:"terms,omitempty"`
 
 	// Writer is the program that last wrote the Lease.
 	Writer Writer `json:"writer"`
 
 	// ResourceVersion is the Lease's resourceVersion. LeaseTransitions is the number of
-	// changes of the holder, which the holders count in the Lease.
+	// changes of the holder, as stored in the Lease.
 	ResourceVersion  string `json:"resourceVersion,omitempty"`
 	LeaseTransitions int32  `json:"leaseTransitions"`
 
 	// Notes are further findings, such as a former holder that may still be at work.
 	Notes []string `json:"notes,omitempty"`
 
-	// stableReason and stableNotes are Reason and Notes without durations. Same
-	// compares these fields, because durations grow even if the Lease does not change.
+	// stableReason and stableNotes are copies of Reason and Notes in which every
+	// duration is 0. The method Same compares the copies, because durations grow even
+	// if the Lease does not change.
 	stableReason string
 	stableNotes  []string
 
@@ -83,8 +84,8 @@ type Report struct {
 	// [Report.SetNamespaceMissing].
 	NamespaceMissing bool `json:"namespaceMissing,omitempty"`
 
-	// Rights and Fences are the results of [CheckRights] and [FindFences]. They are nil
-	// unless the caller sets them.
+	// Rights is the result of [CheckRights], and Fences is the result of [FindFences].
+	// Explain does not set these two fields.
 	Rights *Rights `json:"rights,omitempty"`
 	Fences *Fences `json:"fences,omitempty"`
 }
@@ -95,17 +96,18 @@ type Renewal struct {
 	RenewTime *time.Time `json:"renewTime,omitempty"`
 
 	// AgeSeconds is how old the last renewal was at the last contact. If a change was
-	// observed, AgeSeconds was measured with this machine's clock, otherwise with the
-	// holder's clock. AgeSeconds is nil if no change was observed, and RenewTime is
-	// missing or ahead of this machine's clock.
+	// observed, it was measured with this machine's clock. If no change was observed,
+	// it was calculated from RenewTime. It is nil if no change was observed and
+	// RenewTime cannot be used, because RenewTime is missing or ahead of this machine's
+	// clock.
 	AgeSeconds *float64 `json:"ageSeconds,omitempty"`
 
 	// UnchangedSeconds is how long the Lease had been unchanged at the last contact, by
-	// this machine's clock. The last renewal was at least that old.
+	// this machine's clock. The last renewal is at least as old.
 	UnchangedSeconds float64 `json:"unchangedSeconds"`
 
-	// LongestIntervalSeconds is the longest time between two consecutive renewals that
-	// were observed. It is 0 if no renewals were observed.
+	// LongestIntervalSeconds is the longest time between two consecutive observed
+	// renewals. It is 0 if fewer than two renewals were observed.
 	LongestIntervalSeconds float64 `json:"longestIntervalSeconds,omitempty"`
 
 	// LeaseDurationSeconds is the time from the last renewal to the expiry of the
@@ -115,12 +117,12 @@ type Renewal struct {
 
 // A Claim describes when a Lease may be claimed.
 type Claim struct {
-	// From is the earliest time at which the Lease may be claimed, unless the Lease
-	// changes before that time.
+	// From is the earliest time at which the Lease may be claimed. This time is valid
+	// only if the Lease does not change before.
 	From time.Time `json:"from"`
 
-	// Note describes which candidates may claim the Lease at the time From, or under
-	// which condition a candidate may claim the Lease.
+	// Note describes a condition for the claim, or which candidates may claim the Lease
+	// at the time From.
 	Note string `json:"note,omitempty"`
 }
 
@@ -131,15 +133,15 @@ type Term struct {
 	Holder   string    `json:"holder"`
 	Acquired time.Time `json:"acquired"`
 
-	// Renewed is the time of the last renewal, or of the release. It is nil for the
-	// current term, and if the time was not recorded.
+	// Renewed is the time of the last renewal, or of the release. It is nil if the term
+	// continues, or if the time was not recorded.
 	Renewed *time.Time `json:"renewed,omitempty"`
 
 	// End is how the term ended. "released" means that the holder's work had stopped
 	// before the Lease was released. "unannotated" means that the Lease was released
-	// without an annotation, so the work may have continued. "expired" means that the
-	// holder did not renew the Lease in time. "" means that the term continues, or that
-	// its end was not recorded.
+	// without the annotation that confirms the end of the work. In this case the work
+	// may have continued. "expired" means that the holder did not renew the Lease in
+	// time. "" means that the term continues, or that its end was not recorded.
 	End string `json:"end,omitempty"`
 }
 
@@ -153,8 +155,8 @@ type Writer struct {
 	FieldManager string `json:"fieldManager,omitempty"`
 }
 
-// NobodyLeads reports whether the Lease is known to have no leader. If contact is lost,
-// it reports whether the Lease had no leader at the last contact.
+// NobodyLeads reports whether the Lease has no leader. It returns false if this is not
+// known. If contact is lost, the result describes the Lease at the last contact.
 func (r Report) NobodyLeads() bool {
 	switch r.State {
 	case Led, Overdue, Unconfirmed, Unknown:

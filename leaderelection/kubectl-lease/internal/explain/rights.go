@@ -10,23 +10,24 @@ import (
 
 // Rights describes which rights a service account lacks to take part in an election.
 type Rights struct {
-	// Time is when the rights were requested from the API server.
+	// Time is when the rights were checked.
 	Time time.Time `json:"time"`
 
-	// ServiceAccount is the account, as namespace/name. ServiceAccountMissing is true if
-	// the account does not exist. An account that does not exist may have rights
-	// nevertheless, because a Role can be bound to it.
+	// ServiceAccount is the account, as namespace/name. ServiceAccountMissing is true
+	// if the account does not exist. A missing account may nevertheless have rights,
+	// because a RoleBinding can name an account that does not exist.
 	ServiceAccount        string `json:"serviceAccount"`
 	ServiceAccountMissing bool   `json:"serviceAccountMissing,omitempty"`
 
-	// Uses describe how the program uses the election.
+	// Uses describes how the program uses the election.
 	Uses []string `json:"uses"`
 
-	// Missing are the rights that the account lacks, each with its consequence.
+	// Missing contains one text for each right that the account lacks. The text
+	// includes what happens without the right.
 	Missing []string `json:"missing,omitempty"`
 
-	// Error is the reason why the rights could not be checked. It is "" if they were
-	// checked.
+	// Error is the reason why the rights could not be checked. It is "" if the rights
+	// were checked.
 	Error string `json:"error,omitempty"`
 }
 
@@ -48,8 +49,7 @@ func describeUses(uses rights.Uses) []string {
 }
 
 // consequence describes what happens if a right is missing. The parameter exists is
-// true if the Lease exists. If the Lease exists, the right to create the Lease hardly
-// matters.
+// true if the Lease exists.
 func consequence(right rights.Right, exists bool) string {
 	switch {
 	case !exists || right.Resource != "leases":

@@ -138,7 +138,8 @@ func (t Term) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%s  %s %s", text, identity(t.Holder), t.End))
 }
 
-// String returns the kind of the elector, and the field manager if it is known.
+// String returns the kind of the elector. If the field manager is known, the string
+// also contains the field manager.
 func (w Writer) String() string {
 	text := "another elector, such as client-go's or controller-runtime's"
 	if w.Incumbent {
@@ -167,9 +168,8 @@ func when(now, t time.Time) string {
 
 func fromSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// printable returns text unchanged if a terminal can show all characters of text.
-// Otherwise it returns text in quotes, with escaped characters. It first cuts text to
-// 1000 bytes.
+// printable returns at most the first 1000 bytes of text. If a terminal cannot show all
+// their characters, printable quotes and escapes the result.
 func printable(text string) string {
 	text = cut(text, 1000)
 	for _, r := range text {
@@ -180,15 +180,15 @@ func printable(text string) string {
 	return text
 }
 
-// identity returns an identity for use in a sentence. It cuts a long identity, because
-// the rest of the sentence must remain readable. The limit of 300 bytes permits the
-// longest name of a Pod, followed by a UUID.
+// identity returns an identity for use in a sentence. It shortens an identity of more
+// than 300 bytes. The longest name of a Pod, followed by a UUID, is shorter than this
+// limit.
 func identity(text string) string {
 	whole := cut(text, 300)
 	if text := printable(whole); text == whole {
 		return text
 	}
-	return printable(cut(text, 60)) // the limit is lower, because quoting makes text up to four times as long
+	return printable(cut(text, 60)) // quoting makes the text up to four times as long
 }
 
 func cut(text string, most int) string {

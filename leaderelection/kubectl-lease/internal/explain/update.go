@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// Same reports whether r and other are equal, apart from times that change with each
-// renewal, and durations that grow while the Lease does not change.
+// Same reports whether the Reports r and other are equal. It ignores times that change
+// with each renewal, and durations that grow while the Lease does not change.
 func (r Report) Same(other Report) bool { return reflect.DeepEqual(r.stable(), other.stable()) }
 
-// stable returns a copy of r without the times and durations that Same ignores.
+// stable returns a copy of r without the times and durations that the method Same
+// ignores.
 func (r Report) stable() Report {
 	r.Time, r.LastContact, r.ResourceVersion = time.Time{}, nil, ""
 	r.Notes, r.stableNotes = r.comparableNotes(), nil
@@ -36,13 +37,14 @@ func (r Report) stable() Report {
 	return r
 }
 
-// Update returns one or more lines that describe how r differs from the earlier Report
-// before. It returns "" if [Report.Same] is true for r and before.
+// Update returns one or more lines that describe how r differs from an earlier Report.
+// The parameter before is the earlier Report. Update returns "" if r.Same(before) is
+// true.
 func (r Report) Update(before Report) string {
 	if r.Same(before) {
 		return ""
 	}
-	var l, current, previous lines // current and previous: the lines about rights and fences in r and in before
+	var l, current, previous lines // the lines about rights and fences: current is from r, previous is from before
 	r.addRightsAndFences(&current)
 	before.addRightsAndFences(&previous)
 	r.addReason(&l)
@@ -65,7 +67,7 @@ func (r Report) Update(before Report) string {
 	return at + r.Summary() + "\n" + l.text(strings.Repeat(" ", len(at)))
 }
 
-// addDetails adds lines about the changes that Summary does not show.
+// addDetails adds lines about the changes that the method Summary does not show.
 func (r Report) addDetails(before Report, l *lines) {
 	if r.Acquired != nil && (before.Acquired == nil || !r.Acquired.Equal(*before.Acquired)) {
 		l.add("Acquired", r.Acquired.UTC().Format("2006-01-02 15:04:05.000000Z"))
@@ -84,8 +86,7 @@ func (r Report) addDetails(before Report, l *lines) {
 	}
 }
 
-// withoutDurations returns the formatted text with every duration set to 0, because
-// durations grow even if the Lease does not change.
+// withoutDurations formats a text like fmt.Sprintf, but sets every duration to 0.
 func withoutDurations(format string, args ...any) string {
 	args = slices.Clone(args)
 	for i := range args {
@@ -96,8 +97,9 @@ func withoutDurations(format string, args ...any) string {
 	return fmt.Sprintf(format, args...)
 }
 
-// comparableNotes returns the notes without durations. For a Report that was decoded
-// from JSON, it returns Notes, because stableNotes is not part of the JSON form.
+// comparableNotes returns the notes with every duration set to 0. For a Report that was
+// decoded from JSON, it returns the unchanged notes, because stableNotes is not part of
+// the JSON form.
 func (r Report) comparableNotes() []string {
 	if len(r.stableNotes) != len(r.Notes) {
 		return r.Notes
@@ -105,8 +107,8 @@ func (r Report) comparableNotes() []string {
 	return r.stableNotes
 }
 
-// notesMissingIn returns the notes of r that other does not have. Two notes count as
-// equal if only their durations differ.
+// notesMissingIn returns the notes of the Report r that are not in the Report other.
+// Two notes count as equal if only their durations differ.
 func (r Report) notesMissingIn(other Report) []string {
 	var missing []string
 	for i, note := range r.comparableNotes() {

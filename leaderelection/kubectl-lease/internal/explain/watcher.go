@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	requestTimeout = 10 * time.Second   // limit of the first read, and of requests about rights and policies
-	readTimeout    = SilenceTimeout / 2 // limit of all later reads, and of opening a watch
+	requestTimeout = 10 * time.Second   // limit of the first read, and of each request about rights and policies
+	readTimeout    = SilenceTimeout / 2 // limit of each later read, and of each request that opens a watch
 	retryInterval  = time.Second        // pause before the next attempt after a failure
 )
 
-// A Watcher observes one Lease by a watch. If no event arrives for a while, it reads
-// the Lease to keep contact. If the watch is forbidden, it only reads the Lease.
+// A Watcher watches one Lease. If no event arrives for a while, the Watcher reads the
+// Lease. If the user may not watch the Lease, the Watcher reads the Lease every second.
 type Watcher struct {
 	// Leases is the client for Leases in the Lease's namespace. Name is the name of the
 	// Lease. Required.
@@ -32,9 +32,9 @@ type Watcher struct {
 	// returns false, Run returns. Required.
 	OnObserved func(Observed) bool
 
-	// OnError is called when the Lease cannot be read or watched, and again when the
-	// reason changes. It is called with nil when the Lease can be read and watched again.
-	// Default: errors are ignored.
+	// OnError is called when the Lease cannot be read or watched. It is called again
+	// when the reason changes. When the Lease can be read and watched again, OnError is
+	// called with nil. If OnError is nil, errors are ignored.
 	OnError func(error)
 }
 
@@ -60,7 +60,7 @@ func (w Watcher) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-time.After(retryInterval):
 			if r.read(ctx, readTimeout); r.readErr != nil {
-				r.report(ctx) // after a successful read, the next call of r.watch calls report
+				r.report(ctx) // if the read succeeds, the next call of r.watch calls r.report
 			}
 		}
 	}
@@ -93,16 +93,16 @@ func (r *watchRun) read(ctx context.Context, timeout time.Duration) {
 	case err != nil:
 		r.readErr = fmt.Errorf("the Lease cannot be read: %w", err)
 		if !apierrors.IsForbidden(r.watchErr) {
-			r.watchErr = nil // both errors have the same cause, so only the read error is reported
+			r.watchErr = nil // report only the read error, because both errors have the same cause
 		}
 	default:
 		r.observed, r.version, r.readErr = r.observed.WithRead(lease, sent, r.readAt), lease.ResourceVersion, nil
 	}
 }
 
-// watch opens a watch and applies its events until the watch ends. It returns true if
-// the caller should open another watch at once. This is the case if a read returned a
-// newer state than the watch, or if a read succeeded after contact was lost.
+// watch opens a watch and applies the events until the watch ends. It returns true if
+// the caller should open another watch at once. There are two reasons for this: a read
+// returned a newer state than the watch, or a read succeeded after contact was lost.
 func (r *watchRun) watch(ctx context.Context) (behind bool) {
 	stream, err := r.open(ctx)
 	r.watchErr = err
@@ -111,7 +111,7 @@ func (r *watchRun) watch(ctx context.Context) (behind bool) {
 		return false
 	}
 	defer stream.Stop()
-	if r.observed.ContactLost(time.Now()) { // OnObserved took long: read the Lease instead of reporting lost contact
+	if r.observed.ContactLost(time.Now()) { // the last call of OnObserved may have taken long; this does not mean that contact is lost, so read the Lease first
 		r.read(ctx, readTimeout)
 	}
 	for r.report(ctx); r.goesOn(ctx); r.report(ctx) {
@@ -129,7 +129,7 @@ func (r *watchRun) watch(ctx context.Context) (behind bool) {
 				timer.Stop()
 				return false // Run reads the Lease next
 			}
-			if r.observed.ContactLost(time.Now()) { // the event may have been sent before contact was lost
+			if r.observed.ContactLost(time.Now()) { // the event may be old, because it may have been sent before contact was lost
 				timer.Stop()
 				r.read(ctx, readTimeout)
 				return r.readErr == nil
@@ -141,8 +141,8 @@ func (r *watchRun) watch(ctx context.Context) (behind bool) {
 	return false
 }
 
-// open opens a watch. It gives up after readTimeout, because an API server that can be
-// reached responds to this request at once.
+// open opens a watch. It returns an error if the API server does not respond within
+// readTimeout.
 func (r *watchRun) open(ctx context.Context) (watch.Interface, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	late := time.AfterFunc(readTimeout, func() { cancel(context.DeadlineExceeded) })
@@ -161,13 +161,12 @@ func (r *watchRun) open(ctx context.Context) (watch.Interface, error) {
 	}
 	cancel(nil)
 	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
-		return watch.NewEmptyWatch(), nil // the version is too old, and the next read returns a newer version
+		return watch.NewEmptyWatch(), nil // the next read returns a version that is not too old
 	}
 	return nil, fmt.Errorf("the Lease cannot be watched, so it is read every second: %w", err)
 }
 
-// An openWatch is a watch. When the openWatch is stopped, it also cancels the context
-// of the request that opened the watch.
+// An openWatch is a watch whose method Stop also cancels the context of the request.
 type openWatch struct {
 	watch.Interface
 	cancel context.CancelCauseFunc
@@ -200,8 +199,8 @@ func (r *watchRun) apply(event watch.Event) {
 	}
 }
 
-// report calls OnError if the kind of the current error differs from the kind that
-// OnError was last called with. Then report calls OnObserved.
+// report calls OnError if the kind of the current error has changed since the last call
+// of OnError. After that, report calls OnObserved.
 func (r *watchRun) report(ctx context.Context) {
 	if !r.goesOn(ctx) {
 		return
@@ -228,9 +227,8 @@ func (r *watchRun) health() (kind string, err error) {
 	}
 }
 
-// kindOf returns a string that is equal for all errors with the same reason. The
-// messages of the errors cannot be compared instead, because they differ from request
-// to request.
+// kindOf returns the same string for all errors with the same reason. The messages of
+// such errors may differ from request to request.
 func kindOf(err error) string {
 	switch reason := apierrors.ReasonForError(err); {
 	case reason != metav1.StatusReasonUnknown:

@@ -17,7 +17,7 @@ import (
 type recorder struct {
 	mu      sync.Mutex
 	reports []explain.Report
-	errors  []string // the messages of the errors; "" means that no error is left
+	errors  []string // the messages of the errors; "" for each call of OnError with nil
 }
 
 func (c *recorder) observe(observed explain.Observed) bool {
@@ -44,7 +44,8 @@ func (c *recorder) last() explain.Report {
 	return c.reports[len(c.reports)-1]
 }
 
-// first returns the first report for which match returns true, or the zero Report.
+// first returns the first report for which the function match returns true. If there is
+// no such report, it returns the zero Report.
 func (c *recorder) first(match func(explain.Report) bool) explain.Report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,7 +55,8 @@ func (c *recorder) first(match func(explain.Report) bool) explain.Report {
 	return explain.Report{}
 }
 
-// watching runs a Watcher until stop is called, and records its reports and errors.
+// watching runs a Watcher until the function stop is called. The recorder c records the
+// Watcher's reports and errors.
 func watching(t *testing.T, client *leaderelectiontest.Client) (c *recorder, stop func()) {
 	t.Helper()
 	c = &recorder{}
@@ -66,8 +68,8 @@ func watching(t *testing.T, client *leaderelectiontest.Client) (c *recorder, sto
 	})
 }
 
-// A live leader must not be reported as expired, whatever interrupts the contact with
-// the API server.
+// While a leader renews its Lease, the Watcher must not report the Lease as expired,
+// even if the Watcher has lost contact with the API server.
 func TestWatcher_WithoutContactReportsNoExpiry(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -162,8 +164,8 @@ func TestWatcher_ReadsIfTheWatchIsSilentOrForbidden(t *testing.T) {
 	}
 }
 
-// The API server sends no event when a Lease expires. The Watcher must report the
-// expiry at once, and not only after the next regular read.
+// The API server sends no event when a Lease expires. Nevertheless the Watcher must
+// report the expiry at once.
 func TestWatcher_ReportsAnExpiryInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
@@ -206,7 +208,7 @@ func TestWatcher_FailsIfTheFirstReadDoes(t *testing.T) {
 	})
 }
 
-// If OnObserved takes long, the Watcher must not report lost contact.
+// If a call of OnObserved takes long, the Watcher must not report that contact is lost.
 func TestWatcher_ReadsAgainAfterASlowOnObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
