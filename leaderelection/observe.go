@@ -378,8 +378,7 @@ type singleFlight struct {
 }
 
 // readSince returns the error of a read of the Lease whose sequence number is greater
-// than seq. If another caller has already sent such a read, readSince returns the error
-// of that read. If no caller has sent such a read, readSince reads the Lease itself.
+// than seq. If no caller has sent such a read yet, readSince sends it.
 func (e *Elector) readSince(ctx context.Context, seq uint64) error {
 	f := &e.confirmReads
 	select {
