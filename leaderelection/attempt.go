@@ -13,9 +13,9 @@ import (
 )
 
 // An attempt is one try to claim the Lease. If the claim succeeds, the attempt also
-// sends the renewals and the release. The engine is client-go's elector. An attempt is
-// the engine's driver: it decides which requests of the engine are sent, and refuses
-// the others. Only one goroutine at a time uses an attempt.
+// sends the renewals and the release. An attempt is the driver of client-go's elector,
+// which is called the engine. The attempt decides which requests of the engine are
+// sent, and refuses the other requests. Only one goroutine at a time uses an attempt.
 type attempt struct {
 	elector  *Elector
 	basis    *coordinationv1.Lease // the Lease to claim; nil if the Lease does not exist
@@ -31,9 +31,10 @@ func newAttempt(e *Elector, basis *coordinationv1.Lease) *attempt {
 	return &attempt{elector: e, basis: basis, decided: make(chan bool, 1)}
 }
 
-// current returns the Lease to claim, or the held Lease. The engine requests the held
-// Lease only after a renewal has failed. current then reads the Lease to find out
-// whether the renewal was applied.
+// The method current returns the Lease to claim before the claim, and the held Lease
+// after a successful claim. The engine requests the held Lease only after a renewal has
+// failed. Then current first reads the Lease to find out whether the renewal was
+// applied.
 func (a *attempt) current(ctx context.Context) (*coordinationv1.Lease, string, error) {
 	h := a.elector.holding()
 	switch {
@@ -130,10 +131,9 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	return err
 }
 
-// renew sends the next renewal when it is due, based on the held version. If a
-// confirmed write was not yet reported to the engine, renew reports it by returning nil
-// at once. The reason is that the engine counts its deadline from the last reported
-// success.
+// renew waits until the next renewal is due, and then sends it. There is one exception.
+// If a confirmed write was not yet reported to the engine, renew returns nil at once
+// and sends nothing. The engine then counts its deadline from this return.
 func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	e := a.elector
 	if a.hasConfirmation(h) {
@@ -142,8 +142,8 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	e.mu.Lock()
 	renewAt := h.RenewAt(e.config.RetryPeriod)
 	e.unlock()
-	// Right after the claim, the engine requests a write. Use this request for the
-	// first renewal, and send the renewal when it is due.
+	// The engine requests a renewal immediately after the claim. Wait until the renewal
+	// is due.
 	if err := wait(ctx, h, time.Until(renewAt)); err != nil {
 		return err
 	}
@@ -152,8 +152,8 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	e.unlock()
 	a.answerBy = time.Now().Add(e.config.overlapTimeout(unconfirmed))
 	if unversioned {
-		// On a server without resourceVersions, no write is refused. Only a read can
-		// show that another candidate holds the Lease.
+		// A server without resourceVersions does not refuse outdated writes. Therefore
+		// read the Lease first, because another candidate may hold it.
 		if err := a.readBack(ctx, h); err != nil {
 			return err
 		}
@@ -177,7 +177,7 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 }
 
 // hasConfirmation reports whether the last confirmed write must still be reported to
-// the engine as a success. It also records this write as reported.
+// the engine. It also records this write as reported.
 func (a *attempt) hasConfirmation(h *heldLease) bool {
 	a.elector.mu.Lock()
 	defer a.elector.unlock()
@@ -186,9 +186,9 @@ func (a *attempt) hasConfirmation(h *heldLease) bool {
 	return confirmed
 }
 
-// release releases the Lease after the work has returned. It retries until the trust
-// window ends, because a refusal may be temporary. If the reply to a release was lost,
-// a read confirms the release.
+// The method release releases the Lease after the work has returned. If a release
+// fails, the method retries until the trust window ends. Before it retries, it reads
+// the Lease, because the release may have been applied although the reply was lost.
 func (a *attempt) release(ctx context.Context, h *heldLease) error {
 	e := a.elector
 	for {

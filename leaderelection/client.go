@@ -52,8 +52,8 @@ func (c Config) ClientConfig(restConfig *rest.Config) *rest.Config {
 	if len(own.NextProtos) == 0 {
 		own.NextProtos = []string{"http/1.1"}
 	}
-	// If Dial is set, client-go makes a transport for each clientset. Otherwise,
-	// clientsets with the same TLS settings share one transport.
+	// If Dial is not set, clientsets with the same TLS settings share one transport. If
+	// Dial is set, client-go makes a transport for each clientset.
 	if own.Dial == nil {
 		own.Dial = c.dialer().DialContext
 	}

@@ -20,23 +20,24 @@ import (
 // lock passes each request on to an engineDriver. The engine never decides whether this
 // process leads.
 
-// client-go randomly lengthens each pause between two reads of the Lease.
-// clientJitterFactor limits the added time. It is a multiple of the pause.
+// client-go randomly lengthens each pause between two reads of the Lease. The added
+// time is at most clientJitterFactor times the pause.
 const clientJitterFactor = clientleaderelection.JitterFactor
 
 // An engineDriver decides what happens for each request of the engine. The type attempt
 // implements it, see attempt.go.
 //
-// A driver follows three rules. First, it returns no error that satisfies
-// apierrors.IsConflict, because client-go would retry a release forever; see opaque.
-// Second, current never returns another candidate's record while the Lease is held.
-// Otherwise, the engine would take that record for its own and acquire the Lease again
-// in the same term. Third, the engine's retry interval must not delay a renewal that is
-// due.
+// A driver follows three rules. First, a driver returns no error that satisfies
+// apierrors.IsConflict. If a release failed with such an error, client-go would retry
+// the release forever; see the function opaque. Second, while this elector holds the
+// Lease, the method current never returns a Lease that another candidate wrote. If it
+// did, the engine would acquire the Lease again in the same term. Third, a driver must
+// not make the engine pause when a renewal is due.
 type engineDriver interface {
-	// current returns the Lease that the next write is based on. lease is nil if the
-	// Lease does not exist. holder is the holder that the engine should see. holder is
-	// "" if the Lease may be claimed, even if the Lease names a holder.
+	// current returns the Lease that the next write is based on. The result lease is
+	// nil if the Lease does not exist. The result holder is the holder that is reported
+	// to the engine. If the Lease may be claimed, holder is "", even if the Lease names
+	// a holder.
 	current(ctx context.Context) (lease *coordinationv1.Lease, holder string, err error)
 	// create claims a Lease that does not exist.
 	create() error
@@ -67,8 +68,8 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	return record, []byte(lease.ResourceVersion), nil
 }
 
-// Create claims a Lease that does not exist. It ignores the engine's record, because
-// the driver writes its own.
+// Create claims a Lease that does not exist. It ignores the record that the engine
+// passes, because the driver creates the record.
 func (l *lock) Create(context.Context, resourcelock.LeaderElectionRecord) error {
 	return l.driver.create()
 }
@@ -112,8 +113,8 @@ func checkEngine(c *Config) error {
 	return err
 }
 
-// clearEngineMetric sets client-go's metric to "not leading". client-go itself does
-// this only when it creates an elector.
+// clearEngineMetric sets client-go's metric to "not leading". It creates an elector,
+// because client-go resets the metric only then.
 func clearEngineMetric(c *Config) { _ = checkEngine(c) }
 
 // An engine is one running client-go elector. It claims once, renews, and releases the
@@ -172,7 +173,7 @@ type requestError struct{ err error }
 
 func (e requestError) Error() string { return e.err.Error() }
 
-// opaque returns err as a requestError, and nil if err is nil.
+// The function opaque returns err as a requestError. It returns nil if err is nil.
 func opaque(err error) error {
 	if err == nil {
 		return nil

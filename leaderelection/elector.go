@@ -185,8 +185,8 @@ func (e *Elector) GetLeader() string {
 	return l.identity
 }
 
-// Term returns the term in which this process leads. The second result reports whether
-// this process leads, as IsLeader does.
+// Term returns the term in which this process leads. The second result is the same as
+// the result of IsLeader.
 func (e *Elector) Term() (Term, bool) {
 	e.mu.Lock()
 	defer e.unlock()

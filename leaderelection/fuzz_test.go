@@ -49,9 +49,10 @@ func FuzzConfig_Flags(f *testing.F) {
 	})
 }
 
-// FuzzTiming_DurationsKeepWhatWasAsked requires that the durations from TolerateOutage
-// and FailOverWithin are valid. They must tolerate the given outage, or fail over
-// within the given limit.
+// FuzzTiming_DurationsKeepWhatWasAsked requires that TolerateOutage and FailOverWithin
+// return valid durations. With the durations from TolerateOutage, a term must survive
+// the given outage. With the durations from FailOverWithin, a follower must replace a
+// crashed leader within the given limit.
 func FuzzTiming_DurationsKeepWhatWasAsked(f *testing.F) {
 	for _, d := range []time.Duration{0, -1, 1, time.Second, 15 * time.Second, time.Minute, time.Hour, 1<<63 - 1} {
 		f.Add(int64(d))

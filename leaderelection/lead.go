@@ -205,8 +205,8 @@ func (e *Elector) stopWorkLocked(cause error) {
 	})
 }
 
-// isLoss reports whether cause means that leadership was lost. Otherwise this process
-// gave up leadership itself.
+// isLoss reports whether cause means that leadership was lost. It returns false if this
+// process gave up leadership itself.
 func isLoss(cause error) bool {
 	return !errors.Is(cause, ErrCancelled) && !errors.Is(cause, ErrSteppedDown)
 }
@@ -243,8 +243,9 @@ func (e *Elector) startCooldown() {
 	}
 }
 
-// endHold gives up the held Lease after the work has returned. If release is true, it
-// releases the Lease. Otherwise the Lease remains until it expires.
+// endHold gives up the held Lease after the work has returned. If release is true,
+// endHold releases the Lease. If release is false, the Lease remains held until it
+// expires.
 func (e *Elector) endHold(h *heldLease, engine *engine, release bool) {
 	if h == nil {
 		return
@@ -255,8 +256,8 @@ func (e *Elector) endHold(h *heldLease, engine *engine, release bool) {
 	e.giveUpHold(h, engine.stop)
 }
 
-// giveUpHold ends this elector's hold on the Lease. It calls release, which must
-// release the Lease unless the Lease is lost.
+// giveUpHold ends this elector's hold on the Lease. It calls the function release,
+// which must release the Lease unless the Lease is lost.
 func (e *Elector) giveUpHold(h *heldLease, release func()) {
 	e.mu.Lock()
 	h.allowRelease()
@@ -332,9 +333,9 @@ func (e *Elector) newTrustTimer(h *heldLease) *trustTimer {
 
 func (t *trustTimer) stop() { t.timer.Stop() }
 
-// check ends the hold on the Lease if the trust window has ended. It also resets the
-// timer. Timers stop while the machine sleeps. Therefore the timer fires several times
-// in a trust window.
+// check records that the Lease is lost if the trust window has ended. It also resets
+// the timer. The timer fires several times in a trust window. One long timer would fire
+// too late, because timers stop while the machine sleeps.
 func (t *trustTimer) check() {
 	if t.held == nil {
 		return

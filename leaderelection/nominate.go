@@ -33,12 +33,12 @@ func (e *Elector) ownNomination() leasestate.Nomination {
 // successor and the nomination is due. It returns the time at which it must be called
 // again. It returns the zero Time if it need not be called before the Lease changes.
 //
-// The time of a nomination depends on the leader's last renewal, and is well before the
-// leader's next renewal. A time that does not depend on the renewals might coincide
-// with one. If another follower has nominated itself since the last renewal, this
-// follower waits for the next renewal, even if it takes precedence. Otherwise, half of
-// several hundred followers might write at the same time. A follower that joined
-// recently does not wait.
+// A nomination is sent between two renewals of the leader. It must not coincide with a
+// renewal, because one of the two writes would then be refused. If another follower has
+// nominated itself since the last renewal, this follower waits for the next renewal,
+// even if this follower takes precedence. The reason is that hundreds of followers
+// might otherwise write at the same time. There is one exception: a follower that
+// joined recently does not wait.
 func (e *Elector) nominateLocked() (again time.Time) {
 	n, s, campaigning := &e.nomination, &e.observed.state, time.Since(e.nomination.joined)
 	if n.busy || n.refused == s.Version || !s.MayNominate(e.ownNomination(), e.config.minAgeGap(campaigning)) {

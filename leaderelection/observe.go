@@ -49,8 +49,8 @@ func (e *Elector) observe(o leasestate.Observation) (news bool) {
 }
 
 // observeLocked applies o first to the claim or the held Lease, and then to the
-// observed state. It reports whether o is newer than the observed state. unlock applies
-// the resulting log lines and notifications.
+// observed state. It reports whether o is newer than the observed state. The method
+// unlock writes the resulting log lines and sends the notifications.
 func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 	if refused := e.writes.refused; o.ReadSeq > refused.seq && o.Version != 0 && o.Version < refused.base {
 		o.Rewound = true
@@ -81,9 +81,8 @@ func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 }
 
 // isDoubtedLocked reports whether a read that was sent after the write w found no
-// Lease. If the result is true, a watch event that shows w does not confirm w, because
-// the Lease may have been deleted after the event. The elector then sends another
-// claim.
+// Lease. The Lease may then have been deleted after w was applied. Therefore a watch
+// event that shows w does not confirm a doubted write.
 func (e *Elector) isDoubtedLocked(w leasestate.Write) bool { return w.Seq < e.observed.absentSeq }
 
 // evaluateLocked applies an observation to the held Lease.
@@ -151,10 +150,9 @@ func (e *Elector) followsAnother() bool {
 }
 
 // follow is the loop of the observer. It watches the Lease until ctx is done. It also
-// reads the Lease if no observation has changed the state for silenceTimeout, which is
-// no longer than the longest pause between two reads of client-go's elector. Therefore
-// a watch that is refused, stalls or ends delays this elector no more than polling
-// would.
+// reads the Lease if no observation has changed e.observed.state for silenceTimeout.
+// Therefore the elector observes each change at least as early as a poll of client-go's
+// elector would, even if the watch is refused, stalls or ends.
 func (e *Elector) follow(ctx context.Context) {
 	w := e.options.shared.join(e)
 	if w != nil {
@@ -183,8 +181,9 @@ func (e *Elector) follow(ctx context.Context) {
 	}
 }
 
-// awaitSilence returns false when no observation has changed the state for
-// silenceTimeout, or when ctx is done. It returns true as soon as a read was requested.
+// awaitSilence waits until the observer should read the Lease. It returns true as soon
+// as requestRead was called. It returns false when no observation has changed
+// e.observed.state for silenceTimeout, or when ctx is done.
 func (e *Elector) awaitSilence(ctx context.Context) (requested bool) {
 	quiet, watching := e.silence()
 	timeout := e.config.silenceTimeout(watching)
@@ -205,9 +204,10 @@ func (e *Elector) awaitSilence(ctx context.Context) (requested bool) {
 	return false
 }
 
-// silence returns the time since the last news of the Lease, and whether the Lease is
-// watched. While reads fail, quiet is the time since the last read. The Lease is then
-// read again in time, and that read shows whether reads succeed again.
+// silence returns two results. The result watching reports whether a watch is open. The
+// result quiet is normally the time since an observation last changed e.observed.state.
+// While reads fail, quiet is the time since the last read, and therefore the observer
+// repeats the read even if a watch reports changes.
 func (e *Elector) silence() (quiet time.Duration, watching bool) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -267,17 +267,17 @@ func (e *Elector) read(parent context.Context, timeout time.Duration) (news bool
 	}
 	e.observed.seq++
 	news = e.observeLocked(leasestate.Observation{Lease: lease, Version: leasestate.Version(lease), At: time.Now(), ReadSeq: seq})
-	// Forget the writes that were refused before this read was sent. If one of them had
-	// been applied in spite of the refusal, this read would show it. Keep the writes
-	// whose requests ended in a reset or a timeout, because they may still be applied.
+	// Forget each write that was refused before this read was sent, because the read
+	// would show the write if it had been applied. Keep each write whose request ended
+	// in a reset or a timeout, because the server may still apply the write.
 	e.writes.unacknowledged = e.writes.unacknowledged.Without(func(w leasestate.Write) bool {
 		return w.Refused && w.FailedSeq < seq && w.RenewTime != leasestate.RenewTime(e.observed.state.Lease)
 	})
 	return news, nil
 }
 
-// nextSeq returns a new sequence number. It is greater than the sequence numbers of all
-// earlier observations, and smaller than those of all later observations.
+// nextSeq returns a new sequence number. The number is greater than all sequence
+// numbers that were used before.
 func (e *Elector) nextSeq() uint64 {
 	e.mu.Lock()
 	defer e.unlock()
@@ -316,8 +316,8 @@ func (e *Elector) noteResultLocked(f *requestFailure, operation string, err erro
 }
 
 // observeEvent processes an event of a watch. It ignores events of other Leases,
-// because some servers ignore field selectors. Without resourceVersions, a late event
-// cannot be recognized. In this case observeEvent only requests a read.
+// because some servers ignore field selectors. On a server without resourceVersions,
+// observeEvent only requests a read, because a late event cannot be recognized.
 func (e *Elector) observeEvent(event watch.Event) {
 	lease := leasewatch.LeaseOf(event)
 	if lease == nil || lease.Name != e.config.LeaseName || lease.Namespace != e.config.LeaseNamespace {
@@ -376,8 +376,8 @@ type singleFlight struct {
 	err   error         // the error of the last shared read
 }
 
-// readSince reads the Lease and returns the error of the read. If another caller began a
-// read with a sequence number greater than seq, it returns the error of that read.
+// readSince returns the error of a read of the Lease whose sequence number is greater
+// than seq. If no caller has sent such a read yet, readSince sends it.
 func (e *Elector) readSince(ctx context.Context, seq uint64) error {
 	f := &e.confirmReads
 	select {

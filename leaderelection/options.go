@@ -94,11 +94,13 @@ func WithPriority(priority int32) Option {
 	return func(o *options) { o.priority = priority }
 }
 
-// WithCallbackMiddleware wraps the Callbacks of the Elector. New calls the function wrap
-// with the new Elector and its Callbacks. The Elector then uses the Callbacks that this
-// function returns. They should call the original Callbacks. If the option is used
-// several times, each function receives the Callbacks that the previous one returned. Use the
-// option in packages that act at the start or the end of a term. Default: none.
+// WithCallbackMiddleware replaces the Callbacks of the Elector. New calls the function
+// wrap with two arguments: the new Elector and the original Callbacks. The Elector then
+// uses the Callbacks that the function wrap returns. The returned Callbacks should call
+// the original Callbacks. If several options of this kind are passed to New, their
+// functions are called in the order of the options. Each function receives the result
+// of the previous function. Use the option in packages that act at the start or the end
+// of a term. Default: none.
 func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 	return func(o *options) {
 		if wrap != nil {
@@ -107,11 +109,11 @@ func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 	}
 }
 
-// WithBackgroundTask makes Elector.Run start the function task in a goroutine. task
-// receives a context, the Elector and the Elector's logger. The context is cancelled
-// when the context of Run is done, or when Run is about to return. Run returns only
-// after task has returned. Use the option in packages that act while the Elector
-// campaigns. Default: none.
+// WithBackgroundTask makes Elector.Run call the function task in a new goroutine. The
+// function task receives a context, the Elector and the Elector's logger. The context
+// is cancelled when the context of Run is done, or when Run is about to return. Run
+// returns only after the function task has returned. Use the option in packages that
+// act while the Elector campaigns. Default: none.
 func WithBackgroundTask(task func(context.Context, *Elector, *slog.Logger)) Option {
 	return func(o *options) {
 		if task != nil {

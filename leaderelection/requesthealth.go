@@ -43,8 +43,8 @@ type requestFailure struct {
 }
 
 // update records the result of a request. If the kind of failure has changed, update
-// returns a function that logs the change. Otherwise it returns nil. Requests that the
-// elector has cancelled itself are ignored.
+// returns a function that logs the change. If the kind has not changed, update returns
+// nil. update ignores requests that the elector has cancelled.
 func (f *requestFailure) update(operation string, err error, log *slog.Logger) (logChange func()) {
 	before, kind := *f, errorKind(err)
 	if kind == before.kind || errors.Is(err, context.Canceled) {

@@ -128,7 +128,7 @@ func (e *Elector) campaign(ctx context.Context) error {
 			}
 		}
 
-		// Lead if the claim succeeded. Otherwise observe the Lease again.
+		// If the claim succeeded, lead. If it failed, observe the Lease again.
 		if won {
 			if err := e.lead(ctx, e.holding(), engine); err != nil {
 				return err
@@ -142,8 +142,9 @@ func (e *Elector) campaign(ctx context.Context) error {
 	return nil
 }
 
-// claimableAtLocked returns when this elector may claim the Lease if the Lease does not
-// change until then. known is false before the first observation.
+// claimableAtLocked returns the time at which this elector may claim the Lease,
+// provided that the Lease does not change before. known is false if there was no
+// observation yet.
 func (e *Elector) claimableAtLocked() (at time.Time, known bool) {
 	s, rule := &e.observed.state, leasestate.ClaimRule{ForeignReleaseDelay: e.config.RetryPeriod, Own: e.wroteLocked}
 	if e.options.noForeignReleaseDelay {

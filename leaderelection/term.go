@@ -13,9 +13,9 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// A Token is a fencing token. Of two terms of the same Lease, the later term has the
-// greater token, even if the Lease was deleted and created again. The token is the
-// resourceVersion that the Lease had after the claim. On a server without
+// A Token is a fencing token. Each term of a Lease has a greater token than all earlier
+// terms of that Lease, even if the Lease was deleted and created again. The token is
+// the resourceVersion that the Lease had after the claim. On a server without
 // resourceVersions, such as client-go's fakes, the token is the value of a counter in
 // this process.
 //
@@ -43,8 +43,8 @@ func tokenOf(lease *coordinationv1.Lease) Token {
 // A Term is one uninterrupted period of leadership, from the claim of the Lease to the
 // end of leadership. The zero Term means that there is no term.
 type Term struct {
-	// Token identifies the term. Of two terms of one Lease, the later term has the
-	// greater Token.
+	// Token identifies the term. It is greater than the Tokens of all earlier terms of
+	// the same Lease.
 	Token Token
 	// Identity is the leader's identity.
 	Identity string

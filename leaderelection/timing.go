@@ -76,9 +76,9 @@ func (c Config) longestPoll() time.Duration {
 }
 
 // silenceTimeout returns how long the observer waits for a newer observation before it
-// reads the Lease. watching is true if a watch is open. With a watch, the time is
-// longestPoll, because the watch normally reports each renewal. Without a watch, the
-// time is random and lies between RetryPeriod and longestPoll, as in client-go.
+// reads the Lease. If watching is true, a watch is open, and the result is longestPoll,
+// because the watch normally reports each renewal. If watching is false, the result is
+// a random duration between RetryPeriod and longestPoll, as in client-go.
 func (c Config) silenceTimeout(watching bool) time.Duration {
 	longest := c.longestPoll()
 	if watching {
@@ -98,9 +98,9 @@ const (
 func claimDelay() time.Duration { return minClaimDelay + rand.N(maxClaimDelay-minClaimDelay) }
 
 // claimRetryDelay returns the claim jitter, which is the random pause after a failed
-// claim. After the pause, the elector reads the Lease and claims again. failing is true
-// if requests currently fail. The pause is then at least RetryPeriod. Otherwise another
-// candidate was faster, and the pause is short.
+// claim. After the pause, the elector reads the Lease and claims again. If failing is
+// true, requests currently fail, and the pause is at least RetryPeriod. If failing is
+// false, the claim failed because another candidate was faster, and the pause is short.
 func (c Config) claimRetryDelay(failing bool) time.Duration {
 	if failing {
 		return c.RetryPeriod + rand.N(c.RetryPeriod/2+1)
@@ -161,8 +161,8 @@ func (c Config) stopTimeAfterLoss(sinceWrite time.Duration) time.Duration {
 func (c Config) exitTime() time.Duration { return c.Margin() / 20 }
 
 // logFlushTime returns how long Run waits for a slow log handler before Run returns.
-// traceFlushTime returns how long Run waits for slow Traces. Then Run waits for a slow
-// event recorder, for at most the same time.
+// traceFlushTime returns how long Run waits for slow Traces. Run waits equally long for
+// a slow event recorder.
 func (c Config) logFlushTime() time.Duration   { return c.Margin() / 40 }
 func (c Config) traceFlushTime() time.Duration { return c.Margin() / 160 }
 

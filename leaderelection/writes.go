@@ -25,8 +25,7 @@ type writes struct {
 // minutes.
 const maxIssued = 64
 
-// A refusal describes the last write that the server refused because another write was
-// applied first.
+// A refusal describes the last write that failed with a conflict.
 type refusal struct {
 	base uint64 // the version that the write was based on
 	seq  uint64 // sequence number at which the refusal arrived
@@ -56,9 +55,9 @@ func (e *Elector) issueLocked(kind leasestate.WriteKind, base uint64) leasestate
 	return w
 }
 
-// send sends the write w, which issueLocked has returned. lease is the Lease to write.
-// If create is true, the Lease does not exist yet. The request is cancelled when ctx is
-// done, and no later than lifetime after w was issued.
+// The method send sends the write w, which issueLocked has returned. lease is the Lease
+// to write. If create is true, the Lease does not exist yet. The request is cancelled
+// when ctx is done, and no later than lifetime after w was issued.
 func (e *Elector) send(ctx context.Context, w leasestate.Write, lease *coordinationv1.Lease, create bool, lifetime time.Duration) *request {
 	r := &request{Write: w, done: make(chan struct{})}
 	e.tasks.Run(func() {
@@ -200,8 +199,8 @@ func (e *Elector) draft(w leasestate.Write, acquired time.Time, transitions int3
 	}
 }
 
-// acquireTime returns the acquireTime of lease. If somebody has removed the
-// acquireTime, it returns the renewTime of w instead.
+// acquireTime returns the acquireTime of lease. If lease has no acquireTime, because
+// somebody has removed it, the function returns the renewTime of w.
 func acquireTime(lease *coordinationv1.Lease, w leasestate.Write) time.Time {
 	if lease.Spec.AcquireTime == nil {
 		return time.UnixMicro(w.RenewTime)

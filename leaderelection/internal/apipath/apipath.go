@@ -19,38 +19,36 @@
 // path. For example, Rancher uses the prefix /k8s/clusters/c-1. Parse receives only the
 // whole path. Therefore it must find the start of the API path.
 //
-// The API path can begin at each segment "api" or "apis" after which the path has the
-// form above. Parse tries these segments from left to right. It uses the first segment
-// at which a plausible API path begins. An API path is plausible if both are true:
+// An API path may begin at any segment "api" or "apis", if the path has the form above
+// from this segment on. An API path is plausible if it has at most one segment after
+// the name, and if <rest> is not itself an API path.
 //
-//   - At most one segment follows the name.
-//   - <rest> is not itself an API path.
-//
-// If no API path is plausible, Parse uses the first API path. The subresource of this
-// API path then has several segments.
+// Parse tries the segments "api" and "apis" from left to right. It uses the first
+// segment at which a plausible API path begins. If no API path is plausible, Parse uses
+// the first API path, and the subresource then has several segments.
 //
 // A prefix may itself look like an API path. An example is the path
 //
 //	/apis/cluster.karmada.io/v1alpha1/clusters/c1/proxy/api/v1/nodes
 //
-// At the first segment, "apis", no plausible API path begins, because four segments
-// follow the name c1. Therefore the API path is /api/v1/nodes.
+// The API path that begins at "apis" is not plausible, because four segments follow the
+// name c1. Therefore Parse uses the API path /api/v1/nodes.
 //
-// An API path of the proxy of a pod, a service or a node is always plausible. Parse does
-// not interpret the path after "proxy".
+// There is one exception. A path to the proxy of a pod, a service or a node is always
+// plausible, even if many segments follow the word "proxy".
 //
 // # Ambiguity
 //
-// Three kinds of paths have two possible meanings. Each example shows first the meaning
-// that Parse returns, and then the other possible meaning:
+// Three kinds of paths have two possible meanings. Each example shows the meaning that
+// Parse returns, and then the other meaning:
 //
 //   - /api/v1/namespaces/n/services/s/proxy/apis/apps/v1/deployments. Parse returns a
-//     connection to the proxy of the service s. The service might also be an API
-//     server. Then the request would be a list of its Deployments.
+//     connection to the proxy of the service s. If the service is an API server, the
+//     path might also mean a list of the Deployments in this API server.
 //   - /api/v1/namespaces/api/v1/nodes. Parse returns a request in the namespace "api".
-//     The path might also be a list of nodes with the prefix /api/v1/namespaces.
-//   - /apis/example.com/v1/widgets/w/a/b/api/v1/nodes. Parse returns a list of nodes
-//     with a prefix. The path might also be a request for a subresource of the widget w.
+//     The path might also mean a list of nodes, with the prefix /api/v1/namespaces.
+//   - /apis/example.com/v1/widgets/w/a/b/api/v1/nodes. Parse returns a list of nodes,
+//     with a prefix. The path might also mean a subresource of the widget w.
 package apipath
 
 import (
@@ -69,14 +67,14 @@ type Request struct {
 	// UnderAPI are set.
 	IsResource bool
 
-	// UnderAPI is true if the path has a segment "api" or "apis". This includes
-	// discovery requests, which name no resource, and API paths that Parse does not
-	// understand.
+	// UnderAPI is true if the path has a segment "api" or "apis". The field is also
+	// true for discovery requests and for API paths that Parse does not understand.
 	UnderAPI bool
 
 	// Verb is get, list, watch, create, update, patch, delete, deletecollection or
 	// connect. If the path names no resource, Verb is the method in lower case. Verb is
-	// empty if the path names a resource and the method has no verb.
+	// empty if the path names a resource and no verb corresponds to the method, as with
+	// OPTIONS.
 	Verb string
 
 	// Prefix is the path before the API path: "" or, for example, "/k8s/clusters/c1".
@@ -96,9 +94,8 @@ type Request struct {
 	// Resource is the plural name of the resource, such as "leases".
 	Resource string
 
-	// Name is the name of the object. In a request for several objects, Name is the
-	// name that the field selector requires. It is empty if the field selector requires
-	// no name.
+	// Name is the name of the object. If the path contains no name, Name is the name
+	// that the field selector requires, or "" if the field selector requires no name.
 	Name string
 
 	// Subresource is the path after the name, such as "status" or "proxy/metrics".
@@ -173,9 +170,9 @@ var (
 )
 
 // root returns the group, the version and the rest of an API path. ok is false if
-// segments is not an API path. A version that is not a standardVersion is accepted only
-// if the group contains a dot, because the groups of all custom resources do. No group
-// and no version is named "api" or "apis".
+// segments is not an API path. root accepts a version that does not match
+// standardVersion only if the group contains a dot. Every custom resource has such a
+// group. root accepts no group and no version named "api" or "apis".
 func root(segments []segment) (group, version string, rest []segment, ok bool) {
 	switch {
 	case len(segments) > 2 && segments[0].text == "api":
@@ -192,8 +189,7 @@ func root(segments []segment) (group, version string, rest []segment, ok bool) {
 func isRoot(s segment) bool { return s.text == "api" || s.text == "apis" }
 
 // parseRoot parses segments as an API path, and sets everything except the verb and the
-// prefix. complete is true if the API path is complete, see the package comment. The
-// caller then need not look for an API path that begins later.
+// prefix. complete is true if the API path is plausible; see the package comment.
 func parseRoot(segments []segment) (r Request, complete bool) {
 	var rest []segment
 	var ok bool
@@ -232,8 +228,8 @@ func (r Request) subresourceRoot() string {
 	return first
 }
 
-// setVerb sets the verb of a request for a resource. It also sets the name if a field
-// selector requires one.
+// setVerb sets r.Verb. If the path contains no name and the field selector requires a
+// name, setVerb also sets r.Name.
 func (r *Request) setVerb(method string, u *url.URL) {
 	watchPath := r.Verb == "watch"
 	if slices.Contains([]string{"exec", "attach", "portforward", "proxy"}, r.subresourceRoot()) {
@@ -275,7 +271,8 @@ func (r *Request) setVerb(method string, u *url.URL) {
 }
 
 // isTrue converts the values of a query parameter to a boolean, as the API server does.
-// Only "0" and "false" are false.
+// It returns false if the parameter is missing, and if the first value is "0" or
+// "false".
 func isTrue(values []string) bool {
 	return len(values) > 0 && values[0] != "0" && !strings.EqualFold(values[0], "false")
 }

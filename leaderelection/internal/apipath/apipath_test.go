@@ -143,8 +143,8 @@ var prefixes = []string{
 	"/api/v1/namespaces/ns", "/api/v1/namespaces/api/clusters/apis",
 }
 
-// requests contains API paths. Parse must resolve each of them in the same way with and
-// without a prefix.
+// requests contains requests without a prefix. If a prefix is added to the path, Parse
+// must return the same result, except for the field Prefix.
 var requests = []struct{ method, path string }{
 	{"GET", "/api/v1/nodes"},
 	{"GET", "/api/v1/namespaces"},

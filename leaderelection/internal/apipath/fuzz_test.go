@@ -56,8 +56,8 @@ var (
 )
 
 // FuzzParse_ReturnsWhatAPathWasBuiltFrom builds a path from a Request and passes the
-// path to Parse. Parse must return the same Request. Each path has one of the prefixes,
-// and its parts are plausible names.
+// path to Parse. Parse must return an equal Request. Each path starts with one of the
+// entries of prefixes.
 func FuzzParse_ReturnsWhatAPathWasBuiltFrom(f *testing.F) {
 	f.Add(uint(0), "apps", "v1", "ns", "deployments", "d", "status")
 	f.Add(uint(7), "", "v1", "api", "pods", "apis", "exec")

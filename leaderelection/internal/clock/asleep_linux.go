@@ -8,9 +8,8 @@ import (
 
 // asleep returns how long the machine has slept since boot. It is the difference
 // between the boot-time clock, which continues during sleep, and Go's monotonic clock,
-// which stops. The thread may be interrupted between the readings of the clocks.
-// Therefore the true value lies between least and most. Between two calls, the machine
-// slept for at most the later value of most minus the earlier value of least.
+// which stops. The two clocks are not read at the same instant. Therefore asleep
+// returns a lower bound, least, and an upper bound, most.
 func asleep() (least, most time.Duration) {
 	var before, mono, after unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &before) != nil ||

@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// driftTolerance is the largest difference between the wall clock and the monotonic
-// clock that is ignored. After a larger difference, the machine may have slept, and the
-// boot-time clock is read. NTP adjusts a clock by much less within one LeaseDuration.
+// driftTolerance is the largest ignored difference between the durations that the wall
+// clock and the monotonic clock measure. If the difference is larger, the machine may
+// have slept, and Age reads the boot-time clock. Within one LeaseDuration, NTP adjusts
+// the wall clock by much less.
 const driftTolerance = 10 * time.Millisecond
 
 // A Stamp is the time at which a request was sent.
@@ -22,8 +23,8 @@ type Stamp struct {
 
 // Now returns a Stamp of the current time. Call it before the request is sent.
 func Now() Stamp {
-	// Read the time asleep first. If the machine is suspended between the two readings,
-	// Age then counts the suspension.
+	// Call asleep before time.Now. If the machine sleeps between the two calls, Age
+	// counts this sleep.
 	slept, _ := asleep()
 	now := time.Now()
 	return Stamp{at: now, wall: now.UnixNano(), asleep: slept}
@@ -33,8 +34,8 @@ func Now() Stamp {
 func (s *Stamp) Time() time.Time { return s.at }
 
 // Age returns the time from the stamp until now, including the time for which the
-// machine slept. If the wall clock and the monotonic clock agree, the machine did not
-// sleep. Age then does not read the boot-time clock.
+// machine slept. If the wall clock and the monotonic clock agree, Age does not read the
+// boot-time clock, because the machine did not sleep.
 func (s *Stamp) Age(now time.Time) time.Duration {
 	mono, wall := now.Sub(s.at), time.Duration(now.UnixNano()-s.wall)
 	if !drifted(mono, wall) {
@@ -51,7 +52,8 @@ func drifted(mono, wall time.Duration) bool {
 	return drift < -driftTolerance || drift > driftTolerance
 }
 
-// slept returns how long the machine slept between two readings of asleep.
+// slept returns how long the machine slept between two calls of asleep. The parameters
+// are the results of these calls.
 func slept(before, now time.Duration) time.Duration { return max(0, now-before) }
 
 // ErrInterrupted is returned by Sleep if the channel interrupt was closed.
@@ -59,8 +61,9 @@ var ErrInterrupted = errors.New("the wait was interrupted")
 
 // Sleep waits for d. It returns ErrInterrupted if interrupt is closed before d has
 // passed, and the error of ctx if ctx is done before d has passed. interrupt may be
-// nil. If d is zero or negative, Sleep creates no timer, because in fake time the race
-// detector of Go 1.26 crashes when several goroutines read timers that are already due.
+// nil. If d is zero or negative, Sleep creates no timer. The reason is a bug: in fake
+// time, the race detector of Go 1.26 crashes when several goroutines read timers that
+// are already due.
 func Sleep(ctx context.Context, interrupt <-chan struct{}, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()

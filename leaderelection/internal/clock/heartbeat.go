@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// heartbeatEpoch is the time from which deadlines are counted, on the monotonic clock.
+// heartbeatEpoch is the zero point of all deadlines. Its monotonic clock reading is
+// used.
 var heartbeatEpoch = time.Now()
 
 // A Heartbeat is the deadline by which a loop must start its next iteration. The zero
@@ -23,12 +24,12 @@ func (h *Heartbeat) Within(d time.Duration) {
 	h.deadline.Store(int64(time.Since(heartbeatEpoch) + max(0, d)))
 }
 
-// Clear removes the deadline. Call it when the loop stops, or when it waits for an
-// event without a time limit.
+// Clear removes the deadline. Call Clear when the loop stops, or when the loop waits
+// for an event without a time limit.
 func (h *Heartbeat) Clear() { h.deadline.Store(0) }
 
-// Overdue returns the time since the deadline passed. It is zero or negative if the
-// deadline has not passed or if there is no deadline.
+// Overdue returns the time since the deadline passed. The result is zero if there is no
+// deadline. The result is negative if the deadline has not passed.
 func (h *Heartbeat) Overdue() time.Duration {
 	deadline := h.deadline.Load()
 	if deadline == 0 {

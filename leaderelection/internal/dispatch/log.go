@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// A LogQueue passes log lines on to the caller's handler and never blocks. The caller's
-// handler may block, for example when it writes to a pipe that is full. A blocked
-// handler must not delay the end of a term.
+// A LogQueue is a queue of log lines for the log handler that the caller of New
+// provided, called the caller's handler. The caller's handler may block, for example
+// when it writes to a full pipe. A blocked handler must not delay the end of a term.
+// Therefore adding a line to the LogQueue never blocks.
 type LogQueue struct{ outbox Outbox[logLine] }
 
 type logLine struct {
@@ -26,8 +27,8 @@ func NewLogQueue() *LogQueue {
 	}}}
 }
 
-// Handler returns a handler that queues each line. A goroutine of q then passes the
-// lines on to handler.
+// Handler returns a slog.Handler that adds each line to q. A goroutine of q passes the
+// lines to the parameter handler.
 func (q *LogQueue) Handler(handler LazyHandler) slog.Handler { return asyncHandler{handler, q} }
 
 // Flush waits until every line is written, but no longer than timeout.
@@ -40,17 +41,17 @@ func (l logLine) write() {
 	}
 }
 
-// An asyncHandler is a handler that queues lines and never blocks.
+// An asyncHandler adds each line to the queue and never blocks.
 type asyncHandler struct {
 	LazyHandler
 	queue *LogQueue
 }
 
-// Enabled returns true. It does not call the caller's handler, which may block. The
-// queue's goroutine calls the Enabled method of the caller's handler.
+// Enabled returns true, because the caller's handler may block. Later, the method write
+// calls the Enabled method of the caller's handler.
 func (h asyncHandler) Enabled(context.Context, slog.Level) bool { return true }
 
-// Handle queues a line. It never blocks and never fails.
+// Handle adds a line to the queue. Handle never blocks and never fails.
 func (h asyncHandler) Handle(_ context.Context, r slog.Record) error {
 	h.queue.outbox.Put(logLine{h.LazyHandler, r.Clone()})
 	return nil
@@ -66,9 +67,9 @@ func (h asyncHandler) WithGroup(name string) slog.Handler {
 	return asyncHandler{h.withGroup(name), h.queue}
 }
 
-// A LazyHandler does not create the caller's handler before a line is written. The
-// reason is that the WithAttrs method of the caller's handler may block, and the
-// elector adds attributes at the start of each term.
+// A LazyHandler creates the caller's handler when the first line is written. It does
+// not create the handler earlier, because the WithAttrs method of the caller's handler
+// may block, and the elector adds attributes at the start of each term.
 type LazyHandler struct{ create func() slog.Handler }
 
 // Lazy returns a LazyHandler that gets the caller's handler from the function create.

@@ -2,10 +2,11 @@ package dispatch
 
 import "sync"
 
-// A Notifier reports the leader to a receiver that may be slow. It reports leaders in
-// order and without repeats. If several leaders arrive while the receiver is busy, it
-// reports only the newest one. It has a goroutine only while it has a leader to report.
-// No other goroutine waits for the receiver.
+// A Notifier reports each new leader to a receiver that may be slow. Leaders are
+// reported in order. Two consecutive reports never name the same leader. If Offer is
+// called several times while the receiver is busy, only the newest leader is reported.
+// The goroutine of the Notifier exists only while a leader must be reported. No other
+// goroutine waits for the receiver.
 type Notifier struct {
 	Call func(identity string) // the receiver; if nil, no leader is reported
 
@@ -16,8 +17,8 @@ type Notifier struct {
 	busy     bool
 }
 
-// Offer makes the Notifier report that identity leads. It never blocks. It ignores an
-// empty identity.
+// Offer makes the Notifier report that identity leads. Offer never blocks. It ignores
+// an empty identity.
 func (n *Notifier) Offer(identity string) {
 	if n.Call == nil || identity == "" {
 		return
@@ -36,9 +37,9 @@ func (n *Notifier) startLocked() {
 	n.tasks.Detach(n.report)
 }
 
-// report calls the receiver once. If another leader has arrived meanwhile, report then
-// starts a new goroutine. Therefore a receiver that ends its goroutine with
-// runtime.Goexit prevents no later report.
+// report calls the receiver once. If Offer was called with another leader meanwhile,
+// report starts a new goroutine for that leader. Therefore later leaders are reported
+// even if the receiver calls runtime.Goexit.
 func (n *Notifier) report() {
 	n.mu.Lock()
 	identity := n.next

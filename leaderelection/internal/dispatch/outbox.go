@@ -12,9 +12,10 @@ import (
 // Further items are dropped and counted.
 const maxQueued = 1000
 
-// An Outbox delivers items to the caller's code, in order. It has a goroutine only
-// while the queue is not empty. Put never blocks, and may be called while any mutex is
-// held. The receiver may call the elector.
+// An Outbox delivers items in order to the receiver, which is the function Deliver. The
+// receiver may block, and may call the elector. The goroutine of an Outbox exists only
+// while the queue is not empty. Put never blocks, and may be called while a mutex is
+// locked.
 type Outbox[T any] struct {
 	Deliver func(T)                 // receives each item
 	Dropped func(count int, next T) // called before Deliver(next) if count items were dropped before next; may be nil
@@ -42,8 +43,8 @@ func (o *Outbox[T]) Put(x T) {
 	}
 }
 
-// deliverAll delivers items until the queue is empty. If the receiver ends this
-// goroutine with runtime.Goexit, a new goroutine delivers the remaining items.
+// deliverAll delivers items until the queue is empty. If the receiver calls
+// runtime.Goexit, a new goroutine delivers the remaining items.
 func (o *Outbox[T]) deliverAll() {
 	defer func() {
 		o.mu.Lock()

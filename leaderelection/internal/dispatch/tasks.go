@@ -1,15 +1,14 @@
 // Package dispatch starts goroutines. It also delivers items to the caller's code:
-// callbacks, traces and log handlers. A receiver that blocks delays only later
-// deliveries to the same receiver, and never the elector.
+// callbacks, traces and log handlers. If a receiver blocks, only later deliveries to
+// the same receiver are delayed. The elector is never delayed.
 package dispatch
 
 import "sync"
 
-// Tasks starts the goroutines of an elector. An elector starts goroutines in no other
-// way. A goroutine of the elector itself is started with Run. Wait waits for such
-// goroutines before the elector's Run returns. A goroutine that calls the caller's code
-// is started with Detach, because this code may never return. The elector itself
-// decides how long it waits for such a goroutine.
+// Tasks starts the goroutines of an elector. An elector starts all goroutines through
+// Tasks. The method Run starts a goroutine that runs only the elector's own code. The
+// method Detach starts a goroutine that calls the caller's code, because this code may
+// never return. Elector.Run calls Wait before it returns.
 type Tasks struct {
 	group sync.WaitGroup
 }

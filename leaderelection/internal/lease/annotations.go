@@ -1,8 +1,7 @@
 // Package lease is the pure model of a Lease. It defines what the fields and
 // annotations of a Lease mean, and what an observation changes. It defines when the
 // Lease may be claimed, and what ends a term. It has no goroutine, no clock and no
-// client. Both the elector and `kubectl lease explain` use it, and therefore their
-// answers agree.
+// client. The elector and `kubectl lease explain` both use this package.
 package lease
 
 import (
@@ -18,8 +17,8 @@ const (
 	SuccessorAnnotation = domain + "successor"
 	// ReleasedAnnotation means that the leader's work had stopped before the leader
 	// released the Lease. Its value is the renewTime of the release in microseconds. If
-	// the value differs from the Lease's renewTime, the annotation is left over from an
-	// earlier release and is ignored.
+	// the value differs from the Lease's renewTime, the annotation is ignored, because
+	// it comes from an earlier release.
 	ReleasedAnnotation = domain + "released"
 	// TermsAnnotation contains the recent terms, see History.
 	TermsAnnotation = domain + "terms"
@@ -27,8 +26,8 @@ const (
 	domain = "incumbent.haproxy-template-ic.github.io/"
 )
 
-// maxOtherAnnotations limits the size of the annotations that this module did not
-// write, in bytes. If they are larger together, this module writes no annotations.
+// maxOtherAnnotations is the largest total size, in bytes, of all annotations except
+// TermsAnnotation. If the total size is larger, this module writes no annotations.
 const maxOtherAnnotations = 200 * 1024
 
 // HasRoom reports whether a Lease has room for the annotations of this module. The API
@@ -44,8 +43,8 @@ func HasRoom(lease *coordinationv1.Lease) bool {
 	return others <= maxOtherAnnotations
 }
 
-// IsReleased reports whether an elector of this library released the Lease after its
-// work had stopped.
+// IsReleased reports whether the Lease was released by an elector of this library,
+// which releases a Lease only after the work has stopped.
 func IsReleased(lease *coordinationv1.Lease) bool {
 	value, ok := lease.Annotations[ReleasedAnnotation]
 	return ok && Holder(lease) == "" && lease.Spec.RenewTime != nil && value == releasedValue(RenewTime(lease))

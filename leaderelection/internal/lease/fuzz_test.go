@@ -9,10 +9,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// FuzzState_AnyLease requires that no function panics, whatever a Lease contains. The
-// Lease is never claimable before it was observed, and a held Lease is not claimable
-// before it expires. A write keeps the UID and the resourceVersion of the Lease. The
-// annotations of the written Lease can be decoded.
+// FuzzState_AnyLease requires that no function panics, whatever a Lease contains. A
+// Lease must not be claimable before it was observed. If the Lease has a holder, it
+// must not be claimable as soon as it was observed. A write must keep the UID and the
+// resourceVersion of the Lease. The annotations of the written Lease must be readable.
 func FuzzState_AnyLease(f *testing.F) {
 	for _, seed := range []string{
 		`{"metadata":{"name":"app","uid":"a","resourceVersion":"51"},"spec":{"holderIdentity":"you","leaseDurationSeconds":15,"renewTime":"2026-01-01T00:00:00.000000Z"}}`,
@@ -60,9 +60,10 @@ func FuzzState_AnyLease(f *testing.F) {
 	})
 }
 
-// FuzzNomination_AnyAnnotation requires, for every value of SuccessorAnnotation, that
-// NominationOf returns either no nomination, or a nomination that can be encoded again.
-// Of two nominations, at most one may precede the other.
+// FuzzNomination_AnyAnnotation calls NominationOf with any value of
+// SuccessorAnnotation. If NominationOf returns a nomination, encoding and decoding must
+// not change the nomination. If the nomination precedes another nomination, the other
+// nomination must not precede it.
 func FuzzNomination_AnyAnnotation(f *testing.F) {
 	acquired := at(10).UnixMicro()
 	f.Add(Nomination{"you", 1, 2}.Encode(acquired))

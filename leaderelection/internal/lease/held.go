@@ -19,13 +19,13 @@ const (
 	Release
 )
 
-// A Write records a claim, renewal or release that this elector has sent. It is used to
-// recognize the write in a later observation. The renewTime identifies the write,
-// because no two writes of an elector have the same renewTime.
+// A Write records a claim, renewal or release that this elector has sent. With a Write,
+// the elector recognizes its own claim, renewal or release in a later observation. The
+// renewTime identifies the Write, because an elector never uses a renewTime twice.
 type Write struct {
 	Kind      WriteKind   // claim, renewal or release
 	RenewTime int64       // microseconds
-	Base      uint64      // the resourceVersion that the write was based on; 0 if there was none
+	Base      uint64      // the resourceVersion that the write was based on; 0 if there was no resourceVersion
 	Seq       uint64      // sequence number at which the write was issued
 	Sent      clock.Stamp // taken just before the write was sent
 	FailedSeq uint64      // sequence number at which the request ended with an error; 0 if there was no error
@@ -33,24 +33,27 @@ type Write struct {
 }
 
 // Writes are the unacknowledged writes of an elector, oldest first. Each of these
-// writes may or may not have been applied. Even a refusal does not prove that a write
-// was not applied. The reason is that client-go repeats a request that was answered
-// with Retry-After. If the first request was applied nevertheless, the server answers
-// the second request with a conflict.
+// writes may or may not have been applied. Even a write that was refused may have been
+// applied. The reason is that client-go repeats a request if the response contains
+// Retry-After. If the server applied the first request, it answers the second request
+// with a conflict.
 type Writes []Write
 
-// With returns ws with the write w added. It drops each write that was sent earlier
-// than w by more than age, because the trust window of such a write has ended.
+// The method With returns a copy of ws that also contains the write w. The copy omits
+// each write that was sent more than age before w, because the trust window of that
+// write has ended.
 func (ws Writes) With(w Write, age time.Duration) Writes {
 	return append(ws.Without(func(x Write) bool { return w.Sent.Time().Sub(x.Sent.Time()) > age }), w)
 }
 
-// Without returns the writes in ws for which the function drop returns false.
+// The method Without returns the writes in ws for which the function drop returns
+// false.
 func (ws Writes) Without(drop func(Write) bool) Writes {
 	return slices.DeleteFunc(slices.Clone(ws), drop)
 }
 
-// Update returns a copy of ws in which w replaces the write with the same renewTime.
+// Update returns a copy of ws in which w replaces the write that has the same renewTime
+// as w.
 func (ws Writes) Update(w Write) Writes {
 	next := slices.Clone(ws)
 	for i := range next {
@@ -76,8 +79,8 @@ func (ws Writes) Find(identity string, record *coordinationv1.Lease) (Write, boo
 	return Write{}, false
 }
 
-// A Held describes the Lease that an elector holds: the last confirmed write, and the
-// Lease as it is after this write.
+// A Held describes the Lease that an elector holds. It contains the last confirmed
+// write, and the Lease that results from this write.
 type Held struct {
 	Identity     string                // the identity of this elector
 	Lease        *coordinationv1.Lease // the Lease on the server, as far as is known
@@ -94,15 +97,15 @@ const (
 	NotLost   Loss = iota
 	Overtaken      // another candidate wrote the Lease
 	Deleted        // the Lease was deleted or replaced
-	Rewound        // the server returned an older resourceVersion than before
+	Rewound        // the server returned an older resourceVersion than in an earlier response
 )
 
-// An Outcome is the effect of an observation on a term. If Loss is set, Confirmed and
-// Adopt are nil.
+// An Outcome is the effect of an observation on a term. If Loss is not NotLost,
+// Confirmed and Adopt are nil.
 type Outcome struct {
 	Loss      Loss                  // NotLost, or the reason why the term is over
 	Confirmed *Write                // a write that was applied, or nil
-	Adopt     *coordinationv1.Lease // the Lease that the next write must be based on; nil if this does not change
+	Adopt     *coordinationv1.Lease // the Lease that the next write must be based on; nil if the observation does not change that Lease
 }
 
 // Evaluate returns the effect of the observation o on the term in which this elector
@@ -128,7 +131,7 @@ func (h Held) Evaluate(o Observation, unacknowledged Writes) Outcome {
 		return Outcome{Confirmed: &w, Adopt: o.Lease}
 	}
 	if Holder(o.Lease) == h.Identity && RenewTime(o.Lease) == h.Write.RenewTime {
-		return Outcome{Adopt: o.Lease} // somebody edited other fields, which is not a claim
+		return Outcome{Adopt: o.Lease} // somebody edited other fields of the Lease, which does not end the term
 	}
 	return Outcome{Loss: Overtaken}
 }
@@ -138,8 +141,9 @@ func (h Held) olderThan(o Observation) bool {
 	if o.Version != 0 && h.Version != 0 {
 		return o.Version > h.Version
 	}
-	// Without resourceVersions, a late event cannot be recognized. Therefore o counts
-	// as newer only if it is a read that was sent after the last write was confirmed.
+	// Without resourceVersions, a late event cannot be recognized. Therefore o is newer
+	// only if o is the reply to a read that was sent after the last write was
+	// confirmed.
 	return o.ReadSeq > h.ConfirmedSeq
 }
 

@@ -59,8 +59,8 @@ func TestHeld_EvaluatesEachObservation(t *testing.T) {
 }
 
 // FuzzHeld_NoForeignHolderIsOverlooked requires that no function panics, whatever a
-// Lease contains. Another holder always ends the term if the observed Lease is newer
-// than the last confirmed write.
+// Lease contains. If the observed Lease is newer than the last confirmed write and
+// names another holder, the term must end.
 func FuzzHeld_NoForeignHolderIsOverlooked(f *testing.F) {
 	f.Add("you", "51", int32(15), int32(1), int64(0), true)
 	f.Add("", "x", int32(-1), int32(-1), int64(-1), false)

@@ -10,9 +10,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The history is computed with each claim and is part of the object that each renewal
-// sends. Therefore it must be short. The limits are also enforced when the annotation
-// TermsAnnotation is read, because another program may have written the annotation.
+// Limits of the history, which is the content of the annotation TermsAnnotation. The
+// history must be short, because each renewal sends it. The limits are also enforced
+// when the annotation is read, because another program may have written the annotation.
 const (
 	maxTerms    = 8
 	maxIdentity = 128       // in bytes; a longer identity is shortened
@@ -26,8 +26,8 @@ const (
 	EndExpired     = "expired"     // the next leader found the Lease expired
 )
 
-// A Term is one entry of the history. Each time was written by the leader of that term,
-// from its own clock.
+// A Term is one entry of the history. The times in it come from the clock of the
+// leader's machine.
 type Term struct {
 	// Holder is the leader's identity. It is shortened if it is longer than
 	// maxIdentity.
@@ -36,8 +36,8 @@ type Term struct {
 	// Acquired is when the Lease was claimed.
 	Acquired metav1.MicroTime `json:"acquired"`
 
-	// Renewed is the time of the last renewal or of the release. It is nil if the time
-	// is unknown or if the term continues.
+	// Renewed is the time of the release, or of the last renewal if the Lease was not
+	// released. Renewed is nil if the time is unknown or if the term continues.
 	Renewed *metav1.MicroTime `json:"renewed,omitempty"`
 
 	// End is EndReleased, EndUnannotated or EndExpired. It is "" if the end is unknown
@@ -46,8 +46,8 @@ type Term struct {
 }
 
 // History returns the recent terms of a Lease, oldest first. If the Lease has a holder,
-// the last entry is always the holder's term, even if the annotation TermsAnnotation
-// does not contain it.
+// the last entry is the holder's term, even if the annotation TermsAnnotation does not
+// contain this term.
 func History(lease *coordinationv1.Lease) []Term {
 	terms := decodeHistory(lease.Annotations[TermsAnnotation])
 	spec := lease.Spec
@@ -64,8 +64,8 @@ func History(lease *coordinationv1.Lease) []Term {
 			terms[last].End = EndReleased
 		}
 	case holder == "":
-		// The last leader is unknown, because it did not use this library, and its
-		// release has removed its identity from the Lease.
+		// The last leader is unknown. It did not use this library, and the release has
+		// removed the identity from the Lease.
 	case known && terms[last].Holder == holder:
 		terms[last].Renewed, terms[last].End = nil, ""
 	default:

@@ -16,8 +16,9 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func sec(n int) time.Time { return noon.Add(time.Duration(n) * time.Second) }
 
-// claimed returns a copy of the Lease before in which holder has claimed the Lease. The
-// time of the claim is in seconds since noon.
+// claimed returns a copy of the Lease that the parameter before contains. In the copy,
+// holder has claimed the Lease. The parameter second is the time of the claim, in
+// seconds since noon.
 func claimed(before *coordinationv1.Lease, holder string, second int) *coordinationv1.Lease {
 	lease := before.DeepCopy()
 	if lease.Annotations == nil {
@@ -27,8 +28,8 @@ func claimed(before *coordinationv1.Lease, holder string, second int) *coordinat
 	return held(lease, holder, second)
 }
 
-// held is like claimed, but writes no annotations. It represents a candidate that uses
-// client-go directly.
+// held does the same as claimed, but sets no annotations. The result looks like a claim
+// of a candidate that uses client-go directly.
 func held(before *coordinationv1.Lease, holder string, second int) *coordinationv1.Lease {
 	lease := before.DeepCopy()
 	now := metav1.NewMicroTime(sec(second))
@@ -138,8 +139,9 @@ func TestHistory_IgnoresInvalidEntries(t *testing.T) {
 	}
 }
 
-// FuzzHistory_AnyAnnotation requires, for every value of TermsAnnotation, that the next
-// claim writes a short and valid history whose last entry is the claim.
+// FuzzHistory_AnyAnnotation starts with a Lease that has any value of TermsAnnotation.
+// The next claim must write a short and valid history. The last entry of this history
+// must be the claim.
 func FuzzHistory_AnyAnnotation(f *testing.F) {
 	f.Add(`[{"holder":"a","acquired":"2026-01-02T12:00:03.000000Z"}]`, "b", int64(1767355203000000), int64(1767355204000000), "c")
 	f.Add(`[[[]]]`, "", int64(-1<<63), int64(1<<63-1), "\xff\n\x1b[2J")

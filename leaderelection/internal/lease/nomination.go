@@ -11,13 +11,14 @@ import (
 
 // A Nomination is the content of SuccessorAnnotation. It names the successor, which is
 // the follower that claims first when the Lease is released. With each claim, a leader
-// writes a Nomination that names nobody. Followers nominate themselves later. The zero
-// Nomination names nobody. The encoding of a Nomination is
+// writes the zero Nomination, which names nobody. Later, a follower nominates itself:
+// it writes its own Nomination into the annotation. The encoding of a Nomination is
 //
 //	<acquireTime in microseconds> <priority> <start of the process in milliseconds> <identity>
 //
-// The acquireTime ties the Nomination to one term. If it differs from the acquireTime
-// of the Lease, the Nomination belongs to an earlier term and is ignored.
+// The acquireTime ties the Nomination to one term. If the acquireTime in the annotation
+// differs from the acquireTime of the Lease, the Nomination is ignored, because it
+// belongs to an earlier term.
 type Nomination struct {
 	Identity string // the successor; "" means nobody
 	Priority int32
@@ -30,10 +31,11 @@ func (n Nomination) Encode(acquired int64) string {
 	return fmt.Sprintf("%d %d %d %s", acquired, n.Priority, n.Started, n.Identity)
 }
 
-// Precedes reports whether n should replace other as successor. A higher priority
-// precedes a lower one. With equal priorities, the process that started later precedes.
-// In a rolling update, this process is a replica that is not about to be stopped. A
-// process that started later by minAgeGap or less does not precede. Otherwise hundreds
+// Precedes reports whether n should replace the nomination other as successor. If other
+// names nobody, the result is true. If the priorities differ, the result is true if n
+// has the higher priority. If the priorities are equal, the result is true if the
+// process of n started later by more than minAgeGap. A rolling update stops the older
+// processes, and therefore a younger successor is better. Without minAgeGap, hundreds
 // of followers of about the same age would replace each other.
 func (n Nomination) Precedes(other Nomination, minAgeGap time.Duration) bool {
 	switch {
@@ -47,8 +49,8 @@ func (n Nomination) Precedes(other Nomination, minAgeGap time.Duration) bool {
 }
 
 // NominationOf returns the nomination in a Lease. ok is false if the Lease has no valid
-// nomination for its current term. In this case the leader does not support successors,
-// and no follower nominates itself.
+// nomination for its current term. The reason is normally that the leader does not
+// support successors. If ok is false, no follower nominates itself.
 func NominationOf(lease *coordinationv1.Lease) (n Nomination, ok bool) {
 	if lease == nil || lease.Spec.AcquireTime == nil {
 		return Nomination{}, false

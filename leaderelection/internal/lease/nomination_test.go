@@ -26,8 +26,8 @@ func TestNomination_PrecedesByPriorityAndThenByAge(t *testing.T) {
 	const gap = 10 * time.Second
 	for _, tc := range []struct {
 		name     string
-		younger  time.Duration // other.Started is this much earlier than me.Started
-		priority int32         // other.Priority
+		younger  time.Duration // how much later the process of the nomination "me" started than the process of the other nomination
+		priority int32         // the priority of the other nomination
 		want     bool
 	}{
 		{"younger by more than the gap", gap + time.Second, 0, true},

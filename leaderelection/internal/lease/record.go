@@ -49,9 +49,9 @@ func Version(lease *coordinationv1.Lease) uint64 {
 	return v
 }
 
-// SameRecord reports whether the Leases a and b come from the same write of a
-// candidate. This is true if their UIDs and specs are equal. Other metadata is ignored,
-// because somebody may edit the labels of a Lease after its leader has crashed.
+// SameRecord reports whether the Leases a and b have the same UID and the same spec.
+// Then they come from the same write of a candidate. Other metadata is ignored, because
+// somebody may edit the labels of a Lease.
 func SameRecord(a, b *coordinationv1.Lease) bool {
 	if a == nil || b == nil {
 		return a == b
@@ -69,7 +69,7 @@ func Transitions(lease *coordinationv1.Lease) int32 {
 }
 
 // NextTransitions returns the leaseTransitions for the next claim of a Lease. It
-// restarts at 0 if the API server would refuse the next number.
+// returns 0 if the next number would be too large or the current number is negative.
 func NextTransitions(lease *coordinationv1.Lease) int32 {
 	if lease == nil || lease.Spec.LeaseTransitions == nil {
 		return 0
@@ -90,9 +90,9 @@ type Draft struct {
 	Labels      map[string]string
 }
 
-// Apply returns the Lease to send: a copy of base with the spec of d. The rest of base
-// is kept. In particular, the UID and the resourceVersion of base tie the write to the
-// term.
+// Apply returns the Lease to send. The result is a copy of base whose spec, labels and
+// annotations are changed as d describes. The result has the same UID and
+// resourceVersion as base, and therefore the write affects only its own term.
 func (d Draft) Apply(base *coordinationv1.Lease) *coordinationv1.Lease {
 	lease := base.DeepCopy()
 	lease.Spec = coordinationv1.LeaseSpec{

@@ -7,21 +7,21 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 )
 
-// An Observation is one report about the Lease. It is a reply to a read, a reply to a
-// write of this elector, or an event of a watch.
+// An Observation is one report about the Lease. The report is a reply to a read, a
+// reply to a write of this elector, or an event of a watch.
 //
-// Sequence numbers order the observations and the requests of one elector. They are a
-// counter of the elector and are unrelated to resourceVersions.
+// The observations and the requests of one elector have sequence numbers, in the order
+// in which they happen. Sequence numbers are unrelated to resourceVersions.
 type Observation struct {
 	Lease   *coordinationv1.Lease // nil if the Lease does not exist
 	Version uint64                // resourceVersion of the Lease or of its deletion; 0 if the server has none
 	At      time.Time             // when the report arrived
 	ReadSeq uint64                // sequence number at which the read was sent; 0 if the observation is no reply to a read
-	Rewound bool                  // true if the history was rewound: the version is older than the version on which an earlier write was based
+	Rewound bool                  // true if Version is older than the version on which an earlier write was based, because the database was restored from a backup
 }
 
-// A State is everything that an elector has observed of the Lease. It is immutable.
-// After returns the next State.
+// A State contains everything that an elector has observed of the Lease. A State is
+// immutable. The method After returns the next State.
 type State struct {
 	Known          bool                  // true after the first observation
 	Lease          *coordinationv1.Lease // nil if the Lease does not exist
@@ -33,17 +33,19 @@ type State struct {
 	OwnDuration    time.Duration         // the elector's LeaseDuration, used if the Lease does not contain one
 }
 
-// After returns the state that results from the observation o. seq is the sequence
-// number of o. news is true if o is newer than s. If o is not newer, After returns s.
+// After returns the state that results from the observation o. seq is the
+// sequence number of o. The result news reports whether o is newer than s. If o is not
+// newer, the result next is s.
 //
-// The observation with the greater resourceVersion is newer, even if the Lease was
-// deleted and created again. On a server without resourceVersions, a read is newer if
-// it was sent after the last observation.
+// o is newer if it has a greater resourceVersion than s, even if the Lease was deleted
+// and created again. On a server without resourceVersions, a read is newer if it was
+// sent after the last observation.
 //
-// If the Lease in s was deleted, its holder may still work. Therefore the Lease may not
-// be claimed before the deleted Lease would have expired. own is true if this elector
-// wrote the Lease in s. No wait is needed then, because an elector claims only after
-// its own work has returned.
+// If o shows that the Lease in s was deleted, the holder of that Lease may still work.
+// Therefore nobody may claim the Lease before the deleted Lease would have expired.
+// There is one exception: own is true if this elector itself wrote the Lease in s. An
+// elector may then claim at once, because it claims only after its own work has
+// returned.
 func (s State) After(o Observation, seq uint64, own bool) (next State, news bool) {
 	if o.Rewound {
 		return s.afterRewind(o, seq), true
@@ -66,10 +68,10 @@ func (s State) After(o Observation, seq uint64, own bool) (next State, news bool
 	return next, true
 }
 
-// afterRewind returns the state that results from an observation o of a rewound
-// history. The new state contains no earlier observations. A leader that the restored
-// Lease does not name may have led until the restore. Therefore the next claim must
-// wait for at least one LeaseDuration.
+// afterRewind returns the state that results from the observation o, which shows that
+// the database was restored from a backup. The new state contains no earlier
+// observations. The restored Lease may not name the candidate that led before the
+// restore. Therefore the next claim must wait for at least one LeaseDuration.
 func (s State) afterRewind(o Observation, seq uint64) State {
 	protected := o.At.Add(s.OwnDuration)
 	if until := s.HeldUntil(); until.After(protected) {
@@ -106,20 +108,20 @@ func (s State) HeldUntil() time.Time {
 	return s.Since.Add(Duration(s.Lease, s.OwnDuration))
 }
 
-// Observation returns an observation of the Lease in s. The time of the observation is
-// now.
+// Observation returns an observation of the Lease in s. The parameter now becomes the
+// time of the observation.
 func (s State) Observation(now time.Time) Observation {
 	return Observation{Lease: s.Lease, Version: s.Version, At: now}
 }
 
-// A ClaimRule contains the inputs of ClaimableAt that do not depend on observations.
+// A ClaimRule contains the inputs of ClaimableAt that are not part of a State.
 type ClaimRule struct {
 	ForeignReleaseDelay time.Duration                    // how long a candidate waits before it claims a Lease that was released without ReleasedAnnotation
-	Own                 func(*coordinationv1.Lease) bool // reports whether this elector wrote the Lease; the elector may then claim at once, because its work has returned
+	Own                 func(*coordinationv1.Lease) bool // reports whether this elector wrote the given Lease
 }
 
-// ClaimableAt returns when the Lease may be claimed if the Lease does not change until
-// then. known is false before the first observation.
+// ClaimableAt returns the time at which the Lease may be claimed, provided that the
+// Lease does not change before. known is false if there was no observation yet.
 func (s State) ClaimableAt(rule ClaimRule) (at time.Time, known bool) {
 	if !s.Known {
 		return time.Time{}, false
@@ -140,7 +142,7 @@ func (s State) ClaimableAt(rule ClaimRule) (at time.Time, known bool) {
 	return at, true
 }
 
-// The outcomes of the previous term, as a candidate observes them when it claims.
+// The values of PreviousOutcome.Outcome.
 const (
 	PreviousNone     = "none"
 	PreviousReleased = "released"

@@ -42,8 +42,8 @@ func deletion(version uint64, seen float64) Observation {
 	return Observation{Version: version, At: at(seen)}
 }
 
-// observed returns the state after the given observations, which have the sequence
-// numbers 10, 20, 30 and so on.
+// observed returns the state that results from the given observations. Their sequence
+// numbers are 10, 20, 30 and so on.
 func observed(seen ...Observation) State {
 	v := State{OwnDuration: 15 * time.Second}
 	for i, s := range seen {
@@ -115,7 +115,7 @@ func TestState_ReportsWhenTheLeaseMayBeClaimed(t *testing.T) {
 	}
 }
 
-// rewound returns a copy of the observation s that shows that the history was rewound.
+// rewound returns a copy of the observation s in which Rewound is true.
 func rewound(s Observation) Observation { s.Rewound = true; return s }
 
 func TestState_ARecordOfItsOwnMayBeClaimedAtOnce(t *testing.T) {

@@ -1,4 +1,5 @@
-// Package leasewatch keeps a watch on Leases open, and opens it again when it ends.
+// Package leasewatch keeps a watch on Leases open. When the watch ends, the package
+// opens a new watch.
 package leasewatch
 
 import (
@@ -14,17 +15,17 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 )
 
-// maxBackoff is the longest pause before a watch that keeps failing is opened again. In
-// this pause, the elector polls the Lease.
+// maxBackoff is the longest pause between the end of a watch and the opening of a new
+// watch. During the pause, the elector polls the Lease.
 const maxBackoff = 30 * time.Second
 
 // ErrEnded is passed to Changed if the server has closed the watch.
 var ErrEnded = errors.New("the watch has ended")
 
-// A Watch keeps one watch open. It requests each watch without a resourceVersion.
-// Therefore each new watch begins with the current state of the Leases. No list request
-// and no cache are needed, and no resourceVersion can be too old. The watch may miss
-// events. If no event arrives for some time, the receiver must read the Lease itself.
+// A Watch keeps one watch open. The request for the watch contains no resourceVersion.
+// Therefore each new watch begins with the current state of the Leases. No list and no
+// cache are needed, and no resourceVersion can be too old. The watch may miss events.
+// Therefore the receiver must read the Lease itself if no event arrives for some time.
 type Watch struct {
 	Open           func(context.Context) (watch.Interface, error) // opens a watch
 	ConnectTimeout time.Duration                                  // how long Open may take
@@ -45,8 +46,9 @@ func (w *Watch) Run(ctx context.Context) {
 		began := time.Now()
 		delivered, err := w.once(ctx)
 		w.Changed(false, err)
-		// Reset the pause only after a watch that has lasted for some time. A watch
-		// that always ends at once would otherwise send more requests than polling.
+		// Reset the pause only if the watch has lasted for some time. If each watch
+		// ended at once and the pause were always short, watching would send more
+		// requests than polling.
 		if delivered && time.Since(began) >= 8*w.Backoff {
 			pause = w.Backoff
 		}
@@ -55,9 +57,9 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// Restart ends the current watch, and Run then opens a new one. Call Restart when the
-// watch has missed an event. A watch that has been open for less than the time silence
-// is kept, because it may not have delivered the event yet.
+// Restart ends the current watch if the watch has been open for at least the duration
+// silence. Call Restart when the watch has missed an event. Restart does not end a
+// watch that was opened more recently, because that watch may still deliver the event.
 func (w *Watch) Restart(silence time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// A server opens fake watches and records when each was opened.
+// A server opens fake watches. It records the time at which each watch was opened.
 type server struct {
 	began   time.Time
 	opened  []time.Duration
@@ -36,7 +36,8 @@ func (s *server) open(ctx context.Context) (watch.Interface, error) {
 }
 
 // run runs a Watch on s until the test ends. It appends each event to the slice events.
-// When the watch is opened or ends, it appends true or false to the slice states.
+// It appends true to the slice states when the watch is opened, and false when the
+// watch ends.
 func (s *server) run(t *testing.T, events *[]watch.Event, states *[]bool) *Watch {
 	s.began = time.Now()
 	w := &Watch{
