@@ -39,14 +39,14 @@ type Write struct {
 // with a conflict.
 type Writes []Write
 
-// The method With returns a copy of ws that also contains the write w. The copy omits
+// With returns a copy of ws that also contains the write w. The copy omits
 // each write that was sent more than age before w, because the trust window of that
 // write has ended.
 func (ws Writes) With(w Write, age time.Duration) Writes {
 	return append(ws.Without(func(x Write) bool { return w.Sent.Time().Sub(x.Sent.Time()) > age }), w)
 }
 
-// The method Without returns the writes in ws for which the function drop returns
+// Without returns the writes in ws for which the function drop returns
 // false.
 func (ws Writes) Without(drop func(Write) bool) Writes {
 	return slices.DeleteFunc(slices.Clone(ws), drop)
