@@ -30,7 +30,7 @@ func (w *walker) net() net {
 }
 
 // stmts follows a list of statements. It returns the mutexes that are held at the
-// end of the list. The result ends is true if execution never reaches the end of
+// end of the list. The second result is true if execution never reaches the end of
 // the list, for example because of a return statement.
 func (w *walker) stmts(list []ast.Stmt, held []types.Object) (after []types.Object, ends bool) {
 	for _, s := range list {

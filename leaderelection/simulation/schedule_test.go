@@ -27,9 +27,9 @@ type schedule struct {
 	stopTime time.Duration // the longest time that work takes to stop
 	events   []event
 
-	// If overrun is not zero, work may exceed the stop timeout. The longest
-	// time that work takes to stop is then overrun. If work exceeds the stop
-	// timeout, the process exits.
+	// If overrun is not zero, work may exceed the stop timeout. In this case,
+	// overrun is the longest time that work takes to stop. If work exceeds the
+	// stop timeout, the process exits.
 	overrun time.Duration
 }
 
