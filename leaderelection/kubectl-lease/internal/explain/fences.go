@@ -198,7 +198,7 @@ func accountIn(expression string, forms ...*regexp.Regexp) string {
 }
 
 // resourcesOf returns the resources that the policy matches, as plural.group. It omits
-// the subresources, such as "pods/*".
+// each entry that stands for all subresources of a resource, such as "pods/*".
 func resourcesOf(policy *admissionv1.ValidatingAdmissionPolicy) []string {
 	var names []string
 	if policy.Spec.MatchConstraints == nil {

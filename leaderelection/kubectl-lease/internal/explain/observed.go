@@ -99,9 +99,10 @@ func (o Observed) expires() time.Time {
 }
 
 // age returns how old the last renewal was at the last contact. If the renewal was
-// observed as a change, this machine's clock gives the age. If it was not observed as a
-// change, the holder's clock gives the age. The result known is false if neither clock
-// gives the age. The result age is then a lower limit.
+// observed as a change, this machine's clock gives the age. If the renewal was not
+// observed as a change, its renewTime gives the age. The exception is a renewTime that
+// is missing or too far ahead of this machine's clock. In this case the result known is
+// false, and the result age is a lower limit.
 func (o Observed) age() (age time.Duration, known bool) {
 	renewed := timeOf(o.lease.Spec.RenewTime)
 	switch {
