@@ -94,9 +94,10 @@ func TestMixedImplementations_IncumbentCausesNoOverlap(t *testing.T) {
 	}
 }
 
-// changeImplementation returns the candidate for a process of a pod. The first
-// process of a pod uses one implementation. After a restart, processes of the
-// pod use the other implementation. Pod 0 migrates in the opposite direction.
+// changeImplementation returns the candidate for a process of a pod. Each pod
+// changes its implementation at its first restart, either from client-go to this
+// library or back. The seed chooses the direction for all pods except pod 0, which
+// changes in the opposite direction.
 func changeImplementation(rep *replica) (candidate, error) {
 	restarted, toIncumbent := rep.cluster.incarnations[rep.pod] > 1, rep.cluster.seed%2 == 1
 	if first := rep.pod == 0; first != restarted == toIncumbent {
