@@ -63,8 +63,8 @@ type termKey struct{}
 
 // TermFromContext returns the term that ctx belongs to. Pass the context that
 // OnStartedLeading received, or a context derived from it. For any other context, the
-// second result is false. TermFromContext also returns the term after the term has
-// ended.
+// second result is false. After the term has ended, TermFromContext still returns it,
+// and ctx.Err() is not nil.
 func TermFromContext(ctx context.Context) (Term, bool) {
 	run, ok := ctx.Value(termKey{}).(*termRun)
 	if !ok {

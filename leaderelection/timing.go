@@ -215,10 +215,10 @@ func TolerateOutage(outage time.Duration) (leaseDuration, renewDeadline, retryPe
 }
 
 // FailOverWithin returns LeaseDuration, RenewDeadline and RetryPeriod for a Config.
-// With these durations, nobody leads for at most the parameter limit after a crash, if
-// a follower may watch the Lease. See Timing.Crash. A term survives an outage of the
-// API server of about half of limit. If limit is less than 2.5 s, FailOverWithin uses
-// 2.5 s.
+// With these durations, a follower leads within the parameter limit after a crash of
+// the leader, if the follower may watch the Lease. See Timing.Crash. A term survives an
+// outage of the API server of about half of limit. If limit is less than 2.5 s,
+// FailOverWithin uses 2.5 s.
 func FailOverWithin(limit time.Duration) (leaseDuration, renewDeadline, retryPeriod time.Duration) {
 	limit = min(max(limit, 2500*time.Millisecond), maxLeaseDuration)
 	leaseDuration = (limit - maxClaimDelay).Truncate(time.Second)
