@@ -133,8 +133,8 @@ func startEngine(c *Config, driver engineDriver, tasks *dispatch.Tasks, log *slo
 	return en, nil
 }
 
-// stop stops the engine and waits until the engine has returned. If the work has
-// returned, the engine first releases the Lease. If en is nil, stop does nothing.
+// The method stop stops the engine and waits until the engine has returned. If the work
+// has returned, the engine first releases the Lease. If en is nil, stop does nothing.
 func (en *engine) stop() {
 	if en == nil {
 		return

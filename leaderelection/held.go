@@ -68,13 +68,15 @@ func (h *heldLease) enter(next phase) {
 	h.phase = next
 }
 
-// won records that the claim is confirmed. token is the fencing token of the term.
+// The method won records that the claim is confirmed. The parameter token is the
+// fencing token of the term.
 func (h *heldLease) won(token Token) {
 	h.enter(phaseHeld)
 	h.token = token
 }
 
-// stop records that the work was asked to stop while the Lease is still held.
+// The method stop records that the work was asked to stop while the Lease is still
+// held.
 func (h *heldLease) stop() {
 	if h.phase == phaseHeld {
 		h.enter(phaseStopping)

@@ -220,8 +220,8 @@ func (e *Elector) callStopped(run *termRun) {
 	})
 }
 
-// stopTimeAfterLoss returns how long lead waits for the work to stop after the Lease
-// was lost.
+// stopTimeAfterLoss returns how long the elector waits for the work to stop after the
+// Lease was lost.
 func (e *Elector) stopTimeAfterLoss(h *heldLease) time.Duration {
 	e.mu.Lock()
 	defer e.unlock()
@@ -325,9 +325,9 @@ func (e *Elector) newTrustTimer(h *heldLease) *trustTimer {
 
 func (t *trustTimer) stop() { t.timer.Stop() }
 
-// If the trust window has ended, check records that the Lease is lost. It also restarts
-// the timer. The timer fires several times in a trust window, because a timer stops
-// while the machine sleeps and then fires late.
+// The method check records that the Lease is lost if the trust window has ended. It
+// also restarts the timer. The timer fires several times in a trust window, because a
+// timer stops while the machine sleeps and then fires late.
 func (t *trustTimer) check() {
 	if t.held == nil {
 		return

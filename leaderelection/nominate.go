@@ -35,7 +35,8 @@ func (e *Elector) ownNomination() leasestate.Nomination {
 //
 // A nomination should be sent between two renewals of the leader, because one of two
 // simultaneous writes is refused. At most one follower should nominate itself between
-// two renewals. A recently joined follower may be the second.
+// two renewals. A recently joined follower is an exception, and does not wait for the
+// next renewal.
 func (e *Elector) nominateLocked() (again time.Time) {
 	n, s, campaigning := &e.nomination, &e.observed.state, time.Since(e.nomination.joined)
 	if n.busy || n.refused == s.Version || !s.MayNominate(e.ownNomination(), e.config.minAgeGap(campaigning)) {

@@ -13,11 +13,11 @@ import (
 
 // Run campaigns for the Lease until ctx is done. It may lead in several terms. Run
 // returns nil after ctx is done and the work of the last term has stopped. If
-// ReleaseOnCancel is true, it first releases the Lease. Errors of the API server do not
-// end Run. Run returns ErrAlreadyRunning if the Elector is already running. It returns
-// ErrWorkStillRunning if the work did not stop in time. It returns ErrIdentityInUse if
-// another process uses the same identity. Run may be called again after it has
-// returned.
+// ReleaseOnCancel is true, Run releases the Lease before it returns. Errors of the API
+// server do not end Run. Run returns ErrAlreadyRunning if the Elector is already
+// running. It returns ErrWorkStillRunning if the work did not stop in time. It returns
+// ErrIdentityInUse if another process uses the same identity. Run may be called again
+// after it has returned.
 func (e *Elector) Run(ctx context.Context) error {
 	cancel, err := e.begin()
 	if err != nil {
@@ -123,7 +123,7 @@ func (e *Elector) campaign(ctx context.Context) error {
 		case won = <-a.decided:
 		case <-engine.done:
 			select {
-			case won = <-a.decided: // the claim succeeded before the engine stopped
+			case won = <-a.decided: // the result was sent before the engine stopped
 			default:
 			}
 		}
