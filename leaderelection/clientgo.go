@@ -17,7 +17,8 @@ import (
 
 // This file contains all code that depends on client-go's LeaderElector, which is
 // called the engine. The engine sends its requests through a lock. The lock passes each
-// request to an engineDriver. The engine does not decide whether this process leads.
+// request to an engineDriver. The Elector decides whether this process leads, and not
+// the engine.
 
 // clientJitterFactor limits the random time that client-go adds to each pause between
 // two reads. The added time is at most clientJitterFactor times the pause.
@@ -34,7 +35,7 @@ type engineDriver interface {
 	// nil if the Lease does not exist. The result holder is the identity that the
 	// engine uses as the holder of the Lease. It is "" if the Lease may be claimed.
 	current(ctx context.Context) (lease *coordinationv1.Lease, holder string, err error)
-	// create creates the Lease, which claims it.
+	// The method create claims the Lease by creating it.
 	create() error
 	// update claims or renews the Lease. If release is true, it releases the Lease.
 	update(ctx context.Context, release bool) error
@@ -63,8 +64,8 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	return record, []byte(lease.ResourceVersion), nil
 }
 
-// Create creates the Lease, which claims it. Create ignores its record argument,
-// because the driver creates the record.
+// Create claims the Lease by creating it. Create ignores its record argument, because
+// the driver creates the record.
 func (l *lock) Create(context.Context, resourcelock.LeaderElectionRecord) error {
 	return l.driver.create()
 }

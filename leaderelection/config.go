@@ -25,8 +25,8 @@ const (
 type Config struct {
 	// Enabled turns the election on. If it is false, the Elector sends no request and
 	// leads at once, without a Lease, until the context of Run is done. This mode is
-	// for development and for programs that run as a single replica. In this mode, only
-	// StopTimeout has an effect, and all other fields may be empty.
+	// for development and for programs that run as a single replica. In this mode, all
+	// other fields may be empty, but StopTimeout still has an effect.
 	Enabled bool
 
 	// Identity names this candidate in the Lease. It must be unique among all processes

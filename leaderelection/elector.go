@@ -33,8 +33,8 @@ type Callbacks struct {
 	//
 	// There is one exception. If OnStartedLeading does not return in time,
 	// OnStoppedLeading is called while OnStartedLeading still runs. The program should
-	// then exit. The time limit is StopTimeout, or the Margin after leadership was
-	// lost.
+	// then exit. The time limit is StopTimeout. After a loss of leadership, it is at
+	// most Margin.
 	OnStoppedLeading func()
 
 	// OnNewLeader is called when a new leader was observed. The new leader may be this
@@ -160,9 +160,9 @@ func (e *Elector) ValidFor() time.Duration {
 
 // HeldFor returns how much longer this process holds the Lease without another renewal,
 // unless the Lease is edited manually. Use HeldFor for cleanup that must end before
-// another candidate leads. HeldFor is positive while the work stops after StepDown or
-// after the context of Run is done, but ValidFor is zero. HeldFor returns zero if this
-// process does not hold the Lease or has sent a release. If the election is not
+// another candidate leads. While the work stops after StepDown or after the end of the
+// context of Run, HeldFor is positive and ValidFor is zero. HeldFor returns zero if
+// this process does not hold the Lease or has sent a release. If the election is not
 // enabled, HeldFor returns math.MaxInt64 while Run runs.
 func (e *Elector) HeldFor() time.Duration {
 	e.mu.Lock()
