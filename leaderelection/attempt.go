@@ -12,17 +12,16 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// An attempt is one try to claim the Lease. If the claim succeeds, the attempt also
-// sends the renewals and the release. An attempt is the driver of client-go's elector,
-// which is called the engine. The attempt decides which requests of the engine are
-// sent, and refuses the other requests. Only one goroutine at a time uses an attempt.
+// An attempt sends one claim. If the claim succeeds, the attempt also sends the
+// renewals and the release. It is the driver of client-go's elector, which is called
+// the engine. Only one goroutine at a time uses an attempt.
 type attempt struct {
 	elector  *Elector
 	basis    *coordinationv1.Lease // the Lease to claim; nil if the Lease does not exist
 	decided  chan bool             // receives one value, which reports whether the claim succeeded
-	claimed  bool                  // true once this attempt has sent its claim
-	answerBy time.Time             // until this time the engine waits for the answer to the latest write
-	reported int64                 // renewTime of the last confirmed write that was reported to the engine
+	claimed  bool                  // true if the claim was sent
+	answerBy time.Time             // when the engine stops waiting for the reply to the latest write
+	reported int64                 // renewTime of the last confirmed write of which the engine was informed
 }
 
 var _ engineDriver = (*attempt)(nil)
@@ -31,17 +30,16 @@ func newAttempt(e *Elector, basis *coordinationv1.Lease) *attempt {
 	return &attempt{elector: e, basis: basis, decided: make(chan bool, 1)}
 }
 
-// The method current returns the Lease to claim before the claim, and the held Lease
-// after a successful claim. The engine requests the held Lease only after a renewal has
-// failed. Then current first reads the Lease to find out whether the renewal was
-// applied.
+// The method current returns the held Lease, or the Lease to claim if no Lease is held.
+// The engine requests the held Lease only after a renewal has failed. In this case,
+// current first reads the Lease to learn whether the renewal was applied.
 func (a *attempt) current(ctx context.Context) (*coordinationv1.Lease, string, error) {
 	h := a.elector.holding()
 	switch {
 	case h == nil && a.claimed:
 		return nil, "", errAttemptOver
 	case h == nil:
-		return a.basis, "", nil // claimableAtLocked has decided that the Lease may be claimed
+		return a.basis, "", nil // the Lease may be claimed
 	}
 	lease, needsRead, err := a.heldRecord(h)
 	if err == nil && needsRead {
@@ -52,9 +50,9 @@ func (a *attempt) current(ctx context.Context) (*coordinationv1.Lease, string, e
 	return lease, a.elector.config.Identity, err
 }
 
-// heldRecord returns the held Lease. needsRead is true if current must read the Lease
-// first. needsRead is false once the work has returned, because release reads the Lease
-// by itself.
+// heldRecord returns the held Lease. The result needsRead is true if the Lease must be
+// read first. It is false after the work has returned, because the method release reads
+// the Lease.
 func (a *attempt) heldRecord(h *heldLease) (lease *coordinationv1.Lease, needsRead bool, err error) {
 	a.elector.mu.Lock()
 	defer a.elector.unlock()
@@ -87,17 +85,15 @@ func (a *attempt) update(ctx context.Context, release bool) error {
 	}
 }
 
-// claim sends the claim of this attempt and reports on a.decided whether the claim
-// succeeded. A reply that arrives after claim has returned still counts, because the
-// observer recognizes a Lease that this elector wrote.
+// The method claim claims the Lease. It sends true to a.decided if the claim has
+// succeeded, and false if the claim has failed or was not answered in time.
 func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	e := a.elector
 	a.claimed = true
 	e.mu.Lock()
 	observed := &e.observed.state
 	if w, ok := e.writes.unacknowledged.Find(e.config.Identity, observed.Lease); ok && w.Kind == leasestate.Claim && !e.isDoubtedLocked(w) && w.Sent.Age(time.Now()) < e.config.Window() {
-		// The observations show that an earlier claim has succeeded. Do not send
-		// another claim.
+		// An earlier claim has succeeded. Do not send another claim.
 		e.held = newHeldLease(w)
 		e.winLocked(w, observed.Lease)
 		a.reported = w.RenewTime
@@ -107,7 +103,7 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	}
 	base := leasestate.Version(basis)
 	if create {
-		base = observed.Version // the version of the deletion, if a deletion was observed
+		base = observed.Version // nonzero if a deletion was observed
 	}
 	e.writes.previous = observed.PreviousOutcome(e.wroteLocked(basis))
 	w := e.issueLocked(leasestate.Claim, base)
@@ -131,9 +127,9 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	return err
 }
 
-// renew waits until the next renewal is due, and then sends it. There is one exception.
-// If a confirmed write was not yet reported to the engine, renew returns nil at once
-// and sends nothing. The engine then counts its deadline from this return.
+// The method renew waits until the next renewal is due, and then sends this renewal.
+// There is one exception. If the engine was not yet informed of the last confirmed
+// write, renew returns nil at once.
 func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	e := a.elector
 	if a.hasConfirmation(h) {
@@ -142,8 +138,7 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	e.mu.Lock()
 	renewAt := h.RenewAt(e.config.RetryPeriod)
 	e.unlock()
-	// The engine requests a renewal immediately after the claim. Wait until the renewal
-	// is due.
+	// The engine requests renewals too early. Wait until the renewal is due.
 	if err := wait(ctx, h, time.Until(renewAt)); err != nil {
 		return err
 	}
@@ -152,8 +147,8 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	e.unlock()
 	a.answerBy = time.Now().Add(e.config.overlapTimeout(unconfirmed))
 	if unversioned {
-		// A server without resourceVersions does not refuse outdated writes. Therefore
-		// read the Lease first, because another candidate may hold it.
+		// A server without resourceVersions does not refuse outdated writes. First read
+		// the Lease to learn whether another candidate holds the Lease.
 		if err := a.readBack(ctx, h); err != nil {
 			return err
 		}
@@ -176,8 +171,8 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	return err
 }
 
-// hasConfirmation reports whether the last confirmed write must still be reported to
-// the engine. It also records this write as reported.
+// hasConfirmation reports whether a write was confirmed of which the engine was not yet
+// informed. The engine is considered informed after this call.
 func (a *attempt) hasConfirmation(h *heldLease) bool {
 	a.elector.mu.Lock()
 	defer a.elector.unlock()
@@ -186,9 +181,9 @@ func (a *attempt) hasConfirmation(h *heldLease) bool {
 	return confirmed
 }
 
-// The method release releases the Lease after the work has returned. If a release
-// fails, the method retries until the trust window ends. Before it retries, it reads
-// the Lease, because the release may have been applied although the reply was lost.
+// The method release releases the Lease after the work has returned. If a request
+// fails, the method reads the Lease to learn whether the release was applied. If it was
+// not applied, the method retries until the trust window ends.
 func (a *attempt) release(ctx context.Context, h *heldLease) error {
 	e := a.elector
 	for {
@@ -204,7 +199,7 @@ func (a *attempt) release(ctx context.Context, h *heldLease) error {
 		e.log.Debug("Release failed; retrying", "err", err)
 		a.answerBy = time.Now().Add(e.config.releaseStepTime(trustedUntil))
 		if a.readBack(ctx, h) == nil && a.hasMoved(h, r.Base) {
-			continue // a release was applied, or a renewal was applied before the release
+			continue
 		}
 		if err := wait(ctx, h, e.config.releaseRetryDelay(trustedUntil)); err != nil {
 			return err
@@ -212,9 +207,8 @@ func (a *attempt) release(ctx context.Context, h *heldLease) error {
 	}
 }
 
-// sendRelease sends one release, based on the held version. It returns the request and
-// the end of the trust window. If an earlier release has been applied, it sends nothing
-// and returns a nil request.
+// sendRelease sends one release. It returns the request and the end of the trust
+// window. If the Lease is already released, it sends nothing and returns a nil request.
 func (a *attempt) sendRelease(h *heldLease) (r *request, trustedUntil time.Time, err error) {
 	e := a.elector
 	e.mu.Lock()
@@ -234,8 +228,8 @@ func (a *attempt) sendRelease(h *heldLease) (r *request, trustedUntil time.Time,
 	}
 	w := e.issueLocked(leasestate.Release, h.Version)
 	draft := leasestate.Draft{
-		Seconds:     1,                       // client-go also writes 1 when it releases a Lease
-		Acquired:    acquireTime(h.Lease, w), // unchanged, because a nomination is valid only with this acquireTime
+		Seconds:     1,                       // as in a release by client-go
+		Acquired:    acquireTime(h.Lease, w), // keeps the nomination valid
 		Renewed:     time.UnixMicro(w.RenewTime),
 		Transitions: leasestate.Transitions(h.Lease), Labels: e.options.labels,
 	}
@@ -251,9 +245,9 @@ func (a *attempt) hasMoved(h *heldLease, base uint64) bool {
 	return h.phase == phaseReleased || h.Version != base
 }
 
-// await waits for the answer to r, for at most timeout. It returns nil as soon as
-// confirmed returns true. confirmed is called with the Elector's mutex locked, and
-// reports whether r or a later write was applied. h is nil for a claim.
+// await waits for the reply to r, for at most timeout. It returns nil as soon as the
+// function confirmed returns true. This function is called with the Elector's mutex
+// locked. h is nil for a claim.
 func (a *attempt) await(r *request, h *heldLease, timeout time.Duration, confirmed func() bool) error {
 	e := a.elector
 	timer := time.NewTimer(timeout)
@@ -277,8 +271,8 @@ func (a *attempt) await(r *request, h *heldLease, timeout time.Duration, confirm
 	}
 }
 
-// readBack reads the Lease to find out whether a write was applied. It stops waiting at
-// a.answerBy, because the engine should then send another write.
+// readBack reads the Lease to learn whether a write was applied. It stops waiting at
+// the time a.answerBy.
 func (a *attempt) readBack(ctx context.Context, h *heldLease) error {
 	e := a.elector
 	read := make(chan error, 1)
@@ -300,7 +294,8 @@ func (a *attempt) readBack(ctx context.Context, h *heldLease) error {
 	}
 }
 
-// wait waits for d. It returns errNotHeld if the Lease is lost before d has passed.
+// The function wait waits for the duration d. It returns errNotHeld if the Lease is
+// lost during the wait.
 func wait(ctx context.Context, h *heldLease, d time.Duration) error {
 	err := clock.Sleep(ctx, h.lost, d)
 	if errors.Is(err, clock.ErrInterrupted) {

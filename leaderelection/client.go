@@ -12,8 +12,7 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 )
 
-// userAgentSuffix distinguishes the election's requests from the application's
-// requests.
+// userAgentSuffix is appended to the user agent of the election's requests.
 const userAgentSuffix = "/incumbent-leader-election"
 
 // ClientConfig returns a copy of restConfig for a clientset that is used only for this
@@ -21,23 +20,19 @@ const userAgentSuffix = "/incumbent-leader-election"
 //
 //	clientset, err := kubernetes.NewForConfig(config.ClientConfig(restConfig))
 //
-// A clientset made this way has its own connections and uses HTTP/1.1. A request that
-// hangs occupies one connection, and the next attempt opens another connection. Without
-// ClientConfig, client-go sends all requests of the election and of the application
-// over one HTTP/2 connection, even if each clientset has its own QPS. client-go needs
-// 45 s to detect that this connection is dead. A term ends much sooner, because without
-// a renewal it lasts no longer than Window. With ClientConfig, keep-alives detect a
-// dead connection on which nothing is sent, such as the connection of a watch. This
-// takes at most 6 s, and less with a short RenewDeadline.
+// A clientset made this way has its own connections and uses HTTP/1.1. If a request
+// hangs on a dead connection, the next request opens a new connection. Keep-alives
+// detect a dead idle connection within 6 s, or sooner if RenewDeadline is short.
 //
-// The copy has no rate limit and no Timeout, because the Elector bounds each request
-// itself. The Elector usually needs two connections: one for its watch and one for all
-// other requests. The user agent ends in /incumbent-leader-election.
+// Without ClientConfig, the election and the application share one HTTP/2 connection.
+// client-go needs 45 s to detect that this connection is dead. With the default
+// durations, a term ends after 12 s without a renewal.
 //
-// Everything else is copied from restConfig: the server, credentials, a Proxy,
-// wrappers, and NextProtos or Dial if they are set. If you set Dial, its timeout and
-// its keep-alive interval should be a few seconds. If you set Transport, ClientConfig
-// changes nothing about connections.
+// The copy has no rate limit and no Timeout, because the Elector sets a timeout for
+// each request. The user agent ends in /incumbent-leader-election. All other fields are
+// copied from restConfig, including NextProtos and Dial. If you set Dial, use a timeout
+// and a keep-alive interval of a few seconds. If you set Transport, ClientConfig does
+// not change the connections.
 func (c Config) ClientConfig(restConfig *rest.Config) *rest.Config {
 	own := rest.CopyConfig(restConfig)
 	own.RateLimiter, own.QPS, own.Burst = nil, -1, 0
@@ -52,8 +47,7 @@ func (c Config) ClientConfig(restConfig *rest.Config) *rest.Config {
 	if len(own.NextProtos) == 0 {
 		own.NextProtos = []string{"http/1.1"}
 	}
-	// If Dial is not set, clientsets with the same TLS settings share one transport. If
-	// Dial is set, client-go makes a transport for each clientset.
+	// Setting Dial makes client-go create a separate transport for this clientset.
 	if own.Dial == nil {
 		own.Dial = c.dialer().DialContext
 	}
@@ -69,15 +63,15 @@ func (c Config) dialer() *net.Dialer {
 	}
 }
 
-// rateLimits contains the load that the running electors of this process put on each
-// rate limiter. The limit must suffice for all electors that share a rate limiter.
+// rateLimits contains, for each rate limiter, the total number of renewals per second
+// that the running electors of this process need.
 var rateLimits = struct {
 	sync.Mutex
 	load map[flowcontrol.RateLimiter]float64 // renewals per second
 }{load: map[flowcontrol.RateLimiter]float64{}}
 
-// A rateLimit is the rate limiter of a clientset. It is nil if the clientset has no
-// rate limiter.
+// A rateLimit is the rate limiter of a clientset. A nil *rateLimit means that the
+// clientset has no rate limiter.
 type rateLimit struct{ limiter flowcontrol.RateLimiter }
 
 func rateLimitOf(client rest.Interface) *rateLimit {
@@ -91,9 +85,8 @@ func rateLimitOf(client rest.Interface) *rateLimit {
 	return &rateLimit{limiter}
 }
 
-// join adds an elector to the load of the rate limiter. The elector sends one renewal
-// in each period. It returns a warning if the electors together need more than half of
-// the limit.
+// The method join adds one renewal per period to the load of the rate limiter. It
+// returns a warning if the total load is more than half of the limit.
 func (l *rateLimit) join(period time.Duration) (warning string) {
 	if l == nil {
 		return ""

@@ -15,38 +15,34 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/dispatch"
 )
 
-// All code that depends on client-go's LeaderElector is in this file. The LeaderElector
-// is called the engine. The engine claims, renews and releases through a lock, and the
-// lock passes each request on to an engineDriver. The engine never decides whether this
-// process leads.
+// This file contains all code that depends on client-go's LeaderElector, which is
+// called the engine. The engine sends its requests through a lock. The lock passes each
+// request to an engineDriver. The Elector decides whether this process leads, and not
+// the engine.
 
-// client-go randomly lengthens each pause between two reads of the Lease. The added
-// time is at most clientJitterFactor times the pause.
+// clientJitterFactor limits the random time that client-go adds to each pause between
+// two reads. The added time is at most clientJitterFactor times the pause.
 const clientJitterFactor = clientleaderelection.JitterFactor
 
-// An engineDriver decides what happens for each request of the engine. The type attempt
-// implements it, see attempt.go.
+// An engineDriver handles each request of the engine. The type attempt implements it.
 //
-// A driver follows three rules. First, a driver returns no error that satisfies
-// apierrors.IsConflict. If a release failed with such an error, client-go would retry
-// the release forever; see the function opaque. Second, while this elector holds the
-// Lease, the method current never returns a Lease that another candidate wrote. If it
-// did, the engine would acquire the Lease again in the same term. Third, a driver must
-// not make the engine pause when a renewal is due.
+// A driver must follow these rules. It must not return an error that satisfies
+// apierrors.IsConflict, because client-go would retry a release forever. While this
+// elector holds the Lease, the method current must not return a Lease that another
+// candidate wrote.
 type engineDriver interface {
 	// current returns the Lease that the next write is based on. The result lease is
-	// nil if the Lease does not exist. The result holder is the holder that is reported
-	// to the engine. If the Lease may be claimed, holder is "", even if the Lease names
-	// a holder.
+	// nil if the Lease does not exist. The result holder is the identity that the
+	// engine uses as the holder of the Lease. It is "" if the Lease may be claimed.
 	current(ctx context.Context) (lease *coordinationv1.Lease, holder string, err error)
-	// create claims a Lease that does not exist.
+	// The method create claims the Lease by creating it.
 	create() error
 	// update claims or renews the Lease. If release is true, it releases the Lease.
 	update(ctx context.Context, release bool) error
 }
 
-// A lock implements resourcelock.Interface. It passes each request of the engine on to
-// the lock's driver.
+// A lock implements resourcelock.Interface. It passes each request of the engine to its
+// driver.
 type lock struct {
 	driver engineDriver
 	config *Config
@@ -68,8 +64,8 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	return record, []byte(lease.ResourceVersion), nil
 }
 
-// Create claims a Lease that does not exist. It ignores the record that the engine
-// passes, because the driver creates the record.
+// Create claims the Lease by creating it. Create ignores its record argument, because
+// the driver creates the record.
 func (l *lock) Create(context.Context, resourcelock.LeaderElectionRecord) error {
 	return l.driver.create()
 }
@@ -85,23 +81,22 @@ func (l *lock) RecordEvent(string) {}
 // Identity returns the candidate's identity.
 func (l *lock) Identity() string { return l.config.Identity }
 
-// Describe returns the name of the Lease. client-go writes it to its log lines.
+// Describe returns the name of the Lease for client-go's log lines.
 func (l *lock) Describe() string { return l.config.leaseKey() }
 
-// newEngine returns a client-go elector that sends its requests through driver. When a
-// request has failed, client-go's elector waits for attemptTimeout and then sends
-// another request. The driver makes each renewal wait until it is due. The driver also
-// ends the term before the RenewDeadline of client-go's elector has passed.
+// newEngine returns a client-go elector that sends its requests through driver. After a
+// failed request, the client-go elector waits for attemptTimeout before the next
+// request. The driver delays each renewal until the renewal is due.
 func newEngine(c *Config, driver engineDriver) (*clientleaderelection.LeaderElector, error) {
 	return clientleaderelection.NewLeaderElector(clientleaderelection.LeaderElectionConfig{
 		Lock:            &lock{driver, c},
 		LeaseDuration:   c.LeaseDuration,
 		RenewDeadline:   c.LeaseDuration - time.Millisecond,
 		RetryPeriod:     c.attemptTimeout(),
-		ReleaseOnCancel: true, // the driver refuses a release before the work has returned
+		ReleaseOnCancel: true, // the driver refuses the release while the work runs
 		Name:            c.LeaseName,
 		Callbacks: clientleaderelection.LeaderCallbacks{
-			OnStartedLeading: func(context.Context) {}, // this package starts the term itself, when the claim is confirmed
+			OnStartedLeading: func(context.Context) {}, // the Elector starts the term
 			OnStoppedLeading: func() {},
 		},
 	})
@@ -113,12 +108,12 @@ func checkEngine(c *Config) error {
 	return err
 }
 
-// clearEngineMetric sets client-go's metric to "not leading". It creates an elector,
-// because client-go resets the metric only then.
+// clearEngineMetric sets client-go's metric to "not leading". client-go does this when
+// it creates an elector.
 func clearEngineMetric(c *Config) { _ = checkEngine(c) }
 
-// An engine is one running client-go elector. It claims once, renews, and releases the
-// Lease when it is stopped. Each attempt creates its own engine, which is cheap.
+// An engine is one running client-go elector. Each attempt to claim the Lease uses a
+// new engine.
 type engine struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the elector has returned
@@ -139,8 +134,8 @@ func startEngine(c *Config, driver engineDriver, tasks *dispatch.Tasks, log *slo
 	return en, nil
 }
 
-// stop stops the engine and waits until it has returned. If the Lease is releasable,
-// the engine first releases it. stop may be called on nil.
+// The method stop stops the engine and waits until the engine has returned. If the work
+// has returned, the engine first releases the Lease. If en is nil, stop does nothing.
 func (en *engine) stop() {
 	if en == nil {
 		return
@@ -149,8 +144,8 @@ func (en *engine) stop() {
 	<-en.done
 }
 
-// stopped returns a channel that is closed when the engine has returned. It returns nil
-// if en is nil.
+// stopped returns a channel that is closed when the engine has returned. If en is nil,
+// stopped returns a nil channel.
 func (en *engine) stopped() <-chan struct{} {
 	if en == nil {
 		return nil
@@ -158,7 +153,8 @@ func (en *engine) stopped() <-chan struct{} {
 	return en.done
 }
 
-// The errors that a driver returns. None of them satisfies apierrors.IsConflict.
+// These are the errors that a driver returns. None of them satisfies
+// apierrors.IsConflict.
 var (
 	errNotReleased = errors.New("the Lease could not be released before trust ended; candidates wait until it expires")
 	errAttemptOver = errors.New("this attempt is over; the next one begins with a fresh read")
@@ -168,7 +164,7 @@ var (
 	errUnconfirmed = errors.New("the last renewal is not confirmed yet")
 )
 
-// A requestError wraps an API error and hides its type from client-go.
+// A requestError contains an API error and hides the type of this error from client-go.
 type requestError struct{ err error }
 
 func (e requestError) Error() string { return e.err.Error() }
@@ -181,8 +177,7 @@ func opaque(err error) error {
 	return requestError{err}
 }
 
-// A quietHandler lowers client-go's log lines to debug level. client-go logs several
-// lines for each attempt, and the Elector itself logs each change of leadership.
+// A quietHandler sets the level of client-go's log lines to debug.
 type quietHandler struct{ slog.Handler }
 
 func (h quietHandler) Handle(ctx context.Context, r slog.Record) error {
@@ -198,8 +193,8 @@ func (h quietHandler) WithGroup(name string) slog.Handler {
 	return quietHandler{h.Handler.WithGroup(name)}
 }
 
-// withQuietLogger returns a context whose logger writes to the caller's handler at
-// debug level.
+// withQuietLogger returns a context that contains a logger for client-go. This logger
+// writes at debug level.
 func withQuietLogger(ctx context.Context, logger *slog.Logger) context.Context {
 	quiet := quietHandler{logger.With("by", "client-go").Handler()}
 	return logr.NewContext(ctx, logr.FromSlogHandler(quiet))

@@ -11,7 +11,8 @@ import (
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 )
 
-// The default durations of a Config. Kubernetes' own components use the same values.
+// These are the default durations of a Config. Kubernetes' own components use the same
+// values.
 const (
 	DefaultLeaseDuration = 15 * time.Second
 	DefaultRenewDeadline = 10 * time.Second
@@ -19,33 +20,33 @@ const (
 )
 
 // A Config contains the name of the Lease, the identity of the candidate and the
-// durations of the election. All fields are plain values, and can therefore be filled
-// from flags or a file. Use Options to change the behaviour of an Elector. New copies
-// the Config. Later changes to the original have no effect.
+// durations of the election. All fields are plain values, which can be read from flags
+// or a file. New copies the Config. Changes to the original after New have no effect.
 type Config struct {
 	// Enabled turns the election on. If it is false, the Elector sends no request and
 	// leads at once, without a Lease, until the context of Run is done. This mode is
-	// for development and for programs that run as a single replica. In this mode all
-	// other fields may be empty. StopTimeout still has an effect.
+	// for development and for programs that run as a single replica. In this mode, all
+	// other fields may be empty, but StopTimeout still has an effect.
 	Enabled bool
 
 	// Identity names this candidate in the Lease. It must be unique among all processes
-	// that campaign for the Lease. It should be new for each process. Use, for example,
-	// the pod's name, or the host's name with a random suffix. If two processes use the
-	// same identity, Run returns ErrIdentityInUse in one of them, but only after both
-	// have run for some time. Required.
+	// that campaign for the Lease. Use, for example, the pod's name, or the host's name
+	// with a random suffix. A restarted process should use a new identity. If two
+	// processes use the same identity, Run eventually returns ErrIdentityInUse in one
+	// of the processes. Required.
 	Identity string
 
-	// LeaseName and LeaseNamespace name the Lease. The Elector creates the Lease if it
-	// does not exist. It does not create the namespace. Required.
+	// LeaseName and LeaseNamespace are the name and the namespace of the Lease. The
+	// Elector creates the Lease if the Lease does not exist. The namespace must exist.
+	// Both fields are required.
 	LeaseName      string
 	LeaseNamespace string
 
-	// LeaseDuration is how long a candidate waits before it claims a Lease that does
-	// not change. The wait starts when the candidate last observed a change of the
-	// Lease. After a crash, nobody leads for about one LeaseDuration. LeaseDuration
-	// must be at least one second, and a whole number of seconds, because the API
-	// stores whole seconds. Use the same value for all candidates. Default 15 s.
+	// LeaseDuration is the time after which a candidate may claim a Lease that is not
+	// renewed. The time starts when the candidate last observed a change of the Lease.
+	// After a crash, nobody leads for about one LeaseDuration. LeaseDuration must be a
+	// whole number of seconds, at least 1 s. Use the same value for all candidates.
+	// Default 15 s.
 	LeaseDuration time.Duration
 
 	// RenewDeadline is how long a leader retries a renewal before it gives up
@@ -53,26 +54,26 @@ type Config struct {
 	// see Window. RenewDeadline must be less than LeaseDuration. Default 10 s.
 	RenewDeadline time.Duration
 
-	// RetryPeriod is the time from one renewal to the next. For followers that may not
-	// watch the Lease, it is also the shortest time between two reads of the Lease.
+	// RetryPeriod is the time from one renewal to the next renewal. A follower without
+	// the right to watch the Lease waits at least RetryPeriod between two reads.
 	// RenewDeadline must be more than 1.2 times RetryPeriod. Default 2 s.
 	RetryPeriod time.Duration
 
 	// If ReleaseOnCancel is true, the Elector releases the Lease when the context of
-	// Run is done and the work has stopped. Then a successor need not wait until the
-	// Lease expires. The Lease is never released while the work still runs. Default
-	// false.
+	// Run is done and the work has stopped. Another candidate can then lead at once. If
+	// ReleaseOnCancel is false, another candidate leads only after the Lease has
+	// expired. The Lease is never released while the work runs. Default false.
 	ReleaseOnCancel bool
 
-	// StopTimeout is how long the Elector waits for work that was asked to stop. Until
-	// the work has returned, the Elector renews the Lease. If the work has not returned
-	// after StopTimeout, Run returns ErrWorkStillRunning and does not release the
-	// Lease. Default 0, which means no limit.
+	// StopTimeout is how long the Elector waits for the work to stop after it has
+	// cancelled the work's context. During this wait, the Elector renews the Lease. If
+	// the work has not returned after StopTimeout, Run returns ErrWorkStillRunning and
+	// does not release the Lease. Default 0, which means no limit.
 	StopTimeout time.Duration
 }
 
-// withDefaults returns a copy of c in which the zero durations are replaced by the
-// defaults.
+// withDefaults returns a copy of c with the default durations in place of zero
+// durations.
 func (c Config) withDefaults() Config {
 	if c.LeaseDuration == 0 {
 		c.LeaseDuration = DefaultLeaseDuration
@@ -86,8 +87,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// problems returns one error for each problem of c. Call withDefaults first, because
-// problems expects that the defaults are filled in.
+// problems returns one error for each problem of c. Zero durations in c must already be
+// replaced by the defaults.
 func (c Config) problems() (errs []error) {
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
@@ -155,7 +156,7 @@ func (c Config) validateDurations(refuse func(string, ...any)) {
 	}
 }
 
-// warnings returns a warning for each setting that is valid but unwise.
+// warnings returns a warning for each setting of c that is valid but not recommended.
 func (c Config) warnings() []string {
 	if !c.Enabled {
 		return nil
@@ -188,8 +189,8 @@ func (c Config) warnings() []string {
 	return warnings
 }
 
-// leaseKey returns the namespace and the name of the Lease, as namespace/name. It
-// returns "" if the election is not enabled.
+// leaseKey returns the Lease in the form namespace/name. It returns "" if the election
+// is not enabled.
 func (c Config) leaseKey() string {
 	if !c.Enabled {
 		return ""
@@ -197,8 +198,8 @@ func (c Config) leaseKey() string {
 	return c.LeaseNamespace + "/" + c.LeaseName
 }
 
-// logger adds the attributes lease and identity to the logger that the caller passed.
-// It uses slog.Default() if the caller passed nil.
+// The method logger returns a logger with the attributes "lease" and "identity". It is
+// derived from the parameter logger, or from slog.Default() if this parameter is nil.
 func (c Config) logger(logger *slog.Logger) *slog.Logger {
 	if logger == nil {
 		logger = slog.Default()

@@ -2,32 +2,33 @@
 // Kubernetes. The leader holds a Lease. The package wraps client-go's leader election,
 // gives stronger guarantees than client-go, and fails over faster.
 //
-// Create a clientset as [Config.ClientConfig] describes. Create an [Elector] with [New]
-// from this clientset and your callbacks, and call [Elector.Run]. The leader's work
-// must run only until the context that OnStartedLeading receives is cancelled.
+// Create a clientset as [Config.ClientConfig] describes. Pass the clientset and your
+// callbacks to [New], which returns an [Elector]. Then call [Elector.Run]. The leader's
+// work must stop when the context that OnStartedLeading receives is cancelled.
 //
 // # Promises
 //
 //   - P1, one leader at a time. The work of two processes that campaign for one Lease
-//     never overlaps. Two conditions apply: their clocks run at about the same rate
-//     (the times that they show may differ by hours), and no process is frozen.
+//     never overlaps, under two conditions. The clocks of the processes must run at
+//     about the same rate, although they may show different times. No process may be
+//     frozen.
 //   - P2, the work stops before the Lease is released. The Lease is renewed until
-//     OnStartedLeading and OnStoppedLeading have returned, and is released only then.
-//   - P3, a write affects only its own term. Each write carries the UID and the
-//     resourceVersion of the Lease that its term holds. The API server therefore
-//     refuses a late request once another term has begun.
+//     OnStartedLeading and OnStoppedLeading have returned.
+//   - P3, a write affects only its own term. Each write contains the UID and the
+//     resourceVersion of the Lease. Therefore the API server refuses a late write after
+//     another term has begun.
 //   - P4, a term ends as soon as the elector observes another holder in the Lease, or a
 //     deletion of the Lease.
 //   - P5, terms of one process do not overlap. A new term begins only after the work of
-//     the previous term has returned, and has a greater fencing [Token] than every
-//     earlier term.
-//   - P6, a deletion of the Lease does not speed up a claim. A candidate that observed
-//     a holder waits until the holder's Lease would have expired.
-//   - P7, callbacks are paired and ordered. Each OnStartedLeading is followed by one
-//     OnStoppedLeading, and the callbacks of the next term follow after that. Calls of
-//     OnNewLeader do not overlap each other.
-//   - P8, IsLeader is never late. It returns false from the end of the trust window on
-//     (see Timing), even if no timer has fired yet.
+//     the previous term has returned. Each term has a greater fencing [Token] than all
+//     earlier terms.
+//   - P6, a candidate does not claim a deleted Lease too early. If it has observed a
+//     holder, it waits until the holder's Lease would have expired.
+//   - P7, callbacks are paired and ordered. Each term calls OnStartedLeading once and
+//     then OnStoppedLeading once, before the next term begins. Calls of OnNewLeader do
+//     not overlap each other.
+//   - P8, IsLeader is never late. After the trust window has ended (see Timing), it
+//     returns false, even if no timer has fired yet.
 //   - P9, Run campaigns until its context is done. Errors of the API server do not end
 //     Run. Run ends earlier only with [ErrWorkStillRunning] or [ErrIdentityInUse].
 //   - P10, [New] refuses an invalid configuration and names every problem in one error.
@@ -36,30 +37,29 @@
 // # Not promised
 //
 //   - A frozen process, or a process in a paused VM, cannot stop its own work. When the
-//     process resumes, IsLeader returns false at once, but a request that was already
-//     sent continues. Only a store that checks the fencing token can refuse this
-//     request.
-//   - A manual edit or deletion of the Lease can cause two leaders. The reason is that
-//     a candidate does not wait for a leader that it has never observed. Both leaders
-//     work until the first leader has observed the change and its work has stopped.
-//   - A candidate that uses client-go directly on the same Lease has the defects of
-//     client-go. It can overwrite the Lease while an elector holds it, and it releases
-//     the Lease before its work has stopped.
-//   - A server without resourceVersions, such as client-go's fake clientset, has no
-//     compare-and-swap. P1 does not hold on such a server, and the token is a counter
-//     of this process.
+//     process resumes, IsLeader returns false at once. However, requests that were
+//     already sent continue. Only a store that checks the fencing token can refuse
+//     these requests.
+//   - A manual edit or deletion of the Lease can cause two leaders, because a candidate
+//     does not wait for a leader that it has never observed. Both leaders work until
+//     the first leader has observed the change and has stopped its work.
+//   - A candidate that uses client-go directly does not keep these promises. It can
+//     overwrite the Lease while an elector holds the Lease. It releases the Lease
+//     before its work has stopped.
+//   - A server without resourceVersions, such as client-go's fake clientset, does not
+//     refuse outdated writes. With such a server, P1 is not promised, and the token is
+//     a counter of this process.
 //
 // # Timing
 //
-// The trust window W is the time for which a successful write of the Lease entitles its
-// sender to lead. It starts just before the write is sent:
+// The trust window W is how long a leader may work after a successful write of the
+// Lease. W starts just before the write is sent:
 //
 //	trustedUntil = sent + W        W = min(RetryPeriod + RenewDeadline, 9/10 of LeaseDuration)
 //
-// Other candidates claim the Lease no sooner than LeaseDuration after they last
-// observed a change of the Lease. That change happened after the write was sent.
-// Therefore the work always has LeaseDuration - W to stop. This time is the margin. By
-// default W is 12 s and the margin is 3 s. Late replies, requests that hang and pending
+// Other candidates wait for LeaseDuration after they have observed the write. Therefore
+// the work has at least LeaseDuration - W to stop. This time is the margin. By default,
+// W is 12 s and the margin is 3 s. Late replies, requests that hang and pending
 // releases do not shorten the margin. See [Config.Window] and [Config.Margin].
 //
 //	sent        renewals fail       trustedUntil      others may claim
@@ -67,22 +67,19 @@
 //	  0                                  W = 12 s           15 s
 //	  |-- the work may continue -----------|-- it must stop --|
 //
-// A renewal is sent one RetryPeriod after the last confirmed write was sent. If it is
-// not answered within min(RetryPeriod, (W - RetryPeriod)/4), another renewal is sent
-// while the first request continues. Therefore four attempts fit into W even if each
-// request hangs, and a slow answer still counts. If a connection is dead, the other
-// attempts succeed only if the clientset was made with [Config.ClientConfig]. Otherwise
-// client-go sends all attempts over one HTTP/2 connection, which it shares with the
-// application. If that connection is dead, the term is lost, and the elector receives
-// nothing for 45 s.
+// A renewal is sent one RetryPeriod after the last confirmed write was sent. If no
+// answer arrives within min(RetryPeriod, (W - RetryPeriod)/4), another renewal is sent
+// while the first request continues. Therefore four attempts fit into W, even if each
+// request hangs. If the clientset was made with [Config.ClientConfig], a new attempt
+// does not use a dead connection again. Other clientsets send all requests over one
+// HTTP/2 connection, and client-go needs 45 s to detect that this connection is dead.
 //
-// [Config.Timing] returns the times that result from the three durations: how long an
-// outage of the API server may last, and how long nobody leads after a stop, a crash or
-// a partition. Run logs these times once. [TolerateOutage] and [FailOverWithin] return
-// the three durations for a desired outage or failover time. With the default
-// durations, a term survives every outage of up to 8 s, and after a crash nobody leads
-// for at most 15.5 s. [Config.AddFlags] adds flags with the names that Kubernetes' own
-// components use.
+// [Config.Timing] returns the times that result from LeaseDuration, RenewDeadline and
+// RetryPeriod. Examples are the longest outage of the API server that a term survives,
+// and the longest time without a leader after a crash. With the default durations,
+// these times are 8 s and 15.5 s. Run logs the times. [TolerateOutage] and
+// [FailOverWithin] return the three durations for a given outage or failover time.
+// [Config.AddFlags] adds flags with the names that Kubernetes' own components use.
 //
 // # States
 //
@@ -101,8 +98,8 @@
 // # Failures
 //
 //   - If the API server does not answer, the leader continues until the trust window
-//     ends. Then its work is cancelled with [ErrRenewalFailed], and the elector
-//     campaigns again.
+//     ends. The term then ends with [ErrRenewalFailed], and the elector campaigns
+//     again.
 //   - If a reply is lost or late, a read or the watch confirms the write. The trust
 //     window starts when this write was sent.
 //   - If the watch is refused, stalls or ends, the elector polls the Lease as often as
@@ -117,20 +114,18 @@
 //
 // # The successor
 //
-// After a release, one follower should claim the Lease, and not all followers at once.
-// Therefore an annotation of the Lease names one follower as the successor. A follower
-// with a higher priority is preferred. Among followers of the same priority, a process
-// that started later is preferred, because a rolling update stops the older processes.
-// Among processes of about the same age, the follower that was nominated first remains
-// the successor. The successor claims a released Lease at once, and the other followers
-// after 200 to 500 ms. If the followers may not write the Lease, or if the leader does
-// not use this library, there is no successor. The election works without a successor.
+// After a release, only one follower should claim the Lease. An annotation of the Lease
+// names this follower, which is called the successor. A follower with a higher priority
+// is preferred. Among followers of the same priority, a process that started later is
+// preferred, because a rolling update stops the older processes. The successor claims a
+// released Lease at once. The other followers wait for 200 to 500 ms. If the followers
+// have no right to write the Lease, or if the leader does not use this library, there
+// is no successor. The election works without a successor.
 //
 // # Reading the code
 //
 // client-go's LeaderElector is called the engine. It claims, renews and releases the
-// Lease through a lock that decides which requests are sent. Every decision is a pure
-// function of the observations, the held Lease and the time.
+// Lease through a lock, which decides which requests are sent.
 //
 //	config.go, timing.go    the settings; every formula of a duration and every jitter
 //	internal/lease          the pure model: what an observation means, when a Lease may be claimed, annotations
@@ -160,12 +155,12 @@
 //
 //   - held Lease: the Lease while this process holds it, from the claim to the release
 //     or the loss.
-//   - term, or the term's run: the callbacks of one term, from their start to their
-//     end. A term lies within a held Lease.
-//   - trust: the certainty that no other candidate may claim the Lease. It lasts for W
-//     after the last confirmed write was sent.
-//   - observation: one report about the Lease. It comes from a watch, a read or the
-//     reply to a write.
+//   - term, or the term's run: one execution of the callbacks. The Lease is held when a
+//     term starts.
+//   - trust: the certainty that no other candidate may claim the Lease. Trust ends when
+//     W has passed after the last confirmed write was sent.
+//   - observation: the state of the Lease in a watch event, in the result of a read or
+//     in the reply to a write.
 //   - unacknowledged write: a write that may or may not have been applied. A confirmed
 //     write is known to have been applied.
 //

@@ -19,28 +19,29 @@ import (
 // Callbacks are the functions of the caller that an Elector calls. Each of them may be
 // nil. Promise P7 in the package documentation describes their order.
 type Callbacks struct {
-	// OnStartedLeading is called when this process has become the leader. Its context
-	// is cancelled when leadership ends. TermFromContext and LoggerFromContext return
-	// the Term and a logger from this context. After the cancellation, context.Cause
-	// returns the reason. OnStartedLeading may do the work itself, or start the work
-	// and return. The term does not end when OnStartedLeading returns. The Lease is not
+	// OnStartedLeading is called when this process has become the leader. The context
+	// ctx is cancelled when leadership ends. After the cancellation, context.Cause
+	// returns the reason. TermFromContext and LoggerFromContext return the Term and a
+	// logger from ctx. OnStartedLeading may do the work itself, or start the work and
+	// return. The term does not end when OnStartedLeading returns. The Lease is not
 	// released before OnStartedLeading has returned.
 	OnStartedLeading func(ctx context.Context)
 
-	// OnStoppedLeading is called once for each OnStartedLeading, after the context of
+	// OnStoppedLeading is called once in each term, after the context of
 	// OnStartedLeading was cancelled and OnStartedLeading has returned. The Lease is
-	// also not released before OnStoppedLeading has returned.
+	// not released before OnStoppedLeading has returned.
 	//
-	// There is one exception. If the work does not stop within StopTimeout, or not in
-	// time after a loss of leadership, OnStoppedLeading is called although
-	// OnStartedLeading has not returned. A program can then exit in OnStoppedLeading.
+	// There is one exception. If OnStartedLeading does not return in time,
+	// OnStoppedLeading is called while OnStartedLeading still runs. The program should
+	// then exit. The time limit is StopTimeout. After a loss of leadership, it is at
+	// most Margin.
 	OnStoppedLeading func()
 
 	// OnNewLeader is called when a new leader was observed. The new leader may be this
-	// process. The calls do not overlap, and two consecutive calls never report the
-	// same leader. The parameter identity is never "". If the leader changes several
+	// process. The parameter identity is never "". The calls do not overlap. Two
+	// consecutive calls never report the same leader. If the leader changes several
 	// times during a call, the next call reports only the newest leader. A slow
-	// OnNewLeader delays nothing else.
+	// OnNewLeader does not delay the election.
 	OnNewLeader func(identity string)
 }
 
@@ -50,10 +51,10 @@ type Elector struct {
 	config    Config
 	options   options
 	callbacks Callbacks
-	store     store // empty if the election is not enabled
+	store     store // the zero store if the election is not enabled
 	rateLimit *rateLimit
 	logger    *slog.Logger // the caller's logger with the attributes lease and identity
-	log       *slog.Logger // for the elector's own log lines; writes to logQueue, and therefore never blocks
+	log       *slog.Logger // for the elector's own log lines; writes to logQueue and never blocks
 	logQueue  *dispatch.LogQueue
 	tasks     dispatch.Tasks
 	notifier  dispatch.Notifier
@@ -68,9 +69,9 @@ type Elector struct {
 	leader  atomic.Pointer[leader]      // the last observed leader, for GetLeader
 	contact atomic.Pointer[time.Time]   // the time of the last answer from the API server; nil before the first answer
 
-	// mu guards the fields below. It is never held during a request, a callback or a
-	// log call. Unlock mu with Elector.unlock, because that method also applies the
-	// effects: log lines, trace events and notifications.
+	// mu guards the fields below. Do not lock mu during a request, a callback or a log
+	// call. Unlock mu with Elector.unlock, which also applies the effects. An effect is
+	// a log line, a trace event or a notification.
 	mu            sync.Mutex
 	effects       []func()
 	running       bool
@@ -83,16 +84,16 @@ type Elector struct {
 	held          *heldLease // the claimed or held Lease; nil if no claim is pending and the Lease is not held
 	run           *termRun   // the current term, or an earlier term whose work has not returned
 	endCause      error      // why the last term ended
-	cooldownUntil time.Time  // after StepDown, the elector does not claim the Lease before this time
+	cooldownUntil time.Time  // the end of the pause in claims after StepDown
 
-	// emit is locked while effects are applied. Because unlock locks emit before it
-	// unlocks mu, the effects are applied in order.
+	// emit is locked while effects are applied, and therefore effects are applied in
+	// order.
 	emit sync.Mutex
 }
 
 // New returns an Elector. If the arguments are invalid, New returns one error that
-// names every problem. The clientset may be nil only if the election is not enabled. If
-// logger is nil, slog.Default() is used. New copies config.
+// names every problem. The clientset may be nil only if config.Enabled is false. If
+// logger is nil, the Elector uses slog.Default(). New copies config.
 func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, logger *slog.Logger, opts ...Option) (*Elector, error) {
 	if config == nil {
 		return nil, errors.New("leaderelection: the configuration is nil: pass a *Config")
@@ -132,22 +133,23 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	return e, nil
 }
 
-// Config returns the Elector's configuration. Zero durations are replaced by the
-// defaults.
+// Config returns the Elector's configuration, with the default durations in place of
+// zero durations.
 func (e *Elector) Config() Config { return e.config }
 
-// IsLeader reports whether this process leads now. A process leads while the work's
-// context is not cancelled and the trust window has not ended. The result is correct
-// even if the process was frozen and no timer has fired since then. IsLeader takes no
-// lock and allocates no memory.
+// IsLeader reports whether this process leads. A process leads from the start of a term
+// until the work's context is cancelled or the trust window ends. If the trust window
+// ended while the process was frozen, IsLeader returns false at once after the process
+// has resumed. IsLeader takes no lock and allocates no memory.
 func (e *Elector) IsLeader() bool {
 	t := e.trust.Load()
 	return t != nil && t.Remaining(time.Now()) > 0
 }
 
-// ValidFor returns how much longer leadership is certain, provided that nobody edits
-// the Lease manually. It returns zero if this process does not lead, and the greatest
-// Duration if this process leads and the election is not enabled.
+// ValidFor returns how much longer this process can lead without another renewal,
+// unless the Lease is edited manually. It returns zero if this process does not lead.
+// If the election is not enabled, ValidFor returns math.MaxInt64 while this process
+// leads.
 func (e *Elector) ValidFor() time.Duration {
 	t := e.trust.Load()
 	if t == nil {
@@ -156,12 +158,12 @@ func (e *Elector) ValidFor() time.Duration {
 	return max(0, t.Remaining(time.Now()))
 }
 
-// HeldFor returns how much longer this process certainly holds the Lease, provided that
-// nobody edits the Lease manually. Unlike ValidFor, HeldFor stays positive after a
-// cancelled Run or StepDown has asked the work to stop, because the Lease is still
-// renewed. Use it for cleanup that must end before another candidate leads. HeldFor
-// returns zero if this process does not hold the Lease or has sent a release. If the
-// election is not enabled, HeldFor returns the greatest Duration until Run returns.
+// HeldFor returns how much longer this process holds the Lease without another renewal,
+// unless the Lease is edited manually. Use HeldFor for cleanup that must end before
+// another candidate leads. While the work stops after StepDown or after the end of the
+// context of Run, HeldFor is positive and ValidFor is zero. HeldFor returns zero if
+// this process does not hold the Lease or has sent a release. If the election is not
+// enabled, HeldFor returns math.MaxInt64 while Run runs.
 func (e *Elector) HeldFor() time.Duration {
 	e.mu.Lock()
 	defer e.unlock()
@@ -185,8 +187,8 @@ func (e *Elector) GetLeader() string {
 	return l.identity
 }
 
-// Term returns the term in which this process leads. The second result is the same as
-// the result of IsLeader.
+// Term returns the term in which this process leads. The second result is false if this
+// process does not lead.
 func (e *Elector) Term() (Term, bool) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -196,8 +198,7 @@ func (e *Elector) Term() (Term, bool) {
 	return e.run.term, true
 }
 
-// State returns the current state of the Elector. Use Changes to receive each change of
-// the state.
+// State returns the current state of the Elector.
 func (e *Elector) State() State {
 	state, _ := e.stateAndChange()
 	return state
@@ -206,8 +207,7 @@ func (e *Elector) State() State {
 // Changes returns an iterator over the states of the Elector. The iterator yields the
 // current state first, and then a new state after each change. It ends when ctx is
 // done. If several changes happen while the caller handles a state, the iterator yields
-// only the newest state. To detect that it has missed a term, a caller can compare the
-// field Term of consecutive states. Changes starts no goroutine.
+// only the newest state. Changes starts no goroutine.
 //
 //	for state := range elector.Changes(ctx) {
 //		leading.Set(state.Leading)
@@ -233,9 +233,8 @@ func (e *Elector) Changes(ctx context.Context) iter.Seq[State] {
 	}
 }
 
-// LastContact returns when the API server last sent a reply to a request for the Lease
-// or an event of the watch. It returns the zero Time if the Elector has received no
-// reply and no event.
+// LastContact returns when the Elector last received a reply or a watch event from the
+// API server. It returns the zero Time if the Elector has not received any.
 func (e *Elector) LastContact() time.Time {
 	if at := e.contact.Load(); at != nil {
 		return *at
@@ -243,12 +242,11 @@ func (e *Elector) LastContact() time.Time {
 	return time.Time{}
 }
 
-// Stuck returns an error if only a restart of the process helps. There are two cases.
-// In the first case, a loop of the Elector is overdue by more than LeaseDuration. This
-// happens if a client ignores the contexts of its requests. In the second case, the
-// work has not returned although its term is over; see ErrWorkStillRunning. While the
-// API server does not answer, Stuck returns nil. When a frozen process resumes, Stuck
-// may return an error for a short time.
+// Stuck returns an error if the process must be restarted. There are two cases. In the
+// first case, a loop of the Elector has not run for more than LeaseDuration after its
+// deadline. In the second case, the work has not returned in time; see
+// ErrWorkStillRunning. An outage of the API server does not cause an error. When a
+// frozen process resumes, Stuck may return an error for a short time.
 func (e *Elector) Stuck() error {
 	overdue := max(e.campaignHeartbeat.Overdue(), e.observerHeartbeat.Overdue())
 	if overdue > e.config.LeaseDuration {
@@ -262,22 +260,21 @@ func (e *Elector) Stuck() error {
 	return nil
 }
 
-// StepDown ends the term, even if no other candidate can lead. The work is asked to
-// stop. After the work has stopped, the Lease is released, even if ReleaseOnCancel is
-// false. Afterwards this elector does not claim the Lease until it has observed another
-// leader or one LeaseDuration has passed. StepDown cannot be undone. ctx only bounds
-// how long StepDown waits.
+// StepDown ends the term, even if no other candidate can lead. It cancels the work's
+// context. After the work has stopped, the Lease is released, even if ReleaseOnCancel
+// is false. After the release, this elector does not claim the Lease until it has
+// observed another leader, or one LeaseDuration has passed. StepDown waits until the
+// term has ended or ctx is done. If ctx is done first, the term still ends.
 //
-// StepDown does not wait if ctx is the work's own context or a context derived from it,
-// because the work would then wait for itself. StepDown also does not wait if
-// OnStoppedLeading was already called, because OnStoppedLeading may be the caller. If
-// OnStartedLeading calls StepDown with any other context, the call waits for
-// OnStartedLeading itself to return.
+// If the work calls StepDown, it must pass its own context or a context derived from
+// it. StepDown then returns nil at once. With another context, StepDown would wait for
+// its caller. StepDown also returns nil at once if OnStoppedLeading was already called
+// for this term.
 //
 // StepDown returns ErrNotLeading if there is no term to end. It returns
 // ErrWorkStillRunning if the work did not stop in time. It returns ErrNotReleased if
-// the work stopped but the Lease could not be released. It returns the cause of ctx if
-// ctx was done first.
+// the work stopped but the Lease could not be released. It returns context.Cause(ctx)
+// if ctx was done first.
 func (e *Elector) StepDown(ctx context.Context) error {
 	e.mu.Lock()
 	run := e.run
@@ -298,10 +295,10 @@ func (e *Elector) StepDown(ctx context.Context) error {
 	}
 }
 
-// Confirm reads the Lease once and reports whether the given term still lasts and this
-// process leads in it. If the Lease shows that the term is over, Confirm ends the term.
-// Call Confirm when a write was refused as stale, as package fencing does. Concurrent
-// calls share one read.
+// Confirm reads the Lease and reports whether this process still leads in the given
+// term. If the Lease shows that the term is over, Confirm ends the term. Call Confirm
+// when a store has refused a write because of its fencing token. Concurrent calls share
+// one read. Confirm returns an error if the read fails.
 func (e *Elector) Confirm(ctx context.Context, term Term) (bool, error) {
 	if !e.isIn(term) {
 		return false, nil
@@ -314,10 +311,10 @@ func (e *Elector) Confirm(ctx context.Context, term Term) (bool, error) {
 	return e.isIn(term), nil
 }
 
-// Start calls Run. With Start, an Elector implements controller-runtime's Runnable.
+// Start calls Run. It makes an Elector a Runnable of controller-runtime.
 func (e *Elector) Start(ctx context.Context) error { return e.Run(ctx) }
 
-// NeedLeaderElection returns false, and therefore controller-runtime runs an Elector on
+// NeedLeaderElection returns false. Therefore controller-runtime runs the Elector on
 // every replica.
 func (e *Elector) NeedLeaderElection() bool { return false }
 
@@ -327,7 +324,8 @@ func (e *Elector) isIn(term Term) bool {
 	return leads && current == term
 }
 
-// holding returns the held Lease if its claim is confirmed, and nil otherwise.
+// holding returns the held Lease. It returns nil if there is none, or if the claim is
+// not confirmed.
 func (e *Elector) holding() *heldLease {
 	e.mu.Lock()
 	defer e.unlock()
@@ -348,13 +346,11 @@ func (e *Elector) stateAndChange() (State, <-chan struct{}) {
 	return state, e.changed
 }
 
-// afterUnlock adds an effect, which is a log line, a trace event or a notification.
-// unlock applies the effects.
+// afterUnlock adds a function that the method unlock calls.
 func (e *Elector) afterUnlock(effect func()) { e.effects = append(e.effects, effect) }
 
-// unlock unlocks mu and then applies the effects that were added while mu was locked.
-// The effects are applied in the order in which they were added. An effect must not
-// lock mu, and must not block.
+// The method unlock unlocks mu. It then calls the functions that were passed to
+// afterUnlock, in the same order. These functions must not lock mu, and must not block.
 func (e *Elector) unlock() {
 	effects := e.effects
 	e.effects = nil

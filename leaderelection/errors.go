@@ -2,8 +2,8 @@ package leaderelection
 
 import "errors"
 
-// The reasons for the end of a term. After the term has ended, context.Cause returns
-// one of these errors for the work's context.
+// These errors are the reasons for the end of a term. After the term has ended,
+// context.Cause returns one of them for the work's context.
 var (
 	// ErrCancelled means that the term ended because the context of Run was cancelled.
 	ErrCancelled = errors.New("leaderelection: the context of Run was cancelled")
@@ -23,21 +23,19 @@ var (
 	// replaced by another Lease of the same name.
 	ErrLeaseDeleted = errors.New("leaderelection: the Lease was deleted")
 
-	// ErrHistoryRewound means that the term ended because the API server returned an
-	// older resourceVersion than before. This happens after etcd was restored from a
-	// backup.
+	// ErrHistoryRewound means that the term ended because the resourceVersion of the
+	// Lease became smaller. This happens after etcd was restored from a backup.
 	ErrHistoryRewound = errors.New("leaderelection: the Lease's history was rewound")
 )
 
-// The errors that the methods of an Elector return.
+// These errors are returned by the methods of an Elector.
 var (
-	// ErrAlreadyRunning is returned by Run if an earlier Run of the same Elector has
-	// not returned yet.
+	// ErrAlreadyRunning is returned by Run if the Elector is already running.
 	ErrAlreadyRunning = errors.New("leaderelection: the elector is already running")
 
-	// ErrWorkStillRunning is returned by Run if the work did not stop in time, and by
-	// every later Run until this work has returned. The Lease was not released. Exit
-	// the process.
+	// ErrWorkStillRunning is returned by Run if the work did not stop in time. The
+	// Lease was not released. Exit the process. If Run is called again before the work
+	// has returned, Run returns this error again.
 	ErrWorkStillRunning = errors.New("leaderelection: the work of the last term is still running")
 
 	// ErrIdentityInUse is returned by Run if another process keeps renewing the Lease

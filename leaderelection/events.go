@@ -11,25 +11,25 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The reasons of the events that an Elector records.
+// These are the reasons of the events that an Elector records.
 const (
-	// EventReason is the reason of events that report no problem. client-go's events
-	// have the same reason. Messages of these events are "pod-1 became leader", "pod-1
-	// stopped leading" and "pod-1 stepped down".
+	// EventReason is the reason of normal events. client-go uses the same reason. The
+	// messages are "pod-1 became leader", "pod-1 stopped leading" and "pod-1 stepped
+	// down".
 	EventReason = "LeaderElection"
-	// EventReasonLost is the reason of the warning that leadership was lost. A message
-	// is "pod-1 lost leadership: the Lease could not be renewed in time".
+	// EventReasonLost is the reason of the warning that leadership was lost. Example
+	// message: "pod-1 lost leadership: the Lease could not be renewed in time".
 	EventReasonLost = "LeadershipLost"
 	// EventReasonOverran is the reason of the warning that the work did not stop in
-	// time. A message is "pod-1 overran: its work has not stopped within 3s, and the
-	// Lease was not released".
+	// time. Example message: "pod-1 overran: its work has not stopped within 3s, and
+	// the Lease was not released".
 	EventReasonOverran = "LeadershipOverran"
 )
 
-// WithPod makes the Elector record its events on the Lease and also on its pod. It has
-// no effect without WithEventRecorder. Pass the pod's UID, because "kubectl describe
-// pod" shows only events with the UID of the pod. Default: events are recorded on the
-// Lease only.
+// WithPod makes the Elector record its events on the given pod, in addition to the
+// Lease. It has no effect without WithEventRecorder. Pass the UID of the pod, because
+// "kubectl describe pod" shows only events with this UID. Default: the Elector records
+// events on the Lease only.
 func WithPod(namespace, name string, uid types.UID) Option {
 	return func(o *options) {
 		o.pod = &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: namespace, Name: name, UID: uid}
@@ -42,7 +42,6 @@ type eventRecorder struct {
 	lease   func() *coordinationv1.Lease // returns the last observed Lease, or nil if the Lease does not exist
 }
 
-// trace returns a Trace that records each event.
 func (r eventRecorder) trace() Trace {
 	identity := r.config.Identity
 	return Trace{
@@ -76,8 +75,7 @@ func (r eventRecorder) record(kind, reason, format string, args ...any) {
 	}
 }
 
-// subject returns the object to which the events refer. This object is the Lease,
-// without its spec.
+// subject returns the Lease, without its spec, as the object that the events describe.
 func (r eventRecorder) subject() *coordinationv1.Lease {
 	subject := &coordinationv1.Lease{
 		TypeMeta:   metav1.TypeMeta{APIVersion: coordinationv1.SchemeGroupVersion.String(), Kind: "Lease"},

@@ -7,9 +7,9 @@ import (
 )
 
 // AddFlags adds flags that set the fields of c. Most of the flags have the names that
-// Kubernetes' own components use. The current values of c are the defaults. Call
-// AddFlags on the Config that you pass to New, because parsing the flags writes to c.
-// With pflag or cobra, pass fs to AddGoFlagSet.
+// Kubernetes' own components use. The current values of c are the defaults. Parsing the
+// flags changes c. Call New with c after the flags were parsed. If you use pflag or
+// cobra, pass fs to AddGoFlagSet.
 //
 //	--leader-elect                       Enabled
 //	--leader-elect-lease-duration        LeaseDuration
@@ -26,8 +26,8 @@ import (
 //	--leader-elect-stop-timeout          StopTimeout
 //	--leader-elect-tolerate-outage       the three durations, see TolerateOutage
 //
-// If two flags set the same field, the last flag on the command line takes effect.
-// Therefore place a flag that sets a single duration after
+// If two flags set the same field, the last flag on the command line takes effect. To
+// change one of the three durations, place its flag after
 // --leader-elect-tolerate-outage.
 func (c *Config) AddFlags(fs *flag.FlagSet) {
 	defaults := c.withDefaults()
@@ -74,8 +74,8 @@ func (leasesOnly) Set(value string) error {
 // toleratedOutage is a flag that sets LeaseDuration, RenewDeadline and RetryPeriod.
 type toleratedOutage struct{ config *Config }
 
-// String returns the outage that the Config currently tolerates. It returns "" for the
-// zero value, because package flag calls String on the zero value.
+// String returns the longest outage that a term survives with the Config. It returns ""
+// for the zero value, because package flag calls String on the zero value.
 func (t toleratedOutage) String() string {
 	if t.config == nil {
 		return ""

@@ -13,22 +13,22 @@ import (
 //
 //	claiming -> held -> stopping -> releasable -> releasing -> released
 //
-// Every phase from held to releasing may also be followed by the phase lost. If no work
-// was started, the phase releasable follows directly after the phase held.
+// In each phase from held to releasing, the Lease may also be lost. If no work was
+// started, the phase changes directly from held to releasable.
 type phase int
 
 const (
-	phaseClaiming   phase = iota // a claim was sent and is not confirmed
+	phaseClaiming   phase = iota // the claim was sent, but is not confirmed
 	phaseHeld                    // the claim is confirmed; the work may run
 	phaseStopping                // the work was asked to stop; the Lease is still renewed
 	phaseReleasable              // the work has returned
 	phaseReleasing               // a write that releases the Lease was sent
 	phaseReleased                // a write that releases the Lease is confirmed
-	phaseLost                    // this process writes the Lease no more
+	phaseLost                    // this process no longer writes the Lease
 )
 
-// nextPhases lists the allowed transitions. A lost Lease may become released, because a
-// release may be confirmed after the trust window has ended.
+// nextPhases lists the phases that may follow each phase. A lost Lease may become
+// released, because the reply to a release may arrive late.
 var nextPhases = [...][]phase{
 	phaseClaiming:   {phaseHeld},
 	phaseHeld:       {phaseStopping, phaseReleasable, phaseLost},
@@ -43,15 +43,14 @@ func (p phase) String() string {
 	return [...]string{"claiming", "held", "stopping", "releasable", "releasing", "released", "lost"}[p]
 }
 
-// A heldLease describes the Lease while this elector claims it or holds it. The work of
-// a term begins and ends while the Lease is held. The Elector's mutex guards the
-// fields.
+// A heldLease describes the Lease while this elector claims or holds the Lease. The
+// Elector's mutex guards the fields.
 type heldLease struct {
-	leasestate.Held                 // the last confirmed write and its result; in phase claiming, only Write is set
+	leasestate.Held                 // the last confirmed write and its result; before the claim is confirmed, only Write is set
 	phase           phase           // only the methods below change it
 	token           Token           // the fencing token of the term
 	cause           error           // why the Lease was lost; nil unless the phase is lost
-	requests        context.Context // the context of the writes; done once the Lease is lost or the hold has ended
+	requests        context.Context // the context of the writes; cancelled when the Lease is no longer held
 	cancel          context.CancelFunc
 	lost            chan struct{} // closed when the Lease is lost
 }
@@ -69,20 +68,23 @@ func (h *heldLease) enter(next phase) {
 	h.phase = next
 }
 
-// won records that the claim is confirmed. token is the fencing token of the term.
+// The method won records that the claim is confirmed. The parameter token is the
+// fencing token of the term.
 func (h *heldLease) won(token Token) {
 	h.enter(phaseHeld)
 	h.token = token
 }
 
-// stop records that the work was asked to stop while the Lease is still held.
+// The method stop records that the work was asked to stop while the Lease is still
+// held.
 func (h *heldLease) stop() {
 	if h.phase == phaseHeld {
 		h.enter(phaseStopping)
 	}
 }
 
-// allowRelease records that the work has returned. The Lease may then be released.
+// allowRelease records that the work has returned, and therefore the Lease may be
+// released.
 func (h *heldLease) allowRelease() {
 	if h.phase != phaseLost {
 		h.enter(phaseReleasable)
@@ -99,8 +101,7 @@ func (h *heldLease) releaseConfirmed() {
 	}
 }
 
-// lose records that the Lease is lost because of cause. It also cancels the pending
-// requests.
+// The method lose records that the Lease is lost. It also cancels the pending requests.
 func (h *heldLease) lose(cause error) {
 	h.enter(phaseLost)
 	h.cause = cause
@@ -108,17 +109,17 @@ func (h *heldLease) lose(cause error) {
 	close(h.lost)
 }
 
-// isConfirmed reports whether the claim is confirmed. It returns false if h is nil.
+// isConfirmed reports whether the claim was confirmed. It returns false if h is nil.
 func (h *heldLease) isConfirmed() bool { return h != nil && h.phase != phaseClaiming }
 
-// isLive reports whether the claim is confirmed and the Lease is neither released nor
-// lost. It returns false if h is nil.
+// isLive reports whether the Lease is held. It returns false before the claim is
+// confirmed, after a release, after a loss, and if h is nil.
 func (h *heldLease) isLive() bool {
 	return h.isConfirmed() && h.phase != phaseReleased && h.phase != phaseLost
 }
 
-// lostChannel returns a channel that is closed when the Lease is lost. It returns nil
-// if h is nil.
+// lostChannel returns a channel that is closed when the Lease is lost. If h is nil,
+// lostChannel returns a nil channel.
 func (h *heldLease) lostChannel() <-chan struct{} {
 	if h == nil {
 		return nil
@@ -126,9 +127,8 @@ func (h *heldLease) lostChannel() <-chan struct{} {
 	return h.lost
 }
 
-// releaseError returns why the Lease was not released. It returns nil if there is
-// nothing to release any more: the Lease was released, was deleted, or has another
-// holder. It returns nil if h is nil.
+// releaseError returns an error if the Lease could not be released. It returns nil if
+// the Lease was released, was deleted or has another holder, and if h is nil.
 func (h *heldLease) releaseError() error {
 	switch {
 	case h == nil || h.phase == phaseReleased || errors.Is(h.cause, ErrOvertaken) || errors.Is(h.cause, ErrLeaseDeleted):
@@ -140,8 +140,7 @@ func (h *heldLease) releaseError() error {
 	}
 }
 
-// lossCauses maps each loss that an observation can show to the cause of the term's
-// end.
+// lossCauses maps each kind of loss to the error that is the cause of the term's end.
 var lossCauses = map[leasestate.Loss]error{
 	leasestate.Overtaken: ErrOvertaken,
 	leasestate.Deleted:   ErrLeaseDeleted,

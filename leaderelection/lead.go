@@ -13,22 +13,21 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 )
 
-// lead runs one term, from the confirmed claim to the release or the loss of the Lease.
-// The order is always the same: ask the work to stop, wait for the callbacks, release
+// The method lead runs one term, from the confirmed claim to the release or the loss of
 // the Lease. If the election is not enabled, h and engine are nil.
 func (e *Elector) lead(ctx context.Context, h *heldLease, engine *engine) error {
 	var run *termRun
 	if ctx.Err() == nil {
 		run = e.startTerm(ctx, h)
 	}
-	if run == nil { // no work was started, because Run was cancelled or the reply to the claim came too late
+	if run == nil { // no work was started
 		e.endHold(h, engine, e.config.ReleaseOnCancel)
 		return nil
 	}
 	trust := e.newTrustTimer(h)
 	defer trust.stop()
 
-	// Wait until the term must end. Do not wait for the reply to any request here.
+	// Wait until the term must end.
 	for working := true; working; {
 		select {
 		case <-ctx.Done():
@@ -37,7 +36,7 @@ func (e *Elector) lead(ctx context.Context, h *heldLease, engine *engine) error 
 		case <-run.stepDown:
 			e.stopWork(ErrSteppedDown)
 			working = false
-		case <-h.lostChannel(): // loseLocked has already asked the work to stop
+		case <-h.lostChannel(): // loseLocked has stopped the work
 			working = false
 		case <-engine.stopped():
 			e.lose(ErrRenewalFailed)
@@ -47,10 +46,8 @@ func (e *Elector) lead(ctx context.Context, h *heldLease, engine *engine) error 
 		}
 	}
 
-	// Wait for the callbacks to return. Meanwhile the engine renews the Lease. The wait
-	// ends after StopTimeout. If the Lease is lost, the wait also ends after
-	// stopTimeAfterLoss, which is normally shortly before other candidates may claim
-	// the Lease.
+	// Wait for the callbacks to return. The engine renews the Lease during this wait.
+	// The wait ends after StopTimeout, or after stopTimeAfterLoss if the Lease is lost.
 	var stopTimeout, othersMayClaim <-chan time.Time
 	if e.config.StopTimeout > 0 {
 		timer := time.NewTimer(e.config.StopTimeout)
@@ -106,7 +103,7 @@ type termRun struct {
 	stepDown     chan struct{} // closed when StepDown was called
 	stepDownOnce sync.Once
 	returned     chan struct{} // closed when OnStartedLeading has returned
-	stopCalled   chan struct{} // closed just before OnStoppedLeading is called; only lead does this
+	stopCalled   chan struct{} // closed just before OnStoppedLeading is called
 	finished     chan struct{} // closed when OnStoppedLeading has returned
 	over         chan struct{} // closed when the term is over, whether or not the Lease was released
 	err          error         // the error that StepDown returns; set before over is closed
@@ -126,10 +123,9 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 // startTerm starts the work of a term. It returns nil if the trust window has already
-// ended, which happens if the reply to the claim was late. The work's context keeps the
-// values of ctx but is not cancelled with ctx. The elector cancels the work's context
-// itself, after it has made IsLeader return false. If the election is not enabled, h is
-// nil and the trust window never ends.
+// ended. The work's context has the values of ctx, but is not cancelled when ctx is
+// done. The method stopWorkLocked cancels the work's context. If the election is not
+// enabled, h is nil and the trust window never ends.
 func (e *Elector) startTerm(ctx context.Context, h *heldLease) *termRun {
 	e.mu.Lock()
 	defer e.unlock()
@@ -171,8 +167,7 @@ func (e *Elector) startTerm(ctx context.Context, h *heldLease) *termRun {
 	return run
 }
 
-// stopWork asks the work to stop because of cause. The Lease is still held and is still
-// renewed.
+// stopWork cancels the work's context. The Lease is still renewed.
 func (e *Elector) stopWork(cause error) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -182,8 +177,8 @@ func (e *Elector) stopWork(cause error) {
 	e.stopWorkLocked(cause)
 }
 
-// stopWorkLocked cancels the work's context, unless it is cancelled already. From then
-// on IsLeader returns false.
+// stopWorkLocked cancels the work's context and makes IsLeader return false. If the
+// work's context is already cancelled, stopWorkLocked does nothing.
 func (e *Elector) stopWorkLocked(cause error) {
 	run := e.run
 	if run == nil || run.context.Err() != nil {
@@ -205,13 +200,13 @@ func (e *Elector) stopWorkLocked(cause error) {
 	})
 }
 
-// isLoss reports whether cause means that leadership was lost. It returns false if this
-// process gave up leadership itself.
+// isLoss reports whether leadership was lost. It returns false if Run was cancelled or
+// StepDown was called.
 func isLoss(cause error) bool {
 	return !errors.Is(cause, ErrCancelled) && !errors.Is(cause, ErrSteppedDown)
 }
 
-// callStopped calls OnStoppedLeading, unless it was already called for run.
+// callStopped calls OnStoppedLeading. A second call for the same run does nothing.
 func (e *Elector) callStopped(run *termRun) {
 	if isClosed(run.stopCalled) {
 		return
@@ -225,7 +220,8 @@ func (e *Elector) callStopped(run *termRun) {
 	})
 }
 
-// stopTimeAfterLoss returns how long the work may still take to stop after h was lost.
+// stopTimeAfterLoss returns how long the elector waits for the work to stop after the
+// Lease was lost.
 func (e *Elector) stopTimeAfterLoss(h *heldLease) time.Duration {
 	e.mu.Lock()
 	defer e.unlock()
@@ -233,8 +229,7 @@ func (e *Elector) stopTimeAfterLoss(h *heldLease) time.Duration {
 }
 
 // startCooldown prevents this elector from claiming the Lease for one LeaseDuration
-// after StepDown. Another candidate can claim the Lease in this time. If the Lease was
-// lost, there is no cooldown, because another candidate may lead already.
+// after StepDown. If the Lease was lost, startCooldown does nothing.
 func (e *Elector) startCooldown() {
 	e.mu.Lock()
 	defer e.unlock()
@@ -243,9 +238,8 @@ func (e *Elector) startCooldown() {
 	}
 }
 
-// endHold gives up the held Lease after the work has returned. If release is true,
-// endHold releases the Lease. If release is false, the Lease remains held until it
-// expires.
+// endHold ends this elector's hold on the Lease. If the parameter release is true,
+// endHold releases the Lease. If release is false, the Lease expires.
 func (e *Elector) endHold(h *heldLease, engine *engine, release bool) {
 	if h == nil {
 		return
@@ -256,8 +250,8 @@ func (e *Elector) endHold(h *heldLease, engine *engine, release bool) {
 	e.giveUpHold(h, engine.stop)
 }
 
-// giveUpHold ends this elector's hold on the Lease. It calls the function release,
-// which must release the Lease unless the Lease is lost.
+// giveUpHold ends this elector's hold on the Lease. It calls the parameter release, a
+// function that releases the Lease unless the Lease is lost.
 func (e *Elector) giveUpHold(h *heldLease, release func()) {
 	e.mu.Lock()
 	h.allowRelease()
@@ -277,8 +271,8 @@ func (e *Elector) giveUpHold(h *heldLease, release func()) {
 	e.signalLocked()
 }
 
-// endTerm reports the end of a term, and returns the error that Run must return.
-// stopped is true if the work has stopped.
+// endTerm reports the end of a term, and returns the error that Run must return. The
+// parameter stopped is true if the work has stopped.
 func (e *Elector) endTerm(run *termRun, h *heldLease, stopped bool) error {
 	e.mu.Lock()
 	defer e.unlock()
@@ -296,9 +290,8 @@ func (e *Elector) endTerm(run *termRun, h *heldLease, stopped bool) error {
 	return nil
 }
 
-// leadWithoutLease leads until ctx is done. After a StepDown it waits for one
-// LeaseDuration before it leads again, as an elector with a Lease does if no other
-// candidate claims the Lease.
+// leadWithoutLease leads until ctx is done. After StepDown, it waits for one
+// LeaseDuration before it leads again.
 func (e *Elector) leadWithoutLease(ctx context.Context) error {
 	e.log.Warn("Leader election is disabled; leading without a lease")
 	e.observerHeartbeat.Clear()
@@ -317,11 +310,10 @@ func (e *Elector) leadWithoutLease(ctx context.Context) error {
 	return nil
 }
 
-// A trustTimer ends the term when the trust window ends. It does not wait for any
-// request.
+// A trustTimer ends the term when the trust window ends.
 type trustTimer struct {
 	elector *Elector
-	held    *heldLease // nil if the election is not enabled; trust then never ends
+	held    *heldLease // nil if the election is not enabled
 	timer   *time.Timer
 }
 
@@ -333,9 +325,9 @@ func (e *Elector) newTrustTimer(h *heldLease) *trustTimer {
 
 func (t *trustTimer) stop() { t.timer.Stop() }
 
-// check records that the Lease is lost if the trust window has ended. It also resets
-// the timer. The timer fires several times in a trust window. One long timer would fire
-// too late, because timers stop while the machine sleeps.
+// The method check records that the Lease is lost if the trust window has ended. It
+// also restarts the timer. The timer fires several times in a trust window, because a
+// timer stops while the machine sleeps and then fires late.
 func (t *trustTimer) check() {
 	if t.held == nil {
 		return

@@ -9,36 +9,34 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// processStart is approximately when this process started. It is exact enough to decide
-// which follower started last.
+// processStart is approximately when this process started.
 var processStart = time.Now()
 
 // A nomination is the state of a follower that tries to become the successor.
 type nomination struct {
-	started   time.Time     // start of the process; a follower that started later takes precedence
-	joined    time.Time     // start of Run, which may be much later than started
-	since     time.Time     // when the last renewal was observed; delay is counted from this time
-	delay     time.Duration // the time from since until this follower nominates itself
-	replaces  string        // the successor at the time when delay was chosen
-	busy      bool          // true while the request for a nomination is pending
-	refused   uint64        // the version on which a refused nomination was based; 0 if none was refused
-	notBefore time.Time     // nominations that were due before this time are not sent
+	started   time.Time     // when the process started
+	joined    time.Time     // when Run was called
+	since     time.Time     // when the last renewal was observed
+	delay     time.Duration // the time from the last renewal until the nomination is sent
+	replaces  string        // the successor when the delay was computed
+	busy      bool          // true while a nomination is sent
+	refused   uint64        // the version of the Lease for which a nomination was refused; 0 if none was refused
+	notBefore time.Time     // a nomination that was due before this time is not sent
 }
 
 func (e *Elector) ownNomination() leasestate.Nomination {
 	return leasestate.Nomination{Identity: e.config.Identity, Priority: e.options.priority, Started: e.nomination.started.UnixMilli()}
 }
 
-// nominateLocked nominates this follower as successor if the follower should be the
-// successor and the nomination is due. It returns the time at which it must be called
-// again. It returns the zero Time if it need not be called before the Lease changes.
+// nominateLocked nominates this follower as the successor if the nomination is due. If
+// the nomination is due later, nominateLocked returns this later time. In all other
+// cases it returns the zero Time. Call it again at the returned time and after each
+// change of the Lease.
 //
-// A nomination is sent between two renewals of the leader. It must not coincide with a
-// renewal, because one of the two writes would then be refused. If another follower has
-// nominated itself since the last renewal, this follower waits for the next renewal,
-// even if this follower takes precedence. The reason is that hundreds of followers
-// might otherwise write at the same time. There is one exception: a follower that
-// joined recently does not wait.
+// A nomination should be sent between two renewals of the leader, because one of two
+// simultaneous writes is refused. At most one follower should nominate itself between
+// two renewals. A recently joined follower is an exception, and does not wait for the
+// next renewal.
 func (e *Elector) nominateLocked() (again time.Time) {
 	n, s, campaigning := &e.nomination, &e.observed.state, time.Since(e.nomination.joined)
 	if n.busy || n.refused == s.Version || !s.MayNominate(e.ownNomination(), e.config.minAgeGap(campaigning)) {
@@ -62,8 +60,8 @@ func (e *Elector) nominateLocked() (again time.Time) {
 }
 
 // sendNomination writes the annotation SuccessorAnnotation into the Lease, which
-// another candidate holds. The write is a compare-and-swap on the observed version.
-// Therefore it never undoes a write of the holder.
+// another candidate holds. The server refuses the write if the Lease has changed since
+// it was observed.
 func (e *Elector) sendNomination(ctx context.Context, lease *coordinationv1.Lease) {
 	ctx, cancel := context.WithTimeout(ctx, e.readTimeout())
 	defer cancel()
@@ -78,16 +76,15 @@ func (e *Elector) sendNomination(ctx context.Context, lease *coordinationv1.Leas
 	switch {
 	case err == nil:
 		e.observeLocked(leasestate.Observation{Lease: reply, Version: leasestate.Version(reply), At: time.Now()})
-		n.notBefore = time.Now() // wait for the next renewal, even if another follower has replaced the nomination meanwhile
+		n.notBefore = time.Now() // wait for the next renewal
 		return
 	case isConflict(err):
 		n.refused = leasestate.Version(lease)
 		if !e.observed.watching {
-			e.requestRead() // read the Lease, because no watch reports the conflicting write
+			e.requestRead() // no watch reports the other write
 		}
 	default:
-		// A right is missing, or the API server has a problem. Wait, because hundreds
-		// of followers may fail in the same way.
+		// Wait, because the request may fail for all followers.
 		n.notBefore = time.Now().Add(e.config.LeaseDuration)
 	}
 	e.signalLocked()

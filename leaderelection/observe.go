@@ -20,26 +20,26 @@ type leader struct {
 	until    time.Time // when the Lease expires; zero if it does not expire
 }
 
-// observed contains what an elector has learned from observations of the Lease.
+// observed contains the results of an elector's observations of the Lease.
 type observed struct {
 	state        leasestate.State
-	seq          uint64        // the last sequence number; sequence numbers order reads, replies and observations
+	seq          uint64        // the last sequence number that was used
 	loggedLeader string        // the leader that was last written to the log
 	duplicates   int           // number of consecutive writes of the Lease by another process with the same identity
 	absentSeq    uint64        // sequence number of the last read that found no Lease
-	claimDelay   time.Duration // how long this elector waits before it claims a released Lease, if another follower is the successor
+	claimDelay   time.Duration // how long this elector waits before it claims a released Lease, unless it is the successor
 	watching     bool          // true while a watch is open
-	watchRefused bool          // true while the watch is forbidden, to log this only once
-	newsAt       time.Time     // when an observation last changed the field state, or when the last read ended
-	readAt       time.Time     // when the last read ended, or when a read was last found unnecessary
+	watchRefused bool          // true if it was logged that the watch is forbidden
+	newsAt       time.Time     // when a newer observation last arrived, or when the last read ended
+	readAt       time.Time     // when the last read ended, or was found unnecessary
 }
 
-// duplicateLimit is how many consecutive writes under this elector's identity prove a
-// duplicate process. Two prove nothing: an earlier process with this identity may have
-// left a record, and its last request may arrive late.
+// duplicateLimit is the number of consecutive writes under this elector's identity that
+// prove a duplicate process. Two writes are not enough, because both may come from an
+// earlier process that has exited.
 const duplicateLimit = 3
 
-// observe processes an observation from any source. It reports whether o is newer than
+// The method observe processes the observation o. It reports whether o is newer than
 // the observed state.
 func (e *Elector) observe(o leasestate.Observation) (news bool) {
 	e.mu.Lock()
@@ -49,8 +49,7 @@ func (e *Elector) observe(o leasestate.Observation) (news bool) {
 }
 
 // observeLocked applies o first to the claim or the held Lease, and then to the
-// observed state. It reports whether o is newer than the observed state. The method
-// unlock writes the resulting log lines and sends the notifications.
+// observed state. It reports whether o is newer than the observed state.
 func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 	if refused := e.writes.refused; o.ReadSeq > refused.seq && o.Version != 0 && o.Version < refused.base {
 		o.Rewound = true
@@ -73,7 +72,7 @@ func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 		return true
 	}
 	e.observed.claimDelay = claimDelay()
-	if leasestate.RenewTime(before.Lease) != leasestate.RenewTime(next.Lease) { // only a renewal changes renewTime; a manual edit normally keeps it
+	if leasestate.RenewTime(before.Lease) != leasestate.RenewTime(next.Lease) { // a manual edit normally keeps renewTime
 		e.countDuplicatesLocked(next.Lease)
 	}
 	e.reportLeaderLocked(next)
@@ -81,8 +80,8 @@ func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 }
 
 // isDoubtedLocked reports whether a read that was sent after the write w found no
-// Lease. The Lease may then have been deleted after w was applied. Therefore a watch
-// event that shows w does not confirm a doubted write.
+// Lease. A watch event does not confirm such a write, because the Lease may have been
+// deleted after the write.
 func (e *Elector) isDoubtedLocked(w leasestate.Write) bool { return w.Seq < e.observed.absentSeq }
 
 // evaluateLocked applies an observation to the held Lease.
@@ -103,22 +102,20 @@ func (e *Elector) evaluateLocked(o leasestate.Observation) {
 }
 
 // countDuplicatesLocked updates the number of consecutive writes by another process
-// under this identity. lease is the newly observed Lease.
+// with this elector's identity. The parameter lease is the newly observed Lease.
 func (e *Elector) countDuplicatesLocked(lease *coordinationv1.Lease) {
 	switch {
 	case leasestate.Holder(lease) != e.config.Identity || e.wroteLocked(lease):
 		e.observed.duplicates = 0
 	case slices.Contains(e.writes.issued, leasestate.RenewTime(lease)):
-		// This elector itself sent the write and no longer waits for the reply. The
-		// server may apply such a write late if the database was restored from a
-		// backup.
+		// This elector sent the write.
 	default:
 		e.observed.duplicates++
 	}
 }
 
-// reportLeaderLocked stores the leader in the state s for GetLeader. It also reports
-// this leader to OnNewLeader, the Traces and the log.
+// reportLeaderLocked stores the leader for GetLeader. It also reports the leader to
+// OnNewLeader, the Traces and the log.
 func (e *Elector) reportLeaderLocked(s leasestate.State) {
 	identity := s.Holder()
 	e.leader.Store(&leader{identity: identity, until: s.HeldUntil()})
@@ -149,10 +146,9 @@ func (e *Elector) followsAnother() bool {
 	return leader != "" && leader != e.config.Identity
 }
 
-// follow is the loop of the observer. It watches the Lease until ctx is done. It also
-// reads the Lease if no observation has changed e.observed.state for silenceTimeout.
-// Therefore the elector observes each change at least as early as a poll of client-go's
-// elector would, even if the watch is refused, stalls or ends.
+// The method follow is the loop of the observer. It watches the Lease until ctx is
+// done. If no newer observation arrives for silenceTimeout, it reads the Lease.
+// Therefore the elector also observes changes that the watch does not report.
 func (e *Elector) follow(ctx context.Context) {
 	w := e.options.shared.join(e)
 	if w != nil {
@@ -165,7 +161,7 @@ func (e *Elector) follow(ctx context.Context) {
 		}
 		e.tasks.Run(func() { w.Run(ctx) })
 	}
-	_, _ = e.read(ctx, e.readTimeout()) // requestHealth logs a failure, and the loop reads the Lease again
+	_, _ = e.read(ctx, e.readTimeout()) // read logs a failure
 	for {
 		requested := e.awaitSilence(ctx)
 		if ctx.Err() != nil {
@@ -176,14 +172,14 @@ func (e *Elector) follow(ctx context.Context) {
 		}
 		news, err := e.read(ctx, e.readTimeout())
 		if err == nil && news && !requested {
-			w.Restart(e.config.longestPoll()) // the watch should have reported this change
+			w.Restart(e.config.longestPoll()) // the watch did not report this change
 		}
 	}
 }
 
-// awaitSilence waits until the observer should read the Lease. It returns true as soon
-// as requestRead was called. It returns false when no observation has changed
-// e.observed.state for silenceTimeout, or when ctx is done.
+// awaitSilence waits until the observer should read the Lease. It returns true when
+// requestRead is called. It returns false when no newer observation has arrived for
+// silenceTimeout, or when ctx is done.
 func (e *Elector) awaitSilence(ctx context.Context) (requested bool) {
 	quiet, watching := e.silence()
 	timeout := e.config.silenceTimeout(watching)
@@ -204,10 +200,8 @@ func (e *Elector) awaitSilence(ctx context.Context) (requested bool) {
 	return false
 }
 
-// silence returns two results. The result watching reports whether a watch is open. The
-// result quiet is normally the time since an observation last changed e.observed.state.
-// While reads fail, quiet is the time since the last read, and therefore the observer
-// repeats the read even if a watch reports changes.
+// The method silence returns how long no newer observation has arrived, and whether a
+// watch is open. While reads fail, the first result is the time since the last read.
 func (e *Elector) silence() (quiet time.Duration, watching bool) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -218,8 +212,8 @@ func (e *Elector) silence() (quiet time.Duration, watching bool) {
 	return time.Since(since), e.observed.watching
 }
 
-// needsNoRead reports whether a read would show nothing new, because the replies to this
-// elector's own writes show the state of the Lease.
+// needsNoRead reports whether the observer can omit a read. While this elector holds
+// the Lease, the replies to its own writes show the state of the Lease.
 func (e *Elector) needsNoRead() bool {
 	e.mu.Lock()
 	defer e.unlock()
@@ -238,15 +232,15 @@ func (e *Elector) requestRead() {
 	}
 }
 
-// noteReadLocked records that the Lease was just read, or that no read is needed now.
+// noteReadLocked records that the Lease was read, or that no read is needed.
 func (e *Elector) noteReadLocked() {
 	now := time.Now()
 	e.observed.newsAt, e.observed.readAt = now, now
 }
 
-// read reads the Lease and processes the result as an observation. The read takes at
-// most timeout. news is true if the result is newer than the observed state. If the
-// read fails because the context parent is done, no failure is recorded.
+// The method read reads the Lease and processes the result as an observation. The read
+// takes at most timeout. The result news is true if the observation is newer than the
+// observed state. If the context parent is done, read records no failure.
 func (e *Elector) read(parent context.Context, timeout time.Duration) (news bool, err error) {
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
@@ -267,17 +261,16 @@ func (e *Elector) read(parent context.Context, timeout time.Duration) (news bool
 	}
 	e.observed.seq++
 	news = e.observeLocked(leasestate.Observation{Lease: lease, Version: leasestate.Version(lease), At: time.Now(), ReadSeq: seq})
-	// Forget each write that was refused before this read was sent, because the read
-	// would show the write if it had been applied. Keep each write whose request ended
-	// in a reset or a timeout, because the server may still apply the write.
+	// Remove each write that was refused before this read was sent, because it cannot
+	// be applied any more. Keep each write whose request ended in a reset or a timeout,
+	// because the server may still apply the write.
 	e.writes.unacknowledged = e.writes.unacknowledged.Without(func(w leasestate.Write) bool {
 		return w.Refused && w.FailedSeq < seq && w.RenewTime != leasestate.RenewTime(e.observed.state.Lease)
 	})
 	return news, nil
 }
 
-// nextSeq returns a new sequence number. The number is greater than all sequence
-// numbers that were used before.
+// nextSeq returns a sequence number that is greater than all earlier sequence numbers.
 func (e *Elector) nextSeq() uint64 {
 	e.mu.Lock()
 	defer e.unlock()
@@ -293,8 +286,9 @@ func (e *Elector) readTimeout() time.Duration {
 	return e.config.shortestRead()
 }
 
-// requestDone reports a request to the traces and records when the API server last
-// answered. sent is when the request was sent, and err is its result.
+// requestDone reports a request to the Traces and records when the API server last
+// answered. The parameter sent is when the request was sent, and err is the error of
+// the request.
 func (e *Elector) requestDone(name string, sent time.Time, err error) {
 	now := time.Now()
 	if err == nil || isConflict(err) {
@@ -302,12 +296,12 @@ func (e *Elector) requestDone(name string, sent time.Time, err error) {
 	}
 	r := Request{For: name, Sent: sent, Took: now.Sub(sent), Err: err, Failure: failureOf(err)}
 	if r.Failure == FailureCanceled && r.Took >= e.config.attemptTimeout() {
-		r.Failure = failureOf(context.DeadlineExceeded) // the answer was late, and another request was sent instead
+		r.Failure = failureOf(context.DeadlineExceeded) // cancelled because there was no answer
 	}
 	e.tracer.request(r)
 }
 
-// noteResultLocked records the result of a read or a write in f, and logs a change.
+// noteResultLocked records in f the result of a read or a write. It logs a change of f.
 func (e *Elector) noteResultLocked(f *requestFailure, operation string, err error) {
 	if logChange := f.update(operation, err, e.log); logChange != nil {
 		e.afterUnlock(logChange)
@@ -315,9 +309,9 @@ func (e *Elector) noteResultLocked(f *requestFailure, operation string, err erro
 	}
 }
 
-// observeEvent processes an event of a watch. It ignores events of other Leases,
-// because some servers ignore field selectors. On a server without resourceVersions,
-// observeEvent only requests a read, because a late event cannot be recognized.
+// observeEvent processes a watch event. It ignores events of other Leases. On a server
+// without resourceVersions, observeEvent only requests a read, because a late event
+// cannot be recognized.
 func (e *Elector) observeEvent(event watch.Event) {
 	lease := leasewatch.LeaseOf(event)
 	if lease == nil || lease.Name != e.config.LeaseName || lease.Namespace != e.config.LeaseNamespace {
@@ -335,8 +329,8 @@ func (e *Elector) observeEvent(event watch.Event) {
 	e.observe(o)
 }
 
-// watchChanged records whether the watch is open. It logs once if the watch is
-// forbidden, and once when the watch is allowed again.
+// watchChanged records whether the watch is open. It logs a message when the watch
+// becomes forbidden, and when the watch is allowed again.
 func (e *Elector) watchChanged(open bool, err error) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -360,24 +354,23 @@ func (e *Elector) watchChanged(open bool, err error) {
 	}
 }
 
-// observedLease returns the Lease as it was last observed. It returns nil if the Lease
-// does not exist.
+// observedLease returns the last observed Lease. It returns nil if the Lease does not
+// exist.
 func (e *Elector) observedLease() *coordinationv1.Lease {
 	e.mu.Lock()
 	defer e.unlock()
 	return e.observed.state.Lease
 }
 
-// A singleFlight lets concurrent calls of Confirm share one read. If each call sent a
-// read, a client with a low rate limit would have no requests left for renewals.
+// A singleFlight lets concurrent calls of Confirm share one read.
 type singleFlight struct {
-	turn  chan struct{} // has a capacity of one, and is full while a caller reads the Lease; guards the other fields
-	began uint64        // sequence number at which the last shared read began
+	turn  chan struct{} // is full while a caller reads the Lease; guards the other fields
+	began uint64        // sequence number of the last shared read
 	err   error         // the error of the last shared read
 }
 
-// readSince returns the error of a read of the Lease whose sequence number is greater
-// than seq. If no caller has sent such a read yet, readSince sends it.
+// readSince ensures that the Lease was read with a sequence number greater than seq. It
+// returns the error of this read.
 func (e *Elector) readSince(ctx context.Context, seq uint64) error {
 	f := &e.confirmReads
 	select {
@@ -393,7 +386,7 @@ func (e *Elector) readSince(ctx context.Context, seq uint64) error {
 	deadline, short := ctx.Deadline()
 	short = short && time.Until(deadline) < timeout
 	_, err := e.read(ctx, timeout)
-	if err == nil || !short && ctx.Err() == nil { // do not share an error that may be due to this caller's short deadline
+	if err == nil || !short && ctx.Err() == nil { // other callers must not receive an error that this caller's context caused
 		f.began, f.err = began, err
 	}
 	return err

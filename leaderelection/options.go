@@ -37,8 +37,8 @@ func newOptions(opts []Option) (o options) {
 	return o
 }
 
-// problems returns one error for each problem of the options. c is the configuration of
-// the same Elector.
+// problems returns one error for each problem of the options. The parameter c is the
+// configuration of the same Elector.
 func (o options) problems(c Config) (errs []error) {
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, key := range slices.Sorted(maps.Keys(o.labels)) {
@@ -61,9 +61,9 @@ func (o options) problems(c Config) (errs []error) {
 }
 
 // WithEventRecorder makes the Elector record events on the Lease. It records an event
-// when it becomes leader, stops leading, steps down or loses leadership, and when its
-// work did not stop in time. See EventReason. If the right to create events is missing,
-// no events are recorded, and the election still works. Default: no events.
+// when it becomes leader, stops leading, steps down or loses leadership. It also
+// records an event if the work did not stop in time. See EventReason. The election
+// works even if the process has no right to create events. Default: no events.
 func WithEventRecorder(recorder resourcelock.EventRecorder) Option {
 	return func(o *options) { o.recorder = recorder }
 }
@@ -75,32 +75,28 @@ func WithLeaseLabels(labels map[string]string) Option {
 	return func(o *options) { o.labels = labels }
 }
 
-// WithoutForeignReleaseDelay removes the delay after a release by client-go. A
-// candidate that uses client-go directly releases the Lease before its work has
-// stopped. By default, an Elector therefore waits one RetryPeriod before it claims a
-// Lease that was released in this way. Use this option only if all candidates use this
-// library, or if the work of the other candidates stops at once.
+// WithoutForeignReleaseDelay makes the Elector claim a Lease at once after a release by
+// a candidate that uses client-go directly. Such a candidate releases the Lease before
+// its work has stopped. Default: the Elector waits one RetryPeriod. Use this option
+// only if all candidates use this library, or if the work of the other candidates stops
+// at once.
 func WithoutForeignReleaseDelay() Option {
 	return func(o *options) { o.noForeignReleaseDelay = true }
 }
 
 // WithPriority sets the priority of this candidate among the followers. The follower
 // with the highest priority becomes the successor, which claims a released Lease first.
-// Among followers of the same priority, a process that started later is preferred.
-// Candidates in one process have the same start time, and only the priority decides
-// between them. A candidate with a higher priority never takes the Lease from a leader.
-// Default 0.
+// Among followers of the same priority, a process that started later is preferred. The
+// priority never ends the term of a leader. Default 0.
 func WithPriority(priority int32) Option {
 	return func(o *options) { o.priority = priority }
 }
 
 // WithCallbackMiddleware replaces the Callbacks of the Elector. New calls the function
-// wrap with two arguments: the new Elector and the original Callbacks. The Elector then
-// uses the Callbacks that the function wrap returns. The returned Callbacks should call
-// the original Callbacks. If several options of this kind are passed to New, their
-// functions are called in the order of the options. Each function receives the result
-// of the previous function. Use the option in packages that act at the start or the end
-// of a term. Default: none.
+// wrap with the new Elector and the current Callbacks. The Elector uses the Callbacks
+// that wrap returns, which should call the Callbacks that wrap received. If New
+// receives several of these options, it calls their functions in the order of the
+// options. Default: none.
 func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 	return func(o *options) {
 		if wrap != nil {
@@ -111,9 +107,8 @@ func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 
 // WithBackgroundTask makes Elector.Run call the function task in a new goroutine. The
 // function task receives a context, the Elector and the Elector's logger. The context
-// is cancelled when the context of Run is done, or when Run is about to return. Run
-// returns only after the function task has returned. Use the option in packages that
-// act while the Elector campaigns. Default: none.
+// is cancelled when the context of Run is done, or when Run stops campaigning. Run
+// returns after the function task has returned. Default: none.
 func WithBackgroundTask(task func(context.Context, *Elector, *slog.Logger)) Option {
 	return func(o *options) {
 		if task != nil {

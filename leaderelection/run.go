@@ -11,12 +11,13 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// Run campaigns for the Lease until ctx is done, term after term. It returns nil after
-// the work of the last term has stopped and the Lease was released. Errors of the API
-// server never end Run. Run returns ErrAlreadyRunning if the Elector is already
-// running. It returns ErrWorkStillRunning if the work did not stop in time, and
-// ErrIdentityInUse if another process campaigns under the same identity. Run may be
-// called again after it has returned.
+// Run campaigns for the Lease until ctx is done. It may lead in several terms. Run
+// returns nil after ctx is done and the work of the last term has stopped. If
+// ReleaseOnCancel is true, Run releases the Lease before it returns. Errors of the API
+// server do not end Run. Run returns ErrAlreadyRunning if the Elector is already
+// running. It returns ErrWorkStillRunning if the work did not stop in time. It returns
+// ErrIdentityInUse if another process uses the same identity. Run may be called again
+// after it has returned.
 func (e *Elector) Run(ctx context.Context) error {
 	cancel, err := e.begin()
 	if err != nil {
@@ -35,15 +36,15 @@ func (e *Elector) Run(ctx context.Context) error {
 		"retryPeriod", e.config.RetryPeriod, "trustWindow", e.config.Window(), "timing", e.config.Timing())
 	e.tasks.Run(func() { e.follow(e.runCtx) })
 	background, stopBackground := context.WithCancel(ctx)
-	defer stopBackground() // must run before e.end, which waits for the background tasks
+	defer stopBackground() // must run before e.end, which waits for these tasks
 	for _, run := range e.options.background {
 		e.tasks.Run(func() { run(background, e, e.log) })
 	}
 	return e.campaign(ctx)
 }
 
-// begin prepares Run. It returns an error if another Run has not returned, or if the
-// work of an earlier Run has not returned.
+// The method begin prepares Run. It returns an error if the Elector is already running,
+// or if the work of an earlier Run has not returned.
 func (e *Elector) begin() (context.CancelFunc, error) {
 	e.mu.Lock()
 	defer e.unlock()
@@ -58,7 +59,7 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 	e.campaignHeartbeat.Within(0)
 	e.observerHeartbeat.Within(0)
 	if s := &e.observed.state; s.Version == 0 && s.Lease != nil || !s.Known {
-		*s = leasestate.State{OwnDuration: e.config.LeaseDuration} // without a resourceVersion, an old state cannot be compared with new observations
+		*s = leasestate.State{OwnDuration: e.config.LeaseDuration} // a state without a resourceVersion cannot be compared with observations
 	}
 	var cancel context.CancelFunc
 	e.runCtx, cancel = context.WithCancel(context.Background())
@@ -66,7 +67,7 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 	return cancel, nil
 }
 
-// end ends Run. It waits for every goroutine that Run has started, except work that did
+// The method end waits for every goroutine that Run has started, except work that did
 // not stop.
 func (e *Elector) end(cancel context.CancelFunc) {
 	e.campaignHeartbeat.Within(0)
@@ -82,8 +83,8 @@ func (e *Elector) end(cancel context.CancelFunc) {
 	e.signalLocked()
 }
 
-// campaign is the loop of a candidate: wait until the Lease may be claimed, claim it,
-// lead, and repeat.
+// The method campaign is the loop of a candidate: wait until the Lease may be claimed,
+// claim the Lease, lead, and repeat.
 func (e *Elector) campaign(ctx context.Context) error {
 	for ctx.Err() == nil {
 		e.mu.Lock()
@@ -110,25 +111,23 @@ func (e *Elector) campaign(ctx context.Context) error {
 			continue
 		}
 
-		// Claim the Lease. If ctx is done while a claim is pending, wait for the result
-		// of the claim. If the claim succeeds, release the Lease without starting work.
+		// Claim the Lease. If ctx becomes done, still wait for the result of the claim.
 		e.campaignHeartbeat.Within(e.config.claimTimeout())
 		a := newAttempt(e, basis)
 		engine, err := startEngine(&e.config, a, &e.tasks, e.log)
 		if err != nil {
-			return err // does not happen, because New has validated this configuration
+			return err // does not happen, because New has validated the configuration
 		}
 		won := false
 		select {
 		case won = <-a.decided:
 		case <-engine.done:
 			select {
-			case won = <-a.decided: // the claim was also decided
+			case won = <-a.decided: // the result was sent before the engine stopped
 			default:
 			}
 		}
 
-		// If the claim succeeded, lead. If it failed, observe the Lease again.
 		if won {
 			if err := e.lead(ctx, e.holding(), engine); err != nil {
 				return err
@@ -142,9 +141,8 @@ func (e *Elector) campaign(ctx context.Context) error {
 	return nil
 }
 
-// claimableAtLocked returns the time at which this elector may claim the Lease,
-// provided that the Lease does not change before. known is false if there was no
-// observation yet.
+// claimableAtLocked returns the time at which this elector may claim the Lease if the
+// Lease does not change. The result known is false before the first observation.
 func (e *Elector) claimableAtLocked() (at time.Time, known bool) {
 	s, rule := &e.observed.state, leasestate.ClaimRule{ForeignReleaseDelay: e.config.RetryPeriod, Own: e.wroteLocked}
 	if e.options.noForeignReleaseDelay {
@@ -160,10 +158,8 @@ func (e *Elector) claimableAtLocked() (at time.Time, known bool) {
 	return at, known
 }
 
-// awaitNews pauses after a failed claim and then reads the Lease, because a claim must
-// be based on a recent observation. seq is the sequence number of the newest
-// observation before the failed claim. If a newer observation arrives, awaitNews
-// returns without waiting for the read to end.
+// awaitNews pauses after a failed claim and then reads the Lease. It returns when the
+// read has ended, or when an observation newer than seq arrives.
 func (e *Elector) awaitNews(ctx context.Context, seq uint64) {
 	e.mu.Lock()
 	failing := e.requests.lastError() != ""
@@ -176,7 +172,7 @@ func (e *Elector) awaitNews(ctx context.Context, seq uint64) {
 	read := make(chan struct{})
 	e.tasks.Run(func() {
 		defer close(read)
-		_, _ = e.read(ctx, e.readTimeout()) // requestHealth logs a failure; a claim based on an outdated observation is refused
+		_, _ = e.read(ctx, e.readTimeout()) // read logs a failure
 	})
 	for {
 		e.mu.Lock()
@@ -195,9 +191,8 @@ func (e *Elector) awaitNews(ctx context.Context, seq uint64) {
 	}
 }
 
-// releaseLateClaims handles claims that were not answered before the context of Run was
-// done. If one of these claims has succeeded, releaseLateClaims releases the Lease. It
-// returns at the latest when the trust window of the last claim has ended.
+// releaseLateClaims releases the Lease if a claim succeeds after the context of Run is
+// done. It returns at the latest when the trust window of the last claim has ended.
 func (e *Elector) releaseLateClaims() {
 	if !e.config.ReleaseOnCancel {
 		return
@@ -220,14 +215,14 @@ func (e *Elector) releaseLateClaims() {
 			return
 		}
 		_, _ = e.read(e.runCtx, e.config.attemptTimeout())
-		_ = clock.Sleep(e.runCtx, nil, e.config.lateClaimPause()) // a change that the read itself caused ends the next wait at once
+		_ = clock.Sleep(e.runCtx, nil, e.config.lateClaimPause()) // limits the rate of reads
 		_ = clock.Sleep(e.runCtx, changed, e.config.attemptTimeout())
 	}
 }
 
-// lateClaimLocked returns a claim that has succeeded or may still succeed, and nil if
-// there is no such claim. If the claim has succeeded, lateClaimLocked also returns the
-// claimed Lease.
+// lateClaimLocked returns a claim that has succeeded, and the claimed Lease. If no
+// claim has succeeded, it returns a claim that may still succeed, without a Lease. It
+// returns nil if there is no claim of either kind.
 func (e *Elector) lateClaimLocked() (*leasestate.Write, *coordinationv1.Lease) {
 	lease := e.observed.state.Lease
 	if w, ok := e.writes.unacknowledged.Find(e.config.Identity, lease); ok && w.Kind == leasestate.Claim {

@@ -14,7 +14,7 @@ import (
 // A SharedWatch is one watch on all Leases of a namespace. Use it in a program with
 // many electors in one process, and pass it to each Elector with WithSharedWatch. The
 // watch is open while at least one of these electors runs. It needs the right to watch
-// all Leases of the namespace. Without this right, the electors poll.
+// all Leases of the namespace. Without this right, each elector polls its Lease.
 type SharedWatch struct {
 	clientset kubernetes.Interface
 	namespace string
@@ -28,22 +28,23 @@ type SharedWatch struct {
 	electors map[string]map[*Elector]bool // the running electors, keyed by the name of their Lease
 }
 
-// NewSharedWatch returns a watch on the Leases of namespace. Use a clientset for the
-// same cluster as the clientsets of the electors. The watch sends no request before an
-// Elector that uses it runs. New returns an error if the Elector's Lease is in another
+// NewSharedWatch returns a SharedWatch for the Leases in the given namespace. The
+// clientset must be for the same cluster as the clientsets of the electors.
+// NewSharedWatch sends no request. The watch opens when the first Elector that uses the
+// SharedWatch runs. New returns an error if the Lease of the Elector is in another
 // namespace.
 func NewSharedWatch(clientset kubernetes.Interface, namespace string) *SharedWatch {
 	return &SharedWatch{clientset: clientset, namespace: namespace, electors: map[string]map[*Elector]bool{}}
 }
 
-// WithSharedWatch makes the Elector observe its Lease through a watch that it shares
-// with other electors. Default: each Elector has its own watch.
+// WithSharedWatch makes the Elector observe its Lease through the given SharedWatch.
+// Default: each Elector has its own watch.
 func WithSharedWatch(shared *SharedWatch) Option {
 	return func(o *options) { o.shared = shared }
 }
 
-// join adds e to the electors that receive events, and returns the watch. If s is nil,
-// join returns nil.
+// The method join adds e to the electors that receive events, and returns the watch. If
+// s is nil, join returns nil.
 func (s *SharedWatch) join(e *Elector) *leasewatch.Watch {
 	if s == nil {
 		return nil
@@ -79,8 +80,8 @@ func (s *SharedWatch) startLocked(c Config) {
 	})
 }
 
-// leave removes e from the electors that receive events. It closes the watch if no
-// elector is left.
+// The method leave removes e from the electors that receive events. It closes the watch
+// if there are no other electors.
 func (s *SharedWatch) leave(e *Elector) {
 	s.mu.Lock()
 	delete(s.electors[e.config.LeaseName], e)
@@ -99,9 +100,8 @@ func (s *SharedWatch) leave(e *Elector) {
 	e.watchChanged(false, nil)
 }
 
-// event delivers an event to the electors that campaign for the Lease in the event. It
-// locks the mutex during the delivery, because an Elector must receive no event after
-// leave has returned.
+// The method event delivers an event to the electors that campaign for the Lease in the
+// event.
 func (s *SharedWatch) event(event watch.Event) {
 	lease := leasewatch.LeaseOf(event)
 	if lease == nil {
@@ -114,8 +114,8 @@ func (s *SharedWatch) event(event watch.Event) {
 	}
 }
 
-// changed reports to the electors whether w is open. It does nothing if s no longer
-// uses w.
+// The method changed reports to the electors whether the watch w is open. It does
+// nothing if s no longer uses w.
 func (s *SharedWatch) changed(w *leasewatch.Watch, open bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

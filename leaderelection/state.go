@@ -4,20 +4,20 @@ package leaderelection
 type State struct {
 	// Running is true while Run runs.
 	Running bool
-	// Leading is true while this process leads, which means that the work's context is
-	// not cancelled. Term is the current term while Leading is true.
+	// Leading is true while the work of a term runs and its context is not cancelled.
+	// Term is the current term. It is the zero Term if Leading is false.
 	Leading bool
 	Term    Term
 	// Leader is the identity that GetLeader returns.
 	Leader string
-	// Watching is true while the Lease is watched. While it is false, the Lease is
-	// polled.
+	// Watching is true while a watch reports changes of the Lease. If it is false, the
+	// Elector polls the Lease.
 	Watching bool
 	// Successor is the identity of the follower that claims first when the Lease is
 	// released. It is "" if there is no successor.
 	Successor string
-	// LastError is the error of the requests for the Lease that currently fail. It is
-	// "" if the requests succeed.
+	// LastError is the error with which requests for the Lease currently fail. It is ""
+	// if the requests succeed.
 	LastError string
 	// EndCause is the reason for the end of the last term. It is nil if no term has
 	// ended yet.

@@ -19,7 +19,7 @@ type store struct {
 	name   string
 }
 
-// get returns the Lease. It returns nil if the Lease does not exist.
+// The method get returns the Lease. It returns nil if the Lease does not exist.
 func (s store) get(ctx context.Context) (*coordinationv1.Lease, error) {
 	lease, err := s.leases.Get(ctx, s.name, metav1.GetOptions{})
 	if isAbsence(err) {
@@ -53,8 +53,8 @@ func checkReply(lease *coordinationv1.Lease, err error) (*coordinationv1.Lease, 
 	return lease, err
 }
 
-// errorKind returns the kind of a request's error, in one word. It returns "" for nil
-// and for a conflict, because a conflict is a normal answer in an election.
+// errorKind returns the kind of a request's error, such as "forbidden". It returns ""
+// if err is nil or a conflict, because conflicts are normal in an election.
 func errorKind(err error) string {
 	var urlError *url.Error
 	switch {
@@ -81,8 +81,8 @@ func errorKind(err error) string {
 	}
 }
 
-// isConflict reports whether a write was refused because another write was applied
-// before it.
+// isConflict reports whether a write was refused because the Lease was changed or
+// created by another write.
 func isConflict(err error) bool {
 	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)
 }
@@ -103,8 +103,7 @@ func isRefusal(err error) bool {
 }
 
 // isAbsence reports whether err means that the Lease does not exist. It returns false
-// for a response with status 404 that does not come from the Kubernetes API, but for
-// example from a proxy.
+// if the error 404 does not come from the Kubernetes API, but for example from a proxy.
 func isAbsence(err error) bool {
 	return apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, "UnexpectedServerResponse")
 }

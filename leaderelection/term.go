@@ -14,24 +14,24 @@ import (
 )
 
 // A Token is a fencing token. Each term of a Lease has a greater token than all earlier
-// terms of that Lease, even if the Lease was deleted and created again. The token is
+// terms of this Lease, even if the Lease was deleted and created again. The token is
 // the resourceVersion that the Lease had after the claim. On a server without
-// resourceVersions, such as client-go's fakes, the token is the value of a counter in
-// this process.
+// resourceVersions, such as client-go's fake clientset, the token is a counter of this
+// process.
 //
 // A store should refuse each write whose token is lower than the highest token that the
-// store has received. The store is then safe from leaders that were frozen. A token can
-// become smaller only if the cluster's database is restored from a backup.
+// store has received. A leader that was frozen can then no longer write after another
+// leader has written. Tokens become smaller only if the cluster's database is restored
+// from a backup.
 type Token uint64
 
 // String returns the token in decimal.
 func (t Token) String() string { return strconv.FormatUint(uint64(t), 10) }
 
-// localTokens is the counter from which terms without a resourceVersion take their
-// tokens.
+// localTokens is the last token that was created without a resourceVersion.
 var localTokens atomic.Uint64
 
-// tokenOf returns the token of a new term. lease is the Lease that results from the
+// tokenOf returns the token of a new term. The parameter lease is the Lease after the
 // claim.
 func tokenOf(lease *coordinationv1.Lease) Token {
 	if version := leasestate.Version(lease); version != 0 {
@@ -40,8 +40,8 @@ func tokenOf(lease *coordinationv1.Lease) Token {
 	return Token(localTokens.Add(1))
 }
 
-// A Term is one uninterrupted period of leadership, from the claim of the Lease to the
-// end of leadership. The zero Term means that there is no term.
+// A Term is one period of leadership, from the claim of the Lease to the end of
+// leadership. The zero Term means that there is no term.
 type Term struct {
 	// Token identifies the term. It is greater than the Tokens of all earlier terms of
 	// the same Lease.
@@ -51,19 +51,20 @@ type Term struct {
 	// Lease is the namespace and the name of the Lease, as namespace/name. It is empty
 	// if the election is not enabled.
 	Lease string
-	// AcquiredAt is when the claim was sent, by the clock of the leader's machine.
+	// AcquiredAt is when the claim was sent, according to the clock of the leader's
+	// machine.
 	AcquiredAt time.Time
 }
 
-// LogValue returns the token, and therefore a logger prints a Term as its token.
+// LogValue returns the token. Therefore a logger prints a Term as its token.
 func (t Term) LogValue() slog.Value { return slog.StringValue(t.Token.String()) }
 
 type termKey struct{}
 
 // TermFromContext returns the term that ctx belongs to. Pass the context that
 // OnStartedLeading received, or a context derived from it. For any other context, the
-// second result is false. The term may be over already. If it is over, ctx.Err() is not
-// nil.
+// second result is false. After the term has ended, TermFromContext still returns it,
+// and ctx.Err() is not nil.
 func TermFromContext(ctx context.Context) (Term, bool) {
 	run, ok := ctx.Value(termKey{}).(*termRun)
 	if !ok {
@@ -75,7 +76,7 @@ func TermFromContext(ctx context.Context) (Term, bool) {
 // LoggerFromContext returns the logger of the term that ctx belongs to. The logger adds
 // the Lease, the identity and the term to each line. LoggerFromContext returns
 // slog.Default() if ctx contains no logger. The functions logr.FromContext and
-// controller-runtime's log.FromContext return this logger, too, but as a logr.Logger.
+// controller-runtime's log.FromContext return the same logger as a logr.Logger.
 func LoggerFromContext(ctx context.Context) *slog.Logger {
 	if logger := logr.FromContextAsSlogLogger(ctx); logger != nil {
 		return logger

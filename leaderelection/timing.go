@@ -8,77 +8,75 @@ import (
 	"time"
 )
 
-// This file contains every formula that computes a duration, and every random delay.
+// This file contains every formula that computes a duration.
 
-// Window returns the trust window W. A successful renewal entitles its sender to work
-// for W, counted from just before the renewal was sent.
+// Window returns the trust window W. After a successful renewal, the leader may work
+// for W. W starts just before the renewal is sent.
 //
 //	W = min(RetryPeriod + RenewDeadline, 9/10 of LeaseDuration)
 //
-// Other candidates claim the Lease no sooner than LeaseDuration after they last
-// observed a change of the Lease. That change happened after the renewal was sent.
-// Therefore the work always has Margin, which is LeaseDuration - W, to stop. Zero
-// durations in the Config mean the defaults.
+// Other candidates wait for LeaseDuration after they have observed the renewal.
+// Therefore the work has at least LeaseDuration - W to stop; see Margin. Zero durations
+// in the Config mean the defaults.
 func (c Config) Window() time.Duration {
 	c = c.withDefaults()
 	return min(c.RetryPeriod+c.RenewDeadline, maxWindow(c.LeaseDuration))
 }
 
-// maxWindow returns the longest trust window that is allowed for a LeaseDuration.
+// maxWindow returns the longest trust window for the given LeaseDuration.
 func maxWindow(leaseDuration time.Duration) time.Duration { return leaseDuration / 10 * 9 }
 
 // Margin returns the time from the end of the trust window until another candidate may
-// lead. The work must stop in this time. Margin is LeaseDuration - Window().
+// lead. The work must stop in this time. Margin returns LeaseDuration - Window(). Zero
+// durations in the Config mean the defaults.
 func (c Config) Margin() time.Duration {
 	return c.withDefaults().LeaseDuration - c.Window()
 }
 
 // attemptTimeout returns how long the elector waits for the reply to a write before it
-// sends another write. Four attempts fit into the trust window even if each of them
-// hangs.
+// sends another write. The timeout is short enough for four attempts in one trust
+// window.
 func (c Config) attemptTimeout() time.Duration {
 	return min(c.RetryPeriod, (c.Window()-c.RetryPeriod)/4)
 }
 
 // overlapTimeout returns how long the elector waits for the reply to a renewal before
-// it sends another renewal. unconfirmed is the time since the last confirmed write was
-// sent. The timeout grows with unconfirmed. Therefore only dozens of requests overlap,
-// even in a trust window of hours. The timeout ends no later than one attemptTimeout
-// before the end of trust, because Timing.Outage promises a renewal at that time.
+// it sends another renewal. The parameter unconfirmed is the time since the last
+// confirmed write was sent. The timeout grows during an outage, which limits the number
+// of pending requests. One more renewal is always sent at least one attemptTimeout
+// before the trust window ends.
 func (c Config) overlapTimeout(unconfirmed time.Duration) time.Duration {
 	untilLast := c.Window() - c.attemptTimeout() - unconfirmed
 	return max(c.attemptTimeout(), min(unconfirmed/16, untilLast))
 }
 
-// claimTimeout returns how long one attempt to claim may take, including the pause and
-// the read after a failed claim.
+// claimTimeout returns how long a claim may take, including the pause and the read
+// after a failed claim.
 func (c Config) claimTimeout() time.Duration {
 	return max(c.Window(), c.attemptTimeout()+2*c.RetryPeriod+c.longestRead())
 }
 
-// longestRead returns the longest timeout of a read, and shortestRead the shortest. The
-// timeout is shortestRead while the API server answers, and grows in an outage. A read
-// that hangs must not delay the next read for long, even if RenewDeadline is long.
+// longestRead returns the longest timeout of a read. shortestRead returns the shortest
+// timeout of a read.
 func (c Config) longestRead() time.Duration  { return max(time.Second, c.RenewDeadline/2) }
 func (c Config) shortestRead() time.Duration { return min(c.longestRead(), 10*time.Second) }
 
-// readTimeout returns the timeout of a read. sinceContact is the time since the API
-// server last answered. The timeout grows with sinceContact. Therefore only dozens of
-// reads are sent in a long outage.
+// readTimeout returns the timeout of a read. The parameter sinceContact is the time
+// since the API server last answered. The timeout grows during an outage, which limits
+// the number of reads.
 func (c Config) readTimeout(sinceContact time.Duration) time.Duration {
 	return min(max(c.shortestRead(), sinceContact/16), c.longestRead())
 }
 
-// longestPoll returns the longest pause between two reads of a candidate that uses
-// client-go directly.
+// longestPoll returns the longest pause between two reads by client-go's elector.
 func (c Config) longestPoll() time.Duration {
 	return c.RetryPeriod + time.Duration(clientJitterFactor*float64(c.RetryPeriod))
 }
 
 // silenceTimeout returns how long the observer waits for a newer observation before it
-// reads the Lease. If watching is true, a watch is open, and the result is longestPoll,
-// because the watch normally reports each renewal. If watching is false, the result is
-// a random duration between RetryPeriod and longestPoll, as in client-go.
+// reads the Lease. If a watch is open, the timeout is longestPoll. If no watch is open,
+// the timeout is a random duration between RetryPeriod and longestPoll, as in
+// client-go.
 func (c Config) silenceTimeout(watching bool) time.Duration {
 	longest := c.longestPoll()
 	if watching {
@@ -88,8 +86,7 @@ func (c Config) silenceTimeout(watching bool) time.Duration {
 }
 
 // A follower that is not the successor waits for a random claim delay before it claims
-// a released Lease. Even minClaimDelay is long enough for the successor to claim the
-// Lease, and for the watches of hundreds of followers to report this claim.
+// a released Lease. The successor normally claims the Lease within minClaimDelay.
 const (
 	minClaimDelay = 200 * time.Millisecond
 	maxClaimDelay = 500 * time.Millisecond
@@ -97,10 +94,9 @@ const (
 
 func claimDelay() time.Duration { return minClaimDelay + rand.N(maxClaimDelay-minClaimDelay) }
 
-// claimRetryDelay returns the claim jitter, which is the random pause after a failed
-// claim. After the pause, the elector reads the Lease and claims again. If failing is
-// true, requests currently fail, and the pause is at least RetryPeriod. If failing is
-// false, the claim failed because another candidate was faster, and the pause is short.
+// claimRetryDelay returns a random pause after a failed claim. The parameter failing is
+// true if requests for the Lease currently fail. The pause is then at least
+// RetryPeriod.
 func (c Config) claimRetryDelay(failing bool) time.Duration {
 	if failing {
 		return c.RetryPeriod + rand.N(c.RetryPeriod/2+1)
@@ -108,132 +104,121 @@ func (c Config) claimRetryDelay(failing bool) time.Duration {
 	return c.RetryPeriod/40 + rand.N(c.RetryPeriod/5+1)
 }
 
-// nominationDelay returns the random time from a renewal until a follower nominates
-// itself.
+// nominationDelay returns the random time that a follower waits after a renewal before
+// it nominates itself.
 func (c Config) nominationDelay() time.Duration { return c.nominationDelayOf(rand.Float64()) }
 
-// nominationDelayOf returns the nomination delay for random, a random number from 0 to
-// 1. Most numbers give a long delay. Therefore only one or two of hundreds of followers
-// nominate themselves early. The other followers observe an early nomination before
-// their own delay ends. The longest delay ends well before the next renewal, because a
-// nomination that coincides with a renewal is refused.
+// nominationDelayOf returns the nomination delay for the parameter random, a random
+// number from 0 to 1. Most numbers result in a long delay. Therefore only a few of
+// hundreds of followers nominate themselves early, and the other followers observe
+// these nominations.
 func (c Config) nominationDelayOf(random float64) time.Duration {
 	return c.RetryPeriod/20 + time.Duration(math.Pow(random, 0.125)*float64(c.RetryPeriod/2))
 }
 
-// minAgeGap returns the minimum age gap. A follower replaces a successor of the same
-// priority only if the follower's process started later by more than this gap.
-// campaigning is how long the follower has campaigned. The gap is short for a new
-// replica, which therefore replaces an old replica at once. The gap is long for
-// processes that started together hours ago. Therefore they do not replace each other.
+// minAgeGap returns the minimum age gap between a follower and the successor. A
+// follower replaces a successor of the same priority only if the follower started later
+// by more than this gap. The parameter campaigning is how long the follower has
+// campaigned. The gap grows with this time.
 func (c Config) minAgeGap(campaigning time.Duration) time.Duration {
 	return (campaigning + c.RetryPeriod) / 16
 }
 
-// recentlyJoined reports whether a process has campaigned only for a short time. A
-// recently joined process must become the successor soon, because a rolling update may
-// soon stop the old replicas.
+// recentlyJoined reports whether a follower has campaigned only for a short time.
 func (c Config) recentlyJoined(campaigning time.Duration) bool {
 	return campaigning < 4*c.RetryPeriod
 }
 
-// trustCheckInterval returns the pause before the elector checks again whether trust
-// has ended. remaining is how long trust still lasts. The pause is at most half of
-// Margin, because timers stop while the machine sleeps and then fire late.
+// trustCheckInterval returns the pause between two checks whether the trust window has
+// ended. The parameter remaining is the remaining time of the trust window. The pause
+// is at most half of Margin, because timers fire late if the machine sleeps.
 func (c Config) trustCheckInterval(remaining time.Duration) time.Duration {
 	return min(remaining, c.Margin()/2)
 }
 
 // stopTimeAfterLoss returns how long the work may take to stop after the Lease was
-// lost. sinceWrite is the time since the last confirmed write was sent. Other
-// candidates may claim the Lease one LeaseDuration after that write. Normally the stop
-// time ends a tenth of Margin before this claim, because the process needs time to
-// exit. The stop time is at least half of Margin, because a process that was frozen
-// needs time to notice the loss. It is at most Margin.
+// lost. The parameter sinceWrite is the time since the last confirmed write was sent.
+// The stop time normally ends a tenth of Margin before other candidates may claim the
+// Lease. It is at least half of Margin and at most Margin.
 func (c Config) stopTimeAfterLoss(sinceWrite time.Duration) time.Duration {
 	margin := c.Margin()
 	return min(max(c.LeaseDuration-margin/10-sinceWrite, margin/2), margin)
 }
 
-// If the work has not stopped in time, Run calls OnStoppedLeading and returns
-// ErrWorkStillRunning. exitTime returns how long Run waits for OnStoppedLeading before
-// it returns. The wait is short, because other candidates may claim the Lease soon.
+// exitTime returns how long Run waits for OnStoppedLeading if the work has not stopped
+// in time. After this wait, Run returns ErrWorkStillRunning.
 func (c Config) exitTime() time.Duration { return c.Margin() / 20 }
 
 // logFlushTime returns how long Run waits for a slow log handler before Run returns.
-// traceFlushTime returns how long Run waits for slow Traces. Run waits equally long for
-// a slow event recorder.
+// traceFlushTime returns how long Run waits for slow Traces, and how long for a slow
+// event recorder.
 func (c Config) logFlushTime() time.Duration   { return c.Margin() / 40 }
 func (c Config) traceFlushTime() time.Duration { return c.Margin() / 160 }
 
-// releaseStepTime returns how long each step of a release may take. A step takes at
-// most attemptTimeout, and ends no later than trustedUntil.
+// releaseStepTime returns how long each request of a release may take. The request must
+// end before trustedUntil.
 func (c Config) releaseStepTime(trustedUntil time.Time) time.Duration {
 	return min(c.attemptTimeout(), time.Until(trustedUntil))
 }
 
-// releaseRetryDelay returns the pause between a refused release and the next attempt to
-// release.
+// releaseRetryDelay returns the pause after a failed release.
 func (c Config) releaseRetryDelay(trustedUntil time.Time) time.Duration {
 	return min(c.releaseStepTime(trustedUntil), c.RetryPeriod/4)
 }
 
-// When Run is cancelled while a claim is pending, it reads the Lease repeatedly to find
-// out whether the claim succeeded. lateClaimPause returns the shortest pause between
-// two of these reads.
+// lateClaimPause returns the shortest pause between two reads after Run was cancelled.
+// Run reads the Lease to learn whether a pending claim has succeeded.
 func (c Config) lateClaimPause() time.Duration { return c.RetryPeriod / 8 }
 
 // watchBackoff returns the first pause before a watch is opened again. watchJitter
-// returns a random duration between half of pause and pause.
+// returns a random duration between pause/2 and pause.
 func (c Config) watchBackoff() time.Duration        { return c.RetryPeriod / 4 }
 func watchJitter(pause time.Duration) time.Duration { return pause/2 + rand.N(pause/2+1) }
 
-// Upper limits of dialTimeout and keepAliveInterval. They do not grow with the
-// durations of the Config, because a dead connection does not recover if a client waits
-// longer.
+// These are the upper limits of dialTimeout and keepAliveInterval.
 const (
 	maxDialTimeout = 5 * time.Second
 	maxKeepAlive   = 2 * time.Second
 )
 
-// dialTimeout returns how long a client may take to open a connection.
+// dialTimeout returns the timeout for opening a connection.
 func (c Config) dialTimeout() time.Duration { return min(c.shortestRead(), maxDialTimeout) }
 
-// keepAliveInterval returns the interval of keep-alives. It is a whole number of
-// seconds, because the kernel accepts only whole seconds.
+// keepAliveInterval returns the interval between keep-alives. The interval is a whole
+// number of seconds, because the kernel accepts only whole seconds.
 func (c Config) keepAliveInterval() time.Duration {
 	return min(max(time.Second, (c.RenewDeadline/4).Truncate(time.Second)), maxKeepAlive)
 }
 
-// longLease is the LeaseDuration above which New logs a warning, because after a crash
-// nobody leads for one LeaseDuration.
+// longLease is the LeaseDuration above which New logs a warning.
 const longLease = 5 * time.Minute
 
-// maxLeaseDuration is the largest duration that leaseDurationSeconds, an int32, can
-// store.
+// maxLeaseDuration is the largest duration that the API can store, because
+// leaseDurationSeconds is an int32.
 const maxLeaseDuration = (1<<31 - 1) * time.Second
 
-// TolerateOutage returns LeaseDuration, RenewDeadline and RetryPeriod for a Config. A
-// leader with these durations keeps its term in each outage of the API server that is
-// not longer than outage; see Timing.Outage. After a crash, nobody leads for
-// Timing.Crash, which is about 5/4 of a long outage. An outage of less than one second
-// counts as one second.
+// TolerateOutage returns LeaseDuration, RenewDeadline and RetryPeriod for a Config.
+// With these durations, a term survives an outage of the API server that is not longer
+// than the parameter outage. A longer outage requires a longer LeaseDuration, and
+// nobody leads for about one LeaseDuration after a crash. See Timing. If outage is less
+// than 1 s, TolerateOutage uses 1 s.
 //
 //	config.LeaseDuration, config.RenewDeadline, config.RetryPeriod = leaderelection.TolerateOutage(60 * time.Second)
 func TolerateOutage(outage time.Duration) (leaseDuration, renewDeadline, retryPeriod time.Duration) {
 	outage = min(max(outage, time.Second), maxLeaseDuration/2)
 	// Timing.Outage is W - RetryPeriod - attemptTimeout, and attemptTimeout is at most
-	// RetryPeriod. Therefore W = outage + 2*RetryPeriod suffices. A fifth of
-	// LeaseDuration remains for the work to stop, as with the defaults.
+	// RetryPeriod. Therefore W = outage + 2*RetryPeriod is long enough. As with the
+	// defaults, W is 4/5 of LeaseDuration.
 	retryPeriod = min(outage/4, DefaultRetryPeriod)
 	window := outage + 2*retryPeriod
 	return roundUp(window*5/4, time.Second), window - retryPeriod, retryPeriod
 }
 
 // FailOverWithin returns LeaseDuration, RenewDeadline and RetryPeriod for a Config.
-// With these durations, a follower that may watch the Lease replaces a crashed leader
-// within limit; see Timing.Crash. A term survives outages of the API server of up to
-// about half of limit. A limit of less than 2.5 s counts as 2.5 s.
+// With these durations, a follower leads within the parameter limit after a crash of
+// the leader, if the follower may watch the Lease. See Timing.Crash. A term survives an
+// outage of the API server of about half of limit. If limit is less than 2.5 s,
+// FailOverWithin uses 2.5 s.
 func FailOverWithin(limit time.Duration) (leaseDuration, renewDeadline, retryPeriod time.Duration) {
 	limit = min(max(limit, 2500*time.Millisecond), maxLeaseDuration)
 	leaseDuration = (limit - maxClaimDelay).Truncate(time.Second)
@@ -244,25 +229,23 @@ func FailOverWithin(limit time.Duration) (leaseDuration, renewDeadline, retryPer
 
 func roundUp(d, unit time.Duration) time.Duration { return (d + unit - 1).Truncate(unit) }
 
-// A Timing contains the times that result from a Config: how long an outage may last,
-// and how long nobody leads after a failure. These times do not include the time that
-// requests take, which is normally milliseconds.
+// A Timing contains the times that result from a Config. These times do not include the
+// time that requests take, which is normally milliseconds.
 type Timing struct {
-	// A term survives each outage of the API server that is not longer than Outage. An
-	// outage that is longer than OutageEnds always ends the term. If the length of an
-	// outage is between Outage and OutageEnds, the result depends on when the last
-	// renewal was sent.
+	// Outage is the longest outage of the API server that a term always survives. A
+	// term never survives an outage that is longer than OutageEnds. Whether a term
+	// survives an outage between Outage and OutageEnds depends on when the last renewal
+	// was sent.
 	Outage, OutageEnds time.Duration
 
 	// Stop is the time from the end of the trust window until another candidate may
 	// lead. The work must stop in this time. Stop equals Config.Margin.
 	Stop time.Duration
 
-	// Release is the longest time for which nobody leads after a planned stop, which is
-	// a cancelled context or a call of StepDown. The time starts when the Lease is
-	// released. A successor normally leads after a few milliseconds. It takes longest
-	// if the successor no longer exists. If ReleaseOnCancel is false, Release equals
-	// Crash, because the Lease must expire.
+	// Release is the longest time for which nobody leads after the Lease was released.
+	// A successor normally leads after a few milliseconds. If the successor no longer
+	// exists, another follower leads after at most Release. If ReleaseOnCancel is
+	// false, Release equals Crash, because the Lease must expire.
 	Release time.Duration
 
 	// Crash is the longest time for which nobody leads after the leader's process has
@@ -270,13 +253,12 @@ type Timing struct {
 	Crash time.Duration
 
 	// Partition is the longest time for which nobody leads if the leader cannot reach
-	// the API server. The time starts when the trust window ends and the work is asked
-	// to stop.
+	// the API server. The time starts when the trust window ends.
 	Partition time.Duration
 
-	// Polling is the longest time between two reads of a follower that may not watch
-	// the Lease. If no follower may watch the Lease, add Polling to Release, Crash and
-	// Partition.
+	// Polling is the longest time between two reads of the Lease by a follower without
+	// the right to watch. If no follower has this right, add Polling to Release, Crash
+	// and Partition.
 	Polling time.Duration
 }
 
@@ -288,11 +270,10 @@ func (c Config) Timing() Timing {
 	}
 	c = c.withDefaults()
 	t := Timing{
-		// The worst outage begins just before a renewal is sent, which is RetryPeriod
-		// after the last confirmed write. Then another renewal is sent after each
-		// attemptTimeout. Therefore the outage must end one attemptTimeout before the
-		// trust window ends. At that time, one more renewal is sent; see
-		// overlapTimeout.
+		// The worst outage begins just before a renewal is sent, one RetryPeriod after
+		// the last confirmed write. The last renewal is sent at least one
+		// attemptTimeout before the trust window ends. The outage must end before this
+		// renewal.
 		Outage:     c.Window() - c.RetryPeriod - c.attemptTimeout(),
 		OutageEnds: c.Window(),
 		Stop:       c.Margin(),

@@ -10,44 +10,43 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// A Trace is a set of functions that an Elector calls to report what it does. The
-// packages metrics, health and status use Traces. Each function may be nil.
+// A Trace is a set of functions that an Elector calls to report events. The packages
+// metrics, health and status use Traces. Each function may be nil.
 //
-// All functions except Created are called by one goroutine, one after the other and in
-// the order of the reported events. The goroutine exists only while there are reports
-// to deliver. It holds no lock of the Elector, and therefore the functions may call the
-// Elector. A slow function delays later reports. It does not delay terms or requests.
-// While 1000 reports wait, new reports are dropped.
+// All functions except Created are called one after the other, in the order of the
+// events. They may call methods of the Elector. A slow function delays later reports,
+// but does not delay terms or requests. If 1000 reports are waiting, new reports are
+// dropped.
 type Trace struct {
 	// Created is called by New, with the Elector that New returns.
 	Created func(*Elector)
-	// Request is called when a request was answered or cancelled.
+	// Request is called after a request was answered or cancelled.
 	Request func(Request)
-	// LeaderObserved is called when the holder in the Lease has changed. The new holder
-	// may be this process. identity is empty if nobody holds the Lease.
+	// LeaderObserved is called when the holder of the Lease has changed. The new holder
+	// may be this process. The parameter identity is "" if nobody holds the Lease.
 	LeaderObserved func(identity string, at time.Time)
 	// TermStarted is called when the work of a term starts.
 	TermStarted func(TermStarted)
-	// TermStopping is called when leadership has ended and the work of the term is
-	// asked to stop.
+	// TermStopping is called when leadership has ended and the work's context was
+	// cancelled.
 	TermStopping func(TermStopping)
 	// TermEnded is called when the term is over, whether or not its work has stopped.
 	TermEnded func(TermEnded)
 }
 
-// WithTrace makes the Elector report to trace. With several Traces, the Elector reports
-// to each of them. Default: none.
+// WithTrace makes the Elector call the functions of trace. If New receives several of
+// these options, the Elector uses all Traces. Default: none.
 func WithTrace(trace Trace) Option {
 	return func(o *options) { o.traces = append(o.traces, trace) }
 }
 
-// The purposes of a Request.
+// These are the purposes of a Request.
 const (
 	RequestClaim    = "claim"
 	RequestRenew    = "renew"
 	RequestRelease  = "release"
 	RequestRead     = "read"
-	RequestNominate = "nominate" // the request of a follower that nominates itself as successor
+	RequestNominate = "nominate" // a follower nominates itself as the successor
 	RequestWatch    = "watch"
 )
 
@@ -55,17 +54,16 @@ var requestNames = map[leasestate.WriteKind]string{
 	leasestate.Claim: RequestClaim, leasestate.Renewal: RequestRenew, leasestate.Release: RequestRelease,
 }
 
-// FailureCanceled is the value of Request.Failure if the Elector cancelled the request,
-// because it no longer needed the answer.
+// FailureCanceled is the value of Request.Failure if the Elector cancelled the request.
 const FailureCanceled = "canceled"
 
-// A Request describes one request for the Lease that was answered or cancelled. A
-// request to watch is reported only if the watch could not be opened or has failed.
+// A Request describes one request for the Lease that was answered or cancelled. A watch
+// is reported only if it could not be opened or has failed.
 type Request struct {
 	// For is the purpose of the request: RequestClaim, RequestRenew and so on.
 	For string
-	// Sent is when the request was sent. Took is the time until the answer arrived.
-	// Took is zero for a request to watch.
+	// Sent is when the request was sent. Took is the time until the request was
+	// answered or cancelled. Took is zero for a watch.
 	Sent time.Time
 	Took time.Duration
 	// Err is the error of the request, nil for a success. Failure is the kind of the
@@ -89,7 +87,8 @@ func failureOf(err error) string {
 	}
 }
 
-// The outcomes of the previous term, as observed by the next leader.
+// These are the values of TermStarted.Previous, which states how the previous term
+// ended.
 const (
 	PreviousNone     = leasestate.PreviousNone     // "none": this Elector has observed no earlier leader
 	PreviousReleased = leasestate.PreviousReleased // "released": nobody held the Lease
@@ -100,10 +99,11 @@ const (
 
 // A TermStarted reports that the work of a term starts.
 type TermStarted struct {
-	// Term is the term that starts. At is when it starts, by this machine's clock.
+	// Term is the term that starts. At is when it starts, according to this machine's
+	// clock.
 	Term Term
 	At   time.Time
-	// Previous is the outcome of the previous term: PreviousNone, PreviousReleased and
+	// Previous states how the previous term ended: PreviousNone, PreviousReleased and
 	// so on.
 	Previous string
 	// SincePrevious is the time since this Elector observed the last write of the
@@ -112,10 +112,11 @@ type TermStarted struct {
 	SincePrevious time.Duration
 }
 
-// A TermStopping reports that leadership has ended. The work was asked to stop, and may
-// not have returned yet.
+// A TermStopping reports that leadership has ended. The work's context was cancelled,
+// but the work may still run.
 type TermStopping struct {
-	// Term is the term that ends. At is when leadership ended, by this machine's clock.
+	// Term is the term that ends. At is when leadership ended, according to this
+	// machine's clock.
 	Term Term
 	At   time.Time
 	// Cause is the error that context.Cause returns for the work's context, such as
@@ -123,14 +124,13 @@ type TermStopping struct {
 	Cause error
 }
 
-// A TermEnded reports that a term is over. The work has stopped, or the Elector has
-// stopped waiting for the work.
+// A TermEnded reports that a term is over. The work has stopped, or did not stop in
+// time.
 type TermEnded struct {
 	TermStopping
-	// StopTook is the time from TermStopping until the work had returned, or until the
-	// Elector stopped waiting for the work.
+	// StopTook is the time from TermStopping to the end of the term.
 	StopTook time.Duration
-	// Overran is true if the work has not returned. Run then returns
+	// Overran is true if the work did not stop in time. Run then returns
 	// ErrWorkStillRunning.
 	Overran bool
 	// Released is true if the Lease is known to be released.
@@ -145,9 +145,8 @@ func newTermStarted(term Term, previous leasestate.PreviousOutcome) TermStarted 
 	return s
 }
 
-// A tracer is the trace dispatcher, which calls the Traces of an Elector. The events
-// for the event recorder have their own queue, because a recorder may block and must
-// not delay the user's Traces.
+// A tracer calls the Traces of an Elector. The event recorder has its own queue,
+// because a slow recorder must not delay the user's Traces.
 type tracer struct {
 	user   traceQueue
 	events traceQueue
@@ -217,8 +216,8 @@ func (t *tracer) report(f func(Trace)) {
 	t.events.put(f)
 }
 
-// flush waits until everything is reported. It waits for at most timeout for each of
-// the two queues.
+// The method flush waits until all reports are delivered. It waits at most timeout for
+// each of the two queues.
 func (t *tracer) flush(timeout time.Duration) {
 	t.user.flush(timeout)
 	t.events.flush(timeout)

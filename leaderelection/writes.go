@@ -10,19 +10,17 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// writes describes the writes that an elector has sent.
+// The type writes describes the writes that an elector has sent.
 type writes struct {
 	unacknowledged leasestate.Writes
 	confirmed      int64   // renewTime of the last confirmed write, in microseconds
 	last           int64   // the newest renewTime that was issued, in microseconds
-	issued         []int64 // the newest renewTimes that were issued, at most maxIssued of them
+	issued         []int64 // the last maxIssued renewTimes that were issued
 	refused        refusal
-	previous       leasestate.PreviousOutcome // how the previous term ended, as observed before the latest claim
+	previous       leasestate.PreviousOutcome // how the previous term ended; observed before the latest claim
 }
 
-// maxIssued is the number of issued renewTimes that an elector remembers. If the
-// elector sends a renewal every two seconds, these are the renewals of about two
-// minutes.
+// maxIssued is the maximum number of renewTimes that an elector remembers.
 const maxIssued = 64
 
 // A refusal describes the last write that failed with a conflict.
@@ -31,18 +29,16 @@ type refusal struct {
 	seq  uint64 // sequence number at which the refusal arrived
 }
 
-// A request is a write that was sent. It has its own context, and continues even if no
-// goroutine waits for the reply. Therefore it may still succeed after an attempt has
-// given up.
+// A request is a write that was sent. It continues even if no goroutine waits for the
+// reply.
 type request struct {
 	leasestate.Write
 	done chan struct{} // closed when the request has ended
-	err  error         // the error of the request, valid once done is closed; nil if the write was applied
+	err  error         // the error of the request; read it only after the channel done is closed
 }
 
-// issueLocked returns a new write. Its renewTime is greater than that of every earlier
-// write of this elector. Therefore an observation from any source shows which write was
-// applied.
+// issueLocked returns a new write. The renewTime identifies the write, because it is
+// greater than the renewTimes of all earlier writes of this elector.
 func (e *Elector) issueLocked(kind leasestate.WriteKind, base uint64) leasestate.Write {
 	sent := clock.Now()
 	ws := &e.writes
@@ -55,9 +51,9 @@ func (e *Elector) issueLocked(kind leasestate.WriteKind, base uint64) leasestate
 	return w
 }
 
-// The method send sends the write w, which issueLocked has returned. lease is the Lease
-// to write. If create is true, the Lease does not exist yet. The request is cancelled
-// when ctx is done, and no later than lifetime after w was issued.
+// The method send sends the write w. The parameter lease is the Lease to write. If the
+// parameter create is true, send creates the Lease. The request is cancelled when ctx
+// is done, or when the parameter lifetime has passed after w was issued.
 func (e *Elector) send(ctx context.Context, w leasestate.Write, lease *coordinationv1.Lease, create bool, lifetime time.Duration) *request {
 	r := &request{Write: w, done: make(chan struct{})}
 	e.tasks.Run(func() {
@@ -75,12 +71,12 @@ func (e *Elector) send(ctx context.Context, w leasestate.Write, lease *coordinat
 	return r
 }
 
-// answered processes the reply to a write, or its error.
+// The method answered processes the reply or the error of a write.
 func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 	e.requestDone(requestNames[r.Kind], r.Sent.Time(), r.err)
 	e.mu.Lock()
 	defer e.unlock()
-	if e.held.isConfirmed() || !e.followsAnother() { // otherwise this is a late write of an earlier term
+	if e.held.isConfirmed() || !e.followsAnother() { // ignore the late reply to a write of an earlier term
 		e.noteResultLocked(&e.requests.writes, "write", r.err)
 	}
 	e.observed.seq++
@@ -97,8 +93,8 @@ func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 	}
 }
 
-// confirmLocked records that the write w was applied. A reply, a read or the watch has
-// shown this. lease is the resulting Lease.
+// confirmLocked records that the write w was applied. The parameter lease is the Lease
+// after the write.
 func (e *Elector) confirmLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	switch h := e.held; {
 	case h.isConfirmed():
@@ -106,36 +102,36 @@ func (e *Elector) confirmLocked(w leasestate.Write, lease *coordinationv1.Lease)
 	case h != nil && h.Write.RenewTime == w.RenewTime:
 		e.winLocked(w, lease)
 	default:
-		// The attempt no longer waits for this claim. While w stays in unacknowledged,
-		// this elector recognizes the Lease as its own and may claim it again at once.
+		// No attempt waits for this claim. The write w remains in
+		// writes.unacknowledged, and therefore this elector recognizes the Lease as its
+		// own.
 	}
 	e.signalLocked()
 }
 
-// winLocked starts the hold on the Lease, because the claim w is confirmed. lease is
-// the resulting Lease.
+// winLocked records that the claim w is confirmed and that the Lease is now held. The
+// parameter lease is the Lease after the claim.
 func (e *Elector) winLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	e.held.won(tokenOf(lease))
 	e.holdLocked(w, lease)
 	if newest := &e.observed.state; newest.Version > e.held.Version {
-		// A newer observation arrived before the reply to the claim. This observation
-		// may end the term.
+		// An observation that is newer than the claim has already arrived. This
+		// observation may end the term.
 		e.evaluateLocked(newest.Observation(time.Now()))
 	}
 }
 
-// confirmHeldLocked records that the write w was applied to the held Lease. lease is
-// the resulting Lease. The trust window starts when w was sent. A trust window that has
-// ended is not extended, because IsLeader has already returned false.
+// confirmHeldLocked records that the write w was applied to the held Lease. The
+// parameter lease is the Lease after the write. A renewal starts a new trust window,
+// unless the current trust window has already ended.
 func (e *Elector) confirmHeldLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	h := e.held
 	switch {
 	case w.RenewTime <= h.Write.RenewTime:
-		// The reply to a later write arrived before the reply to w, or w belongs to an
-		// earlier term.
+		// A later write was already confirmed, or w belongs to an earlier term.
 	case w.Kind == leasestate.Release && h.phase < phaseReleasing:
-		// In this term, no release was sent. The database was restored from a backup,
-		// and the observation shows the release of an earlier term.
+		// The write w is the release of an earlier term. The database was restored from
+		// a backup.
 	case w.Kind == leasestate.Release:
 		e.writes.confirmed = w.RenewTime
 		h.releaseConfirmed()
@@ -149,17 +145,17 @@ func (e *Elector) confirmHeldLocked(w leasestate.Write, lease *coordinationv1.Le
 	}
 }
 
-// holdLocked records w as the last confirmed write of the held Lease. lease is the
-// resulting Lease. holdLocked forgets all unacknowledged writes that were based on the
-// same version as w or on an older version, because the server now refuses them.
+// holdLocked records that w is the last confirmed write of the held Lease. The
+// parameter lease is the Lease after the write. holdLocked removes the unacknowledged
+// writes that the server now refuses, because their base version is outdated.
 func (e *Elector) holdLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	e.held.Held = leasestate.Held{Identity: e.config.Identity, Lease: lease, Version: leasestate.Version(lease), Write: w, ConfirmedSeq: e.observed.seq}
 	e.writes.confirmed = w.RenewTime
 	e.writes.unacknowledged = e.writes.unacknowledged.Without(func(o leasestate.Write) bool { return o.Base <= w.Base })
 }
 
-// loseLocked records that the held Lease is lost because of cause. It asks the work to
-// stop. From then on, this term sends no writes.
+// loseLocked records that the held Lease is lost, and cancels the work's context. After
+// this call, the term sends no writes.
 func (e *Elector) loseLocked(cause error) {
 	if e.held.isLive() {
 		e.stopWorkLocked(cause)
@@ -174,13 +170,14 @@ func (e *Elector) lose(cause error) {
 	e.loseLocked(cause)
 }
 
-// trustOf returns the Trust for the held Lease h. The trust window starts when the last
-// confirmed write of h was sent.
+// trustOf returns the Trust for h. The trust window starts when the last confirmed
+// write was sent.
 func (e *Elector) trustOf(h *heldLease) *clock.Trust {
 	return &clock.Trust{Sent: h.Write.Sent, Window: e.config.Window()}
 }
 
-// wroteLocked reports whether this elector wrote record as a claim or a renewal.
+// wroteLocked reports whether record is the result of a claim or a renewal by this
+// elector.
 func (e *Elector) wroteLocked(record *coordinationv1.Lease) bool {
 	if record == nil || leasestate.Holder(record) != e.config.Identity {
 		return false
@@ -191,7 +188,7 @@ func (e *Elector) wroteLocked(record *coordinationv1.Lease) bool {
 	return e.writes.confirmed != 0 && leasestate.RenewTime(record) == e.writes.confirmed
 }
 
-// draft returns the content of a claim or a renewal.
+// The method draft returns the content of a claim or a renewal.
 func (e *Elector) draft(w leasestate.Write, acquired time.Time, transitions int32) leasestate.Draft {
 	return leasestate.Draft{
 		Holder: e.config.Identity, Seconds: int32(e.config.LeaseDuration / time.Second),
@@ -199,8 +196,8 @@ func (e *Elector) draft(w leasestate.Write, acquired time.Time, transitions int3
 	}
 }
 
-// acquireTime returns the acquireTime of lease. If lease has no acquireTime, because
-// somebody has removed it, the function returns the renewTime of w.
+// The function acquireTime returns the acquireTime of lease. If lease has no
+// acquireTime, the function returns the renewTime of w.
 func acquireTime(lease *coordinationv1.Lease, w leasestate.Write) time.Time {
 	if lease.Spec.AcquireTime == nil {
 		return time.UnixMicro(w.RenewTime)
