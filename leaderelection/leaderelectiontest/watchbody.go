@@ -21,7 +21,7 @@ type watchBody struct {
 
 	once   sync.Once
 	closed chan struct{}
-	err    error // the reason why the watch ended; valid only after the channel closed is closed
+	err    error // the reason why the watch ended
 }
 
 // timedBody is the body of a watch. It records the time of each event.
