@@ -70,8 +70,9 @@ func (g *Group) Start(identity string, run func(context.Context, *Candidate) err
 	return c
 }
 
-// Working returns the identity of the candidate that currently works. It
-// returns "" if no candidate works.
+// Working returns the identity of the candidate that currently works. If no
+// candidate works, Working returns "". If several candidates work, Working returns
+// all identities, joined with " and ".
 func (g *Group) Working() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -99,8 +100,8 @@ func (g *Group) AwaitWork(ctx context.Context) (identity string, err error) {
 // Identity returns the identity that was passed to Start.
 func (c *Candidate) Identity() string { return c.identity }
 
-// Client returns the candidate's client. Its Network injects faults between this
-// candidate and the Server.
+// Client returns the candidate's client. To inject faults between this candidate
+// and the Server, use the Network of the client.
 func (c *Candidate) Client() *Client { return c.client }
 
 // Work records that the candidate works. The work ends when the returned function
