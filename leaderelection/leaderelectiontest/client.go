@@ -15,7 +15,7 @@ type Client struct {
 	name      string
 	clientset kubernetes.Interface
 	network   *Network
-	denied    map[string]bool // the denied verbs; guarded by the server's mutex
+	denied    map[string]bool // denied verbs; guarded by the mutex of the server
 }
 
 // Client returns the client with this name. If there is no client with this
@@ -61,8 +61,8 @@ func (c *Client) Config() *rest.Config {
 	}
 }
 
-// Deny takes the right to use these verbs away from this client. Later requests
-// with one of these verbs get the status 403. Open watches stay open.
+// Deny takes away the right of this client to use the given verbs. Later
+// requests with one of these verbs get the status 403. Open watches stay open.
 func (c *Client) Deny(verbs ...string) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
@@ -71,8 +71,8 @@ func (c *Client) Deny(verbs ...string) {
 	}
 }
 
-// Allow gives the client back the right to use these verbs, after [Client.Deny]
-// took it away. Without arguments, Allow gives back all rights.
+// Allow restores the right of this client to use the given verbs, after
+// [Client.Deny]. Without arguments, Allow restores all rights.
 func (c *Client) Allow(verbs ...string) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()

@@ -28,8 +28,8 @@
 // Each [Client] has a [Network]. A test injects faults into the Network. For
 // example, a test can cut the network, delay requests or replies, or lose the
 // reply to a write that the server has applied. A fault hits all requests,
-// unless options limit the fault. [Fault.Await] waits until a fault has hit a
-// request, so a test does not need to sleep:
+// unless options limit the fault to some requests. [Fault.Await] waits until a
+// fault has hit a request. Therefore a test does not need to sleep:
 //
 //	reply := client.Network().DelayReplies(leaderelectiontest.Forever,
 //		leaderelectiontest.When(leaderelectiontest.Claims("pod-1")), leaderelectiontest.Once())
@@ -41,14 +41,15 @@
 //
 // # Several candidates
 //
-// A [Group] runs several candidates on one Server. The Group fails the test if two
-// candidates work at the same time. The candidates may be any code that campaigns for a Lease.
+// A [Group] runs several candidates on one Server. The Group fails the test if
+// two candidates work at the same time. A candidate can be any code that
+// competes for a Lease.
 //
 // # Fake time
 //
 // A Server and a Network work in real time. They also work in a
-// [testing/synctest] bubble if they are created inside the bubble. Methods that
-// wait are durably blocked and hold no mutex. Only [Network.ArriveLate] starts
+// [testing/synctest] bubble if they are created inside the bubble. A method that
+// waits is durably blocked and holds no mutex. Only [Network.ArriveLate] starts
 // goroutines. These goroutines end when the Server or the Network is closed.
 //
 // # Limits

@@ -26,15 +26,15 @@ var (
 )
 
 // exchange represents one request and its reply. The goroutine of the sender
-// calls the methods of exchange. There is one exception: if ArriveLate delays
-// the request, a goroutine of the Network sends the request.
+// calls the methods of exchange. A request that ArriveLate delays is an exception:
+// another goroutine sends the request.
 type exchange struct {
 	network     *Network
 	connections *connections // the connections that the request uses
 	ctx         context.Context
 	request     Request
 	number      int  // the number of earlier requests that were sent through the Network
-	late        bool // true if ArriveLate has delayed the request; the sender may have given up
+	late        bool // true if ArriveLate has delayed the request
 }
 
 // exchangeKey is the key of the exchange in the context of a request. The
@@ -46,8 +46,8 @@ type roundTripper struct {
 	next    http.RoundTripper
 }
 
-// WrappedRoundTripper returns the transport behind the Network. client-go calls
-// this method to find that transport.
+// WrappedRoundTripper returns the transport behind the Network. client-go
+// calls this method.
 func (t *roundTripper) WrappedRoundTripper() http.RoundTripper { return t.next }
 
 // RoundTrip implements [http.RoundTripper].
@@ -148,8 +148,8 @@ func (n *Network) addLate() bool {
 }
 
 // sendLate waits for the delay and sends the request, even if the sender has
-// given up. sendLate then reads the whole reply. The reason is that a sender
-// does not read the reply after it has given up.
+// given up. sendLate then reads the whole reply, because a sender that has given
+// up does not read the reply.
 func (x *exchange) sendLate(fault *Fault, next http.RoundTripper, h *http.Request) (*http.Response, error) {
 	late := &exchange{
 		network: x.network, connections: &connections{}, ctx: x.network.lifetime,
@@ -174,9 +174,9 @@ func (x *exchange) sendLate(fault *Fault, next http.RoundTripper, h *http.Reques
 	return reply, nil
 }
 
-// send sends the request to the transport next and returns the reply. There is
-// one exception: if a fault of [Network.Fail] hits the request, send returns
-// the error reply of the fault and does not send the request.
+// send sends the request to the transport next and returns the reply. If a fault
+// of [Network.Fail] hits the request, send instead returns the error reply of the
+// fault, and does not send the request.
 func (x *exchange) send(next http.RoundTripper, h *http.Request) (*http.Response, error) {
 	if fault := x.hit(fail); fault != nil {
 		closeBody(h)
@@ -227,8 +227,8 @@ func (x *exchange) pass(kind faultKind) error {
 	return x.alive()
 }
 
-// passCuts waits until no cut stops the request or reply. If a cut with the
-// mode Refuse hits, passCuts returns refusal at once.
+// passCuts waits until all cuts that hit the exchange are healed. If a cut has
+// the mode Refuse, passCuts returns the parameter refusal at once.
 func (x *exchange) passCuts(refusal error) error {
 	for {
 		fault := x.hit(cut)
@@ -307,8 +307,8 @@ func (f *Fault) reply(h *http.Request, request Request) *http.Response {
 	return newResponse(h, &status, f.status, runtime.ContentTypeJSON, body)
 }
 
-// newResponse returns a response to the request h. The parameter body contains
-// the encoded form of the parameter object. If object is a Status with
+// newResponse returns a response to the request h. The parameter body is the
+// encoded form of the parameter object. If object is a Status with
 // RetryAfterSeconds, the response has a Retry-After header.
 func newResponse(h *http.Request, object runtime.Object, code int, contentType string, body []byte) *http.Response {
 	header := http.Header{"Content-Type": []string{contentType}}

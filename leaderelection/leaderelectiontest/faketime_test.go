@@ -41,9 +41,8 @@ func withFixture(t *testing.T, test func(*fixture)) {
 	})
 }
 
-// hold sends one update that makes the candidate in the parameter holder the
-// holder of the Lease. It returns how long the request took, and the error of
-// the request.
+// hold sends one update, which writes the parameter holder into the Lease. The
+// results are the duration and the error of the request.
 func (h *fixture) hold(holder string, timeout time.Duration) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(h.Context(), timeout)
 	defer cancel()
@@ -274,8 +273,8 @@ func TestNetwork_ArriveLateDelaysAWatch(t *testing.T) {
 	})
 }
 
-// This test is for a bug of an earlier version. A watch that hung beyond its
-// timeout used all CPU time in an endless loop.
+// In an earlier version, a watch that hung beyond the timeout of the watch ran in
+// an endless loop.
 func TestNetwork_WatchThatHangsBeyondItsTimeoutEndsWhenTheCutIsHealed(t *testing.T) {
 	withFixture(t, func(h *fixture) {
 		w, err := h.leases.Watch(h.Context(), metav1.ListOptions{ResourceVersion: h.lease.ResourceVersion})

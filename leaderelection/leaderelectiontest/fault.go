@@ -36,8 +36,8 @@ func (m Mode) String() string {
 }
 
 // Forever is a delay without an end. A request or reply with this delay waits
-// until the fault is healed. With any other delay, it waits for the whole
-// delay, even if the fault is healed earlier.
+// until the fault is healed. With any other delay, the request or reply waits
+// for the whole delay, even if the fault is healed earlier.
 const Forever = time.Duration(math.MaxInt64)
 
 // Fault is a fault that a test has injected into a [Network]. The fault lasts
@@ -110,7 +110,7 @@ func Once() FaultOption { return Times(1) }
 
 // Times limits a fault to n requests. These are the first n matching requests
 // that are sent after the fault was injected. A request does not count if
-// another fault has already answered it. Without Times, a fault also hits
+// another fault has already answered the request. Without Times, a fault also hits
 // requests that are already in flight and watches that are already open.
 func Times(n int) FaultOption {
 	return func(f *Fault) { f.left, f.limited = n, true }
@@ -119,16 +119,16 @@ func Times(n int) FaultOption {
 // Struck returns a channel that is closed when the fault hits its first
 // request. When the fault hits a request depends on the kind of the fault:
 //
-//   - A fault on requests hits a request when it holds, refuses or answers the
-//     request.
+//   - A fault on requests hits a request when the fault holds, refuses or
+//     answers the request.
 //   - A fault on replies hits a request after the server has applied the
-//     request. It hits when it holds, drops or replaces the reply.
-//   - A fault on watches hits a watch when it holds an event.
+//     request, when the fault holds, drops or replaces the reply.
+//   - A fault on watches hits a watch when the fault holds an event.
 func (f *Fault) Struck() <-chan struct{} { return f.struck }
 
 // Hits returns how many requests the fault has hit. If the fault holds events
-// of a watch, each batch of events counts as one hit. There is one exception:
-// with the option [Times], each watch counts as one hit only.
+// of a watch, each batch of events counts as one hit. But with the option
+// [Times], each watch counts as one hit only.
 func (f *Fault) Hits() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -159,9 +159,9 @@ func (f *Fault) Await(tb testing.TB) Request {
 	return f.first
 }
 
-// Heal ends this fault. Requests and replies that the fault holds continue. But
-// if the fault is a delay other than [Forever], they first wait for the rest of
-// the delay. A second call of Heal has no effect.
+// Heal ends this fault. Requests and replies that the fault holds continue. If
+// the fault is a delay other than [Forever], the requests and replies first wait
+// for the rest of the delay. A second call of Heal has no effect.
 func (f *Fault) Heal() {
 	f.network.remove(f)
 	f.release()

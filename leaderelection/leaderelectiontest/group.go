@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Group runs several candidates against one [Server]. It fails the test as soon
-// as two of them work at the same time. A candidate is any code that campaigns for
-// a Lease. All methods may be called from any goroutine. A Group works in real time
+// Group runs several candidates on one [Server]. The Group fails the test as soon
+// as two candidates work at the same time. A candidate is any code that competes
+// for a Lease. All methods may be called from any goroutine. A Group works in real time
 // and in a bubble of testing/synctest.
 type Group struct {
 	tb     testing.TB
@@ -43,7 +43,7 @@ func NewGroup(tb testing.TB) *Group {
 		candidates := slices.Clone(g.candidates)
 		g.mu.Unlock()
 		for _, c := range candidates {
-			_ = c.Stop() // ignore the error: if the test stopped the candidate, Stop has already returned the error to the test
+			_ = c.Stop() // a test that needs the error calls Stop itself
 		}
 		g.server.Close()
 	})
@@ -70,8 +70,9 @@ func (g *Group) Start(identity string, run func(context.Context, *Candidate) err
 	return c
 }
 
-// Working returns the identity of the candidate that currently works. It
-// returns "" if no candidate works.
+// Working returns the identity of the candidate that currently works. If no
+// candidate works, Working returns "". If several candidates work, Working returns
+// all identities, joined with " and ".
 func (g *Group) Working() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -99,12 +100,12 @@ func (g *Group) AwaitWork(ctx context.Context) (identity string, err error) {
 // Identity returns the identity that was passed to Start.
 func (c *Candidate) Identity() string { return c.identity }
 
-// Client returns the candidate's client. Its Network injects faults between this
-// candidate and the Server.
+// Client returns the candidate's client. To inject faults between this candidate
+// and the Server, use the Network of the client.
 func (c *Candidate) Client() *Client { return c.client }
 
-// Work records that the candidate works. The work lasts until the returned
-// function is called. If another candidate works during this time, the test
+// Work records that the candidate works. The work ends when the returned function
+// stop is called. If another candidate works during this time, the test
 // fails. Call Work at the start of the code that only the leader may run.
 func (c *Candidate) Work() (stop func()) {
 	g := c.group
@@ -129,8 +130,8 @@ func (g *Group) setLocked(working []string) {
 }
 
 // Stop cancels the context of the candidate and waits until the function run
-// has returned. Stop then returns the error of run. There is one exception: if
-// the error is context.Canceled, Stop returns nil.
+// has returned. Stop then returns the error of the function run. But if this error
+// is context.Canceled, Stop returns nil.
 func (c *Candidate) Stop() error {
 	c.cancel()
 	<-c.done

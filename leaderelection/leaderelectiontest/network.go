@@ -41,11 +41,11 @@ type Network struct {
 	changed     chan struct{}
 }
 
-// connections represents all connections that are open at the same time. They
-// all break together.
+// connections represents all open connections of a Network. All of these
+// connections break together.
 type connections struct {
 	broken chan struct{}
-	err    error // why the connections broke; read err only after broken is closed
+	err    error // the reason for the break; read err only after broken is closed
 }
 
 // NewNetwork returns a Network without faults. If the test runs in a synctest
@@ -75,7 +75,7 @@ func (n *Network) RoundTripper(next http.RoundTripper) http.RoundTripper {
 
 // Cut cuts the network. Requests and replies do not arrive, and watches deliver
 // no events. With the mode [Hang], requests and replies wait until the fault is
-// healed, as TCP retransmits packets after an interruption. If the sender of a
+// healed, as with TCP, which retransmits packets. If the sender of a
 // waiting request gives up, the request is never sent. With the mode [Refuse],
 // requests fail at once and open watches end.
 func (n *Network) Cut(mode Mode, options ...FaultOption) *Fault {
@@ -104,9 +104,8 @@ func (n *Network) LoseReplies(mode Mode, options ...FaultOption) *Fault {
 }
 
 // ArriveLate delays each request by the duration d. The server applies the
-// request after the delay, even if the sender has given up. Watches are an
-// exception: if the sender of a watch has given up, the watch is not opened.
-// Such a watch would have no effect on the server.
+// request after the delay, even if the sender has given up. But if the sender of
+// a watch has given up, the server does not open the watch.
 func (n *Network) ArriveLate(d time.Duration, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "ArriveLate", kind: arriveLate, delay: d}, options)
 }
@@ -120,8 +119,7 @@ func (n *Network) Fail(status int, retryAfter time.Duration, options ...FaultOpt
 
 // FailReplies lets the server apply requests, and then replaces each reply by
 // an error with this HTTP status. A real API server can also apply a write and
-// answer with an error. For example, this happens if its storage answers too
-// late.
+// answer with an error. For example, this happens if etcd answers too late.
 func (n *Network) FailReplies(status int, options ...FaultOption) *Fault {
 	return n.inject(&Fault{what: "FailReplies", kind: failReplies, status: status}, options)
 }
@@ -146,13 +144,13 @@ func (n *Network) DelayWatches(d time.Duration, options ...FaultOption) *Fault {
 // watches at once.
 func (n *Network) DropWatches() { n.endWatches(Any, io.ErrUnexpectedEOF) }
 
-// Heal ends all faults. Requests and replies that a fault holds continue. But
-// if the fault is a delay other than [Forever], they first wait for the rest of
-// the delay.
+// Heal ends all faults. Requests and replies that a fault holds continue. If
+// the fault is a delay other than [Forever], the requests and replies first wait
+// for the rest of the delay.
 func (n *Network) Heal() {
 	n.mu.Lock()
 	healed := n.faults
-	n.faults = nil // remove all faults before calling release for the first fault, because another fault could stop a message that continues
+	n.faults = nil // remove all faults before releasing the messages
 	n.changedLocked()
 	n.mu.Unlock()
 	for _, fault := range healed {
@@ -170,8 +168,8 @@ func (n *Network) close(err error) {
 	n.late.Wait()
 }
 
-// Count returns how many requests for which the function match returns true
-// have been sent. The number includes requests that did not reach the server.
+// Count returns the number of sent requests for which the function match returns
+// true. The number includes requests that did not reach the server.
 func (n *Network) Count(match func(Request) bool) int {
 	n.mu.Lock()
 	sent := slices.Clip(n.sent) // a copy is not needed, because elements of n.sent never change
@@ -248,9 +246,8 @@ func (n *Network) breakConnections(closing bool, requestErr, watchErr error) {
 	n.endWatches(Any, watchErr)
 }
 
-// endWatches ends each open watch for whose request the function match returns
-// true. The watch ends with err. A cut calls endWatches, because a watch that
-// waits for an event does not notice the cut.
+// endWatches ends open watches with the error err. It ends a watch if the
+// function match returns true for the request of the watch.
 func (n *Network) endWatches(match func(Request) bool, err error) {
 	n.mu.Lock()
 	open := slices.Clone(n.watches)

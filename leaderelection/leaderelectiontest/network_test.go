@@ -27,7 +27,7 @@ type networked struct {
 	network *leaderelectiontest.Network
 	client  *http.Client
 	applied func() int               // returns how many writes the server has applied
-	settle  func(want int)           // waits until the server has applied as many writes as the parameter want
+	settle  func(want int)           // waits until the server has applied this number of writes
 	version func(name string) string // returns the resourceVersion that the next write of the named Lease must contain
 }
 
@@ -252,7 +252,7 @@ func TestNetwork_LosesTheReplyToAWriteThatTheServerApplied(t *testing.T) {
 		fault.Await(n)
 		n.expectApplied(2)
 		fault.Heal()
-		n.expectError(<-result, syscall.ECONNRESET) // healing the fault does not bring back a lost reply
+		n.expectError(<-result, syscall.ECONNRESET) // a lost reply is never delivered
 	})
 }
 

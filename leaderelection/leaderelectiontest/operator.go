@@ -22,7 +22,7 @@ func (s *Server) Get(namespace, name string) (*coordinationv1.Lease, error) {
 	return lease.DeepCopy(), nil
 }
 
-// Put creates or overwrites a Lease. It ignores the UID and the resourceVersion
+// Put creates or overwrites a Lease. Put ignores the UID and the resourceVersion
 // of the parameter lease.
 func (s *Server) Put(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	lease, err := onTheWire(lease)
@@ -117,8 +117,8 @@ func (s *Server) Recreate(lease *coordinationv1.Lease) (*coordinationv1.Lease, e
 	return result.DeepCopy(), nil
 }
 
-// onTheWire returns the Lease as a server receives it. It encodes and decodes
-// the Lease, and truncates all times to microseconds.
+// onTheWire encodes and decodes a copy of the Lease, and truncates all times to
+// microseconds.
 func onTheWire(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	document, err := json.Marshal(lease)
 	if err != nil {

@@ -39,11 +39,11 @@ type Request struct {
 	// selector, or "" if the field selector contains no name.
 	Namespace, Name string
 	// Object is the object in the body of a create or an update. It is nil for
-	// all other verbs. It is also nil if client-go does not have the type of
-	// the object. Do not modify Object.
+	// all other verbs. It is also nil if the type of the object is unknown
+	// to client-go. Do not modify Object.
 	Object runtime.Object
-	// Lease is the value of Object if this value is a Lease, and nil if it is
-	// not. Do not modify Lease.
+	// Lease is the value of Object if Object contains a Lease. In all other cases,
+	// Lease is nil. Do not modify Lease.
 	Lease *coordinationv1.Lease
 	// Sent is when the client sent the request.
 	Sent time.Time

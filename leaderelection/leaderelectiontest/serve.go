@@ -85,9 +85,9 @@ func (t serverTransport) RoundTrip(h *http.Request) (*http.Response, error) {
 	return newResponse(h, a.object, a.code, c.mediaType(), body), nil
 }
 
-// reachServer waits until the server is up. There is one exception: a late
-// request (see [Network.ArriveLate]) fails at once if the server is down. The
-// sender of a late request has given up and does not send the request again.
+// reachServer waits until the server is up. During an outage with the mode
+// Refuse, reachServer returns an error at once. If the parameter late is true,
+// reachServer returns an error at once during every outage.
 func (c *call) reachServer(late bool) error {
 	c.server.mu.Lock()
 	outage := c.server.outage

@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// firstRevision is the resourceVersion of a server without writes. The sixth
-// write gets the resourceVersion 101. Therefore tests find code that compares
+// firstRevision is the resourceVersion of a new server. The resourceVersion soon
+// changes from 99 to 100. Therefore tests find code that compares
 // resourceVersions as strings.
 const firstRevision = 95
 
@@ -25,11 +25,11 @@ type Server struct {
 
 	revision  int64 // the resourceVersion of the most recent write
 	leases    map[types.NamespacedName]*coordinationv1.Lease
-	events    []event // all writes with a revision above compacted; watches read this list
+	events    []event // all writes with a revision above the value of compacted
 	compacted int64   // the lowest resourceVersion from which a watch can start
 	history   []Write
 
-	changed    chan struct{} // closed and replaced at each change of the server; requests wait for this
+	changed    chan struct{} // closed and replaced at each change of the server
 	epoch      int           // incremented each time all connections break
 	outage     *Mode         // nil if the server is up
 	closed     bool
@@ -75,9 +75,8 @@ func (s *Server) LimitNamespaces(names ...string) {
 }
 
 // Restart breaks all connections. Watches end, and requests in flight fail. The
-// server does not apply these requests later. There is one exception: the
-// server applies requests that [Network.ArriveLate] delays. The server accepts
-// new requests at once.
+// server does not apply these requests later, except requests that
+// [Network.ArriveLate] delays. The server accepts new requests at once.
 func (s *Server) Restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,7 +107,7 @@ func (s *Server) Recover() {
 func (s *Server) Compact() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.revision++ // simulates a write of another object; all open watches now have a lower resourceVersion than compacted
+	s.revision++ // simulate a write of another object, so that all open watches end
 	s.compacted = s.revision
 	s.events = nil
 	s.wakeLocked()
@@ -128,8 +127,8 @@ func (s *Server) Snapshot() *Snapshot {
 }
 
 // Restore resets the server to a backup, like a restore of etcd. All writes
-// that were made after the backup are undone. Later writes get the
-// resourceVersions of the undone writes again. All connections break.
+// that were made after the backup are undone. New writes get the same
+// resourceVersions as the undone writes. All connections break.
 func (s *Server) Restore(backup *Snapshot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,7 +180,7 @@ func (s *Server) change() <-chan struct{} {
 func cloneMap(leases map[types.NamespacedName]*coordinationv1.Lease) map[types.NamespacedName]*coordinationv1.Lease {
 	clone := make(map[types.NamespacedName]*coordinationv1.Lease, len(leases))
 	for key, lease := range leases {
-		clone[key] = lease // a copy of the Lease is not needed, because stored Leases are never modified
+		clone[key] = lease // stored Leases are never modified
 	}
 	return clone
 }

@@ -107,15 +107,15 @@ func (s *Server) replaceLocked(by author, key types.NamespacedName, lease, old *
 		return s.removeLocked(by, key, lease), nil
 	}
 	if equality.Semantic.DeepEqual(lease, old) {
-		return old, nil // the update changes nothing, so the resourceVersion stays the same
+		return old, nil // an update without changes keeps the resourceVersion
 	}
 	return s.commitLocked(by, key, lease), nil
 }
 
-// dropUngated clears the fields strategy and preferredHolder of lease. A real
-// API server does this if the feature gate CoordinatedLeaderElection is off,
-// which is the default. A field stays if the stored Lease, old, already has a
-// value in this field.
+// dropUngated clears the fields strategy and preferredHolder of the parameter
+// lease. A field is not cleared if the parameter old, the stored Lease, has a
+// value in the field. A real API server does the same if the feature gate
+// CoordinatedLeaderElection is off, which is the default.
 func dropUngated(lease, old *coordinationv1.Lease) {
 	if old == nil || old.Spec.Strategy == nil {
 		lease.Spec.Strategy = nil
@@ -152,8 +152,8 @@ func (s *Server) deleteLocked(by author, key types.NamespacedName, options *meta
 	return s.commitLocked(by, key, doomed), nil
 }
 
-// commitLocked stores the Lease with the next resourceVersion. The server keeps
-// this object, so the caller must not modify it afterwards.
+// commitLocked stores the Lease with the next resourceVersion. The caller must
+// not modify the Lease afterwards.
 func (s *Server) commitLocked(by author, key types.NamespacedName, lease *coordinationv1.Lease) *coordinationv1.Lease {
 	s.revision++
 	lease.ResourceVersion = strconv.FormatInt(s.revision, 10)

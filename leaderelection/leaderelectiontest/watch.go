@@ -21,12 +21,11 @@ const (
 	bookmarkPeriod      = time.Minute
 )
 
-// event records one write. From this record, a watch creates an ADDED, MODIFIED
-// or DELETED event.
+// event records one write, from which each watch creates a watch event.
 type event struct {
 	revision      int64
 	at            time.Time
-	before, after *coordinationv1.Lease // the Lease before and after the write; nil if it did not exist
+	before, after *coordinationv1.Lease // the Lease before and after the write; nil if the Lease did not exist
 	object        *coordinationv1.Lease // the Lease in a DELETED event
 }
 
@@ -102,8 +101,7 @@ func (w *watchStream) Read(p []byte) (int, error) {
 // happened implements timedBody.
 func (w *watchStream) happened() time.Time { return w.read }
 
-// Close ends the watch. If a call of Read is waiting, this call returns an
-// error.
+// Close ends the watch. A waiting call of Read returns an error.
 func (w *watchStream) Close() error {
 	w.closeOnce.Do(func() { close(w.closed) })
 	return nil
@@ -113,7 +111,7 @@ func (w *watchStream) Close() error {
 // waits once. The wait ends when the server changes, or at the time that the
 // method collect returned.
 func (w *watchStream) fill() error {
-	changed := w.server.change() // get the channel before collecting events, so that no change is missed
+	changed := w.server.change() // call change before collect, so that no change is missed
 	due, err := w.collect()
 	if err != nil || len(w.pending) > 0 || w.ended != nil {
 		w.read = time.Now()
@@ -204,8 +202,7 @@ func (w *watchStream) bookmark(annotations map[string]string) {
 	}}))
 }
 
-// fail ends the stream with an ERROR event. A real API server also reports an
-// error in this way if it has already accepted the watch request.
+// fail ends the stream with an ERROR event, like a real API server.
 func (w *watchStream) fail(err error) {
 	w.send(time.Now(), watch.Error, answerError(err).object)
 	w.ended = io.EOF

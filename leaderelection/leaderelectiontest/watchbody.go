@@ -21,7 +21,7 @@ type watchBody struct {
 
 	once   sync.Once
 	closed chan struct{}
-	err    error // why the watch ended; read err only after closed is closed
+	err    error // the reason why the watch ended
 }
 
 // timedBody is the body of a watch. It records the time of each event.
@@ -68,7 +68,7 @@ func (b *watchBody) hold() error {
 	}
 	var counted []*Fault
 	for {
-		changed := b.exchange.network.change() // get the channel before evaluating the faults, so that no change is missed
+		changed := b.exchange.network.change() // call change before evaluating the faults, so that no change is missed
 		select {
 		case <-b.closed:
 			return b.err
@@ -150,8 +150,7 @@ func (b *watchBody) hit(fault *Fault) bool {
 	return true
 }
 
-// Close ends the watch. If a call of Read is waiting, this call returns an
-// error.
+// Close ends the watch. A waiting call of Read returns an error.
 func (b *watchBody) Close() error {
 	b.end(http.ErrBodyReadAfterClose)
 	return nil

@@ -10,9 +10,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// callbacks are the callbacks of one replica. They report the start and the end
-// of the replica's work to the referee. They also check the order in which they
-// are called.
+// callbacks contains the callbacks of one replica. The callbacks report the start
+// and the end of the replica's work to the referee. They also check the order of
+// the calls.
 type callbacks struct {
 	replica      *replica
 	returnsEarly bool // true if OnStartedLeading returns at once and OnStoppedLeading stops the work
@@ -28,7 +28,7 @@ type callbacks struct {
 // A lostTerm is a term that ended for a reason other than cancellation or StepDown.
 type lostTerm struct {
 	at       time.Time
-	acquired int64 // acquireTime in Unix microseconds, which identifies the writes of this term
+	acquired int64 // the acquireTime of the term, in microseconds since 1970
 }
 
 // unreturned reports whether OnStartedLeading was called and OnStoppedLeading
@@ -81,7 +81,7 @@ func (cb *callbacks) onStarted(ctx context.Context) {
 	cb.mu.Unlock()
 	term, isElector := leaderelection.TermFromContext(ctx)
 	claimed := term.AcquiredAt
-	if !isElector { // client-go does not report when it sent its claim, so use the current time
+	if !isElector { // client-go does not report when the claim was sent, so use the current time
 		claimed = time.Now()
 	}
 	context.AfterFunc(ctx, func() {
@@ -105,7 +105,7 @@ func (cb *callbacks) onStopped() {
 	working := cb.state == "working"
 	cb.mu.Unlock()
 	if c := cb.replica.cluster; working && c.overrun > 0 {
-		c.exitProcess(cb.replica) // OnStoppedLeading was called while the work still runs, which is allowed only if the process exits
+		c.exitProcess(cb.replica) // the work still runs, so the process must exit
 		return
 	}
 	cb.transition("returned", "stopping")
@@ -118,8 +118,8 @@ func (cb *callbacks) onStopped() {
 	cb.transition("stopping", "")
 }
 
-// stopWork waits for a random time, and then ends the work. The time is at most
-// the schedule's stopTime or, in some of the calls, the schedule's overrun.
+// stopWork waits for a random time, and then ends the work. The schedule limits
+// this time.
 func (cb *callbacks) stopWork() {
 	c := cb.replica.cluster
 	c.mu.Lock()

@@ -21,14 +21,14 @@ func (c *cluster) awaitStableLeader() {
 	config := c.config
 	healed := time.Since(c.trace.start)
 	if slices.ContainsFunc(c.running(), func(rep *replica) bool { return !rep.callbacks.checked }) {
-		healed += config.LeaseDuration + config.RenewDeadline // after the faults, work of client-go may overlap with another leader for this time
+		healed += config.LeaseDuration + config.RenewDeadline // with client-go, two leaders may overlap for this time after the faults
 	}
 	c.advanceTo(healed + config.Window()) // the replica that leads when the faults end may still lose its term
 	bound := healed + config.LeaseDuration + 4*config.RetryPeriod + max(time.Second, config.RenewDeadline/2) + maxWriteDelay
 	var leader *replica
 	for leader == nil && time.Since(c.trace.start) < bound {
 		c.advanceTo(time.Since(c.trace.start) + step)
-		if rep := c.referee.soleWorker(); rep != nil && rep.callbacks.contextLive() { // if the context is cancelled, the term was lost during the faults
+		if rep := c.referee.soleWorker(); rep != nil && rep.callbacks.contextLive() { // a cancelled context means that the term was lost
 			leader = rep
 		}
 	}
@@ -52,7 +52,7 @@ func (c *cluster) awaitStableLeader() {
 //   - The write must not release another candidate's term.
 //   - The write must not release the Lease while the Elector's own work runs.
 func (c *cluster) checkWrites() {
-	changed := c.trace.start // when the spec of the Lease last changed
+	changed := c.trace.start // the time of the last change of the Lease's spec
 	writer := ""             // the client that last changed the spec
 	var last *coordinationv1.Lease
 	for _, write := range c.server.History() {
@@ -74,7 +74,7 @@ func (c *cluster) checkWrites() {
 			c.referee.violatedByWrite(write, "%s claimed a Lease whose spec had changed only %v before", rep.name, write.Time.Sub(changed))
 		}
 		if write.Before == nil || write.After == nil || !equality.Semantic.DeepEqual(write.Before.Spec, write.After.Spec) {
-			changed, writer = write.Time, write.Client // nominations do not count, because they change only metadata
+			changed, writer = write.Time, write.Client
 		}
 	}
 }

@@ -95,9 +95,9 @@ func TestMixedImplementations_IncumbentCausesNoOverlap(t *testing.T) {
 }
 
 // changeImplementation returns the candidate for a process of a pod. Each pod
-// changes its implementation at its first restart, either from client-go to this
-// library or back. The seed chooses the direction for all pods except pod 0, which
-// changes in the opposite direction.
+// changes its implementation at its first restart. With an odd seed, the
+// pods change from client-go to this library. With an even seed, they change to
+// client-go. Pod 0 always changes in the opposite direction.
 func changeImplementation(rep *replica) (candidate, error) {
 	restarted, toIncumbent := rep.cluster.incarnations[rep.pod] > 1, rep.cluster.seed%2 == 1
 	if first := rep.pod == 0; first != restarted == toIncumbent {
@@ -108,21 +108,21 @@ func changeImplementation(rep *replica) (candidate, error) {
 
 // The ways in which client-go can cause two leaders at the same time.
 const (
-	worksTooLong    = "works too long"      // client-go continues its work after its Lease expired or was released
+	worksTooLong    = "works too long"      // the work of a client-go candidate continues after the Lease has expired or was released
 	claimsTooEarly  = "claims too early"    // client-go claims or clears a Lease that has not expired
 	trustsLateReply = "trusts a late reply" // client-go starts a term after another candidate has claimed the Lease
 )
 
-// clientGoCause returns how client-go caused the overlap of two leaders. If an
-// Elector caused the overlap, clientGoCause returns "". The parameter older is
+// clientGoCause returns the way in which client-go caused an overlap of two
+// leaders. If an Elector caused the overlap, clientGoCause returns "". The parameter older is
 // the replica that started to lead first. client-go caused the overlap in these
 // cases:
 //
-//   - The older leader uses client-go. The newer leader cannot be the cause,
-//     because checkWrites checks that no Elector claims too early.
+//   - The older leader uses client-go. The function checkWrites checks separately
+//     that no Elector claims too early.
 //   - The newer leader uses client-go, and another candidate has claimed the
 //     Lease since the newer leader's last write.
-//   - The older leader is an Elector, and client-go claimed or cleared its
+//   - The older leader is an Elector, and client-go claimed or cleared the
 //     Lease before the Lease expired.
 //
 // An Elector caused every other overlap.

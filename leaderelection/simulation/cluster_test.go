@@ -25,7 +25,7 @@ const step = 250 * time.Millisecond
 // realTimeLimit is how long one schedule may take in real time.
 const realTimeLimit = 3 * time.Minute
 
-// A candidate takes part in the election: an Elector, or client-go's LeaderElector.
+// A candidate is an Elector or a clientGoElector.
 type candidate interface {
 	Run(ctx context.Context) error
 	IsLeader() bool
@@ -55,7 +55,7 @@ type replica struct {
 	cancel    context.CancelFunc
 	done      chan struct{} // closed when Run has returned
 	err       error         // the error of Run; valid only after done is closed
-	crashed   bool          // true if the process has crashed, so no rule applies anymore; guarded by the referee's mutex
+	crashed   bool          // true if the process has crashed; guarded by the referee's mutex
 }
 
 // clientset returns a client that uses protobuf. With protobuf, a schedule
@@ -167,7 +167,7 @@ func (c *cluster) start(pod int, sameIdentity bool) {
 	go func() {
 		defer close(rep.done)
 		rep.err = rep.Run(ctx)
-		if errors.Is(rep.err, leaderelection.ErrWorkStillRunning) && c.overrun > 0 { // the process exits, even if the work has returned in the meantime
+		if errors.Is(rep.err, leaderelection.ErrWorkStillRunning) && c.overrun > 0 {
 			c.exitProcess(rep)
 		}
 		c.referee.returned(rep)
@@ -185,7 +185,7 @@ func (c *cluster) previousReplica(pod int) *replica {
 	return nil
 }
 
-// running returns the replicas whose Run has not returned.
+// running returns the replicas whose method Run has not returned.
 func (c *cluster) running() []*replica {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -206,9 +206,9 @@ func (c *cluster) currentReplica(pod int) *replica {
 	return c.current[pod]
 }
 
-// removeCurrent returns the process of a pod, and removes it from c.current. A
-// second call for the same process returns nil. Therefore only one caller can
-// end the process.
+// removeCurrent removes the process of a pod from c.current and returns the
+// process. If another caller has already removed the process, removeCurrent
+// returns nil.
 func (c *cluster) removeCurrent(pod int) *replica {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -218,7 +218,7 @@ func (c *cluster) removeCurrent(pod int) *replica {
 }
 
 // inject calls the function put, which adds a fault to the network of a pod.
-// The fault is healed after the given duration.
+// After the duration, inject heals the fault.
 func (c *cluster) inject(pod int, duration time.Duration, put func(*leaderelectiontest.Network) *leaderelectiontest.Fault) {
 	rep := c.currentReplica(pod)
 	if rep == nil {
@@ -229,8 +229,8 @@ func (c *cluster) inject(pod int, duration time.Duration, put func(*leaderelecti
 	time.AfterFunc(duration, fault.Heal)
 }
 
-// restart cancels the context of the pod's process, as a process does on
-// SIGTERM. Then it starts the next process of the pod.
+// restart cancels the context of the pod's process, as a program does after a
+// SIGTERM. Then restart starts the next process of the pod.
 func (c *cluster) restart(pod int, pause time.Duration, sameIdentity bool) {
 	rep := c.removeCurrent(pod)
 	if rep == nil {
@@ -245,8 +245,7 @@ func (c *cluster) restart(pod int, pause time.Duration, sameIdentity bool) {
 	})
 }
 
-// crash ends a process at once. It ends the work and cuts the network of the
-// process. Requests that the process has already sent may still arrive.
+// crash ends a process at once, and cuts the network of the process. Requests that the process has already sent may still arrive.
 func (c *cluster) crash(pod int, pause time.Duration, sameIdentity bool) {
 	rep := c.removeCurrent(pod)
 	if rep == nil {
@@ -262,8 +261,8 @@ func (c *cluster) crash(pod int, pause time.Duration, sameIdentity bool) {
 	})
 }
 
-// exitProcess ends a process whose work does not stop. It then starts a new
-// process of the pod.
+// exitProcess ends a process whose work does not stop, and starts a new process
+// of the pod.
 func (c *cluster) exitProcess(rep *replica) {
 	c.trace.addf(rep.name, "exits, because its work does not stop")
 	c.referee.markCrashed(rep)
@@ -271,7 +270,7 @@ func (c *cluster) exitProcess(rep *replica) {
 	rep.cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.shuttingDown && c.current[rep.pod] == rep { // if this is false, another goroutine already restarts the pod
+	if !c.shuttingDown && c.current[rep.pod] == rep {
 		c.current[rep.pod] = nil
 		c.background.Go(func() { c.start(rep.pod, false) })
 	}
@@ -316,6 +315,6 @@ func (c *cluster) shutDown() {
 		<-rep.done
 	}
 	c.background.Wait()
-	time.Sleep(max(c.stopTime, c.overrun)) // wait for the work that client-go started, because client-go's Run returns before the work has ended
+	time.Sleep(max(c.stopTime, c.overrun)) // client-go's Run can return before its work has ended
 	synctest.Wait()
 }

@@ -3,8 +3,8 @@
 //
 // The simulator generates a schedule from a seed. A schedule has ten minutes of
 // simulated time in which faults are injected. The network of a candidate is
-// cut, delays messages or loses replies. Requests arrive after their sender
-// gave up. Watches stall. The API server goes down. Processes crash, step down,
+// cut, delays messages or loses replies. Requests arrive after the sender
+// has given up. Watches stall. The API server goes down. Processes crash, step down,
 // and restart with the same or another identity. Work does not stop in time.
 // After ten minutes, all faults end. During the whole run, a referee checks
 // these rules:
@@ -35,20 +35,23 @@
 // # Kinds of schedules
 //
 //   - "mild" injects a network fault into each candidate every 75 s on average.
-//     Faults of the API server are rare. The candidates use the default
-//     durations.
-//   - "network" injects network faults and faults of the API server more often.
-//   - "everything" uses random durations and all network faults. Processes
-//     restart, crash and step down. In some schedules, work does not stop in
-//     time.
-//   - "operators" is "everything" with manual edits of the Lease. The Lease is
-//     deleted, edited and given to another holder. Such an edit can cause two
-//     leaders, until the first leader observes the edit. The referee excuses
-//     this overlap.
-//   - "rewinds" is "everything" with the default durations and with restores of
-//     the server from backups. Work always stops in time. After a restore,
-//     resourceVersions repeat. The referee counts overlaps in these schedules,
-//     but excuses them.
+//     The API server has a fault (an outage, a restart or a compaction) every
+//     20 minutes on average. The candidates use the default durations.
+//   - "network" has the same faults as "mild", but more often. Each candidate
+//     has a network fault every 60 s on average. The API server has a fault
+//     every 150 s on average.
+//   - "everything" uses random durations and more kinds of network faults. Each
+//     candidate has a network fault every 25 s on average. The API server has a
+//     fault every 150 s on average. Processes restart, crash and step down. In
+//     some schedules, work does not stop in time.
+//   - "operators" has the same faults as "everything". In addition, the Lease is
+//     edited or deleted manually. Such a change can cause two leaders, until
+//     the first leader observes the change. The referee excuses this overlap.
+//   - "rewinds" has the same network faults, server faults, restarts, crashes
+//     and step-downs as "everything". In addition, the server is restored from
+//     backups. The candidates use the default durations, and work always stops
+//     in time. After a restore, resourceVersions repeat. The referee excuses
+//     overlaps after a restore.
 //
 // # Comparison with client-go
 //
@@ -60,10 +63,10 @@
 // referee determines which implementation caused an overlap. client-go caused
 // the overlap in these cases:
 //
-//   - A candidate that uses client-go continues its work after its Lease
+//   - A candidate that uses client-go continues its work after the Lease has
 //     expired or was released.
-//   - A candidate that uses client-go claims or clears the Lease of an Elector
-//     before that Lease expired.
+//   - A candidate that uses client-go claims or clears a Lease that an Elector
+//     holds, before the Lease has expired.
 //   - A candidate that uses client-go starts a term after another candidate has
 //     claimed the Lease.
 //

@@ -10,27 +10,26 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A referee records which replicas work and which replicas report that they
-// lead. It records each violation of a rule.
+// A referee checks the rules of an election, and records each violation.
 type referee struct {
 	cluster *cluster
 
 	mu             sync.Mutex
-	working        []*replica             // the replicas that work and have not crashed; a replica whose work runs twice is listed twice
-	startedAt      map[*replica]time.Time // when the replica last started to work
-	claimSentAt    map[*replica]time.Time // when the replica sent the claim of its most recent term
+	working        []*replica             // the replicas that currently work
+	startedAt      map[*replica]time.Time // the time at which the replica last started to work
+	claimSentAt    map[*replica]time.Time // the time at which the replica sent its most recent claim
 	intervals      []workInterval
 	lastToken      leaderelection.Token
-	editedAt       time.Time // when the Lease was last edited manually
+	editedAt       time.Time // the time of the most recent manual edit of the Lease
 	violations     []violation
-	lastOverlap    string          // describes the overlap that client-go caused most recently
+	lastOverlap    string          // a description of the most recent overlap that client-go caused
 	overlaps       bool            // true if two replicas led at once and no manual edit excuses the overlap
 	editKind       string          // the kind of the most recent manual edit
 	excusedBy      map[string]bool // the kinds of manual edits that excused an overlap
 	clientGoCauses map[string]bool // the ways in which client-go caused overlaps
 
-	timeWithLeader time.Duration // the time of the fault phase in which at least one replica worked
-	summedWorkTime time.Duration // the sum of the work times of all replicas; time in which two replicas work counts twice
+	timeWithLeader time.Duration // the total time during the fault phase in which at least one replica worked
+	summedWorkTime time.Duration // the sum of the work times of all replicas during the fault phase
 	changedAt      time.Time
 	inFaultPhase   bool
 }
@@ -52,7 +51,7 @@ func (r *referee) firstViolation() string {
 // A workInterval is a period in which one replica worked.
 type workInterval struct {
 	replica    *replica
-	start, end time.Time // end is zero while the work runs
+	start, end time.Time // the field end is zero while the work runs
 }
 
 func newReferee(c *cluster) *referee {
@@ -67,9 +66,8 @@ func (r *referee) addViolationLocked(format string, args ...any) {
 }
 
 // overlapLocked records that two replicas lead at the same time. A manual edit
-// excuses the overlap if the edit was made after the earlier claim of the two
-// replicas. All overlaps after the restore of a backup are excused, because
-// resourceVersions then repeat.
+// excuses the overlap if one of the replicas claimed the Lease before the edit.
+// All overlaps after the restore of a backup are excused.
 func (r *referee) overlapLocked(older, newer *replica, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	first := r.claimSentAt[older]
@@ -88,7 +86,7 @@ func (r *referee) overlapLocked(older, newer *replica, format string, args ...an
 	if cause := r.cluster.clientGoCause(older, newer); cause != "" {
 		r.clientGoCauses[cause] = true
 		if text != r.lastOverlap {
-			r.lastOverlap = text // check reports an overlap again at each step, but the trace needs it only once
+			r.lastOverlap = text
 			r.cluster.trace.addf("REFEREE", "client-go's: %s: %s", cause, text)
 		}
 		return
@@ -97,7 +95,8 @@ func (r *referee) overlapLocked(older, newer *replica, format string, args ...an
 }
 
 // accountLocked adds the time since the last change of r.working to
-// timeWithLeader and summedWorkTime. Call it before each change of r.working.
+// timeWithLeader and summedWorkTime. Call accountLocked before each change of
+// r.working.
 func (r *referee) accountLocked() {
 	now := time.Now()
 	if r.inFaultPhase && len(r.working) > 0 {
@@ -117,7 +116,7 @@ func (r *referee) endFaults() {
 }
 
 // started records that a replica starts to work. The parameter claimed is the
-// time at which the replica sent the claim of this term.
+// time at which the replica sent its claim of the Lease.
 func (r *referee) started(rep *replica, token leaderelection.Token, claimed time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -185,8 +184,8 @@ func (r *referee) markCrashed(rep *replica) {
 	rep.crashed = true
 }
 
-// returned checks a replica whose Run has returned. Run must not return an
-// error, and must not return while the work runs.
+// returned checks a replica whose method Run has returned. Run must not return
+// an error, and must not return while the work runs.
 func (r *referee) returned(rep *replica) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -215,7 +214,7 @@ func (r *referee) violated(rep *replica, format string, args ...any) {
 // not empty, the edit can excuse overlaps.
 func (r *referee) manualEdit(kind string, edit func() error) {
 	r.mu.Lock()
-	lastAt, lastKind := r.editedAt, r.editKind // set these fields before the edit, because a replica may react to the edit at once
+	lastAt, lastKind := r.editedAt, r.editKind // a replica may react at once, so set these fields before the edit
 	if kind != "" {
 		r.editedAt, r.editKind = time.Now(), kind
 	}
@@ -228,8 +227,8 @@ func (r *referee) manualEdit(kind string, edit func() error) {
 	r.editedAt, r.editKind = lastAt, lastKind
 }
 
-// check checks the results of IsLeader of all replicas. Call check while all
-// other goroutines are blocked.
+// check calls IsLeader of each replica, and records a violation if the result
+// breaks a rule. Call check while all other goroutines are blocked.
 func (r *referee) check() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

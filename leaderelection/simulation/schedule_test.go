@@ -27,9 +27,8 @@ type schedule struct {
 	stopTime time.Duration // the longest time that work takes to stop
 	events   []event
 
-	// If overrun is not zero, work may exceed the stop timeout. In this case,
-	// overrun is the longest time that work takes to stop. If work exceeds the
-	// stop timeout, the process exits.
+	// overrun is the longest time that work takes to stop in a schedule in which
+	// work may exceed the stop timeout. In all other schedules, overrun is zero.
 	overrun time.Duration
 }
 
@@ -41,7 +40,7 @@ type event struct {
 	do          func(*cluster)
 }
 
-// A kind describes how schedules are generated. The length of its name is part
+// A kind describes how schedules are generated. The length of the name is part
 // of the random seed.
 type kind struct {
 	name           string
@@ -49,14 +48,14 @@ type kind struct {
 	faultInterval  time.Duration // the mean time between two network faults of a candidate
 	longestFault   time.Duration // the longest duration of a network fault; zero means 25 s
 	outageInterval time.Duration // the mean time between two outages, restarts or compactions of the server
-	timings        bool          // true if the candidates use random durations instead of the defaults
+	timings        bool          // true if the candidates use random durations
 	processes      bool          // true if processes restart, crash and step down
 	operators      bool          // true if the Lease is edited manually
 	rewinds        bool          // true if the server is restored from backups
 	faults         []faultMaker
 }
 
-// A faultMaker creates one sort of network fault with random parameters.
+// A faultMaker creates network faults of one kind with random parameters.
 type faultMaker struct {
 	name string
 	make func(*rand.Rand) func(*leaderelectiontest.Network) *leaderelectiontest.Fault
@@ -142,7 +141,7 @@ func (s *schedule) add(at time.Duration, what string, do func(*cluster)) {
 }
 
 // randomTimes returns random times in the fault phase. The parameter mean is
-// the average time between two consecutive times.
+// the average distance between consecutive times.
 func randomTimes(rng *rand.Rand, mean time.Duration) []time.Duration {
 	var moments []time.Duration
 	for at := time.Duration(0); ; {
@@ -258,8 +257,7 @@ func (s *schedule) addServerFaults(rng *rand.Rand, k kind) {
 	}
 }
 
-// addManualEdits adds events that edit or delete the Lease, like an
-// administrator.
+// addManualEdits adds manual edits and deletions of the Lease.
 func (s *schedule) addManualEdits(rng *rand.Rand) {
 	setHolder := func(holder string) func(*coordinationv1.Lease) {
 		return func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = &holder }

@@ -21,7 +21,7 @@ type row struct {
 	mu             sync.Mutex
 	runs           int
 	timeWithLeader time.Duration
-	summedWorkTime time.Duration  // the total work time of all replicas; time in which two replicas work counts twice
+	summedWorkTime time.Duration  // the sum of the work times of all replicas
 	overlapping    int            // the number of schedules with overlaps that no manual edit excuses
 	clientGoCauses map[string]int // the number of schedules with overlaps, for each cause in client-go
 	excusedBy      map[string]int // the number of schedules with excused overlaps, for each kind of manual edit

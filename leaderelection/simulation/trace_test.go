@@ -14,9 +14,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// An excerpt is the part of a trace before and after a violation. excerptBefore
-// and excerptAfter are the times that the excerpt covers before and after the
-// violation. maxLineLength limits the length of each line, in bytes.
+// An excerpt is the part of a trace before and after a violation. The constants
+// excerptBefore and excerptAfter limit the length of this part. maxLineLength is
+// in bytes.
 const (
 	maxLineLength = 230
 	excerptBefore = time.Minute
@@ -43,7 +43,7 @@ func (tr *trace) addf(source, format string, args ...any) {
 
 // excerpt returns the lines of the trace shortly before and after a violation.
 // The parameter at is the time of the violation. The parameter writes contains
-// writes that the server accepted; excerpt adds a line for each of them.
+// the writes that the server accepted. For each write, excerpt adds a line.
 func (tr *trace) excerpt(at time.Time, writes []leaderelectiontest.Write) string {
 	tr.mu.Lock()
 	lines := slices.Clone(tr.lines)
@@ -70,8 +70,8 @@ func (tr *trace) excerpt(at time.Time, writes []leaderelectiontest.Write) string
 
 const renewal = "RENEWS"
 
-// describeWrite describes a write for the trace. Each renewal gets the same
-// description, so that excerpt can leave out repeated renewals.
+// describeWrite returns the description of a write in the trace. All renewals get
+// the same description, so that excerpt can omit repeated renewals.
 func describeWrite(w leaderelectiontest.Write) string {
 	holder := leaderelectiontest.Holder(w.After)
 	sameSpec := w.Before != nil && w.After != nil && equality.Semantic.DeepEqual(w.Before.Spec, w.After.Spec)
@@ -127,5 +127,5 @@ func (h *traceHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &with
 }
 
-// WithGroup ignores groups, because the attribute keys are unambiguous without groups.
+// WithGroup ignores groups.
 func (h *traceHandler) WithGroup(string) slog.Handler { return h }

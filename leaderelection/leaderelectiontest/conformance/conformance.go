@@ -83,7 +83,7 @@ func (f *fixture) lease(holder string) *coordinationv1.Lease {
 
 func (f *fixture) create(holder string) *coordinationv1.Lease {
 	f.Helper()
-	_ = f.leases.Delete(f.ctx, f.name, metav1.DeleteOptions{}) // delete the Lease that an earlier test with this name may have created
+	_ = f.leases.Delete(f.ctx, f.name, metav1.DeleteOptions{}) // an earlier test may have created this Lease
 	lease, err := f.leases.Create(f.ctx, f.lease(holder), metav1.CreateOptions{})
 	f.must(err)
 	return lease
@@ -122,8 +122,8 @@ func (f *fixture) must(err error) {
 	}
 }
 
-// refused fails the test unless the function expected returns true for err. An
-// example of expected is apierrors.IsConflict.
+// refused fails the test unless the function expected returns true for err. For
+// example, the parameter expected is apierrors.IsConflict.
 func (f *fixture) refused(expected func(error) bool, err error) {
 	f.Helper()
 	if !expected(err) {
