@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
 )
@@ -69,6 +70,21 @@ var rateLimits = struct {
 	sync.Mutex
 	load map[flowcontrol.RateLimiter]float64 // renewals per second
 }{load: map[flowcontrol.RateLimiter]float64{}}
+
+// apiServerOf returns the URL of the API server to which client sends its requests. It
+// returns "" if the server is unknown.
+func apiServerOf(client rest.Interface) string {
+	if isNil(client) {
+		return ""
+	}
+	request := client.Get()
+	if request == nil {
+		return ""
+	}
+	server := request.URL()
+	server.Path = strings.TrimSuffix(strings.TrimSuffix(server.Path, "/"), "/apis/"+coordinationv1.SchemeGroupVersion.String())
+	return server.String()
+}
 
 // A rateLimit is the rate limiter of a clientset. A nil *rateLimit means that the
 // clientset has no rate limiter.

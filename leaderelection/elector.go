@@ -51,7 +51,8 @@ type Elector struct {
 	config    Config
 	options   options
 	callbacks Callbacks
-	store     store // the zero store if the election is not enabled
+	store     store  // the zero store if the election is not enabled
+	apiServer string // the URL of the API server; "" if it is unknown
 	rateLimit *rateLimit
 	logger    *slog.Logger // the caller's logger with the attributes lease and identity
 	log       *slog.Logger // for the elector's own log lines; writes to logQueue and never blocks
@@ -116,6 +117,7 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	if resolved.Enabled {
 		client := clientset.CoordinationV1()
 		e.store = store{client.Leases(resolved.LeaseNamespace), resolved.LeaseName}
+		e.apiServer = apiServerOf(client.RESTClient())
 		e.rateLimit = rateLimitOf(client.RESTClient())
 		if err := checkEngine(&e.config); err != nil {
 			return nil, fmt.Errorf("leaderelection: invalid configuration for client-go: %w", err)
@@ -129,13 +131,18 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	}
 	e.notifier.Call = e.callbacks.OnNewLeader
 	e.tracer = newTracer(e)
-	e.tracer.created(e)
 	return e, nil
 }
 
 // Config returns the Elector's configuration, with the default durations in place of
 // zero durations.
 func (e *Elector) Config() Config { return e.config }
+
+// APIServer returns the URL of the API server to which the clientset sends its
+// requests. A program that uses several clusters can identify a Lease by this URL, the
+// namespace and the name. APIServer returns "" if the election is not enabled, and if
+// the clientset has no server, as a fake clientset.
+func (e *Elector) APIServer() string { return e.apiServer }
 
 // IsLeader reports whether this process leads. A process leads from the start of a term
 // until the work's context is cancelled or the trust window ends. If the trust window
@@ -339,7 +346,8 @@ func (e *Elector) stateAndChange() (State, <-chan struct{}) {
 	e.mu.Lock()
 	defer e.unlock()
 	state := State{Running: e.running, Leader: e.GetLeader(), EndCause: e.endCause,
-		Watching: e.observed.watching, Successor: e.observed.state.Successor().Identity, LastError: e.requests.lastError()}
+		Watching: e.observed.watching, Successor: e.observed.state.Successor().Identity}
+	state.LastError, state.FailingSince = e.requests.failing()
 	if r := e.run; r != nil && r.context.Err() == nil {
 		state.Leading, state.Term = true, r.term
 	}

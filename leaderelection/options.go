@@ -23,7 +23,7 @@ type options struct {
 	noForeignReleaseDelay bool
 	shared                *SharedWatch
 	priority              int32
-	traces                []Trace
+	traces                []func(*Elector) Trace
 	middleware            []func(*Elector, Callbacks) Callbacks
 	background            []func(context.Context, *Elector, *slog.Logger)
 }

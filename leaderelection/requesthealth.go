@@ -14,15 +14,16 @@ type requestHealth struct {
 	writes requestFailure
 }
 
-// lastError returns the error of the failing writes, or of the failing reads if writes
-// succeed. It returns "" if no requests fail.
-func (h *requestHealth) lastError() string {
+// failing returns the error of the failing writes, or of the failing reads if writes
+// succeed. The result since is when these requests began to fail. If no requests fail,
+// failing returns "" and the zero Time.
+func (h *requestHealth) failing() (lastError string, since time.Time) {
 	for _, f := range []requestFailure{h.writes, h.reads} {
 		if f.err != nil {
-			return f.err.Error()
+			return f.err.Error(), f.since
 		}
 	}
-	return ""
+	return "", time.Time{}
 }
 
 // readsFail reports whether reads of the Lease currently fail.

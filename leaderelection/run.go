@@ -18,12 +18,13 @@ import (
 // running. It returns ErrWorkStillRunning if the work did not stop in time. It returns
 // ErrIdentityInUse if another process uses the same identity. Run may be called again
 // after it has returned.
-func (e *Elector) Run(ctx context.Context) error {
+func (e *Elector) Run(ctx context.Context) (err error) {
 	cancel, err := e.begin()
 	if err != nil {
 		return err
 	}
-	defer e.end(cancel)
+	defer func() { e.end(cancel, err) }()
+	e.tracer.runStarted()
 	if !e.config.Enabled {
 		return e.leadWithoutLease(ctx)
 	}
@@ -68,8 +69,8 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 }
 
 // The method end waits for every goroutine that Run has started, except work that did
-// not stop.
-func (e *Elector) end(cancel context.CancelFunc) {
+// not stop. The parameter err is the error that Run returns.
+func (e *Elector) end(cancel context.CancelFunc, err error) {
 	e.campaignHeartbeat.Within(0)
 	cancel()
 	e.tasks.Wait()
@@ -77,6 +78,7 @@ func (e *Elector) end(cancel context.CancelFunc) {
 	e.observerHeartbeat.Clear()
 	e.logQueue.Flush(e.config.logFlushTime())
 	e.tracer.flush(e.config.traceFlushTime())
+	e.tracer.runEnded(err)
 	e.mu.Lock()
 	defer e.unlock()
 	e.running = false
@@ -162,9 +164,9 @@ func (e *Elector) claimableAtLocked() (at time.Time, known bool) {
 // read has ended, or when an observation newer than seq arrives.
 func (e *Elector) awaitNews(ctx context.Context, seq uint64) {
 	e.mu.Lock()
-	failing := e.requests.lastError() != ""
+	lastError, _ := e.requests.failing()
 	e.unlock()
-	if clock.Sleep(ctx, nil, e.config.claimRetryDelay(failing)) != nil {
+	if clock.Sleep(ctx, nil, e.config.claimRetryDelay(lastError != "")) != nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -1,5 +1,7 @@
 package leaderelection
 
+import "time"
+
 // A State describes an Elector at one point in time.
 type State struct {
 	// Running is true while Run runs.
@@ -19,6 +21,9 @@ type State struct {
 	// LastError is the error with which requests for the Lease currently fail. It is ""
 	// if the requests succeed.
 	LastError string
+	// FailingSince is when requests for the Lease began to fail. It is the zero Time if
+	// the requests succeed.
+	FailingSince time.Time
 	// EndCause is the reason for the end of the last term. It is nil if no term has
 	// ended yet.
 	EndCause error

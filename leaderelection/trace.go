@@ -13,13 +13,16 @@ import (
 // A Trace is a set of functions that an Elector calls to report events. The packages
 // metrics, health and status use Traces. Each function may be nil.
 //
-// All functions except Created are called one after the other, in the order of the
-// events. They may call methods of the Elector. A slow function delays later reports,
-// but does not delay terms or requests. If 1000 reports are waiting, new reports are
-// dropped.
+// All functions except RunStarted and RunEnded are called one after the other, in the
+// order of the events. They may call methods of the Elector. A slow function delays
+// later reports, but does not delay terms or requests. If 1000 reports are waiting, new
+// reports are dropped.
 type Trace struct {
-	// Created is called by New, with the Elector that New returns.
-	Created func(*Elector)
+	// RunStarted is called by Run when it begins. RunEnded is called by Run when
+	// everything has stopped, with the error that Run is about to return. Both functions
+	// must not block, because Run waits for them.
+	RunStarted func()
+	RunEnded   func(err error)
 	// Request is called after a request was answered or cancelled.
 	Request func(Request)
 	// LeaderObserved is called when the holder of the Lease has changed. The new holder
@@ -37,7 +40,19 @@ type Trace struct {
 // WithTrace makes the Elector call the functions of trace. If New receives several of
 // these options, the Elector uses all Traces. Default: none.
 func WithTrace(trace Trace) Option {
-	return func(o *options) { o.traces = append(o.traces, trace) }
+	return WithTraceFor(func(*Elector) Trace { return trace })
+}
+
+// WithTraceFor makes New call newTrace with the Elector that New returns. The Elector
+// uses the resulting Trace. Use WithTraceFor for an Option that is passed to several
+// Electors, because each Elector then gets a Trace of its own. newTrace may call Config
+// and APIServer. Default: none.
+func WithTraceFor(newTrace func(*Elector) Trace) Option {
+	return func(o *options) {
+		if newTrace != nil {
+			o.traces = append(o.traces, newTrace)
+		}
+	}
 }
 
 // These are the purposes of a Request.
@@ -153,7 +168,11 @@ type tracer struct {
 }
 
 func newTracer(e *Elector) tracer {
-	t := tracer{user: newTraceQueue(e.options.traces)}
+	traces := make([]Trace, 0, len(e.options.traces))
+	for _, newTrace := range e.options.traces {
+		traces = append(traces, newTrace(e))
+	}
+	t := tracer{user: newTraceQueue(traces)}
 	if e.options.recorder != nil {
 		events := eventRecorder{options: &e.options, config: &e.config, lease: e.observedLease}
 		t.events = newTraceQueue([]Trace{events.trace()})
@@ -161,11 +180,20 @@ func newTracer(e *Elector) tracer {
 	return t
 }
 
-// created calls the function Created of each Trace directly, in the goroutine of New.
-func (t *tracer) created(e *Elector) {
+// runStarted calls the function RunStarted of each Trace, in the goroutine of Run.
+func (t *tracer) runStarted() {
 	for _, trace := range t.user.traces {
-		if trace.Created != nil {
-			trace.Created(e)
+		if trace.RunStarted != nil {
+			trace.RunStarted()
+		}
+	}
+}
+
+// runEnded calls the function RunEnded of each Trace, in the goroutine of Run.
+func (t *tracer) runEnded(err error) {
+	for _, trace := range t.user.traces {
+		if trace.RunEnded != nil {
+			trace.RunEnded(err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package leaderelection_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -32,10 +33,11 @@ func (r *traceRecord) locked(f func()) {
 	f()
 }
 
-func (r *traceRecord) trace() leaderelection.Trace {
-	r.requests = map[string]int{}
+func (r *traceRecord) trace(e *leaderelection.Elector) leaderelection.Trace {
+	r.elector, r.requests = e, map[string]int{}
 	return leaderelection.Trace{
-		Created: func(e *leaderelection.Elector) { r.elector = e },
+		RunStarted: func() { r.locked(func() { r.lines = append(r.lines, "run started") }) },
+		RunEnded:   func(err error) { r.locked(func() { r.lines = append(r.lines, fmt.Sprintf("run ended: %v", err)) }) },
 		Request: func(q leaderelection.Request) { r.locked(func() { r.requests[q.For+":"+q.Failure]++ }) },
 		LeaderObserved: func(identity string, _ time.Time) {
 			r.locked(func() { r.lines = append(r.lines, "leader "+identity) })
@@ -55,12 +57,12 @@ func (r *traceRecord) trace() leaderelection.Trace {
 func TestTrace_ReportsATermInOrder(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var r traceRecord
-		a := h.newReplica("a", []leaderelection.Option{leaderelection.WithTrace(r.trace())}, withWork(func(ctx context.Context) {
+		a := h.newReplica("a", []leaderelection.Option{leaderelection.WithTraceFor(r.trace)}, withWork(func(ctx context.Context) {
 			<-ctx.Done()
 			time.Sleep(time.Second)
 		}))
 		if r.elector != a.Elector {
-			t.Fatalf("Created was called with %p, want %p", r.elector, a.Elector)
+			t.Fatalf("WithTraceFor called its function with %p, want %p", r.elector, a.Elector)
 		}
 		a.run()
 		time.Sleep(5 * time.Second)
@@ -68,7 +70,8 @@ func TestTrace_ReportsATermInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if want := []string{"leader a", "started", "stopping", "ended", "leader "}; !sameSet(r.lines, want) || !ordered(r.lines, "started", "stopping", "ended") {
+		if want := []string{"run started", "leader a", "started", "stopping", "ended", "leader ", "run ended: <nil>"}; !sameSet(r.lines, want) ||
+			!ordered(r.lines, "run started", "started", "stopping", "ended", "run ended: <nil>") {
 			t.Errorf("calls of the trace: %q, want %q", r.lines, want)
 		}
 		if b := r.started[0]; b.Previous != "none" || b.SincePrevious != 0 || b.Term.Identity != "a" {
@@ -106,7 +109,7 @@ func TestTrace_ReportsHowThePreviousTermEnded(t *testing.T) {
 		a := h.start("a")
 		h.waitUntil(time.Second, a.IsLeader)
 		var r traceRecord
-		h.newReplica("b", []leaderelection.Option{leaderelection.WithTrace(r.trace())}).run()
+		h.newReplica("b", []leaderelection.Option{leaderelection.WithTraceFor(r.trace)}).run()
 		time.Sleep(10 * time.Second)
 		_ = a.stop()
 		time.Sleep(time.Second)
@@ -119,7 +122,7 @@ func TestTrace_ReportsHowThePreviousTermEnded(t *testing.T) {
 		a := h.start("a")
 		h.waitUntil(time.Second, a.IsLeader)
 		var r traceRecord
-		h.newReplica("b", []leaderelection.Option{leaderelection.WithTrace(r.trace())}).run()
+		h.newReplica("b", []leaderelection.Option{leaderelection.WithTraceFor(r.trace)}).run()
 		time.Sleep(10 * time.Second)
 		a.network.Cut(hang)
 		time.Sleep(20 * time.Second)

@@ -44,10 +44,10 @@ func New(opts ...Option) *Health {
 // Option returns an option for leaderelection.New. The option adds the new Elector to the
 // checks.
 func (h *Health) Option() leaderelection.Option {
-	c := &checkedElector{reviewer: h.reviewer}
-	return leaderelection.WithTrace(leaderelection.Trace{
-		Created: func(e *leaderelection.Elector) { h.add(c, e) },
-		Request: c.recordRequest,
+	return leaderelection.WithTraceFor(func(e *leaderelection.Elector) leaderelection.Trace {
+		c := &checkedElector{reviewer: h.reviewer}
+		h.add(c, e)
+		return leaderelection.Trace{Request: c.recordRequest}
 	})
 }
 

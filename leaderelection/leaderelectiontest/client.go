@@ -53,7 +53,7 @@ func (c *Client) Clientset() kubernetes.Interface { return c.clientset }
 // half as much CPU time as JSON.
 func (c *Client) Config() *rest.Config {
 	return &rest.Config{
-		Host:          "http://leaderelectiontest.invalid",
+		Host:          c.server.host,
 		UserAgent:     c.name,
 		QPS:           -1,
 		ContentConfig: rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"},

@@ -1,10 +1,12 @@
 package leaderelectiontest
 
 import (
+	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -18,6 +20,8 @@ const firstRevision = 95
 // Server is a Lease API in memory. All methods may be called from any
 // goroutine.
 type Server struct {
+	host string // a URL that no other Server in this process has
+
 	// mu guards the fields below. No code holds mu while it waits or calls
 	// functions of the test. Code that needs both mu and the mutex of a Network
 	// must lock mu first.
@@ -37,10 +41,14 @@ type Server struct {
 	namespaces map[string]bool // nil if every namespace exists
 }
 
+// servers counts the Servers of this process.
+var servers atomic.Int64
+
 // NewServer returns a Server without Leases. If the test runs in a synctest
 // bubble, call NewServer inside the bubble.
 func NewServer() *Server {
 	return &Server{
+		host:      fmt.Sprintf("http://leaderelectiontest-%d.invalid", servers.Add(1)),
 		revision:  firstRevision,
 		compacted: firstRevision,
 		leases:    map[types.NamespacedName]*coordinationv1.Lease{},

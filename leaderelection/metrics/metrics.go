@@ -59,9 +59,10 @@ func New() *Metrics {
 // metrics. If a later Elector uses the same Lease, the gauges show the later Elector, and
 // the counters continue.
 func (m *Metrics) Option() leaderelection.Option {
-	r := &recorder{metrics: m}
-	return leaderelection.WithTrace(leaderelection.Trace{
-		Created: r.created, Request: r.request, LeaderObserved: r.leaderObserved, TermStarted: r.termStarted, TermEnded: r.termEnded,
+	return leaderelection.WithTraceFor(func(e *leaderelection.Elector) leaderelection.Trace {
+		r := &recorder{metrics: m}
+		r.created(e)
+		return leaderelection.Trace{Request: r.request, LeaderObserved: r.leaderObserved, TermStarted: r.termStarted, TermEnded: r.termEnded}
 	})
 }
 

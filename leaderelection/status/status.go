@@ -25,14 +25,13 @@ func New() *Page { return &Page{} }
 // Option returns an option for leaderelection.New. The option adds the new Elector to the
 // page.
 func (p *Page) Option() leaderelection.Option {
-	s := &shownElector{}
-	return leaderelection.WithTrace(leaderelection.Trace{
-		Created:        func(e *leaderelection.Elector) { p.add(s, e) },
-		Request:        s.request,
-		LeaderObserved: s.leaderObserved,
-		TermStarted:    s.termStarted,
-		TermStopping:   s.termStopping,
-		TermEnded:      s.termEnded,
+	return leaderelection.WithTraceFor(func(e *leaderelection.Elector) leaderelection.Trace {
+		s := &shownElector{}
+		p.add(s, e)
+		return leaderelection.Trace{
+			Request: s.request, LeaderObserved: s.leaderObserved,
+			TermStarted: s.termStarted, TermStopping: s.termStopping, TermEnded: s.termEnded,
+		}
 	})
 }
 
