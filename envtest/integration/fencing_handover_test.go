@@ -209,8 +209,8 @@ func holdingAt(holdings []holding, version uint64) int {
 	return i - 1
 }
 
-// add counts the stale write hit. The map first contains the holder's first
-// write of each object, keyed by the name of the object.
+// add counts a stale write. The map first contains the holder's first write of
+// each object, keyed by the name of the object.
 func (v *result) add(hit write, first map[string]write) {
 	if same, found := first[hit.object]; found && hit.version > same.version {
 		v.late++
@@ -280,9 +280,9 @@ func TestFence_DuringHandoversByTermNoStaleWriteFollowsTheNewLeaders(t *testing.
 	}
 }
 
-// With mode ByPod, each API server observes the holder with its own watch. The
-// test measures how much two API servers differ. It checks no limit, because
-// this difference has no limit.
+// With mode ByPod, each API server watches the Lease itself and may observe a
+// new holder late. The test only measures this delay, because the delay has no
+// upper limit.
 func TestFence_DuringHandoversByPodWithTwoAPIServers(t *testing.T) {
 	measureHandovers(t, exclusive.alone(t), fencing.ByPod, someHandovers, [2]int{0, 1})
 }

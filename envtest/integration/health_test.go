@@ -10,8 +10,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/health"
 )
 
-// A follower that has not written yet needs a SelfSubjectAccessReview to detect
-// that it lacks the right to write.
+// A follower does not write the Lease. Therefore a follower needs a
+// SelfSubjectAccessReview to detect that the right to write is missing.
 func TestHealth_FollowerWithoutTheRightToWriteIsNotReady(t *testing.T) {
 	for name, tt := range map[string]struct {
 		without string
