@@ -16,9 +16,8 @@ import (
 // restarted, because their caches could contain objects that are newer than the
 // backup.
 //
-// After the restore, the API servers assign some resourceVersions a second
-// time. They assigned the same resourceVersions to writes between the backup
-// and the restore.
+// The restore loses all writes since the backup. New writes then get the same
+// resourceVersions as the lost writes.
 func (cp *ControlPlane) Backup() (restore func() error, err error) {
 	cp.mu.Lock()
 	cp.backups++

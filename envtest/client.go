@@ -38,9 +38,9 @@ type clientSettings struct {
 	server int
 }
 
-// AsUser makes the client act as the user with this name. The user is a member
-// of the given groups. Without this option, the client is an administrator with
-// all rights.
+// AsUser makes the client act as the user with the given name. The user is a
+// member of the given groups. Without this option, the client is an
+// administrator with all rights.
 func AsUser(name string, groups ...string) ClientOption {
 	return func(s *clientSettings) { s.user, s.groups = name, groups }
 }

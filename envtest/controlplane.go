@@ -120,7 +120,7 @@ func (cp *ControlPlane) start(timeout time.Duration) error {
 	})
 }
 
-// startAll starts the servers in parallel, because this saves time.
+// startAll starts the servers in parallel to save time.
 func startAll(servers []*Server) error {
 	failures := make(chan error)
 	for _, server := range servers {

@@ -119,7 +119,8 @@ func prepareFence(ctx context.Context, clientset kubernetes.Interface, fence fen
 }
 
 // createFence creates the admission policy and its binding, and returns a
-// function that removes both. If createFence fails, it removes what it created.
+// function that removes both. If createFence cannot create the binding, it
+// removes the admission policy.
 func createFence(ctx context.Context, clientset kubernetes.Interface,
 	policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding,
 ) (remove func(context.Context) error, err error) {
@@ -171,7 +172,7 @@ func removed(name string, err error) error {
 // matches only the probe.
 //
 // The probe writes a LimitRange, because other Fences rarely guard LimitRanges.
-// Another Fence could refuse the probe first.
+// A Fence that guards LimitRanges could refuse the probe first.
 type probe struct {
 	account ServiceAccount
 	policy  string
@@ -229,8 +230,8 @@ func (p probe) refused(ctx context.Context, config *rest.Config) error {
 	return p.upToDate(ctx, clientset, err)
 }
 
-// upToDate returns nil if the error message of the parameter refusal contains
-// the current holder of the Lease.
+// upToDate returns nil if the error in the parameter refusal names the current
+// holder of the Lease.
 func (p probe) upToDate(ctx context.Context, clientset kubernetes.Interface, refusal error) error {
 	if p.lease == nil {
 		return nil

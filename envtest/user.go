@@ -112,9 +112,9 @@ type ServiceAccount struct {
 }
 
 // ServiceAccount returns the service account with the given name and namespace,
-// but does not create it in the cluster. The service account receives a Role
-// with the given rules in the same namespace. Like [ControlPlane.User],
-// ServiceAccount waits until all running API servers enforce the rules.
+// but does not create it in the cluster. The service account gets a Role with
+// the given rules in its namespace. Like [ControlPlane.User], ServiceAccount
+// waits until all running API servers enforce the rules.
 func (cp *ControlPlane) ServiceAccount(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) ServiceAccount {
 	tb.Helper()
 	account := ServiceAccount{Namespace: namespace, Name: name}
@@ -168,8 +168,7 @@ type pod struct {
 }
 
 // AsPod gives the client the identity of a pod that uses the service account.
-// If name is empty, the client has the identity of the service account, but of
-// no pod.
+// If name is empty, the identity contains only the service account and no pod.
 func AsPod(account ServiceAccount, name string) ClientOption {
 	return func(s *clientSettings) { s.pod = &pod{account, name} }
 }

@@ -81,7 +81,8 @@ func (s *testCluster) newCandidate(name string, options ...envtest.ClientOption)
 		terms: make(chan *termRun, 100), leaders: make(chan string, 100),
 	}
 	c.electionClient = c.Clientset
-	// The work has all rights. The rights of the Elector depend on options.
+	// The work has all rights. The parameter options applies only to the
+	// Elector.
 	c.workClient = sync.OnceValue(func() *envtest.Client {
 		return s.cp.Client(name + "-work")
 	})
@@ -165,9 +166,8 @@ func (c *candidate) onStartedLeading(ctx context.Context) {
 	c.work(&termRun{Term: term, candidate: c, ctx: ctx, returned: make(chan struct{})})
 }
 
-// work is the function that the candidate runs while it leads. It writes into
-// the ledger until the term ends. A write that is in progress at the end of the
-// term is cancelled 100 ms later.
+// work runs while the candidate leads. It writes into the ledger until the term
+// ends. A write in progress is cancelled 100 ms after the end of the term.
 func (c *candidate) work(r *termRun) {
 	r.stopRecord = c.testCluster.referee.Start(c.Name(), r.Token)
 	c.mu.Lock()
@@ -325,8 +325,8 @@ func (r *termRun) mustContinue(renewals int) {
 }
 
 // clientGoCandidate adds a candidate that runs the LeaderElector of client-go.
-// The candidate has the same durations as the Electors in this test cluster. It
-// does not campaign again after its first term.
+// The candidate has the same durations as the Electors in this test cluster.
+// After the end of its first term, the candidate does not campaign again.
 func (s *testCluster) clientGoCandidate(name string, options ...envtest.ClientOption) *candidate {
 	s.Helper()
 	c := s.newCandidate(name, options...)

@@ -45,7 +45,7 @@ func TestElector_ADeadConnectionOfHTTP2EndsTheTerm(t *testing.T) {
 }
 
 // HTTP/2 takes 45 s to detect a dead connection. The follower in this test
-// detects it earlier, because its client was created with Config.ClientConfig.
+// needs less time, because its client was created with Config.ClientConfig.
 func TestElector_FollowerWithDeadConnectionsClaimsWithin30Seconds(t *testing.T) {
 	s := newSharedCluster(t, shortLease)
 	first, second, _ := startTwo(s, s.withOwnClient)

@@ -178,8 +178,8 @@ func TestFence_OfOtherKindsOfObjectsAndWrites(t *testing.T) {
 	}
 }
 
-// The pods in this test run on no node. Therefore a connection to a pod fails
-// with another error if the Fence accepts it.
+// The pods in this test run on no node. If the Fence accepts a connection, the
+// connection fails later with another error.
 func TestFence_OfPodsGuardsConnections(t *testing.T) {
 	t.Parallel()
 	p := newFencedCluster(t, shared.get(t))
@@ -314,8 +314,8 @@ func refusal(resource schema.GroupResource) string {
 	return err.Error()
 }
 
-// isByDesign reports whether package fencing refuses some resources for this
-// reason intentionally.
+// isByDesign reports whether package fencing intends to refuse resources for
+// this reason.
 func isByDesign(reason string) bool {
 	return slices.ContainsFunc([]string{"never guarded", "evaluates no policy for policies", "list pods"}, func(part string) bool { return strings.Contains(reason, part) })
 }

@@ -206,7 +206,7 @@ func TestFence_OfPodsGuardsTheirBindings(t *testing.T) {
 }
 
 // The API server copies the annotations of a Binding to the pod. Therefore the
-// Fence must check Bindings. Their annotations could otherwise overwrite the
+// Fence must check Bindings. These annotations could otherwise overwrite the
 // stamp of the pod.
 func TestFence_ByTermKeepsTheStampOfAPodThatIsBound(t *testing.T) {
 	t.Parallel()

@@ -86,8 +86,8 @@ func TestElector_LeadsAgainAfterEtcdWasRestoredFromABackup(t *testing.T) {
 	}
 }
 
-// awaitLeader returns the parameter last if this term continues. If the term
-// has ended, awaitLeader waits for the next term of any of the candidates.
+// awaitLeader returns the current term. If the term in the parameter last has
+// ended, awaitLeader waits for the next term of any of the candidates.
 func (s *testCluster) awaitLeader(last *termRun, candidates ...*candidate) *termRun {
 	s.Helper()
 	for last.ctx.Err() != nil {

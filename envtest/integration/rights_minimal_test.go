@@ -149,8 +149,8 @@ func (s *testCluster) makeLease() {
 	must(s.T, err)
 }
 
-// A repeated event is recorded as a patch of the existing Event, which needs
-// the right to patch.
+// A repeated event is recorded as a patch of the existing Event. This needs the
+// right to patch Events.
 func TestRights_SufficeForEvents(t *testing.T) {
 	t.Parallel()
 	for _, verbs := range [][]string{{"create", "patch"}, {"create"}} {

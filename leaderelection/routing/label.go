@@ -133,9 +133,9 @@ func (t *termRouter) setLabel(ctx context.Context, pod *corev1.Pod) (err error) 
 	return err
 }
 
-// checkForeign returns an error if the Pod has a label that no leader set. Such a label
-// comes without the annotation <key>-term. The Router must keep the label, because a
-// ReplicaSet that selects the label would lose the Pod.
+// checkForeign returns an error if the Pod has the label without the annotation
+// <key>-term. In this case, no leader set the label. The Router must keep the label,
+// because a ReplicaSet that selects the label would lose the Pod.
 func (t *termRouter) checkForeign(pod *corev1.Pod) error {
 	value, labelled := pod.Labels[t.label.Key]
 	if _, set := pod.Annotations[t.label.Key+"-term"]; set || !labelled {
@@ -186,7 +186,7 @@ func (t *termRouter) removeLabel() {
 	ctx, stop := t.removeContext()
 	defer stop()
 	// This patch changes the annotation, and therefore the resourceVersion of the Pod. An
-	// earlier patch that sets the label fails if the API server receives it later.
+	// earlier patch that sets the label fails if it arrives after this patch.
 	patch := t.labelPatch(types.UID(t.uid), "", nil, t.token+"-over")
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		attempt, cancel := context.WithTimeout(ctx, max(time.Second, t.removeTimeout()/4))

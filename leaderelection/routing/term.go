@@ -49,8 +49,8 @@ func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callba
 		}
 	}
 	callbacks.OnStoppedLeading = func() {
-		// Call the caller's OnStoppedLeading before the wait for the label, because the
-		// caller's function may stop the work.
+		// Call the caller's OnStoppedLeading before the wait, because that function may
+		// stop the work.
 		defer func() {
 			if t := er.currentTerm(); t != nil { // nil if OnStartedLeading has not been called yet
 				<-t.done

@@ -34,11 +34,11 @@ type Request struct {
 	Method string
 	// Name is the name of the patched Pod, and Body is the patch. Both are empty for a list.
 	Name, Body string
-	// Late is true if the request is carried out even if its context is done. Only the
-	// function passed to Intercept sets Late.
+	// Sets is true if the patch sets the label. Removes is true if the patch removes the
+	// label.
 	Sets, Removes bool
-	// Late is false unless the function passed to Intercept sets it to true. If Late is
-	// true, the request is carried out even if its context is done.
+	// Late makes the API carry out the request even if the context of the request is
+	// done. Only the function passed to Intercept sets Late.
 	Late bool
 }
 
