@@ -8,8 +8,8 @@ import (
 )
 
 // ownHost returns the loopback address on which the servers listen. ownHost
-// prefers a random address. On 127.0.0.1, another program could take the port
-// of a server that is down.
+// prefers a random address, because on 127.0.0.1 another program could take the
+// port of a stopped server.
 func ownHost() string {
 	for range 10 {
 		host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))

@@ -166,8 +166,8 @@ func (c *connections) close() {
 	}
 }
 
-// connection is a TCP connection that a test can make dead. A Read from a dead
-// connection blocks until the connection is closed.
+// connection is a TCP connection that a test can make fail. After the failure,
+// Read blocks until Close is called.
 type connection struct {
 	net.Conn
 	all    *connections

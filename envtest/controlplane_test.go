@@ -104,8 +104,8 @@ func TestControlPlane_EtcdKeepsItsData(t *testing.T) {
 }
 
 // eventually calls f until f succeeds. The test fails if f does not succeed
-// within one minute. After a restart of etcd, the API server needs some time to
-// reconnect.
+// within one minute. Tests call eventually after a restart of etcd, because the
+// API server needs some time to reconnect.
 func eventually(t *testing.T, f func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -132,8 +132,8 @@ func TestControlPlane_RestoreAssignsResourceVersionsAgain(t *testing.T) {
 	must(t, err)
 	var after *corev1.ConfigMap
 	// The test makes 200 writes before the restore. The API servers make fewer
-	// writes when they start again. Therefore the resourceVersions after the
-	// restore are lower.
+	// writes when they start again. Therefore the resourceVersions are lower
+	// after the restore than before.
 	for i := range 200 {
 		after, err = maps.Create(t.Context(), configMap("after-"+strconv.Itoa(i)), metav1.CreateOptions{})
 		must(t, err)

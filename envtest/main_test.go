@@ -25,11 +25,11 @@ type plane struct {
 }
 
 var (
-	// The tests that use shared do not stop the servers of the control plane.
-	// These tests run in parallel.
+	// shared is the control plane for tests that do not stop its servers. These
+	// tests run in parallel.
 	shared = plane{}
-	// The tests that use exclusive stop, kill or restore servers. These tests
-	// run one after the other.
+	// exclusive is the control plane for tests that stop, kill or restore its
+	// servers. These tests run one after the other.
 	exclusive = plane{options: envtest.Options{APIServers: 2}}
 )
 

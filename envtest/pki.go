@@ -16,8 +16,8 @@ import (
 )
 
 // pki contains the keys and certificates of a control plane. All API servers of
-// the control plane use the same keys, also after a restart. Therefore they all
-// accept the same client certificates and service account tokens.
+// the control plane use the same keys, also after a restart. Therefore all API
+// servers accept the same client certificates and service account tokens.
 type pki struct {
 	dir   string
 	ca    *x509.Certificate

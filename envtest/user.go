@@ -34,7 +34,7 @@ func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rba
 }
 
 // allow creates a Role with the given rules in a namespace, and binds the Role
-// to the user. It returns when the API server of each config enforces the
+// to the user. allow returns when the API server of each config enforces the
 // rules. These API servers must use the same etcd. The user of each config must
 // be an administrator.
 func allow(tb testing.TB, user, namespace string, rules []rbacv1.PolicyRule, configs []*rest.Config) {
@@ -51,7 +51,7 @@ func allow(tb testing.TB, user, namespace string, rules []rbacv1.PolicyRule, con
 		config = rest.CopyConfig(config)
 		config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:authenticated"}}
 		for _, rule := range rules {
-			if err := poll(ctx, func(ctx context.Context) error { return may(ctx, config, namespace, rule) }); err != nil {
+			if err := poll(ctx, func(ctx context.Context) error { return checkFirstRight(ctx, config, namespace, rule) }); err != nil {
 				tb.Fatalf("waiting for the rights of user %q: %v", user, err)
 			}
 		}
@@ -76,10 +76,10 @@ func bind(ctx context.Context, config *rest.Config, user, namespace string, rule
 	return err
 }
 
-// may returns nil if the API server grants the first right of the rule. The
-// other rights are not checked, because an API server applies all rules of a
-// Role at the same time.
-func may(ctx context.Context, config *rest.Config, namespace string, rule rbacv1.PolicyRule) error {
+// checkFirstRight returns nil if the API server grants the first right of the
+// rule. The other rights are not checked, because an API server applies all
+// rules of a Role at the same time.
+func checkFirstRight(ctx context.Context, config *rest.Config, namespace string, rule rbacv1.PolicyRule) error {
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err

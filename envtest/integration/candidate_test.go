@@ -166,8 +166,8 @@ func (c *candidate) onStartedLeading(ctx context.Context) {
 	c.work(&termRun{Term: term, candidate: c, ctx: ctx, returned: make(chan struct{})})
 }
 
-// work runs while the candidate leads. It writes into the ledger until the term
-// ends. A write in progress is cancelled 100 ms after the end of the term.
+// work writes into the ledger until the term ends. A write in progress is
+// cancelled 100 ms after the end of the term.
 func (c *candidate) work(r *termRun) {
 	r.stopRecord = c.testCluster.referee.Start(c.Name(), r.Token)
 	c.mu.Lock()

@@ -39,8 +39,8 @@ type podWriter struct {
 }
 
 // write is a write that the API server accepted. The field version is the
-// resourceVersion that the API server assigned. The resourceVersions show the
-// order of all writes, including the writes of the Lease.
+// resourceVersion that the API server assigned. All later writes have higher
+// resourceVersions, including writes of the Lease.
 type write struct {
 	by      string
 	token   uint64 // the fencing token that the write carries
@@ -138,8 +138,8 @@ type result struct {
 	// late counts the stale writes that were accepted after the new holder had
 	// written the same object.
 	late int
-	// across counts the stale writes that were accepted when the new holder had
-	// written another object, but not yet the same object.
+	// across counts the stale writes that were accepted after the new holder
+	// had written only other objects.
 	across int
 	// windows contains one duration for each late write. The duration is the
 	// time from the reply to the new holder's first write of the object until

@@ -179,7 +179,7 @@ func TestFence_OfOtherKindsOfObjectsAndWrites(t *testing.T) {
 }
 
 // The pods in this test run on no node. If the Fence accepts a connection, the
-// connection fails later with another error.
+// connection fails later with an error that does not come from the Fence.
 func TestFence_OfPodsGuardsConnections(t *testing.T) {
 	t.Parallel()
 	p := newFencedCluster(t, shared.get(t))

@@ -127,8 +127,8 @@ type operation struct {
 	do   func(ctx context.Context, client kubernetes.Interface) error
 }
 
-// operations returns one write of each kind for a guarded object. The writes
-// must be sent in this order. For example, the first write creates the object.
+// operations returns one write of each kind for a guarded object. Send the
+// writes in the returned order, because the first write creates the object.
 func (p *fencedCluster) operations(name string) []operation {
 	merge := []byte(`{"metadata":{"labels":{"touched":"true"}}}`)
 	return []operation{
@@ -318,8 +318,8 @@ func TestFence_WithoutTheLeaseRefusesOrAcceptsAllWrites(t *testing.T) {
 		ctx, cancel := within()
 		defer cancel()
 		must(t, p.admin().CoordinationV1().Leases(p.namespace).Delete(ctx, leaseName, metav1.DeleteOptions{}))
-		// The API server's reply to a write of pod-b changes when the API
-		// server has observed the deletion of the Lease.
+		// Wait until the API server has observed the deletion of the Lease. The
+		// reply to a write of pod-b then changes.
 		eventually(t, func(ctx context.Context) error {
 			err := p.touch(ctx, p.pod("pod-b"))
 			if open && err == nil || !open && err != nil && strings.Contains(err.Error(), "no params found") {

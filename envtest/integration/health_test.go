@@ -37,7 +37,7 @@ func TestHealth_FollowerWithoutTheRightToWriteIsNotReady(t *testing.T) {
 					break
 				}
 			}
-			eventually(t, func(context.Context) error { // retry, because Ready ignores a review that takes too long
+			eventually(t, func(context.Context) error { // retry, because Ready ignores a SelfSubjectAccessReview that takes too long
 				err := h.Ready(nil)
 				if tt.want == "" || err != nil && strings.Contains(err.Error(), tt.want) {
 					return nil

@@ -77,8 +77,7 @@ func TestElector_PartitionedLeaderStopsBeforeAnotherLeads(t *testing.T) {
 }
 
 // lateReplyThenPartition delays the reply to one renewal of the first
-// candidate. Then lateReplyThenPartition cuts off all later requests of this
-// candidate.
+// candidate. All later requests of this candidate are cut off.
 func lateReplyThenPartition(first *candidate) {
 	const late = 2500 * time.Millisecond
 	s := first.testCluster

@@ -73,7 +73,7 @@ func TestElector_LeadsAgainAfterEtcdWasRestoredFromABackup(t *testing.T) {
 			term = s.awaitLeader(term, first, second)
 			// The test makes 200 writes before the restore. The API servers
 			// make fewer writes when they start again. Therefore the
-			// resourceVersions after the restore are lower.
+			// resourceVersions are lower after the restore than before.
 			s.fill(200)
 			must(t, restore())
 			s.note("", "etcd was restored from a backup")

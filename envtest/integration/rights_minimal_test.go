@@ -177,7 +177,7 @@ func TestRights_SufficeForEvents(t *testing.T) {
 	}
 }
 
-// To nominate a successor, a candidate needs no additional right.
+// A candidate needs no additional right to nominate a successor.
 func TestRights_SufficeForTheSuccessor(t *testing.T) {
 	s := newSharedCluster(t, longLease)
 	user := s.cp.User(t, "least", s.namespace, rights.Rules(s.uses().Rights(), s.namespace)...)

@@ -86,7 +86,8 @@ func (p *candidate) logged(parts ...string) (found []string) {
 	return found
 }
 
-// campaign starts a candidate, which runs until stop is called or the test ends.
+// campaign starts a candidate. The candidate runs until its method stop is called or the
+// test ends.
 func (c *testCluster) campaign(name string, change ...func(*candidate)) *candidate {
 	c.Helper()
 	p := &candidate{config: leaderelection.Config{

@@ -218,7 +218,7 @@ func isPodGone(err error) bool {
 // labelPatch returns a merge patch for the label and the annotation <key>-term. The
 // parameters label and term contain the new values. The value nil removes the label or
 // the annotation. The API server refuses the patch if the Pod has another UID or
-// resourceVersion. If uid or version is empty, the API server does not compare it.
+// resourceVersion. The patch does not contain an empty uid or version.
 func (t *termRouter) labelPatch(uid types.UID, version string, label, term any) []byte {
 	metadata := map[string]any{
 		"labels":      map[string]any{t.label.Key: label},
