@@ -68,9 +68,9 @@ func newAPIServer(i int, dir, host, port, etcdURL string, options Options) *Serv
 			// The ServiceAccount plugin would reject every pod, because no
 			// controller creates the default service account of a namespace.
 			"--disable-admission-plugins=ServiceAccount",
-			// The endpoint reconciler would publish the address of the API
-			// server as an endpoint. This would always fail, because an
-			// endpoint must not have a loopback address.
+			// The endpoint reconciler would always fail, because it publishes
+			// the address of the API server as an endpoint. An endpoint must
+			// not have a loopback address.
 			"--endpoint-reconciler-type=none",
 			"--shutdown-delay-duration=0s",
 			// Without the next two flags, the server would wait a minute for

@@ -127,8 +127,8 @@ func (cp *ControlPlane) ServiceAccount(tb testing.TB, name, namespace string, ru
 // API server enforces the rules. The test fails if an error occurs. Call Allow
 // only once for each service account, because the Role is not removed.
 //
-// The parameter config is a client configuration of an administrator. It may
-// belong to another control plane, for example to the envtest of
+// The parameter config is a client configuration of an administrator. The
+// control plane may be another one, for example the envtest of
 // controller-runtime.
 func (a ServiceAccount) Allow(tb testing.TB, config *rest.Config, rules ...rbacv1.PolicyRule) {
 	tb.Helper()

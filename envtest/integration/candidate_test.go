@@ -228,8 +228,9 @@ func (c *candidate) awaitRenewals(n int) {
 	}
 }
 
-// crash simulates the crash of a machine. It cuts the network of the candidate
-// permanently and records that the work of the candidate has stopped.
+// crash simulates the crash of a machine. The network of the candidate is cut
+// permanently, and the referee records that the work of the candidate has
+// stopped.
 func (c *candidate) crash() {
 	c.Network().Cut(leaderelectiontest.Hang)
 	c.mu.Lock()

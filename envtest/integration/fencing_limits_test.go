@@ -134,9 +134,9 @@ func TestFence_WriteThatChangesNothingDoesNotRefuseLateWrites(t *testing.T) {
 	}
 }
 
-// If a pod of a StatefulSet is deleted by force, the pod may still run after a
-// new pod with the same name has started. A Fence with mode ByPod accepts the
-// writes of both pods until the token of the deleted pod becomes invalid.
+// A pod of a StatefulSet that is deleted by force may continue to run next to a
+// new pod with the same name. A Fence with mode ByPod accepts the writes of
+// both pods until the token of the deleted pod becomes invalid.
 func TestFence_ByPodAcceptsADeletedPodUntilItsTokenIsInvalid(t *testing.T) {
 	t.Parallel()
 	p := newFencedCluster(t, shared.get(t)).enforce()

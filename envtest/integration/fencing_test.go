@@ -296,8 +296,8 @@ func TestFence_WithoutAHolderRefusesAllPods(t *testing.T) {
 		t.Errorf("the reply to a token of the service account that is bound to no pod is %v", err)
 	}
 
-	// The admission policy has no clock. Therefore it accepts the writes of the
-	// holder even if the Lease has expired.
+	// The admission policy has no clock. Therefore the admission policy accepts
+	// the writes of the holder even if the Lease has expired.
 	old := metav1.NewMicroTime(metav1.Now().AddDate(-1, 0, 0))
 	lease, err := p.admin().CoordinationV1().Leases(p.namespace).Get(ctx, leaseName, metav1.GetOptions{})
 	must(t, err)

@@ -134,7 +134,7 @@ type ledger struct {
 
 const ledgerLabel = "ledger"
 
-// append writes an entry into the ledger. It ignores errors, because a fault
+// append writes an entry into the ledger. Errors are ignored, because a fault
 // may prevent the write.
 func (l ledger) append(ctx context.Context, worker string, token leaderelection.Token) {
 	entry := &corev1.ConfigMap{

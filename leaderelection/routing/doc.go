@@ -37,8 +37,7 @@
 //     effect of a crash, because the Lease is not released.
 //   - After a lost term, until another process leads, if the Router could not remove the
 //     label in time. The Router tries for a quarter of leaderelection.Config.Margin, but
-//     at most for two seconds, because a longer wait would delay the end of the lost
-//     term.
+//     at most for two seconds. A longer wait would delay the end of the lost term.
 //   - After a stop, if the API server refused the removal during Label.RemoveTimeout. The
 //     Lease is released nevertheless, and the next leader removes the label at once.
 //   - If the API server carries out a request after the request has timed out. A request

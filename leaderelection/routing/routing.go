@@ -20,9 +20,9 @@ import (
 // A Label describes the label that the leader's Pod gets. A Service selects this label.
 type Label struct {
 	// Key and Value are the key and the value of the label. Required. No other election
-	// in the namespace may use the same Key and Value, because each leader removes the
-	// label from the Pods of other leaders. Do not use a label of the Pod template,
-	// because the Router never changes such a label.
+	// in the namespace may use the same Key and Value. A leader removes the label from
+	// the Pods of all other leaders. Do not use a label of the Pod template, because the
+	// Router never changes such a label.
 	Key, Value string
 
 	// PodNamespace and PodName identify the Pod of this process. Default: the environment

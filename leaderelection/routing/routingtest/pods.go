@@ -1,7 +1,7 @@
 // Package routingtest provides an in-memory API for Pods. The tests of package routing
 // and package manager use this API. The API answers the requests of a Router like a
-// kube-apiserver. It forwards all other requests to another transport, such as the
-// in-memory API of package leaderelectiontest.
+// kube-apiserver. All other requests go to another transport, such as the in-memory API
+// of package leaderelectiontest.
 //
 //	pods := routingtest.NewPods("example.com/leader", "yes")
 //	pods.Put("pod-1", "uid-1", false)
