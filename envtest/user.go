@@ -127,9 +127,9 @@ func (cp *ControlPlane) ServiceAccount(tb testing.TB, name, namespace string, ru
 // API server enforces the rules. The test fails if an error occurs. Call Allow
 // only once for each service account, because the Role is not removed.
 //
-// The parameter config is a client configuration of an administrator. The
-// control plane may be another one, for example the envtest of
-// controller-runtime.
+// The parameter config is a client configuration of an administrator. This
+// configuration may belong to another control plane, for example to the envtest
+// of controller-runtime.
 func (a ServiceAccount) Allow(tb testing.TB, config *rest.Config, rules ...rbacv1.PolicyRule) {
 	tb.Helper()
 	allow(tb, a.userName(), a.Namespace, rules, []*rest.Config{config})
