@@ -7,10 +7,9 @@ import (
 	"net"
 )
 
-// ownHost returns the loopback address on which the servers listen. The address
-// is random if possible. A server that is started again must find its port
-// free. On 127.0.0.1, an outgoing connection could take the port while the
-// server is down.
+// ownHost returns the loopback address on which the servers listen. ownHost
+// prefers a random address, because on 127.0.0.1 another program could take the
+// port of a stopped server.
 func ownHost() string {
 	for range 10 {
 		host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
@@ -18,7 +17,7 @@ func ownHost() string {
 			return host
 		}
 	}
-	return "127.0.0.1" // on systems other than Linux, this is the only loopback address
+	return "127.0.0.1" // on systems other than Linux, 127.0.0.1 is the only loopback address
 }
 
 func freePort(host string) (string, error) {

@@ -18,7 +18,7 @@ var ErrNoAssets = errors.New("envtest: kube-apiserver and etcd not found")
 // AssetsDir returns the folder with the binaries kube-apiserver and etcd. The
 // folder is one of these:
 //
-//   - $KUBEBUILDER_ASSETS, if this variable is set. The envtest of
+//   - $KUBEBUILDER_ASSETS, if this variable is set. Package envtest of
 //     controller-runtime uses the same variable.
 //   - Otherwise incumbent/controlplane/<version>-<os>-<arch> in the user's
 //     cache folder ([os.UserCacheDir]). The version is $K8S_VERSION or

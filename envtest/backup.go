@@ -7,18 +7,17 @@ import (
 	"path/filepath"
 )
 
-// Backup takes a backup of etcd. The backup is kept until the control plane is
-// stopped. If etcd is running, Backup restarts etcd and waits until the API
-// servers are ready again. This takes a few seconds.
+// Backup makes a backup of the data of etcd. If etcd is running, Backup
+// restarts etcd and waits until the API servers are ready. This takes a few
+// seconds. [ControlPlane.Stop] deletes the backup.
 //
-// The returned function restores the backup, as an administrator does after a
-// loss of data. It kills the running API servers, restores the data of etcd,
-// and starts those API servers again. An API server that continued to run would
-// keep objects in its cache that were written after the backup.
+// The function restore kills the running API servers, restores the data of
+// etcd, and starts the same API servers again. The API servers must be
+// restarted, because their caches could contain objects that are newer than the
+// backup.
 //
-// After the restore, the objects and their resourceVersions are those of the
-// backup. Later writes get resourceVersions that were already assigned once, to
-// the writes between the backup and the restore.
+// The restore loses all writes since the backup. New writes then get the same
+// resourceVersions as the lost writes.
 func (cp *ControlPlane) Backup() (restore func() error, err error) {
 	cp.mu.Lock()
 	cp.backups++
@@ -60,9 +59,8 @@ func (cp *ControlPlane) restore(dir string) error {
 }
 
 // whileDown calls f while etcd is not running. If etcd is running, whileDown
-// kills etcd, calls f, and starts etcd again. etcd loses no data when it is
-// killed. Unlike a graceful stop, a kill does not wait until the API servers
-// have disconnected.
+// first kills etcd, and starts etcd again after the call. etcd loses no data
+// when it is killed.
 func (s *Server) whileDown(f func() error) error {
 	if !s.Running() {
 		return f()

@@ -17,8 +17,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// Client is one client of a [ControlPlane]. It represents, for example, one
-// pod. Each Client has its own connections and its own network.
+// Client is a client of one API server of a [ControlPlane]. A Client can
+// represent one pod, for example. Each Client has its own connections and its
+// own network.
 type Client struct {
 	name        string
 	config      *rest.Config
@@ -37,7 +38,7 @@ type clientSettings struct {
 	server int
 }
 
-// AsUser gives the client the identity of a user. RBAC treats the user as a
+// AsUser makes the client act as the user with the given name. The user is a
 // member of the given groups. Without this option, the client is an
 // administrator with all rights.
 func AsUser(name string, groups ...string) ClientOption {
@@ -50,8 +51,8 @@ func OnAPIServer(i int) ClientOption {
 	return func(s *clientSettings) { s.server = i }
 }
 
-// Client returns a new client. name becomes the user agent of the client. If
-// the caller does not close the client, Stop closes it.
+// Client returns a new client. The parameter name becomes the user agent of the
+// client. [ControlPlane.Stop] closes all clients that are still open.
 func (cp *ControlPlane) Client(name string, options ...ClientOption) *Client {
 	settings := clientSettings{user: name, groups: []string{"system:masters"}}
 	for _, option := range options {
@@ -87,7 +88,8 @@ func (cp *ControlPlane) Client(name string, options ...ClientOption) *Client {
 // Name returns the name that was passed to [ControlPlane.Client].
 func (c *Client) Name() string { return c.name }
 
-// Network returns the network between this client and the API server.
+// Network returns the network between this client and the API server. A test
+// can inject faults into this network.
 func (c *Client) Network() *leaderelectiontest.Network { return c.network }
 
 // Config returns a new configuration for clients of client-go or
@@ -122,10 +124,9 @@ func (c *Client) Close() {
 	c.connections.close()
 }
 
-// LoseConnections makes all open connections dead without closing them, like a
-// router that loses its state. Data that is written to a dead connection is
-// lost, and no data arrives from it. Requests in progress get no reply. New
-// connections work.
+// LoseConnections simulates a router that loses its state. All open connections
+// become dead: they stay open, but no data passes through them. Requests in
+// progress get no reply. New connections work.
 func (c *Client) LoseConnections() { c.connections.lose() }
 
 // connections is the set of the open TCP connections of one client.
@@ -165,14 +166,14 @@ func (c *connections) close() {
 	}
 }
 
-// connection is a TCP connection that a test can make dead. A Read from a dead
-// connection blocks until the connection is closed.
+// connection is a TCP connection that a test can make fail. After the failure,
+// Read blocks until Close is called.
 type connection struct {
 	net.Conn
 	all    *connections
 	lost   atomic.Bool
 	once   sync.Once
-	closed chan struct{} // closed by Close, before Conn is closed
+	closed chan struct{} // closed when Close is called
 }
 
 func (c *connection) Write(p []byte) (int, error) {

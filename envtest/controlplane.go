@@ -19,12 +19,11 @@ type Options struct {
 	// APIServers is the number of API servers. All of them use the same etcd.
 	// Each API server uses about 300 MB of memory. Default: 1.
 	APIServers int
-	// APIServerFlags are added to the flags of each API server. They override
-	// the flags that Start sets.
+	// APIServerFlags are additional flags for each API server. These flags
+	// override the flags that Start sets.
 	APIServerFlags []string
-	// StartTimeout limits how long each process may take to become ready. If
-	// StartTimeout is too short for a loaded machine, Start fails. Default:
-	// 60 s.
+	// StartTimeout is the maximum time for each process to become ready. If a
+	// process takes longer, Start fails. Default: 60 s.
 	StartTimeout time.Duration
 
 	assets string // the folder with the binaries
@@ -63,8 +62,9 @@ type ControlPlane struct {
 	stopped bool
 }
 
-// Start starts a control plane. It returns when all API servers are ready and
-// the namespace "default" exists. If Start succeeds, the caller must call Stop.
+// Start starts a control plane. Start returns when all API servers are ready
+// and the namespace "default" exists. If Start succeeds, the caller must call
+// Stop.
 func Start(options Options) (*ControlPlane, error) {
 	options, err := options.withDefaults()
 	if err != nil {
@@ -120,8 +120,7 @@ func (cp *ControlPlane) start(timeout time.Duration) error {
 	})
 }
 
-// startAll starts the servers in parallel. This saves time, because the start
-// of each API server uses mostly one thread.
+// startAll starts the servers in parallel to save time.
 func startAll(servers []*Server) error {
 	failures := make(chan error)
 	for _, server := range servers {
@@ -174,7 +173,7 @@ func (cp *ControlPlane) Stop() error {
 }
 
 // poll calls f until f succeeds or ctx is done. If ctx is done first, poll
-// returns the last error of f that has another cause than the end of ctx.
+// returns the error of the last call that ended before ctx was done.
 func poll(ctx context.Context, f func(context.Context) error) error {
 	var before error
 	for {
@@ -183,7 +182,7 @@ func poll(ctx context.Context, f func(context.Context) error) error {
 			return nil
 		}
 		if ctx.Err() != nil && before != nil {
-			err = before // the last attempt failed only because ctx is done
+			err = before // the current error only reports that ctx is done
 		}
 		before = err
 		select {

@@ -31,7 +31,7 @@ func configMap(name string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }
 
-// token creates the service account "robot" and returns a token for that
+// token creates the service account "robot" and returns a token for this
 // service account.
 func token(t *testing.T, client kubernetes.Interface, namespace string) string {
 	t.Helper()
@@ -103,9 +103,9 @@ func TestControlPlane_EtcdKeepsItsData(t *testing.T) {
 	}
 }
 
-// eventually calls f until f succeeds. It fails the test after one minute. Use
-// it after a restart of etcd, because the API server then takes some time to
-// reconnect.
+// eventually calls f until f succeeds. The test fails if f does not succeed
+// within one minute. Tests call eventually after a restart of etcd, because the
+// API server needs some time to reconnect.
 func eventually(t *testing.T, f func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -131,9 +131,9 @@ func TestControlPlane_RestoreAssignsResourceVersionsAgain(t *testing.T) {
 	restore, err := cp.Backup()
 	must(t, err)
 	var after *corev1.ConfigMap
-	// After the restore, the API servers start and make writes of their own.
-	// The test makes more writes than that before the restore. Therefore the
-	// resourceVersions after the restore are lower.
+	// The test makes 200 writes before the restore. The API servers make fewer
+	// writes when they start again. Therefore the resourceVersions are lower
+	// after the restore than before.
 	for i := range 200 {
 		after, err = maps.Create(t.Context(), configMap("after-"+strconv.Itoa(i)), metav1.CreateOptions{})
 		must(t, err)

@@ -1,6 +1,6 @@
-// Package envtest starts a real Kubernetes control plane for tests of code that
-// depends on leadership. Its clients have networks into which a test can inject
-// faults. Its Referee detects work that overlaps.
+// Package envtest starts a real Kubernetes control plane for tests. The tests
+// can inject network faults, and can check that the work of two leaders never
+// overlaps.
 //
 // # The control plane
 //
@@ -21,14 +21,14 @@
 // accounts or runs pods.
 //
 // On Linux, the processes of the control plane end with the program that
-// started them, even if the program is killed. On other systems, they continue
-// to run if the program is killed.
+// started them, even if the program is killed. On other systems, the processes
+// continue to run if the program is killed.
 //
 // # The binaries
 //
 // Start needs the binaries kube-apiserver and etcd. [AssetsDir] documents where
-// Start looks for them. If a binary is missing, the error that Start returns
-// describes a remedy.
+// Start looks for the binaries. If a binary is missing, the error that Start
+// returns describes a remedy.
 //
 // # Clients and their networks
 //
@@ -48,11 +48,11 @@
 // [AsUser] gives a client the identity of a user. [AsPod] gives a client the
 // identity of a pod that uses a [ServiceAccount]. [ControlPlane.Fence] makes
 // the API servers enforce a Fence of package fencing. [EnforceFence] and
-// [InstallFence] do the same on any control plane.
+// [InstallFence] make the API servers of any control plane enforce a Fence.
 //
 // # The referee
 //
-// A [Referee] records when each worker works. A Referee created by [NewReferee]
-// fails the test if work overlapped. The failure message contains a timeline of
-// all records.
+// A [Referee] records the times at which each worker starts and stops. A
+// Referee created by [NewReferee] fails the test if the work of two workers
+// overlapped. The failure message contains a timeline of all records.
 package envtest

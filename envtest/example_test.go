@@ -16,7 +16,7 @@ var cp *envtest.ControlPlane
 
 // This example shows how all tests of a package use one control plane.
 func Example() {
-	// The following function is the body of TestMain(m *testing.M).
+	// The following function is TestMain of the package.
 	_ = func(m *testing.M) {
 		var err error
 		if cp, err = envtest.Start(envtest.Options{}); err != nil {
@@ -31,8 +31,7 @@ func Example() {
 		os.Exit(code)
 	}
 
-	// The following function is the body of the test
-	// TestLeader_StopsWhenItIsCutOff(t *testing.T).
+	// The following function is a test.
 	_ = func(t *testing.T) {
 		t.Parallel()
 		client, namespace := cp.Client("pod-1"), cp.Namespace(t)
@@ -44,7 +43,7 @@ func Example() {
 	}
 }
 
-// The test delays the reply to a claim until the test heals this fault.
+// This example delays the reply to a claim until the test calls Heal.
 func ExampleClient_Network() {
 	_ = func(t *testing.T) {
 		client, namespace := cp.Client("pod-1"), cp.Namespace(t)

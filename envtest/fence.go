@@ -51,7 +51,7 @@ func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout) // a new context is needed, because the context of the test is done
+		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout) // the context of the test is already done
 		defer cancel()
 		if err := remove(ctx); err != nil {
 			tb.Error(err)
@@ -59,18 +59,20 @@ func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
 	})
 }
 
-// EnforceFence creates the admission policy of a Fence. It also creates the
-// Lease and the anchor policy if they do not exist. It returns when the API
-// server of each config enforces the admission policy.
+// EnforceFence creates the admission policy of a Fence. EnforceFence also
+// creates the Lease and the anchor policy ([fencing.AnchorPolicy]) if they do
+// not exist. EnforceFence returns when the API server of each config enforces
+// the admission policy.
 //
 // These API servers must use the same etcd. The user of each config must be an
 // administrator. The namespaces of the Fence must exist.
 //
-// The returned function removes the admission policy. API servers may still
-// enforce the admission policy for a short time after the removal. If
-// EnforceFence fails, it removes the admission policy that it created, but not
-// the Lease and the anchor policy. It never removes an admission policy that
-// existed before the call.
+// The function remove removes the admission policy. API servers may still
+// enforce the admission policy for a short time after the removal.
+//
+// If EnforceFence fails, it removes the admission policy that it created. The
+// Lease and the anchor policy remain. EnforceFence never removes an admission
+// policy that existed before the call.
 func EnforceFence(ctx context.Context, fence fencing.Fence, configs ...*rest.Config) (remove func(context.Context) error, err error) {
 	if fence.ReportOnly || len(configs) == 0 {
 		return nil, errors.New("envtest: EnforceFence needs a Fence that refuses writes (ReportOnly is false) and at least one config")
@@ -117,8 +119,8 @@ func prepareFence(ctx context.Context, clientset kubernetes.Interface, fence fen
 }
 
 // createFence creates the admission policy and its binding, and returns a
-// function that removes both. If the binding cannot be created, createFence
-// removes the admission policy at once.
+// function that removes both. If createFence cannot create the binding, it
+// removes the admission policy.
 func createFence(ctx context.Context, clientset kubernetes.Interface,
 	policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding,
 ) (remove func(context.Context) error, err error) {
@@ -163,16 +165,14 @@ func removed(name string, err error) error {
 }
 
 // probe is a write with which EnforceFence checks whether an API server
-// enforces the Fence. The Fence refuses the probe for every holder of the
-// Lease. The reason is that the probe carries no term, and that its token is
-// not bound to a pod.
+// enforces the Fence. The Fence always refuses the probe, because the probe
+// does not come from a pod and carries no term.
 //
 // The probe is a dry run. The admission policy has an additional rule that
 // matches only the probe.
 //
-// The probe writes a LimitRange, a resource that Fences rarely guard. If
-// another Fence guarded the same resource, that Fence could refuse the probe
-// first.
+// The probe writes a LimitRange, because other Fences rarely guard LimitRanges.
+// A Fence that guards LimitRanges could refuse the probe first.
 type probe struct {
 	account ServiceAccount
 	policy  string
@@ -230,8 +230,8 @@ func (p probe) refused(ctx context.Context, config *rest.Config) error {
 	return p.upToDate(ctx, clientset, err)
 }
 
-// upToDate returns nil if the message of refusal contains the current holder of
-// the Lease.
+// upToDate returns nil if the error in the parameter refusal names the current
+// holder of the Lease.
 func (p probe) upToDate(ctx context.Context, clientset kubernetes.Interface, refusal error) error {
 	if p.lease == nil {
 		return nil

@@ -14,22 +14,22 @@ import (
 	"github.com/haproxy-template-ic/incumbent/envtest"
 )
 
-// plane is a control plane that is started by the first test that uses it.
-// TestMain stops it.
+// plane is a control plane that several tests use. The first test that calls
+// the method get starts the control plane. TestMain stops the control plane.
 type plane struct {
 	options envtest.Options
-	mu      sync.Mutex // locked by a test that uses the control plane alone; see the method alone
+	mu      sync.Mutex // locked while one test uses the control plane alone
 	once    sync.Once
 	started *envtest.ControlPlane
 	err     error
 }
 
 var (
-	// shared is for tests that do not stop the servers of the control plane.
-	// These tests run in parallel.
+	// shared is the control plane for tests that do not stop its servers. These
+	// tests run in parallel.
 	shared = plane{}
-	// exclusive is for tests that stop, kill or restore servers. These tests
-	// run one after the other.
+	// exclusive is the control plane for tests that stop, kill or restore its
+	// servers. These tests run one after the other.
 	exclusive = plane{options: envtest.Options{APIServers: 2}}
 )
 
@@ -43,15 +43,14 @@ func (p *plane) get(t *testing.T) *envtest.ControlPlane {
 }
 
 // alone waits until no other test uses this plane, and returns the control
-// plane. No other test uses the plane until this test has ended. Tests that use
-// another plane can run in parallel.
+// plane. No other test can use the plane until this test has ended.
 func (p *plane) alone(t *testing.T) *envtest.ControlPlane {
 	t.Helper()
 	t.Parallel()
 	p.mu.Lock()
 	t.Cleanup(p.mu.Unlock)
 	cp := p.get(t)
-	must(t, cp.Etcd().Start()) // an earlier test that failed may have left etcd stopped
+	must(t, cp.Etcd().Start()) // an earlier test that failed may have stopped etcd
 	for i := range cp.APIServers() {
 		must(t, cp.APIServer(i).Start())
 	}
@@ -81,8 +80,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// timeout returns a channel that receives a value after two minutes. It limits
-// waits, because a failing test could otherwise wait forever.
+// timeout returns a channel that receives a value after two minutes.
 func timeout() <-chan time.Time { return time.After(2 * time.Minute) }
 
 // less reports whether the resourceVersion a is lower than the resourceVersion

@@ -14,8 +14,8 @@ import (
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
 // Namespace creates a namespace for the test and returns its name. The
-// namespace exists until the control plane is stopped. No test deletes it,
-// because no controller runs that could delete the objects in it.
+// namespace exists until the control plane is stopped. The control plane has no
+// controller that could delete the objects in a namespace.
 func (cp *ControlPlane) Namespace(tb testing.TB) string {
 	tb.Helper()
 	prefix := notInNames.ReplaceAllString(strings.ToLower(tb.Name()), "-")
@@ -30,6 +30,6 @@ func (cp *ControlPlane) Namespace(tb testing.TB) string {
 	return namespace.Name
 }
 
-// requestTimeout limits each step of this package that sends requests to an API
-// server.
+// requestTimeout is the timeout of setup and cleanup steps that send requests
+// to an API server.
 const requestTimeout = time.Minute

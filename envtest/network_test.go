@@ -12,8 +12,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// watched is a namespace in which the administrator writes Leases and a client
-// watches the Leases.
+// watched is a namespace in which an administrator writes Leases. The client
+// watches these Leases.
 type watched struct {
 	t         *testing.T
 	cp        *envtest.ControlPlane
@@ -143,8 +143,8 @@ func end(t *testing.T, stream watch.Interface) {
 	}
 }
 
-// next returns the next value from c. It fails the test if no value arrives
-// within two minutes.
+// next returns the next value from the channel c. The test fails if no value
+// arrives within two minutes.
 func next[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
 	select {

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// pki contains the keys and certificates of a control plane. All API servers
-// use the same certificate, also after a restart. They accept the same client
-// certificates and the same tokens of service accounts.
+// pki contains the keys and certificates of a control plane. All API servers of
+// the control plane use the same keys, also after a restart. Therefore all API
+// servers accept the same client certificates and service account tokens.
 type pki struct {
 	dir   string
 	ca    *x509.Certificate
@@ -25,7 +25,6 @@ type pki struct {
 	caPEM []byte
 }
 
-// These are the names of the files in the folder of the pki.
 const (
 	caFile                = "ca.crt"
 	servingCertFile       = "apiserver.crt"

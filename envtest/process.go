@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// stopTimeout limits how long a program may take to exit after it was asked to
-// stop.
+// stopTimeout is the maximum time in which a program must exit after SIGTERM.
 const stopTimeout = 30 * time.Second
 
 // process is a program that can be started several times with the same
@@ -26,8 +25,8 @@ type process struct {
 	// ready returns nil if the program is ready.
 	ready func(context.Context) error
 
-	// mu ensures that start, stop and kill run one at a time. Each of them
-	// locks mu until it returns.
+	// Each of the methods start, stop and kill locks mu until it returns.
+	// Therefore these methods run one at a time.
 	mu      sync.Mutex
 	current *incarnation // nil while the program is not running
 }
@@ -37,11 +36,11 @@ type incarnation struct {
 	cmd    *exec.Cmd
 	output *tail
 	exited chan struct{}
-	err    error // the error with which the program exited; read it after exited is closed
+	err    error // the error of the exited program; read it after the channel exited is closed
 }
 
-// start starts the program and waits until the program is ready. It does
-// nothing if the program is already running.
+// start starts the program and waits until the program is ready. If the program
+// is already running, start has no effect.
 func (p *process) start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,9 +71,8 @@ func (p *process) spawn() (*incarnation, error) {
 	now.cmd.WaitDelay = time.Second
 	started := make(chan error, 1)
 	go func() {
-		// Linux kills the child when the thread that started the child ends,
-		// not when the process ends. Therefore this goroutine keeps its thread
-		// until the child has exited.
+		// Linux kills the child when the thread that started the child ends.
+		// Therefore this goroutine keeps its thread until the child has exited.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := now.cmd.Start()
@@ -109,9 +107,9 @@ func (p *process) awaitReady(now *incarnation) error {
 }
 
 // stop sends SIGTERM to the program and waits until the program has exited.
-// After half of stopTimeout it sends SIGTERM again, because kube-apiserver and
-// etcd exit at once at the second signal. If the program does not exit within
-// stopTimeout, stop kills it and returns an error.
+// After half of stopTimeout, stop sends SIGTERM again, because kube-apiserver
+// and etcd then exit at once. If the program still runs after stopTimeout, stop
+// kills the program and returns an error.
 func (p *process) stop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -164,7 +162,7 @@ func (p *process) runningLocked() bool {
 		return false
 	}
 	select {
-	case <-p.current.exited: // the program has exited without a call of stop or kill
+	case <-p.current.exited: // the program has exited by itself
 		p.current = nil
 		return false
 	default:
@@ -172,7 +170,7 @@ func (p *process) runningLocked() bool {
 	}
 }
 
-// tail is an io.Writer that keeps only the last bytes that were written to it.
+// tail is an io.Writer that keeps only the last tailSize bytes.
 type tail struct {
 	mu  sync.Mutex
 	end []byte

@@ -2,9 +2,9 @@ package envtest
 
 import "syscall"
 
-// dieWithParent returns attributes with which the kernel kills the child when
-// this process ends. The child gets its own process group. Therefore ^C in the
-// terminal reaches only this process.
+// dieWithParent returns attributes for a child process. Linux kills the child
+// when this process ends. The child has its own process group. Therefore ^C in
+// the terminal does not reach the child.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }

@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// Referee records when each worker works and detects work that overlaps. The
-// zero value is ready to use. The methods may be called from any goroutine.
+// Referee records the work intervals of all workers and detects intervals that
+// overlap. The zero value is ready to use. The methods may be called from any
+// goroutine.
 //
 // A Referee uses the clock of its own process. Therefore all workers must run
-// in that process.
+// in the same process.
 type Referee struct {
 	mu        sync.Mutex
 	intervals []*interval
@@ -36,15 +37,16 @@ type note struct {
 }
 
 // NewReferee returns a Referee that checks for overlapping work at the end of
-// the test. It then fails the test if work overlapped.
+// the test. The test fails if work overlapped.
 func NewReferee(tb testing.TB) *Referee {
 	r := &Referee{}
 	tb.Cleanup(func() { r.Check(tb) })
 	return r
 }
 
-// Start records that a worker starts to work. The parameter term distinguishes
-// the terms of the worker. For example, pass a Term or the token of a Term.
+// Start records that a worker starts to work. The parameter term identifies the
+// term of the worker. For example, pass a Term or the token of a Term.
+//
 // Call Start at the beginning of OnStartedLeading. Call stop when the work has
 // actually stopped, not when the work is asked to stop. Further calls of stop
 // have no effect.
@@ -60,8 +62,8 @@ func (r *Referee) Start(worker string, term any) (stop func()) {
 	})
 }
 
-// Note adds a line to the timeline, for example to record a fault. worker may
-// be empty.
+// Note adds a line to the timeline, for example to record a fault. The
+// parameter worker may be empty.
 func (r *Referee) Note(worker, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

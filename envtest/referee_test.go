@@ -20,8 +20,8 @@ func (r *recorder) Helper() {}
 
 func (r *recorder) Errorf(format string, args ...any) { r.failure += fmt.Sprintf(format, args...) }
 
-// record adds a work interval. A zero stop means that the worker is still
-// working.
+// record adds a work interval. If the parameter stop is zero, the worker is
+// still working.
 func (r *Referee) record(worker string, term any, start, stop time.Time) {
 	r.intervals = append(r.intervals, &interval{worker: worker, term: fmt.Sprint(term), start: start, stop: stop})
 }

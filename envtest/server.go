@@ -11,9 +11,9 @@ import (
 	"path/filepath"
 )
 
-// Server is the etcd or one kube-apiserver of a [ControlPlane]. When a Server
-// is started again, it has the same address, the same certificates and the same
-// data as before. Therefore clients continue to work.
+// Server is the etcd or one kube-apiserver of a [ControlPlane]. A restart does
+// not change the address, the certificates or the data of a Server. Therefore
+// clients continue to work.
 type Server struct {
 	url     string
 	dataDir string // the data folder of etcd; empty for API servers
@@ -23,17 +23,17 @@ type Server struct {
 // URL returns the URL at which the server listens.
 func (s *Server) URL() string { return s.url }
 
-// Start starts the server and returns when the server is ready. It does nothing
-// if the server is already running.
+// Start starts the server and returns when the server is ready. If the server
+// is already running, Start has no effect.
 func (s *Server) Start() error { return s.process.start() }
 
-// Stop stops the server gracefully and returns when the server has exited. It
-// does nothing if the server is not running.
+// Stop stops the server gracefully and returns when the server has exited. If
+// the server is not running, Stop has no effect.
 //
 // An API server ends its watches and answers the requests that it has accepted,
 // as in a rolling update of the control plane. If etcd is stopped, the API
-// servers continue to run. They answer with errors until a few seconds after
-// etcd was started again.
+// servers continue to run. Until a few seconds after the next start of etcd,
+// the API servers answer with errors.
 func (s *Server) Stop() error { return s.process.stop() }
 
 // Kill kills the server. Connections break, and requests in progress get no
@@ -68,14 +68,13 @@ func newAPIServer(i int, dir, host, port, etcdURL string, options Options) *Serv
 			// The ServiceAccount plugin would reject every pod, because no
 			// controller creates the default service account of a namespace.
 			"--disable-admission-plugins=ServiceAccount",
-			// The endpoint reconciler would publish the address of the API
-			// server as an endpoint. This always fails, because an endpoint
-			// must not have a loopback address.
+			// The endpoint reconciler would always fail, because it publishes
+			// the address of the API server as an endpoint. An endpoint must
+			// not have a loopback address.
 			"--endpoint-reconciler-type=none",
 			"--shutdown-delay-duration=0s",
-			// Without the next two flags, clients keep watches open or open new
-			// watches during the shutdown. The server would then wait a minute
-			// for its clients.
+			// Without the next two flags, the server would wait a minute for
+			// open watches when it is stopped.
 			"--shutdown-watch-termination-grace-period=1s",
 			"--shutdown-send-retry-after=true",
 			"--profiling=false",
@@ -111,8 +110,8 @@ func newEtcd(dataDir, host, clientPort, peerPort string, options Options) *Serve
 	}}
 }
 
-// awaitReady waits until the server is ready. It does nothing if the server is
-// not running.
+// awaitReady waits until the server is ready. If the server is not running,
+// awaitReady returns at once.
 func (s *Server) awaitReady() error {
 	if !s.Running() {
 		return nil

@@ -14,9 +14,11 @@ import (
 
 // User creates a Role with the given rules in a namespace, and binds the Role
 // to the user with the given name. The Role and the RoleBinding have the same
-// name as the user. User returns this name when all running API servers enforce
-// the rules. It fails the test if an error occurs. If there are no rules, User
-// creates no Role, and the user has no rights.
+// name as the user. If there are no rules, User creates no Role, and the user
+// has no rights.
+//
+// User returns the name of the user when all running API servers enforce the
+// rules. The test fails if an error occurs.
 func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) string {
 	tb.Helper()
 	var configs []*rest.Config
@@ -32,7 +34,7 @@ func (cp *ControlPlane) User(tb testing.TB, name, namespace string, rules ...rba
 }
 
 // allow creates a Role with the given rules in a namespace, and binds the Role
-// to the user. It returns when the API server of each config enforces the
+// to the user. allow returns when the API server of each config enforces the
 // rules. These API servers must use the same etcd. The user of each config must
 // be an administrator.
 func allow(tb testing.TB, user, namespace string, rules []rbacv1.PolicyRule, configs []*rest.Config) {
@@ -49,7 +51,7 @@ func allow(tb testing.TB, user, namespace string, rules []rbacv1.PolicyRule, con
 		config = rest.CopyConfig(config)
 		config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:authenticated"}}
 		for _, rule := range rules {
-			if err := poll(ctx, func(ctx context.Context) error { return may(ctx, config, namespace, rule) }); err != nil {
+			if err := poll(ctx, func(ctx context.Context) error { return checkFirstRight(ctx, config, namespace, rule) }); err != nil {
 				tb.Fatalf("waiting for the rights of user %q: %v", user, err)
 			}
 		}
@@ -74,10 +76,10 @@ func bind(ctx context.Context, config *rest.Config, user, namespace string, rule
 	return err
 }
 
-// may returns nil if the API server grants the first right that rule contains.
-// Checking one right is enough, because an API server applies all rules of a
-// Role at the same time.
-func may(ctx context.Context, config *rest.Config, namespace string, rule rbacv1.PolicyRule) error {
+// checkFirstRight returns nil if the API server grants the first right of the
+// rule. The other rights are not checked, because an API server applies all
+// rules of a Role at the same time.
+func checkFirstRight(ctx context.Context, config *rest.Config, namespace string, rule rbacv1.PolicyRule) error {
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err
@@ -109,10 +111,10 @@ type ServiceAccount struct {
 	Name      string
 }
 
-// ServiceAccount returns the service account with the given name and namespace.
-// It gives rights to this service account by a Role with the given rules in the
-// same namespace. Like [ControlPlane.User], it waits until all running API
-// servers enforce the rules. It does not create the service account itself.
+// ServiceAccount returns the service account with the given name and namespace,
+// but does not create it in the cluster. The service account gets a Role with
+// the given rules in its namespace. Like [ControlPlane.User], ServiceAccount
+// waits until all running API servers enforce the rules.
 func (cp *ControlPlane) ServiceAccount(tb testing.TB, name, namespace string, rules ...rbacv1.PolicyRule) ServiceAccount {
 	tb.Helper()
 	account := ServiceAccount{Namespace: namespace, Name: name}
@@ -121,12 +123,13 @@ func (cp *ControlPlane) ServiceAccount(tb testing.TB, name, namespace string, ru
 }
 
 // Allow creates a Role with the given rules in the namespace of the service
-// account, and binds the Role to the service account. It returns when the API
-// server enforces the rules. It fails the test if an error occurs. Call Allow
+// account, and binds the Role to the service account. Allow returns when the
+// API server enforces the rules. The test fails if an error occurs. Call Allow
 // only once for each service account, because the Role is not removed.
 //
-// config is a client configuration of an administrator. It may belong to
-// another control plane, for example to the envtest of controller-runtime.
+// The parameter config is a client configuration of an administrator. This
+// configuration may belong to another control plane, for example to the envtest
+// of controller-runtime.
 func (a ServiceAccount) Allow(tb testing.TB, config *rest.Config, rules ...rbacv1.PolicyRule) {
 	tb.Helper()
 	allow(tb, a.userName(), a.Namespace, rules, []*rest.Config{config})
@@ -137,12 +140,12 @@ func (a ServiceAccount) userName() string {
 }
 
 // Pod returns a copy of config that impersonates a pod with this service
-// account. The API server receives the same user information as for the token
-// of a real pod. The pod need not exist.
+// account. The API server receives the same user information as from a real
+// pod. The pod need not exist.
 //
-// The user of config must have the right to impersonate other users, as
-// administrators have. config may belong to another control plane, for example
-// to the envtest of controller-runtime.
+// The user of config must be an administrator, or have the right to impersonate
+// other users. The parameter config may belong to another control plane, for
+// example to the envtest of controller-runtime.
 func (a ServiceAccount) Pod(config *rest.Config, pod string) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Impersonate = rest.ImpersonationConfig{
@@ -165,8 +168,7 @@ type pod struct {
 }
 
 // AsPod gives the client the identity of a pod that uses the service account.
-// If name is empty, the client has the identity of the service account, and its
-// token is not bound to a pod.
+// If name is empty, the identity contains only the service account and no pod.
 func AsPod(account ServiceAccount, name string) ClientOption {
 	return func(s *clientSettings) { s.pod = &pod{account, name} }
 }

@@ -17,8 +17,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// candidate is one replica that takes part in an election. Its elector and its
-// work share one network, which no other candidate uses.
+// candidate is one replica that takes part in an election. The elector and the
+// work of a candidate use the same network. No other candidate uses this
+// network.
 type candidate struct {
 	*envtest.Client
 	testCluster *testCluster
@@ -38,7 +39,7 @@ type candidate struct {
 	terms   chan *termRun // receives each new term
 	leaders chan string   // receives the identities that OnNewLeader reports
 	mu      sync.Mutex
-	current []*termRun // the terms whose work has not returned
+	current []*termRun // the terms whose work has not yet returned
 	started int
 	stopped int
 	cancel  context.CancelFunc
@@ -46,8 +47,8 @@ type candidate struct {
 	result  error         // the result of Run; read it after ended is closed
 }
 
-// candidate adds a candidate with an Elector to the test cluster, without
-// starting it.
+// candidate adds a candidate with an Elector to the test cluster. The Elector
+// does not run yet.
 func (s *testCluster) candidate(name string, options ...envtest.ClientOption) *candidate {
 	s.Helper()
 	c := s.newCandidate(name, options...)
@@ -80,8 +81,8 @@ func (s *testCluster) newCandidate(name string, options ...envtest.ClientOption)
 		terms: make(chan *termRun, 100), leaders: make(chan string, 100),
 	}
 	c.electionClient = c.Clientset
-	// Unlike the Elector, the work has all rights. The Elector and the work use
-	// the same network.
+	// The work has all rights. The parameter options applies only to the
+	// Elector.
 	c.workClient = sync.OnceValue(func() *envtest.Client {
 		return s.cp.Client(name + "-work")
 	})
@@ -118,8 +119,8 @@ func (c *candidate) stop() error {
 	return c.result
 }
 
-// blockReturn makes the work of the candidate continue after it was asked to
-// stop. The work returns only after the test has called release.
+// blockReturn prevents the work of the candidate from returning until the test
+// calls release.
 func (c *candidate) blockReturn() (release func()) {
 	done := make(chan struct{})
 	c.beforeReturn = func() { <-done }
@@ -128,8 +129,8 @@ func (c *candidate) blockReturn() (release func()) {
 	return release
 }
 
-// stopAtEnd is called at the end of the test. It cancels the context of Run and
-// heals the network.
+// stopAtEnd cancels the context of Run and heals the network. The test cluster
+// calls stopAtEnd at the end of the test.
 func (c *candidate) stopAtEnd() {
 	if c.cancel != nil {
 		c.cancel()
@@ -165,8 +166,8 @@ func (c *candidate) onStartedLeading(ctx context.Context) {
 	c.work(&termRun{Term: term, candidate: c, ctx: ctx, returned: make(chan struct{})})
 }
 
-// work is the work of one term. It writes into the ledger until the term ends.
-// A write that is in progress at the end of the term is cancelled 100 ms later.
+// work writes into the ledger until the term ends. A write in progress is
+// cancelled 100 ms after the end of the term.
 func (c *candidate) work(r *termRun) {
 	r.stopRecord = c.testCluster.referee.Start(c.Name(), r.Token)
 	c.mu.Lock()
@@ -227,8 +228,9 @@ func (c *candidate) awaitRenewals(n int) {
 	}
 }
 
-// crash simulates the crash of a machine. It cuts the network of the candidate
-// permanently and records that the work of the candidate has stopped.
+// crash simulates the crash of a machine. The network of the candidate is cut
+// permanently, and the referee records that the work of the candidate has
+// stopped.
 func (c *candidate) crash() {
 	c.Network().Cut(leaderelectiontest.Hang)
 	c.mu.Lock()
@@ -255,11 +257,11 @@ type termRun struct {
 	leaderelection.Term
 	candidate  *candidate
 	ctx        context.Context
-	stopRecord func()        // ends the work interval in the records of the referee
+	stopRecord func()        // records the end of the work in the referee
 	returned   chan struct{} // closed when the work has returned
 }
 
-// cause returns why the term ended, or nil if the term continues.
+// cause returns the reason why the term ended, or nil if the term continues.
 func (r *termRun) cause() error { return context.Cause(r.ctx) }
 
 // awaitTerm waits until a new term of the candidate begins, and returns that
@@ -289,7 +291,7 @@ func awaitTerm(candidates ...*candidate) *termRun {
 				select {
 				case merged <- r:
 				case <-done:
-					c.terms <- r // another candidate was first, so keep this term for a later call of awaitTerm
+					c.terms <- r // keep this term for a later call of awaitTerm
 				}
 			case <-done:
 			}
@@ -304,16 +306,16 @@ func awaitTerm(candidates ...*candidate) *termRun {
 	}
 }
 
-// awaitStop waits until the work of the term is asked to stop. It returns why
-// the term ended.
+// awaitStop waits until the work of the term is asked to stop, and returns the
+// reason.
 func (r *termRun) awaitStop() error {
 	r.candidate.testCluster.Helper()
 	await(r.candidate.testCluster, r.ctx.Done(), r.candidate.Name()+"'s work to be asked to stop")
 	return r.cause()
 }
 
-// mustContinue waits for the given number of renewals. It then fails the test
-// if the term has ended.
+// mustContinue fails the test if the term ends within the given number of
+// renewals.
 func (r *termRun) mustContinue(renewals int) {
 	s := r.candidate.testCluster
 	s.Helper()
@@ -324,8 +326,8 @@ func (r *termRun) mustContinue(renewals int) {
 }
 
 // clientGoCandidate adds a candidate that runs the LeaderElector of client-go.
-// The durations are the same as those of the Electors in this test cluster.
-// When its term ends, the candidate does not campaign again.
+// The candidate has the same durations as the Electors in this test cluster.
+// After the end of its first term, the candidate does not campaign again.
 func (s *testCluster) clientGoCandidate(name string, options ...envtest.ClientOption) *candidate {
 	s.Helper()
 	c := s.newCandidate(name, options...)

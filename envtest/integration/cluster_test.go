@@ -19,22 +19,22 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// plane is a control plane that is started by the first test that uses it.
-// TestMain stops it.
+// plane is a control plane that several tests use. The first test that calls
+// the method get starts the control plane. TestMain stops the control plane.
 type plane struct {
 	options envtest.Options
-	mu      sync.Mutex // locked by a test that uses the control plane alone; see the method alone
+	mu      sync.Mutex // locked while one test uses the control plane alone
 	once    sync.Once
 	started *envtest.ControlPlane
 	err     error
 }
 
 var (
-	// shared is for tests that do not stop the servers of the control plane.
-	// These tests run in parallel.
+	// shared is the control plane for tests that do not stop its servers. These
+	// tests run in parallel.
 	shared = plane{}
-	// exclusive is for tests that stop, kill or restore servers. These tests
-	// run one after the other.
+	// exclusive is the control plane for tests that stop, kill or restore its
+	// servers. These tests run one after the other.
 	exclusive = plane{options: envtest.Options{APIServers: 2}}
 )
 
@@ -48,15 +48,14 @@ func (p *plane) get(t *testing.T) *envtest.ControlPlane {
 }
 
 // alone waits until no other test uses this plane, and returns the control
-// plane. No other test uses the plane until this test has ended. Tests that use
-// another plane can run in parallel.
+// plane. No other test can use the plane until this test has ended.
 func (p *plane) alone(t *testing.T) *envtest.ControlPlane {
 	t.Helper()
 	t.Parallel()
 	p.mu.Lock()
 	t.Cleanup(p.mu.Unlock)
 	cp := p.get(t)
-	must(t, cp.Etcd().Start()) // an earlier test that failed may have left etcd stopped
+	must(t, cp.Etcd().Start()) // an earlier test that failed may have stopped etcd
 	for i := range cp.APIServers() {
 		must(t, cp.APIServer(i).Start())
 	}
@@ -86,16 +85,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// timeout returns a channel that receives a value after two minutes. It limits
-// waits, because a failing test could otherwise wait forever.
+// timeout returns a channel that receives a value after two minutes.
 func timeout() <-chan time.Time { return time.After(2 * time.Minute) }
 
 var (
-	// shortLease is for tests that wait until a Lease expires. When the trust
-	// window has ended, the work has 1.5 s to stop.
+	// shortLease is for tests that wait until a Lease expires.
 	shortLease = timing(6*time.Second, 4*time.Second)
-	// longLease is for tests in which no Lease expires. A leader loses its term
-	// only after 9.5 s without a reply, which is rare even on a busy machine.
+	// longLease is for tests in which no Lease expires, even on a busy machine.
 	longLease = timing(12*time.Second, 9*time.Second)
 	// veryLongLease is for tests in which a term must continue while a server
 	// is restarted.
@@ -109,18 +105,18 @@ func timing(leaseDuration, renewDeadline time.Duration) leaderelection.Config {
 	}
 }
 
-// leaseName is the name of the Lease in each test. The Leases of different
-// tests are in different namespaces.
+// leaseName is the name of the Lease in each test. Each test has its own
+// namespace.
 const leaseName = "my-app-leader"
 
 // testCluster is one Lease and the candidates that compete for it. The referee
-// of a testCluster detects work that overlaps. The ledger shows the order in
-// which the API server applied the writes of the leaders.
+// detects overlapping work. The ledger shows the order in which the API server
+// applied the writes of the leaders.
 type testCluster struct {
 	*testing.T
 	cp        *envtest.ControlPlane
 	namespace string
-	config    leaderelection.Config // the configuration of the candidates that are added later
+	config    leaderelection.Config // the configuration of new candidates
 	referee   *envtest.Referee
 	ledger    ledger
 	logs      *logs
@@ -130,8 +126,8 @@ type testCluster struct {
 	mayOverlap bool
 }
 
-// newCluster returns a test cluster. At the end of the test, the test fails if
-// work overlapped.
+// newCluster returns a test cluster. The test fails if the work of two
+// candidates overlaps.
 func newCluster(t *testing.T, cp *envtest.ControlPlane, timing leaderelection.Config) *testCluster {
 	t.Helper()
 	s := &testCluster{T: t, cp: cp, referee: &envtest.Referee{}, config: timing, logs: &logs{}}
@@ -149,8 +145,8 @@ func newSharedCluster(t *testing.T, timing leaderelection.Config) *testCluster {
 	return newCluster(t, shared.get(t), timing)
 }
 
-// allowOverlap makes the test accept work that overlaps. Call it in tests of
-// client-go's elector, which permits overlaps.
+// allowOverlap makes the test accept overlapping work. Call allowOverlap in
+// tests of client-go's elector, because this elector permits overlaps.
 func (s *testCluster) allowOverlap() { s.mayOverlap = true }
 
 // end stops the candidates that still run, and checks that no work overlapped.
@@ -172,13 +168,12 @@ func (s *testCluster) end() {
 	}
 }
 
-// note adds a line to the timeline. The string who is the name of a candidate
-// or empty.
+// note adds a line to the timeline. The parameter who is the name of a
+// candidate, or empty.
 func (s *testCluster) note(who, what string) { s.referee.Note(who, "%s", what) }
 
-// requireOverlap fails the test if no work overlapped. Call it in tests of
-// client-go's elector in which overlaps are expected. Each of these tests
-// corresponds to a test of the Elector in which no work may overlap.
+// requireOverlap fails the test if no work overlapped. Call requireOverlap in
+// tests which show that client-go's elector permits overlaps.
 func (s *testCluster) requireOverlap() {
 	s.Helper()
 	overlaps := s.referee.Overlaps()
@@ -220,7 +215,8 @@ func (l *logs) logger(who string) *slog.Logger {
 	})).With("who", who)
 }
 
-// await waits until done is closed. It fails the test after two minutes.
+// await waits until the channel done is closed. The test fails if this takes
+// more than two minutes.
 func await(t testing.TB, done <-chan struct{}, what string) {
 	t.Helper()
 	select {
@@ -243,7 +239,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// eventually calls f until f succeeds. It fails the test after one minute.
+// eventually calls f until f succeeds. The test fails if f does not succeed
+// within one minute.
 func eventually(t *testing.T, f func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -260,8 +257,8 @@ func eventually(t *testing.T, f func(context.Context) error) {
 	}
 }
 
-// next returns the next value from c. It fails the test if no value arrives
-// within two minutes.
+// next returns the next value from the channel c. The test fails if no value
+// arrives within two minutes.
 func next[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
 	select {

@@ -44,9 +44,8 @@ func TestElector_ADeadConnectionOfHTTP2EndsTheTerm(t *testing.T) {
 	}
 }
 
-// In this test, the follower's client was created with Config.ClientConfig.
-// Otherwise the follower would receive no watch events for 45 s, because HTTP/2
-// takes 45 s to detect a dead connection.
+// HTTP/2 takes 45 s to detect a dead connection. The follower in this test
+// needs less time, because its client was created with Config.ClientConfig.
 func TestElector_FollowerWithDeadConnectionsClaimsWithin30Seconds(t *testing.T) {
 	s := newSharedCluster(t, shortLease)
 	first, second, _ := startTwo(s, s.withOwnClient)

@@ -16,7 +16,7 @@ import (
 )
 
 // giveToOther makes the identity "other" the holder of the Lease. The Lease
-// then expires after two seconds.
+// expires two seconds later.
 func giveToOther(lease *coordinationv1.Lease) {
 	now := metav1.NowMicro()
 	lease.Spec.LeaseDurationSeconds = new(int32(2))
@@ -145,7 +145,7 @@ func TestElector_WaitsForALeaseOf68YearsUntilItIsEdited(t *testing.T) {
 	}
 	c.awaitLeader("other")
 	claims := c.Network().Count(leaderelectiontest.Claims("pod-1"))
-	<-time.After(s.config.LeaseDuration) // longer than a candidate usually waits before it claims
+	<-time.After(s.config.LeaseDuration) // a candidate usually claims within this time
 	if got := c.Network().Count(leaderelectiontest.Claims("pod-1")) - claims; got != 0 {
 		t.Errorf("claimed a Lease that is held for 68 years %d times", got)
 	}
@@ -173,7 +173,7 @@ func TestElector_EditsOfMetadataDoNotDelayTheNextLeader(t *testing.T) {
 		edited <- n
 	}()
 	second.awaitTerm()
-	second.awaitRenewals(4) // the leader continues to renew, so the edits have not ended its term
+	second.awaitRenewals(4) // the edits have not ended the term of the leader
 	cancel()
 	if n := next(t, edited); n < 10 {
 		t.Errorf("the metadata was edited only %d times", n)

@@ -19,7 +19,6 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// These are the numbers of handovers in a test.
 const (
 	manyHandovers = 200
 	someHandovers = 50
@@ -33,34 +32,33 @@ var objects = []string{"one", "two"}
 type podWriter struct {
 	name     string
 	client   kubernetes.Interface
-	token    atomic.Uint64 // the token of the last term in which this pod held the Lease
+	token    atomic.Uint64 // the fencing token of this pod's latest term
 	fresh    chan write    // receives the accepted writes of this pod
 	accepted []write
 	refused  int
 }
 
-// write is a write that the API server accepted. Its version is the
-// resourceVersion that the API server assigned. resourceVersions show the order
-// of all writes, including the writes of the Lease.
+// write is a write that the API server accepted. The field version is the
+// resourceVersion that the API server assigned. All later writes have higher
+// resourceVersions, including writes of the Lease.
 type write struct {
 	by      string
-	token   uint64 // the fencing token in the stamp of the write
+	token   uint64 // the fencing token that the write carries
 	object  string
 	version uint64
 	at      time.Time // the time at which the reply arrived
 }
 
-// holding is the time in which one pod holds the Lease. It begins with the
-// write of the Lease that makes the pod the holder. The fields version and at
-// contain the resourceVersion and the time of that write.
+// holding is a period in which one pod holds the Lease. The period begins with
+// the write of the Lease that makes the pod the holder. The fields version and
+// at contain the resourceVersion and the time of that write.
 type holding struct {
 	holder  string
 	version uint64
 	at      time.Time
 }
 
-// writeUntilDone writes the objects, one after the other and repeatedly, until
-// ctx is done.
+// writeUntilDone writes the objects in turn until ctx is done.
 func (g *podWriter) writeUntilDone(ctx context.Context, p *fencedCluster) {
 	for n := 0; ctx.Err() == nil; n++ {
 		object := objects[n%len(objects)]
@@ -93,8 +91,8 @@ func version(p *fencedCluster, text string) uint64 {
 	return v
 }
 
-// writeDuringHandovers hands the Lease over repeatedly, while all pods write.
-// Each handover is complete when the new holder has written each object.
+// writeDuringHandovers hands the Lease over repeatedly, while all pods write. A
+// handover is complete when the new holder has written each object.
 func (p *fencedCluster) writeDuringHandovers(handovers int, writers ...*podWriter) []holding {
 	for _, object := range objects {
 		_, err := p.admin().CoreV1().ConfigMaps(p.namespace).Create(p.Context(), p.configMap(object), metav1.CreateOptions{})
@@ -141,7 +139,7 @@ type result struct {
 	// written the same object.
 	late int
 	// across counts the stale writes that were accepted after the new holder
-	// had written another object, but before it had written the same object.
+	// had written only other objects.
 	across int
 	// windows contains one duration for each late write. The duration is the
 	// time from the reply to the new holder's first write of the object until
@@ -153,18 +151,17 @@ type result struct {
 	waits []time.Duration
 }
 
-// isCurrent is the type of a function that reports whether the write s is
-// current during the holding t. Any other write is stale. With mode ByPod, all
-// writes of the holder are current. With mode ByTerm, only writes with the
-// token of the holding are current. Therefore a write of the new holder is
-// stale if the new holder has not yet observed its own term.
+// isCurrent is a function that reports whether the write s is current during
+// the holding t. All other writes are stale. With mode ByPod, all writes of the
+// holder are current. With mode ByTerm, only writes with the token of the
+// holding are current.
 type isCurrent func(s write, t holding) bool
 
 func byPod(s write, t holding) bool  { return s.by == t.holder }
 func byTerm(s write, t holding) bool { return s.token == t.version }
 
-// evaluate classifies the writes of all writers. The function current reports
-// whether a write is current.
+// evaluate classifies the writes of all writers. The parameter current
+// determines which writes are current.
 func evaluate(holdings []holding, current isCurrent, writers ...*podWriter) (v result) {
 	// first contains one map for each holding. This map contains the holder's
 	// first write of each object, keyed by the name of the object.
@@ -212,8 +209,8 @@ func holdingAt(holdings []holding, version uint64) int {
 	return i - 1
 }
 
-// add counts the stale write hit. The map first contains the holder's first
-// write of each object, keyed by the name of the object.
+// add counts a stale write. The map first contains the holder's first write of
+// each object, keyed by the name of the object.
 func (v *result) add(hit write, first map[string]write) {
 	if same, found := first[hit.object]; found && hit.version > same.version {
 		v.late++
@@ -283,9 +280,9 @@ func TestFence_DuringHandoversByTermNoStaleWriteFollowsTheNewLeaders(t *testing.
 	}
 }
 
-// With mode ByPod, each API server observes the holder with its own watch. The
-// test measures how much two API servers differ. It checks no limit, because
-// this difference has no limit.
+// With mode ByPod, each API server watches the Lease itself and may observe a
+// new holder late. The test only measures this delay, because the delay has no
+// upper limit.
 func TestFence_DuringHandoversByPodWithTwoAPIServers(t *testing.T) {
 	measureHandovers(t, exclusive.alone(t), fencing.ByPod, someHandovers, [2]int{0, 1})
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// The test does what the test of an operator would do: on the control plane of
-// controller-runtime's envtest, it sends writes as pod-a and as pod-b.
+// The test uses the control plane of controller-runtime's envtest, like the
+// tests of many operators.
 func TestInstallFence_WorksOnControllerRuntimesControlPlane(t *testing.T) {
 	assets, err := envtest.AssetsDir()
 	must(t, err)

@@ -36,9 +36,8 @@ func (p *fencedCluster) unrestricted(name string) *rest.Config {
 	return config
 }
 
-// writer is a replica in one of its terms. In addition to the client of
-// termClient, it has a client for custom resources and a client that uses
-// protobuf. The field victim is the name of a pod that the writer evicts.
+// writer contains the clients of a replica in one term. The field victim is the
+// name of a pod that the writer evicts.
 type writer struct {
 	termClient
 	objects  dynamic.Interface
@@ -85,7 +84,7 @@ func define(t *testing.T, cp *envtest.ControlPlane, group, scope string) custom 
 	_, err := definitions.Create(t.Context(), &definition, metav1.CreateOptions{})
 	must(t, err)
 	t.Cleanup(func() {
-		must(t, definitions.Delete(context.Background(), definition.GetName(), metav1.DeleteOptions{})) // a new context is needed, because t.Context() is done at the end of the test
+		must(t, definitions.Delete(context.Background(), definition.GetName(), metav1.DeleteOptions{})) // t.Context() is already done here
 	})
 	return custom{schema.GroupVersionResource{Group: group, Version: "v1", Resource: plural}, scope}
 }
@@ -98,9 +97,9 @@ type kindWrite struct {
 	do     func(w writer) error
 }
 
-// kindWrites returns a function that creates a custom resource, and the kinds
-// of writes that the test then sends. The last of these writes removes the
-// custom resource.
+// kindWrites returns the function begin, which creates a custom resource, and
+// the writes that the test sends afterwards. The last of these writes removes
+// the custom resource.
 func (c custom) kindWrites(namespace, name string) (begin func(w writer) error, kindWrites []kindWrite) {
 	in := func(w writer) dynamic.ResourceInterface {
 		if c.scope == "Cluster" {
@@ -126,7 +125,7 @@ func (c custom) kindWrites(namespace, name string) (begin func(w writer) error, 
 		{"merge patch", true, patch(types.MergePatchType, `{"spec":{"a":1}}`)},
 		{"patch of status", false, patch(types.MergePatchType, `{"status":{"a":1}}`, "status")},
 		{"patch of scale", false, patch(types.MergePatchType, `{"spec":{"replicas":2}}`, "scale")},
-		{"JSON patch", true, patch(types.JSONPatchType, `[{"op":"add","path":"/spec/b","value":1}]`)}, // the merge patch has set the leader's stamp, so the leader's JSON patch does not change the stamp
+		{"JSON patch", true, patch(types.JSONPatchType, `[{"op":"add","path":"/spec/b","value":1}]`)},
 		{"delete", false, func(w writer) error { return in(w).Delete(w.ctx, name, metav1.DeleteOptions{}) }},
 		{"removal of finalizers", true, patch(types.MergePatchType, `{"metadata":{"finalizers":null}}`)},
 	}
@@ -179,9 +178,8 @@ func TestFence_OfOtherKindsOfObjectsAndWrites(t *testing.T) {
 	}
 }
 
-// No connection to a pod succeeds in this test, because the pods run on no
-// node. If the Fence accepts a connection, the connection fails later and with
-// another error.
+// The pods in this test run on no node. If the Fence accepts a connection, the
+// connection fails later with an error that does not come from the Fence.
 func TestFence_OfPodsGuardsConnections(t *testing.T) {
 	t.Parallel()
 	p := newFencedCluster(t, shared.get(t))
@@ -236,7 +234,7 @@ func TestFence_ThatOnlyReportsWarnsAndRefusesNothing(t *testing.T) {
 	must(t, err)
 	_, err = admission.ValidatingAdmissionPolicyBindings().Create(ctx, binding, metav1.CreateOptions{})
 	must(t, err)
-	t.Cleanup(func() { // a new context is needed, because ctx is done at the end of the test
+	t.Cleanup(func() { // ctx is already done in this function
 		must(t, admission.ValidatingAdmissionPolicyBindings().Delete(context.Background(), policy.Name, metav1.DeleteOptions{}))
 		must(t, admission.ValidatingAdmissionPolicies().Delete(context.Background(), policy.Name, metav1.DeleteOptions{}))
 	})
@@ -304,8 +302,8 @@ func TestFence_KnowsTheResourcesThatAreServed(t *testing.T) {
 	}
 }
 
-// refusal returns why package fencing refuses to guard a resource, or "" if it
-// guards the resource.
+// refusal returns the reason why package fencing does not guard a resource. It
+// returns "" if package fencing guards the resource.
 func refusal(resource schema.GroupResource) string {
 	_, _, err := fencing.Policy(fencing.Fence{
 		LeaseNamespace: "ns", LeaseName: "app", ServiceAccount: "operator", Mode: fencing.ByTerm, Resources: []schema.GroupResource{resource},
@@ -316,8 +314,8 @@ func refusal(resource schema.GroupResource) string {
 	return err.Error()
 }
 
-// isByDesign reports whether why is an intended reason of package fencing to
-// refuse to guard a resource.
-func isByDesign(why string) bool {
-	return slices.ContainsFunc([]string{"never guarded", "evaluates no policy for policies", "list pods"}, func(part string) bool { return strings.Contains(why, part) })
+// isByDesign reports whether package fencing intends to refuse resources for
+// this reason.
+func isByDesign(reason string) bool {
+	return slices.ContainsFunc([]string{"never guarded", "evaluates no policy for policies", "list pods"}, func(part string) bool { return strings.Contains(reason, part) })
 }

@@ -87,11 +87,10 @@ func (p *fencedCluster) write(ctx context.Context, client kubernetes.Interface, 
 	return err
 }
 
-// A late write is a write that passed the Fence before the new leader wrote. If
-// the object has changed before the late write is stored, the API server
-// evaluates the Fence again. Therefore the API server refuses the late write
-// only if the new leader's write has changed the object. A write with a new
-// stamp always changes the object.
+// If an object has changed before a write is stored, the API server evaluates
+// the Fence again. Therefore a late write of an earlier leader is refused only
+// if the new leader's write has changed the object. A new stamp always changes
+// the object.
 func TestFence_WriteThatChangesNothingDoesNotRefuseLateWrites(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -135,10 +134,9 @@ func TestFence_WriteThatChangesNothingDoesNotRefuseLateWrites(t *testing.T) {
 	}
 }
 
-// A pod of a StatefulSet that was deleted by force may still run while a new
-// pod with the same name runs. A Fence with mode ByPod cannot distinguish these
-// two pods. It accepts the writes of both pods until the token of the deleted
-// pod becomes invalid.
+// A pod of a StatefulSet that is deleted by force may continue to run next to a
+// new pod with the same name. A Fence with mode ByPod accepts the writes of
+// both pods until the token of the deleted pod becomes invalid.
 func TestFence_ByPodAcceptsADeletedPodUntilItsTokenIsInvalid(t *testing.T) {
 	t.Parallel()
 	p := newFencedCluster(t, shared.get(t)).enforce()

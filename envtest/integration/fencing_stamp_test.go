@@ -19,15 +19,12 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// An API server watches Leases only while an admission policy binding has a
-// Lease as its parameter. When the last such binding is deleted, the API server
-// stops watching Leases and does not start again. If a Fence is created later,
-// the API server evaluates the Fence with an outdated Lease. The anchor policy
-// prevents this.
+// An API server watches Leases only while an admission policy binding refers to
+// a Lease. After the last such binding is deleted, the API server does not
+// watch Leases again until it is restarted. The anchor policy prevents this.
 //
-// Without the anchor policy, this test would end in an error: pod-b holds the
-// Lease, but the API server would accept writes of pod-a and refuse writes of
-// pod-b.
+// Without the anchor policy, this test would fail: the API server would accept
+// writes of pod-a, although pod-b holds the Lease.
 func TestFence_ThatIsPutBackKnowsTheHolder(t *testing.T) {
 	p := newFencedCluster(t, exclusive.alone(t))
 	var servers []*rest.Config
@@ -56,8 +53,8 @@ func TestFence_ThatIsPutBackKnowsTheHolder(t *testing.T) {
 	}
 }
 
-// If an API server has stopped watching Leases, only a restart makes it watch
-// them again. EnforceFence must detect such an API server.
+// An API server that has stopped watching Leases must be restarted.
+// EnforceFence must detect such an API server.
 func TestEnforceFence_DetectsAnAPIServerThatNoLongerWatchesLeases(t *testing.T) {
 	cp := exclusive.alone(t)
 	p := newFencedCluster(t, cp)
@@ -89,9 +86,9 @@ func TestEnforceFence_DetectsAnAPIServerThatNoLongerWatchesLeases(t *testing.T) 
 	must(t, remove(ctx))
 }
 
-// A write of the status can also change annotations. If the Fence did not check
-// writes of the status, such a write could remove the stamp, or replace it with
-// the stamp of an earlier term. The Fence would then accept stale writes.
+// A write of the status can also change annotations. Therefore the Fence must
+// check each write of the status. A stale write could otherwise remove or
+// replace the stamp.
 func TestFence_ByTermKeepsTheStampWhenAStatusIsWritten(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []fencing.Mode{fencing.ByTerm, fencing.ByPod | fencing.ByTerm} {
@@ -140,7 +137,7 @@ func TestFence_ByTermKeepsTheStampWhenAStatusIsWritten(t *testing.T) {
 }
 
 // updateReadStatus reads an object and updates its status, like a controller.
-// The update contains the annotations that were read.
+// The update contains all annotations of the object.
 func (p *fencedCluster) updateReadStatus(ctx context.Context, client kubernetes.Interface, name string) error {
 	d, err := client.AppsV1().Deployments(p.namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -208,9 +205,9 @@ func TestFence_OfPodsGuardsTheirBindings(t *testing.T) {
 	}
 }
 
-// The API server copies the annotations of a Binding to the pod. If the Fence
-// did not check Bindings, these annotations could overwrite the stamp of the
-// pod.
+// The API server copies the annotations of a Binding to the pod. Therefore the
+// Fence must check Bindings. These annotations could otherwise overwrite the
+// stamp of the pod.
 func TestFence_ByTermKeepsTheStampOfAPodThatIsBound(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []fencing.Mode{fencing.ByTerm, fencing.ByPod | fencing.ByTerm} {
@@ -233,7 +230,7 @@ func TestFence_ByTermKeepsTheStampOfAPodThatIsBound(t *testing.T) {
 					t.Errorf("mode %d: a POST to %v with the stamp %q: %v, want it refused", mode, path, stamp, err)
 				}
 			}
-			if err := p.bind(first.ctx, first, name, nil); err != nil { // a Fence with mode ByTerm cannot distinguish this write from a write of the leader
+			if err := p.bind(first.ctx, first, name, nil); err != nil { // the Fence accepts this stale write, because a Binding carries no stamp
 				t.Errorf("mode %d: a POST to %v: %v", mode, path, err)
 			}
 			if err := patch(first, name); !fencing.IsStale(err) {

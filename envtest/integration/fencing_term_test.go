@@ -20,9 +20,8 @@ import (
 )
 
 // termClient is the client that a pod uses in one of its terms. The client
-// stamps its writes. ctx is the context of the term, but it is not cancelled
-// when the term ends. Therefore the client can simulate work that was frozen
-// and continues after its term.
+// stamps its writes. The field ctx is not cancelled when the term ends.
+// Therefore the client can send stale writes.
 type termClient struct {
 	kubernetes.Interface
 	ctx     context.Context
@@ -31,8 +30,8 @@ type termClient struct {
 	stop    func()
 }
 
-// lead starts an Elector in a pod and returns when the Elector leads. When the
-// Elector is stopped, it releases the Lease.
+// lead starts an Elector with the identity of a pod, and returns when the
+// Elector leads. When the Elector is stopped, it releases the Lease.
 func (p *fencedCluster) lead(name string, options ...envtest.ClientOption) termClient {
 	p.Helper()
 	client := p.cp.Client("pod "+name, append(options, envtest.AsPod(p.account, name))...)
@@ -71,8 +70,8 @@ func (p *fencedCluster) lead(name string, options ...envtest.ClientOption) termC
 	return termClient{clientset, context.WithoutCancel(work), term, elector, stop}
 }
 
-// stampedOperations returns all kinds of writes of an existing object that can
-// carry a stamp.
+// stampedOperations returns the kinds of writes that can carry a stamp. Each
+// write changes an existing object.
 func (p *fencedCluster) stampedOperations(name string) []operation {
 	patch := func(kind types.PatchType, body string) func(context.Context, kubernetes.Interface) error {
 		return func(ctx context.Context, c kubernetes.Interface) error {
@@ -113,8 +112,7 @@ func TestFence_ByTermRefusesWritesOfAnEarlierTerm(t *testing.T) {
 	ctx, cancel := within()
 	defer cancel()
 
-	// An administrator creates the object. Therefore the object has no
-	// annotations.
+	// An object that an administrator creates has no annotations.
 	_, err := p.admin().CoreV1().ConfigMaps(p.namespace).Create(ctx, p.configMap("old"), metav1.CreateOptions{})
 	must(t, err)
 	first := p.lead("pod-a")
@@ -154,7 +152,7 @@ func TestFence_ByTermRefusesWritesOfAnEarlierTerm(t *testing.T) {
 
 // A Fence with mode ByTerm alone accepts some stale writes. A deletion and a
 // write of the subresource scale cannot carry a stamp. A creation carries a
-// stamp, but there is no object with an earlier stamp to compare.
+// stamp, but the API server has no earlier stamp to compare it with.
 func TestFence_ByTermAloneAcceptsWritesThatCannotBeStamped(t *testing.T) {
 	t.Parallel()
 	p := newFencedCluster(t, shared.get(t))
@@ -198,8 +196,8 @@ func TestFence_ByTermWantsAStamp(t *testing.T) {
 	if err := p.stampedOperations("a")[0].do(ctx, unstamped); !fencing.IsStale(err) {
 		t.Errorf("an update that removes the stamp: %v", err)
 	}
-	// This client does not set a stamp. Its update contains the current stamp,
-	// because it has read the object.
+	// This client sets no stamp. However, the client reads the object before
+	// the update. Therefore the update contains the current stamp.
 	if err := p.stampedOperations("a")[1].do(ctx, unstamped); err != nil {
 		t.Errorf("an update with the stamp that was read: %v", err)
 	}
@@ -216,9 +214,9 @@ func TestFence_ByTermWantsAStamp(t *testing.T) {
 	}
 }
 
-// The Fence accepts a write that does not change the annotation with the stamp,
-// even if the value of the annotation is not a valid stamp. This rule does not
-// apply to an object without the annotation.
+// The Fence accepts a write that does not change the stamp of an object, even
+// if the stamp is invalid. This rule does not apply to an object without a
+// stamp.
 func TestFence_ByTermDoesNotTakeAMissingAnnotationForAStamp(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []fencing.Mode{fencing.ByTerm, fencing.ByPod | fencing.ByTerm} {
@@ -227,7 +225,7 @@ func TestFence_ByTermDoesNotTakeAMissingAnnotationForAStamp(t *testing.T) {
 		p.enforce()
 		leader := p.lead("pod-a")
 		_, err := leader.CoreV1().ConfigMaps(p.namespace).Create(leader.ctx, p.configMap("first"), metav1.CreateOptions{})
-		must(t, err) // when the creation succeeds, the API server has observed the holder
+		must(t, err) // the creation succeeded, so the API server has observed the holder
 		unstamped := p.pod("pod-a").CoreV1().ConfigMaps(p.namespace)
 		admin := p.admin().CoreV1().ConfigMaps(p.namespace)
 		ctx, cancel := within()
@@ -286,7 +284,7 @@ func TestFence_BothModesRefuseWhatEitherDoes(t *testing.T) {
 	}
 	second.stop()
 	third := p.lead("pod-b")
-	must(t, p.stampedOperations("touch")[0].do(third.ctx, third)) // when the update succeeds, the API server has observed the holder
+	must(t, p.stampedOperations("touch")[0].do(third.ctx, third)) // the update succeeded, so the API server has observed the holder
 	for _, operation := range p.operations("subject") {
 		if err := operation.do(second.ctx, second); !fencing.IsStale(err) {
 			t.Errorf("%s of another pod than the holder: %v", operation.name, err)
@@ -317,8 +315,8 @@ func TestFence_TwoOfOneLeaseKeepTheStampWithoutTheLease(t *testing.T) {
 	ctx, cancel := within()
 	defer cancel()
 	must(t, p.admin().CoordinationV1().Leases(p.namespace).Delete(ctx, leaseName, metav1.DeleteOptions{}))
-	// The API server refuses the write because of mode ByPod until it has
-	// observed that the Lease was deleted.
+	// The Fence with mode ByPod refuses the write until the API server has
+	// observed the deletion of the Lease.
 	eventually(t, func(context.Context) error {
 		err := p.stampedOperations("touch")[0].do(first.ctx, first)
 		if fencing.IsStale(err) && strings.Contains(err.Error(), "in the later term") && !strings.Contains(err.Error(), "nobody holds it") {

@@ -24,8 +24,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// fencedCluster is a namespace with a Fence, and the replicas of one service
-// account.
+// fencedCluster is a namespace with a Fence and a service account. All replicas
+// use this service account.
 type fencedCluster struct {
 	*testing.T
 	cp        *envtest.ControlPlane
@@ -35,7 +35,7 @@ type fencedCluster struct {
 	terms     int
 }
 
-// everything is the rule that gives the replicas their rights.
+// everything is the RBAC rule of the replicas.
 var everything = rbacv1.PolicyRule{
 	Verbs: []string{"*"}, APIGroups: []string{"", "apps", "coordination.k8s.io", "events.k8s.io"},
 	Resources: []string{"*"},
@@ -69,8 +69,8 @@ func (p *fencedCluster) pod(name string, options ...envtest.ClientOption) kubern
 
 func (p *fencedCluster) admin() kubernetes.Interface { return p.cp.Admin().Clientset() }
 
-// setHolder writes the holder into the Lease. It returns when API server 0 has
-// observed the holder.
+// setHolder changes the holder of the Lease, and returns when API server 0 has
+// observed the change.
 func (p *fencedCluster) setHolder(holder string) {
 	p.Helper()
 	p.writeHolder(holder)
@@ -85,8 +85,8 @@ func (p *fencedCluster) setHolder(holder string) {
 	})
 }
 
-// writeHolder writes the holder into the Lease, without waiting until the API
-// servers have observed the holder.
+// writeHolder changes the holder of the Lease. It does not wait until the API
+// servers have observed the change.
 func (p *fencedCluster) writeHolder(holder string) *coordinationv1.Lease {
 	p.Helper()
 	ctx, cancel := within()
@@ -97,7 +97,7 @@ func (p *fencedCluster) writeHolder(holder string) *coordinationv1.Lease {
 	return lease
 }
 
-// touch sends a write that changes nothing, because it is a dry run.
+// touch sends a write as a dry run, which changes no object.
 func (p *fencedCluster) touch(ctx context.Context, client kubernetes.Interface) error {
 	_, err := client.CoreV1().ConfigMaps(p.namespace).Create(ctx, p.configMap("touch"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	return err
@@ -127,8 +127,8 @@ type operation struct {
 	do   func(ctx context.Context, client kubernetes.Interface) error
 }
 
-// operations returns one write of each kind for a guarded object. The writes
-// must be sent in this order. For example, the first write creates the object.
+// operations returns one write of each kind for a guarded object. Send the
+// writes in the returned order, because the first write creates the object.
 func (p *fencedCluster) operations(name string) []operation {
 	merge := []byte(`{"metadata":{"labels":{"touched":"true"}}}`)
 	return []operation{
@@ -296,8 +296,8 @@ func TestFence_WithoutAHolderRefusesAllPods(t *testing.T) {
 		t.Errorf("the reply to a token of the service account that is bound to no pod is %v", err)
 	}
 
-	// The policy has no clock. Therefore it accepts the writes of the holder
-	// even if the Lease has expired.
+	// The admission policy has no clock. Therefore the admission policy accepts
+	// the writes of the holder even if the Lease has expired.
 	old := metav1.NewMicroTime(metav1.Now().AddDate(-1, 0, 0))
 	lease, err := p.admin().CoordinationV1().Leases(p.namespace).Get(ctx, leaseName, metav1.GetOptions{})
 	must(t, err)
@@ -318,8 +318,8 @@ func TestFence_WithoutTheLeaseRefusesOrAcceptsAllWrites(t *testing.T) {
 		ctx, cancel := within()
 		defer cancel()
 		must(t, p.admin().CoordinationV1().Leases(p.namespace).Delete(ctx, leaseName, metav1.DeleteOptions{}))
-		// When the API server has observed the deletion of the Lease, its reply
-		// to a write of pod-b changes.
+		// Wait until the API server has observed the deletion of the Lease. The
+		// reply to a write of pod-b then changes.
 		eventually(t, func(ctx context.Context) error {
 			err := p.touch(ctx, p.pod("pod-b"))
 			if open && err == nil || !open && err != nil && strings.Contains(err.Error(), "no params found") {
@@ -348,9 +348,8 @@ func TestFence_WithAnotherLeaseNameRefusesTheLeader(t *testing.T) {
 	}
 }
 
-// realPod creates a pod and returns a client with a token like the one that a
-// kubelet requests for the pod. The client does not impersonate. The service
-// account must exist.
+// realPod creates a pod and returns a client that authenticates with a token of
+// this pod. The service account "operator" must exist.
 func (p *fencedCluster) realPod(name string) kubernetes.Interface {
 	p.Helper()
 	core := p.admin().CoreV1()
@@ -389,8 +388,8 @@ func TestFence_KnowsTheTokensOfRealPods(t *testing.T) {
 	}
 }
 
-// If a Fence guards pods and the Lease is missing, no pod can be started.
-// Therefore no candidate could create the Lease.
+// If a Fence guards pods and the Lease is missing, no pod can start. Therefore
+// no candidate could start and create the Lease.
 func TestFence_MayBeOpenWithoutTheLeaseForPodsAndServiceAccounts(t *testing.T) {
 	t.Parallel()
 	for _, open := range []bool{false, true} {
@@ -403,7 +402,7 @@ func TestFence_MayBeOpenWithoutTheLeaseForPodsAndServiceAccounts(t *testing.T) {
 		_, err := core.ServiceAccounts(p.namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "operator"}}, metav1.CreateOptions{})
 		must(t, err)
 		must(t, p.admin().CoordinationV1().Leases(p.namespace).Delete(ctx, leaseName, metav1.DeleteOptions{}))
-		token := func(ctx context.Context) error { // a kubelet requests such a token before it starts a pod
+		token := func(ctx context.Context) error { // a kubelet requests a token before it starts a pod
 			_, err := core.ServiceAccounts(p.namespace).CreateToken(ctx, "operator", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 			return err
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/health"
 )
 
-// A follower that has not written yet needs a SelfSubjectAccessReview to detect
-// that it lacks the right to write.
+// A follower does not write the Lease. Therefore a follower needs a
+// SelfSubjectAccessReview to detect that the right to write is missing.
 func TestHealth_FollowerWithoutTheRightToWriteIsNotReady(t *testing.T) {
 	for name, tt := range map[string]struct {
 		without string
@@ -37,7 +37,7 @@ func TestHealth_FollowerWithoutTheRightToWriteIsNotReady(t *testing.T) {
 					break
 				}
 			}
-			eventually(t, func(context.Context) error { // retry, because Ready ignores a review that takes too long
+			eventually(t, func(context.Context) error { // retry, because Ready ignores a SelfSubjectAccessReview that takes too long
 				err := h.Ready(nil)
 				if tt.want == "" || err != nil && strings.Contains(err.Error(), tt.want) {
 					return nil

@@ -29,7 +29,8 @@ func TestElector_RestartWithTheSameIdentityWaitsForTheOldLease(t *testing.T) {
 	first := s.candidate("pod-1").run()
 	first.awaitTerm()
 	// The machine of the first candidate loses its network. The pod on this
-	// machine is then deleted by force.
+	// machine is then deleted by force, and a new pod with the same name
+	// starts.
 	first.cut()
 	expires := expiry(s.getLease())
 	second := s.candidate("pod-1").run()

@@ -38,7 +38,7 @@ func (s *testCluster) holder() string {
 }
 
 // editLease changes the Lease like an administrator, and returns the changed
-// Lease. The string what describes the change in the timeline.
+// Lease. The parameter what describes the change in the timeline.
 func (s *testCluster) editLease(what string, edit func(*coordinationv1.Lease)) *coordinationv1.Lease {
 	s.Helper()
 	ctx, cancel := within()
@@ -47,7 +47,7 @@ func (s *testCluster) editLease(what string, edit func(*coordinationv1.Lease)) *
 	lease := s.getLease()
 	edit(lease)
 	edited, err := leases.Update(ctx, lease, metav1.UpdateOptions{})
-	for apierrors.IsConflict(err) && ctx.Err() == nil { // the holder has renewed the Lease since the read
+	for apierrors.IsConflict(err) && ctx.Err() == nil { // the holder has renewed the Lease in the meantime
 		lease = s.getLease()
 		edit(lease)
 		edited, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
@@ -68,8 +68,8 @@ func (s *testCluster) deleteLease() {
 	s.note("", "the Lease is deleted")
 }
 
-// watchHolders returns a channel. For each later write of the Lease, the
-// channel receives the holder after that write.
+// watchHolders returns a channel that receives the holder of the Lease after
+// each write of the Lease.
 func (s *testCluster) watchHolders() <-chan string {
 	s.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -94,8 +94,8 @@ func (s *testCluster) watchHolders() <-chan string {
 	return holders
 }
 
-// eventRecorded returns nil if an event about the Lease contains the message,
-// otherwise an error.
+// eventRecorded returns an error if no event about the Lease contains the
+// message.
 func (s *testCluster) eventRecorded(ctx context.Context, message string) error {
 	list, err := s.cp.Admin().Clientset().CoreV1().Events(s.namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -123,10 +123,9 @@ func deref[T any](p *T) T {
 	return *p
 }
 
-// ledger is the record of the writes of all leaders in one test cluster. Each
-// entry is a ConfigMap with the fencing token of its term. The resourceVersions
-// of the entries show the order in which they were written, so no clock is
-// needed.
+// ledger records the writes of all leaders in one test cluster. Each entry is a
+// ConfigMap with the fencing token of its term. The resourceVersions of the
+// entries show the order of the writes.
 type ledger struct {
 	client    kubernetes.Interface
 	namespace string
@@ -135,7 +134,7 @@ type ledger struct {
 
 const ledgerLabel = "ledger"
 
-// append writes an entry into the ledger. It ignores errors, because a fault
+// append writes an entry into the ledger. Errors are ignored, because a fault
 // may prevent the write.
 func (l ledger) append(ctx context.Context, worker string, token leaderelection.Token) {
 	entry := &corev1.ConfigMap{

@@ -11,8 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// startTwo starts two candidates: pod-1, which leads, and pod-2, which follows.
-// term is the term of pod-1.
+// startTwo starts the candidates pod-1 and pod-2. pod-1 becomes the leader. The
+// result term is the term of pod-1.
 func startTwo(s *testCluster, candidate func(string, ...envtest.ClientOption) *candidate) (first, second *candidate, term *termRun) {
 	s.Helper()
 	first, second = candidate("pod-1"), candidate("pod-2")
@@ -26,9 +26,9 @@ func startTwo(s *testCluster, candidate func(string, ...envtest.ClientOption) *c
 	return first, second, term
 }
 
-// awaitRead waits until the candidate has read the Lease again. Do not call it
-// for an Elector that watches the Lease, because such an Elector does not read
-// the Lease.
+// awaitRead waits until the candidate has read the Lease again. An Elector that
+// watches the Lease does not read the Lease. Do not call awaitRead for such an
+// Elector.
 func (c *candidate) awaitRead() {
 	c.testCluster.Helper()
 	probe := c.Network().DelayReplies(0, leaderelectiontest.When(leaderelectiontest.Reads), leaderelectiontest.Resource("leases"), leaderelectiontest.Times(2))
@@ -77,7 +77,7 @@ func TestElector_PartitionedLeaderStopsBeforeAnotherLeads(t *testing.T) {
 }
 
 // lateReplyThenPartition delays the reply to one renewal of the first
-// candidate. It then cuts off all later requests of this candidate.
+// candidate. All later requests of this candidate are cut off.
 func lateReplyThenPartition(first *candidate) {
 	const late = 2500 * time.Millisecond
 	s := first.testCluster
@@ -85,7 +85,7 @@ func lateReplyThenPartition(first *candidate) {
 	reply.Await(s)
 	s.note("pod-1", "its renewal is applied, the reply is delayed, all later requests are cut off")
 	first.Network().StallWatches()
-	first.Network().Cut(leaderelectiontest.Hang, leaderelectiontest.Times(math.MaxInt)) // because of Times, requests in progress are not cut off
+	first.Network().Cut(leaderelectiontest.Hang, leaderelectiontest.Times(math.MaxInt)) // with the option Times, Cut does not affect requests in progress
 }
 
 func TestElector_LateReplyBeforeAPartitionDoesNotExtendTheTerm(t *testing.T) {

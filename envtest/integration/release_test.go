@@ -9,8 +9,7 @@ import (
 
 // healAfterOtherLeads cuts off the first candidate until the second candidate
 // leads, and then heals the network of the first candidate. If the first
-// candidate has sent a release of the Lease, the release arrives after the
-// second candidate has become leader.
+// candidate tried to release the Lease, the release arrives late.
 func healAfterOtherLeads(first, second *candidate) {
 	first.cut()
 	second.awaitTerm()
@@ -18,9 +17,8 @@ func healAfterOtherLeads(first, second *candidate) {
 }
 
 func TestElector_StaleLeaderThatHealsDoesNotReleaseTheNextTerm(t *testing.T) {
-	// This test needs a long Lease. With a short Lease on a busy machine, Run
-	// of the first candidate could return before that candidate observes the
-	// next leader.
+	// With a short Lease, Run of the first candidate could return before the
+	// first candidate observes the next leader.
 	s := newSharedCluster(t, longLease)
 	first, second, _ := startTwo(s, s.candidate)
 	healAfterOtherLeads(first, second)
@@ -37,7 +35,7 @@ func TestElector_StaleLeaderThatHealsDoesNotReleaseTheNextTerm(t *testing.T) {
 func TestClientGo_StaleLeaderThatHealsReleasesTheNextTerm(t *testing.T) {
 	s := newSharedCluster(t, shortLease)
 	s.allowOverlap()
-	s.config.RenewDeadline = 5500 * time.Millisecond // RenewDeadline limits how long the release of client-go may hang
+	s.config.RenewDeadline = 5500 * time.Millisecond // client-go's attempt to release the Lease may take as long as RenewDeadline
 	first, second, _ := startTwo(s, s.clientGoCandidate)
 	holders := s.watchHolders()
 	healAfterOtherLeads(first, second)

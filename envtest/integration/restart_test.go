@@ -71,9 +71,9 @@ func TestElector_LeadsAgainAfterEtcdWasRestoredFromABackup(t *testing.T) {
 			restore, err := cp.Backup()
 			must(t, err)
 			term = s.awaitLeader(term, first, second)
-			// After the restore, the API servers start and make writes of their
-			// own. The test makes more writes than that before the restore.
-			// Therefore the resourceVersions after the restore are lower.
+			// The test makes 200 writes before the restore. The API servers
+			// make fewer writes when they start again. Therefore the
+			// resourceVersions are lower after the restore than before.
 			s.fill(200)
 			must(t, restore())
 			s.note("", "etcd was restored from a backup")
@@ -86,9 +86,8 @@ func TestElector_LeadsAgainAfterEtcdWasRestoredFromABackup(t *testing.T) {
 	}
 }
 
-// awaitLeader returns the current term. If the term last has not ended,
-// awaitLeader returns last. Otherwise it waits for the next term of any of the
-// candidates.
+// awaitLeader returns the current term. If the term in the parameter last has
+// ended, awaitLeader waits for the next term of any of the candidates.
 func (s *testCluster) awaitLeader(last *termRun, candidates ...*candidate) *termRun {
 	s.Helper()
 	for last.ctx.Err() != nil {
@@ -97,8 +96,7 @@ func (s *testCluster) awaitLeader(last *termRun, candidates ...*candidate) *term
 	return last
 }
 
-// fill creates n ConfigMaps, to increase the resourceVersions that etcd
-// assigns.
+// fill creates n ConfigMaps to increase the resourceVersions that etcd assigns.
 func (s *testCluster) fill(n int) {
 	s.Helper()
 	for i := range n {

@@ -97,8 +97,8 @@ func TestRights_MissingRightIsNamed(t *testing.T) {
 	}
 }
 
-// The test removes one right at a time. Each missing right must have the
-// consequence that is documented for it.
+// The test removes one right at a time. It checks that each missing right has
+// its documented consequence.
 func TestRights_EachRightIsNeeded(t *testing.T) {
 	t.Parallel()
 	all := rights.Uses{}.Rights()
@@ -149,8 +149,8 @@ func (s *testCluster) makeLease() {
 	must(s.T, err)
 }
 
-// If an event occurs again within minutes, the existing Event is patched. A
-// patch needs another right than a creation.
+// A repeated event is recorded as a patch of the existing Event. This needs the
+// right to patch Events.
 func TestRights_SufficeForEvents(t *testing.T) {
 	t.Parallel()
 	for _, verbs := range [][]string{{"create", "patch"}, {"create"}} {
@@ -177,7 +177,7 @@ func TestRights_SufficeForEvents(t *testing.T) {
 	}
 }
 
-// To nominate a successor, a candidate needs no additional right.
+// A candidate needs no additional right to nominate a successor.
 func TestRights_SufficeForTheSuccessor(t *testing.T) {
 	s := newSharedCluster(t, longLease)
 	user := s.cp.User(t, "least", s.namespace, rights.Rules(s.uses().Rights(), s.namespace)...)
@@ -211,7 +211,7 @@ func TestRights_SufficeBehindAFence(t *testing.T) {
 }
 
 // countOfEvent returns how often an event with the given message was recorded
-// about the Lease.
+// for the Lease.
 func (s *testCluster) countOfEvent(message string) (n int32) {
 	s.Helper()
 	ctx, cancel := within()

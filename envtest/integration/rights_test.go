@@ -20,7 +20,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// role returns the rules of the Role that leaderelection/README.md contains.
+// role returns the rules of the Role in leaderelection/README.md.
 func role(t *testing.T) []rbacv1.PolicyRule {
 	t.Helper()
 	readme, err := os.ReadFile("../../leaderelection/README.md")
@@ -40,7 +40,8 @@ func role(t *testing.T) []rbacv1.PolicyRule {
 	return r.Rules
 }
 
-// withoutVerb returns rules without the right to use verb on resource.
+// withoutVerb returns a copy of the rules that does not permit the given verb
+// on the given resource.
 func withoutVerb(rules []rbacv1.PolicyRule, resource, verb string) []rbacv1.PolicyRule {
 	var rest []rbacv1.PolicyRule
 	for _, rule := range rules {

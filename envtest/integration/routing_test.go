@@ -18,9 +18,8 @@ import (
 const leaderKey = "example.com/leader"
 
 // leaderService creates the Pods of an application, and a Service that selects
-// the leader's Pod. The channel selected receives a string for each change of
-// the selected Pods. For example, it receives "+pod-1" when the Service starts
-// to select pod-1, and "-pod-1" when the Service no longer selects pod-1.
+// the leader's Pod. The channel selected receives "+pod-1" when the Service
+// starts to select pod-1, and "-pod-1" when the Service stops selecting pod-1.
 func (s *testCluster) leaderService(pods ...string) (selected <-chan string) {
 	s.Helper()
 	app, core := map[string]string{"app": "x"}, s.cp.Admin().Clientset().CoreV1()
@@ -49,7 +48,7 @@ func (s *testCluster) leaderService(pods ...string) (selected <-chan string) {
 			switch {
 			case isPod && event.Type == watch.Added:
 				changes <- "+" + pod.Name
-			case isPod && event.Type == watch.Deleted: // the label was removed, so the Service no longer selects the Pod
+			case isPod && event.Type == watch.Deleted: // the Service no longer selects the Pod, because the label was removed
 				changes <- "-" + pod.Name
 			}
 		}
@@ -58,7 +57,7 @@ func (s *testCluster) leaderService(pods ...string) (selected <-chan string) {
 }
 
 // routed adds a candidate that labels its Pod while it leads. The candidate has
-// the minimal rights. Its name is also the name of its Pod.
+// only the required rights. The Pod has the same name as the candidate.
 func (s *testCluster) routed(name string) *candidate {
 	s.Helper()
 	uses := s.uses()

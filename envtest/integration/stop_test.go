@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// renewalsIn returns how many renewals a leader sends within the duration d.
+// renewalsIn returns how many renewals a leader sends in the duration d.
 func (s *testCluster) renewalsIn(d time.Duration) int { return int(d / s.config.RetryPeriod) }
 
 func TestElector_ReleasesOnlyAfterTheWorkReturned(t *testing.T) {
@@ -85,7 +85,7 @@ func TestElector_RunReturnsBeforeOthersMayLeadIfTheWorkIgnoresItsContext(t *test
 	second.awaitLeader("pod-1")
 	first.cut()
 	await(t, first.ended, "Run returns, so that the process can exit")
-	term.stopRecord() // a real process would exit now, so the referee records the end of the work
+	term.stopRecord() // a real process would exit now, so record the end of the work
 	if !errors.Is(first.result, leaderelection.ErrWorkStillRunning) {
 		t.Errorf("Run returned %v", first.result)
 	}
@@ -98,8 +98,8 @@ func TestElector_RunReturnsBeforeOthersMayLeadIfTheWorkIgnoresItsContext(t *test
 func TestElector_CancelledBeforeTheReplyToItsClaimReleasesTheLease(t *testing.T) {
 	s := newSharedCluster(t, longLease)
 	c := s.candidate("pod-1")
-	// Without this fault, the watch would report to the candidate that its
-	// claim was applied.
+	// Without this fault, the candidate would receive a watch event that shows
+	// the claim.
 	c.Network().StallWatches()
 	reply := c.Network().DelayReplies(leaderelectiontest.Forever, leaderelectiontest.When(leaderelectiontest.Claims("pod-1")))
 	c.run()

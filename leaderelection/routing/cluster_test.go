@@ -37,7 +37,7 @@ const (
 	checkPeriod = 31 * time.Second
 )
 
-// A testCluster is an in-memory API server with Leases and Pods, in fake time.
+// A testCluster is an in-memory API server with Leases and Pods. Its clock is fake.
 type testCluster struct {
 	*testing.T
 	server *leaderelectiontest.Server
@@ -62,7 +62,7 @@ type candidate struct {
 	callbacks leaderelection.Callbacks
 	cancel    context.CancelFunc
 	done      chan struct{} // closed when Run has returned
-	err       error         // the error of Run; valid only after done is closed
+	err       error         // the error of Run; read it after the channel done is closed
 
 	mu  sync.Mutex
 	log bytes.Buffer
@@ -74,7 +74,7 @@ func (p *candidate) Write(line []byte) (int, error) {
 	return p.log.Write(line)
 }
 
-// logged returns the candidate's log lines that contain all of the parts.
+// logged returns the candidate's log lines that contain all the given strings.
 func (p *candidate) logged(parts ...string) (found []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,7 +86,8 @@ func (p *candidate) logged(parts ...string) (found []string) {
 	return found
 }
 
-// campaign starts a candidate, which runs until stop is called or the test ends.
+// campaign starts a candidate. The candidate runs until its method stop is called or the
+// test ends.
 func (c *testCluster) campaign(name string, change ...func(*candidate)) *candidate {
 	c.Helper()
 	p := &candidate{config: leaderelection.Config{

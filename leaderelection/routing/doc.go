@@ -1,10 +1,10 @@
-// Package routing labels the leader's Pod, so that a Service can select it.
+// Package routing labels the leader's Pod, so that a Service can select this Pod.
 //
 //	router, err := routing.New(routing.Label{Key: "example.com/my-app-leader", Value: "true"}, clientset, logger)
 //	elector, err := leaderelection.New(config, clientset, callbacks, logger, router.Option())
 //
 // The environment variables POD_NAMESPACE and POD_NAME, from the downward API, identify
-// the Pod of this process. Set POD_UID, too, if you can. Programs that use package
+// the Pod of this process. If possible, also set POD_UID. Programs that use package
 // manager call manager.WithLeaderLabel instead of New. The folder hack/manifests contains
 // a Service for both kinds of programs.
 //
@@ -23,22 +23,21 @@
 //
 // The annotation "<key>-term" records the term that set or removed the label. One request
 // writes both the annotation and the label. If a Pod has the label without the
-// annotation, no leader has set the label. The label is then, for example, from a Pod
+// annotation, no leader has set the label. For example, the label comes from a Pod
 // template. The Router keeps such a label and logs a message. Before each write, the
 // Router checks that its Elector leads. There is one exception: the Router may remove the
 // label from its own Pod after its Elector has stopped leading.
 //
 // # What it does not promise
 //
-// The label is only a hint. A Service can send requests to a Pod that does not lead
-// anymore. The label is wrong in these cases:
+// The label is only a hint. A Service can send requests to a Pod that no longer leads.
+// The label is wrong in these cases:
 //
 //   - After a crash, until another process leads. os.Exit in OnStoppedLeading has the
 //     effect of a crash, because the Lease is not released.
 //   - After a lost term, until another process leads, if the Router could not remove the
 //     label in time. The Router tries for a quarter of leaderelection.Config.Margin, but
-//     at most for two seconds, because a longer wait would delay the end of the lost
-//     term.
+//     at most for two seconds. A longer wait would delay the end of the lost term.
 //   - After a stop, if the API server refused the removal during Label.RemoveTimeout. The
 //     Lease is released nevertheless, and the next leader removes the label at once.
 //   - If the API server carries out a request after the request has timed out. A request
@@ -60,8 +59,8 @@
 //
 // The right to patch Pods is powerful. A Role cannot limit this right to one Pod or to
 // labels. A process with this right can replace the image of every Pod in the namespace.
-// It can thereby run any program with the service account, secrets and volumes of these
-// Pods. It can also direct the requests of every Service to itself. Grant this right only
-// in namespaces that contain nothing else of value, or restrict it with an admission
-// policy.
+// The process can then run any program with the service account, secrets and volumes of
+// these Pods. The process can also direct the requests of every Service to itself. Grant
+// this right only in namespaces that contain nothing else of value, or restrict it with
+// an admission policy.
 package routing

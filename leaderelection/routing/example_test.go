@@ -19,7 +19,7 @@ import (
 // leading.
 func Example() {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "pod-1"}}
-	clientset, logger := fake.NewClientset(pod), slog.New(slog.DiscardHandler) // replaces the real API server in this example
+	clientset, logger := fake.NewClientset(pod), slog.New(slog.DiscardHandler) // fake.NewClientset simulates an API server
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 

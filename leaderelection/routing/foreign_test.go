@@ -36,8 +36,8 @@ func TestRouter_KeepsLabelsThatNoLeaderHasSet(t *testing.T) {
 	}
 }
 
-// The Router removes the label from its own Pod even without the annotation, because the
-// Router remembers that it has set the label.
+// The Router remembers that it has set the label on its own Pod. Therefore the Router
+// removes the label even if the annotation <key>-term is missing.
 func TestRouter_RemovesItsOwnLabelThoughTheAnnotationWasRemoved(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.pods.Put("pod-a", "1", false)

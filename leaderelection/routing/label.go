@@ -17,8 +17,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// requestTimeout limits the duration of each request for Pods. A request that hangs
-// therefore delays later requests by at most requestTimeout.
+// requestTimeout is the timeout of each request that reads or writes Pods.
 const requestTimeout = 5 * time.Second
 
 // keepLabel keeps the label on this process's Pod and removes it from other Pods, until
@@ -78,8 +77,8 @@ func (t *termRouter) isOwn(pod *corev1.Pod) bool {
 	return pod.Name == t.label.PodName && (t.uid == "" || t.uid == string(pod.UID))
 }
 
-// ownPod finds the Pod of this process in a list of Pods. It returns nil if the list does
-// not contain this Pod.
+// ownPod returns the Pod of this process from a list of Pods. It returns nil if the list
+// does not contain this Pod.
 func (t *termRouter) ownPod(pods []corev1.Pod) *corev1.Pod {
 	for i := range pods {
 		if t.isOwn(&pods[i]) {
@@ -89,8 +88,8 @@ func (t *termRouter) ownPod(pods []corev1.Pod) *corev1.Pod {
 	return nil
 }
 
-// readPod reads this process's Pod. It uses an empty patch, because the Router has the
-// right to patch Pods, but does not need the right to get Pods.
+// readPod reads this process's Pod with an empty patch. Therefore the Router does not
+// need the right to get Pods.
 func (t *termRouter) readPod(ctx context.Context) (*corev1.Pod, error) {
 	pod, err := t.patchPod(ctx, t.label.PodName, []byte("{}"))
 	if err != nil {
@@ -103,10 +102,10 @@ func (t *termRouter) readPod(ctx context.Context) (*corev1.Pod, error) {
 }
 
 // setLabel sets the label on this process's Pod. If pod is nil, setLabel first reads the
-// Pod. The patch contains the resourceVersion of the Pod. Therefore a patch that arrives
-// late fails if the label was removed in the meantime.
+// Pod. The patch contains the resourceVersion of the Pod. Therefore a late patch fails if
+// the label was removed in the meantime.
 func (t *termRouter) setLabel(ctx context.Context, pod *corev1.Pod) (err error) {
-	const attempts = 5 // other clients, above all the kubelet, also write to the Pod and cause conflicts
+	const attempts = 5 // other clients, such as the kubelet, also write to the Pod and cause conflicts
 	for range attempts {
 		if pod == nil {
 			if pod, err = t.readPod(ctx); err != nil {
@@ -122,9 +121,9 @@ func (t *termRouter) setLabel(ctx context.Context, pod *corev1.Pod) (err error) 
 		if pod.Labels[t.label.Key] == t.label.Value && pod.Annotations[t.label.Key+"-term"] == t.token {
 			return nil
 		}
-		// The annotation has a different value in each term, so this patch always changes
-		// the Pod. If another leader read the Pod before this patch and then removes the
-		// label, the removal fails.
+		// This patch always changes the Pod, because the annotation has a different value
+		// in each term. Therefore another leader cannot remove the label if that leader
+		// read the Pod before this patch.
 		_, err = t.patchPod(ctx, t.label.PodName, t.labelPatch(pod.UID, pod.ResourceVersion, t.label.Value, t.token))
 		if !apierrors.IsConflict(err) {
 			return err
@@ -134,9 +133,9 @@ func (t *termRouter) setLabel(ctx context.Context, pod *corev1.Pod) (err error) 
 	return err
 }
 
-// checkForeign returns an error if the Pod has a label that no leader set. Leaders set
-// the label and the annotation <key>-term in one request. A label without the annotation
-// must stay, because a ReplicaSet that selects the label would lose the Pod.
+// checkForeign returns an error if the Pod has the label without the annotation
+// <key>-term. In this case, no leader set the label. The Router must keep the label,
+// because a ReplicaSet that selects the label would lose the Pod.
 func (t *termRouter) checkForeign(pod *corev1.Pod) error {
 	value, labelled := pod.Labels[t.label.Key]
 	if _, set := pod.Annotations[t.label.Key+"-term"]; set || !labelled {
@@ -186,9 +185,8 @@ func (t *termRouter) removeLabel() {
 	}
 	ctx, stop := t.removeContext()
 	defer stop()
-	// This patch writes a new value into the annotation, so it always changes the
-	// resourceVersion of the Pod. Therefore an earlier patch that sets the label fails if
-	// it arrives after this patch.
+	// This patch changes the annotation, and therefore the resourceVersion of the Pod. An
+	// earlier patch that sets the label fails if it arrives after this patch.
 	patch := t.labelPatch(types.UID(t.uid), "", nil, t.token+"-over")
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		attempt, cancel := context.WithTimeout(ctx, max(time.Second, t.removeTimeout()/4))
@@ -204,23 +202,23 @@ func (t *termRouter) removeLabel() {
 	}
 }
 
-// isPodGone reports whether err means that the Pod of this process does not exist
-// anymore. In this case, a later Pod may have the same name.
+// isPodGone reports whether err means that the Pod of this process no longer exists. A
+// new Pod may have the same name.
 func isPodGone(err error) bool {
 	var status apierrors.APIStatus
 	if apierrors.IsNotFound(err) || !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
 		return apierrors.IsNotFound(err)
 	}
-	// The patch contains the UID of this process's Pod. If a later Pod has the same name,
-	// the API server refuses the field metadata.uid. An error about another field is from an
-	// admission policy.
+	// The patch contains the UID of this process's Pod. If a new Pod has the same name,
+	// the API server refuses the field metadata.uid. An error about another field comes
+	// from an admission policy.
 	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
 }
 
-// labelPatch returns a merge patch that sets the label and the annotation to the values
-// label and term. The value nil removes the label or the annotation. The API server
-// refuses the patch if the Pod has another UID or resourceVersion. An empty uid or
-// version matches every Pod.
+// labelPatch returns a merge patch for the label and the annotation <key>-term. The
+// parameters label and term contain the new values. The value nil removes the label or
+// the annotation. The API server refuses the patch if the Pod has another UID or
+// resourceVersion. The patch does not contain an empty uid or version.
 func (t *termRouter) labelPatch(uid types.UID, version string, label, term any) []byte {
 	metadata := map[string]any{
 		"labels":      map[string]any{t.label.Key: label},

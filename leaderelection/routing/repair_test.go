@@ -101,7 +101,7 @@ func TestRouter_ALaterPodOfTheSameNameIsNotItsOwn(t *testing.T) {
 		c.pods.Put("pod-a", "1", false)
 		p := c.lead("pod-a")
 		synctest.Wait()
-		c.pods.Put("pod-a", "2", true) // a new Pod with the same name, while the process of the earlier Pod still runs
+		c.pods.Put("pod-a", "2", true) // a new Pod replaces pod-a, but the process of the earlier Pod still runs
 		time.Sleep(checkPeriod)
 		c.wantLabelled("in the term of the earlier Pod")
 		c.pods.Put("pod-a", "3", true)
@@ -119,7 +119,7 @@ func TestRouter_RetriesAConflictAtOnce(t *testing.T) {
 		c.pods.Intercept(func(r *routingtest.Request) error {
 			if r.Sets && !edited {
 				edited = true
-				c.pods.Edit("pod-a", false) // changes the resourceVersion, like a status update of the kubelet
+				c.pods.Edit("pod-a", false) // the edit changes the resourceVersion of the Pod
 			}
 			return nil
 		})

@@ -19,20 +19,20 @@ import (
 
 // A Label describes the label that the leader's Pod gets. A Service selects this label.
 type Label struct {
-	// Key and Value are the key and the value of the label. Required. No other election in
-	// the namespace may use the same Key and Value, because the leader removes the label
-	// from all other Pods that a leader labelled. Do not use a label of the Pod template,
-	// because the Router never changes such a label.
+	// Key and Value are the key and the value of the label. Required. No other election
+	// in the namespace may use the same Key and Value. A leader removes the label from
+	// the Pods of all other leaders. Do not use a label of the Pod template, because the
+	// Router never changes such a label.
 	Key, Value string
 
 	// PodNamespace and PodName identify the Pod of this process. Default: the environment
 	// variables POD_NAMESPACE and POD_NAME.
 	PodNamespace, PodName string
 
-	// PodUID distinguishes this Pod from a later Pod of the same name, for example in a
-	// StatefulSet. Default: the environment variable POD_UID, but only if PodNamespace
-	// and PodName have the values of POD_NAMESPACE and POD_NAME. Otherwise the Router
-	// uses the UID of the Pod that it reads first.
+	// PodUID distinguishes this Pod from a later Pod with the same name, for example in a
+	// StatefulSet. If PodNamespace and PodName have the values of POD_NAMESPACE and
+	// POD_NAME, the default is the environment variable POD_UID. If PodUID is still
+	// empty, the Router uses the UID of the Pod that it reads first.
 	PodUID string
 
 	// RemoveTimeout is how long the Router retries the removal of the label in an orderly
@@ -96,8 +96,8 @@ func (r *Router) Withdraw() {
 	}
 }
 
-// withDefaults returns the label with the defaults filled in. It calls getenv to read
-// environment variables.
+// withDefaults returns the label with the defaults filled in. The function getenv returns
+// the value of an environment variable.
 func (l Label) withDefaults(getenv func(string) string) Label {
 	namespace, name := getenv("POD_NAMESPACE"), getenv("POD_NAME")
 	l.PodNamespace, l.PodName = cmp.Or(l.PodNamespace, namespace), cmp.Or(l.PodName, name)

@@ -54,8 +54,8 @@ func TestRouter_RemovesTheLabelBeforeTheReleaseThoughRequestsFail(t *testing.T) 
 	}
 	fails := map[string]error{
 		"server error": routingtest.ServerError(),
-		// Admission policies return the next two errors. An API server that has just
-		// started also returns them.
+		// An admission policy or an API server that has just started can return the next
+		// two errors.
 		"invalid": apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), "pod-a",
 			field.ErrorList{field.Forbidden(field.NewPath("metadata", "labels"), "not ready to evaluate")}),
 		"forbidden": apierrors.NewForbidden(corev1.Resource("pods"), "pod-a", errors.New("not yet ready to handle request")),
@@ -107,8 +107,8 @@ func TestRouter_LogsTheFirstFailureOfEachTerm(t *testing.T) {
 	})
 }
 
-// From one term to the next term, the Router remembers the UID of the Pod and whether a
-// leader set the label.
+// The Router remembers two facts across terms: the UID of the Pod, and whether a leader
+// set the label.
 func TestRouter_LabelsThePodInEachTerm(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.pods.Put("pod-a", "1", false)
@@ -128,7 +128,7 @@ func TestRouter_LabelsThePodInEachTerm(t *testing.T) {
 			c.wantLabelled("in the next term", "pod-a")
 		}
 		c.must(p.StepDown(c.Context()))
-		c.pods.Put("pod-a", "2", false) // a new Pod with the same name, while the process of the earlier Pod still runs
+		c.pods.Put("pod-a", "2", false) // a new Pod replaces pod-a, but the process of the earlier Pod still runs
 		p.awaitTerm(c)
 		time.Sleep(checkPeriod)
 		c.wantLabelled("in a term after the Pod was deleted")

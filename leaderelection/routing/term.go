@@ -17,19 +17,19 @@ type electorRouter struct {
 
 	// Only the goroutine of the current term uses the fields below.
 	uid          string // the UID of this process's Pod; empty before the first answer of the API server
-	setByLeader  bool   // true if this process set the Pod's label, or the annotation shows that another leader set it
+	setByLeader  bool   // true if this process or another leader set the Pod's label
 	foreignLabel bool   // true if the last check found a label that no leader set; such a label must stay
 }
 
-// A termRouter labels the Pod for one term of an Elector.
+// A termRouter labels the Pod in one term of an Elector.
 type termRouter struct {
 	*electorRouter
 	elector     *leaderelection.Elector
 	config      leaderelection.Config
 	token       string          // the value of the annotation <key>-term in this term
-	termContext context.Context // the context of the callbacks; its cause is the reason for the end of the term
+	termContext context.Context // the context of the term
 	withdraw    context.CancelFunc
-	mayPatch    bool          // true if a patch of the Pod has succeeded, which proves the right to patch
+	mayPatch    bool          // true if a patch of the Pod has succeeded
 	failures    int           // the number of consecutive failed checks
 	done        chan struct{} // closed when this termRouter sends no more requests
 }
@@ -49,8 +49,8 @@ func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callba
 		}
 	}
 	callbacks.OnStoppedLeading = func() {
-		// Call the caller's OnStoppedLeading first and wait afterwards, because the
-		// caller's function may stop the work, which is urgent.
+		// Call the caller's OnStoppedLeading before the wait, because that function may
+		// stop the work.
 		defer func() {
 			if t := er.currentTerm(); t != nil { // nil if OnStartedLeading has not been called yet
 				<-t.done
@@ -91,10 +91,9 @@ func (er *electorRouter) start(ctx context.Context, e *leaderelection.Elector) {
 	}()
 }
 
-// awaitDone waits until the earlier term t sends no more requests, or ctx is done. It
-// reports whether ctx is still live. If there was no earlier term, t is nil. Usually, the
-// earlier term has already ended, because the terms of an Elector do not overlap. But if
-// OnStartedLeading was called late, the earlier term can still send requests.
+// awaitDone waits until the termRouter t sends no more requests, or ctx is done. It
+// returns false if ctx is done. If there was no earlier term, t is nil. An earlier term
+// can still send requests if OnStartedLeading was called late.
 func (t *termRouter) awaitDone(ctx context.Context) bool {
 	if t != nil {
 		select {
@@ -144,7 +143,7 @@ func (t *termRouter) removeContext() (_ context.Context, stop func()) {
 		for !isLoss(context.Cause(t.termContext)) && t.isHeld() && wait(orderly, t.config.Margin()/16) {
 			continue
 		}
-		wait(orderly, lossRemoveTimeout(t.config)) // returns at once if removeTimeout is over
+		wait(orderly, lossRemoveTimeout(t.config)) // wait returns at once if removeTimeout is over
 	})
 	return ctx, func() { cancel(); watcher.Wait() }
 }
@@ -161,7 +160,8 @@ func isLoss(cause error) bool {
 	return !errors.Is(cause, leaderelection.ErrCancelled) && !errors.Is(cause, leaderelection.ErrSteppedDown)
 }
 
-// wait waits until d has passed or ctx is done. It reports whether ctx is still live.
+// wait waits until the duration d has passed or ctx is done. It returns false if ctx is
+// done.
 func wait(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

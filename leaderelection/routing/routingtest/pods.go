@@ -1,14 +1,15 @@
-// Package routingtest provides an in-memory API for Pods, for tests of package routing
-// and of package manager. It answers the requests of a Router like a kube-apiserver. It
-// forwards all other requests to another transport, such as the in-memory API of package
-// leaderelectiontest.
+// Package routingtest provides an in-memory API for Pods. The tests of package routing
+// and package manager use this API. The API answers the requests of a Router like a
+// kube-apiserver. All other requests go to another transport, such as the in-memory API
+// of package leaderelectiontest.
 //
 //	pods := routingtest.NewPods("example.com/leader", "yes")
 //	pods.Put("pod-1", "uid-1", false)
 //	clientset, err := kubernetes.NewForConfig(pods.Config(server.Client("pod-1").Config()))
 //
-// The API works in a testing/synctest bubble. A goroutine can outlive its request only if
-// the request is cancelled while the function passed to Intercept still runs.
+// The API works in a testing/synctest bubble. If a request is cancelled while the
+// function passed to Intercept runs, a goroutine continues to run until that function
+// returns.
 package routingtest
 
 import (
@@ -36,8 +37,8 @@ type Request struct {
 	// Sets is true if the patch sets the label. Removes is true if the patch removes the
 	// label.
 	Sets, Removes bool
-	// Late is false unless the function passed to Intercept sets it to true. If Late is
-	// true, the request is carried out even if its context is done.
+	// Late makes the API carry out the request even if the context of the request is
+	// done. Only the function passed to Intercept sets Late.
 	Late bool
 }
 
@@ -52,8 +53,8 @@ type Pods struct {
 	intercept func(*Request) error
 }
 
-// NewPods returns an API without Pods. The parameters key and value describe the label
-// under test.
+// NewPods returns an API without Pods. The parameters key and value are the key and the
+// value of the leader's label.
 func NewPods(key, value string) *Pods {
 	return &Pods{key: key, value: value, pods: map[string]*corev1.Pod{}, intercept: func(*Request) error { return nil }}
 }
@@ -76,8 +77,8 @@ func (a *Pods) store(pod *corev1.Pod) {
 	a.pods[pod.Name] = pod
 }
 
-// PutFromTemplate creates a Pod with a label that no leader has set. The label has this
-// value. The annotation that a leader sets together with the label is missing.
+// PutFromTemplate creates a Pod with a label that no leader has set. The parameter value
+// is the value of the label. The Pod does not have the annotation "<key>-term".
 func (a *Pods) PutFromTemplate(name string, uid types.UID, value string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -90,8 +91,7 @@ func (a *Pods) label(pod *corev1.Pod) {
 	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, a.key+"-term", "1")
 }
 
-// RemoveAnnotation removes the annotation that a leader has set on a Pod, like a manual
-// edit.
+// RemoveAnnotation removes the annotation "<key>-term" from a Pod, like a manual edit.
 func (a *Pods) RemoveAnnotation(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
