@@ -194,7 +194,7 @@ func TestElector_AForeignLeaderClearsTheErrorOfWritesAtOnce(t *testing.T) {
 	before := e.State().LastError
 	e.mu.Lock()
 	e.observeLocked(leasestate.Observation{Lease: leaseOf(e, 50, "other", second(1)), Version: 50, At: time.Now()})
-	after := e.requests.lastError()
+	after, _ := e.requests.failing()
 	e.unlock()
 	if before == "" || after != "" {
 		t.Errorf("LastError = %q, and %q after another leader was observed", before, after)

@@ -38,7 +38,7 @@ func (r *traceRecord) trace(e *leaderelection.Elector) leaderelection.Trace {
 	return leaderelection.Trace{
 		RunStarted: func() { r.locked(func() { r.lines = append(r.lines, "run started") }) },
 		RunEnded:   func(err error) { r.locked(func() { r.lines = append(r.lines, fmt.Sprintf("run ended: %v", err)) }) },
-		Request: func(q leaderelection.Request) { r.locked(func() { r.requests[q.For+":"+q.Failure]++ }) },
+		Request:    func(q leaderelection.Request) { r.locked(func() { r.requests[q.For+":"+q.Failure]++ }) },
 		LeaderObserved: func(identity string, _ time.Time) {
 			r.locked(func() { r.lines = append(r.lines, "leader "+identity) })
 		},

@@ -33,7 +33,7 @@ var elector = []mutation{
 	{"the context of the work is not cancelled", "leaderelection: Elector.stopWorkLocked",
 		remove("$run.cancel($_)"), unit("StopsWhenTrustEnds")},
 	{"a background task outlives Run", "leaderelection: Elector.Run",
-		replace("defer $stopBackground()", "_ = $stopBackground"), unit("CancelsABackgroundTask")},
+		replace("defer stopBackground()", "_ = stopBackground"), unit("CancelsABackgroundTask")},
 	{"the requests of a lost term continue", "leaderelection: heldLease.lose",
 		remove("$h.cancel()"), unit("RequestsOfALostTerm")},
 
