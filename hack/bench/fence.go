@@ -142,8 +142,8 @@ func (b *bench) prepareNamespace(ctx context.Context, name string) error {
 }
 
 // fencedWrites measures the duration of each write in milliseconds. The outer key of
-// the result is the name of the kind of object. The inner key is a key of the map
-// writes in this function.
+// the result is the name of the kind of object. The inner key is a key of the local map
+// named writes.
 func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode) (samples map[string]map[string][]float64, err error) {
 	account := envtest.ServiceAccount{Namespace: fencedNamespace, Name: "operator"}
 	fence := fencing.Fence{

@@ -50,17 +50,17 @@ func (f *figures) add(group, name, unit string, values map[string]float64) {
 }
 
 // addSamples adds a figure without a target. The function statistic computes the value
-// of an implementation from the samples. A value with fewer samples than the parameter
-// wanted counts as not measured.
-func (f *figures) addSamples(group, name, unit string, samples map[string][]float64, wanted int, statistic func(summary) float64) {
+// of an implementation from the samples. A value counts as not measured if there are
+// fewer samples than the parameter minimum.
+func (f *figures) addSamples(group, name, unit string, samples map[string][]float64, minimum int, statistic func(summary) float64) {
 	values := map[string]float64{}
 	for implementation, row := range samples {
 		values[implementation] = statistic(summarize(row))
 	}
 	f.add(group, name, unit, values)
 	for implementation, row := range samples {
-		if len(row) < wanted {
-			f.notMeasured(implementation, fmt.Sprintf("%d of %d samples", len(row), wanted))
+		if len(row) < minimum {
+			f.notMeasured(implementation, fmt.Sprintf("%d of %d samples", len(row), minimum))
 		}
 	}
 }
@@ -126,9 +126,9 @@ func p99Of(s summary) float64    { return s.P99 }
 func maxOf(s summary) float64    { return s.Max }
 
 // medianOrNaN returns the median of the samples. It returns NaN if there are fewer
-// samples than the parameter wanted.
-func medianOrNaN(samples []float64, wanted int) float64 {
-	if len(samples) < wanted {
+// samples than the parameter minimum.
+func medianOrNaN(samples []float64, minimum int) float64 {
+	if len(samples) < minimum {
 		return math.NaN()
 	}
 	return summarize(samples).Median
@@ -149,8 +149,8 @@ func handoverFigures(samples map[string][]float64, rounds int) (f figures) {
 	return f
 }
 
-// operatorFigures returns the figures about rolling updates of operators. They contain
-// the time without reconciliation and the number of handovers.
+// operatorFigures returns the figures about rolling updates of operators. The figures
+// are the time without reconciliation and the number of handovers.
 func operatorFigures(rolls map[string][]rollout) (f figures) {
 	group := fmt.Sprintf("rolling update of a three-replica operator, %v, %d rounds", defaultTiming, rolloutRounds)
 	idle := map[string][]float64{}
@@ -195,8 +195,8 @@ func crashFigures(samples map[string][]float64) (f figures) {
 }
 
 // requestFigures returns the figures about the requests of leaders and followers. The
-// key of each map is the name of an implementation. A value in silent is true if a
-// follower sent no request before the measurement. This follower probably did not work.
+// key of each map is the name of an implementation. In the parameter silent, a value is
+// true if a follower sent no request before the measurement.
 func requestFigures(leaders, followers map[string]float64, silent map[string]bool) (f figures) {
 	group := fmt.Sprintf("requests per minute, %v", defaultTiming)
 	f.add(group, "idle follower, apart from its watch", "", followers)

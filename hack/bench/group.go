@@ -26,7 +26,7 @@ type candidateGroup struct {
 	starts     chan start
 }
 
-// A candidate campaigns for the Lease of its candidateGroup. It has its own
+// A candidate campaigns for the Lease of its candidateGroup. Each candidate has its own
 // connections, like a candidate in a separate process.
 type candidate struct {
 	client *client
@@ -49,8 +49,9 @@ func uniqueLease(implementation string) string {
 	return strings.ToLower(strings.ReplaceAll(implementation, " ", "-") + "-" + rand.Text()[:6])
 }
 
-// newGroup starts the candidates of the group g. The first candidate leads before the
-// other candidates start. The parameter size is the number of candidates.
+// newGroup starts one candidate and waits until the candidate leads. Then it starts the
+// other candidates of the group g. The parameter size is the total number of
+// candidates.
 func newGroup(ctx context.Context, g candidateGroup, size int) (*candidateGroup, error) {
 	g.starts = make(chan start, 16)
 	g.lease = uniqueLease(g.implementation.name)
@@ -100,7 +101,7 @@ func (g *candidateGroup) awaitWork(ctx context.Context) (start, error) {
 
 // A handover is the change from one leader to the next leader.
 type handover struct {
-	began   time.Time // when the leader was asked to stop, or when it crashed
+	began   time.Time // when the leader was asked to stop, or when the leader crashed
 	expired time.Time // when the crashed leader's Lease expired; the zero time if the leader did not crash
 	started time.Time // when the successor's work began
 	from    *candidate

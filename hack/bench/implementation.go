@@ -35,9 +35,9 @@ type candidateSpec struct {
 	operate func(crmanager.Manager) error                  // adds a controller to the Manager; the controller does the work
 }
 
-// An implementation is one of the implementations of leader election that the benchmark
-// compares. The function campaign runs one candidate until ctx is done, and returns
-// after the Lease was released.
+// An implementation runs leader election with one library, for instance client-go. The
+// function campaign runs one candidate until ctx is done. The function returns after
+// the Lease was released.
 type implementation struct {
 	name     string
 	campaign func(ctx context.Context, c candidateSpec) error
@@ -134,8 +134,8 @@ func (c candidateSpec) isReady() {
 	}
 }
 
-// startObserver calls the function observe in a new goroutine. The function stop
-// cancels the context of that goroutine and waits until the goroutine has ended.
+// startObserver calls the function observe in a new goroutine. The returned function
+// cancels the context of the goroutine and waits until the goroutine has ended.
 func (c candidateSpec) startObserver(elector *leaderelection.Elector) (stop func()) {
 	if c.observe == nil || elector == nil {
 		return func() {}

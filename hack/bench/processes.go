@@ -26,8 +26,8 @@ type processGroup struct {
 // Therefore the old processes are clearly older than the new processes.
 const ageGap = time.Second
 
-// newProcessGroup starts the processes one after the other. The first process leads
-// before the second process starts. The parameter size is the number of processes.
+// newProcessGroup starts one process and waits until the process leads. Then it starts
+// the other processes. The parameter size is the total number of processes.
 func newProcessGroup(ctx context.Context, c *lab.Cluster, s settings, size int) (*processGroup, error) {
 	g := &processGroup{settings: s}
 	g.settings.Kubeconfig, g.settings.Lease = c.Kubeconfig, uniqueLease(s.Implementation)

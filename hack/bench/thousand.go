@@ -136,7 +136,7 @@ func measureUsage(ctx context.Context) usage {
 	var heap, stack, goroutines []float64
 	for range usageSamples {
 		runtime.GC()
-		runtime.GC() // the first collection does not free the content of sync.Pools
+		runtime.GC() // the first call does not free the content of a sync.Pool
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		heap, stack = append(heap, float64(m.HeapAlloc)), append(stack, float64(m.StackInuse))

@@ -120,7 +120,7 @@ func (c *Cluster) Cleanup(f func() error) { c.cleanups = append(c.cleanups, f) }
 
 // Close stops the control plane that OpenCluster started, or deletes the namespace in
 // the existing cluster. It also calls the functions that were registered with Cleanup.
-// Errors wrap ErrCleanup.
+// The returned error wraps ErrCleanup.
 func (c *Cluster) Close() error {
 	var errs []error
 	for i := len(c.cleanups) - 1; i >= 0; i-- {

@@ -28,7 +28,7 @@ type History struct {
 	mu       sync.Mutex
 	revision int64 // the last etcd revision that was read
 	entries  map[string][]Entry
-	broken   error // the reason why the History is incomplete; nil if it is complete
+	broken   error // the reason why the History is incomplete; nil if the History is complete
 }
 
 // NewHistory returns an empty History of the ledgers in the namespace. The parameter

@@ -17,7 +17,7 @@ type Journal struct {
 
 	mu     sync.Mutex
 	events []Event
-	more   chan struct{} // closed when the next event is added; nil if Await does not wait
+	more   chan struct{} // closed when the next event is added; nil if no call of Await is waiting
 }
 
 // Add adds the event e to the Journal and calls OnEvent.
@@ -49,9 +49,9 @@ func (j *Journal) All() []Event {
 	return slices.Clone(j.events)
 }
 
-// Await returns the first event for which the function match returns true. If the
-// Journal does not contain this event yet, Await waits. Await returns an error after
-// the timeout, or if ctx is done. The parameter what describes the event in the error
+// Await returns the first event for which the function match returns true. It waits
+// until the Journal contains a matching event. Await returns an error after the
+// timeout, or if ctx is done. The parameter what describes the event in the error
 // message.
 func (j *Journal) Await(ctx context.Context, timeout time.Duration, what string, match func(Event) bool) (Event, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("waited %v in vain for %s", timeout, what))

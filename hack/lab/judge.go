@@ -140,8 +140,8 @@ type Leadership struct {
 }
 
 // JudgeLeadership returns a summary of the spans. The fields None, One and More cover
-// only the time between the parameters start and end. If start is zero, this time
-// begins with the first span. If end is zero, this time ends with the last span.
+// only the time between the parameters start and end. If start is zero, the time begins
+// with the first span. If end is zero, the time ends with the last span.
 func JudgeLeadership(spans []Span, start, end time.Time) (l Leadership) {
 	// Ignore spans that end before they start. A span ends before its start if IsLeader
 	// returned true only once.

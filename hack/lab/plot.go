@@ -15,7 +15,8 @@ var frameFile embed.FS
 
 // Draw executes the SVG template with the given name and returns the SVG text. The
 // parameter data contains the values for the template. If data embeds a Frame, the
-// template can include frame.svg.tmpl. The template function number calls Number.
+// template can include frame.svg.tmpl. In the template, the function "number" calls
+// Number.
 func Draw(files fs.FS, name string, data any) (string, error) {
 	set := template.New("").Funcs(template.FuncMap{"number": Number})
 	if _, err := set.ParseFS(frameFile, "frame.svg.tmpl"); err != nil {

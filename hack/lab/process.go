@@ -51,8 +51,9 @@ func startProcess(identity, variable string, logs io.Writer, read func(io.Reader
 	}
 	started := make(chan error)
 	go func() {
-		// Linux kills the child when the thread that started the child ends. Therefore
-		// this goroutine keeps its thread until the child has exited.
+		// With the setting Pdeathsig, Linux kills the child when the thread that
+		// started the child ends. Therefore this goroutine keeps its thread until the
+		// child has exited.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()

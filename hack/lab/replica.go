@@ -25,7 +25,7 @@ const (
 	Exited   Kind = "exited"   // the process has exited; Detail is the exit status
 	Appended Kind = "appended" // the API server accepted a ledger entry
 	Refused  Kind = "refused"  // the API server refused a ledger entry, because the ledger had changed
-	Failed   Kind = "failed"   // the first of several consecutive requests failed; Detail is the error
+	Failed   Kind = "failed"   // a request failed; consecutive failures are reported only once; Detail is the error
 )
 
 // An Event records something that happened to a replica. All replicas run on one
@@ -61,7 +61,7 @@ func (r *Reporter) Report(e Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// Ignore the error. A write fails only if the parent process has exited. Then this
-	// process also stops.
+	// process also stops soon.
 	_, _ = fmt.Fprintf(r.Out, "%s\n", line)
 }
 

@@ -10,8 +10,8 @@ import (
 // SamplePeriod is the time between two calls of IsLeader by a Sampler.
 const SamplePeriod = 5 * time.Millisecond
 
-// frozenAfter is a time between two calls of IsLeader. If more time passes between two
-// calls, a Sampler reports a freeze of the process.
+// frozenAfter is the maximum time between two calls of IsLeader. After a longer time, a
+// Sampler reports a freeze of the process.
 const frozenAfter = 2 * time.Second
 
 // A Sampler calls IsLeader every SamplePeriod and reports when the result changes.
