@@ -19,16 +19,14 @@ const (
 	waitTimeout = time.Minute
 )
 
-// startCluster starts the control plane of the benchmark. Call Close on the returned
-// Cluster even if startCluster also returns an error.
+// startCluster starts the control plane of the benchmark. The caller must close the
+// Cluster, even if startCluster returns an error.
 func startCluster(ctx context.Context) (*lab.Cluster, error) {
-	return lab.OpenCluster(ctx, "", namespace, envtest.Options{StartTimeout: 3 * time.Minute}) // a long timeout, because other tests may run on this machine at the same time
+	return lab.OpenCluster(ctx, "", namespace, envtest.Options{StartTimeout: 3 * time.Minute}) // the timeout is long, because other tests may slow down this machine
 }
 
-// A client sends requests over its own connections and without a rate limit. Therefore
-// it behaves like the client of a separate process. The benchmark does not use an
-// envtest.Client, because an envtest.Client records each request, which takes time and
-// memory.
+// A client has its own connections and no rate limit, like the client of a separate
+// process.
 type client struct {
 	config      *rest.Config
 	transport   *transport
@@ -39,7 +37,7 @@ func newClient(config *rest.Config) *client {
 	dialer := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 10 * time.Second}
 	c := &client{config: rest.CopyConfig(config), transport: &transport{}, connections: connrotation.NewDialer(dialer.DialContext)}
 	c.config.QPS = -1
-	c.config.Dial = c.connections.DialContext // a function in Dial also prevents client-go from sharing one transport among several clients
+	c.config.Dial = c.connections.DialContext // with a Dial function, client-go does not share connections between clients
 	c.config.Wrap(c.transport.wrap)
 	return c
 }
@@ -49,8 +47,8 @@ func (c *client) clientset() kubernetes.Interface {
 	return kubernetes.NewForConfigOrDie(c.config)
 }
 
-// crash simulates a crash of the client's process. It blocks all later requests of the
-// client and closes all connections.
+// crash simulates a crash of the client's process. It blocks all new requests and
+// closes all connections.
 func (c *client) crash() {
 	c.transport.cut.Store(true)
 	c.close()

@@ -11,17 +11,16 @@ import (
 
 const cpuFollowers = 200
 
-// The API server's CPU time is measured during one of these periods. A small load needs
-// a longer period than a large load.
+// The durations of the CPU measurements. A small load needs a longer measurement than a
+// large load.
 const (
 	baseWindow  = 45 * time.Second
 	watchWindow = 60 * time.Second
 	pollWindow  = 20 * time.Second
 )
 
-// measureCPU measures the CPU time that the API server uses for one idle follower. It
-// measures the CPU time with a leader and many followers, and with a leader only. The
-// result is the difference, divided by the number of followers.
+// measureCPU measures how much CPU time one idle follower costs the API server. It
+// compares a leader with many followers to a leader without followers.
 func (b *bench) measureCPU(ctx context.Context) (figures, error) {
 	if runtime.GOOS != "linux" {
 		return cpuNotMeasured(errNoProc.Error()), nil
@@ -46,9 +45,9 @@ func (b *bench) measureCPU(ctx context.Context) (figures, error) {
 	return cpuFigures([]float64{used[0], used[3]}, used[1], used[2]), nil
 }
 
-// cpuOf returns the CPU time that the API server uses, in milliseconds per minute.
-// During the measurement there are one leader and the given number of followers. The
-// parameter pid is the process ID of the API server.
+// cpuOf returns the CPU time of the API server, in milliseconds per minute. The Lease
+// has one leader and the given number of followers. The parameter pid is the process ID
+// of the API server.
 func (b *bench) cpuOf(ctx context.Context, pid int, i implementation, followers int, window time.Duration) (used float64, err error) {
 	g, err := newGroup(ctx, candidateGroup{cluster: b.cluster, implementation: i, timing: defaultTiming}, 1+followers)
 	defer func() { err = errors.Join(err, g.close()) }()

@@ -10,14 +10,13 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// crashTiming has short durations, because each crash takes about one LeaseDuration.
+// crashTiming has short durations, because each takeover lasts about one LeaseDuration.
 var crashTiming = lab.Timing{LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 500 * time.Millisecond}
 
 const crashRounds = 10
 
 // measureCrash measures how long a takeover takes after the leader has crashed. It
-// measures all implementations at the same time. The measurements hardly disturb each
-// other, because the candidates wait for a Lease to expire most of the time.
+// measures all implementations at the same time.
 func (b *bench) measureCrash(ctx context.Context) (figures, error) {
 	samples, err := sideBySide(func(i implementation) ([]float64, error) { return b.crashAll(ctx, i) })
 	if err != nil {
@@ -26,10 +25,9 @@ func (b *bench) measureCrash(ctx context.Context) (figures, error) {
 	return crashFigures(samples), nil
 }
 
-// crashAll simulates several crashes of the leader of one implementation. It returns
-// one delay in milliseconds for each crash. The Lease expires one LeaseDuration after
-// the leader sent the last renewal. The delay is the time from the expiry of the Lease
-// to the start of the successor's work.
+// crashAll simulates several crashes of the leader. It returns one delay in
+// milliseconds for each crash. The delay is the time from the expiry of the Lease to
+// the start of the successor's work.
 func (b *bench) crashAll(ctx context.Context, i implementation) (times []float64, err error) {
 	g, err := newGroup(ctx, candidateGroup{cluster: b.cluster, implementation: i, timing: crashTiming}, 3)
 	defer func() { err = errors.Join(err, g.close()) }()
@@ -44,7 +42,7 @@ func (b *bench) crashAll(ctx context.Context, i implementation) (times []float64
 		if err != nil {
 			return nil, err
 		}
-		times = append(times, lab.Milliseconds(h.started.Sub(h.allowed)))
+		times = append(times, lab.Milliseconds(h.started.Sub(h.expired)))
 		b.progress("crash: %s, round %d of %d", i.name, round+1, crashRounds)
 		if err := g.replace(h.from); err != nil {
 			return nil, fmt.Errorf("%s: %w", i.name, err)

@@ -28,26 +28,24 @@ import (
 const (
 	fencedNamespace   = "bench-fenced"
 	unfencedNamespace = "bench-unfenced"
-	plainNamespace    = "bench-plain" // a namespace with a policy that has one trivial expression
+	plainNamespace    = "bench-plain" // the namespace with a trivial policy
 	plainName         = "plain policy"
 	bystanderName     = "other writer"
 	fencedPod         = "leader"
 	fencedObject      = "object"
 	// writesPerRound is the number of writes per round, for each kind of object and
-	// each writer. The flag -rounds sets the number of rounds. The cost of the policy
-	// is small. Therefore many writes are needed to measure the cost.
+	// each writer. The number is high, because a Fence slows down a write only a
+	// little.
 	writesPerRound = 100
 )
 
-// A fencedKind is a kind of object that the benchmark writes. The policy of a Fence
-// reads only a few fields of an object. Therefore the relative cost of the policy is
-// highest for a small object.
+// A fencedKind is a kind of object that the benchmark writes.
 type fencedKind struct {
 	name     string
 	resource schema.GroupResource
 	create   func(ctx context.Context, admin kubernetes.Interface, namespace string) error
-	// change writes the number n into the object. It also writes the writer's term into
-	// the annotation whose key is the parameter annotation.
+	// change writes the number n into the object. It also sets the annotation with the
+	// given key to the writer's term.
 	change func(ctx context.Context, writer kubernetes.Interface, namespace, annotation string, n int) error
 }
 
@@ -88,7 +86,7 @@ var fencedKinds = []fencedKind{
 	},
 }
 
-// A fencingMode is a mode of a Fence, with the name of the mode in the table.
+// A fencingMode is a mode of a Fence, together with its name in the results table.
 type fencingMode struct {
 	name string
 	mode fencing.Mode
@@ -100,10 +98,10 @@ var fencingModes = []fencingMode{
 	{"by pod and by term", fencing.ByPod | fencing.ByTerm},
 }
 
-// measureFence measures how much a Fence slows down writes. It sends the same writes,
-// in random order, into three namespaces. The first namespace has a Fence, the second
-// has no policy, and the third has a trivial policy. A second writer also writes into
-// the first namespace. The Fence does not apply to the second writer.
+// measureFence measures how much a Fence slows down writes. It sends the same writes to
+// three namespaces. The first namespace has a Fence, the second has no policy, and the
+// third has a trivial policy. A second writer, to whom the Fence does not apply, also
+// writes to the first namespace.
 func (b *bench) measureFence(ctx context.Context) (f figures, err error) {
 	for _, namespace := range []string{fencedNamespace, unfencedNamespace, plainNamespace} {
 		if err := b.prepareNamespace(ctx, namespace); err != nil {
@@ -143,10 +141,9 @@ func (b *bench) prepareNamespace(ctx context.Context, name string) error {
 	return err
 }
 
-// fencedWrites returns the durations of all writes, in milliseconds. The outer key of
-// the result is the name of the kind of object. The inner key is incumbent,
-// bystanderName, limitName or plainName. Each of these four names stands for a writer
-// and a namespace.
+// fencedWrites measures the duration of each write in milliseconds. The outer key of
+// the result is the name of the kind of object. The inner key is a key of the local map
+// named writes.
 func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode) (samples map[string]map[string][]float64, err error) {
 	account := envtest.ServiceAccount{Namespace: fencedNamespace, Name: "operator"}
 	fence := fencing.Fence{
@@ -183,7 +180,7 @@ func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode)
 			names := slices.Collect(maps.Keys(writes))
 			rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 			for _, name := range names {
-				n++ // a new number, because each write must change the object
+				n++ // each write must change the object
 				began := time.Now()
 				if err := kind.change(ctx, writes[name].writer, writes[name].namespace, fencing.AnnotationKey(fence.LeaseNamespace+"/"+fence.LeaseName), n); err != nil {
 					return nil, err
@@ -195,9 +192,8 @@ func (b *bench) fencedWrites(ctx context.Context, client *client, m fencingMode)
 	return samples, nil
 }
 
-// enforcePlainPolicy creates a policy that refuses objects with the name in the
-// constant refused. It waits until the policy is in force. The benchmark does not write
-// an object with this name.
+// enforcePlainPolicy creates a trivial policy and waits until the API server enforces
+// the policy. The policy refuses only objects with the name "refused".
 func (b *bench) enforcePlainPolicy(ctx context.Context) error {
 	const refused = "refused"
 	match := admissionv1.MatchResources{

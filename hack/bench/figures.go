@@ -15,25 +15,24 @@ type figure struct {
 	Name   string             `json:"name"`
 	Unit   string             `json:"unit"`
 	Values map[string]float64 `json:"values"` // the values, keyed by the name of the implementation
-	// NotMeasured contains the reason for each missing value, keyed by the name of the
-	// implementation. An invalid value, for instance a negative time, counts as
-	// missing.
+	// NotMeasured contains the reason why a value is missing, keyed by the name of the
+	// implementation.
 	NotMeasured map[string]string `json:"notMeasured,omitempty"`
 	Target      *target           `json:"target,omitempty"`
 }
 
-// A target is a condition for the value of this library, for instance that the value is
-// at most 50.
+// A target is a condition for this library's value in a figure, for instance "at most
+// 50".
 type target struct {
 	Relation string  `json:"relation"` // "<=" or ">="
 	Value    float64 `json:"value"`
 	Met      bool    `json:"met"`
-	// NotMeasured is the reason why the target was not evaluated. If NotMeasured is
-	// empty, Met is valid.
+	// NotMeasured is the reason why the target was not evaluated. NotMeasured is empty
+	// if the target was evaluated.
 	NotMeasured string `json:"notMeasured,omitempty"`
 }
 
-// figures are the lines of the table that the benchmark prints, in order.
+// figures are the lines of the table, from top to bottom.
 type figures []figure
 
 // add adds a figure without a target. A value that is negative, infinite or NaN counts
@@ -50,24 +49,24 @@ func (f *figures) add(group, name, unit string, values map[string]float64) {
 	}
 }
 
-// addSamples adds a figure without a target. The function value computes the value of
-// an implementation from the samples. If an implementation has fewer samples than the
-// parameter wanted, its value counts as not measured.
-func (f *figures) addSamples(group, name, unit string, samples map[string][]float64, wanted int, value func(summary) float64) {
+// addSamples adds a figure without a target. The function statistic computes the value
+// of an implementation from the samples. A value counts as not measured if there are
+// fewer samples than the parameter minimum.
+func (f *figures) addSamples(group, name, unit string, samples map[string][]float64, minimum int, statistic func(summary) float64) {
 	values := map[string]float64{}
 	for implementation, row := range samples {
-		values[implementation] = value(summarize(row))
+		values[implementation] = statistic(summarize(row))
 	}
 	f.add(group, name, unit, values)
 	for implementation, row := range samples {
-		if len(row) < wanted {
-			f.notMeasured(implementation, fmt.Sprintf("%d of %d samples", len(row), wanted))
+		if len(row) < minimum {
+			f.notMeasured(implementation, fmt.Sprintf("%d of %d samples", len(row), minimum))
 		}
 	}
 }
 
-// notMeasured removes the value of an implementation from the last figure and records
-// the reason.
+// notMeasured removes the value of an implementation from the last figure. It stores
+// the reason in the figure.
 func (f figures) notMeasured(implementation, reason string) {
 	last := &f[len(f)-1]
 	delete(last.Values, implementation)
@@ -77,8 +76,8 @@ func (f figures) notMeasured(implementation, reason string) {
 	last.NotMeasured[implementation] = reason
 }
 
-// wantPositive removes each value that is zero from the last figure, and records the
-// reason. Call it for a figure in which a zero means that the measurement failed.
+// wantPositive removes all zeros from the last figure. Call wantPositive if a zero
+// means that the measurement failed.
 func (f figures) wantPositive(reason string) {
 	for implementation, v := range f[len(f)-1].Values {
 		if v == 0 {
@@ -87,16 +86,16 @@ func (f figures) wantPositive(reason string) {
 	}
 }
 
-// wantAtMost sets a target for the last figure. The target is met if the value is at
-// most limit.
-func (f figures) wantAtMost(limit float64) {
-	f.want("<=", limit, func(v float64) bool { return v <= limit })
+// wantAtMost sets a target for the last figure. The value must be at most the parameter
+// maximum.
+func (f figures) wantAtMost(maximum float64) {
+	f.want("<=", maximum, func(v float64) bool { return v <= maximum })
 }
 
-// wantAtLeast sets a target for the last figure. The target is met if the value is at
-// least limit.
-func (f figures) wantAtLeast(limit float64) {
-	f.want(">=", limit, func(v float64) bool { return v >= limit })
+// wantAtLeast sets a target for the last figure. The value must be at least the
+// parameter minimum.
+func (f figures) wantAtLeast(minimum float64) {
+	f.want(">=", minimum, func(v float64) bool { return v >= minimum })
 }
 
 func (f figures) want(relation string, limit float64, met func(float64) bool) {
@@ -106,8 +105,8 @@ func (f figures) want(relation string, limit float64, met func(float64) bool) {
 		last.Target.Value, last.Target.NotMeasured = 0, "the value to compare with was not measured"
 		return
 	}
-	// The target applies to the value of this library's Elector. If the figure has no
-	// value of the Elector, the target applies to the value of this library's manager.
+	// The target applies to this library's Elector. In a figure without the Elector,
+	// the target applies to this library's manager.
 	for _, implementation := range []string{incumbent, incumbentMgr} {
 		if reason, missing := last.NotMeasured[implementation]; missing {
 			last.Target.NotMeasured = reason
@@ -126,10 +125,10 @@ func medianOf(s summary) float64 { return s.Median }
 func p99Of(s summary) float64    { return s.P99 }
 func maxOf(s summary) float64    { return s.Max }
 
-// medianOrNaN returns the median of the samples. It returns NaN if the number of
-// samples is less than the parameter wanted.
-func medianOrNaN(samples []float64, wanted int) float64 {
-	if len(samples) < wanted {
+// medianOrNaN returns the median of the samples. It returns NaN if there are fewer
+// samples than the parameter minimum.
+func medianOrNaN(samples []float64, minimum int) float64 {
+	if len(samples) < minimum {
 		return math.NaN()
 	}
 	return summarize(samples).Median
@@ -151,7 +150,7 @@ func handoverFigures(samples map[string][]float64, rounds int) (f figures) {
 }
 
 // operatorFigures returns the figures about rolling updates of operators. The figures
-// are the time in which no replica reconciled, and the number of handovers.
+// are the time without reconciliation and the number of handovers.
 func operatorFigures(rolls map[string][]rollout) (f figures) {
 	group := fmt.Sprintf("rolling update of a three-replica operator, %v, %d rounds", defaultTiming, rolloutRounds)
 	idle := map[string][]float64{}
@@ -196,9 +195,8 @@ func crashFigures(samples map[string][]float64) (f figures) {
 }
 
 // requestFigures returns the figures about the requests of leaders and followers. The
-// keys of all three maps are names of implementations. A value in silent is true if a
-// follower of the implementation had sent no request before the measurement. Such a
-// follower probably did not work. Therefore the figure counts as not measured.
+// key of each map is the name of an implementation. In the parameter silent, a value is
+// true if a follower sent no request before the measurement.
 func requestFigures(leaders, followers map[string]float64, silent map[string]bool) (f figures) {
 	group := fmt.Sprintf("requests per minute, %v", defaultTiming)
 	f.add(group, "idle follower, apart from its watch", "", followers)
@@ -212,7 +210,7 @@ func requestFigures(leaders, followers map[string]float64, silent map[string]boo
 	f.wantPositive("no request was counted")
 	limit := math.NaN()
 	if v, ok := f[len(f)-1].Values[clientGo]; ok {
-		limit = v + 1 // one minute can contain one more renewal than another minute
+		limit = v + 1 // the number of renewals per minute can vary by one
 	}
 	f.wantAtMost(limit)
 	return f

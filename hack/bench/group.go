@@ -26,7 +26,7 @@ type candidateGroup struct {
 	starts     chan start
 }
 
-// A candidate campaigns for the Lease of its candidateGroup. It has its own
+// A candidate campaigns for the Lease of its candidateGroup. Each candidate has its own
 // connections, like a candidate in a separate process.
 type candidate struct {
 	client *client
@@ -34,24 +34,23 @@ type candidate struct {
 	done   chan struct{} // closed when the campaign has ended
 	err    error         // the error of the campaign; valid after done is closed
 
-	crashed bool      // true if the crash of the candidate was simulated; its campaign may then end with an error
-	stopped time.Time // when the work stopped; valid after done is closed
+	crashed bool      // true after a simulated crash of the candidate
+	stopped time.Time // the time at which the work stopped; valid after done is closed
 }
 
-// A start is the time at which the work of a candidate began.
+// A start records when a candidate's work began.
 type start struct {
 	candidate *candidate
 	at        time.Time
 }
 
-// uniqueLease returns a new and unique name for a Lease. The name contains the name of
-// the implementation.
+// uniqueLease returns a unique name for a new Lease.
 func uniqueLease(implementation string) string {
 	return strings.ToLower(strings.ReplaceAll(implementation, " ", "-") + "-" + rand.Text()[:6])
 }
 
-// newGroup starts the first candidate of the group g and waits until this candidate
-// leads. Then it starts the other candidates. The parameter size is the total number of
+// newGroup starts one candidate and waits until the candidate leads. Then it starts the
+// other candidates of the group g. The parameter size is the total number of
 // candidates.
 func newGroup(ctx context.Context, g candidateGroup, size int) (*candidateGroup, error) {
 	g.starts = make(chan start, 16)
@@ -102,8 +101,8 @@ func (g *candidateGroup) awaitWork(ctx context.Context) (start, error) {
 
 // A handover is the change from one leader to the next leader.
 type handover struct {
-	began   time.Time // when the leader was asked to stop, or when it crashed
-	allowed time.Time // when the Lease of a crashed leader expired; the zero time if the leader did not crash
+	began   time.Time // when the leader was asked to stop, or when the leader crashed
+	expired time.Time // when the crashed leader's Lease expired; the zero time if the leader did not crash
 	started time.Time // when the successor's work began
 	from    *candidate
 	to      *candidate
@@ -126,7 +125,7 @@ func (g *candidateGroup) crashLeader(ctx context.Context) (handover, error) {
 	for {
 		h.began = time.Now()
 		if last := h.from.client.transport.lastApplied(); !last.IsZero() && h.began.Sub(last) > 20*time.Millisecond {
-			h.allowed = last.Add(g.timing.LeaseDuration)
+			h.expired = last.Add(g.timing.LeaseDuration)
 			break
 		}
 		if err := lab.Sleep(ctx, time.Millisecond); err != nil {
@@ -149,8 +148,8 @@ func (g *candidateGroup) awaitSuccessor(ctx context.Context, h *handover) error 
 	return nil
 }
 
-// replace stops the candidate old, waits until its campaign has ended, and starts
-// another candidate.
+// replace stops one candidate, waits until the candidate's campaign has ended, and
+// starts a new candidate.
 func (g *candidateGroup) replace(old *candidate) error {
 	err := old.end()
 	if i := slices.Index(g.candidates, old); i >= 0 {
@@ -164,8 +163,8 @@ func (c *candidate) end() error {
 	c.cancel()
 	select {
 	case <-c.done:
-		// Close the connections one second later, because controller-runtime still
-		// sends an event after its Manager has stopped.
+		// Close the connections one second later, because a stopped Manager of
+		// controller-runtime may still send an event.
 		time.AfterFunc(time.Second, c.client.close)
 		if c.crashed {
 			return nil
@@ -181,10 +180,7 @@ func (g *candidateGroup) followers() []*candidate {
 	return slices.DeleteFunc(slices.Clone(g.candidates), func(c *candidate) bool { return c == g.leader })
 }
 
-// awaitIdle waits until the candidates are idle. If the candidates poll the Lease, they
-// are idle when there were as many reads as there are candidates. If the candidates
-// watch the Lease, they are idle after three seconds in which they sent only successful
-// writes.
+// awaitIdle waits until all candidates have started and are idle.
 func (g *candidateGroup) awaitIdle(ctx context.Context) error {
 	var before traffic
 	for began := time.Now(); time.Since(began) < waitTimeout; {
@@ -212,8 +208,8 @@ func (g *candidateGroup) traffic() traffic {
 	return sum
 }
 
-// close stops all candidates. It stops the leader last, because otherwise a follower
-// would become the leader.
+// close stops all candidates. It stops the leader last. Therefore no follower becomes
+// the leader.
 func (g *candidateGroup) close() error {
 	if g == nil {
 		return nil

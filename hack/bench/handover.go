@@ -10,9 +10,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// measureHandover measures graceful handovers. In each round it stops the leader of
-// each implementation once, in random order and after a random pause. Therefore a
-// leader is stopped at a random time between two polls of its followers.
+// measureHandover measures graceful handovers. Each round stops the leader of each
+// implementation once, in random order and after a random pause.
 func (b *bench) measureHandover(ctx context.Context) (f figures, err error) {
 	bare, err := newLimit(ctx, b.cluster, "limit")
 	defer bare.close()
@@ -52,14 +51,12 @@ func (b *bench) measureHandover(ctx context.Context) (f figures, err error) {
 	return handoverFigures(samples, b.rounds), nil
 }
 
-// settle is the minimum pause after the replacement of a candidate. During this pause,
-// candidates open connections and become idle.
+// settle is the minimum pause between two handovers. A new candidate opens its
+// connections during the pause.
 const settle = 300 * time.Millisecond
 
-// handOver stops the leader, starts another candidate as its replacement, and waits
-// until the group is idle again. It returns the duration and the timeline of the
-// handover. The result line is nil if the group is not traced or newTimeline returns
-// nil.
+// handOver stops the leader and starts a new candidate. It returns the duration and the
+// timeline of the handover. The timeline may be nil.
 func (g *candidateGroup) handOver(ctx context.Context) (took time.Duration, line *timeline, err error) {
 	h, err := g.stopLeader(ctx)
 	if err != nil {

@@ -13,12 +13,11 @@ import (
 const (
 	herdSize   = 500
 	herdRounds = 10
-	herdSettle = 4500 * time.Millisecond // long enough for a follower to become the nominated successor, and for the replies to all renewals
+	herdSettle = 4500 * time.Millisecond // long enough for the nomination of the next successor
 )
 
-// measureHerd measures how long the handover of a Lease with many followers takes. It
-// also counts the writes that the API server refuses during the handover and the
-// nomination of the next successor. For comparison, it measures the shortest possible
+// measureHerd measures handovers of a Lease with many followers. It also counts the
+// writes that the API server refuses. For comparison, it measures the shortest possible
 // handover of a Lease with the same number of watches.
 func (b *bench) measureHerd(ctx context.Context) (f figures, err error) {
 	b.progress("herd: starting %d followers", herdSize)
@@ -37,7 +36,7 @@ func (b *bench) measureHerd(ctx context.Context) (f figures, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := lab.Sleep(ctx, time.Second); err != nil { // longer than the claim delay of any follower
+		if err := lab.Sleep(ctx, time.Second); err != nil { // one second is longer than every claim delay
 			return nil, err
 		}
 		claims := g.traffic().minus(before).refused

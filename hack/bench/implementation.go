@@ -21,33 +21,30 @@ import (
 
 var defaultTiming = lab.Timing{LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second}
 
-// A candidateSpec contains the parameters with which an implementation runs one
-// candidate.
+// A candidateSpec contains the parameters of one candidate.
 type candidateSpec struct {
 	timing   lab.Timing
 	lease    string
 	identity string
 	client   *client
-	work     func(context.Context) // does the leader's work, and returns as soon as the context is done
+	work     func(context.Context) // does the leader's work until the context is done
 
-	// The following functions are used only if each candidate is a separate process.
-	// Each of these functions may be nil.
-	ready   func()                                         // called shortly before or after the candidate begins to campaign
+	// These functions are used only in a separate process. Each function may be nil.
+	ready   func()                                         // called when the candidate begins to campaign
 	observe func(context.Context, *leaderelection.Elector) // called with the Elector of the candidate; runs until the context is done
 	operate func(crmanager.Manager) error                  // adds a controller to the Manager; the controller does the work
 }
 
-// An implementation is one of the compared implementations of leader election. The
-// function campaign runs one candidate until ctx is done. It returns after the Lease
-// was released. Except for client-go, campaign also waits until the work has stopped.
+// An implementation runs leader election with one library, for instance client-go. The
+// function campaign runs one candidate until ctx is done. The function returns after
+// the Lease was released.
 type implementation struct {
 	name     string
 	campaign func(ctx context.Context, c candidateSpec) error
 }
 
-// The names of the implementations and of the limit. The limit is not an implementation
-// of leader election. It is a handover with only the requests that every handover
-// needs.
+// The names of the implementations and of the limit. The limit is the shortest possible
+// handover, see the type limit.
 const (
 	limitName    = "limit"
 	clientGo     = "client-go"
@@ -72,8 +69,8 @@ func implementationNamed(name string) implementation {
 	panic("bug: no implementation " + name)
 }
 
-// sideBySide calls the function measure for all implementations at the same time. In
-// the returned map, each key is the name of an implementation.
+// sideBySide calls the function measure for all implementations at the same time. It
+// returns the results, keyed by the name of the implementation.
 func sideBySide[R any](measure func(implementation) (R, error)) (map[string]R, error) {
 	type result struct {
 		name  string
@@ -137,8 +134,8 @@ func (c candidateSpec) isReady() {
 	}
 }
 
-// startObserver calls the function observe in a goroutine. The returned function
-// cancels the context of observe and waits until observe has returned.
+// startObserver calls the function observe in a new goroutine. The returned function
+// cancels the context of the goroutine and waits until the goroutine has ended.
 func (c candidateSpec) startObserver(elector *leaderelection.Elector) (stop func()) {
 	if c.observe == nil || elector == nil {
 		return func() {}
@@ -207,8 +204,8 @@ func (c candidateSpec) addWork(mgr crmanager.Manager) error {
 	}))
 }
 
-// everywhere is a Runnable that does not need leader election. It calls f when its
-// Manager starts.
+// everywhere is a Runnable that does not need leader election. It calls the function f
+// when the Manager starts.
 type everywhere struct{ f func() }
 
 // Start implements manager.Runnable.

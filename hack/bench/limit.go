@@ -16,8 +16,7 @@ import (
 )
 
 // A limit measures the shortest possible handover. One client releases a Lease. Another
-// client watches the Lease, receives the event of the release, and claims the Lease. No
-// other requests are sent during the measurement.
+// client receives the watch event of the release and then claims the Lease.
 type limit struct {
 	lease                        string
 	leader, successor            *client
@@ -78,11 +77,9 @@ func (l *limit) awaitHolder(ctx context.Context, holder string) error {
 	}
 }
 
-// handOver releases the Lease as the leader and claims it as the successor. It returns
-// the time from the start of the release to the reply to the claim. Before the release,
-// the leader renews the Lease. Without this renewal, the leader's connection would have
-// been idle for a long time, and the release would be slower than in the
-// implementations.
+// handOver measures one handover. It returns the time from the start of the release to
+// the reply to the claim. The leader first renews the Lease, because the release would
+// take longer on an idle connection.
 func (l *limit) handOver(ctx context.Context) (time.Duration, error) {
 	renewed := l.current.DeepCopy()
 	renewed.Spec = specOf("leader")

@@ -1,14 +1,14 @@
 // Command bench measures leader election on a real control plane. It compares
 // client-go, the manager of controller-runtime, the Elector of this library, and the
-// manager of this library. It also measures the limit, which is a handover with only
-// the requests that every handover needs. For some measurements, bench starts this
-// program again for each replica.
+// manager of this library. It also measures the limit, which is the shortest possible
+// handover. In some measurements, each replica is a separate process.
 //
-// bench prints the results as a table. By default it also writes the results and the
-// plots into a folder, which the flag -out sets. With the flag -only, bench runs only
-// some of the measurements, and writes files only if -out is set. It exits with 1 if a
-// measurement failed, but not if a target is missed. The measured times depend on the
-// machine. Only the ratios of the times can be compared between machines.
+// bench prints a table of the results. It also writes the results and the plots into
+// the folder that the flag -out names. The flag -only selects some of the measurements.
+// With -only, bench writes files only if -out is set. The exit status is 1 if a
+// measurement failed. A missed target does not change the exit status. The measured
+// times depend on the machine. Do not compare times between machines, compare only
+// ratios.
 package main
 
 import (
@@ -63,7 +63,7 @@ type bench struct {
 type part struct {
 	name    string
 	measure func(*bench, context.Context) (figures, error)
-	quiet   bool // true if the part may run at the same time as the following part
+	quiet   bool // true if the part may run at the same time as the next part
 }
 
 var parts = []part{
@@ -133,8 +133,8 @@ func run(ctx context.Context, only string, rounds int, out string) (err error) {
 	return b.report.write(out)
 }
 
-// measure runs the parts one after the other. A part that is quiet runs at the same
-// time as the following part. If a part fails, measure still runs the other parts.
+// measure runs the parts one after the other. A part whose field quiet is true runs at
+// the same time as the next part. If a part fails, measure still runs the other parts.
 func (b *bench) measure(ctx context.Context, chosen []part) error {
 	results, errs := make([]figures, len(chosen)), make([]error, len(chosen))
 	var group sync.WaitGroup

@@ -21,8 +21,8 @@ type procStat struct {
 	cpu         time.Duration
 }
 
-// clockTick is the unit of the CPU times in /proc. USER_HZ is 100 on all platforms that
-// Go supports.
+// clockTick is the unit of the CPU times in /proc. The unit is 10 ms on all platforms
+// that Go supports.
 const clockTick = time.Second / 100
 
 // parseStat parses the content of the file /proc/<pid>/stat. In this file, the name of
@@ -53,7 +53,7 @@ func parseStat(text string) (procStat, error) {
 
 // childNamed returns the process ID of the child process with the given name.
 func childNamed(name string) (pid int, err error) {
-	files, _ := filepath.Glob("/proc/[0-9]*/stat") // ignore the error, because Glob returns one only if the pattern is malformed
+	files, _ := filepath.Glob("/proc/[0-9]*/stat") // Glob returns an error only if the pattern is invalid
 	if len(files) == 0 {
 		return 0, errNoProc
 	}

@@ -14,23 +14,20 @@ import (
 
 // A processGroup is a set of candidates for one Lease. All candidates use the same
 // implementation. Each candidate is a separate process, like a replica of a Deployment.
-// The candidates communicate only through the API server.
 type processGroup struct {
 	settings  settings // the settings of each replica
 	journal   lab.Journal
 	logs      lab.LogTail
 	processes []*lab.Process // oldest first
-	started   int            // the number of processes that were started so far
+	started   int            // the number of processes that were started
 }
 
-// ageGap is the pause between the start of the first processes and a rollout. Therefore
-// the age of a new process differs clearly from the age of an old process. In a real
-// cluster the ages differ more.
+// ageGap is the pause between the start of a processGroup and the first rolling update.
+// Therefore the old processes are clearly older than the new processes.
 const ageGap = time.Second
 
-// newProcessGroup starts the first process and waits until it leads. Then it starts the
-// other processes and waits until all processes are ready. The parameter size is the
-// total number of processes. At the end newProcessGroup waits for ageGap.
+// newProcessGroup starts one process and waits until the process leads. Then it starts
+// the other processes. The parameter size is the total number of processes.
 func newProcessGroup(ctx context.Context, c *lab.Cluster, s settings, size int) (*processGroup, error) {
 	g := &processGroup{settings: s}
 	g.settings.Kubeconfig, g.settings.Lease = c.Kubeconfig, uniqueLease(s.Implementation)
@@ -72,7 +69,8 @@ func (g *processGroup) await(ctx context.Context, identity string, kind lab.Kind
 	return g.explain(err)
 }
 
-// explain adds the implementation and the last lines of the logs to an error.
+// explain adds the name of the implementation and the last lines of the logs to the
+// error.
 func (g *processGroup) explain(err error) error {
 	if err == nil {
 		return nil
@@ -80,8 +78,8 @@ func (g *processGroup) explain(err error) error {
 	return fmt.Errorf("%s: %w\n%s", g.settings.Implementation, err, &g.logs)
 }
 
-// terms returns all events of the kind Elected that have arrived so far, oldest first.
-// Each of these events marks the start of a term.
+// terms returns the events of the kind Elected, oldest first. Each of these events
+// marks the start of a term.
 func (g *processGroup) terms() []lab.Event {
 	return slices.DeleteFunc(g.journal.All(), func(e lab.Event) bool { return e.Kind != lab.Elected })
 }
@@ -135,29 +133,29 @@ func (g *processGroup) close() error {
 	return errors.Join(errs...)
 }
 
-// A rollout is the result of a rolling update, in which all replicas are replaced.
+// A rollout is the result of one rolling update. A rolling update replaces all
+// replicas.
 type rollout struct {
 	handovers int
-	idle      time.Duration // the total time in which no replica worked, summed over all handovers
+	idle      time.Duration // the total time in which no replica worked
 	overlap   bool          // true if two replicas worked at the same time
 }
 
-// A picker chooses the old process that roll stops next. An old process is a process
-// that ran before the rolling update. The parameter i is the number of old processes
-// that were already stopped. The parameter old contains the old processes that still
-// run. The parameter leader is the identity of the leader.
+// A picker chooses the next process to stop in a rolling update. The parameter i is the
+// number of processes that were already stopped. The parameter old contains the
+// processes that ran before the update and still run. The parameter leader is the
+// identity of the leader.
 type picker func(i int, old []*lab.Process, leader string) *lab.Process
 
 // inOrder returns a picker that chooses the current processes in the given order. The
-// parameter order contains an index for each process. The oldest process has the index
-// 0.
+// parameter order contains indexes into g.processes.
 func (g *processGroup) inOrder(order []int) picker {
 	processes := slices.Clone(g.processes)
 	return func(i int, _ []*lab.Process, _ string) *lab.Process { return processes[order[i]] }
 }
 
-// leaderFirst is a picker that chooses the leader if the leader is an old process.
-// Otherwise it chooses a random old process. No other picker causes more handovers.
+// leaderFirst is a picker. It chooses the leader if the parameter old contains the
+// leader. Otherwise it chooses a random process.
 func leaderFirst(_ int, old []*lab.Process, leader string) *lab.Process {
 	for _, p := range old {
 		if p.Identity == leader {
@@ -167,10 +165,9 @@ func leaderFirst(_ int, old []*lab.Process, leader string) *lab.Process {
 	return old[rand.N(len(old))]
 }
 
-// roll replaces all processes, like a rolling update of a Deployment. During the
-// update, the number of additional processes is at most surge. After the start of a
-// process, roll calls the function settled. It stops an old process only after settled
-// has returned.
+// roll replaces all processes, like a rolling update of a Deployment. The parameter
+// surge is the maximum number of additional processes. After each start of a process,
+// roll calls the function settled and waits until settled has returned.
 func (g *processGroup) roll(ctx context.Context, pick picker, surge int, settled func(context.Context) error) (rollout, error) {
 	terms, old := g.terms(), slices.Clone(g.processes)
 	before, size, started := len(terms), len(old), 0

@@ -36,7 +36,7 @@ type settings struct {
 const (
 	ready     lab.Kind = "ready"     // the candidate begins to campaign
 	nominated lab.Kind = "nominated" // the candidate became the nominated successor
-	measured  lab.Kind = "measured"  // the footprint was measured; Detail is the footprint as JSON
+	measured  lab.Kind = "measured"  // the memory of the electors was measured; Detail is a footprint in JSON format
 )
 
 // runReplica runs one candidate, or many electors if s.Electors is not zero.
@@ -67,8 +67,7 @@ func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	return implementationNamed(s.Implementation).campaign(ctx, c)
 }
 
-// reportNomination reports the event nominated when the elector becomes the nominated
-// successor.
+// reportNomination reports an event when the elector becomes the nominated successor.
 func reportNomination(ctx context.Context, e *leaderelection.Elector, events *lab.Reporter) {
 	for state := range e.Changes(ctx) {
 		if state.Successor == events.Replica {
@@ -78,8 +77,8 @@ func reportNomination(ctx context.Context, e *leaderelection.Elector, events *la
 	}
 }
 
-// operate adds a controller to the Manager. The controller reconciles only one object.
-// This reconciliation calls the function work, which runs until the term ends.
+// operate adds a controller to the Manager. The controller reconciles one object. The
+// reconciliation calls the function work.
 func operate(mgr crmanager.Manager, work func(context.Context)) error {
 	return builder.ControllerManagedBy(mgr).Named("settings").For(&corev1.ConfigMap{}).
 		WithOptions(controller.Options{EnableWarmup: new(true)}).

@@ -17,7 +17,7 @@ type report struct {
 	Go         string               `json:"go"`
 	CPUs       int                  `json:"cpus"`
 	Figures    figures              `json:"figures"`
-	Samples    map[string][]float64 `json:"handoverMilliseconds,omitempty"` // the handover times, keyed by the name of the implementation; oldest first
+	Samples    map[string][]float64 `json:"handoverMilliseconds,omitempty"` // the handover times, keyed by the name of the implementation
 	Timeline   *timeline            `json:"timeline,omitempty"`
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // samplesOf returns three samples for each implementation. The parameter medians
-// contains the median of the three samples for each implementation.
+// contains the medians of the samples.
 func samplesOf(medians map[string]float64) map[string][]float64 {
 	samples := map[string][]float64{}
 	for name, m := range medians {
@@ -20,7 +20,7 @@ func samplesOf(medians map[string]float64) map[string][]float64 {
 	return samples
 }
 
-// repeat returns n samples. It repeats the given samples until there are n samples.
+// repeat repeats the given samples until there are n samples.
 func repeat(n int, samples ...float64) []float64 {
 	for len(samples) < n {
 		samples = append(samples, samples...)
@@ -62,9 +62,8 @@ func TestHandoverFigures_HaveTargets(t *testing.T) {
 	}
 }
 
-// rolloutsOf returns results of rolling updates for two implementations, which are
-// controller-runtime's manager and this library's manager. The parameter handovers
-// contains the numbers of handovers for this library's manager.
+// rolloutsOf returns results of rolling updates. The parameter handovers contains the
+// numbers of handovers of this library's manager.
 func rolloutsOf(handovers ...int) map[string][]rollout {
 	rolls := map[string][]rollout{}
 	for i := range rolloutRounds {
@@ -108,8 +107,8 @@ func TestFigures_HaveTargets(t *testing.T) {
 	}
 }
 
-// notMeasured returns the reason for each value and each target of this library that
-// was not measured. The key contains the name of the figure.
+// notMeasured returns why values and targets of this library were not measured. The key
+// is the name of the figure.
 func notMeasured(f figures) map[string]string {
 	reasons := map[string]string{}
 	for _, one := range f {

@@ -17,16 +17,14 @@ const (
 	processGroupSize = 5
 	rolloutRounds    = 5
 	// rolloutSettle is the time between the start of a new replica and the stop of an
-	// old replica. In a real cluster, a new pod needs more time to become ready.
+	// old replica.
 	rolloutSettle = 2500 * time.Millisecond
 )
 
-// measureRollout measures rolling updates, which replace all replicas one by one. First
-// it measures operators, whose replicas are stopped in random order. The result is the
-// time without reconciliation. Then it measures replicas of every implementation and
-// stops the leader first. The result is the number of handovers. Each replica is a
-// process, because the age of a process influences which follower becomes the next
-// leader.
+// measureRollout measures rolling updates, which replace all replicas one by one. For
+// operators, it measures the time without reconciliation. For all implementations, it
+// counts the handovers. Each replica is a process, because the age of a process
+// influences the choice of the successor.
 func (b *bench) measureRollout(ctx context.Context) (figures, error) {
 	operators, err := b.rollOperators(ctx)
 	if err != nil {
@@ -39,9 +37,8 @@ func (b *bench) measureRollout(ctx context.Context) (figures, error) {
 	return append(operatorFigures(operators), processFigures(rolls)...), nil
 }
 
-// rollOperators measures rolling updates of operators. It updates one implementation
-// after the other, because the start of a process slows down other processes. In each
-// round, the order of the implementations is random.
+// rollOperators measures rolling updates of operators. The updates do not run at the
+// same time, because a starting process slows down other processes.
 func (b *bench) rollOperators(ctx context.Context) (rolls map[string][]rollout, err error) {
 	_, err = b.cluster.Clientset.CoreV1().ConfigMaps(namespace).Create(ctx,
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}}, metav1.CreateOptions{})

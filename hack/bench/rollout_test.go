@@ -10,20 +10,19 @@ import (
 )
 
 // testSettings returns settings for a busy machine. The LeaseDuration is long, because
-// otherwise a slow replica could lose its leadership. The RetryPeriod is short, because
-// the test waits for nominations. A follower sends a nomination only after the leader
-// has renewed the Lease.
+// a slow replica must not lose its leadership. The RetryPeriod is short, because the
+// test waits for nominations.
 func testSettings(implementation string) settings {
 	return settings{Implementation: implementation, Timing: lab.Timing{
 		LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 500 * time.Millisecond,
 	}}
 }
 
-// A rolling update must cause only one handover, in every order of stops. A new replica
-// replaces an old replica as the nominated successor. The update does not stop a new
-// replica. Therefore the successor leads until the end of the update.
+// A rolling update must cause only one handover. A new replica becomes the nominated
+// successor. The update does not stop new replicas. Therefore the successor leads until
+// the end of the update.
 func TestRollout_OfFiveReplicasIsOneHandover_InEveryOrderOfStops(t *testing.T) {
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise the race detector delays each exit by one second
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // by default, the race detector delays each exit by one second
 	c, err := startCluster(t.Context())
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {

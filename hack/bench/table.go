@@ -8,8 +8,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// columns are the names of the limit and of the implementations, in the order of the
-// table's columns.
+// columns contains the names of the limit and of the implementations, in the order of
+// the table's columns.
 var columns = []string{limitName, clientGo, runtimeName, incumbent, incumbentMgr}
 
 // table returns the figures as a text table. Each group of figures has a heading.

@@ -18,18 +18,15 @@ import (
 
 const (
 	manyElectors = 1000
-	manyWindow   = 10 * time.Second // each elector renews its Lease five times in this time
-	// usageSamples is the number of samples that measureUsage takes. It takes the
-	// samples in the course of one RetryPeriod, because a renewal needs memory and
-	// goroutines for a short time.
+	manyWindow   = 10 * time.Second // the duration of the measurement; each elector renews its Lease five times
+	// usageSamples is the number of samples that measureUsage takes in one RetryPeriod.
 	usageSamples = 10
-	// footprintTimeout is the maximum time in which a process with many electors must
-	// report its footprint.
+	// footprintTimeout is the maximum time until a process reports its footprint.
 	footprintTimeout = 3 * waitTimeout
 )
 
-// An electorGroup is a set of electors in one process that share one clientset. Each
-// elector has a Lease of its own. All electors lead.
+// An electorGroup is a set of electors in one process. The electors share one
+// clientset. Each elector leads its own Lease.
 type electorGroup struct {
 	electors []*leaderelection.Elector
 	client   *client
@@ -41,18 +38,16 @@ type electorGroup struct {
 
 // A footprint contains the measurements of one electorGroup.
 type footprint struct {
-	Heap, Stack, Goroutines float64 // the heap in KiB, the stacks in KiB and the number of goroutines, each divided by the number of electors
+	Heap, Stack, Goroutines float64 // the heap in KiB, the stacks in KiB and the goroutines, per elector
 	Start                   float64 // the time in seconds until all electors led
 	Leading                 float64 // the number of electors that led at the end
 	Lost                    float64 // the number of terms that ended during the measurement
 	Renewals                float64 // the number of renewals per elector and minute
 }
 
-// measureThousand measures the memory and the number of goroutines of a thousand
-// electors in one process. It measures electors with separate watches, and electors
-// with a shared watch. Each of the two measurements needs a new process. Otherwise the
-// process could release memory of the first measurement during the second measurement.
-// Then the second result would be too small.
+// measureThousand measures the memory and the goroutines of a thousand electors in one
+// process. It measures electors with separate watches, and then electors with a shared
+// watch. Each measurement runs in a new process.
 func (b *bench) measureThousand(ctx context.Context) (f figures, err error) {
 	for _, shared := range []bool{false, true} {
 		kind := "a watch each"
@@ -69,9 +64,8 @@ func (b *bench) measureThousand(ctx context.Context) (f figures, err error) {
 	return f, nil
 }
 
-// footprintOf starts a process with many electors and returns the footprint of these
-// electors. The process measures the footprint. If shared is true, the electors share
-// one watch.
+// footprintOf starts a process with many electors. It returns the footprint that the
+// process has measured. If the parameter shared is true, the electors share one watch.
 func (b *bench) footprintOf(ctx context.Context, shared bool) (f footprint, err error) {
 	var journal lab.Journal
 	var logs lab.LogTail
@@ -93,8 +87,8 @@ func (b *bench) footprintOf(ctx context.Context, shared bool) (f footprint, err 
 	return f, json.Unmarshal([]byte(e.Detail), &f)
 }
 
-// reportFootprint runs the electors in this process, measures the footprint and reports
-// the footprint as an event.
+// reportFootprint runs the electors in this process, and reports their footprint as an
+// event.
 func reportFootprint(ctx context.Context, config *rest.Config, s settings, events *lab.Reporter) error {
 	before := measureUsage(ctx)
 	began := time.Now()
@@ -136,13 +130,13 @@ func reportFootprint(ctx context.Context, config *rest.Config, s settings, event
 // A usage contains the memory of this process in bytes, and the number of goroutines.
 type usage struct{ heap, stack, goroutines float64 }
 
-// measureUsage takes several samples and returns their medians. Before each sample, it
-// runs the garbage collector.
+// measureUsage takes several samples and returns the medians. It runs the garbage
+// collector before each sample.
 func measureUsage(ctx context.Context) usage {
 	var heap, stack, goroutines []float64
 	for range usageSamples {
 		runtime.GC()
-		runtime.GC() // the first collection does not free the content of sync.Pools
+		runtime.GC() // the first call does not free the content of a sync.Pool
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		heap, stack = append(heap, float64(m.HeapAlloc)), append(stack, float64(m.StackInuse))

@@ -21,9 +21,8 @@ type timeline struct {
 }
 
 // newTimeline returns the timeline of a handover. The parameters leader and successor
-// contain the exchanges of the two candidates. newTimeline returns nil if there was
-// another write during the handover, for instance a renewal. It also returns nil if the
-// successor received no watch event.
+// contain the exchanges of the two candidates. newTimeline returns nil if a renewal was
+// sent during the handover, or if the successor received no watch event.
 func newTimeline(h handover, stopped time.Time, leader, successor []exchange) *timeline {
 	since := func(at time.Time) float64 { return lab.Milliseconds(at.Sub(h.began)) }
 	t := &timeline{Stopped: since(stopped), Started: since(h.started)}
@@ -94,8 +93,8 @@ func timelinePlot(t timeline, title string) (string, error) {
 	return lab.Draw(plotFiles, "timeline.svg.tmpl", data)
 }
 
-// gridStep returns the distance between two grid lines. The distance is a round number,
-// and a plot with the given span has four to ten such distances.
+// gridStep returns the distance between two grid lines. The distance is a round number.
+// A plot with the given span has about four to ten grid lines.
 func gridStep(span float64) float64 {
 	step := math.Pow(10, math.Floor(math.Log10(span/4)))
 	for _, factor := range []float64{5, 2} {

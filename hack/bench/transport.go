@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// A transport counts the requests for Leases that one client sends. It can also block
-// all requests of the client.
+// A transport counts one client's requests for Leases. It can also block all requests
+// of the client.
 type transport struct {
-	cut atomic.Bool // if true, all further requests hang
+	cut atomic.Bool // true if all new requests hang
 
 	reads, writes, watches atomic.Int64
 	refused                atomic.Int64         // the number of writes that the API server refused with status 409
@@ -21,14 +21,14 @@ type transport struct {
 
 	traced atomic.Bool
 	mu     sync.Mutex
-	trace  []exchange // the exchanges since the last call of recent
+	trace  []exchange // the recorded exchanges
 }
 
 // sent is the time at which a request was sent.
 type sent struct{ at time.Time }
 
-// An exchange records that a traced client sent a write, received the reply to a write,
-// or received bytes of a watch.
+// An exchange records that a client sent a write, received the reply to a write, or
+// received bytes of a watch.
 type exchange struct {
 	What string    `json:"what"`
 	At   time.Time `json:"at"`
@@ -98,8 +98,8 @@ func (t *transport) watch(next http.RoundTripper, r *http.Request) (*http.Respon
 	return response, err
 }
 
-// lastApplied returns when the client sent the last write that the API server applied.
-// It returns the zero time if there is no such write, or if a write has no reply yet.
+// lastApplied returns the time at which the client sent the last successful write. It
+// returns the zero time if no write has succeeded, or if a write has no reply yet.
 func (t *transport) lastApplied() time.Time {
 	last := t.applied.Load()
 	if last == nil || t.pending.Load() > 0 {
@@ -109,7 +109,7 @@ func (t *transport) lastApplied() time.Time {
 }
 
 // startTrace starts to record exchanges. Call startTrace before the client opens a
-// watch, because startTrace has no effect on open watches.
+// watch.
 func (t *transport) startTrace() { t.traced.Store(true) }
 
 func (t *transport) record(what string, at time.Time) {
@@ -121,7 +121,7 @@ func (t *transport) record(what string, at time.Time) {
 	t.trace = append(t.trace, exchange{what, at})
 }
 
-// recent returns the exchanges since the last call of recent.
+// recent returns the recorded exchanges and removes them from the transport.
 func (t *transport) recent() []exchange {
 	t.mu.Lock()
 	defer t.mu.Unlock()

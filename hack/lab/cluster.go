@@ -39,10 +39,9 @@ type Cluster struct {
 	cleanups []func() error
 }
 
-// OpenCluster connects to a cluster and creates the namespace in it. If the parameter
-// kubeconfig is empty, OpenCluster starts a control plane with the given options.
-// Otherwise it uses the existing cluster of the kubeconfig. Call Close on the returned
-// Cluster even if OpenCluster also returns an error.
+// OpenCluster connects to the cluster of the kubeconfig and creates the namespace. If
+// the parameter kubeconfig is empty, OpenCluster starts a control plane with the given
+// options. The caller must close the Cluster, even if OpenCluster returns an error.
 func OpenCluster(ctx context.Context, kubeconfig, namespace string, options envtest.Options) (*Cluster, error) {
 	c := &Cluster{Kubeconfig: kubeconfig, Namespace: namespace}
 	if kubeconfig == "" {
@@ -60,7 +59,7 @@ func OpenCluster(ctx context.Context, kubeconfig, namespace string, options envt
 	_, err = c.Clientset.CoreV1().Namespaces().Create(ctx,
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
 	refused := errors.As(err, new(apierrors.APIStatus))
-	if c.Plane == nil && !refused { // the namespace may exist even if the reply was lost
+	if c.Plane == nil && !refused { // without a reply, the namespace may nevertheless exist
 		c.Cleanup(c.deleteNamespace)
 	}
 	if err != nil {
@@ -84,8 +83,7 @@ func (c *Cluster) startPlane(options envtest.Options) (err error) {
 
 // WriteKubeconfig writes a kubeconfig for the client into a new file and returns the
 // path of the file. The parameter name is the name of the file. If the parameter
-// address is not empty, the kubeconfig contains this address instead of the address of
-// the API server.
+// address is not empty, it replaces the address of the API server.
 func (c *Cluster) WriteKubeconfig(client *envtest.Client, name, address string) (string, error) {
 	text, err := client.Kubeconfig()
 	if err != nil {
@@ -104,8 +102,8 @@ func (c *Cluster) WriteKubeconfig(client *envtest.Client, name, address string) 
 	return file, clientcmd.WriteToFile(*config, file)
 }
 
-// deleteNamespace deletes the namespace. It uses a new context with a timeout, because
-// an interrupt may have cancelled the program's context.
+// deleteNamespace deletes the namespace. It uses a new context, because the program's
+// context may be cancelled.
 func (c *Cluster) deleteNamespace() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -116,12 +114,13 @@ func (c *Cluster) deleteNamespace() error {
 	return nil
 }
 
-// Cleanup registers the function f, which Close calls. Close calls the functions in the
-// reverse order of their registration.
+// Cleanup registers the function f. Close calls the registered functions in reverse
+// order.
 func (c *Cluster) Cleanup(f func() error) { c.cleanups = append(c.cleanups, f) }
 
 // Close stops the control plane that OpenCluster started, or deletes the namespace in
-// the existing cluster. It also calls all functions that were registered with Cleanup.
+// the existing cluster. It also calls the functions that were registered with Cleanup.
+// The returned error wraps ErrCleanup.
 func (c *Cluster) Close() error {
 	var errs []error
 	for i := len(c.cleanups) - 1; i >= 0; i-- {
@@ -146,9 +145,8 @@ func LoadConfig(kubeconfig string) (*rest.Config, error) {
 }
 
 // AsPod returns a copy of config that impersonates a pod of the service account. The
-// impersonated user is also in the group system:masters, which has all rights.
-// Therefore only an admission policy, for instance the policy of a Fence, can refuse
-// the pod's writes.
+// copy also impersonates the group system:masters, which has all rights. Therefore only
+// an admission policy can refuse a request of the pod.
 func AsPod(config *rest.Config, namespace, serviceAccount, pod string) *rest.Config {
 	config = envtest.ServiceAccount{Namespace: namespace, Name: serviceAccount}.Pod(config, pod)
 	config.Impersonate.Groups = append(config.Impersonate.Groups, "system:masters")

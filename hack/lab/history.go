@@ -19,17 +19,16 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// A History contains the entries of all ledgers in one namespace, including the entries
-// that Overwrite has replaced. The History reads every version of a ledger directly
-// from etcd, not through an API server.
+// A History contains every entry that Overwrite wrote into the ledgers of one
+// namespace. The History reads the entries directly from etcd.
 type History struct {
 	etcd   string // the URL of etcd
 	prefix string // the prefix of the etcd keys of all ledgers
 
 	mu       sync.Mutex
-	revision int64 // all versions up to this etcd revision were read
+	revision int64 // the last etcd revision that was read
 	entries  map[string][]Entry
-	broken   error // the reason why the History is incomplete; nil if there is no such reason
+	broken   error // the reason why the History is incomplete; nil if the History is complete
 }
 
 // NewHistory returns an empty History of the ledgers in the namespace. The parameter
@@ -38,7 +37,7 @@ func NewHistory(etcd, namespace string) *History {
 	return &History{etcd: etcd, prefix: "/registry/configmaps/" + namespace + "/", entries: map[string][]Entry{}}
 }
 
-// Of returns all entries that were read from the given ledger so far, oldest first.
+// Of returns the entries that were read from the given ledger, oldest first.
 func (h *History) Of(ledger string) []Entry {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -55,8 +54,8 @@ func (h *History) Follow(ctx context.Context) {
 }
 
 // Complete waits until the History contains all entries that etcd stored before the
-// call of Complete. Follow must be running. Complete returns an error after one minute,
-// or if etcd returned unexpected data.
+// call of Complete. Follow must run at the same time. Complete returns an error after
+// one minute, or if etcd returned unexpected data.
 func (h *History) Complete(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("etcd's history was not read completely within a minute"))
 	defer cancel()
@@ -93,7 +92,7 @@ func (h *History) keyRange() map[string]any {
 	return map[string]any{"key": base64.StdEncoding.EncodeToString([]byte(h.prefix)), "range_end": base64.StdEncoding.EncodeToString(end)}
 }
 
-// newest returns the highest etcd revision among the current versions of all ledgers.
+// newest returns the etcd revision of the last change to a ledger.
 func (h *History) newest(ctx context.Context) (int64, error) {
 	body, err := h.post(ctx, "/v3/kv/range", h.keyRange())
 	if err != nil {
@@ -117,8 +116,8 @@ func (h *History) newest(ctx context.Context) (int64, error) {
 	return newest, nil
 }
 
-// watch reads all versions of the ledgers that are newer than the etcd revision
-// h.revision. It returns an error when the connection to etcd breaks or ctx is done.
+// watch reads all versions of the ledgers after the etcd revision h.revision. It
+// returns when the connection to etcd breaks or ctx is done.
 func (h *History) watch(ctx context.Context) error {
 	request := h.keyRange()
 	h.mu.Lock()

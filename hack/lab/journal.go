@@ -17,11 +17,10 @@ type Journal struct {
 
 	mu     sync.Mutex
 	events []Event
-	more   chan struct{} // closed when the next event is added; nil if no call of Await waits for an event
+	more   chan struct{} // closed when the next event is added; nil if no call of Await is waiting
 }
 
-// Add adds the event e to the Journal and calls OnEvent. It also wakes all calls of
-// Await that wait for an event.
+// Add adds the event e to the Journal and calls OnEvent.
 func (j *Journal) Add(e Event) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -35,8 +34,8 @@ func (j *Journal) Add(e Event) {
 	}
 }
 
-// Do calls f. The Journal is locked while f runs. Therefore OnEvent does not run at the
-// same time as f, and f must not call methods of the Journal.
+// Do locks the Journal and calls the function f. OnEvent does not run at the same time
+// as f. The function f must not call methods of the Journal.
 func (j *Journal) Do(f func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -50,10 +49,10 @@ func (j *Journal) All() []Event {
 	return slices.Clone(j.events)
 }
 
-// Await returns the first event for which match returns true. If no such event was
-// added before the call, Await waits for one. Await returns an error after the timeout,
-// or if ctx is done. The error message contains the parameter what, which describes the
-// event.
+// Await returns the first event for which the function match returns true. It waits
+// until the Journal contains a matching event. Await returns an error after the
+// timeout, or if ctx is done. The parameter what describes the event in the error
+// message.
 func (j *Journal) Await(ctx context.Context, timeout time.Duration, what string, match func(Event) bool) (Event, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("waited %v in vain for %s", timeout, what))
 	defer cancel()

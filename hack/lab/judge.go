@@ -9,16 +9,15 @@ import (
 
 // JudgeOrder checks the entries of a ledger that was written with Append. The entries
 // must be in the order in which they were stored. JudgeOrder returns one message for
-// each violation. A violation is an entry that is missing or repeated, or an entry of
-// an earlier term after an entry of a later term. A second leader in the same term is
-// also a violation.
+// each violation. The possible violations are a missing entry, a repeated entry, an
+// entry after the entry of a later term, and a second leader in a term.
 func JudgeOrder(entries []Entry) []string {
 	var violations []string
 	report := func(i int, format string, args ...any) {
 		e := entries[i]
 		violations = append(violations, fmt.Sprintf("entry %d (%s, term %d, number %d) ", i+1, e.Replica, e.Term, e.Seq)+fmt.Sprintf(format, args...))
 	}
-	var newest Entry // the last entry of the highest term that was found so far
+	var newest Entry // the last entry of the highest term so far
 	for i, e := range entries {
 		switch {
 		case e.Term < newest.Term:
@@ -61,8 +60,8 @@ func Terms(entries []Entry) int {
 
 // JudgeWork checks when the replicas worked and returns one message for each violation.
 // It is a violation if two replicas worked in the same term. It is also a violation if
-// a replica still worked in an earlier term after the work of a later term had begun.
-// JudgeWork uses only the times in the entries. The order of the entries is irrelevant.
+// a replica worked in an earlier term after the work in a later term had begun. The
+// order of the entries is irrelevant.
 func JudgeWork(entries []Entry) (violations []string) {
 	report := func(format string, args ...any) { violations = append(violations, fmt.Sprintf(format, args...)) }
 	type work struct {
@@ -98,8 +97,8 @@ func JudgeWork(entries []Entry) (violations []string) {
 	return violations
 }
 
-// A Span is a time interval in which one replica was in a certain state. In most cases,
-// it is an interval in which IsLeader of the replica returned true.
+// A Span is a time interval of one replica, for instance an interval in which IsLeader
+// returned true.
 type Span struct {
 	// Replica is the identity of the replica.
 	Replica string
@@ -107,10 +106,9 @@ type Span struct {
 	From, To time.Time
 }
 
-// Spans returns the intervals in which each replica led, according to the events. An
-// interval begins with the event Leads and ends with the event Led of the same replica.
-// A killed replica reports no event Led. Therefore its interval ends with the event
-// Exited. If a replica still leads, its interval ends at the time in the parameter now.
+// Spans returns the intervals in which the replicas led. The event Leads begins an
+// interval. The next event Led or Exited of the same replica ends the interval. If a
+// replica still leads, its interval ends at the time in the parameter now.
 func Spans(events []Event, now time.Time) []Span {
 	var all []Span
 	open := map[string]time.Time{}
@@ -136,27 +134,25 @@ func Spans(events []Event, now time.Time) []Span {
 
 // A Leadership summarizes how many replicas led, and for how long.
 type Leadership struct {
-	None, One, More time.Duration // the total time in which no replica, one replica, and several replicas led
-	LongestGap      time.Duration // the longest pause between two Spans, in which no replica led
+	None, One, More time.Duration // the total times with no leader, one leader, and several leaders
+	LongestGap      time.Duration // the longest time without a leader between two Spans
 	Overlaps        []string      // one message for each Span that began before an earlier Span had ended
 }
 
 // JudgeLeadership returns a summary of the spans. The fields None, One and More cover
-// the time between the parameters from and to. If from is zero, this time begins with
-// the first span. If to is zero, this time ends with the last span. The other fields
-// always cover all spans.
-func JudgeLeadership(spans []Span, from, to time.Time) (l Leadership) {
-	// Ignore spans that end before they start. Such a span occurs if IsLeader returned
-	// true only once. Then From is the time after this call, and To is the time before
-	// this call.
+// only the time between the parameters start and end. If start is zero, the time begins
+// with the first span. If end is zero, the time ends with the last span.
+func JudgeLeadership(spans []Span, start, end time.Time) (l Leadership) {
+	// Ignore spans that end before they start. A span ends before its start if IsLeader
+	// returned true only once.
 	spans = slices.DeleteFunc(slices.Clone(spans), func(s Span) bool { return s.To.Before(s.From) })
 	if len(spans) == 0 {
-		l.None = to.Sub(from)
+		l.None = end.Sub(start)
 		return l
 	}
 	slices.SortFunc(spans, func(a, b Span) int { return a.From.Compare(b.From) })
-	if from.IsZero() {
-		from = spans[0].From
+	if start.IsZero() {
+		start = spans[0].From
 	}
 	var last Span // the span with the latest end so far
 	for i, s := range spans {
@@ -170,29 +166,29 @@ func JudgeLeadership(spans []Span, from, to time.Time) (l Leadership) {
 			last = s
 		}
 	}
-	if to.IsZero() {
-		to = last.To
+	if end.IsZero() {
+		end = last.To
 	}
-	l.count(spans, from, to)
+	l.count(spans, start, end)
 	return l
 }
 
 // count adds the times with no leader, one leader and several leaders to the fields
-// None, One and More. It counts only the time between the parameters from and to.
-func (l *Leadership) count(spans []Span, from, to time.Time) {
+// None, One and More. It counts only the time between the parameters start and end.
+func (l *Leadership) count(spans []Span, start, end time.Time) {
 	type edge struct {
 		at   time.Time
 		step int
 	}
-	edges := []edge{{to, 0}}
+	edges := []edge{{end, 0}}
 	for _, s := range spans {
 		edges = append(edges, edge{s.From, 1}, edge{s.To, -1})
 	}
 	slices.SortFunc(edges, func(a, b edge) int { return a.at.Compare(b.at) })
 	leaders := 0
 	for _, e := range edges {
-		if at := e.at; at.After(from) && !at.After(to) {
-			switch took := at.Sub(from); leaders {
+		if at := e.at; at.After(start) && !at.After(end) {
+			switch took := at.Sub(start); leaders {
 			case 0:
 				l.None += took
 			case 1:
@@ -200,7 +196,7 @@ func (l *Leadership) count(spans []Span, from, to time.Time) {
 			default:
 				l.More += took
 			}
-			from = at
+			start = at
 		}
 		leaders += e.step
 	}

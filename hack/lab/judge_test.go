@@ -17,7 +17,7 @@ func TestJudgeOrder(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		entries []Entry
-		want    []string // one substring for each expected message, in the order of the messages
+		want    []string // one substring for each expected message
 	}{
 		{"empty", nil, nil},
 		{"one leader after the other", []Entry{e("a", 7, 1), e("a", 7, 2), e("b", 9, 1), e("a", 12, 1)}, nil},
@@ -124,8 +124,8 @@ func TestJudgeLeadership_NamesReplicasThatLedAtTheSameTime(t *testing.T) {
 	if len(l.Overlaps) != 2 {
 		t.Errorf("overlaps = %q, want one of b and one of c, within the span of a", l.Overlaps)
 	}
-	// The span of a counts only from the start time on, because it begins before the
-	// start time. The span of b is ignored, because it ends before it begins.
+	// The first span begins before the start time. Only the part after the start time
+	// counts. The second span is ignored, because it ends before it begins.
 	l = JudgeLeadership([]Span{{"a", at(-5), at(2)}, {"b", at(4), at(3.99)}}, start, end)
 	if l.One != 2*time.Second || l.None != 8*time.Second || len(l.Overlaps) > 0 {
 		t.Errorf("leadership is %+v, want 2 s of 10 s", l)

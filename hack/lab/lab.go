@@ -1,7 +1,6 @@
-// Package lab contains the code that the commands demo, soak and bench share. It
-// provides a cluster, replicas that run as processes, and a ledger into which the
-// leaders write. It also samples IsLeader, searches the results for violations, and
-// draws plots. Each command adds only its own scenario, faults, candidates and reports.
+// Package lab contains the shared code of the commands demo, soak and bench. It starts
+// a cluster and runs replicas as processes. It also checks the work of the leaders for
+// violations, and draws plots.
 package lab
 
 import (
@@ -16,19 +15,18 @@ import (
 
 // The exit statuses that Run can return, in addition to 0.
 const (
-	ExitViolated    = 1   // the function run found a violation
-	ExitNotRun      = 2   // the function run returned an error
+	ExitViolated    = 1   // the function that was passed to Run found a violation
+	ExitNotRun      = 2   // the function that was passed to Run returned an error
 	ExitInterrupted = 130 // a signal ended the program
 )
 
-// ErrCleanup is wrapped in the error that Cluster.Close returns if a cleanup function
-// failed.
+// ErrCleanup means that a cleanup failed. The error that Cluster.Close returns wraps
+// ErrCleanup.
 var ErrCleanup = errors.New("cleaning up")
 
-// Run calls the function run and returns the exit status of the program. It cancels the
-// context of run when the program receives SIGINT, SIGTERM or SIGHUP. The result kept
-// is true if run found no violation. If run returns an error, Run prints the error
-// after the name of the program.
+// Run calls the function run and returns the exit status of the program. The signals
+// SIGINT, SIGTERM and SIGHUP cancel the context. The result kept is true if there was
+// no violation. Run prints an error that the function returns.
 func Run(name string, run func(ctx context.Context) (kept bool, err error)) (status int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -47,7 +45,7 @@ func Run(name string, run func(ctx context.Context) (kept bool, err error)) (sta
 }
 
 // Sleep waits for the duration d. If ctx is done earlier, Sleep returns
-// context.Cause(ctx) at once.
+// context.Cause(ctx) immediately.
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -18,24 +18,22 @@ import (
 const (
 	// WorkPeriod is the time between two ledger entries of a leader.
 	WorkPeriod = 200 * time.Millisecond
-	// RequestTimeout is the maximum time for the requests that write one ledger entry.
-	// Without this limit, a leader whose request gets no reply could write no other
-	// entry in its term.
+	// RequestTimeout is the maximum total duration of the requests that write one
+	// ledger entry.
 	RequestTimeout = 2 * time.Second
 )
 
 // The keys of the data in a ledger's ConfigMap. A ledger is written either with Append
-// or with Overwrite, but not with both.
+// or with Overwrite.
 const (
-	entriesKey = "entries" // the value contains all entries, one per line; Append writes the value
-	entryKey   = "entry"   // the value contains the newest entry; Overwrite writes the value
+	entriesKey = "entries" // all entries, one per line; written by Append
+	entryKey   = "entry"   // the newest entry; written by Overwrite
 	// TermKey is the key of the newest entry's term. Overwrite and SetTerm write the
-	// value.
+	// term.
 	TermKey = "term"
 )
 
-// An Entry is a record that a leader writes into a ledger as its work. The record shows
-// which replica worked, and when.
+// An Entry is a record in a ledger. It shows which replica worked, and when.
 type Entry struct {
 	Replica string    `json:"replica"` // the identity of the replica that wrote the entry
 	Term    uint64    `json:"term"`    // the fencing token of the replica's term
@@ -51,15 +49,13 @@ type Ledger struct {
 	Name string
 }
 
-// Create creates the ConfigMap of the ledger with the given data. The new ledger
-// contains no entries.
+// Create creates the ConfigMap of the ledger with the given data.
 func (l Ledger) Create(ctx context.Context, data map[string]string) error {
 	_, err := l.Client.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: l.Name}, Data: data}, metav1.CreateOptions{})
 	return err
 }
 
-// A Page is the content that a ledger had when Read was called. Append fails if the
-// ledger has changed since then.
+// A Page is the content of a ledger at the time when Read was called.
 type Page struct {
 	// Entries contains all entries that were written with Append, oldest first.
 	Entries []Entry
@@ -89,8 +85,8 @@ func (l Ledger) Append(ctx context.Context, p *Page, e Entry) error {
 	return err
 }
 
-// Overwrite replaces the newest entry of the ledger by e. Overwrite does not compare
-// the two entries. Therefore e can also replace an entry of a later term.
+// Overwrite replaces the newest entry of the ledger by the entry e. It does not compare
+// the two entries.
 func (l Ledger) Overwrite(ctx context.Context, e Entry) error {
 	return l.patch(ctx, map[string]any{"data": map[string]string{entryKey: string(mustMarshal(e)), TermKey: fmt.Sprint(e.Term)}})
 }
@@ -101,7 +97,6 @@ func (l Ledger) SetTerm(ctx context.Context, term uint64) error {
 }
 
 // Touch sets a label of the ledger's ConfigMap to the given value. It changes no entry.
-// It also succeeds if the ledger has changed since the last call of Read.
 func (l Ledger) Touch(ctx context.Context, value string) error {
 	return l.patch(ctx, map[string]any{"metadata": map[string]any{"labels": map[string]string{"late": value}}})
 }
@@ -135,9 +130,8 @@ func decodeEntries(text string) ([]Entry, error) {
 	return entries, nil
 }
 
-// Term returns the fencing token of the leader's current term. The parameter ctx must
-// be the context of the leader's work, because ctx contains the token. Otherwise Term
-// panics.
+// Term returns the fencing token of the term that ctx belongs to. The parameter ctx
+// must be the context of a leader's work. Term panics if ctx has no term.
 func Term(ctx context.Context) uint64 {
 	term, ok := leaderelection.TermFromContext(ctx)
 	if !ok {
@@ -147,8 +141,8 @@ func Term(ctx context.Context) uint64 {
 }
 
 // Work calls the function write about once per WorkPeriod until ctx is done. Each call
-// gets an entry with the next sequence number Seq in the term. If write returns false,
-// Work passes an entry with the same Seq to the next call.
+// gets an entry with a new sequence number. If write returns false, the next call gets
+// the same sequence number again.
 func Work(ctx context.Context, replica string, write func(ctx context.Context, e Entry) (done bool)) {
 	term := Term(ctx)
 	ticker := time.NewTicker(WorkPeriod)

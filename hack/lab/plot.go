@@ -13,10 +13,10 @@ import (
 //go:embed frame.svg.tmpl
 var frameFile embed.FS
 
-// Draw executes an SVG template and returns the SVG text. The parameter name is the
-// name of the template in files. The parameter data contains the values for the
-// template. The template can include frame.svg.tmpl if data has the fields of a Frame.
-// The template can also call Number under the name number.
+// Draw executes the SVG template with the given name and returns the SVG text. The
+// parameter data contains the values for the template. If data embeds a Frame, the
+// template can include frame.svg.tmpl. In the template, the function "number" calls
+// Number.
 func Draw(files fs.FS, name string, data any) (string, error) {
 	set := template.New("").Funcs(template.FuncMap{"number": Number})
 	if _, err := set.ParseFS(frameFile, "frame.svg.tmpl"); err != nil {
@@ -74,7 +74,7 @@ type Bar struct {
 	// Class is the CSS class of the bar. Label is the text of the bar.
 	Class, Label string
 	// X is the left edge of the bar, and Y is the upper edge. Width and Height are the
-	// size of the bar. All four are in pixels.
+	// size of the bar. All four values are in pixels.
 	X, Y, Width, Height float64
 }
 
@@ -95,11 +95,11 @@ type Dot struct {
 
 const (
 	dotSize = 5  // the minimum distance between the centers of two dots, in pixels
-	maxRise = 16 // Swarm does not move a dot further up or down if it has already moved the dot by this many pixels
+	maxRise = 16 // the vertical distance in pixels after which Swarm stops moving a dot
 )
 
-// Swarm returns one dot for each horizontal position in xs. If two dots would cover
-// each other, Swarm moves one of the two dots up or down.
+// Swarm returns one dot for each horizontal position in the parameter xs. If two dots
+// would cover each other, Swarm moves one of the two dots up or down.
 func Swarm(xs []float64) []Dot {
 	var dots []Dot
 	for _, x := range slices.Sorted(slices.Values(xs)) {
@@ -121,8 +121,8 @@ func touches(d Dot, others []Dot) bool {
 	})
 }
 
-// Number returns the text for v in a table or a plot. An integer has no decimal places.
-// Any other value has at least three digits and at most two decimal places.
+// Number formats v for a table or a plot. An integer has no decimal places. Any other
+// value has at least three digits and at most two decimal places.
 func Number(v float64) string {
 	switch abs := math.Abs(v); {
 	case v == float64(int64(v)):

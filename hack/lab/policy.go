@@ -11,8 +11,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// Rule returns a rule for an admission policy. The rule matches the given operations on
-// the given resource of the API version v1.
+// Rule returns a rule for an admission policy. The rule matches the operations on the
+// resource in API version v1.
 func Rule(resource schema.GroupResource, operations ...admissionv1.OperationType) admissionv1.NamedRuleWithOperations {
 	return admissionv1.NamedRuleWithOperations{RuleWithOperations: admissionv1.RuleWithOperations{
 		Operations: operations,
@@ -21,8 +21,8 @@ func Rule(resource schema.GroupResource, operations ...admissionv1.OperationType
 }
 
 // EnforcePolicy creates a ValidatingAdmissionPolicy and its binding, and waits until
-// the API server enforces the policy. For this purpose, it calls the function inForce
-// until inForce returns true. EnforcePolicy returns an error after one minute.
+// the API server enforces the policy. It calls the function inForce until the function
+// returns true. EnforcePolicy returns an error after one minute.
 func EnforcePolicy(ctx context.Context, client kubernetes.Interface, name string, match admissionv1.MatchResources,
 	validation admissionv1.Validation, inForce func(context.Context) (bool, error)) error {
 	policies, meta := client.AdmissionregistrationV1(), metav1.ObjectMeta{Name: name}

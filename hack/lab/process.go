@@ -28,10 +28,10 @@ type Process struct {
 }
 
 // startProcess starts this program again as a child process. The parameter variable is
-// an additional environment variable for the child, in the form NAME=value. The child's
-// standard error is written to the parameter logs. The function read must read the
-// child's standard output until the end. The function exited is called after read has
-// returned and the child has exited.
+// an additional environment variable, in the form NAME=value. The child's standard
+// error is written to the parameter logs. The function read must read the child's
+// standard output until the end. The function exited is called after the child has
+// exited.
 func startProcess(identity, variable string, logs io.Writer, read func(io.Reader) error, exited func(p *Process)) (*Process, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -44,16 +44,16 @@ func startProcess(identity, variable string, logs io.Writer, read func(io.Reader
 	if err != nil {
 		return nil, err
 	}
-	// The child's standard input is a pipe into which this process writes no data. When
-	// this process ends, the pipe is closed. The child reads the end of the pipe and
-	// then stops, see processContext.
+	// This process writes no data to the child's standard input. When this process
+	// ends, the standard input also ends. Then the child stops, see processContext.
 	if _, err := p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
 	started := make(chan error)
 	go func() {
-		// With Pdeathsig, Linux kills the child when the thread that started the child
-		// ends. Therefore this goroutine keeps its thread until the child has exited.
+		// With the setting Pdeathsig, Linux kills the child when the thread that
+		// started the child ends. Therefore this goroutine keeps its thread until the
+		// child has exited.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()
@@ -72,16 +72,16 @@ func startProcess(identity, variable string, logs io.Writer, read func(io.Reader
 // ID returns the ID that the operating system assigned to the process.
 func (p *Process) ID() int { return p.cmd.Process.Pid }
 
-// Gone returns a channel. The channel is closed after the process has exited and all
-// its output was read.
+// Gone returns a channel that is closed after the process has exited and its output was
+// read.
 func (p *Process) Gone() <-chan struct{} { return p.gone }
 
 // Err returns the error with which the process ended, or nil. Call Err only after the
 // channel that Gone returns is closed.
 func (p *Process) Err() error { return p.err }
 
-// MayExit marks every later exit of the process as expected. If the process exits
-// without a call of MayExit, the event Exited has the field Unexpected set to true.
+// MayExit marks the exit of the process as expected. Without a call of MayExit, the
+// event Exited has the field Unexpected set to true.
 func (p *Process) MayExit() { p.mayExit.Store(true) }
 
 // Signal sends the signal s to the process. If s is SIGTERM or SIGKILL, Signal also

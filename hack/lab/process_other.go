@@ -4,8 +4,6 @@ package lab
 
 import "syscall"
 
-// ownProcessGroup returns attributes that put a child process into a separate process
-// group. Therefore the child receives no SIGINT if the user presses ^C in the terminal.
-// The parent process stops the child instead. If the parent process dies, the child
-// reads the end of its standard input and stops.
+// ownProcessGroup returns attributes that put a child process into its own process
+// group. Therefore ^C in the terminal does not send SIGINT to the child.
 func ownProcessGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

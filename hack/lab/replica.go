@@ -24,13 +24,12 @@ const (
 	Woke     Kind = "woke"     // the process noticed that it had been frozen; Detail contains the duration
 	Exited   Kind = "exited"   // the process has exited; Detail is the exit status
 	Appended Kind = "appended" // the API server accepted a ledger entry
-	Refused  Kind = "refused"  // the API server refused a ledger entry, because the ledger had changed since the last call of Read
-	Failed   Kind = "failed"   // a request failed, but the request before it had not failed; Detail is the error
+	Refused  Kind = "refused"  // the API server refused a ledger entry, because the ledger had changed
+	Failed   Kind = "failed"   // a request failed; consecutive failures are reported only once; Detail is the error
 )
 
-// An Event records something that happened to a replica. A replica prints each event as
-// one line. All replicas run on one machine. Therefore the times of their events are
-// comparable.
+// An Event records something that happened to a replica. All replicas run on one
+// machine. Therefore the times of all events are comparable.
 type Event struct {
 	At         time.Time `json:"at"`                   // the time of the event
 	Replica    string    `json:"replica,omitempty"`    // the identity of the replica
@@ -61,15 +60,14 @@ func (r *Reporter) Report(e Event) {
 	line := mustMarshal(e)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// Ignore the error. A write fails only if the parent process has exited. In this
-	// case, this process also stops soon.
+	// Ignore the error. A write fails only if the parent process has exited. Then this
+	// process also stops soon.
 	_, _ = fmt.Fprintf(r.Out, "%s\n", line)
 }
 
-// ReadEvents reads the output of a replica and calls the function handle with each
-// event. It returns when the output ends, because the replica has exited then.
-// ReadEvents ignores an incomplete last line, because a killed replica may not have
-// finished its last line.
+// ReadEvents reads the output of a replica until the end, and calls the function handle
+// with each event. It ignores an incomplete last line, because a killed replica may
+// leave an incomplete line.
 func ReadEvents(in io.Reader, handle func(Event)) error {
 	lines := bufio.NewReader(in)
 	for {
@@ -88,8 +86,8 @@ func ReadEvents(in io.Reader, handle func(Event)) error {
 	}
 }
 
-// replicaVariable is the name of an environment variable. The variable is set only in
-// the process of a replica, and contains a replicaSpec in JSON format.
+// replicaVariable is the environment variable that contains a replicaSpec in JSON
+// format. It is set only in the process of a replica.
 const replicaVariable = "INCUMBENT_LAB_REPLICA"
 
 // A replicaSpec contains the data that StartReplica passes to the process of a replica.
@@ -98,11 +96,10 @@ type replicaSpec struct {
 	Settings json.RawMessage
 }
 
-// StartReplica starts this program again as a new process that runs a replica. The
-// parameter settings is passed to the replica. The log of the replica is written to the
-// parameter logs. StartReplica calls the function hear with each event of the replica,
-// in order. The last event is Exited. The program must call RunReplica at the beginning
-// of main.
+// StartReplica starts this program again as a new process that runs a replica. It
+// passes the parameter settings to the replica. It writes the log of the replica to the
+// parameter logs. It calls the function hear with each event of the replica, in order.
+// The last event is Exited. The program must call RunReplica at the beginning of main.
 func StartReplica(identity string, settings any, logs io.Writer, hear func(Event)) (*Process, error) {
 	spec := mustMarshal(replicaSpec{identity, mustMarshal(settings)})
 	p, err := startProcess(identity, replicaVariable+"="+string(spec), logs,

@@ -10,8 +10,8 @@ import (
 // SamplePeriod is the time between two calls of IsLeader by a Sampler.
 const SamplePeriod = 5 * time.Millisecond
 
-// frozenAfter is the minimum time between two calls of IsLeader that a Sampler reports
-// as a freeze of the process.
+// frozenAfter is the maximum time between two calls of IsLeader. After a longer time, a
+// Sampler reports a freeze of the process.
 const frozenAfter = 2 * time.Second
 
 // A Sampler calls IsLeader every SamplePeriod and reports when the result changes.
@@ -28,16 +28,13 @@ type Sampler struct {
 
 // Run calls IsLeader every SamplePeriod until ctx is done.
 //
-// When IsLeader begins to return true, Run reports the event Leads. The time of Leads
-// is the time after the first call that returned true.
-//
-// When IsLeader begins to return false, or when ctx is done, Run reports the event Led.
-// The time of Led is the time before the last call that returned true, because the
-// process may have been frozen during that call. Therefore the replica certainly led
+// Run reports the event Leads after the first call that returned true. It reports the
+// event Led when IsLeader returns false again, or when ctx is done. The time of Led is
+// the time before the last call that returned true. Therefore the replica certainly led
 // from the time of Leads to the time of Led.
 //
 // After ctx is done, Run calls IsLeader once more. Therefore Run also detects a freeze
-// that ended just before ctx was done.
+// that has just ended.
 func (s Sampler) Run(ctx context.Context) {
 	ticker := time.NewTicker(SamplePeriod)
 	defer ticker.Stop()
@@ -75,7 +72,7 @@ func (s Sampler) Run(ctx context.Context) {
 	}
 }
 
-// During calls f and returns the error of f. The Sampler runs while f runs.
+// During runs the Sampler while it calls the function f. It returns the error of f.
 func (s Sampler) During(f func() error) error {
 	ctx, stop := context.WithCancel(context.Background())
 	var group sync.WaitGroup

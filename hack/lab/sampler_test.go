@@ -44,8 +44,8 @@ func TestSampler_FrozenReplicaReportsWhenItLedLast(t *testing.T) {
 	})
 }
 
-// A Manager that lost its Lease during a freeze stops about one millisecond after the
-// end of the freeze. The Sampler must report the freeze although it is stopped so soon.
+// After a freeze, a Manager that has lost its Lease stops within about one millisecond.
+// The Sampler must still report the freeze.
 func TestSampler_ReportsTheGapAlsoIfTheProcessEndsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -4,7 +4,7 @@ import "time"
 
 // Timing contains the three durations of a leader election.
 type Timing struct {
-	LeaseDuration, RenewDeadline, RetryPeriod time.Duration // the durations with these names in leaderelection.Config
+	LeaseDuration, RenewDeadline, RetryPeriod time.Duration // see the fields with the same names in leaderelection.Config
 }
 
 // String returns the three durations, separated by slashes, for instance "15s/10s/2s".
