@@ -21,6 +21,7 @@ type attempt struct {
 	decided  chan bool             // receives one value, which reports whether the claim succeeded
 	claimed  bool                  // true if the claim was sent
 	answerBy time.Time             // when the engine stops waiting for the reply to the latest write
+	retryAt  time.Time             // the next renewal is not sent before this time
 	reported int64                 // renewTime of the last confirmed write of which the engine was informed
 }
 
@@ -92,7 +93,7 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	a.claimed = true
 	e.mu.Lock()
 	observed := &e.observed.state
-	if w, ok := e.writes.unacknowledged.Find(e.config.Identity, observed.Lease); ok && w.Kind == leasestate.Claim && !e.isDoubtedLocked(w) && w.Sent.Age(time.Now()) < e.config.Window() {
+	if w, ok := e.appliedClaimLocked(); ok {
 		// An earlier claim has succeeded. Do not send another claim.
 		e.held = newHeldLease(w)
 		e.winLocked(w, observed.Lease)
@@ -106,7 +107,7 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 		base = observed.Version // nonzero if a deletion was observed
 	}
 	e.writes.previous = observed.PreviousOutcome(e.wroteLocked(basis))
-	w := e.issueLocked(leasestate.Claim, base)
+	w := e.issueLocked(leasestate.Claim, base, create)
 	e.held = newHeldLease(w)
 	ctx := e.runCtx
 	e.unlock()
@@ -132,19 +133,13 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 // write, renew returns nil at once.
 func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	e := a.elector
-	if a.hasConfirmation(h) {
-		return nil
-	}
-	e.mu.Lock()
-	renewAt := h.RenewAt(e.config.RetryPeriod)
-	e.unlock()
-	// The engine requests renewals too early. Wait until the renewal is due.
-	if err := wait(ctx, h, time.Until(renewAt)); err != nil {
+	if confirmed, err := a.awaitDue(ctx, h); confirmed || err != nil {
 		return err
 	}
 	e.mu.Lock()
 	unversioned, unconfirmed := h.Version == 0, h.Write.Sent.Age(time.Now())
 	e.unlock()
+	a.retryAt = time.Now().Add(e.config.attemptTimeout())
 	a.answerBy = time.Now().Add(e.config.overlapTimeout(unconfirmed))
 	if unversioned {
 		// A server without resourceVersions does not refuse outdated writes. First read
@@ -158,7 +153,7 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 		e.unlock()
 		return errNotHeld
 	}
-	w := e.issueLocked(leasestate.Renewal, h.Version)
+	w := e.issueLocked(leasestate.Renewal, h.Version, false)
 	base := h.Lease
 	e.unlock()
 
@@ -169,6 +164,36 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 		return nil
 	}
 	return err
+}
+
+// awaitDue waits until the next renewal is due: one RetryPeriod after the last confirmed
+// write was sent, and one attemptTimeout after the last attempt began. If a write is
+// confirmed of which the engine was not yet informed, awaitDue returns true at once.
+func (a *attempt) awaitDue(ctx context.Context, h *heldLease) (confirmed bool, err error) {
+	e := a.elector
+	for {
+		if a.hasConfirmation(h) {
+			return true, nil
+		}
+		e.mu.Lock()
+		due, changed := h.RenewAt(e.config.RetryPeriod), e.changed
+		e.unlock()
+		if a.retryAt.After(due) {
+			due = a.retryAt
+		}
+		if isClosed(h.lost) {
+			// The engine asks again at once. Do not let it run in a busy loop.
+			_ = clock.Sleep(ctx, nil, e.config.attemptTimeout())
+			return false, errNotHeld
+		}
+		delay := time.Until(due)
+		if delay <= 0 {
+			return false, nil
+		}
+		if err := clock.Sleep(ctx, changed, delay); err != nil && ctx.Err() != nil {
+			return false, err
+		}
+	}
 }
 
 // hasConfirmation reports whether a write was confirmed of which the engine was not yet
@@ -188,13 +213,16 @@ func (a *attempt) release(ctx context.Context, h *heldLease) error {
 	e := a.elector
 	for {
 		r, trustedUntil, err := a.sendRelease(h)
-		if err != nil || r == nil {
+		if err != nil {
 			return err
 		}
-		err = a.await(r, h, e.config.releaseStepTime(trustedUntil), func() bool { return h.phase == phaseReleased })
-		if err == nil {
+		if r == nil {
 			e.log.Info("Released lease")
 			return nil
+		}
+		moved := func() bool { return h.phase == phaseReleased || h.Version != r.Base }
+		if err = a.await(r, h, e.config.releaseStepTime(trustedUntil), moved); err == nil {
+			continue // the Lease is released, or a renewal was applied before the release
 		}
 		e.log.Debug("Release failed; retrying", "err", err)
 		a.answerBy = time.Now().Add(e.config.releaseStepTime(trustedUntil))
@@ -226,7 +254,7 @@ func (a *attempt) sendRelease(h *heldLease) (r *request, trustedUntil time.Time,
 	if trust <= 0 {
 		return nil, time.Time{}, errNotReleased
 	}
-	w := e.issueLocked(leasestate.Release, h.Version)
+	w := e.issueLocked(leasestate.Release, h.Version, false)
 	draft := leasestate.Draft{
 		Seconds:     1,                       // as in a release by client-go
 		Acquired:    acquireTime(h.Lease, w), // keeps the nomination valid

@@ -84,15 +84,17 @@ func (l *lock) Identity() string { return l.config.Identity }
 // Describe returns the name of the Lease for client-go's log lines.
 func (l *lock) Describe() string { return l.config.leaseKey() }
 
-// newEngine returns a client-go elector that sends its requests through driver. After a
-// failed request, the client-go elector waits for attemptTimeout before the next
-// request. The driver delays each renewal until the renewal is due.
+// enginePause is the pause of the engine between two requests. It is short, because the
+// driver itself waits until the next request is due.
+const enginePause = time.Millisecond
+
+// newEngine returns a client-go elector that sends its requests through driver.
 func newEngine(c *Config, driver engineDriver) (*clientleaderelection.LeaderElector, error) {
 	return clientleaderelection.NewLeaderElector(clientleaderelection.LeaderElectionConfig{
 		Lock:            &lock{driver, c},
 		LeaseDuration:   c.LeaseDuration,
 		RenewDeadline:   c.LeaseDuration - time.Millisecond,
-		RetryPeriod:     c.attemptTimeout(),
+		RetryPeriod:     enginePause,
 		ReleaseOnCancel: true, // the driver refuses the release while the work runs
 		Name:            c.LeaseName,
 		Callbacks: clientleaderelection.LeaderCallbacks{

@@ -89,7 +89,7 @@ func TestElector_OwnLateWritesAreNoDuplicateIdentity(t *testing.T) {
 		for i := range duplicateLimit {
 			renewTime := second(i)
 			if own {
-				renewTime = e.issueLocked(leasestate.Renewal, 0).RenewTime
+				renewTime = e.issueLocked(leasestate.Renewal, 0, false).RenewTime
 				e.writes.unacknowledged = nil // the elector no longer waits for the reply to this write
 			}
 			e.observeEvent(watch.Event{Type: watch.Modified, Object: leaseOf(e, 50+i, e.config.Identity, renewTime)})
@@ -138,7 +138,7 @@ func TestElector_ALateEventAfterADeletionConfirmsNoClaim(t *testing.T) {
 	for _, underWay := range []bool{true, false} {
 		e := newTestElector(t)
 		e.mu.Lock()
-		w := e.issueLocked(leasestate.Claim, 50)
+		w := e.issueLocked(leasestate.Claim, 50, false)
 		if underWay {
 			e.held = newHeldLease(w)
 		}

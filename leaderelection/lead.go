@@ -225,7 +225,7 @@ func (e *Elector) callStopped(run *termRun) {
 func (e *Elector) stopTimeAfterLoss(h *heldLease) time.Duration {
 	e.mu.Lock()
 	defer e.unlock()
-	return e.config.stopTimeAfterLoss(h.Write.Sent.Age(time.Now()))
+	return e.config.stopTimeAfterLoss(h.TrustFrom.Age(time.Now()))
 }
 
 // startCooldown prevents this elector from claiming the Lease for one LeaseDuration

@@ -9,6 +9,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/leasewatch"
 )
@@ -27,6 +28,7 @@ type observed struct {
 	loggedLeader string        // the leader that was last written to the log
 	duplicates   int           // number of consecutive writes of the Lease by another process with the same identity
 	absentSeq    uint64        // sequence number of the last read that found no Lease
+	absentAt     uint64        // sequence number at which the reply to that read arrived
 	claimDelay   time.Duration // how long this elector waits before it claims a released Lease, unless it is the successor
 	watching     bool          // true while a watch is open
 	watchRefused bool          // true if it was logged that the watch is forbidden
@@ -55,10 +57,17 @@ func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 		o.Rewound = true
 		e.writes.refused = refusal{}
 	}
+	if o.ReadSeq != 0 {
+		e.noteReadOfWritesLocked(o)
+	}
 	if e.held.isConfirmed() {
 		e.evaluateLocked(o)
 	} else if w, ok := e.writes.unacknowledged.Find(e.config.Identity, o.Lease); ok && o.Lease != nil && (o.ReadSeq != 0 || !e.isDoubtedLocked(w)) {
 		e.confirmLocked(w, o.Lease)
+	}
+
+	if h := e.held; h.isLive() && h.LaterTrust(o) {
+		e.extendTrustLocked(h.Write.Pending.Sent)
 	}
 
 	before := e.observed.state
@@ -77,6 +86,16 @@ func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 	}
 	e.reportLeaderLocked(next)
 	return true
+}
+
+// noteReadOfWritesLocked records what the read o shows about this elector's writes.
+func (e *Elector) noteReadOfWritesLocked(o leasestate.Observation) {
+	e.writes.unacknowledged = e.writes.unacknowledged.AfterRead(o, e.observed.seq)
+	if o.Lease == nil {
+		e.observed.absentSeq, e.observed.absentAt = o.ReadSeq, e.observed.seq
+	} else if w, ok := e.writes.unacknowledged.Find(e.config.Identity, o.Lease); ok && e.isDoubtedLocked(w) && o.ReadSeq > e.observed.absentAt {
+		e.observed.absentSeq = w.Seq // the Lease was created after the read that found no Lease
+	}
 }
 
 // isDoubtedLocked reports whether a read that was sent after the write w found no
@@ -244,9 +263,9 @@ func (e *Elector) noteReadLocked() {
 func (e *Elector) read(parent context.Context, timeout time.Duration) (news bool, err error) {
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
-	seq, sent := e.nextSeq(), time.Now()
+	seq, sent := e.nextSeq(), clock.Now()
 	lease, err := e.store.get(ctx)
-	e.requestDone(RequestRead, sent, err)
+	e.requestDone(RequestRead, sent.Time(), err)
 	e.mu.Lock()
 	defer e.unlock()
 	defer e.noteReadLocked()
@@ -256,11 +275,8 @@ func (e *Elector) read(parent context.Context, timeout time.Duration) (news bool
 	if err != nil {
 		return false, err
 	}
-	if lease == nil {
-		e.observed.absentSeq = seq
-	}
 	e.observed.seq++
-	news = e.observeLocked(leasestate.Observation{Lease: lease, Version: leasestate.Version(lease), At: time.Now(), ReadSeq: seq})
+	news = e.observeLocked(leasestate.Observation{Lease: lease, Version: leasestate.Version(lease), At: time.Now(), ReadSeq: seq, Sent: sent})
 	// Remove each write that was refused before this read was sent, because it cannot
 	// be applied any more. Keep each write whose request ended in a reset or a timeout,
 	// because the server may still apply the write.

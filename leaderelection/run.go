@@ -166,7 +166,7 @@ func (e *Elector) awaitNews(ctx context.Context, seq uint64) {
 	e.mu.Lock()
 	lastError, _ := e.requests.failing()
 	e.unlock()
-	if clock.Sleep(ctx, nil, e.config.claimRetryDelay(lastError != "")) != nil {
+	if e.pauseAfterClaim(ctx, e.config.claimRetryDelay(lastError != "")) {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -189,6 +189,24 @@ func (e *Elector) awaitNews(ctx context.Context, seq uint64) {
 		case <-ctx.Done():
 			return
 		case <-changed:
+		}
+	}
+}
+
+// pauseAfterClaim waits for the duration d. It returns true at once if an earlier claim
+// of this elector was applied, or if ctx is done.
+func (e *Elector) pauseAfterClaim(ctx context.Context, d time.Duration) bool {
+	end := time.Now().Add(d)
+	for {
+		e.mu.Lock()
+		_, applied := e.appliedClaimLocked()
+		changed := e.changed
+		e.unlock()
+		if applied || ctx.Err() != nil {
+			return true
+		}
+		if clock.Sleep(ctx, changed, time.Until(end)) == nil {
+			return false
 		}
 	}
 }

@@ -39,14 +39,14 @@ type request struct {
 
 // issueLocked returns a new write. The renewTime identifies the write, because it is
 // greater than the renewTimes of all earlier writes of this elector.
-func (e *Elector) issueLocked(kind leasestate.WriteKind, base uint64) leasestate.Write {
+func (e *Elector) issueLocked(kind leasestate.WriteKind, base uint64, create bool) leasestate.Write {
 	sent := clock.Now()
 	ws := &e.writes
 	ws.last = max(ws.last+1, sent.Time().UnixMicro())
 	ws.issued = append(ws.issued, ws.last)
 	ws.issued = ws.issued[max(0, len(ws.issued)-maxIssued):]
 	e.observed.seq++
-	w := leasestate.Write{Kind: kind, RenewTime: ws.last, Base: base, Seq: e.observed.seq, Sent: sent}
+	w := leasestate.Write{Kind: kind, RenewTime: ws.last, Base: base, Seq: e.observed.seq, Sent: sent, Create: create}
 	ws.unacknowledged = ws.unacknowledged.With(w, e.config.LeaseDuration)
 	return w
 }
@@ -81,11 +81,11 @@ func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 	}
 	e.observed.seq++
 	if r.err == nil {
-		e.confirmLocked(r.Write, reply)
+		e.confirmLocked(e.writes.unacknowledged.Latest(r.Write), reply)
 		e.observeLocked(leasestate.Observation{Lease: reply, Version: leasestate.Version(reply), At: time.Now()})
 		return
 	}
-	w := r.Write
+	w := e.writes.unacknowledged.Latest(r.Write)
 	w.FailedSeq, w.Refused = e.observed.seq, isRefusal(r.err)
 	e.writes.unacknowledged = e.writes.unacknowledged.Update(w)
 	if isConflict(r.err) {
@@ -99,14 +99,30 @@ func (e *Elector) confirmLocked(w leasestate.Write, lease *coordinationv1.Lease)
 	switch h := e.held; {
 	case h.isConfirmed():
 		e.confirmHeldLocked(w, lease)
-	case h != nil && h.Write.RenewTime == w.RenewTime:
+	case h != nil && (h.Write.RenewTime == w.RenewTime || e.mayWinLocked(w)):
 		e.winLocked(w, lease)
 	default:
 		// No attempt waits for this claim. The write w remains in
 		// writes.unacknowledged, and therefore this elector recognizes the Lease as its
 		// own.
+		if e.isDoubtedLocked(w) {
+			e.requestRead() // only a later read can confirm w
+		}
 	}
 	e.signalLocked()
+}
+
+// mayWinLocked reports whether the claim w still gives trust. w may be an earlier claim
+// than the claim that was sent last.
+func (e *Elector) mayWinLocked(w leasestate.Write) bool {
+	return w.Kind == leasestate.Claim && !e.isDoubtedLocked(w) && w.Sent.Age(time.Now()) < e.config.Window()
+}
+
+// appliedClaimLocked returns a claim of this elector that was applied and still gives
+// trust. ok is false if the observed Lease shows no such claim.
+func (e *Elector) appliedClaimLocked() (claim leasestate.Write, ok bool) {
+	claim, ok = e.writes.unacknowledged.Find(e.config.Identity, e.observed.state.Lease)
+	return claim, ok && e.mayWinLocked(claim)
 }
 
 // winLocked records that the claim w is confirmed and that the Lease is now held. The
@@ -139,9 +155,7 @@ func (e *Elector) confirmHeldLocked(w leasestate.Write, lease *coordinationv1.Le
 		e.loseLocked(ErrRenewalFailed)
 	default:
 		e.holdLocked(w, lease)
-		if e.trust.Load() != nil {
-			e.trust.Store(e.trustOf(h))
-		}
+		e.extendTrustLocked(h.TrustFrom)
 	}
 }
 
@@ -149,9 +163,24 @@ func (e *Elector) confirmHeldLocked(w leasestate.Write, lease *coordinationv1.Le
 // parameter lease is the Lease after the write. holdLocked removes the unacknowledged
 // writes that the server now refuses, because their base version is outdated.
 func (e *Elector) holdLocked(w leasestate.Write, lease *coordinationv1.Lease) {
-	e.held.Held = leasestate.Held{Identity: e.config.Identity, Lease: lease, Version: leasestate.Version(lease), Write: w, ConfirmedSeq: e.observed.seq}
+	e.held.Held = leasestate.Held{Identity: e.config.Identity, Lease: lease, Version: leasestate.Version(lease), Write: w, TrustFrom: w.Sent, ConfirmedSeq: e.observed.seq}
 	e.writes.confirmed = w.RenewTime
+	if w.Pending.Seq != 0 {
+		e.requestRead() // this read can extend the trust window, see Held.LaterTrust
+	}
 	e.writes.unacknowledged = e.writes.unacknowledged.Without(func(o leasestate.Write) bool { return o.Base <= w.Base })
+}
+
+// extendTrustLocked makes the trust window start at from, which is later than before. A
+// trust window that has already ended is not extended.
+func (e *Elector) extendTrustLocked(from clock.Stamp) {
+	if e.trustOf(e.held).Remaining(time.Now()) <= 0 {
+		return
+	}
+	e.held.TrustFrom = from
+	if e.trust.Load() != nil {
+		e.trust.Store(e.trustOf(e.held))
+	}
 }
 
 // loseLocked records that the held Lease is lost, and cancels the work's context. After
@@ -170,10 +199,9 @@ func (e *Elector) lose(cause error) {
 	e.loseLocked(cause)
 }
 
-// trustOf returns the Trust for h. The trust window starts when the last confirmed
-// write was sent.
+// trustOf returns the Trust for h.
 func (e *Elector) trustOf(h *heldLease) *clock.Trust {
-	return &clock.Trust{Sent: h.Write.Sent, Window: e.config.Window()}
+	return &clock.Trust{Sent: h.TrustFrom, Window: e.config.Window()}
 }
 
 // wroteLocked reports whether record is the result of a claim or a renewal by this

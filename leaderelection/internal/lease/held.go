@@ -30,6 +30,16 @@ type Write struct {
 	Sent      clock.Stamp // taken just before the write was sent
 	FailedSeq uint64      // sequence number at which the request ended with an error; 0 if there was no error
 	Refused   bool        // true if the error means that the write was not applied
+	Create    bool        // true if the write creates the Lease
+	Pending   Pending     // the newest read that showed that the write was not applied yet
+}
+
+// A Pending records a read that was sent after a write and showed that the write was
+// not applied yet. If the write was applied later, it was applied after the read was
+// sent.
+type Pending struct {
+	Sent clock.Stamp // taken just before the read was sent
+	Seq  uint64      // sequence number at which the reply arrived; 0 if there was no such read
 }
 
 // Writes are the unacknowledged writes of an elector, oldest first. Each of these
@@ -50,6 +60,33 @@ func (ws Writes) With(w Write, age time.Duration) Writes {
 // false.
 func (ws Writes) Without(drop func(Write) bool) Writes {
 	return slices.DeleteFunc(slices.Clone(ws), drop)
+}
+
+// AfterRead returns a copy of ws that records which writes were pending when the read o
+// was sent. A write was pending if the read was sent after the write and shows the
+// version that the write is based on. A write that creates the Lease was pending if the
+// read shows no Lease. seq is the sequence number of o.
+func (ws Writes) AfterRead(o Observation, seq uint64) Writes {
+	next := slices.Clone(ws)
+	for i := range next {
+		w := &next[i]
+		pending := o.Lease == nil && w.Create || o.Lease != nil && o.Version != 0 && o.Version == w.Base
+		if pending && o.ReadSeq > w.Seq && o.Sent.Time().After(w.Pending.Sent.Time()) {
+			w.Pending = Pending{o.Sent, seq}
+		}
+	}
+	return next
+}
+
+// Latest returns the write in ws that has the same renewTime as w. It returns w if ws
+// does not contain such a write.
+func (ws Writes) Latest(w Write) Write {
+	for _, x := range ws {
+		if x.RenewTime == w.RenewTime {
+			return x
+		}
+	}
+	return w
 }
 
 // Update returns a copy of ws in which w replaces the write that has the same renewTime
@@ -86,6 +123,7 @@ type Held struct {
 	Lease        *coordinationv1.Lease // the Lease on the server, as far as is known
 	Version      uint64                // the resourceVersion of Lease
 	Write        Write                 // the last confirmed write
+	TrustFrom    clock.Stamp           // when the trust window starts
 	ConfirmedSeq uint64                // sequence number at which Write was confirmed
 }
 
@@ -134,6 +172,20 @@ func (h Held) Evaluate(o Observation, unacknowledged Writes) Outcome {
 		return Outcome{Adopt: o.Lease} // somebody edited other fields of the Lease, which does not end the term
 	}
 	return Outcome{Loss: Overtaken}
+}
+
+// LaterTrust reports whether the observation o proves that the trust window may start
+// at h.Write.Pending.Sent, which is later than h.TrustFrom. It proves this if o is the
+// reply to a read that was sent after the pending read was answered, and o shows
+// h.Write. Then h.Write was applied after the pending read was sent, and therefore
+// other candidates observed h.Write after that time.
+//
+// The reply to h.Write proves less: if the database was restored from a backup, h.Write
+// may have been applied before the pending read.
+func (h Held) LaterTrust(o Observation) bool {
+	pending := h.Write.Pending
+	return pending.Seq != 0 && o.ReadSeq > pending.Seq && pending.Sent.Time().After(h.TrustFrom.Time()) &&
+		o.Lease != nil && o.Lease.UID == h.Lease.UID && Holder(o.Lease) == h.Identity && RenewTime(o.Lease) == h.Write.RenewTime
 }
 
 // olderThan reports whether o shows a newer Lease than h.

@@ -5,6 +5,8 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 )
 
 // An Observation is one report about the Lease. The report is a reply to a read, a
@@ -17,6 +19,7 @@ type Observation struct {
 	Version uint64                // resourceVersion of the Lease or of its deletion; 0 if the server has none
 	At      time.Time             // when the report arrived
 	ReadSeq uint64                // sequence number at which the read was sent; 0 if the observation is no reply to a read
+	Sent    clock.Stamp           // taken just before the read was sent; the zero Stamp if the observation is no reply to a read
 	Rewound bool                  // true if Version is older than the version on which an earlier write was based, because the database was restored from a backup
 }
 

@@ -1,0 +1,93 @@
+package leaderelection_test
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+)
+
+// slowWrites delays every write of a replica. A latency is the time that one write
+// takes.
+type slowWrites struct {
+	latency func() time.Duration
+	replies bool // the server applies a write at once and answers late
+}
+
+func (s slowWrites) roundTrip(r *http.Request, next send) (*http.Response, error) {
+	if r.Method == http.MethodGet {
+		return next(r)
+	}
+	pause := func() error {
+		select {
+		case <-time.After(s.latency()):
+			return nil
+		case <-r.Context().Done():
+			return r.Context().Err()
+		}
+	}
+	if !s.replies {
+		if err := pause(); err != nil {
+			return nil, err
+		}
+	}
+	response, err := next(r)
+	if s.replies && err == nil {
+		if err := pause(); err != nil {
+			return nil, err
+		}
+	}
+	return response, err
+}
+
+func withSlowWrites(s slowWrites) setting { return withRoundTrip(s.roundTrip) }
+
+// An admission webhook that times out makes every write take seconds. A leader keeps its
+// term as long as a write is answered before RenewDeadline, as with client-go.
+func TestElector_SlowWritesCostNoTerm(t *testing.T) {
+	outage := func(c *leaderelection.Config) {
+		c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = leaderelection.TolerateOutage(60 * time.Second)
+	}
+	defaults := func(*leaderelection.Config) {}
+	constant := func(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
+	upTo := func(d time.Duration) func() time.Duration { return func() time.Duration { return rand.N(d) } }
+	for _, tt := range []struct {
+		name    string
+		set     func(*leaderelection.Config)
+		longest time.Duration // the longest latency that costs no term
+		span    time.Duration
+	}{
+		{"defaults", defaults, 9900 * time.Millisecond, 5 * time.Minute},
+		{"TolerateOutage", outage, 58 * time.Second, 20 * time.Minute},
+	} {
+		for _, part := range []float64{0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 1} {
+			latency := time.Duration(part * float64(tt.longest))
+			for name, s := range map[string]slowWrites{
+				"requests": {constant(latency), false}, "replies": {constant(latency), true},
+				"jittered requests": {upTo(latency + 1), false}, "jittered replies": {upTo(latency + 1), true},
+			} {
+				t.Run(tt.name+" "+name+" "+latency.String(), func(t *testing.T) {
+					withHarness(t, func(h *harness) {
+						a := h.start("a", withConfig(tt.set), withSlowWrites(s))
+						h.waitUntil(2*tt.longest, a.IsLeader)
+						term, _ := a.Term()
+						for range 100 {
+							time.Sleep(tt.span / 100)
+							if now, leads := a.Term(); !leads || now != term {
+								t.Fatalf("term %v has ended (%v): leads %v in term %v", term, a.State().EndCause, leads, now)
+							}
+						}
+						if err := a.stop(); err != nil {
+							t.Fatal(err)
+						}
+						if latency < a.config.Window()/2-a.config.RetryPeriod {
+							h.waitUntil(time.Second, func() bool { return h.leaseHolder() == "" })
+						}
+					})
+				})
+			}
+		}
+	}
+}
