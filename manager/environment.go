@@ -18,8 +18,8 @@ import (
 // account.
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// environment provides the defaults of the namespace and the identity. The functions in
-// its fields read the environment of the process. Tests replace these functions.
+// An environment determines the default namespace and the default identity. Its
+// functions read the environment of the process. Tests replace these functions.
 type environment struct {
 	getenv     func(string) string
 	hostname   func() (string, error)

@@ -86,7 +86,7 @@ func (m *electedManager) newRoute(label *LeaderLabel, own, elections *rest.Confi
 	return r, nil
 }
 
-// sameHost reports whether two client configurations have the same host.
+// sameHost reports whether the client configurations a and b have the same host.
 func sameHost(a, b *rest.Config) bool {
 	return strings.TrimSuffix(a.Host, "/") == strings.TrimSuffix(b.Host, "/")
 }
@@ -100,13 +100,13 @@ func removalTimeout(grace time.Duration, config leaderelection.Config) time.Dura
 	case grace < 0:
 		return usual
 	case grace == 0:
-		return min(2*time.Second, config.Margin()/4) // without a grace period Start does not wait, and the Lease is not released
+		return min(2*time.Second, config.Margin()/4) // a short time, because Start does not wait if the grace period is 0
 	default:
 		return max(1, min(usual, grace/2)) // at least 1 ns, because 0 selects the default of package routing
 	}
 }
 
-// options returns the options that connect the route to the Elector.
+// The method options returns the options that connect the route to the Elector.
 func (r *route) options() []leaderelection.Option {
 	if r == nil {
 		return nil
