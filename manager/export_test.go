@@ -2,8 +2,7 @@ package manager
 
 import crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
-// GateIsShut reports whether the gate of mgr is shut. A Manager whose gate was shut
-// early cannot become leader.
+// GateIsShut reports whether the gate of a Manager that New returned was shut.
 func GateIsShut(mgr crmanager.Manager) bool { return mgr.(*electedManager).gate.isShut() }
 
 // ForgetMetrics removes the Electors of a Lease from the metrics. Each test with fake

@@ -21,9 +21,9 @@ func GuardTransport(leadership guard.Leadership, next http.RoundTripper) http.Ro
 }
 
 // GuardClient returns a client that refuses writes that do not belong to the current
-// term. A write passes only if its context carries the term that leadership reports as
-// current. Otherwise the client returns ErrWriteRefused. Package guard documents the
-// rules, and lists the writes that always pass.
+// term. The context of a write must carry the term that leadership reports as current.
+// If the context carries no term or another term, the client returns ErrWriteRefused.
+// Package guard documents the rules, and lists the writes that always pass.
 //
 // These contexts carry a term:
 //
@@ -32,8 +32,8 @@ func GuardTransport(leadership guard.Leadership, next http.RoundTripper) http.Ro
 //   - the contexts of the Runnables of a Manager that New returned, while that Manager
 //     leads
 //
-// A write that was sent during the term may arrive at the API server after the term.
-// Only fencing can refuse such a write.
+// A write may be sent during the term and reach the API server after the term. Only
+// fencing can refuse this write.
 func GuardClient(leadership guard.Leadership, c client.Client) client.Client {
 	return guardClient{c, leadership}
 }

@@ -20,21 +20,19 @@ func FailManager() LeaderOnlyOption {
 	return func(l *leaderOnly) { l.failsManager = true }
 }
 
-// LeaderOnly returns a Runnable for mgr.Add that runs the given Runnable in each term
-// of elector. At the start of each term, the given Runnable is started with the context
-// of the term. The given Runnable must return when that context is done. All Runnables
-// of one elector start together and stop together. The Lease is released only after all
-// of these Runnables have returned.
+// LeaderOnly returns a Runnable for mgr.Add. In each term of elector, this Runnable calls
+// the Start method of the given runnable with the context of the term. Start must return
+// when this context is done. All Runnables of one elector start together and stop
+// together. The Lease is released only after all of these Runnables have returned.
 //
-// If the given Runnable fails, the term ends, the Lease is released, and the process
-// continues to campaign. In the next term, the Runnables start no earlier than one
-// second after the failure. Repeated failures increase this delay to at most one
-// minute. If the given Runnable returns nil, it has completed its work for the term,
-// and the term continues.
+// If Start returns an error, the term ends, the Lease is released, and the process
+// continues to campaign. In the next term, the Runnables start no earlier than one second
+// after the failure. Repeated failures increase this delay to at most one minute. If Start
+// returns nil, the term continues.
 //
 // A controller cannot be started twice. Therefore create a new controller in each term.
-// A stopped controller leaves its event handlers and their goroutines in the cache that
-// it watched. If terms are frequent, also create a new cache in each term.
+// A stopped controller leaves event handlers and goroutines in its cache. If terms are
+// frequent, also create a new cache in each term.
 //
 //	mgr.Add(manager.LeaderOnly(elector, crmanager.RunnableFunc(func(ctx context.Context) error {
 //		c, err := controller.NewUnmanaged("sync", controller.Options{SkipNameValidation: new(true), ...})

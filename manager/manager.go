@@ -63,11 +63,10 @@ type electedManager struct {
 // signature and the options of ctrl.NewManager. If opts.LeaderElection is false, New
 // calls ctrl.NewManager.
 //
-// These options have another meaning than in ctrl.NewManager:
+// These options differ from ctrl.NewManager:
 //
-//   - LeaderElectionReleaseOnCancel has no effect. The Lease is released after all
-//     Runnables have stopped, which is always safe. WithoutRelease disables the
-//     release.
+//   - LeaderElectionReleaseOnCancel has no effect. The Lease is released after
+//     all Runnables have stopped, unless WithoutRelease is given.
 //   - LeaderElectionResourceLockInterface must be nil, because it would replace the
 //     election of this package.
 //   - LeaderElectionNamespace defaults to POD_NAMESPACE, to the pod's namespace, or to
