@@ -10,8 +10,8 @@ import (
 )
 
 // baseContexts contains the contexts from which the contexts of all Runnables are
-// derived. The method end cancels all these contexts at once. Without it, the inner
-// Manager would stop one group of Runnables after another.
+// derived. The method end cancels all these contexts at once. The inner Manager itself
+// would stop one group of Runnables after another.
 type baseContexts struct {
 	gate *gate
 
@@ -47,8 +47,8 @@ func (b *baseContexts) end(cause error) {
 }
 
 // A baseContext is a context that also carries the values of the term's context. The
-// inner Manager creates its base context before the term begins. Therefore the gate
-// provides the values of the term.
+// inner Manager creates its base context before the term begins. Therefore the base
+// context gets the values of the term from the gate.
 type baseContext struct {
 	context.Context
 	gate *gate

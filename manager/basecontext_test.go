@@ -43,7 +43,7 @@ func TestBaseContext_CarriesTheUsersValuesAndTheTerm(t *testing.T) {
 	g := newGate("a", "default/x")
 	base := &baseContexts{gate: g}
 	derive := base.wrap(func() context.Context { return context.WithValue(context.Background(), userKey{}, "mine") })
-	ctx, cancel := context.WithCancel(derive()) // controller-runtime also derives the context of each group of Runnables
+	ctx, cancel := context.WithCancel(derive()) // controller-runtime derives the contexts of its Runnables in the same way
 	defer cancel()
 	if _, ok := leaderelection.TermFromContext(ctx); ok {
 		t.Error("the context has a term before the term begins")

@@ -18,7 +18,7 @@ import (
 
 // The test compares a Manager of controller-runtime with a Manager that New returned.
 // The election of controller-runtime uses HTTP/2 by default. client-go detects a dead
-// HTTP/2 connection only after 45 s, and the Lease expires earlier.
+// HTTP/2 connection only after 45 s. The Lease expires earlier.
 func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 	for _, tc := range []struct {
 		name   string

@@ -30,7 +30,7 @@ import (
 )
 
 // freeAddress returns an address with a free port. On Linux the host is a random
-// loopback address, because other connections use ports of 127.0.0.1.
+// loopback address, because outgoing connections can take the ports of 127.0.0.1.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	host := "127.0.0.1"

@@ -13,7 +13,7 @@ import (
 
 // A gate is a resource lock that uses no Lease and sends no requests. The inner Manager
 // uses the gate in controller-runtime's own election. The inner Manager wins this
-// election when the Elector becomes leader, and never loses it.
+// election when the Elector becomes leader, and never loses this election.
 type gate struct {
 	identity, description string
 

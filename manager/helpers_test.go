@@ -67,8 +67,8 @@ func managerOptions(namespace string, log *logs) crmanager.Options {
 	}
 }
 
-// A process is one simulated process of an operator: a Manager and the result of its
-// Start.
+// A process is one simulated process of an operator. It contains a Manager and the
+// error that Start returned.
 type process struct {
 	crmanager.Manager
 	name   string

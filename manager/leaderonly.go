@@ -21,7 +21,7 @@ func FailManager() LeaderOnlyOption {
 }
 
 // LeaderOnly returns a Runnable for mgr.Add. In each term of elector, this Runnable calls
-// the Start method of the given runnable with the context of the term. Start must return
+// the Start method of the parameter runnable with the context of the term. Start must return
 // when this context is done. All Runnables of one elector start together and stop
 // together. The Lease is released only after all of these Runnables have returned.
 //

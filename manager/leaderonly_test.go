@@ -351,7 +351,7 @@ func TestNewElector_TakesClientLoggerAndRecorderFromTheManager(t *testing.T) {
 		opts.LeaderElection = false
 		cfg := m.Client("a").Config()
 		cfg.UserAgent = "my-operator/1.2"
-		cfg.RateLimiter = flowcontrol.NewFakeNeverRateLimiter() // this rate limiter never permits a request, and the Elector must not use it
+		cfg.RateLimiter = flowcontrol.NewFakeNeverRateLimiter() // the Elector must not use this rate limiter, because it never permits a request
 		agents := make(chan string, 100)
 		cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
 			return roundTripperFunc(func(r *http.Request) (*http.Response, error) {

@@ -28,8 +28,8 @@ func begin(f func() error) *task {
 // leader ends. Start then stops all Runnables and releases the Lease before it returns.
 //
 // Start returns earlier if GracefulShutdownTimeout expires. In this case the Lease is
-// not released. The Elector renews it until the Runnables have stopped or the process
-// exits.
+// not released. The Elector renews the Lease until the Runnables have stopped or the
+// process exits.
 func (m *electedManager) Start(ctx context.Context) error {
 	if m.started.Swap(true) {
 		return errAlreadyStarted
@@ -135,9 +135,8 @@ func (m *electedManager) endTerm(cause error) {
 	close(m.ended)
 }
 
-// stop shuts the gate, stops the inner Manager, and ends the campaign, in this order.
-// It returns the error that Start returns. A leader renews its Lease until the campaign
-// ends. The parameter reason is the error that makes the Manager stop, or nil if the
+// stop stops the inner Manager and ends the campaign. It returns the error that Start
+// returns. The parameter reason is the error that makes the Manager stop, or nil if the
 // context of Start is done.
 func (m *electedManager) stop(reason error) error {
 	if led := m.gate.shut(); !led {

@@ -167,9 +167,9 @@ func (s *testCluster) leader(r *replica) *replica {
 	return r
 }
 
-// The method follower starts a replica and waits until its Elector has nominated itself
-// as successor. The replica must use its name as identity. Its priority must be higher
-// than the priorities of other followers.
+// The method follower starts a replica and waits until the replica's Elector has
+// nominated itself as successor. The replica must use its name as identity. Its
+// priority must be higher than the priorities of other followers.
 func (s *testCluster) follower(r *replica) *replica {
 	s.t.Helper()
 	r.run()

@@ -39,10 +39,10 @@
 // package routing). Followers can also answer requests with the leader's name.
 //
 // Here, "recently" means within LeaseDuration or within three RetryPeriods, whichever is
-// longer.
-// Therefore one or two failed requests do not make a replica unready. If the API server
-// is unreachable for a longer time, all replicas are unready. If your replicas serve
-// requests that do not need the API server, do not use Ready in their readiness probe.
+// longer. Therefore one or two failed requests do not make a replica unready. If the API
+// server is unreachable for a longer time, all replicas are unready. If your replicas
+// serve requests that do not need the API server, do not use Ready in their readiness
+// probe.
 //
 // Without WithReview, Ready reports a missing right only after the API server has refused
 // a write. A follower can run for a long time without a write. With [WithReview], Ready

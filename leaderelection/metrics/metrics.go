@@ -122,8 +122,8 @@ type sample struct {
 	now     time.Time
 }
 
-// A gauge is a metric whose value is read from the Elector at each scrape. The function
-// value computes the value. If its result ok is false, the gauge is not exported.
+// A gauge is a metric that is read from the Elector at each scrape. The function in its
+// field value returns false if the metric must not be exported.
 type gauge struct {
 	desc  *prometheus.Desc
 	value func(sample) (value float64, ok bool)
