@@ -113,7 +113,7 @@ func (s *testCluster) awaitSettled(configMaps []*corev1.ConfigMap) {
 }
 
 // A candidate of client-go reads the Lease every 2.0 to 4.4 s by default. The successor
-// must reconcile within one second after the leader stopped.
+// must reconcile within one second after the leader's last reconcile.
 func TestOperator_TheSuccessorReconcilesAsSoonAsTheLeaseIsReleased(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.configMaps(1)
