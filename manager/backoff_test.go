@@ -11,12 +11,11 @@ func TestRestartBackoff_DoublesTheDelayUpToAMinuteUntilRecovery(t *testing.T) {
 	if d := b.delay(now); d != 0 {
 		t.Errorf("before any failure: %v", d)
 	}
-	// fail simulates a start of the group, followed by n failures. The parameter after
-	// is the time between the start and the failures. fail returns the delay before the
-	// next start.
-	fail := func(after time.Duration, n int) time.Duration {
+	// fail simulates a group that runs for the duration uptime and then fails n times.
+	// It returns the delay before the next start.
+	fail := func(uptime time.Duration, n int) time.Duration {
 		b.started(now)
-		now = now.Add(after)
+		now = now.Add(uptime)
 		for range n {
 			b.failed(now)
 		}

@@ -9,11 +9,9 @@ import (
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// baseContexts holds the contexts from which the contexts of all Runnables are derived.
-// The method end cancels them all at once. If only the context of Start were cancelled,
-// the inner Manager would stop one group of Runnables after another. Reconcilers would
-// then continue until the slowest Runnable that does not need leader election has
-// stopped.
+// baseContexts contains the contexts from which the contexts of all Runnables are
+// derived. The method end cancels all these contexts at once. The inner Manager itself
+// would stop one group of Runnables after another.
 type baseContexts struct {
 	gate *gate
 
@@ -21,10 +19,9 @@ type baseContexts struct {
 	cancels []context.CancelCauseFunc
 }
 
-// wrap returns a BaseContext function for the options of the inner Manager. Each call
-// of that function creates a context, which the method end cancels. The parent of this
-// context is the context that user returns, or the background context if user is nil.
-// After a term has begun, the created context also carries the term.
+// wrap returns a BaseContext function for the options of the inner Manager. The method
+// end cancels each context that this function creates. The parent of each context is
+// the result of the function user, or the background context if user is nil.
 func (b *baseContexts) wrap(user crmanager.BaseContextFunc) crmanager.BaseContextFunc {
 	return func() context.Context {
 		parent := context.Background()
@@ -39,9 +36,8 @@ func (b *baseContexts) wrap(user crmanager.BaseContextFunc) crmanager.BaseContex
 	}
 }
 
-// end cancels all contexts that were created by the functions that wrap returned. The
-// parameter cause becomes the cause of these contexts. Later calls of end do not change
-// the cause.
+// end cancels all base contexts. The first call of end sets the cause of these
+// contexts, and later calls do not change this cause.
 func (b *baseContexts) end(cause error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -50,9 +46,9 @@ func (b *baseContexts) end(cause error) {
 	}
 }
 
-// A baseContext is a context that also carries the values of the term. The inner
-// Manager creates its baseContext before the term begins. Therefore each call of Value
-// looks up the values of the term in the gate.
+// A baseContext is a context that also carries the values of the term's context. The
+// inner Manager creates its base context before the term begins. Therefore the base
+// context gets the values of the term from the gate.
 type baseContext struct {
 	context.Context
 	gate *gate

@@ -43,7 +43,7 @@ func TestBaseContext_CarriesTheUsersValuesAndTheTerm(t *testing.T) {
 	g := newGate("a", "default/x")
 	base := &baseContexts{gate: g}
 	derive := base.wrap(func() context.Context { return context.WithValue(context.Background(), userKey{}, "mine") })
-	ctx, cancel := context.WithCancel(derive()) // controller-runtime derives the context of each group of Runnables in this way
+	ctx, cancel := context.WithCancel(derive()) // controller-runtime derives the contexts of its Runnables in the same way
 	defer cancel()
 	if _, ok := leaderelection.TermFromContext(ctx); ok {
 		t.Error("the context has a term before the term begins")
@@ -71,7 +71,7 @@ func TestBaseContext_EndCancelsAllDerivedContexts(t *testing.T) {
 		cause := errors.New("over")
 		base.end(cause)
 		base.end(errors.New("again"))
-		// The contexts are already cancelled when end returns.
+		// The contexts must be cancelled when end has returned.
 		for _, ctx := range []context.Context{first, second, derived} {
 			if context.Cause(ctx) != cause {
 				t.Errorf("a context ended because of %v, want %v", context.Cause(ctx), cause)

@@ -14,7 +14,7 @@ import (
 // An electionClient is the Kubernetes client of one Elector.
 type electionClient struct {
 	kubernetes.Interface
-	transport http.RoundTripper // the transport that was created for this client; nil if the client uses the transport of the caller's rest.Config
+	transport http.RoundTripper // the transport of this client; nil if the client shares the transport of the caller's rest.Config
 }
 
 // newElectionClient returns a client that shares neither a rate limiter nor connections

@@ -17,8 +17,8 @@ import (
 )
 
 // The test compares a Manager of controller-runtime with a Manager that New returned.
-// The election of controller-runtime uses HTTP/2, which detects a dead connection only
-// after 45 s. By then the Lease has expired.
+// The election of controller-runtime uses HTTP/2 by default. client-go detects a dead
+// HTTP/2 connection only after 45 s. The Lease expires earlier.
 func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -44,16 +44,15 @@ func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 	}
 }
 
-// A connection is a net.Conn. Its method Close also closes the channel in the field
-// closed.
+// A connection is a net.Conn whose method Close also closes the channel done.
 type connection struct {
 	net.Conn
-	once   sync.Once
-	closed chan struct{}
+	once sync.Once
+	done chan struct{}
 }
 
 func (c *connection) Close() error {
-	c.once.Do(func() { close(c.closed) })
+	c.once.Do(func() { close(c.done) })
 	return c.Conn.Close()
 }
 
@@ -70,7 +69,7 @@ func TestClient_ConnectionsAreClosedWithTheManager(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			made = append(made, &connection{Conn: conn, closed: make(chan struct{})})
+			made = append(made, &connection{Conn: conn, done: make(chan struct{})})
 			return made[len(made)-1], nil
 		}
 	}).run()
@@ -79,12 +78,12 @@ func TestClient_ConnectionsAreClosedWithTheManager(t *testing.T) {
 		t.Error(err)
 	}
 	mu.Lock()
-	defer mu.Unlock() // the lock is needed because a dial may still be running after its request has ended
+	defer mu.Unlock() // a dial may still run after its request has ended
 	if len(made) == 0 {
 		t.Error("the elector had no connection of its own")
 	}
 	for _, conn := range made {
-		s.await("a connection is closed", conn.closed)
+		s.await("a connection is closed", conn.done)
 	}
 }
 

@@ -10,10 +10,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// both runs a scenario with a Manager of controller-runtime and with a Manager that New
-// returned. The function scenario returns true if the Manager kept the promise that the
-// test is about. The test fails unless only the Manager that New returned keeps the
-// promise.
+// both runs the function scenario with two Managers: a Manager of controller-runtime,
+// and a Manager that New returned. The result kept must be false with the Manager of
+// controller-runtime and true with the Manager of New.
 func both(t *testing.T, scenario func(t *testing.T, m memory, create newManager) (kept bool)) {
 	t.Helper()
 	for _, tc := range []struct {
@@ -32,7 +31,7 @@ func both(t *testing.T, scenario func(t *testing.T, m memory, create newManager)
 }
 
 // leaderOf creates a Manager with the function create, starts the Manager, and waits
-// until it leads.
+// until the Manager leads.
 func (m memory) leaderOf(create newManager, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	m.t.Helper()
 	p := m.make("a", create, func(o *crmanager.Options) { o.GracefulShutdownTimeout = &grace })
@@ -56,8 +55,8 @@ func TestBoth_TheLeaseIsHeldWhileWorkRuns_AlthoughTheGracePeriodExpired(t *testi
 			kept = kept && m.holder() != ""
 			time.Sleep(time.Second)
 		}
-		// A real process would exit now. Wait until none of the goroutines of this
-		// process is active any more.
+		// Wait until all goroutines of the simulated process have ended. A real process
+		// would exit now.
 		time.Sleep(time.Minute)
 		return kept
 	})

@@ -95,5 +95,5 @@ func (e *Elector) Run(ctx context.Context) error {
 		}
 		return join(e.group.endRun(), err)
 	}
-	return e.Elector.Run(ctx) // returns ErrAlreadyRunning, because another Run is active
+	return e.Elector.Run(ctx) // returns ErrAlreadyRunning, because another call of Run is active
 }

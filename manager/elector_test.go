@@ -55,7 +55,8 @@ func (s *testCluster) electorProcess(name string) *electorProcess {
 	return p
 }
 
-// control runs a new controller until ctx is done. ctx is the context of a term.
+// control runs a new controller until ctx is done. The parameter ctx is the context of
+// a term.
 func (p *electorProcess) control(ctx context.Context, s *testCluster) error {
 	c, err := controller.NewUnmanaged("settings", controller.Options{
 		SkipNameValidation: new(true),
@@ -77,8 +78,8 @@ func (p *electorProcess) control(ctx context.Context, s *testCluster) error {
 	return c.Start(ctx)
 }
 
-// works waits until the process p calls its reconciler. It returns the context of that
-// call.
+// The method works waits until the process p calls its reconciler, and returns the
+// context of that call.
 func (s *testCluster) works(p *electorProcess) context.Context {
 	s.t.Helper()
 	select {
@@ -117,8 +118,8 @@ func TestLeaderOnly_ControllersOfPlainManagersNeverOverlap(t *testing.T) {
 		t.Errorf("a has stopped: %v; its terms were %v and %v", a.stopped(), before.Token, after.Token)
 	}
 
-	// Process a leads again. A write with the context of its first term must still be
-	// refused.
+	// The process a leads again. A write with the context of a's first term must still
+	// be refused.
 	guarded := manager.GuardClient(a.elector, a.GetClient())
 	object := func() *corev1.ConfigMap {
 		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, GenerateName: "written-"}}

@@ -18,8 +18,8 @@ import (
 // account.
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// environment provides the defaults of the namespace and the identity. The functions in
-// its fields read the environment of the process. Tests replace these functions.
+// An environment determines the default namespace and the default identity. Its
+// functions read the environment of the process. Tests replace these functions.
 type environment struct {
 	getenv     func(string) string
 	hostname   func() (string, error)
@@ -40,7 +40,8 @@ func loadKubeconfig() (*clientcmdapi.Config, error) {
 	return rules.Load()
 }
 
-// namespace returns the namespace of the Lease. It uses the first of these that is set:
+// The method namespace returns the namespace of the Lease. This is the first of these
+// values that is set:
 //
 //   - the parameter configured
 //   - the environment variable POD_NAMESPACE
@@ -48,8 +49,7 @@ func loadKubeconfig() (*clientcmdapi.Config, error) {
 //   - the namespace of the kubeconfig, but only if the kubeconfig and cfg have the same
 //     server
 //
-// Without these two conditions, the namespace could belong to another cluster than the
-// Lease.
+// The last two values are used only if they belong to the cluster of the Lease.
 func (e environment) namespace(configured string, cfg *rest.Config) (string, error) {
 	if configured != "" {
 		return configured, nil

@@ -8,12 +8,12 @@ import (
 )
 
 var (
-	// ErrLeadershipLost is returned by the Start of a Manager that New created, if the
-	// Manager lost the Lease. Exit the process when Start has returned this error. The
-	// returned error also wraps the reason, which is a sentinel error of package
-	// leaderelection such as ErrRenewalFailed. The returned error also wraps
-	// ErrWorkStillRunning if some Runnables still ran shortly before other candidates
-	// could claim the Lease.
+	// ErrLeadershipLost is the error that Start returns if a Manager that New created
+	// has lost the Lease. Exit the process when Start has returned this error.
+	//
+	// The error also wraps the reason, which is an error of package leaderelection such
+	// as ErrRenewalFailed. If some Runnables still ran shortly before other candidates
+	// could claim the Lease, the error also wraps ErrWorkStillRunning.
 	ErrLeadershipLost = errors.New("manager: leadership was lost")
 
 	// ErrWriteRefused is returned for a write that does not belong to the current term.

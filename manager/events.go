@@ -17,9 +17,8 @@ import (
 	"k8s.io/client-go/tools/record"
 )
 
-// A recorder records the events of the Elector. The Manager's own recorder is
-// unsuitable for two reasons. It stops before the Elector stops. It also writes to the
-// application's cluster, which may not be the cluster of the Lease.
+// A recorder records the events of the Elector. The Manager's own recorder is not used,
+// because it stops before the Elector stops.
 type recorder struct {
 	client   kubernetes.Interface
 	identity string
@@ -29,20 +28,19 @@ type recorder struct {
 
 var _ resourcelock.EventRecorder = (*recorder)(nil)
 
-// Eventf passes the event to the recorder that the field target contains. It drops the
-// event if target is nil.
+// Eventf passes the event to target. It drops the event if target is nil.
 func (r *recorder) Eventf(object runtime.Object, eventType, reason, message string, args ...any) {
 	if target := r.target.Load(); target != nil {
 		(*target).Eventf(object, eventType, reason, message, args...)
 	}
 }
 
-// use sets the recorder that receives all later events.
+// The method use sets the recorder that receives all later events.
 func (r *recorder) use(target resourcelock.EventRecorder) { r.target.Store(&target) }
 
-// start starts an event broadcaster and makes it the recorder's target. It does nothing
-// if the recorder already has a target. The returned function waits until all events
-// have been sent, but not longer than timeout. It then stops the broadcaster.
+// start starts an event broadcaster and passes all later events to it. It does nothing
+// if r already has a target. The returned function waits until all events have been
+// sent, but not longer than timeout. It then stops the broadcaster.
 //
 // Do not call start in New, because the goroutines of the broadcaster would leak if the
 // Manager is never started.
@@ -71,8 +69,8 @@ func (r *recorder) start() (stop func(timeout time.Duration)) {
 // eventTimeout limits the duration of one request that sends an event.
 const eventTimeout = 10 * time.Second
 
-// reasonLast is the reason of the event that marks the end of all events. The sink does
-// not send this event to the API server.
+// reasonLast is the reason of a marker event that follows all other events. The sink
+// does not send the marker event to the API server.
 const reasonLast = "Last"
 
 // An eventSink sends events to the API server. It sets a timeout for each request,
@@ -83,7 +81,7 @@ type eventSink struct {
 	denied sync.Once
 	last   chan struct{} // closed when the event with the reason reasonLast arrives
 
-	ctx    context.Context // each request uses a context that is derived from ctx
+	ctx    context.Context // the parent of the contexts of all requests
 	cancel context.CancelFunc
 	busy   sync.Mutex // locked during a request
 }
@@ -149,9 +147,8 @@ func (s *eventSink) Patch(event *corev1.Event, data []byte) (*corev1.Event, erro
 	return s.tolerate(event, patched, err)
 }
 
-// tolerate handles the result of a request that sends an event. If the right to record
-// events is missing, tolerate logs this once and returns no error. If it returned the
-// error, the broadcaster would log the error of each request.
+// tolerate returns the result of a request that sends an event. If the API server
+// forbids the request, tolerate logs the missing right once and returns no error.
 func (s *eventSink) tolerate(event, response *corev1.Event, err error) (*corev1.Event, error) {
 	if !apierrors.IsForbidden(err) {
 		return response, err

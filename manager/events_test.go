@@ -45,8 +45,8 @@ func TestEvents_AMissingRightIsLoggedOnceAndHarmsNothing(t *testing.T) {
 	}
 }
 
-// Stopping must wait until all events are sent, because important events such as
-// "stopped leading" are among the last ones.
+// The Manager must not end before all events are sent. Important events, such as
+// "stopped leading", are among the last events.
 func TestEvents_AreSentBeforeTheManagerEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clientset, sent := fake.NewClientset(), 0

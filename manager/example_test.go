@@ -18,8 +18,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// This is a complete main.go of an operator. Only the call of manager.New differs from
-// an operator that uses controller-runtime alone.
+// This example is the complete main.go of an operator. An operator that uses only
+// controller-runtime calls ctrl.NewManager instead of manager.New.
 func Example() {
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, nil)))
 	if err := run(ctrl.SetupSignalHandler()); err != nil {
@@ -59,7 +59,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"seen":"true"}}}`))
-	return ctrl.Result{}, r.Patch(ctx, &configMap, patch) // refused if this process no longer leads
+	return ctrl.Result{}, r.Patch(ctx, &configMap, patch) // the client refuses the write if this process no longer leads
 }
 
 // All replicas run this Manager, but only one replica at a time writes the report.

@@ -117,8 +117,8 @@ func TestExpectations_AnAddressInUseIsAnErrorOfNew(t *testing.T) {
 	}
 }
 
-// A neighbour is a Runnable that has its own caches. A real example is a
-// cluster.Cluster that a Manager runs to access a second cluster.
+// A neighbour is a Runnable that has its own caches, such as a cluster.Cluster for
+// access to a second cluster.
 type neighbour struct {
 	*worker
 	caches cache.Cache
@@ -153,7 +153,7 @@ func TestExpectations_ClustersStartBeforeAnythingThatLeads(t *testing.T) {
 	})
 }
 
-// slowCaches are caches that report that they have synced when the channel synced is
+// slowCaches are caches that finish their synchronization when the channel synced is
 // closed.
 type slowCaches struct {
 	*informertest.FakeInformers

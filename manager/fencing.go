@@ -9,11 +9,10 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// fencedClient returns a NewClientFunc that creates clients with newClient and prepares
-// them for a Fence. When the Fence refuses a write, the client sends the write again as
-// long as confirmer confirms the term. If mode includes ByTerm, the client also stamps
-// its writes. If the client options contain an HTTPClient, the client uses the
-// connections of that HTTPClient.
+// fencedClient returns a NewClientFunc for a Manager behind a Fence. The function
+// newClient creates each client. If the Fence refuses a write, the client repeats the
+// write as long as confirmer confirms the term. If mode includes ByTerm, the client
+// also stamps its writes.
 func fencedClient(newClient client.NewClientFunc, mode fencing.Mode, confirmer fencing.TermConfirmer) client.NewClientFunc {
 	if newClient == nil {
 		newClient = client.New

@@ -17,17 +17,17 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// A write records one attempt of an operator to update a ConfigMap: the context and the
-// ConfigMap that were passed to the client, and the error that the client returned.
+// A write is a record of one attempt of an operator to update a ConfigMap. It contains
+// the context, the ConfigMap and the error of the update.
 type write struct {
 	ctx    context.Context
 	object *corev1.ConfigMap
 	err    error
 }
 
-// startBehindFence installs a Fence. The returned function run starts an operator with
-// the identity of the pod with the given name. run then waits for the operator's first
-// update of a ConfigMap. It returns the operator and a record of this update.
+// startBehindFence installs a Fence. The returned function run starts an operator in
+// the Pod with the given name, and waits for the operator's first update of a
+// ConfigMap. The function run returns the operator and a record of this update.
 func startBehindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*replica, write)) {
 	s := startTestCluster(t, false)
 	account := envtest.ServiceAccount{Namespace: s.namespace, Name: "operator"}
@@ -41,7 +41,7 @@ func startBehindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*
 		writes := make(chan write, 100)
 		r := s.replica(name, func(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
 			cfg = account.Pod(cfg, name)
-			cfg.Impersonate.Groups = append(cfg.Impersonate.Groups, "system:masters") // all rights, because this test is not about rights
+			cfg.Impersonate.Groups = append(cfg.Impersonate.Groups, "system:masters") // this group has all rights
 			return manager.New(cfg, opts, manager.WithIdentity(name+"_1"), manager.WithFencing(mode))
 		}, func(ctx context.Context, r *replica, configMap *corev1.ConfigMap) error {
 			if configMap.Data["by"] == r.name {
@@ -62,7 +62,7 @@ func startBehindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*
 	}
 }
 
-// The Fence has the modes ByPod and ByTerm. It refuses the writes of an earlier leader.
+// A Fence with the modes ByPod and ByTerm must refuse the writes of an earlier leader.
 func TestOperator_IsFencedOffAfterItsTerm(t *testing.T) {
 	run := startBehindFence(t, fencing.ByPod|fencing.ByTerm)
 	first, old := run("pod-a")
@@ -85,8 +85,8 @@ func TestOperator_IsFencedOffAfterItsTerm(t *testing.T) {
 	}
 }
 
-// With mode ByPod, the client does not stamp its writes, and the Fence accepts a write
-// without a term.
+// With only the mode ByPod, the client does not stamp its writes. The Fence accepts a
+// write without a term.
 func TestOperator_BehindAFenceByPodStampsNothing(t *testing.T) {
 	run := startBehindFence(t, fencing.ByPod)
 	leader, current := run("pod-a")

@@ -29,9 +29,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// freeAddress returns an address with a free port. On Linux the host is not 127.0.0.1,
-// because an outgoing connection could take the port on 127.0.0.1 before the test
-// listens on the port.
+// freeAddress returns an address with a free port. On Linux the host is a random
+// loopback address, because outgoing connections can take the ports of 127.0.0.1.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	host := "127.0.0.1"
@@ -62,8 +61,8 @@ func certificates(t *testing.T) string {
 	return dir
 }
 
-// get waits until a server responds, and returns the status and the body of the
-// response.
+// get sends requests to url until a server responds. It returns the status and the body
+// of the response.
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
 	visitor := &http.Client{Transport: &http.Transport{

@@ -11,20 +11,19 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// A gate is the resource lock that the inner Manager uses for controller-runtime's own
-// election. The inner Manager wins this election when the Elector leads. It never loses
-// this election, because electedManager handles the loss of the Lease. The gate sends
-// no requests to the API server.
+// A gate is a resource lock that uses no Lease and sends no requests. The inner Manager
+// uses the gate in controller-runtime's own election. The inner Manager wins this
+// election when the Elector becomes leader, and never loses this election.
 type gate struct {
 	identity, description string
 
-	asked  chan struct{} // closed by the first call of Get; the caches have then synced, and the inner Manager is ready to lead
-	opened chan struct{} // closed by open; never closed if shut was called before open
+	asked  chan struct{} // closed by the first call of Get, when the inner Manager is ready to lead
+	opened chan struct{} // closed by the method open
 
-	term atomic.Pointer[context.Context] // the context of the term that opened the gate; nil if no term has opened the gate
+	term atomic.Pointer[context.Context] // the context of the term; nil before the gate is opened
 
 	mu      sync.Mutex
-	shutOff bool // true if shut was called; the inner Manager can then no longer win its election
+	shutOff bool // true after the method shut was called
 	entered bool // true if the inner Manager has won its election
 	record  resourcelock.LeaderElectionRecord
 	ask     sync.Once
@@ -36,8 +35,9 @@ func newGate(identity, description string) *gate {
 	return &gate{identity: identity, description: description, asked: make(chan struct{}), opened: make(chan struct{})}
 }
 
-// open makes the inner Manager win its election. ctx is the context of the Elector's
-// term. open returns false and has no effect if the gate was opened or shut before.
+// open makes the inner Manager win its election. The parameter ctx is the context of
+// the Elector's term. If the gate was already opened or shut, open has no effect and
+// returns false.
 func (g *gate) open(ctx context.Context) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -49,9 +49,8 @@ func (g *gate) open(ctx context.Context) bool {
 }
 
 // shut prevents the inner Manager from winning its election. It reports whether the
-// gate was opened before. Call shut before the context of the inner Manager is
-// cancelled. Otherwise the inner Manager could still win its election and start
-// Runnables during the shutdown.
+// gate was opened before. Call shut before you cancel the context of the inner Manager.
+// No Runnables can then start during the shutdown.
 func (g *gate) shut() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -65,8 +64,8 @@ func (g *gate) isShut() bool {
 	return g.shutOff
 }
 
-// value returns the value for key in the context of the term. It returns nil if no term
-// has opened the gate.
+// The method value returns the value for key in the context of the term. It returns nil
+// before the gate is opened.
 func (g *gate) value(key any) any {
 	if term := g.term.Load(); term != nil {
 		return (*term).Value(key)
@@ -74,9 +73,8 @@ func (g *gate) value(key any) any {
 	return nil
 }
 
-// Get blocks until the gate is opened. It then returns the record of the last
-// successful call of Create or Update. If there was no such call, Get returns a "not
-// found" error.
+// Get blocks until the gate is opened. It then returns the record that Create or Update
+// stored last. If no record was stored, Get returns a "not found" error.
 func (g *gate) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	g.ask.Do(func() { close(g.asked) })
 	select {
@@ -95,7 +93,7 @@ func (g *gate) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 }
 
 // Create records that the inner Manager has won its election. It fails if the gate was
-// shut before.
+// already shut.
 func (g *gate) Create(_ context.Context, record resourcelock.LeaderElectionRecord) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -106,9 +104,8 @@ func (g *gate) Create(_ context.Context, record resourcelock.LeaderElectionRecor
 	return nil
 }
 
-// Update succeeds after a successful Create, even if the gate was shut in the meantime.
-// If Update failed while the Manager stops, the inner Manager would lose its election
-// and skip the grace period.
+// Update succeeds after a successful Create, even after the gate was shut. If Update
+// failed during a stop, the inner Manager would skip the grace period.
 func (g *gate) Update(_ context.Context, record resourcelock.LeaderElectionRecord) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -77,9 +77,8 @@ func TestGate_OpensOnceAndNotAfterShut(t *testing.T) {
 	}
 }
 
-// The inner Manager must never lose its election, which uses the gate as its lock.
-// After a loss, controller-runtime would skip the grace period and return another
-// error.
+// The inner Manager must never lose its election. After a loss, controller-runtime
+// would skip the grace period and return another error.
 func TestGate_ClientGosElectorWinsWhenItOpensAndNeverLoses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate("a", "default/x")

@@ -21,9 +21,9 @@ func GuardTransport(leadership guard.Leadership, next http.RoundTripper) http.Ro
 }
 
 // GuardClient returns a client that refuses writes that do not belong to the current
-// term. A write passes only if its context carries the term that leadership reports as
-// current. Otherwise the client returns ErrWriteRefused. Package guard documents the
-// rules, and lists the writes that always pass.
+// term. The context of a write must carry the term that leadership reports as current.
+// If the context carries no term or another term, the client returns ErrWriteRefused.
+// Package guard documents the rules, and lists the writes that always pass.
 //
 // These contexts carry a term:
 //
@@ -32,8 +32,8 @@ func GuardTransport(leadership guard.Leadership, next http.RoundTripper) http.Ro
 //   - the contexts of the Runnables of a Manager that New returned, while that Manager
 //     leads
 //
-// A write that was sent during the term may arrive at the API server after the term.
-// Only fencing can refuse such a write.
+// A write may be sent during the term and reach the API server after the term. Only
+// fencing can refuse this write.
 func GuardClient(leadership guard.Leadership, c client.Client) client.Client {
 	return guardClient{c, leadership}
 }
@@ -106,9 +106,9 @@ func (g guardClient) SubResource(name string) client.SubResourceClient {
 	return guardSubResource{g.Client.SubResource(name), g, name}
 }
 
-// check returns nil if obj may be written with the context ctx. Otherwise it returns an
-// error that wraps ErrWriteRefused. The parameter verb becomes part of the error
-// message.
+// check returns nil if obj may be written with the context ctx. In all other cases it
+// returns an error that wraps ErrWriteRefused. The parameter verb becomes part of the
+// error message.
 func (g guardClient) check(ctx context.Context, verb string, obj client.Object) error {
 	refusal := guard.Check(ctx, g.leadership)
 	if refusal == nil {
@@ -122,8 +122,8 @@ func (g guardClient) check(ctx context.Context, verb string, obj client.Object) 
 }
 
 // checkApply returns nil if the apply configuration obj may be applied with the context
-// ctx. Otherwise it returns an error that wraps ErrWriteRefused. The parameter verb
-// becomes part of the error message.
+// ctx. In all other cases it returns an error that wraps ErrWriteRefused. The parameter
+// verb becomes part of the error message.
 func (g guardClient) checkApply(ctx context.Context, verb string, obj runtime.ApplyConfiguration) error {
 	refusal := guard.Check(ctx, g.leadership)
 	if refusal == nil {
@@ -141,9 +141,9 @@ func isExempt(kind schema.GroupVersionKind) bool {
 	return guard.Exempt(kind.Group, plural.Resource)
 }
 
-// kindOfApply returns the kind that the apply configuration obj declares. The methods
-// of typed configurations return pointers to strings. The methods of unstructured
-// configurations return strings.
+// kindOfApply returns the kind of the apply configuration obj. The methods of typed
+// configurations return pointers to strings. The methods of unstructured configurations
+// return strings.
 func kindOfApply(obj runtime.ApplyConfiguration) schema.GroupVersionKind {
 	var version, kind string
 	switch o := obj.(type) {
@@ -168,8 +168,8 @@ func valueOr(s *string) string {
 	return *s
 }
 
-// guardSubResource guards the writes of a subresource. If the writes of an object
-// always pass, as for a Lease, the writes of its subresources also always pass.
+// A guardSubResource guards the writes to one subresource. The rules are the same as
+// for writes to the object itself.
 type guardSubResource struct {
 	client.SubResourceClient
 	guard guardClient

@@ -96,9 +96,9 @@ func (c countingSubResource) Apply(context.Context, runtime.ApplyConfiguration, 
 	return c.count()
 }
 
-// writes returns the methods of c that write an object. In both maps, the key is the
-// name of the method. The map writer contains the methods for the object itself. The
-// map status contains the methods for the subresource status.
+// writes returns the methods of c that write an object, keyed by the name of the
+// method. The map writer contains the methods that write the object itself. The map
+// status contains the methods that write its subresource status.
 func writes(c client.Client, obj client.Object, apply runtime.ApplyConfiguration) (writer, status map[string]func(context.Context) error) {
 	patch := client.RawPatch("", nil)
 	writer = map[string]func(context.Context) error{

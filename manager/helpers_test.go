@@ -24,8 +24,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// All in-memory tests use these durations. With these durations, the trust window is
-// 2.25 s and the margin is 750 ms.
+// All in-memory tests use these durations. The trust window is therefore 2.25 s, and
+// the margin is 750 ms.
 const (
 	leaseDuration = 3 * time.Second
 	renewDeadline = 2 * time.Second
@@ -47,7 +47,7 @@ func incumbent(more ...manager.Option) newManager {
 }
 
 // controllerRuntime creates a Manager of controller-runtime that releases its Lease
-// when it stops. The function is a newManager.
+// when it stops.
 func controllerRuntime(cfg *rest.Config, opts crmanager.Options) (crmanager.Manager, error) {
 	opts.LeaderElectionReleaseOnCancel = true
 	return crmanager.New(cfg, opts)
@@ -67,15 +67,15 @@ func managerOptions(namespace string, log *logs) crmanager.Options {
 	}
 }
 
-// A process is one simulated process of an operator: a Manager and the result of its
-// Start.
+// A process is one simulated process of an operator. It contains a Manager and the
+// error that Start returned.
 type process struct {
 	crmanager.Manager
 	name   string
 	logs   *logs
 	cancel context.CancelFunc
 	done   chan struct{} // closed when Start has returned
-	err    error         // the error that Start returned; read it after done is closed
+	err    error         // the error that Start returned; set before the channel done is closed
 }
 
 // start starts the Manager of a process. The Manager is stopped when the test ends.
@@ -110,14 +110,14 @@ func (p *process) stopped() bool {
 
 // A worker is a Runnable that records when it starts, is cancelled, and returns.
 type worker struct {
-	follows   bool          // true if the worker does not need leader election, so it also runs on followers
+	follows   bool          // true if the worker also runs on followers
 	slow      time.Duration // how long the worker continues after its context is done
 	fails     <-chan error  // if an error arrives, Start returns the error at once
 	started   chan struct{}
 	cancelled chan struct{} // closed when the worker has noticed that its context is done
 	returned  chan struct{}
-	cause     error           // the cause of the cancellation; read it after cancelled is closed
-	ctx       context.Context // the context of Start; read it after started is closed
+	cause     error           // the cause of the cancellation; set before the channel cancelled is closed
+	ctx       context.Context // the context of Start; set before the channel started is closed
 }
 
 func newWorker(slow time.Duration) *worker {
@@ -168,7 +168,7 @@ func (l *logs) logger() logr.Logger {
 	return logr.FromSlogHandler(slog.NewTextHandler(io.Writer(l), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// with returns the log lines that contain all of the given parts.
+// The method with returns the log lines that contain all of the given parts.
 func (l *logs) with(parts ...string) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -214,9 +214,8 @@ func runInMemory(t *testing.T, f func(t *testing.T, m memory)) {
 	})
 }
 
-// make creates a process and its Manager, without starting the Manager. The process and
-// its client have the given name. The identity in the Lease equals the name only if
-// create uses the name as identity.
+// The method make creates a process and its Manager, but does not start the Manager.
+// The process and its client have the given name.
 func (m memory) make(name string, create newManager, change ...func(*crmanager.Options)) *process {
 	m.t.Helper()
 	p := &process{name: name, logs: &logs{}}
@@ -231,8 +230,8 @@ func (m memory) make(name string, create newManager, change ...func(*crmanager.O
 	return p
 }
 
-// leader creates a Manager with New and adds the given Runnables. It then starts the
-// Manager and waits until the Manager leads.
+// The method leader creates a Manager with the given Runnables and starts the Manager.
+// It then waits until the Manager leads.
 func (m memory) leader(name string, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	m.t.Helper()
 	p := m.make(name, incumbent(manager.WithIdentity(name)), func(o *crmanager.Options) { o.GracefulShutdownTimeout = &grace })
@@ -246,8 +245,8 @@ func (m memory) leader(name string, grace time.Duration, runnables ...crmanager.
 	return p
 }
 
-// holder returns the holder of the Lease. It returns "" if there is no holder or no
-// Lease.
+// The method holder returns the holder of the Lease. It returns "" if there is no
+// holder or no Lease.
 func (m memory) holder() string {
 	m.t.Helper()
 	lease, err := m.Get("default", leaseName)
@@ -260,8 +259,7 @@ func (m memory) holder() string {
 	return leaderelectiontest.Holder(lease)
 }
 
-// give changes the holder of the Lease to the given holder, like an administrator who
-// edits the Lease.
+// give sets the holder of the Lease, like an administrator who edits the Lease.
 func (m memory) give(holder string) {
 	m.t.Helper()
 	err := m.Edit("default", leaseName, func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = &holder })
@@ -274,8 +272,8 @@ func (m memory) give(holder string) {
 // Manager.
 func (p *process) elector() *leaderelection.Elector { return manager.ElectorOf(p.Manager) }
 
-// hang is the fault with which in-memory tests cut the network. Requests wait until the
-// fault is healed.
+// hang is the network fault that the in-memory tests use. Requests wait until the fault
+// is removed.
 const hang = leaderelectiontest.Hang
 
 type roundTripperFunc func(*http.Request) (*http.Response, error)
@@ -286,8 +284,7 @@ func okay(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 }
 
-// post returns a POST request that creates a ConfigMap. The request has the context
-// ctx.
+// post returns a POST request with the context ctx. The request creates a ConfigMap.
 func post(t *testing.T, ctx context.Context) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://cluster/api/v1/namespaces/default/configmaps", http.NoBody)

@@ -218,7 +218,7 @@ func TestLeaderLabel_IsSetInTheClusterOfThePod(t *testing.T) {
 	})
 }
 
-// routed starts an in-memory Manager with a leader label, and waits until it leads. The
+// routed starts a Manager with a leader label, and waits until the Manager leads. The
 // given name is both the name of the Pod and the identity in the Lease.
 func (m memory) routed(t *testing.T, name string, api *routingtest.Pods, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	t.Helper()

@@ -13,28 +13,26 @@ import (
 // A LeaderOnlyOption configures one Runnable that LeaderOnly returns.
 type LeaderOnlyOption func(*leaderOnly)
 
-// FailManager stops the Manager if the Runnable returns an error, as for a Runnable
-// that was added with mgr.Add. The Manager stops after the term has ended and the Lease
-// was released. Default: the process steps down and continues to campaign.
+// FailManager makes the Manager stop if the Runnable returns an error. The Manager
+// stops after the term has ended and the Lease was released. Default: the process steps
+// down and continues to campaign.
 func FailManager() LeaderOnlyOption {
 	return func(l *leaderOnly) { l.failsManager = true }
 }
 
-// LeaderOnly returns a Runnable for mgr.Add that runs the given Runnable in each term
-// of elector. At the start of each term, the given Runnable is started with the context
-// of the term. The given Runnable must return when that context is done. All Runnables
-// of one elector start together and stop together. The Lease is released only after all
-// of these Runnables have returned.
+// LeaderOnly returns a Runnable for mgr.Add. In each term of elector, this Runnable calls
+// the Start method of the parameter runnable with the context of the term. Start must return
+// when this context is done. All Runnables of one elector start together and stop
+// together. The Lease is released only after all of these Runnables have returned.
 //
-// If the given Runnable fails, the term ends, the Lease is released, and the process
-// continues to campaign. In the next term, the Runnables start no earlier than one
-// second after the failure. Repeated failures increase this delay to at most one
-// minute. If the given Runnable returns nil, it has completed its work for the term,
-// and the term continues.
+// If Start returns an error, the term ends, the Lease is released, and the process
+// continues to campaign. In the next term, the Runnables start no earlier than one second
+// after the failure. Repeated failures increase this delay to at most one minute. If Start
+// returns nil, the term continues.
 //
 // A controller cannot be started twice. Therefore create a new controller in each term.
-// A stopped controller leaves its event handlers and their goroutines in the cache that
-// it watched. If terms are frequent, also create a new cache in each term.
+// A stopped controller leaves event handlers and goroutines in its cache. If terms are
+// frequent, also create a new cache in each term.
 //
 //	mgr.Add(manager.LeaderOnly(elector, crmanager.RunnableFunc(func(ctx context.Context) error {
 //		c, err := controller.NewUnmanaged("sync", controller.Options{SkipNameValidation: new(true), ...})
@@ -52,8 +50,9 @@ func LeaderOnly(elector *Elector, runnable crmanager.Runnable, opts ...LeaderOnl
 	return l
 }
 
-// leaderOnly is the Runnable that LeaderOnly returns. Its method Start adds it to the
-// group, and removes it when the Manager stops.
+// leaderOnly is the Runnable that LeaderOnly returns. The method Start adds this
+// Runnable to the group. When the Manager stops, Start removes this Runnable from the
+// group.
 type leaderOnly struct {
 	group        *leaderOnlyGroup
 	runnable     crmanager.Runnable
@@ -65,13 +64,12 @@ var (
 	_ crmanager.LeaderElectionRunnable = (*leaderOnly)(nil)
 )
 
-// NeedLeaderElection returns false. Therefore the Manager calls Start on every replica,
-// and does not wait for its own leader election. The group runs the given Runnable
-// while the group's Elector leads.
+// NeedLeaderElection returns false, because the Manager must call Start on every
+// replica.
 func (l *leaderOnly) NeedLeaderElection() bool { return false }
 
-// Start runs the given Runnable in each term until ctx is done. Start returns after the
-// given Runnable has returned.
+// Start runs l.runnable in each term until ctx is done. It returns after l.runnable has
+// returned.
 func (l *leaderOnly) Start(ctx context.Context) error {
 	if l.group == nil || l.runnable == nil {
 		return errors.New("manager: LeaderOnly needs an Elector that NewElector returned, and a Runnable")
@@ -99,7 +97,7 @@ type leaderOnlyGroup struct {
 
 // A registration contains the state of one Runnable in its group.
 type registration struct {
-	ctx     context.Context // done when the Manager stops the Runnable
+	ctx     context.Context // this context is done when the Manager stops the Runnable
 	running sync.WaitGroup
 }
 
@@ -107,7 +105,7 @@ func newLeaderOnlyGroup(log *slog.Logger) *leaderOnlyGroup {
 	return &leaderOnlyGroup{log: log, registrations: map[*leaderOnly]*registration{}}
 }
 
-// beginRun is called when the Elector's Run begins. The parameter cancel ends that Run.
+// beginRun is called when the Elector's Run begins. A call of cancel ends that Run.
 // beginRun returns false if an earlier Run is still active.
 func (g *leaderOnlyGroup) beginRun(cancel context.CancelFunc) bool {
 	g.mu.Lock()
@@ -132,8 +130,8 @@ func (g *leaderOnlyGroup) endRun() error {
 }
 
 // add adds the Runnable l to the group. If a term is in progress, add starts l at once.
-// ctx is done when the Manager stops l. The returned function removes l from the group,
-// and waits until l has returned.
+// The parameter ctx is done when the Manager stops l. The returned function removes l
+// from the group, and waits until l has returned.
 func (g *leaderOnlyGroup) add(ctx context.Context, l *leaderOnly) (remove func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -150,8 +148,9 @@ func (g *leaderOnlyGroup) add(ctx context.Context, l *leaderOnly) (remove func()
 	}
 }
 
-// lead does the work of a term. It runs the Runnables of the group and calls callback,
-// unless callback is nil. It returns when the Runnables and callback have returned.
+// lead does the work of a term. It runs the Runnables of the group, and calls the
+// function callback if callback is not nil. It returns when the Runnables and callback
+// have returned.
 func (g *leaderOnlyGroup) lead(ctx context.Context, callback func(context.Context)) {
 	var group sync.WaitGroup
 	defer group.Wait()
@@ -177,9 +176,8 @@ func (g *leaderOnlyGroup) run(ctx context.Context) {
 // start starts the Runnables. After a failure, it first waits for the delay that the
 // backoff computes. It returns false if the term ends during the delay.
 //
-// The process holds the Lease during the delay. This is acceptable, because the Elector
-// stepped down after the failure. Therefore other candidates could claim the Lease
-// before this term began.
+// The process holds the Lease during the delay. Other candidates could have claimed the
+// Lease before this term, because the Elector stepped down after the failure.
 func (g *leaderOnlyGroup) start(ctx context.Context) bool {
 	g.mu.Lock()
 	delay := g.backoff.delay(time.Now())
@@ -213,15 +211,14 @@ func (g *leaderOnlyGroup) startLocked(l *leaderOnly, r *registration) {
 		defer cancel(nil)
 		defer context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })()
 		if err := l.runnable.Start(ctx); err != nil && g.failed(ctx, l, err) {
-			_ = g.stepDown(ctx) // StepDown does not wait, because ctx is derived from the context of the work
+			_ = g.stepDown(ctx) // StepDown does not wait for the end of the term, because ctx is derived from the context of the term
 		}
 	})
 }
 
-// failed records the error that a Runnable returned, and reports whether the Elector
-// must step down. It returns false if ctx is done, because the term then ends anyway.
-// It also returns false if it has ended the Elector's Run itself. The end of the Run
-// stops the Manager.
+// failed records the error that the Runnable l returned, and reports whether the
+// Elector must step down. It returns false if the term is already ending. It also
+// returns false if the error stops the Manager.
 func (g *leaderOnlyGroup) failed(ctx context.Context, l *leaderOnly, err error) bool {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return false
@@ -235,9 +232,9 @@ func (g *leaderOnlyGroup) failed(ctx context.Context, l *leaderOnly, err error) 
 	}
 	g.log.Warn("Leader-only Runnable failed; ending the term", "err", err)
 	g.backoff.failed(time.Now())
-	// If cancelRun is nil, the program has called Run of the embedded
-	// leaderelection.Elector. That Run does not return the errors of Runnables.
-	// Therefore the error cannot stop the Manager.
+	// If cancelRun is nil, the program called the method Run of the embedded
+	// leaderelection.Elector. This method does not return errors of Runnables, so the
+	// error cannot stop the Manager.
 	if !l.failsManager || g.cancelRun == nil {
 		return true
 	}
@@ -252,8 +249,8 @@ const (
 	lastDelay  = time.Minute
 )
 
-// A restartBackoff computes how long a group must wait after a failure before it is
-// started again.
+// A restartBackoff computes how long a group must wait after a failure before the group
+// is started again.
 type restartBackoff struct {
 	startedAt  time.Time // the time of the last start of the group
 	hasFailed  bool      // true if the group has failed since startedAt
@@ -265,8 +262,7 @@ func (b *restartBackoff) started(now time.Time) { b.startedAt, b.hasFailed = now
 
 // failed records a failure, and computes the delay before the next start. Each failure
 // doubles the delay, up to lastDelay. Several failures after one start count as one
-// failure. If the group ran for at least lastDelay before the failure, the delay is
-// firstDelay again.
+// failure. If the group ran for at least lastDelay, the delay is firstDelay.
 func (b *restartBackoff) failed(now time.Time) {
 	switch {
 	case b.hasFailed:
@@ -278,7 +274,8 @@ func (b *restartBackoff) failed(now time.Time) {
 	b.hasFailed, b.lastFailed = true, now
 }
 
-// delay returns how long to wait before the next start. now is the current time.
+// delay returns how long to wait before the next start. The parameter now is the
+// current time.
 func (b *restartBackoff) delay(now time.Time) time.Duration {
 	return max(0, b.lastFailed.Add(b.wait).Sub(now))
 }

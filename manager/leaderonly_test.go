@@ -56,8 +56,8 @@ func leaderOnly(f func(context.Context) error, opts ...manager.LeaderOnlyOption)
 	}
 }
 
-// untilDone returns a function for the work of a Runnable. The function waits until its
-// context is done, and then sleeps for the duration slow.
+// untilDone returns a function that waits until its context is done, and then sleeps
+// for the duration slow.
 func untilDone(slow time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		<-ctx.Done()
@@ -66,7 +66,7 @@ func untilDone(slow time.Duration) func(context.Context) error {
 	}
 }
 
-// await waits until want returns true for the state of the elector, and returns that
+// await waits until the function want returns true for the state of e. It returns that
 // state. It fails the test after one minute.
 func await(t *testing.T, e *manager.Elector, want func(leaderelection.State) bool) leaderelection.State {
 	t.Helper()
@@ -161,7 +161,7 @@ func TestLeaderOnly_AFailureEndsTheTermButNotTheProcess(t *testing.T) {
 		await(t, a, leading)
 		_, b := m.withElector("b", leaderelection.Callbacks{})
 		await(t, b, func(s leaderelection.State) bool { return s.Leader == "a" })
-		synctest.Wait() // wait until all Runnables have started
+		synctest.Wait()
 		failed := time.Now()
 		fail <- errors.New("out of order")
 		await(t, b, leading)
@@ -351,7 +351,7 @@ func TestNewElector_TakesClientLoggerAndRecorderFromTheManager(t *testing.T) {
 		opts.LeaderElection = false
 		cfg := m.Client("a").Config()
 		cfg.UserAgent = "my-operator/1.2"
-		cfg.RateLimiter = flowcontrol.NewFakeNeverRateLimiter() // the application's rate limiter never permits a request; the Elector must not use this rate limiter
+		cfg.RateLimiter = flowcontrol.NewFakeNeverRateLimiter() // the Elector must not use this rate limiter, because it never permits a request
 		agents := make(chan string, 100)
 		cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
 			return roundTripperFunc(func(r *http.Request) (*http.Response, error) {
@@ -451,14 +451,14 @@ func TestElector_OfPackageLeaderelectionIsAddedStartedAndStopped(t *testing.T) {
 	})
 }
 
-// In this test, a goroutine of an earlier term writes while this process leads again.
-// The guard can detect such a goroutine only by the term in its context.
+// A goroutine of an earlier term writes while this process leads again. The guard
+// recognizes the earlier term in the context of the write.
 func TestGuardClient_RefusesAGoroutineOfAnEarlierTerm(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		terms := make(chan context.Context, 2)
 		_, e := m.withElector("a", leaderelection.Callbacks{}, leaderOnly(func(ctx context.Context) error {
-			// The work passes on a context that is never cancelled, which is a common
-			// mistake.
+			// WithoutCancel simulates a common mistake: this context is never
+			// cancelled.
 			terms <- context.WithoutCancel(ctx)
 			return untilDone(0)(ctx)
 		}))

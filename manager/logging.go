@@ -14,11 +14,10 @@ const electionName = "leaderelection"
 // is actually lost, the Elector logs the loss.
 const lostMessage = "leader election lost"
 
-// slogOf converts l to a *slog.Logger for the Elector.
 func slogOf(l logr.Logger) *slog.Logger { return slog.New(logr.ToSlogHandler(l)) }
 
-// quiet returns the logger for the inner Manager. This logger drops the lines of
-// controller-runtime's own election, because they would be misleading.
+// The function quiet returns the logger for the inner Manager. This logger drops the
+// misleading log lines of controller-runtime's own election.
 func quiet(l logr.Logger) logr.Logger {
 	return logr.New(quietSink{LogSink: l.WithCallDepth(1).GetSink()}).V(l.GetV())
 }
@@ -36,10 +35,9 @@ func (s quietSink) Enabled(level int) bool {
 	return !s.election && s.LogSink.Enabled(level)
 }
 
-// Info passes the line to the embedded sink. This method adds a frame to the call
-// stack, as the function quiet expects when it sets the call depth. Without this
-// method, Go would call Info of the embedded sink directly, and the log would name a
-// wrong caller.
+// Info passes the line to the embedded sink. Do not remove this method. Without it, the
+// log would name a wrong caller, because the function quiet sets the call depth for
+// this method.
 func (s quietSink) Info(level int, msg string, keysAndValues ...any) {
 	s.LogSink.Info(level, msg, keysAndValues...)
 }

@@ -26,8 +26,7 @@ var plane = sync.OnceValues(func() (*envtest.ControlPlane, error) {
 var started bool
 
 func TestMain(m *testing.M) {
-	// client-go and controller-runtime use these loggers if no logger was passed to
-	// them.
+	// client-go and controller-runtime use these loggers by default.
 	klog.SetLogger(logr.Discard())
 	crlog.SetLogger(logr.Discard())
 	flag.Parse()
@@ -46,8 +45,8 @@ func TestMain(m *testing.M) {
 		}
 	}
 	if code == 0 {
-		// controller-runtime leaks this goroutine if a cache is stopped before it has
-		// synced.
+		// controller-runtime leaks a goroutine if a cache is stopped before the cache
+		// has synced.
 		abandoned := goleak.IgnoreTopFunction("sigs.k8s.io/controller-runtime/pkg/cache.newMultiNamespaceInformerHandlerRegistration.func1")
 		if err := goleak.Find(abandoned); err != nil {
 			fmt.Fprintln(os.Stderr, err)

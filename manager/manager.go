@@ -29,8 +29,8 @@ var (
 const defaultGracefulShutdownTimeout = 30 * time.Second
 
 // An electedManager is the Manager that New returns. It wraps a Manager of
-// controller-runtime, the inner Manager. The Elector runs the inner Manager as the work
-// of its term.
+// controller-runtime, which is called the inner Manager. During a term, the Elector
+// runs the inner Manager.
 type electedManager struct {
 	crmanager.Manager
 	elector       *leaderelection.Elector
@@ -49,7 +49,7 @@ type electedManager struct {
 	stopping  chan struct{} // closed when the inner Manager begins to stop
 	failure   atomic.Pointer[error]
 	ended     chan struct{} // closed if the term ends before the inner Manager has stopped
-	cause     error         // the reason why the term ended; read it after ended is closed
+	cause     error         // the reason why the term ended; set before the channel ended is closed
 	abandoned atomic.Bool   // true if the grace period expired while Runnables were running
 
 	// Start sets the following fields.
@@ -63,11 +63,10 @@ type electedManager struct {
 // signature and the options of ctrl.NewManager. If opts.LeaderElection is false, New
 // calls ctrl.NewManager.
 //
-// These options have another meaning than in ctrl.NewManager:
+// These options differ from ctrl.NewManager:
 //
-//   - LeaderElectionReleaseOnCancel has no effect. The Lease is released after all
-//     Runnables have stopped, which is always safe. WithoutRelease disables the
-//     release.
+//   - LeaderElectionReleaseOnCancel has no effect. The Lease is released after
+//     all Runnables have stopped, unless WithoutRelease is given.
 //   - LeaderElectionResourceLockInterface must be nil, because it would replace the
 //     election of this package.
 //   - LeaderElectionNamespace defaults to POD_NAMESPACE, to the pod's namespace, or to
@@ -140,8 +139,8 @@ func validate(cfg *rest.Config, opts crmanager.Options, o options) error {
 	return fmt.Errorf("manager: invalid options: %w", errors.Join(errs...))
 }
 
-// makeElector creates the Elector, whose work is to run the inner Manager. The
-// parameter own is the client configuration of the Manager.
+// makeElector creates the Elector that runs the inner Manager. The parameter own is the
+// client configuration of the Manager.
 func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o options) error {
 	cfg := own
 	if opts.LeaderElectionConfig != nil {
@@ -177,11 +176,9 @@ func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o
 	return err
 }
 
-// stopTimeout returns the Elector's StopTimeout for the user's GracefulShutdownTimeout.
-// A negative GracefulShutdownTimeout means no limit, which is 0 in the Elector's
-// configuration. A GracefulShutdownTimeout of 0 becomes 1 ns, because 0 would mean no
-// limit. Any other value is at least one second, because the Elector's callbacks need
-// time to return.
+// stopTimeout converts the user's GracefulShutdownTimeout to the Elector's StopTimeout.
+// A negative value becomes 0, which means no limit. The value 0 becomes 1 ns. Any other
+// result is at least one second, because the Elector's callbacks need time to return.
 func (m *electedManager) stopTimeout() time.Duration {
 	switch {
 	case m.grace < 0:
@@ -226,8 +223,7 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 }
 
 // gateTiming returns the durations of controller-runtime's own election. The durations
-// are long, because this election needs no frequent renewals. The inner Manager never
-// loses this election.
+// are long, because this election needs no frequent renewals.
 func gateTiming() (lease, renew, retry *time.Duration) {
 	return new(3 * time.Hour), new(2 * time.Hour), new(time.Hour)
 }
@@ -237,7 +233,7 @@ func gateTiming() (lease, renew, retry *time.Duration) {
 func (m *electedManager) GetLogger() logr.Logger { return m.logger }
 
 // complete sets config.LeaseNamespace and config.Identity to their defaults if they are
-// empty. cfg is the client configuration for the cluster of the Lease.
+// empty. The parameter cfg is the client configuration for the cluster of the Lease.
 func complete(config *leaderelection.Config, cfg *rest.Config) error {
 	env := processEnvironment()
 	var err error

@@ -63,9 +63,9 @@ func podOf(getenv func(string) string) []leaderelection.Option {
 	return []leaderelection.Option{leaderelection.WithPod(namespace, name, types.UID(uid))}
 }
 
-// serve adds the status page at StatusPath to the handlers of the metrics server, and
-// returns the result. It does not change the map handlers. If the program has its own
-// handler at StatusPath, serve keeps that handler.
+// serve returns a copy of the map handlers that also contains the status page at
+// StatusPath. If the program has its own handler at StatusPath, serve keeps that
+// handler.
 func (o observability) serve(handlers map[string]http.Handler) map[string]http.Handler {
 	handlers = maps.Clone(handlers)
 	if handlers == nil {
@@ -93,7 +93,7 @@ func Live(mgr crmanager.Manager) healthz.Checker {
 // Ready returns the check for the readiness probe of a Manager that New returned, see
 // package health. The check fails while this process cannot take part in the election,
 // because the Lease cannot be read, a right is missing, or caches have not synced. The
-// check does not depend on leadership. For any other Manager it never fails.
+// check does not depend on leadership. For any other Manager the check never fails.
 func Ready(mgr crmanager.Manager) healthz.Checker {
 	if m, ok := mgr.(*electedManager); ok {
 		return m.observability.health.Ready
@@ -101,16 +101,17 @@ func Ready(mgr crmanager.Manager) healthz.Checker {
 	return healthz.Ping
 }
 
-// Live is the check for the liveness probe, see package health. Pass it to
+// Live is the check for the liveness probe, see package health. Pass this method to
 // AddHealthzCheck.
 func (e *Elector) Live(r *http.Request) error { return e.observability.health.Live(r) }
 
-// Ready is the check for the readiness probe, see package health. Pass it to
+// Ready is the check for the readiness probe, see package health. Pass this method to
 // AddReadyzCheck. The check does not depend on leadership.
 func (e *Elector) Ready(r *http.Request) error { return e.observability.health.Ready(r) }
 
-// serveStatus adds the status page to the metrics server of mgr. If this fails, for
-// example because the server was already started, serveStatus only logs the failure.
+// serveStatus adds the status page to the metrics server of mgr. If the server does not
+// accept the page, for example because the server was already started, serveStatus logs
+// the error.
 func (e *Elector) serveStatus(mgr crmanager.Manager) {
 	path := StatusPath
 	if c := e.Config(); c.Enabled {

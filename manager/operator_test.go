@@ -18,9 +18,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// settle is a reconcile function that copies the wanted value of a ConfigMap to its
-// actual value. It takes 20 ms. If its context is done after these 20 ms, it takes
-// another 300 ms.
+// settle is a reconcile function that copies data.want of a ConfigMap to data.have. It
+// takes 20 ms, or 320 ms if its context is cancelled in the meantime.
 func settle(ctx context.Context, r *replica, configMap *corev1.ConfigMap) error {
 	time.Sleep(20 * time.Millisecond)
 	if ctx.Err() != nil {
@@ -42,8 +41,8 @@ func TestOperator_RollingReplacementUnderLoad_OneReconcilesAtATime(t *testing.T)
 	configMaps := s.configMaps(8)
 	pod := func(i int) *replica {
 		name := fmt.Sprintf("pod-%d", i)
-		// All pods of this test run in one process. They have the same age, so only the
-		// priority decides which pod is the successor.
+		// All pods of this test run in one process, so they have the same age.
+		// Therefore the priority decides which pod is the successor.
 		newest := manager.WithElectorOptions(leaderelection.WithPriority(int32(i)))
 		return s.replica(name, incumbent(manager.WithIdentity(name), manager.WithWriteGuard(), newest), settle)
 	}
@@ -75,7 +74,7 @@ func TestOperator_RollingReplacementUnderLoad_OneReconcilesAtATime(t *testing.T)
 	}
 }
 
-// load repeatedly changes the wanted values of the ConfigMaps until ctx is done.
+// load repeatedly changes data.want of the ConfigMaps until ctx is done.
 func (s *testCluster) load(ctx context.Context, configMaps []*corev1.ConfigMap) error {
 	for i := 1; ctx.Err() == nil; i++ {
 		configMap := configMaps[i%len(configMaps)]
@@ -89,7 +88,7 @@ func (s *testCluster) load(ctx context.Context, configMaps []*corev1.ConfigMap) 
 	return nil
 }
 
-// awaitSettled waits until the actual value of each ConfigMap equals its wanted value.
+// awaitSettled waits until data.have equals data.want in each ConfigMap.
 func (s *testCluster) awaitSettled(configMaps []*corev1.ConfigMap) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
@@ -113,9 +112,8 @@ func (s *testCluster) awaitSettled(configMaps []*corev1.ConfigMap) {
 	}
 }
 
-// With the default durations, a candidate of client-go reads the Lease every 2.0 to 4.4
-// s. The limit in this test is longer than the time that this library needs, because
-// the test machine may be busy.
+// A candidate of client-go reads the Lease every 2.0 to 4.4 s by default. The successor
+// must reconcile within one second after the leader's last reconcile.
 func TestOperator_TheSuccessorReconcilesAsSoonAsTheLeaseIsReleased(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.configMaps(1)

@@ -44,23 +44,23 @@ func WithWriteGuard() Option {
 // Fence refuses a write and the term continues, the client sends the write again, see
 // fencing.RetryTransport.
 //
-// With mode ByTerm, alone or with ByPod, the client also stamps its writes with the
-// term, see fencing.StampTransport. The client then refuses a write whose context
-// carries no term, with fencing.ErrNoTerm. Therefore Runnables on followers need
-// another client for their writes.
+// If mode includes ByTerm, the client also stamps its writes with the term, see
+// fencing.StampTransport. The client then returns fencing.ErrNoTerm for a write whose
+// context carries no term. Therefore Runnables on followers need another client for
+// their writes.
 //
 // WithFencing can be combined with WithWriteGuard. It does not change the client that
-// GetHTTPClient returns. It has no effect if LeaderElection is false. Default: refusals
-// are returned at once, and writes are not stamped. The default suffices for a Fence
-// with mode ByPod if controllers retry.
+// GetHTTPClient returns. It has no effect if LeaderElection is false. Default: the client
+// does not repeat refused writes and does not stamp writes. The default suffices for a
+// Fence with mode ByPod if controllers retry.
 func WithFencing(mode fencing.Mode) Option {
 	return func(o *options) { o.fencing = &mode }
 }
 
 // WithoutRightsCheck disables the check of rights. Default: when the campaign begins,
-// the Manager checks once whether it has the rights that the election needs. It logs a
-// warning for each missing right. The check runs in the background and does not delay
-// or prevent the election.
+// the Manager checks once whether it has the rights that the election needs. The
+// Manager logs a warning for each missing right. The check runs in the background and
+// does not delay or prevent the election.
 func WithoutRightsCheck() Option {
 	return func(o *options) { o.unchecked = true }
 }

@@ -26,8 +26,8 @@ func (w slowWarmer) Warmup(ctx context.Context) error { return w.warm.Start(ctx)
 // Runnable is still warming up.
 func TestStart_TheReleaseWaitsForWarmups(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
-		// The warm-up takes 100 ms longer than 2*leaseDuration. Therefore it does not
-		// end at a time at which the loop below reads the Lease.
+		// The additional 100 ms ensure that the warm-up does not end exactly when the
+		// loop below reads the Lease.
 		w := slowWarmer{newWorker(0), newWorker(2*leaseDuration + 100*time.Millisecond)}
 		p := m.leader("a", forEver, w)
 		<-w.warm.started
@@ -64,13 +64,13 @@ func TestStart_AWarmupThatOutlastsTheGracePeriodKeepsTheLease(t *testing.T) {
 	})
 }
 
-// The test calls Run of the embedded leaderelection.Elector. Unlike Run of the Elector
-// that NewElector returned, this Run does not return the errors of Runnables.
+// The test calls the method Run of the embedded leaderelection.Elector. This method
+// does not return the errors of Runnables.
 func TestLeaderOnly_FailManagerStepsDownIfTheEmbeddedElectorWasRun(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
-		// This Elector has no event recorder, because the Manager would not stop the
-		// recorder: the Manager is never started.
+		// This Elector has no event recorder, because the Manager is never started and
+		// would not stop the recorder.
 		e, err := manager.NewElector(p, electorConfig("a"), leaderelection.Callbacks{}, leaderelection.WithEventRecorder(nil))
 		if err != nil {
 			t.Fatal(err)

@@ -36,8 +36,7 @@ func (m *electedManager) checkRights(ctx context.Context, _ *leaderelection.Elec
 }
 
 // uses returns the features whose rights must be checked, the name of the Lease, and
-// the namespaces of the Lease and of the Pod. These namespaces may differ. Events are
-// also recorded on the Pod if POD_NAMESPACE, POD_NAME and POD_UID are set.
+// the namespaces of the Lease and of the Pod.
 func (m *electedManager) uses(getenv func(string) string) rights.Uses {
 	uses := rights.Uses{LeaseNamespace: m.config.LeaseNamespace, LeaseName: m.config.LeaseName, Events: true}
 	if podOf(getenv) != nil {

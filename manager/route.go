@@ -25,9 +25,9 @@ type LeaderLabel struct {
 	PodNamespace, PodName string
 
 	// PodUID is the UID of the Pod of this process. It distinguishes this Pod from a
-	// later Pod with the same name, for example in a StatefulSet. Default: POD_UID, if
-	// PodNamespace and PodName equal POD_NAMESPACE and POD_NAME. Otherwise the default
-	// is the UID that the process reads first.
+	// later Pod with the same name, for example in a StatefulSet. Default: POD_UID if
+	// PodNamespace and PodName equal POD_NAMESPACE and POD_NAME. If the names differ,
+	// the default is the UID that the process reads first.
 	PodUID string
 
 	// Config is the client configuration for the cluster of the Pod. It is required if
@@ -38,11 +38,11 @@ type LeaderLabel struct {
 }
 
 // WithLeaderLabel labels the Pod of the leader, so that a Service can select the
-// leader. The label is set when this process becomes leader. It is removed when the
-// Manager begins to stop, before the Lease is released. The removal is retried for five
-// seconds, or for half of GracefulShutdownTimeout if that is shorter. A new leader
-// removes the labels that dead leaders left. Package leaderelection/routing documents
-// the guarantees, the limits and the required rights. Default: no label.
+// leader. The label is set when this process becomes leader. The label is removed when
+// the Manager begins to stop, before the Lease is released. The removal is retried for
+// five seconds or for half of GracefulShutdownTimeout, whichever is shorter. A new leader
+// removes the labels of dead leaders. Package leaderelection/routing documents the
+// guarantees, the limits and the required rights. Default: no label.
 func WithLeaderLabel(label LeaderLabel) Option {
 	return func(o *options) { o.label = &label }
 }
@@ -86,7 +86,7 @@ func (m *electedManager) newRoute(label *LeaderLabel, own, elections *rest.Confi
 	return r, nil
 }
 
-// sameHost reports whether two client configurations have the same host.
+// sameHost reports whether the client configurations a and b have the same host.
 func sameHost(a, b *rest.Config) bool {
 	return strings.TrimSuffix(a.Host, "/") == strings.TrimSuffix(b.Host, "/")
 }
@@ -100,13 +100,13 @@ func removalTimeout(grace time.Duration, config leaderelection.Config) time.Dura
 	case grace < 0:
 		return usual
 	case grace == 0:
-		return min(2*time.Second, config.Margin()/4) // without a grace period Start does not wait, and the Lease is not released
+		return min(2*time.Second, config.Margin()/4) // a short time, because Start does not wait if the grace period is 0
 	default:
 		return max(1, min(usual, grace/2)) // at least 1 ns, because 0 selects the default of package routing
 	}
 }
 
-// options returns the options that connect the route to the Elector.
+// The method options returns the options that connect the route to the Elector.
 func (r *route) options() []leaderelection.Option {
 	if r == nil {
 		return nil

@@ -21,8 +21,7 @@ import (
 
 const leaderKey = "example.com/leader"
 
-// pod creates a Pod. If labelled is true, the Pod has the leader label, as if an
-// earlier leader had not removed the label.
+// pod creates a Pod. If labelled is true, the Pod already has the leader label.
 func (s *testCluster) pod(name string, labelled bool) {
 	s.t.Helper()
 	pod := &corev1.Pod{
@@ -38,7 +37,7 @@ func (s *testCluster) pod(name string, labelled bool) {
 	}
 }
 
-// labelled returns the names of the Pods that have the leader label.
+// The method labelled returns the names of the Pods that have the leader label.
 func (s *testCluster) labelled() []string {
 	s.t.Helper()
 	pods, err := s.plane.Admin().Clientset().CoreV1().Pods(s.namespace).List(s.t.Context(), metav1.ListOptions{LabelSelector: leaderKey + "=yes"})

@@ -12,7 +12,7 @@ import (
 // A task is a function call in a separate goroutine, together with its result.
 type task struct {
 	done chan struct{} // closed when the function has returned
-	err  error         // the result; read it after done is closed
+	err  error         // the result; set before the channel done is closed
 }
 
 func begin(f func() error) *task {
@@ -28,16 +28,14 @@ func begin(f func() error) *task {
 // leader ends. Start then stops all Runnables and releases the Lease before it returns.
 //
 // Start returns earlier if GracefulShutdownTimeout expires. In this case the Lease is
-// not released. The Elector renews it until the Runnables have stopped or the process
-// exits.
+// not released. The Elector renews the Lease until the Runnables have stopped or the
+// process exits.
 func (m *electedManager) Start(ctx context.Context) error {
 	if m.started.Swap(true) {
 		return errAlreadyStarted
 	}
 	if ctx.Err() != nil {
-		// The context of the inner Manager does not depend on ctx. Without this call,
-		// the inner Manager could win its election before Start reacts to the end of
-		// ctx.
+		// ctx is already done, so the inner Manager must not win its election.
 		m.gate.shut()
 	}
 	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
@@ -78,10 +76,10 @@ func (m *electedManager) runElector(ctx context.Context) error {
 	return m.elector.Run(ctx)
 }
 
-// eventsTimeout returns how long to wait until the last events have been sent. This is
-// usually two seconds. If leadership was lost or the Lease was not released, it is only
-// a small part of the margin. In these cases the process must exit soon, and the API
-// server may not respond.
+// eventsTimeout returns how long to wait until the last events have been sent. This
+// time is two seconds in an orderly stop. After a loss of leadership, or if the Lease
+// was not released, the process must exit sooner. The time is then a fortieth of the
+// margin.
 func (m *electedManager) eventsTimeout() time.Duration {
 	lost := isDone(m.ended) && !errors.Is(m.cause, leaderelection.ErrSteppedDown)
 	if lost || m.elector.GetLeader() == m.config.Identity {
@@ -101,9 +99,8 @@ func (m *electedManager) lead(ctx context.Context) {
 	m.awaitInner(ctx)
 	m.route.withdraw()
 	if m.abandoned.Load() {
-		// The grace period has expired, so the Lease must not be released. The campaign
-		// ends when the Elector no longer waits for lead. The Elector then does not
-		// release the Lease.
+		// The grace period has expired, so the Lease must not be released. The Elector
+		// would release the Lease if lead returned before the end of the campaign.
 		<-m.campaign.done
 	}
 }
@@ -127,8 +124,8 @@ func (m *electedManager) awaitInner(ctx context.Context) {
 	}
 }
 
-// endTerm is called when the term ends before the inner Manager has stopped. cause is
-// the reason for the end of the term.
+// endTerm is called when the term ends before the inner Manager has stopped. The
+// parameter cause is the reason for the end of the term.
 func (m *electedManager) endTerm(cause error) {
 	if errors.Is(cause, leaderelection.ErrCancelled) {
 		return // the campaign was cancelled because the inner Manager has stopped
@@ -138,9 +135,8 @@ func (m *electedManager) endTerm(cause error) {
 	close(m.ended)
 }
 
-// stop shuts the gate, stops the inner Manager, and ends the campaign, in this order.
-// It returns the error that Start returns. A leader renews its Lease until the campaign
-// ends. The parameter reason is the error that makes the Manager stop, or nil if the
+// stop stops the inner Manager and ends the campaign. It returns the error that Start
+// returns. The parameter reason is the error that makes the Manager stop, or nil if the
 // context of Start is done.
 func (m *electedManager) stop(reason error) error {
 	if led := m.gate.shut(); !led {
@@ -170,7 +166,7 @@ func (m *electedManager) stop(reason error) error {
 	}
 }
 
-// finish is called after the inner Manager has stopped. It ends the campaign. It
+// finish is called after the inner Manager has stopped, and ends the campaign. It
 // returns when the Lease was released or when graceExpired receives a value. If
 // graceExpired is nil, finish waits without a time limit.
 func (m *electedManager) finish(graceExpired <-chan time.Time) error {
@@ -190,9 +186,8 @@ func (m *electedManager) finish(graceExpired <-chan time.Time) error {
 
 // finishEarly is called if the term ends before the inner Manager has stopped. It ends
 // the campaign, stops the inner Manager, and returns the error of Start. After a loss
-// of leadership, it waits for the Runnables for at most three quarters of the margin.
-// The process can use the last quarter to exit before other candidates may claim the
-// Lease.
+// of leadership, finishEarly waits for the Runnables for at most three quarters of the
+// margin. The last quarter is left for the exit of the process.
 func (m *electedManager) finishEarly() error {
 	m.gate.shut()
 	m.endCampaign()
@@ -215,10 +210,9 @@ func (m *electedManager) finishEarly() error {
 }
 
 // abandon makes Start return while Runnables still run. It cancels the contexts of
-// these Runnables. The Elector continues to renew the Lease in the background until the
-// Runnables have returned or the process exits. Therefore no other candidate can lead
-// while the Runnables run. If the caches have not synced yet, abandon delays the stop
-// of the inner Manager until they have synced.
+// these Runnables. The Elector continues to renew the Lease until the Runnables have
+// returned or the process exits. Therefore no other candidate can lead while the
+// Runnables run.
 func (m *electedManager) abandon(reason error) error {
 	m.abandoned.Store(true)
 	if isDone(m.inner.done) {

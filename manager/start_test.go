@@ -17,8 +17,8 @@ const forEver = time.Duration(-1)
 
 func TestStart_TheLeaseIsRenewedUntilAllHaveStopped_AndThenReleased(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
-		// The work takes 100 ms longer than 3*leaseDuration. Therefore it does not end
-		// at a time at which the loop below reads the Lease.
+		// The additional 100 ms ensure that the work does not end exactly when the loop
+		// below reads the Lease.
 		w := newWorker(3*leaseDuration + 100*time.Millisecond)
 		p := m.leader("a", forEver, w)
 		p.cancel()
@@ -52,8 +52,8 @@ func TestStart_AGracePeriodThatRunsOutReleasesNothing(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, leaderelection.ErrWorkStillRunning) {
 			t.Errorf("Start returned %v, want DeadlineExceeded and ErrWorkStillRunning", err)
 		}
-		// The process should exit now. If it does not exit, other candidates must wait
-		// until its work has returned.
+		// A real process would exit now. Other candidates must not claim the Lease
+		// until the work has returned.
 		for !closed(w.returned) {
 			time.Sleep(time.Second)
 			if holder := m.holder(); holder != "a" {
@@ -236,8 +236,7 @@ func TestStart_SteppingDownDuringAGracefulStopReleasesOnlyAfterTheWork(t *testin
 	})
 }
 
-// A process that does not lead must not delay its exit, because it has no Lease to
-// release.
+// A follower must stop at once, because it has no Lease to release.
 func TestStart_AFollowerThatCannotReachTheAPIServerStopsAtOnce(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		m.Client("a").Network().Cut(hang)
@@ -270,7 +269,8 @@ func TestStart_AFollowerThatIsStoppedStartsNothing(t *testing.T) {
 		if !manager.GateIsShut(p.Manager) {
 			t.Error("it can still be elected")
 		}
-		// The leader releases the Lease while the follower is still stopping.
+		// The leader releases the Lease while the follower is still stopping. The
+		// follower must not claim the Lease.
 		if err := leader.stop(); err != nil {
 			t.Error(err)
 		}

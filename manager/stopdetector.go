@@ -57,8 +57,8 @@ func (m *electedManager) Add(r crmanager.Runnable) error {
 	}
 }
 
-// recordFailure records the error that makes the inner Manager stop. This is the first
-// error that a Runnable returns before the Manager has begun to stop.
+// recordFailure records the first error of a Runnable, because this error makes the
+// inner Manager stop. It ignores errors after the stop has begun.
 func (m *electedManager) recordFailure(err error) {
 	if err != nil && !errors.Is(err, context.Canceled) && !m.gate.isShut() && !isDone(m.stopping) {
 		m.failure.CompareAndSwap(nil, &err)
@@ -68,7 +68,8 @@ func (m *electedManager) recordFailure(err error) {
 // A warmer is a Runnable that warms up before its Manager leads.
 type warmer interface{ Warmup(context.Context) error }
 
-// watched is a Runnable that passes its error to report when it returns.
+// watched wraps a Runnable. When the Runnable returns, its error is passed to the
+// function report.
 type watched struct {
 	crmanager.Runnable
 	report func(error)
@@ -96,8 +97,7 @@ func (w watchedWarmer) Warmup(ctx context.Context) error {
 }
 
 // warmups counts the Runnables that are warming up. The Lease must not be released
-// while a Runnable is warming up. The inner Manager cancels the contexts of such
-// Runnables, but does not wait until they have returned.
+// while a Runnable is warming up. The inner Manager does not wait for these Runnables.
 type warmups struct {
 	mu     sync.Mutex
 	over   bool

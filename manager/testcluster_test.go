@@ -35,8 +35,8 @@ type testCluster struct {
 }
 
 // startTestCluster creates a testCluster. The test then runs in parallel with other
-// tests on the same control plane. If forgiving is true, overlapping work does not fail
-// the test.
+// tests on the same control plane. If the parameter forgiving is true, the test does
+// not fail when two replicas work at the same time.
 func startTestCluster(t *testing.T, forgiving bool) *testCluster {
 	t.Helper()
 	t.Parallel()
@@ -64,10 +64,10 @@ type replica struct {
 
 	mu       sync.Mutex
 	busy     int           // the number of reconciles in progress
-	stopWork func()        // ends the work interval that the referee records; not nil while busy is positive
+	stopWork func()        // ends the replica's work interval in the referee; not nil while busy is positive
 	first    chan struct{} // closed when the first reconcile begins
 	firstAt  time.Time
-	lastAt   time.Time // when the most recent reconcile ended
+	lastAt   time.Time // the time at which the most recent reconcile ended
 	firstCtx context.Context
 }
 
@@ -81,8 +81,8 @@ func (s *testCluster) replica(name string, create newManager, work reconciling, 
 	s.t.Cleanup(c.Close)
 	r := &replica{process: &process{name: name, logs: &logs{}}, cluster: s, machine: c, network: c.Network(), first: make(chan struct{})}
 	cfg, opts := c.Config(), managerOptions(s.namespace, r.logs)
-	// These durations are longer than the durations of the tests with fake time,
-	// because a busy machine can stall for seconds.
+	// These durations are longer than in tests with fake time, because a busy machine
+	// may pause for seconds.
 	opts.LeaseDuration, opts.RenewDeadline = new(6*time.Second), new(4*time.Second)
 	opts.Cache = cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}}
 	opts.Controller.SkipNameValidation = new(true)
@@ -137,7 +137,7 @@ func (r *replica) enter(ctx context.Context) (leave func()) {
 	}
 }
 
-// add adds Runnables to the replica. Call it before the replica is started.
+// add adds Runnables to the replica. Call add before the replica is started.
 func (r *replica) add(runnables ...crmanager.Runnable) *replica {
 	r.cluster.t.Helper()
 	for _, runnable := range runnables {
@@ -148,8 +148,8 @@ func (r *replica) add(runnables ...crmanager.Runnable) *replica {
 	return r
 }
 
-// await waits until c is closed. It fails the test after one minute. The string what is
-// a part of the failure message.
+// await waits until c is closed. It fails the test after one minute. The parameter what
+// becomes a part of the failure message.
 func (s *testCluster) await(what string, c <-chan struct{}) {
 	s.t.Helper()
 	select {
@@ -159,7 +159,7 @@ func (s *testCluster) await(what string, c <-chan struct{}) {
 	}
 }
 
-// leader starts a replica and waits until it reconciles.
+// The method leader starts a replica and waits until the replica reconciles.
 func (s *testCluster) leader(r *replica) *replica {
 	s.t.Helper()
 	r.run()
@@ -167,9 +167,9 @@ func (s *testCluster) leader(r *replica) *replica {
 	return r
 }
 
-// follower starts a replica and waits until the Elector of the replica has nominated
-// itself as successor. The replica must use its name as identity. Its priority must be
-// higher than the priorities of other followers.
+// The method follower starts a replica and waits until the replica's Elector has
+// nominated itself as successor. The replica must use its name as identity. Its
+// priority must be higher than the priorities of other followers.
 func (s *testCluster) follower(r *replica) *replica {
 	s.t.Helper()
 	r.run()
@@ -188,9 +188,8 @@ func (s *testCluster) follower(r *replica) *replica {
 	return nil
 }
 
-// prime makes the cache watch ConfigMaps as soon as the Manager starts. The start of
-// the Manager then waits until the cache has synced. Without prime the watch begins
-// when the controller is started.
+// prime makes the Manager watch ConfigMaps as soon as the Manager starts. Without
+// prime, the watch begins when the controller starts.
 func (r *replica) prime() *replica {
 	r.cluster.t.Helper()
 	err := r.GetFieldIndexer().IndexField(r.cluster.t.Context(), &corev1.ConfigMap{}, "data.want", func(obj client.Object) []string {
@@ -202,7 +201,7 @@ func (r *replica) prime() *replica {
 	return r
 }
 
-// last returns the time at which the most recent reconcile ended.
+// The method last returns the time at which the most recent reconcile ended.
 func (r *replica) last() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -226,7 +225,7 @@ func (s *testCluster) configMaps(n int) []*corev1.ConfigMap {
 	return all
 }
 
-// holder returns the holder of the Lease.
+// The method holder returns the holder of the Lease.
 func (s *testCluster) holder() string {
 	s.t.Helper()
 	lease, err := s.plane.Admin().Clientset().CoordinationV1().Leases(s.namespace).Get(s.t.Context(), leaseName, metav1.GetOptions{})
@@ -242,7 +241,8 @@ func untilCancelled(ctx context.Context, _ *replica, _ *corev1.ConfigMap) error 
 	return nil
 }
 
-// stubborn returns a reconcile function that continues for d after its context is done.
+// stubborn returns a reconcile function that continues for the duration d after its
+// context is done.
 func stubborn(d time.Duration) reconciling {
 	return func(ctx context.Context, _ *replica, _ *corev1.ConfigMap) error {
 		<-ctx.Done()

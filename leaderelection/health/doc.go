@@ -7,8 +7,8 @@
 //
 // The checks have the signature of controller-runtime's healthz.Checker. Pass them to
 // AddHealthzCheck and AddReadyzCheck. Package manager provides the same checks for its
-// Managers. One [Health] serves any number of Electors. If one of the Electors fails a
-// check, the check fails.
+// Managers. One [Health] checks any number of Electors. A check fails if the check fails
+// for any of these Electors.
 //
 // # Live
 //
@@ -20,10 +20,10 @@
 //   - The callbacks of a term did not return in time after the term ended
 //     (leaderelection.ErrWorkStillRunning).
 //
-// Live does not fail while the API server is unreachable, because a new process could not
-// reach the API server either. Live does not fail for followers or after a lost term.
-// Live does not fail while callbacks take long to stop, as long as the Elector still
-// renews the Lease.
+// Live succeeds while the API server is unreachable, because a new process could not
+// reach the API server either. Live also succeeds for followers, and after a loss of
+// leadership. Live succeeds while callbacks take long to stop, if the Elector still renews
+// the Lease.
 //
 // # Ready
 //
@@ -34,23 +34,24 @@
 // Do not report followers as not ready. A rollout of their Deployment would never finish.
 // The new Pod would wait for the Lease that the old Pod holds. The Deployment stops the
 // old Pod only when the new Pod is ready. A PodDisruptionBudget would not count followers
-// as healthy. A webhook that every replica can serve would get requests only on the
-// leader. To send requests only to the leader, let the leader label its Pod (see package
-// routing), or let followers answer with the leader's name.
+// as healthy. Webhook requests would reach only the leader, even if every replica can
+// serve them. To send requests only to the leader, let the leader label its Pod (see
+// package routing). Followers can also answer requests with the leader's name.
 //
-// "Recently" means within LeaseDuration, or within three RetryPeriods if that is longer.
-// Therefore one or two failed requests do not make a replica unready. If the API server
-// is unreachable for longer, all replicas are unready. If your replicas also serve
-// requests that do not need the API server, do not use Ready in their readiness probe.
+// Here, "recently" means within LeaseDuration or within three RetryPeriods, whichever is
+// longer. Therefore one or two failed requests do not make a replica unready. If the API
+// server is unreachable for a longer time, all replicas are unready. If your replicas
+// serve requests that do not need the API server, do not use Ready in their readiness
+// probe.
 //
 // Without WithReview, Ready reports a missing right only after the API server has refused
 // a write. A follower can run for a long time without a write. With [WithReview], Ready
-// asks the API server about the rights to get, create and update the Lease. To ask, Ready
-// creates SelfSubjectAccessReviews, for which a process needs no special rights. Ready
-// asks at most once in five minutes. While a right is missing, Ready asks at most once in
-// ten seconds. Ready does not require these rights:
+// asks the API server about the rights to get, create and update the Lease. For this, Ready
+// creates SelfSubjectAccessReviews, which require no special rights. If no right is
+// missing, Ready asks again after five minutes. If a right is missing or the review
+// fails, Ready asks again after ten seconds. Ready does not require these rights:
 //
 //   - to watch the Lease
 //   - to record events
-//   - to create the Lease, if the Lease has already had a holder
+//   - to create the Lease, if the process has observed a holder of the Lease
 package health

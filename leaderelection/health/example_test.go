@@ -11,10 +11,11 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// This example serves the probes of a Pod. In a cluster, add health.WithReview(clientset)
-// to find missing rights before the first write.
+// This example serves the liveness and readiness probes of a Pod. In a cluster, also
+// pass health.WithReview(clientset) to health.New. Ready then reports missing rights
+// before the first write.
 func Example() {
-	server := leaderelectiontest.NewServer() // replaces the real API server in this example
+	server := leaderelectiontest.NewServer() // an in-memory API server
 	defer server.Close()
 
 	h, mux := health.New(), http.NewServeMux()
@@ -52,7 +53,7 @@ func Example() {
 	// /readyz: 503 Lease default/my-app-leader: the elector is not running
 }
 
-// probe requests a path, as the kubelet does for a probe, and prints the answer.
+// probe requests a path from handler and prints the response.
 func probe(handler http.Handler, path string) {
 	answer := httptest.NewRecorder()
 	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, http.NoBody))

@@ -14,7 +14,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// Health checks Electors. Create a Health with New.
+// Health provides a liveness check and a readiness check for Electors. Create a Health
+// with New.
 type Health struct {
 	reviewer kubernetes.Interface
 
@@ -41,8 +42,8 @@ func New(opts ...Option) *Health {
 	return h
 }
 
-// Option returns an option for leaderelection.New. The option adds the new Elector to the
-// checks.
+// Option returns an option for leaderelection.New. The option adds the created Elector
+// to the Electors that h checks.
 func (h *Health) Option() leaderelection.Option {
 	return leaderelection.WithTraceFor(func(e *leaderelection.Elector) leaderelection.Trace {
 		c := &checkedElector{reviewer: h.reviewer}
@@ -51,8 +52,8 @@ func (h *Health) Option() leaderelection.Option {
 	})
 }
 
-// add adds an Elector to the checks. It removes earlier Electors for the same Lease that
-// have stopped and are not stuck.
+// add adds the Elector e to the checked Electors. It removes stopped Electors of the
+// same Lease, unless they are stuck.
 func (h *Health) add(c *checkedElector, e *leaderelection.Elector) {
 	c.elector, c.config = e, e.Config()
 	h.mu.Lock()
@@ -69,14 +70,14 @@ func (h *Health) all() []*checkedElector {
 	return slices.Clone(h.checked)
 }
 
-// Live returns an error if only a restart of the process helps. See the package
-// documentation.
+// Live is the liveness check. It returns an error only if the process must be
+// restarted. The package documentation lists the cases.
 func (h *Health) Live(r *http.Request) error {
 	return h.check(r, (*checkedElector).live)
 }
 
-// Ready returns an error with the reason if an Elector cannot take part in its
-// election. See the package documentation.
+// Ready is the readiness check. It returns an error if an Elector cannot take part in
+// its election. The package documentation lists the conditions.
 func (h *Health) Ready(r *http.Request) error {
 	return h.check(r, (*checkedElector).ready)
 }
@@ -97,31 +98,30 @@ func (h *Health) check(r *http.Request, check func(*checkedElector, context.Cont
 
 // Handler returns a handler that calls the function check. If check returns nil, the
 // handler answers with status 200. If check returns an error, the handler answers with
-// status 503 and the error.
+// status 503 and the text of the error.
 func Handler(check func(*http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if err := check(r); err != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = fmt.Fprintln(w, err) // ignore the error: the client has disconnected
+			_, _ = fmt.Fprintln(w, err) // a write fails only if the client has disconnected
 			return
 		}
 		_, _ = fmt.Fprintln(w, "ok")
 	})
 }
 
-// A checkedElector contains an Elector and the known facts about the rights of the
-// process.
+// A checkedElector is one Elector that a Health checks.
 type checkedElector struct {
 	elector  *leaderelection.Elector
 	config   leaderelection.Config
 	reviewer kubernetes.Interface
 
 	mu     sync.Mutex
-	denied map[string]error // the error of the most recent refused request, keyed by Request.For
+	denied map[string]error // the latest refusal of each kind of request; the key is Request.For
 	review review
-	exists bool // true if the Lease has had a holder
+	exists bool // true if a holder of the Lease was observed
 }
 
 func (c *checkedElector) name() string {
@@ -131,9 +131,8 @@ func (c *checkedElector) name() string {
 	return "Lease " + c.config.LeaseNamespace + "/" + c.config.LeaseName
 }
 
-// recordRequest stores the error of a request that the API server refused. A later
-// success of the same request removes the error. A successful write removes the errors of
-// all kinds of writes.
+// recordRequest stores the error of a refused request. A successful read removes the
+// stored error of reads. A successful write removes the stored errors of all writes.
 func (c *checkedElector) recordRequest(r leaderelection.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -162,8 +161,8 @@ func (c *checkedElector) recordRequest(r leaderelection.Request) {
 // resumeTime is how long a process may need to catch up after it was suspended.
 const resumeTime = 300 * time.Millisecond
 
-// live repeats a failed check after resumeTime, because all loops are late directly after
-// a suspended process resumes.
+// live is the liveness check of one Elector. It repeats a failed check after
+// resumeTime, because a process that was suspended needs time to catch up.
 func (c *checkedElector) live(ctx context.Context) error {
 	err := c.stuck()
 	if err == nil || errors.Is(err, leaderelection.ErrWorkStillRunning) {
@@ -176,7 +175,7 @@ func (c *checkedElector) live(ctx context.Context) error {
 }
 
 // stuck returns the error of Elector.Stuck. If Elector.Stuck does not return within
-// resumeTime, stuck returns another error.
+// resumeTime, stuck returns a different error.
 func (c *checkedElector) stuck() error {
 	answer := make(chan error, 1)
 	go func() { answer <- c.elector.Stuck() }()
@@ -208,8 +207,8 @@ func (c *checkedElector) ready(ctx context.Context) error {
 	return c.rights(ctx)
 }
 
-// withLastError returns an error with the text problem. If the Elector's requests fail,
-// the returned error also contains the last error of these requests.
+// withLastError returns an error whose text begins with the parameter problem. If the
+// last request of the Elector failed, the text also contains the error of that request.
 func withLastError(problem string, state leaderelection.State) error {
 	if state.LastError != "" {
 		return fmt.Errorf("%s: %s", problem, state.LastError)

@@ -47,7 +47,8 @@ func inTestCluster(t *testing.T, f func(c *testCluster)) {
 	})
 }
 
-// run starts an Elector, which runs until stop is called or the test ends.
+// run starts an Elector. The Elector runs until the returned function is called or the
+// test ends.
 func (c *testCluster) run(h *health.Health, identity string, clientset kubernetes.Interface, callbacks leaderelection.Callbacks, edit ...func(*leaderelection.Config)) (stop func() error) {
 	c.Helper()
 	config := configOf(identity)
@@ -226,9 +227,8 @@ func TestReady_ReviewsTheRightsOfAFollowerThatHasNotWritten(t *testing.T) {
 	})
 }
 
-// RBAC cannot limit the right to create Leases to a Lease with a certain name. Therefore
-// administrators may create the Lease themselves, and withhold the right to create
-// Leases.
+// Administrators may create the Lease themselves and withhold the right to create
+// Leases. A process is then ready without this right.
 func TestReady_DoesNotRequireTheRightToCreateAnExistingLease(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		reviewer, verb := newReviewer(), "create"
@@ -280,8 +280,8 @@ func TestLive_FailsIfCallbacksOutliveTheirTerm(t *testing.T) {
 	})
 }
 
-// A blockingTransport blocks requests until resumed is closed. It ignores the contexts of
-// the requests.
+// A blockingTransport blocks each request until the channel resumed is closed. It
+// ignores the context of the request.
 type blockingTransport struct {
 	http.RoundTripper
 	resumed chan struct{}

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// If a review finds no missing rights, its result is used for sufficientFor. The
-	// result of any other review is used for missingFor.
+	// sufficientFor is the time until the next review if the last review found all
+	// necessary rights. missingFor is the time until the next review in all other
+	// cases.
 	sufficientFor = 5 * time.Minute
 	missingFor    = 10 * time.Second
 	// reviewTimeout is the time limit for one review.
@@ -22,12 +23,12 @@ const (
 // A review is the most recent answer of the API server about the rights of this process.
 type review struct {
 	busy    bool
-	until   time.Time // when the next review is due
+	until   time.Time // the earliest time of the next review
 	missing []rights.Right
 }
 
-// rights returns an error if rights are missing. If a review is due, rights first asks
-// the API server for a review.
+// The method rights returns an error if necessary rights are missing. If a review is
+// due, the method first asks the API server.
 func (c *checkedElector) rights(ctx context.Context) error {
 	if c.reviewer != nil && c.startReview() {
 		missing, err := c.reviewRights(ctx)
@@ -46,13 +47,12 @@ func (c *checkedElector) rights(ctx context.Context) error {
 	return nil
 }
 
-// missingLocked returns the names of the missing rights. After the Lease has had a
-// holder, the right to create the Lease is not necessary. Administrators may then
-// withhold the right to create Leases, because RBAC cannot limit this right to one Lease.
+// missingLocked returns the names of the missing rights. The right to create the Lease
+// is not necessary after a holder of the Lease was observed.
 func (c *checkedElector) missingLocked() []string {
 	if !c.exists && c.elector.GetLeader() != "" {
 		c.exists = true
-		delete(c.denied, leaderelection.RequestClaim) // forget that the API server refused a claim, because that claim would have created the Lease
+		delete(c.denied, leaderelection.RequestClaim) // a refused claim no longer matters, because the Lease exists
 	}
 	var names []string
 	for _, r := range c.review.missing {
@@ -85,8 +85,9 @@ func (c *checkedElector) reviewRights(ctx context.Context) ([]rights.Right, erro
 	})
 }
 
-// endReview stores the result of a review. If the review failed, the previous result
-// stays. If no right is missing, endReview also clears earlier refusals.
+// endReview stores the result of a review. If the review failed, endReview keeps the
+// previous result. If no right is missing, endReview also removes the stored errors of
+// refused requests.
 func (c *checkedElector) endReview(missing []rights.Right, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

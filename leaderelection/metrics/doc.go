@@ -4,9 +4,9 @@
 //	registry.MustRegister(m)
 //	elector, err := leaderelection.New(config, clientset, callbacks, logger, m.Option())
 //
-// One [Metrics] serves any number of Electors. Register it once. If you use package
-// manager, do not register a Metrics: package manager registers the metrics of its
-// Electors in controller-runtime's registry.
+// One [Metrics] exports the metrics of any number of Electors. Register the Metrics once.
+// Do not register a Metrics if you use package manager. Package manager registers the
+// metrics of its Electors in controller-runtime's registry.
 //
 // # The metrics
 //
@@ -46,11 +46,11 @@
 //
 // # client-go's own metric
 //
-// client-go has one metrics provider for the whole process, which the first caller sets.
-// controller-runtime sets a provider with the metric leader_election_master_status. This
-// metric keeps working, because an Elector uses client-go's elector internally.
-// leader_election_master_status is 1 while the process holds the Lease, and is_leader is
-// 1 while the process leads. A process that stops leading still holds the Lease until its
+// controller-runtime exports the metric leader_election_master_status of client-go. This
+// metric also shows Electors, because an Elector uses client-go's elector internally.
+//
+// leader_election_master_status is 1 while the process holds the Lease. is_leader is 1
+// while the process leads. A process that stops leading still holds the Lease until its
 // callbacks have returned. During this time, only leader_election_master_status is 1.
 //
 // # Alerts
@@ -62,8 +62,8 @@
 //	increase(incumbent_leader_election_overruns_total[1h]) > 0                          callbacks returned too late: raise StopTimeout, or stop faster
 //
 // If a process increases a counter just before it exits, Prometheus does not scrape the
-// new value. This affects terms_ended_total and overruns_total of programs that exit
-// after a lost term, such as programs that use package manager. To find such lost terms,
-// use terms_total: the process that leads next counts its term with previous="expired".
+// new value. This affects terms_ended_total and overruns_total in programs that exit after
+// a loss of leadership. For example, programs that use package manager exit then. To find
+// such a loss, use terms_total: the next leader counts its term with previous="expired".
 // The rules in hack/manifests sum over all Pods of a Lease.
 package metrics

@@ -18,7 +18,7 @@ import (
 
 // This example exports the metrics of an Elector at /metrics.
 func Example() {
-	server := leaderelectiontest.NewServer() // replaces the real API server in this example
+	server := leaderelectiontest.NewServer() // an in-memory API server
 	defer server.Close()
 	clientset, logger := server.Client("pod-1").Clientset(), slog.New(slog.DiscardHandler)
 
@@ -53,7 +53,7 @@ func Example() {
 	// incumbent_leader_election_is_leader{lease_name="my-app-leader",lease_namespace="default"} 0
 }
 
-// scrape requests /metrics and prints the values of one metric.
+// scrape requests /metrics from handler and prints the values of one metric.
 func scrape(handler http.Handler, metric string) {
 	answer := httptest.NewRecorder()
 	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))

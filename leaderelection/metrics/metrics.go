@@ -15,7 +15,8 @@ import (
 
 const prefix = "incumbent_leader_election_"
 
-// Metrics is a prometheus.Collector for Electors. Create a Metrics with New.
+// Metrics is a prometheus.Collector that exports metrics of Electors. Create a Metrics
+// with New.
 type Metrics struct {
 	leaderChanges, terms, ended, overruns, failures *prometheus.CounterVec
 	stopSeconds, handover, requests                 *prometheus.HistogramVec
@@ -55,9 +56,9 @@ func New() *Metrics {
 	}
 }
 
-// Option returns an option for leaderelection.New. The option adds the new Elector to the
-// metrics. If a later Elector uses the same Lease, the gauges show the later Elector, and
-// the counters continue.
+// Option returns an option for leaderelection.New. The option adds the created Elector
+// to the metrics. If several Electors are created for one Lease, the gauges show the
+// most recent Elector. The counters count the events of all these Electors.
 func (m *Metrics) Option() leaderelection.Option {
 	return leaderelection.WithTraceFor(func(e *leaderelection.Elector) leaderelection.Trace {
 		r := &recorder{metrics: m}
@@ -66,8 +67,9 @@ func (m *Metrics) Option() leaderelection.Option {
 	})
 }
 
-// Forget removes all metrics of the Lease namespace/name. Call Forget for Leases that a
-// long-running program does not use anymore.
+// Forget removes all metrics of the Lease with the given namespace and name. A
+// long-running program should call Forget for each Lease that the program no longer
+// uses.
 func (m *Metrics) Forget(namespace, name string) {
 	m.mu.Lock()
 	delete(m.electors, leaseKey{namespace, name})
@@ -121,9 +123,8 @@ type sample struct {
 	now     time.Time
 }
 
-// A gauge is a metric whose value is read from the Elector at each scrape. The field
-// value is a function. If the gauge has no value, the result ok of this function is
-// false.
+// A gauge is a metric that is read from the Elector at each scrape. The function in its
+// field value returns false if the metric must not be exported.
 type gauge struct {
 	desc  *prometheus.Desc
 	value func(sample) (value float64, ok bool)

@@ -26,8 +26,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/metrics"
 )
 
-// The first group of variables in errors.go lists the errors that end a term. If an
-// error has no entry here, its terms would be counted under the reason "other".
+// The test reads errors.go, because the first group of variables in this file lists the
+// errors that end a term. Each of these errors needs an entry in the variable reasons.
 func TestMetrics_NameAReasonForEachErrorThatEndsATerm(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "../errors.go", nil, 0)
 	if err != nil {
@@ -88,8 +88,8 @@ func inTestCluster(t *testing.T, f func(c *testCluster)) {
 	})
 }
 
-// run starts an Elector, which runs until stop is called. If measured is true, the
-// registry contains the Elector's metrics.
+// run starts an Elector. The Elector runs until the returned function is called. If
+// measured is true, the registry contains the metrics of the Elector.
 func (c *testCluster) run(identity string, measured bool, edit ...func(*leaderelection.Config, *leaderelection.Callbacks)) (elector *leaderelection.Elector, stop func() error) {
 	c.Helper()
 	config := leaderelection.Config{Enabled: true, Identity: identity, LeaseName: "app", LeaseNamespace: "ns", ReleaseOnCancel: true}
@@ -120,8 +120,8 @@ func (c *testCluster) run(identity string, measured bool, edit ...func(*leaderel
 	return elector, stop
 }
 
-// values returns all exported values, keyed by the name of the metric with its labels. A
-// histogram has two values: its count and its sum.
+// values returns all exported values. Each key consists of the name and the labels of a
+// metric. A histogram has two values: its count and its sum.
 func (c *testCluster) values() map[string]float64 {
 	c.Helper()
 	synctest.Wait()
@@ -151,10 +151,10 @@ func (c *testCluster) values() map[string]float64 {
 	return values
 }
 
-// want compares exported metrics of the Lease ns/app with expected values. A key is the
-// name of a metric, a slash, and the labels of the metric other than lease_name and
-// lease_namespace. For example, "terms_total/previous=none" is a key. A metric without
-// other labels needs no slash. For a histogram, ".count" or ".sum" is added to the key.
+// want compares exported metrics of the Lease ns/app with expected values. Examples of
+// keys are "is_leader", "terms_total/previous=none" and
+// "handover_seconds/previous=released.sum". The labels lease_name and lease_namespace
+// are omitted from the keys.
 func (c *testCluster) want(when string, want map[string]float64) {
 	c.Helper()
 	values := c.values()
@@ -176,7 +176,7 @@ func (c *testCluster) want(when string, want map[string]float64) {
 	}
 }
 
-// If a counter does not exist before its first event, Prometheus does not count this
+// Prometheus does not count the first event of a counter that did not exist before this
 // event.
 func TestMetrics_ExportEachReasonAndOutcomeBeforeItsFirstEvent(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
@@ -341,7 +341,7 @@ func TestMetrics_CountTermsFromZero(t *testing.T) {
 	})
 }
 
-// The package documentation lists exactly the exported metrics.
+// The package documentation must list exactly the exported metrics.
 func TestMetrics_AreAllDocumented(t *testing.T) {
 	text, err := os.ReadFile("doc.go")
 	if err != nil {
