@@ -2,11 +2,11 @@
 // leadership and has not noticed it yet.
 //
 // An election alone cannot stop a leader that was frozen and then resumes. Nor can it
-// stop a request that was sent before its sender lost the Lease. The store of the
-// written data can refuse both writes, because the store can check each write: does the
-// writer still lead? For objects in Kubernetes, this check is an admission policy,
-// which the API server enforces. No component of this module runs in the cluster. Other
-// stores compare the fencing token of the term, see the section "Other stores".
+// stop a request that was sent before its sender lost the Lease. The store that
+// receives the writes can stop them: it can check at each write whether the writer
+// still leads. For objects in Kubernetes, this check is an admission policy, which the
+// API server enforces. No component of this module runs in the cluster. Other stores
+// compare the fencing token of the term, see the section "Other stores".
 //
 // # Usage
 //
@@ -80,7 +80,7 @@
 //     This write is stored when the webhooks have responded: within milliseconds
 //     without webhooks, otherwise after up to 30 s, the longest timeout of a webhook.
 //     Meanwhile the new holder may have written another object. Creations have no
-//     guarantee either.
+//     guarantee at all.
 //   - Several API servers: each observes a new holder at a different time. One API
 //     server may still accept writes of the old holder while another already accepts
 //     those of the new holder. A delayed watch extends this time.
