@@ -73,8 +73,9 @@ type Fence struct {
 	//
 	// A Fence with the mode ByPod needs OpenWithoutLease if it guards pods or
 	// serviceaccounts in a namespace in which candidates run. Otherwise no candidate
-	// can be started again after the Lease was deleted. Such a Fence is invalid if
-	// OpenWithoutLease, Namespaces and ReportOnly are all unset.
+	// can be started again after the Lease was deleted. A Fence ByPod of pods or
+	// serviceaccounts is invalid if OpenWithoutLease, Namespaces and ReportOnly are all
+	// unset.
 	OpenWithoutLease bool
 
 	// ReportOnly makes the Fence accept stale writes. For each stale write, the API
