@@ -25,8 +25,7 @@
 // Apply the [AnchorPolicy] once in each cluster, before the first Fence with the mode
 // [ByPod], and never delete it. The command "kubectl lease fence --anchor" prints it.
 // Without the AnchorPolicy, a Fence that is removed and applied again may be evaluated
-// with an outdated holder. This is the candidate that held the Lease when the Fence was
-// removed.
+// with an outdated holder: the candidate that held the Lease when the Fence was removed.
 //
 // While the Lease exists, a Fence affects only the writes of its service account to the
 // guarded resources and their subresources. Reads, and writes of Leases and Events, are

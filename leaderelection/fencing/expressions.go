@@ -37,7 +37,7 @@ const (
 // A test decides whether a write passes. The field expression is a CEL expression that
 // is true if the write passes. The field message is a CEL expression for the text of
 // the refusal. The field short is a fixed text. The API server uses the fixed text if
-// the text of message is too long or has line breaks, because of a name in it.
+// the text of message is too long or has line breaks.
 type test struct{ expression, message, short string }
 
 // validations returns one validation, even if the Fence has both modes. Several

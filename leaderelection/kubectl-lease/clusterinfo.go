@@ -11,8 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
 
-// refreshInterval is how often explain --watch requests the information about the
-// cluster.
+// refreshInterval is the interval at which explain --watch requests the information
+// about the cluster.
 const refreshInterval = time.Minute
 
 // clusterInfo is information about the cluster that the Lease does not contain: the

@@ -42,9 +42,9 @@ func sameTerm(a, b *coordinationv1.Lease) bool {
 }
 
 // wasReleased reports whether a holder released its Lease. The parameter held is the
-// last observed state of the Lease with this holder, and next is the state after it. If
-// the history in the parameter next records that the holder's term ended with "expired",
-// the Lease was not released.
+// last observed state of the Lease with this holder, and next is the state after it.
+// wasReleased returns true in two cases: the next state has no holder, or its history
+// records a release at the end of the holder's term.
 func wasReleased(held, next *coordinationv1.Lease) bool {
 	if next == nil || next.UID != held.UID {
 		return false
