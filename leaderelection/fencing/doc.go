@@ -1,8 +1,8 @@
 // Package fencing makes the API server refuse the writes of a leader that has lost its
 // leadership and has not noticed it yet.
 //
-// An election alone cannot stop a leader that was frozen and then resumes. Nor can it
-// stop a request that was sent before its sender lost the Lease. The store that
+// An election alone cannot stop a leader that was frozen and then resumes. It also
+// cannot stop a request that was sent before its sender lost the Lease. The store that
 // receives the writes can stop them: it can check at each write whether the writer
 // still leads. For objects in Kubernetes, this check is an admission policy, which the
 // API server enforces. No component of this module runs in the cluster. Other stores
@@ -180,10 +180,10 @@
 // In a database with transactions, begin each transaction with a condition on the
 // highest token so far. The database then refuses a frozen leader as soon as a later
 // leader has written any data. A store without transactions keeps the token with each
-// object. It compares the token and writes in one step, by a condition in SQL or by a
-// precondition of an object store. It has the limits of by term: it does not protect
-// objects that the later leader has not written, nor creations and deletions. The
-// examples of this package show all three stores.
+// object. Such a store compares the token and writes in one step, by a condition in SQL
+// or by a precondition of an object store. The limits of by term apply: objects that the
+// later leader has not written are not protected, and creations and deletions are not
+// protected. The examples of this package show all three stores.
 //
 // # Measured
 //

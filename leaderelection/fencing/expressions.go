@@ -111,8 +111,8 @@ func ofBindings(others test, stamp string) test {
 	}
 }
 
-// both returns a test that combines two tests. A write passes the result only if the
-// write passes both tests. The test in the parameter first is evaluated first.
+// both returns a test that combines two tests. A write passes the returned test only
+// if it passes both tests. The test in the parameter first is evaluated first.
 func both(first, second test) test {
 	return test{
 		first.expression + " && (" + second.expression + ")",

@@ -72,8 +72,8 @@ type Fence struct {
 	// Namespaces.
 	//
 	// A Fence with the mode ByPod needs OpenWithoutLease if it guards pods or
-	// serviceaccounts in a namespace in which candidates run. Otherwise no candidate
-	// can be started again after the Lease was deleted. A Fence ByPod of pods or
+	// serviceaccounts in a namespace in which candidates run. Without
+	// OpenWithoutLease, no candidate can be started again after the Lease was deleted. A Fence ByPod of pods or
 	// serviceaccounts is invalid if OpenWithoutLease, Namespaces and ReportOnly are all
 	// unset.
 	OpenWithoutLease bool

@@ -59,7 +59,7 @@ type Right struct {
 	Namespace string
 	Name      string
 
-	// Without describes what happens if the right is missing.
+	// Without is a description of what happens if the right is missing.
 	Without string
 }
 
