@@ -16,10 +16,10 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// into returns the body of a write with the annotation s added. For most content types
-// it returns one body. For a JSON patch it returns several forms of the body, because
-// the API server can apply only the form that suits the stored object. The caller sends
-// the forms one after the other, until the API server applies a form.
+// into adds the annotation s to the body of a write, and returns the new body. For a
+// JSON patch, into returns several forms of the new body, because the API server can
+// apply only the form that suits the stored object. The caller sends the forms one
+// after the other, until the API server applies a form.
 func (s stamp) into(contentType string, body []byte) ([][]byte, error) {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	if err != nil {

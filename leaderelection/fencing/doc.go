@@ -1,12 +1,12 @@
 // Package fencing makes the API server refuse the writes of a leader that has lost its
 // leadership and has not noticed it yet.
 //
-// An election alone cannot stop a leader that was frozen and then resumes. Nor can it
-// stop a request that was sent before its sender lost the Lease. The store of the
-// written data can refuse both writes, because the store can check each write: does the
-// writer still lead? For objects in Kubernetes, this check is an admission policy,
-// which the API server enforces. No component of this module runs in the cluster. Other
-// stores compare the fencing token of the term, see the section "Other stores".
+// An election alone cannot stop a leader that was frozen and then resumes. It also
+// cannot stop a request that was sent before its sender lost the Lease. The store that
+// receives the writes can stop them: it can check at each write whether the writer
+// still leads. For objects in Kubernetes, this check is an admission policy, which the
+// API server enforces. No component of this module runs in the cluster. Other stores
+// compare the fencing token of the term, see the section "Other stores".
 //
 // # Usage
 //
@@ -25,8 +25,7 @@
 // Apply the [AnchorPolicy] once in each cluster, before the first Fence with the mode
 // [ByPod], and never delete it. The command "kubectl lease fence --anchor" prints it.
 // Without the AnchorPolicy, a Fence that is removed and applied again may be evaluated
-// with an outdated holder. This is the candidate that held the Lease when the Fence was
-// removed.
+// with an outdated holder: the candidate that held the Lease when the Fence was removed.
 //
 // While the Lease exists, a Fence affects only the writes of its service account to the
 // guarded resources and their subresources. Reads, and writes of Leases and Events, are
@@ -80,7 +79,7 @@
 //     This write is stored when the webhooks have responded: within milliseconds
 //     without webhooks, otherwise after up to 30 s, the longest timeout of a webhook.
 //     Meanwhile the new holder may have written another object. Creations have no
-//     guarantee either.
+//     guarantee at all.
 //   - Several API servers: each observes a new holder at a different time. One API
 //     server may still accept writes of the old holder while another already accepts
 //     those of the new holder. A delayed watch extends this time.
@@ -181,10 +180,10 @@
 // In a database with transactions, begin each transaction with a condition on the
 // highest token so far. The database then refuses a frozen leader as soon as a later
 // leader has written any data. A store without transactions keeps the token with each
-// object. It compares the token and writes in one step, by a condition in SQL or by a
-// precondition of an object store. It has the limits of by term: it does not protect
-// objects that the later leader has not written, nor creations and deletions. The
-// examples of this package show all three stores.
+// object. Such a store compares the token and writes in one step, by a condition in SQL
+// or by a precondition of an object store. The limits of by term apply: objects that the
+// later leader has not written are not protected, and creations and deletions are not
+// protected. The examples of this package show all three stores.
 //
 // # Measured
 //

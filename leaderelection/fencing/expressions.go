@@ -17,10 +17,9 @@ import (
 // that it has already written in this term. Each access to a field costs time.
 // Variables are not used, because a variable costs more than a repeated expression.
 // Messages also cost time, because the API server evaluates them even if the write
-// passes. The user is compared last, because the leader's write passes the other
-// checks, and CEL then skips the last operand. The user is not compared in a match
-// condition of the policy, because then the API server would convert the Lease a second
-// time.
+// passes. The user is compared in the last operand of an "or". CEL skips this operand
+// for the leader's writes. The policy has no match condition for the user, because with
+// a match condition the API server would convert the Lease a second time.
 
 // quote returns text as a CEL string. It does not escape the text, because names in
 // Kubernetes contain no quotes and no backslashes.
@@ -38,7 +37,7 @@ const (
 // A test decides whether a write passes. The field expression is a CEL expression that
 // is true if the write passes. The field message is a CEL expression for the text of
 // the refusal. The field short is a fixed text. The API server uses the fixed text if
-// the text of message is too long or has line breaks, because of a name in it.
+// the text of message is too long or has line breaks.
 type test struct{ expression, message, short string }
 
 // validations returns one validation, even if the Fence has both modes. Several
@@ -90,9 +89,10 @@ func (f Fence) byTerm() test {
 
 // keepsStamp returns an expression that is true if a write leaves the stored stamp
 // unchanged. In each term, every write of an object except the first one leaves the
-// stamp unchanged. If a stamp is missing, the expression is false, because a missing
-// stamp is replaced by true in the new object, and by false in the old object. The
-// function dyn avoids a warning of the API server's type check.
+// stamp unchanged. The expression compares the new stamp with the stored stamp. A
+// missing new stamp counts as true, and a missing stored stamp counts as false.
+// Therefore the two are never equal if a stamp is missing. The function dyn avoids a
+// warning of the API server's type check.
 func (f Fence) keepsStamp() string {
 	return f.annotationOf("object") + ".orValue(dyn(true)) == " + f.annotationOf("oldObject") + ".orValue(dyn(false))"
 }
@@ -111,8 +111,8 @@ func ofBindings(others test, stamp string) test {
 	}
 }
 
-// both returns a test that combines two tests. A write passes the result only if the
-// write passes both tests. The test in the parameter first is evaluated first.
+// both returns a test that combines two tests. A write passes the returned test only
+// if it passes both tests. The test in the parameter first is evaluated first.
 func both(first, second test) test {
 	return test{
 		first.expression + " && (" + second.expression + ")",
@@ -129,11 +129,11 @@ func unstamped(stored string) string {
 	return "request.?subResource.orValue('') != '' && (request.operation == 'CREATE' || !" + hasToken(stored) + ")"
 }
 
-// orUnstampable returns the last operand of an "or". The operand permits requests that
+// orUnstampable returns an "or" and its last operand, which permits requests that
 // cannot carry a stamp. The operand is the last one, because such requests are rare.
-// For such a request, the earlier operands may be errors, which CEL ignores because the
-// last operand is true. For a Fence with the mode ByTerm alone, orUnstampable returns
-// "", because that policy does not match such requests.
+// The operands before it may be errors for such a request. CEL ignores these errors,
+// because the last operand is true. For a Fence with the mode ByTerm alone,
+// orUnstampable returns "". The policy of such a Fence does not select these requests.
 func (f Fence) orUnstampable() string {
 	if !f.has(ByPod) {
 		return ""

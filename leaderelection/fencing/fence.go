@@ -13,8 +13,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/guard"
 )
 
-// A Mode selects how a Fence recognises a stale writer, which has lost the Lease. The
-// modes may be combined: ByPod | ByTerm.
+// A Mode selects how a Fence recognises a stale writer, that is a writer that has lost
+// the Lease. The modes may be combined: ByPod | ByTerm.
 type Mode uint8
 
 const (
@@ -72,10 +72,10 @@ type Fence struct {
 	// Namespaces.
 	//
 	// A Fence with the mode ByPod needs OpenWithoutLease if it guards pods or
-	// serviceaccounts in a namespace in which candidates run. Otherwise no candidate
-	// can be started again after the Lease was deleted. A Fence of pods or
-	// serviceaccounts with this mode is invalid if OpenWithoutLease, Namespaces and
-	// ReportOnly are all unset.
+	// serviceaccounts in a namespace in which candidates run. Without
+	// OpenWithoutLease, no candidate can be started again after the Lease was deleted. A Fence ByPod of pods or
+	// serviceaccounts is invalid if OpenWithoutLease, Namespaces and ReportOnly are all
+	// unset.
 	OpenWithoutLease bool
 
 	// ReportOnly makes the Fence accept stale writes. For each stale write, the API
@@ -102,7 +102,7 @@ func (f Fence) withDefaults() Fence {
 		f.Mode = ByPod
 	}
 	if f.Name == "" {
-		f.Name = strings.Trim(f.LeaseNamespace+"."+f.LeaseName, ".") // if a part is empty, a dot at either end would be reported as a second error
+		f.Name = strings.Trim(f.LeaseNamespace+"."+f.LeaseName, ".") // without Trim, validate would report a missing part twice
 	}
 	return f
 }
@@ -193,8 +193,8 @@ func (f Fence) validateTogether(refuse func(string, ...any)) {
 	}
 }
 
-// Both of these resources are written when a pod is started: a client creates the pod,
-// and the kubelet creates a token, which is a subresource of the pod's service account.
+// The start of a pod writes both of these resources. A client creates the pod, and the
+// kubelet creates a token. The token is a subresource of the pod's service account.
 var (
 	pods            = schema.GroupResource{Resource: "pods"}
 	serviceAccounts = schema.GroupResource{Resource: "serviceaccounts"}

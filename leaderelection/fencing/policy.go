@@ -16,9 +16,10 @@ import (
 // If the Fence has the mode ByPod, apply the AnchorPolicy once in the cluster, before
 // you apply this policy.
 //
-// Policy cannot detect all mistakes. If the replicas campaign for another Lease, or if
-// the Lease was deleted, the API server refuses all guarded writes of the service
-// account. In the following cases, stale writes pass:
+// Policy cannot detect all mistakes. With ByPod, the API server refuses all guarded
+// writes of the service account if the replicas campaign for another Lease. Without
+// OpenWithoutLease, it also refuses them if the Lease was deleted. In the following
+// cases, stale writes pass:
 //
 //   - a resource is misspelt, and its group is not a group of Kubernetes,
 //   - a resource is served by an aggregated API server,

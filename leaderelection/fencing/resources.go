@@ -66,8 +66,8 @@ func builtIn(group string) []string {
 	return slices.Compact(names)
 }
 
-// isRemoved reports whether Kubernetes removed a kind before version 1.30. That is the
-// first version that serves admission policies in v1.
+// isRemoved reports whether Kubernetes removed a kind before version 1.30. Earlier
+// versions do not serve admission policies in v1.
 func isRemoved(kind reflect.Type) bool {
 	removable, ok := reflect.New(kind).Interface().(interface{ APILifecycleRemoved() (major, minor int) })
 	if !ok {

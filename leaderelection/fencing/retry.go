@@ -28,9 +28,9 @@ const (
 	lastWait  = 50 * time.Millisecond
 )
 
-// RetryTransport returns a RoundTripper that retries writes. It retries a write that a
-// Fence has refused, although the term of the write continues. Pass the Elector as
-// confirmer:
+// RetryTransport returns a RoundTripper that retries refused writes. If a Fence refuses
+// a write whose term continues, the RoundTripper sends the write again. Pass the Elector
+// as confirmer:
 //
 //	cfg.Wrap(fencing.StampTransport) // with Fences ByTerm
 //	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
@@ -39,7 +39,7 @@ const (
 //
 // When a write is refused, confirmer reads the Lease once. If the term of the request's
 // context continues, the API server has not observed the new leader yet. In this case
-// RetryTransport sends the write again for up to a second. If the term has ended, the
+// the RoundTripper repeats the write for up to a second. If the term has ended, the
 // caller receives the refusal. The caller also receives the refusal if the Lease cannot
 // be read, or if the write lacks a token.
 //

@@ -58,7 +58,7 @@ func stampOf(term leaderelection.Term) stamp {
 //   - reads,
 //   - writes that cannot carry a stamp: deletions, bindings, server-side apply of a
 //     status, and writes of other subresources,
-//   - writes of Leases and Events, and reviews of tokens and access,
+//   - writes of Leases and Events, and reviews such as TokenReview,
 //   - all writes in a term without a Lease,
 //   - requests without a segment "api" or "apis" in their path.
 //

@@ -237,7 +237,7 @@ func TestStampTransport_SendsStampsOrRefusesAWrite(t *testing.T) {
 
 			{"PUT", "/gateway/api/c1/x", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
 			{"PUT", "/gateway/api/c1/x", "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
-			{"POST", "/gateway/apis/example/first/widgets", "application/json", "{}", ctx, fencing.ErrNotStampable, false}, // not stampable, because example has no dot, unlike each group of custom resources
+			{"POST", "/gateway/apis/example/first/widgets", "application/json", "{}", ctx, fencing.ErrNotStampable, false}, // a group of custom resources contains a dot, but this group does not
 			{"POST", "/api/v1", "application/json", "{}", ctx, fencing.ErrNotStampable, false},
 			{"PUT", configMaps + "/a/status", "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
 			{"POST", configMaps, "application/json", "{}", t.Context(), fencing.ErrNoTerm, false},
@@ -381,8 +381,8 @@ func TestRetryTransport_ConfirmsNothingWithoutATerm(t *testing.T) {
 	}
 }
 
-// A client without a TermConfirmer must fail at its first request, and not only when a
-// write is refused.
+// If the TermConfirmer is missing, the first request must fail. A failure at the first
+// refused write would be too late, because refusals are rare.
 func TestRetryTransport_WithoutATermConfirmerFailsTheFirstRequest(t *testing.T) {
 	for _, confirmer := range []fencing.TermConfirmer{nil, (*leaderelection.Elector)(nil)} {
 		s := &sink{}
@@ -393,8 +393,8 @@ func TestRetryTransport_WithoutATermConfirmerFailsTheFirstRequest(t *testing.T) 
 	}
 }
 
-// torn is a RoundTripper. Reading the body of any of its responses fails, as if the
-// connection was broken. torn also records whether the body was closed.
+// torn is a RoundTripper whose responses have a body that cannot be read. torn also
+// records whether the body was closed.
 type torn struct{ closed bool }
 
 func (c *torn) RoundTrip(*http.Request) (*http.Response, error) {

@@ -11,8 +11,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
 
-// refreshInterval is how often explain --watch requests the information about the
-// cluster.
+// refreshInterval is the interval at which explain --watch requests the information
+// about the cluster.
 const refreshInterval = time.Minute
 
 // clusterInfo is information about the cluster that the Lease does not contain: the
@@ -67,9 +67,9 @@ func (c *clusterInfo) checkRights(ctx context.Context) explain.Rights {
 	return explain.CheckRights(ctx, c.clientset, cmp.Or(c.accountNamespace, c.uses.PodNamespace, c.namespace), c.account, uses)
 }
 
-// await waits until all information has been requested once, or until ctx is done. With
-// --watch, call await before the watch of the Lease begins, because a caller that waits
-// here misses changes of the Lease.
+// await waits until all information has been requested once, or until ctx is done. Call
+// await before the watch of the Lease begins, because the caller cannot process changes
+// of the Lease while it waits.
 func (c *clusterInfo) await(ctx context.Context) {
 	select {
 	case <-c.known:

@@ -124,15 +124,15 @@ func fenceComment(o *fenceOptions, policy string) string {
 
 // complete sets the fields of o.fence from the flags and from the argument lease. It
 // returns one error that contains all errors, including the errors of fencing.Policy.
-// If a value is invalid, complete sets the field to a valid placeholder. Otherwise
-// fencing.Policy would report the same error again.
+// If a value is invalid, complete sets the field to a valid placeholder. Without the
+// placeholder, fencing.Policy would report the same error again.
 func (o *fenceOptions) complete(p *plugin, lease string) error {
 	f := &o.fence
 	errs := []error{checkOutput(o.output, objectFormats...)}
 	fail := func(err error) bool { errs = append(errs, err); return err != nil }
 	var err error
 	if f.LeaseNamespace, f.LeaseName, err = p.lease(lease); fail(err) {
-		f.LeaseNamespace, f.LeaseName = "namespace", "name" // valid placeholders; otherwise fencing.Policy would report the error again
+		f.LeaseNamespace, f.LeaseName = "namespace", "name"
 	}
 	if f.ServiceAccountNamespace, f.ServiceAccount, err = serviceAccount(o.account); fail(err) {
 		f.ServiceAccountNamespace, f.ServiceAccount = "", "name"

@@ -122,10 +122,10 @@ func chooseManifests(args []string) ([]manifest, error) {
 	return slices.DeleteFunc(slices.Clone(allManifests), func(m manifest) bool { return !slices.Contains(args, m.name) }), nil
 }
 
-// fillIn replaces the example names in a manifest by the names in n. The same example
-// name, such as my-app, can stand for several names. The text around an example name
-// shows which of these names it stands for. Longer texts come first in the list,
-// because the Replacer tries the texts in this order.
+// fillIn replaces the example names in a manifest by the names in n. The example name
+// my-app stands for several names, so most replaced texts also contain the text around
+// the name. The longer texts come first in the list, because the Replacer tries the
+// texts in the order of the list.
 func (n manifestNames) fillIn(text string) string {
 	return strings.NewReplacer(
 		"registry.example.com/my-app:v1", n.image,

@@ -60,10 +60,10 @@ func oneLease(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("the name of one Lease is expected, not %q: %s", args, cmd.UseLine())
 }
 
-// checkName returns an error if the API server would refuse part as a name. check is
-// the function with which the API server checks such names. The parameter what
-// describes part. The parameter text is the value of the flag or argument that contains
-// part. The error contains both parameters.
+// checkName checks the name in the parameter part. It returns an error if the API server
+// would refuse this name. The parameter check is the API server's function for such
+// names. The parameter text is the value of the flag or argument that contains the name,
+// and what is a description of the name for the error.
 func checkName(what, text, part string, check validation.ValidateNameFunc) error {
 	if part == "" {
 		return fmt.Errorf("%s (%q) is missing: give name, or namespace/name", what, text)
@@ -75,7 +75,7 @@ func checkName(what, text, part string, check validation.ValidateNameFunc) error
 }
 
 // serviceAccount splits the value of --service-account, which is name or
-// namespace/name. namespace is "" if text contains only a name.
+// namespace/name. The result namespace is "" if the value contains only a name.
 func serviceAccount(text string) (namespace, name string, err error) {
 	namespace, name, found := strings.Cut(text, "/")
 	if !found {

@@ -12,8 +12,8 @@ import (
 var objectFormats = []string{"yaml", "json"}
 
 // printObjects prints objects in a form that kubectl apply can read. If format is
-// "json", it prints one JSON document. Otherwise it prints comment, and then one YAML
-// document for each object.
+// "json", it prints one JSON document. For any other format, it prints the text in the
+// parameter comment, and then one YAML document for each object.
 func printObjects(out io.Writer, format, comment string, objects ...runtime.Object) error {
 	if format == "json" {
 		return printJSON(out, objects)

@@ -53,8 +53,7 @@ func (r *reporter) reportOnce(ctx context.Context, watcher explain.Watcher) (int
 		return !report.Certain && r.wait > 0
 	}
 	// OnError is not set, because reportOnce prints no warnings. Without the right to
-	// watch the Lease, the Watcher reads the Lease. In the worst case, the report
-	// depends on the holder's clock.
+	// watch the Lease, the Watcher reads the Lease.
 	if err := watcher.Run(waiting); err != nil {
 		return exitUnknown, err
 	}

@@ -37,7 +37,7 @@ No request is sent. 'kubectl lease explain --service-account' reports missing ri
 			accountNamespace, accountName, err := serviceAccount(account)
 			errs = append(errs, err)
 			if role != "" {
-				for _, reason := range content.IsPathSegmentName(role) { // the names of Roles may contain characters that most other names may not contain
+				for _, reason := range content.IsPathSegmentName(role) { // the name of a Role may contain more kinds of characters than most names
 					errs = append(errs, fmt.Errorf("--name (%q) is not valid: %s", role, reason))
 				}
 			}

@@ -226,6 +226,6 @@ func (b *waitingBuffer) Write(text []byte) (int, error) {
 }
 
 func TestMain(m *testing.M) {
-	_ = os.Unsetenv("KUBERNETES_SERVICE_HOST") // the tests must not use the cluster in which they may run
+	_ = os.Unsetenv("KUBERNETES_SERVICE_HOST") // the tests may run in a cluster, and must not use this cluster
 	goleak.VerifyTestMain(m)
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// An authorizer is a RoundTripper that answers SelfSubjectAccessReviews by calling
-// review. It sends all other requests to the in-memory API server.
+// An authorizer is a RoundTripper that answers SelfSubjectAccessReviews by calling the
+// function review. It sends all other requests to the in-memory API server.
 type authorizer struct {
 	http.RoundTripper
 	review func(context.Context, *authorizationv1.SelfSubjectAccessReview) error
@@ -64,7 +64,7 @@ func (b *lockedBuffer) String() string {
 }
 
 // atStart runs an Elector with the option AtStart for one second, and then stops the
-// Elector. When the second has passed, the Elector must lead. The result before
+// Elector. The Elector must lead before the stop. The result before
 // contains the lines about rights that were logged before the stop. The result after
 // contains all logged lines about rights. The result stop is how long the stop took.
 func atStart(t *testing.T, enabled bool, uses rights.Uses, review func(context.Context, *authorizationv1.SelfSubjectAccessReview) error) (before, after string, stop time.Duration) {

@@ -17,8 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Uses describes how a program uses an election, because this determines the rights
-// that the program needs. Successors and the Fences of package fencing need no
+// Uses describes how a program uses an election. The rights that the program needs
+// depend on these fields. Successors and the Fences of package fencing need no
 // additional rights.
 type Uses struct {
 	// LeaseNamespace and LeaseName are the namespace and the name of the Lease.
@@ -59,7 +59,7 @@ type Right struct {
 	Namespace string
 	Name      string
 
-	// Without describes what happens if the right is missing.
+	// Without is a description of what happens if the right is missing.
 	Without string
 }
 

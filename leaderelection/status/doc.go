@@ -12,7 +12,7 @@
 // no scripts.
 //
 // A client gets a [Report] if it accepts application/json or adds ?format=json to the
-// URL. The page contains the names of replicas and Leases. Therefore serve the page where
-// you serve metrics, not to the public. The page is read-only: methods other than GET and
+// URL. The page contains the names of replicas and Leases. Therefore serve the page on
+// an internal port, such as the port of the metrics. The page is read-only: methods other than GET and
 // HEAD are refused.
 package status

@@ -34,8 +34,8 @@ type Elector struct {
 	// ValidFor is how long leadership remains certain. It is -1 if the election is not
 	// enabled, because leadership then has no time limit.
 	ValidFor float64 `json:"validFor"`
-	// Leader and Successor are the most recently observed identities. They are empty if the
-	// Lease has no leader or no successor.
+	// Leader and Successor are the most recently observed identities. Leader is empty if
+	// the Lease has no leader. Successor is empty if the Lease has no successor.
 	Leader    string `json:"leader"`
 	Successor string `json:"successor"`
 	// Watching is true while the Lease is watched, and false while the Lease is polled.
@@ -84,7 +84,7 @@ type Timing struct {
 type Change struct {
 	// At is the time of the event, according to the clock of this machine.
 	At time.Time `json:"at"`
-	// What describes the event, without a full stop at the end.
+	// What is a description of the event, without a full stop at the end.
 	What string `json:"what"`
 }
 

@@ -35,8 +35,7 @@ func (p *Page) Option() leaderelection.Option {
 	})
 }
 
-// add adds an Elector to the page. It removes earlier Electors for the same Lease that
-// have stopped.
+// add adds an Elector to the page. It removes all stopped Electors for the same Lease.
 func (p *Page) add(s *shownElector, e *leaderelection.Elector) {
 	s.elector, s.config = e, e.Config()
 	p.mu.Lock()

@@ -45,9 +45,10 @@ type Fence struct {
 	Incumbent bool `json:"incumbent"`
 
 	// ServiceAccount is the account whose writes the policy checks, as namespace/name.
-	// It is "" if the account is not known. The policy does not refuse the writes of
-	// other accounts. ServiceAccountMissing is true if the account does not exist. A
-	// policy for an account that does not exist checks no writes.
+	// It is "" if the account is not known. While the Lease exists, the policy refuses
+	// no writes of other accounts. ServiceAccountMissing is true if the API server
+	// responds that the account does not exist. The policy then stops no stale leader,
+	// because every leader uses another account.
 	ServiceAccount        string `json:"serviceAccount,omitempty"`
 	ServiceAccountMissing bool   `json:"serviceAccountMissing,omitempty"`
 

@@ -241,8 +241,8 @@ func TestCheckRights_NamesTheSharedWatch(t *testing.T) {
 	}
 }
 
-// The right to create the Lease matters less if the Lease exists. CheckRights must
-// describe this.
+// The right to create the Lease is needed only while the Lease does not exist. If the
+// Lease exists, the result of CheckRights must mention this.
 func TestCheckRights_NamesTheConsequence(t *testing.T) {
 	uses := rights.Uses{LeaseNamespace: "ns", LeaseName: "app"}
 	for _, tc := range []struct {

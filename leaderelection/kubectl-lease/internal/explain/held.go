@@ -12,8 +12,8 @@ import (
 // times that the holder wrote. Synchronized clocks differ by far less than a second,
 // and a LeaseDuration is a whole number of seconds.
 //
-// If the holder's clock is behind this machine's clock, each renewal looks like an
-// event that arrived late. Therefore the limit in this direction is SilenceTimeout.
+// If the holder's clock is behind this machine's clock, the limit is SilenceTimeout,
+// because the difference may also be the delay of an event.
 const maxSkew = time.Second
 
 func (r *Report) setHeld(o Observed) {

@@ -25,8 +25,8 @@ func durationOf(lease *coordinationv1.Lease) time.Duration {
 	return leasestate.Duration(lease, defaultDuration)
 }
 
-// overdueAfter returns the age of the last renewal from which on the next renewal
-// counts as overdue. The parameter duration is the LeaseDuration.
+// overdueAfter returns how long after a renewal the next renewal becomes overdue. The
+// parameter duration is the LeaseDuration.
 func overdueAfter(duration time.Duration) time.Duration { return duration * 2 / 3 }
 
 // neverHeld reports whether a Lease without a holder has never had a holder.
@@ -41,9 +41,10 @@ func sameTerm(a, b *coordinationv1.Lease) bool {
 		apiequality.Semantic.DeepEqual(a.Spec.AcquireTime, b.Spec.AcquireTime)
 }
 
-// wasReleased reports whether the holder of the Lease held released the Lease. The
-// parameter next is the next observed state of the Lease. If the history in next
-// contains the end "expired" for the holder's term, the Lease was not released.
+// wasReleased reports whether a holder released its Lease. The parameter held is the
+// last observed state of the Lease with this holder, and next is the state after it.
+// wasReleased returns true in two cases: the next state has no holder, or its history
+// records a release at the end of the holder's term.
 func wasReleased(held, next *coordinationv1.Lease) bool {
 	if next == nil || next.UID != held.UID {
 		return false

@@ -8,9 +8,9 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// SilenceTimeout is a limit of the time since the last contact. When this time has
-// passed, contact counts as lost. If no event of the watch arrives within this time,
-// read the Lease, because the watch may be broken.
+// SilenceTimeout is the time after the last contact at which contact counts as lost. If
+// no event of the watch arrives within this time, read the Lease, because the watch may
+// be broken.
 const SilenceTimeout = 5 * time.Second
 
 // Observed is the result of all observations of one Lease. The methods With and
@@ -20,15 +20,15 @@ type Observed struct {
 	lease     *coordinationv1.Lease // nil: the Lease does not exist
 	since     time.Time             // when the current UID and spec of the Lease were first observed
 	contact   time.Time             // the last time at which the Lease is known to have had this UID and spec
-	changed   bool                  // whether the last change was observed while contact was not lost
+	changed   bool                  // true if the last change was observed without a loss of contact
 	interval  time.Duration         // the longest time between two consecutive observed renewals; 0 if fewer than two renewals were observed
 	protected time.Time             // candidates that observed the Lease before its deletion do not claim it before this time
 	deleted   bool                  // true if the Lease existed, and was then observed to be missing
 	former    formerHolder
 }
 
-// A formerHolder is an earlier holder whose work may still run, because it was not
-// observed to release the Lease.
+// A formerHolder is an earlier holder whose work may still run, because no release by
+// this holder was observed.
 type formerHolder struct {
 	identity string    // "" if there is no such holder
 	until    time.Time // when the LeaseDuration of this holder ends
@@ -47,8 +47,8 @@ func (o Observed) With(lease *coordinationv1.Lease, observedAt time.Time) Observ
 
 // WithRead adds an observation to o, like With. Use it for the response to a read. The
 // parameter sent is the time at which the request was sent. The parameter answered is
-// the time at which the response arrived. The time of the last contact becomes the time
-// sent, because the Lease may have changed before the response arrived.
+// the time at which the response arrived. The last contact is the time at which the
+// request was sent, because the Lease may have changed before the response arrived.
 func (o Observed) WithRead(lease *coordinationv1.Lease, sent, answered time.Time) Observed {
 	if o.started && leasestate.SameRecord(o.lease, lease) {
 		o.lease = lease // the metadata of the Lease may have changed
@@ -79,8 +79,8 @@ func (o Observed) WithRead(lease *coordinationv1.Lease, sent, answered time.Time
 	return next
 }
 
-// Changed reports whether the last change of the Lease was observed while contact was
-// not lost. If Changed returns true, this machine's clock gives the age of the last
+// Changed reports whether the last change of the Lease was observed without a loss of
+// contact. If Changed returns true, this machine's clock gives the age of the last
 // renewal.
 func (o Observed) Changed() bool { return o.changed }
 
@@ -118,9 +118,9 @@ func (o Observed) age() (age time.Duration, known bool) {
 // unchangedFor returns how long the Lease had been unchanged at the last contact.
 func (o Observed) unchangedFor() time.Duration { return max(0, o.contact.Sub(o.since)) }
 
-// unrenewed returns the time between the last observed renewal and the time now. If
-// contact is lost, it returns the time between the last observed renewal and the last
-// contact, because a later renewal may have been missed.
+// unrenewed returns the time since the last observed renewal. The parameter now is the
+// current time. If contact is lost, unrenewed returns the time between the last observed
+// renewal and the last contact, because a later renewal may have been missed.
 func (o Observed) unrenewed(now time.Time) time.Duration {
 	if o.ContactLost(now) {
 		now = o.contact
@@ -129,7 +129,7 @@ func (o Observed) unrenewed(now time.Time) time.Duration {
 }
 
 // readAt returns when the Lease should be read if no event arrives before that time. A
-// read at this time prevents that contact is lost. A read is also due when a renewal
+// read at this time prevents a loss of contact. A read is also due when a renewal
 // becomes overdue and when the Lease expires, because the API server sends no event at
 // these times.
 func (o Observed) readAt() time.Time {

@@ -56,7 +56,7 @@ type Report struct {
 	Claim *Claim `json:"claim,omitempty"`
 
 	// Successor is the identity of the follower that claims first when the Lease is
-	// released. Only Electors of package leaderelection have a successor.
+	// released. Only Electors of package leaderelection nominate a successor.
 	Successor string `json:"successor,omitempty"`
 
 	// Terms are the recent terms, oldest first. Only Electors of package leaderelection
@@ -96,14 +96,13 @@ type Renewal struct {
 	RenewTime *time.Time `json:"renewTime,omitempty"`
 
 	// AgeSeconds is how old the last renewal was at the last contact. If a change was
-	// observed, it was measured with this machine's clock. If no change was observed,
-	// it was calculated from RenewTime. It is nil if no change was observed and
-	// RenewTime cannot be used, because RenewTime is missing or ahead of this machine's
-	// clock.
+	// observed, AgeSeconds is measured with this machine's clock. If no change was
+	// observed, AgeSeconds is calculated from RenewTime. In this case, AgeSeconds is nil
+	// if RenewTime is missing or ahead of this machine's clock.
 	AgeSeconds *float64 `json:"ageSeconds,omitempty"`
 
 	// UnchangedSeconds is how long the Lease had been unchanged at the last contact, by
-	// this machine's clock. The last renewal is at least as old.
+	// this machine's clock. The last renewal is at least this old.
 	UnchangedSeconds float64 `json:"unchangedSeconds"`
 
 	// LongestIntervalSeconds is the longest time between two consecutive observed
@@ -155,8 +154,8 @@ type Writer struct {
 	FieldManager string `json:"fieldManager,omitempty"`
 }
 
-// NobodyLeads reports whether the Lease has no leader. It returns false if this is not
-// known. If contact is lost, the result describes the Lease at the last contact.
+// NobodyLeads reports whether the Lease has no leader. It returns false if it is not
+// known whether the Lease has a leader. If contact is lost, the result describes the Lease at the last contact.
 func (r Report) NobodyLeads() bool {
 	switch r.State {
 	case Led, Overdue, Unconfirmed, Unknown:

@@ -14,8 +14,8 @@ type Rights struct {
 	Time time.Time `json:"time"`
 
 	// ServiceAccount is the account, as namespace/name. ServiceAccountMissing is true
-	// if the account does not exist. A missing account may nevertheless have rights,
-	// because a RoleBinding can name an account that does not exist.
+	// if the API server responds that the account does not exist. Such an account may
+	// have rights, because a RoleBinding can name an account that does not exist.
 	ServiceAccount        string `json:"serviceAccount"`
 	ServiceAccountMissing bool   `json:"serviceAccountMissing,omitempty"`
 

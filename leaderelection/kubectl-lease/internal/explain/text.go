@@ -168,8 +168,8 @@ func when(now, t time.Time) string {
 
 func fromSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// printable returns at most the first 1000 bytes of text. If a terminal cannot show all
-// their characters, printable quotes and escapes the result.
+// printable returns at most the first 1000 bytes of text. If the result contains a
+// character that a terminal cannot show, printable quotes and escapes the result.
 func printable(text string) string {
 	text = cut(text, 1000)
 	for _, r := range text {

@@ -44,7 +44,7 @@ func (r Report) Update(before Report) string {
 	if r.Same(before) {
 		return ""
 	}
-	var l, current, previous lines // the lines about rights and fences: current is from r, previous is from before
+	var l, current, previous lines // the lines about rights and fences in the Reports r and before
 	r.addRightsAndFences(&current)
 	before.addRightsAndFences(&previous)
 	r.addReason(&l)

@@ -111,7 +111,7 @@ func (r *watchRun) watch(ctx context.Context) (behind bool) {
 		return false
 	}
 	defer stream.Stop()
-	if r.observed.ContactLost(time.Now()) { // the last call of OnObserved may have taken long; this does not mean that contact is lost, so read the Lease first
+	if r.observed.ContactLost(time.Now()) { // after a slow call of OnObserved, only a read shows whether contact is lost
 		r.read(ctx, readTimeout)
 	}
 	for r.report(ctx); r.goesOn(ctx); r.report(ctx) {
@@ -161,7 +161,7 @@ func (r *watchRun) open(ctx context.Context) (watch.Interface, error) {
 	}
 	cancel(nil)
 	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
-		return watch.NewEmptyWatch(), nil // the next read returns a version that is not too old
+		return watch.NewEmptyWatch(), nil // the next read returns a newer version
 	}
 	return nil, fmt.Errorf("the Lease cannot be watched, so it is read every second: %w", err)
 }

@@ -76,8 +76,8 @@ func TestWatcher_WithoutContactReportsNoExpiry(t *testing.T) {
 		lose  func(*leaderelectiontest.Client)
 		heal  func(*leaderelectiontest.Client)
 		err   string
-		lost  time.Duration // the longest time until lost contact must be reported
-		found time.Duration // the longest time until new contact must be reported
+		lost  time.Duration // the loss of contact must be reported within this time
+		found time.Duration // the new contact must be reported within this time
 	}{
 		{"hangs", func(c *leaderelectiontest.Client) { c.Network().Cut(leaderelectiontest.Hang) },
 			func(c *leaderelectiontest.Client) { c.Network().Heal() }, "cannot be read: ", 8 * time.Second, 8 * time.Second},
