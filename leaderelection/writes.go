@@ -13,9 +13,10 @@ import (
 // The type writes describes the writes that an elector has sent.
 type writes struct {
 	unacknowledged leasestate.Writes
-	confirmed      int64   // renewTime of the last confirmed write, in microseconds
-	last           int64   // the newest renewTime that was issued, in microseconds
-	issued         []int64 // the last maxIssued renewTimes that were issued
+	confirmed      int64       // renewTime of the last confirmed write, in microseconds
+	last           int64       // the newest renewTime that was issued, in microseconds
+	lastSent       clock.Stamp // when last was issued
+	issued         []int64     // the last maxIssued renewTimes that were issued
 	refused        refusal
 	previous       leasestate.PreviousOutcome // how the previous term ended; observed before the latest claim
 }
@@ -42,7 +43,7 @@ type request struct {
 func (e *Elector) issueLocked(kind leasestate.WriteKind, base uint64, create bool) leasestate.Write {
 	sent := clock.Now()
 	ws := &e.writes
-	ws.last = max(ws.last+1, sent.Time().UnixMicro())
+	ws.last, ws.lastSent = leasestate.NextRenewTime(ws.last, sent.Time().Sub(ws.lastSent.Time()), sent.Time()), sent
 	ws.issued = append(ws.issued, ws.last)
 	ws.issued = ws.issued[max(0, len(ws.issued)-maxIssued):]
 	e.observed.seq++

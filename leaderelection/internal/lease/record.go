@@ -36,6 +36,22 @@ func RenewTime(lease *coordinationv1.Lease) int64 {
 	return lease.Spec.RenewTime.UnixMicro()
 }
 
+// NextRenewTime returns the renewTime of a new write, in microseconds. The parameter
+// last is the renewTime of the previous write, elapsed is the time since that write by
+// the monotonic clock, and now is the time by the wall clock.
+//
+// The result is the wall clock's time if it lies in a later second than last. It does
+// not if the wall clock was set back. Then the result is last plus elapsed, because
+// client-go compares whole seconds: a renewTime that stays within one second looks like
+// a Lease that is not renewed.
+func NextRenewTime(last int64, elapsed time.Duration, now time.Time) int64 {
+	const second = int64(time.Second / time.Microsecond)
+	if wall := now.UnixMicro(); wall/second > last/second {
+		return wall
+	}
+	return max(last+1, last+elapsed.Microseconds())
+}
+
 // Version returns the resourceVersion of a Lease as a number. It returns 0 if the
 // resourceVersion is missing or is no number, as with client-go's fakes.
 func Version(lease *coordinationv1.Lease) uint64 {

@@ -1,0 +1,63 @@
+package lease
+
+import (
+	"testing"
+	"time"
+)
+
+// client-go compares whole seconds. If every renewal stays within one second, the Lease
+// of a live leader looks expired to client-go.
+func TestNextRenewTime_ReachesALaterSecondAfterOneSecond(t *testing.T) {
+	start := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name string
+		wall func(elapsed time.Duration) time.Duration // the wall clock, relative to start
+	}{
+		{"right", func(e time.Duration) time.Duration { return e }},
+		{"stopped", func(time.Duration) time.Duration { return 0 }},
+		{"set back an hour", func(e time.Duration) time.Duration {
+			if e > 10*time.Second {
+				return e - time.Hour
+			}
+			return e
+		}},
+		{"set back at every renewal", func(e time.Duration) time.Duration { return -e }},
+		{"set forward and back", func(e time.Duration) time.Duration {
+			if e/time.Second%4 < 2 {
+				return e + time.Hour
+			}
+			return e
+		}},
+		{"slow", func(e time.Duration) time.Duration { return e / 1000 }},
+		{"before 1970", func(e time.Duration) time.Duration { return e/2 - 100*365*24*time.Hour }},
+	} {
+		for _, period := range []time.Duration{100 * time.Millisecond, time.Second, 2 * time.Second, 26 * time.Second} {
+			t.Run(tt.name+" "+period.String(), func(t *testing.T) {
+				last := start.UnixMicro()
+				seen, changedAt := last/1e6, time.Duration(0)
+				for elapsed := period; elapsed < 10*time.Minute; elapsed += period {
+					next := NextRenewTime(last, period, start.Add(tt.wall(elapsed)))
+					if next <= last {
+						t.Fatalf("after %v: renewTime %d follows %d", elapsed, next, last)
+					}
+					if next/1e6 != seen {
+						seen, changedAt = next/1e6, elapsed
+					}
+					if unseen := elapsed - changedAt; unseen > time.Second {
+						t.Fatalf("after %v: client-go has seen no renewal for %v", elapsed, unseen)
+					}
+					last = next
+				}
+			})
+		}
+	}
+}
+
+func TestNextRenewTime_ReturnsToTheWallClock(t *testing.T) {
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	last := now.Add(300 * time.Millisecond).UnixMicro() // the clock was set back by 300 ms
+	next := NextRenewTime(last, 2*time.Second, now.Add(2*time.Second))
+	if want := now.Add(2 * time.Second).UnixMicro(); next != want {
+		t.Errorf("NextRenewTime = %d, want %d", next, want)
+	}
+}
