@@ -18,17 +18,19 @@ import (
 type attempt struct {
 	elector  *Elector
 	basis    *coordinationv1.Lease // the Lease to claim; nil if the Lease does not exist
+	stopped  <-chan struct{}       // closed when Run was cancelled; nil if there is no claim to wait for
 	decided  chan bool             // receives one value, which reports whether the claim succeeded
 	claimed  bool                  // true if the claim was sent
 	answerBy time.Time             // when the engine stops waiting for the reply to the latest write
+	pause    time.Duration         // how long the server wants the next claim to wait
 	retryAt  time.Time             // the next renewal is not sent before this time
 	reported int64                 // renewTime of the last confirmed write of which the engine was informed
 }
 
 var _ engineDriver = (*attempt)(nil)
 
-func newAttempt(e *Elector, basis *coordinationv1.Lease) *attempt {
-	return &attempt{elector: e, basis: basis, decided: make(chan bool, 1)}
+func newAttempt(e *Elector, basis *coordinationv1.Lease, stopped <-chan struct{}) *attempt {
+	return &attempt{elector: e, basis: basis, stopped: stopped, decided: make(chan bool, 1)}
 }
 
 // The method current returns the held Lease, or the Lease to claim if no Lease is held.
@@ -124,6 +126,9 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	} else {
 		e.held = nil
 	}
+	if isClosed(r.done) {
+		a.pause = retryAfter(r.err)
+	}
 	a.decided <- won
 	return err
 }
@@ -163,6 +168,9 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	if a.hasConfirmation(h) {
 		return nil
 	}
+	if isClosed(r.done) {
+		a.retryAt = later(a.retryAt, time.Now().Add(retryAfter(r.err)))
+	}
 	return err
 }
 
@@ -176,11 +184,8 @@ func (a *attempt) awaitDue(ctx context.Context, h *heldLease) (confirmed bool, e
 			return true, nil
 		}
 		e.mu.Lock()
-		due, changed := h.RenewAt(e.config.RetryPeriod), e.changed
+		due, changed := later(h.RenewAt(e.config.RetryPeriod), a.retryAt), e.changed
 		e.unlock()
-		if a.retryAt.After(due) {
-			due = a.retryAt
-		}
 		if isClosed(h.lost) {
 			// The engine asks again at once. Do not let it run in a busy loop.
 			_ = clock.Sleep(ctx, nil, e.config.attemptTimeout())
@@ -208,9 +213,10 @@ func (a *attempt) hasConfirmation(h *heldLease) bool {
 
 // The method release releases the Lease after the work has returned. If a request
 // fails, the method reads the Lease to learn whether the release was applied. If it was
-// not applied, the method retries until the trust window ends.
+// not applied, the method retries until the trust window ends. A refusal that another
+// try does not change, such as a missing right, is retried once.
 func (a *attempt) release(ctx context.Context, h *heldLease) error {
-	e := a.elector
+	e, refusals := a.elector, 0
 	for {
 		r, trustedUntil, err := a.sendRelease(h)
 		if err != nil {
@@ -224,6 +230,11 @@ func (a *attempt) release(ctx context.Context, h *heldLease) error {
 		if err = a.await(r, h, e.config.releaseStepTime(trustedUntil), moved); err == nil {
 			continue // the Lease is released, or a renewal was applied before the release
 		}
+		if isClosed(r.done) && isPermanent(r.err) {
+			if refusals++; refusals > 1 {
+				return err
+			}
+		}
 		e.log.Debug("Release failed; retrying", "err", err)
 		a.answerBy = time.Now().Add(e.config.releaseStepTime(trustedUntil))
 		if a.readBack(ctx, h) == nil && a.hasMoved(h, r.Base) {
@@ -235,8 +246,8 @@ func (a *attempt) release(ctx context.Context, h *heldLease) error {
 	}
 }
 
-// sendRelease sends one release. It returns the request and the end of the trust
-// window. If the Lease is already released, it sends nothing and returns a nil request.
+// sendRelease sends one release. It returns the request, and the time at which the
+// elector stops trying. If the Lease is already released, it sends nothing and returns a nil request.
 func (a *attempt) sendRelease(h *heldLease) (r *request, trustedUntil time.Time, err error) {
 	e := a.elector
 	e.mu.Lock()
@@ -251,6 +262,9 @@ func (a *attempt) sendRelease(h *heldLease) (r *request, trustedUntil time.Time,
 		return nil, time.Time{}, errNotYet
 	}
 	trust := e.trustOf(h).Remaining(time.Now())
+	if !h.releaseBy.IsZero() {
+		trust = min(trust, time.Until(h.releaseBy))
+	}
 	if trust <= 0 {
 		return nil, time.Time{}, errNotReleased
 	}
@@ -277,7 +291,10 @@ func (a *attempt) hasMoved(h *heldLease, base uint64) bool {
 // function confirmed returns true. This function is called with the Elector's mutex
 // locked. h is nil for a claim.
 func (a *attempt) await(r *request, h *heldLease, timeout time.Duration, confirmed func() bool) error {
-	e := a.elector
+	e, stopped := a.elector, a.stopped
+	if h != nil {
+		stopped = nil // the Lease is renewed until the work has stopped
+	}
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	for {
@@ -293,6 +310,12 @@ func (a *attempt) await(r *request, h *heldLease, timeout time.Duration, confirm
 		case <-h.lostChannel():
 			return errNotHeld
 		case <-timer.C:
+			delay := time.Until(r.backoff.mayOverlapAt(time.Now(), e.config.attemptTimeout()))
+			if delay <= 0 {
+				return errNoAnswer
+			}
+			timer.Reset(delay) // the server has asked the client to wait
+		case <-stopped:
 			return errNoAnswer
 		case <-changed:
 		}

@@ -157,7 +157,7 @@ func TestElector_ALateEventAfterADeletionConfirmsNoClaim(t *testing.T) {
 		if underWay {
 			continue
 		}
-		a := newAttempt(e, e.observedLease())
+		a := newAttempt(e, e.observedLease(), nil)
 		blocked, cancel := context.WithCancel(t.Context())
 		cancel()
 		e.runCtx = blocked // cancelled, and therefore the claim is sent and fails

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
@@ -52,6 +53,7 @@ type heldLease struct {
 	cause           error           // why the Lease was lost; nil unless the phase is lost
 	requests        context.Context // the context of the writes; cancelled when the Lease is no longer held
 	cancel          context.CancelFunc
+	releaseBy       time.Time     // a release is not tried after this time; the zero Time means no limit
 	lost            chan struct{} // closed when the Lease is lost
 }
 

@@ -89,6 +89,7 @@ func (e *Elector) lead(ctx context.Context, h *heldLease, engine *engine) error 
 	if stopped && steppedDown {
 		e.startCooldown()
 	}
+	e.limitRelease(h, run.stop.At)
 	e.endHold(h, engine, e.config.ReleaseOnCancel || steppedDown)
 	return e.endTerm(run, h, stopped)
 }
@@ -226,6 +227,17 @@ func (e *Elector) stopTimeAfterLoss(h *heldLease) time.Duration {
 	e.mu.Lock()
 	defer e.unlock()
 	return e.config.stopTimeAfterLoss(h.TrustFrom.Age(time.Now()))
+}
+
+// limitRelease makes the release end at the time that StopTimeout sets. asked is when
+// the work was asked to stop.
+func (e *Elector) limitRelease(h *heldLease, asked time.Time) {
+	if h == nil || e.config.StopTimeout == 0 {
+		return
+	}
+	e.mu.Lock()
+	defer e.unlock()
+	h.releaseBy = later(asked.Add(e.config.StopTimeout), time.Now().Add(e.config.attemptTimeout()))
 }
 
 // startCooldown prevents this elector from claiming the Lease for one LeaseDuration

@@ -115,7 +115,7 @@ func (e *Elector) campaign(ctx context.Context) error {
 
 		// Claim the Lease. If ctx becomes done, still wait for the result of the claim.
 		e.campaignHeartbeat.Within(e.config.claimTimeout())
-		a := newAttempt(e, basis)
+		a := newAttempt(e, basis, ctx.Done())
 		engine, err := startEngine(&e.config, a, &e.tasks, e.log)
 		if err != nil {
 			return err // does not happen, because New has validated the configuration
@@ -137,7 +137,7 @@ func (e *Elector) campaign(ctx context.Context) error {
 			continue
 		}
 		engine.stop()
-		e.awaitNews(ctx, seq)
+		e.awaitNews(ctx, seq, a.pause)
 	}
 	e.releaseLateClaims()
 	return nil
@@ -161,12 +161,13 @@ func (e *Elector) claimableAtLocked() (at time.Time, known bool) {
 }
 
 // awaitNews pauses after a failed claim and then reads the Lease. It returns when the
-// read has ended, or when an observation newer than seq arrives.
-func (e *Elector) awaitNews(ctx context.Context, seq uint64) {
+// read has ended, or when an observation newer than seq arrives. The pause takes at
+// least as long as the parameter pause.
+func (e *Elector) awaitNews(ctx context.Context, seq uint64, pause time.Duration) {
 	e.mu.Lock()
 	lastError, _ := e.requests.failing()
 	e.unlock()
-	if e.pauseAfterClaim(ctx, e.config.claimRetryDelay(lastError != "")) {
+	if e.pauseAfterClaim(ctx, max(pause, e.config.claimRetryDelay(lastError != ""))) {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -212,11 +213,13 @@ func (e *Elector) pauseAfterClaim(ctx context.Context, d time.Duration) bool {
 }
 
 // releaseLateClaims releases the Lease if a claim succeeds after the context of Run is
-// done. It returns at the latest when the trust window of the last claim has ended.
+// done. It waits for at most lateClaimTime.
 func (e *Elector) releaseLateClaims() {
 	if !e.config.ReleaseOnCancel {
 		return
 	}
+	ctx, cancel := context.WithTimeout(e.runCtx, e.config.lateClaimTime())
+	defer cancel()
 	e.campaignHeartbeat.Within(e.config.Window())
 	for {
 		e.mu.Lock()
@@ -228,15 +231,15 @@ func (e *Elector) releaseLateClaims() {
 		h, changed := e.held, e.changed
 		e.unlock()
 		switch {
-		case claim == nil:
+		case claim == nil, ctx.Err() != nil && h == nil:
 			return
 		case h != nil:
-			e.giveUpHold(h, func() { _ = newAttempt(e, nil).release(e.runCtx, h) })
+			e.giveUpHold(h, func() { _ = newAttempt(e, nil, nil).release(e.runCtx, h) })
 			return
 		}
-		_, _ = e.read(e.runCtx, e.config.attemptTimeout())
-		_ = clock.Sleep(e.runCtx, nil, e.config.lateClaimPause()) // limits the rate of reads
-		_ = clock.Sleep(e.runCtx, changed, e.config.attemptTimeout())
+		_, _ = e.read(ctx, e.config.attemptTimeout())
+		_ = clock.Sleep(ctx, nil, e.config.lateClaimPause()) // limits the rate of reads
+		_ = clock.Sleep(ctx, changed, e.config.attemptTimeout())
 	}
 }
 
@@ -249,7 +252,7 @@ func (e *Elector) lateClaimLocked() (*leasestate.Write, *coordinationv1.Lease) {
 		return &w, lease
 	}
 	for _, w := range e.writes.unacknowledged {
-		if w.Kind == leasestate.Claim && !w.Refused && w.Sent.Age(time.Now()) < e.config.Window() {
+		if w.Kind == leasestate.Claim && w.MayHaveBeenApplied() && w.Sent.Age(time.Now()) < e.config.Window() {
 			return &w, nil
 		}
 	}

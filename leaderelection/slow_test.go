@@ -76,7 +76,7 @@ func TestElector_SlowWritesCostNoTerm(t *testing.T) {
 						for range 100 {
 							time.Sleep(tt.span / 100)
 							if now, leads := a.Term(); !leads || now != term {
-								t.Fatalf("term %v has ended (%v): leads %v in term %v", term, a.State().EndCause, leads, now)
+								t.Fatalf("after %v, term %v has ended (%v): leads %v in term %v", h.elapsed(), term, a.State().EndCause, leads, now)
 							}
 						}
 						if err := a.stop(); err != nil {

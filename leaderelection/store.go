@@ -4,16 +4,24 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"sync"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/dispatch"
 )
 
 // A store reads and writes one Lease. Only this file calls methods of a LeaseInterface.
+// Each method returns soon after its context is done, even if the client ignores the
+// context.
 type store struct {
 	leases coordinationclient.LeaseInterface
 	name   string
@@ -21,7 +29,9 @@ type store struct {
 
 // The method get returns the Lease. It returns nil if the Lease does not exist.
 func (s store) get(ctx context.Context) (*coordinationv1.Lease, error) {
-	lease, err := s.leases.Get(ctx, s.name, metav1.GetOptions{})
+	lease, err := dispatch.Call(ctx, func(ctx context.Context) (*coordinationv1.Lease, error) {
+		return s.leases.Get(ctx, s.name, metav1.GetOptions{})
+	}, nil)
 	if isAbsence(err) {
 		return nil, nil
 	}
@@ -29,21 +39,29 @@ func (s store) get(ctx context.Context) (*coordinationv1.Lease, error) {
 }
 
 func (s store) create(ctx context.Context, lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	return checkReply(s.leases.Create(ctx, lease, metav1.CreateOptions{}))
+	return checkReply(dispatch.Call(ctx, func(ctx context.Context) (*coordinationv1.Lease, error) {
+		return s.leases.Create(ctx, lease, metav1.CreateOptions{})
+	}, nil))
 }
 
 func (s store) update(ctx context.Context, lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	return checkReply(s.leases.Update(ctx, lease, metav1.UpdateOptions{}))
+	return checkReply(dispatch.Call(ctx, func(ctx context.Context) (*coordinationv1.Lease, error) {
+		return s.leases.Update(ctx, lease, metav1.UpdateOptions{})
+	}, nil))
 }
 
 // watch opens a watch on the store's Lease.
 func (s store) watch(ctx context.Context) (watch.Interface, error) {
-	return s.leases.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + s.name})
+	return s.openWatch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + s.name})
 }
 
 // watchAll opens a watch on all Leases of the namespace.
 func (s store) watchAll(ctx context.Context) (watch.Interface, error) {
-	return s.leases.Watch(ctx, metav1.ListOptions{})
+	return s.openWatch(ctx, metav1.ListOptions{})
+}
+
+func (s store) openWatch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	return dispatch.Call(ctx, func(ctx context.Context) (watch.Interface, error) { return s.leases.Watch(ctx, options) }, watch.Interface.Stop)
 }
 
 func checkReply(lease *coordinationv1.Lease, err error) (*coordinationv1.Lease, error) {
@@ -81,6 +99,64 @@ func errorKind(err error) string {
 	}
 }
 
+// isPermanent reports whether err is a refusal that another try does not change.
+func isPermanent(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) || apierrors.IsGone(err) ||
+		apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsMethodNotSupported(err)
+}
+
+// retryAfter returns how long the server wants the client to wait before the next
+// request. It returns 0 if the server did not ask for a pause.
+func retryAfter(err error) time.Duration {
+	if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
+		return time.Duration(seconds) * time.Second
+	}
+	return 0
+}
+
+// A backoff detects that client-go waits before it repeats a request, because the
+// server has answered with Retry-After. client-go does not report this, but it is the
+// only state in which a response has arrived and the request has not returned.
+type backoff struct {
+	mu      sync.Mutex
+	waiting bool      // a response has arrived, and client-go has not sent the request again
+	resumed time.Time // when client-go sent the request again; the zero Time if it did not
+}
+
+// trace returns a context for the request that b observes.
+func (b *backoff) trace(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if b.waiting {
+				b.waiting, b.resumed = false, time.Now()
+			}
+		},
+		GotFirstResponseByte: func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.waiting = true
+		},
+	})
+}
+
+// mayOverlapAt returns when another request may overlap the observed request. patience
+// is how long the server may take to answer. If client-go waits, the result is patience
+// from now.
+func (b *backoff) mayOverlapAt(now time.Time, patience time.Duration) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.waiting:
+		return now.Add(patience)
+	case !b.resumed.IsZero():
+		return b.resumed.Add(patience)
+	default:
+		return now
+	}
+}
+
 // isConflict reports whether a write was refused because the Lease was changed or
 // created by another write.
 func isConflict(err error) bool {
@@ -94,12 +170,31 @@ func isRefusal(err error) bool {
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		return true
 	}
+	code := statusCode(err)
+	return code >= 400 && code < 500 && code != http.StatusRequestTimeout
+}
+
+// isAnswer reports whether err is an answer of the server, and not a timeout.
+func isAnswer(err error) bool {
+	code := statusCode(err)
+	return code != 0 && code != http.StatusRequestTimeout && code != http.StatusGatewayTimeout
+}
+
+// statusCode returns the HTTP status in err. It returns 0 if err contains no status.
+func statusCode(err error) int {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
-		return false
+		return 0
 	}
-	code := status.Status().Code
-	return code >= 400 && code < 500 && code != 408
+	return int(status.Status().Code)
+}
+
+// later returns the later one of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // isAbsence reports whether err means that the Lease does not exist. It returns false

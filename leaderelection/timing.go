@@ -166,6 +166,19 @@ func (c Config) releaseRetryDelay(trustedUntil time.Time) time.Duration {
 	return min(c.releaseStepTime(trustedUntil), c.RetryPeriod/4)
 }
 
+// lateClaimTime returns how long Run may wait after it was cancelled to learn whether a
+// pending claim succeeds. The wait is short even for a long Lease, because a process that
+// is asked to stop is usually killed after 30 s.
+func (c Config) lateClaimTime() time.Duration {
+	longest := min(2*c.attemptTimeout(), maxLateClaimTime)
+	if c.StopTimeout > 0 {
+		return min(longest, c.StopTimeout)
+	}
+	return longest
+}
+
+const maxLateClaimTime = 5 * time.Second
+
 // lateClaimPause returns the shortest pause between two reads after Run was cancelled.
 // Run reads the Lease to learn whether a pending claim has succeeded.
 func (c Config) lateClaimPause() time.Duration { return c.RetryPeriod / 8 }

@@ -34,8 +34,9 @@ type refusal struct {
 // reply.
 type request struct {
 	leasestate.Write
-	done chan struct{} // closed when the request has ended
-	err  error         // the error of the request; read it only after the channel done is closed
+	backoff backoff
+	done    chan struct{} // closed when the request has ended
+	err     error         // the error of the request; read it only after the channel done is closed
 }
 
 // issueLocked returns a new write. The renewTime identifies the write, because it is
@@ -61,6 +62,7 @@ func (e *Elector) send(ctx context.Context, w leasestate.Write, lease *coordinat
 		ctx, cancel := context.WithDeadline(ctx, w.Sent.Time().Add(lifetime))
 		defer cancel()
 		defer close(r.done)
+		ctx = r.backoff.trace(ctx)
 		var reply *coordinationv1.Lease
 		if create {
 			reply, r.err = e.store.create(ctx, lease)
@@ -87,7 +89,7 @@ func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 		return
 	}
 	w := e.writes.unacknowledged.Latest(r.Write)
-	w.FailedSeq, w.Refused = e.observed.seq, isRefusal(r.err)
+	w.FailedSeq, w.Answered, w.Refused = e.observed.seq, isAnswer(r.err), isRefusal(r.err)
 	e.writes.unacknowledged = e.writes.unacknowledged.Update(w)
 	if isConflict(r.err) {
 		e.writes.refused = refusal{base: w.Base, seq: e.observed.seq}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"strconv"
 	"syscall"
@@ -53,6 +54,10 @@ func (t *roundTripper) WrappedRoundTripper() http.RoundTripper { return t.next }
 // RoundTrip implements [http.RoundTripper].
 func (t *roundTripper) RoundTrip(h *http.Request) (*http.Response, error) {
 	x := t.network.newExchange(h)
+	trace := httptrace.ContextClientTrace(h.Context())
+	if trace != nil && trace.GetConn != nil {
+		trace.GetConn(h.URL.Host)
+	}
 	if err := x.passOut(); err != nil {
 		closeBody(h)
 		return nil, err
@@ -63,6 +68,9 @@ func (t *roundTripper) RoundTrip(h *http.Request) (*http.Response, error) {
 	}
 	if reply, err = x.passBack(reply); err != nil {
 		return nil, err
+	}
+	if trace != nil && trace.GotFirstResponseByte != nil {
+		trace.GotFirstResponseByte()
 	}
 	if x.request.Verb == "watch" && reply.StatusCode == http.StatusOK {
 		reply.Body = x.openWatch(reply.Body)

@@ -1,0 +1,57 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestCall_ReturnsTheResultsOfTheFunction(t *testing.T) {
+	want := errors.New("refused")
+	value, err := Call(t.Context(), func(context.Context) (int, error) { return 7, want }, nil)
+	if value != 7 || !errors.Is(err, want) {
+		t.Errorf("Call = %d, %v", value, err)
+	}
+}
+
+func TestCall_DoesNotWaitForAFunctionThatIgnoresItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		var discarded int
+		began := time.Now()
+		_, err := Call(ctx, func(context.Context) (int, error) {
+			time.Sleep(time.Hour)
+			return 7, nil
+		}, func(value int) { discarded = value })
+		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 2*time.Second {
+			t.Errorf("Call returned %v after %v", err, took)
+		}
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if discarded != 7 {
+			t.Errorf("discarded %d, want 7", discarded)
+		}
+	})
+}
+
+// A function that honours its context must have returned before Call returns, because
+// nothing may run after the Elector has stopped.
+func TestCall_WaitsForAFunctionThatHonoursItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		returned := false
+		_, err := Call(ctx, func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			time.Sleep(cancelGrace / 2) // a slow machine
+			returned = true
+			return 0, ctx.Err()
+		}, nil)
+		if !returned || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Call returned %v, and the function had returned: %t", err, returned)
+		}
+	})
+}
