@@ -69,9 +69,9 @@ func TestExported_NamesAreFound(t *testing.T) {
 	}
 }
 
-// exportedNames returns a text that states, for each package, the number of its
-// exported names and then the names. The names include methods, but not struct
-// fields.
+// exportedNames returns the text of exported.txt. For each package, the text contains
+// the number of exported names and a list of these names. Methods are included. Struct
+// fields are not included.
 func exportedNames(all []*source) string {
 	var out strings.Builder
 	dirs := byDir(all)

@@ -16,12 +16,12 @@ const (
 	controllerRuntime = "sigs.k8s.io/controller-runtime"
 )
 
-// direction maps a folder to the packages that the code in the folder may import.
-// If a folder is not a key of the map, the rule of its nearest parent folder
-// applies.
+// direction maps a folder to the packages that the code in the folder may import. A
+// folder that is not in the map has the same rule as its nearest parent folder in the
+// map.
 var direction = map[string]struct {
-	own   []string // packages of this module, including the packages below them
-	other []string // packages of other modules, including the packages below them
+	own   []string // the permitted packages of this module, and all packages below them
+	other []string // the permitted packages of other modules, and all packages below them
 	any   bool     // true if all packages of other modules are permitted
 }{
 	// The core may depend on few modules only, because every program that elects a
@@ -62,7 +62,8 @@ func TestImports_PackagesCanImportTooMuch(t *testing.T) {
 	}
 }
 
-// wrongImports returns a finding for each import that direction does not permit.
+// wrongImports returns a finding for each import that the map direction does not
+// permit.
 func wrongImports(all []*source) []finding {
 	var found []finding
 	for _, s := range all {
@@ -85,9 +86,8 @@ func wrongImports(all []*source) []finding {
 	return found
 }
 
-// The core must not depend on controller-runtime, not even indirectly. Otherwise
-// every program that imports the core would have controller-runtime in its go.sum
-// and in its binary.
+// The core must not depend on controller-runtime, neither directly nor indirectly. A
+// dependency would add controller-runtime to every program that imports the core.
 func TestImports_CoreDoesNotReachControllerRuntime(t *testing.T) {
 	mustNotReach(t, []string{"./" + core + "/..."}, controllerRuntime, module+"/manager", module+"/envtest")
 }
@@ -111,8 +111,8 @@ func TestImports_PackagesDoNotReachCobra(t *testing.T) {
 	mustNotReach(t, packages, "github.com/spf13/cobra")
 }
 
-// mustNotReach fails the test if one of the packages depends on one of the others,
-// directly or indirectly.
+// mustNotReach fails the test if a package in the parameter packages depends on a
+// package in the parameter others, directly or indirectly.
 func mustNotReach(t *testing.T, packages []string, others ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-deps"}, packages...)...)
@@ -128,9 +128,9 @@ func mustNotReach(t *testing.T, packages []string, others ...string) {
 	}
 }
 
-// ruleFor returns the folder whose rule applies to the folder dir. The result is
-// dir if dir has a rule. Otherwise it is the nearest parent folder that has a rule,
-// or "" if there is no such folder.
+// ruleFor returns the key of the map direction that applies to the folder dir: dir
+// itself, or the nearest parent folder in the map. It returns "" if the map contains
+// neither dir nor a parent folder of dir.
 func ruleFor(dir string) string {
 	for ; dir != "."; dir = path.Dir(dir) {
 		if _, found := direction[dir]; found {

@@ -11,7 +11,7 @@ import (
 
 const (
 	maxCoreFiles   = 26 // the maximum number of files in package leaderelection, not counting tests
-	maxMethodFiles = 3  // the maximum number of files with methods of the same type
+	maxMethodFiles = 3  // the maximum number of files that contain methods of the same type
 )
 
 // methodFiles lists types and, for each type, the files that may contain its
@@ -21,8 +21,7 @@ var methodFiles = map[string][]string{
 	core + ".Elector": {"elector.go", "run.go", "lead.go", "writes.go", "observe.go", "nominate.go"},
 }
 
-// The top folder of the repository may contain only files and folders that users
-// look for.
+// The top folder of the repository must contain only these files and folders.
 func TestLayout_TopLevel(t *testing.T) {
 	allowed := []string{"LICENSE", "Makefile", "README.md", "envtest", "go.mod", "go.sum", "hack", "leaderelection", "manager"}
 	out, err := exec.CommandContext(t.Context(), "git", "-C", root, "ls-files").Output()
@@ -73,11 +72,10 @@ func TestLayout_MethodsCanBeScattered(t *testing.T) {
 	compare(t, all, scattered(all))
 }
 
-// scattered returns a finding for each method in a file that methodFiles does not
-// permit. It also returns findings for types whose methods are in more than
-// maxMethodFiles files.
+// scattered finds types whose methods are in too many files, or in files that the map
+// methodFiles does not permit.
 func scattered(all []*source) []finding {
-	places := map[string]map[string]finding{} // the first method of each type in each file, keyed by the type and the file
+	places := map[string]map[string]finding{} // a finding for each type and file, at the type's first method in the file
 	for _, s := range all {
 		for _, f := range functions(s) {
 			if f.Recv == nil {

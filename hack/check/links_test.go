@@ -48,11 +48,10 @@ func TestLinks_LeadSomewhere(t *testing.T) {
 	}
 }
 
-// check checks one Markdown file. The parameter page is the path of the file, and
-// text is the content of the file. check returns a finding for each relative link,
-// file name or command that refers to something that does not exist. It also
-// returns a finding for each placeholder "AFTER:", which stands for a missing
-// number.
+// check checks one Markdown file. The parameter page is the path of the file, and text
+// is the content of the file. check returns a finding for each relative link, file name
+// and command whose target does not exist. It also returns a finding for each
+// placeholder "AFTER:", which stands for a missing number.
 func (d documentation) check(page, text string) []finding {
 	var found []finding
 	n, fenced := 0, false
@@ -164,8 +163,8 @@ func looksLikeFile(code string) bool {
 	return strings.HasSuffix(code, "/") || strings.HasPrefix(code, "./")
 }
 
-// hasTest reports whether the folder dir contains a test that "go test -run
-// pattern" selects. It ignores subfolders.
+// hasTest reports whether the folder dir contains a test that "go test -run pattern"
+// selects. Subfolders are ignored.
 func (d documentation) hasTest(dir, pattern string) bool {
 	run, err := regexp.Compile(pattern)
 	if err != nil {
@@ -189,8 +188,8 @@ func (d documentation) hasTest(dir, pattern string) bool {
 	return false
 }
 
-// contains reports whether pattern matches a part of text such that the first group
-// of the match is equal to want.
+// contains reports whether any match of pattern in text has want as its first capture
+// group.
 func contains(pattern *regexp.Regexp, text, want string) bool {
 	for _, m := range pattern.FindAllStringSubmatch(text, -1) {
 		if m[1] == want {

@@ -11,14 +11,14 @@ import (
 	"testing"
 )
 
-// lockedSuffix is the end of the name of each function whose caller must hold a
-// mutex.
+// lockedSuffix is a suffix of function names. If the name of a function ends in
+// lockedSuffix, the caller of the function must hold a mutex.
 const lockedSuffix = "Locked"
 
-// A function of package leaderelection that holds a mutex must not log, send
-// requests, or call functions of the user, because each of these actions may block.
-// The function must not lock the same mutex again. It must also not call itself,
-// neither directly nor through other functions.
+// A function of package leaderelection that holds a mutex must not log, send requests
+// or call the user's callbacks, because these actions may block. The function must not
+// lock the same mutex again. It must not call itself, neither directly nor through
+// other functions.
 func TestMutex_NothingBlocksWhileItIsHeld(t *testing.T) {
 	report(t, blocking(typedCore(t)))
 }
@@ -28,17 +28,16 @@ func TestMutex_SomethingCanBlockWhileItIsHeld(t *testing.T) {
 	compare(t, all, blocking(check(t, all)))
 }
 
-// An effect is something that a function does, itself or through a function that it
-// calls. There are two kinds of effects: the function locks a mutex, or it performs
-// an action that may block.
+// An effect is something that a function does: it locks a mutex, or it performs an
+// action that may block. The function does this itself, or in a function that it calls.
 type effect struct {
 	what string       // the action that may block, such as "logs"; "" if the effect is that a mutex is locked
-	lock types.Object // the mutex that is locked, or nil
+	lock types.Object // the action that may block, such as "logs"; "" if the effect locks a mutex
 	via  string       // text that names the called functions; "" if the function itself has the effect
 }
 
-// A call describes a place in the code where a function calls another function or
-// has an effect.
+// A call is a place in the code at which a function calls another function or has an
+// effect.
 type call struct {
 	at   ast.Node
 	to   ast.Node       // the called *ast.FuncDecl or *ast.FuncLit; nil if this place has an effect instead
@@ -53,15 +52,15 @@ type body struct {
 	calls  []call
 }
 
-// A net describes how a call of a function changes the set of locked mutexes. A
-// method such as lock leaves a mutex locked. A method such as unlock unlocks a
-// mutex that its caller has locked.
+// A net is the change that a function makes to the set of locked mutexes. For example,
+// a method named lock leaves a mutex locked. A method named unlock unlocks a mutex that
+// its caller has locked.
 type net struct {
 	locks, unlocks types.Object
 }
 
-// A lockCheck records the calls in all functions of a package, and finds the calls
-// that break the rule.
+// A lockCheck records the calls in all functions of a package, and finds calls that
+// must not be made while a mutex is held.
 type lockCheck struct {
 	*typed
 	decls  map[*types.Func]*ast.FuncDecl
@@ -70,7 +69,7 @@ type lockCheck struct {
 	order  []ast.Node
 	memo   map[ast.Node][]effect
 	nets   map[ast.Node]net // keyed by the function
-	anyMu  types.Object     // represents the mutex that callers of a function whose name ends in lockedSuffix hold
+	anyMu  types.Object     // stands for the mutex that is held in each function whose name ends in lockedSuffix
 }
 
 // blocking returns a finding for each call that must not be made while a mutex is
@@ -141,7 +140,8 @@ func isLocked(n ast.Node) bool {
 	return ok && strings.HasSuffix(f.Name.Name, lockedSuffix)
 }
 
-// findings returns the violations of the rule in the function n.
+// findings returns a finding for each call in the function n that must not be made
+// while a mutex is held.
 func (c *lockCheck) findings(n ast.Node) []finding {
 	b := c.bodies[n]
 	var found []finding
@@ -151,7 +151,7 @@ func (c *lockCheck) findings(n ast.Node) []finding {
 		}
 		effects := []effect{call.does}
 		if isLocked(call.to) {
-			effects = nil // the rule checks the called function separately
+			effects = nil // the called function is checked separately
 		} else if call.to != nil {
 			effects = c.effects(call.to, nil)
 		}
@@ -173,9 +173,8 @@ func (c *lockCheck) findings(n ast.Node) []finding {
 	return found
 }
 
-// isCentral reports whether mutex is a field of the struct Elector. Callers of a
-// function with lockedSuffix hold such a mutex. If the package has no type Elector,
-// the result is true.
+// isCentral reports whether mutex is a field of the struct Elector. It returns true if
+// the package has no type Elector.
 func (c *lockCheck) isCentral(mutex types.Object) bool {
 	elector := c.pkg.Scope().Lookup("Elector")
 	if elector == nil {
@@ -185,10 +184,9 @@ func (c *lockCheck) isCentral(mutex types.Object) bool {
 	return ok && slices.ContainsFunc(slices.Collect(s.Fields()), func(f *types.Var) bool { return f == mutex })
 }
 
-// effects returns the effects of the function n and of the functions that n calls.
-// The parameter path lists the functions whose effects are already being collected.
-// effects ignores calls of these functions, because otherwise a recursive function
-// would cause an endless loop.
+// effects returns the effects of the function n and of the functions that n calls. The
+// parameter path lists the functions that effects is already visiting. effects ignores
+// calls of these functions, because a recursive function would cause an endless loop.
 func (c *lockCheck) effects(n ast.Node, path []ast.Node) []effect {
 	if known, found := c.memo[n]; found {
 		return known

@@ -18,7 +18,7 @@ type walker struct {
 	foreign  types.Object   // a mutex that the function unlocks but has not locked
 }
 
-// net describes how a call of the function changes the set of locked mutexes.
+// net returns the change that the function makes to the set of locked mutexes.
 func (w *walker) net() net {
 	n := net{unlocks: w.foreign}
 	for _, m := range w.atEnd {
@@ -92,8 +92,8 @@ func (w *walker) stmt(s ast.Stmt, held []types.Object) (after []types.Object, en
 	}
 }
 
-// clauses follows the cases of a switch or select statement. If a switch statement
-// has no default case, it may run none of its cases.
+// clauses follows the cases of a switch or select statement. A switch statement without
+// a default case may run no case.
 func (w *walker) clauses(b *ast.BlockStmt, held []types.Object) (after []types.Object, ends bool) {
 	var branches [][]ast.Stmt
 	complete := false
@@ -206,7 +206,7 @@ func (w *walker) call(n *ast.CallExpr, held []types.Object) []types.Object {
 		}
 	}
 	if f := w.callee(n); f != nil && f.Pkg() != nil && slices.Contains([]string{"slices", "maps", "sort", "strings"}, f.Pkg().Path()) {
-		for _, arg := range n.Args { // functions of these packages call such an argument before they return
+		for _, arg := range n.Args { // functions of these packages call their function arguments before they return
 			if lit, ok := arg.(*ast.FuncLit); ok {
 				w.note(call{at: n, to: lit, held: held})
 			}
@@ -235,8 +235,8 @@ func (w *walker) unlocks(n *ast.CallExpr) types.Object {
 
 func (w *walker) note(c call) { w.body.calls = append(w.body.calls, c) }
 
-// mutex returns the mutex and the name of the method if n is a call such as
-// e.mu.Lock(). It returns nil for other calls.
+// mutex returns the mutex and the method name of a call such as e.mu.Lock(). It returns
+// nil for other calls.
 func (w *walker) mutex(n *ast.CallExpr) (mutex types.Object, op string) {
 	f := w.callee(n)
 	if f == nil || f.Pkg() == nil || f.Pkg().Path() != "sync" {
@@ -255,8 +255,8 @@ func (w *walker) mutex(n *ast.CallExpr) (mutex types.Object, op string) {
 	return nil, ""
 }
 
-// target returns the function or function literal of this package that n calls. It
-// returns nil if n calls a function of another package, or an unknown function.
+// target returns the called function or function literal if the checked package
+// contains the function. It returns nil for other functions.
 func (w *walker) target(n *ast.CallExpr) ast.Node {
 	if lit, ok := ast.Unparen(n.Fun).(*ast.FuncLit); ok {
 		w.walk(w.body.source, lit, "a function in "+w.body.name, lit.Body)
@@ -275,9 +275,9 @@ func (w *walker) target(n *ast.CallExpr) ast.Node {
 	return nil
 }
 
-// logMethods are the methods of package slog that write a log record or pass it to
-// a handler. The list omits methods such as With and Handler, because they write
-// nothing.
+// logMethods are the methods of package slog that write a log record or pass it to a
+// handler. Methods such as With and Handler are not in the list, because they write no
+// log record.
 var logMethods = []string{"Debug", "Info", "Warn", "Error", "Log", "LogAttrs", "DebugContext", "InfoContext", "WarnContext", "ErrorContext", "Handle"}
 
 // blocks returns the action of the call n that may block, such as "logs". It
@@ -309,7 +309,7 @@ func (w *walker) blocks(n *ast.CallExpr) string {
 }
 
 // isCallers reports whether a struct field contains a function that a user of the
-// library provides. This is true if both the type and the field are exported, or if
+// library provides. The result is true if the type and the field are exported, or if
 // the type is named options.
 func (w *walker) isCallers(path, name, field string) bool {
 	return path == w.pkg.Path() && (ast.IsExported(name) && ast.IsExported(field) || name == "options")

@@ -35,8 +35,8 @@ func TestPlaces_LeaseStateCanBeImpure(t *testing.T) {
 	compare(t, all, impure(all))
 }
 
-// impure returns a finding for each import, go statement or use of a clock that a
-// pure package must not contain.
+// impure returns a finding for each go statement, each use of a clock, and each
+// forbidden import.
 func impure(all []*source) []finding {
 	banned := []string{"context", "sync", "net", "k8s.io/client-go"}
 	var found []finding
@@ -110,7 +110,7 @@ func (p *typed) isFormula(n *ast.BinaryExpr) bool {
 	return p.isNumber(n.X) || p.isNumber(n.Y)
 }
 
-// isNumber reports whether e is a constant, but not a unit such as time.Second.
+// isNumber reports whether e is a constant other than a unit such as time.Second.
 func (p *typed) isNumber(e ast.Expr) bool {
 	if sel, ok := ast.Unparen(e).(*ast.SelectorExpr); ok {
 		if id, ok := sel.X.(*ast.Ident); ok && id.Name == "time" {

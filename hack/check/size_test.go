@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// These limits do not apply to tests. A long test in one function is easier to read
-// than a test in many helper functions.
+// These limits do not apply to tests. A long test is easier to read than a test that is
+// split into many helper functions.
 const (
 	maxFileLines     = 400
 	maxFunctionLines = 60

@@ -141,9 +141,8 @@ func byDir(all []*source) map[string][]*source {
 	return dirs
 }
 
-// example parses the Go files in the folder testdata/<name>. It changes the paths
-// of the files, so they seem to be in the folder dir. This is necessary because
-// many rules depend on the folder of a file.
+// example parses the Go files in the folder testdata/<name>. In the result, the path of
+// each file begins with dir instead, because many rules depend on the folder of a file.
 func example(t *testing.T, name, dir string) []*source {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join("testdata", name, "*.go"))
@@ -162,10 +161,10 @@ func example(t *testing.T, name, dir string) []*source {
 	return all
 }
 
-// compare fails the test unless the list got contains exactly the expected
-// findings. A comment "// want: text" expects a finding on the line of the comment.
-// The message of the finding must contain the text. A finding without a line number
-// is expected on line 1.
+// compare fails the test unless the list got contains exactly the expected findings. A
+// comment "// want: text" expects a finding on the line of the comment. The message of
+// the finding must contain the text. A finding about a whole file is expected on line
+// 1.
 func compare(t *testing.T, all []*source, got []finding) {
 	t.Helper()
 	type place struct {

@@ -139,7 +139,7 @@ func named(t types.Type) (path, name string) {
 	return n.Obj().Pkg().Path(), n.Obj().Name()
 }
 
-// isA reports whether t is the type path.name or a pointer to it.
+// isA reports whether t is the type path.name or a pointer to this type.
 func isA(t types.Type, path, name string) bool {
 	p, n := named(t)
 	return p == path && n == name

@@ -139,10 +139,10 @@ func (r *retired) matches(words []string) bool {
 	return false
 }
 
-// find returns one message for each entry of words.txt that matches words. It uses
-// only the entries that have one of the given kinds and apply to the file at path.
-// An entry of kind ident or type must match all of words, because words are then
-// the parts of one name.
+// find returns one message for each entry of words.txt that matches words. It uses only
+// entries that have one of the given kinds and apply to the file at path. For the kinds
+// ident and type, the parameter words contains the parts of one name, and an entry must
+// match the whole name.
 func (v *vocabulary) find(path string, words []string, kinds ...string) []string {
 	var found []string
 	for _, r := range v.retired {
@@ -220,8 +220,8 @@ func (v *vocabulary) inText(path, text string) []finding {
 	return found
 }
 
-// declared returns the names that file declares. For each name, the map contains
-// true if the name is the name of a type.
+// declared returns the names that file declares. The value of a name in the map is true
+// if the name belongs to a type.
 func declared(file *ast.File) map[*ast.Ident]bool {
 	names := map[*ast.Ident]bool{file.Name: false}
 	add := func(e ast.Expr) {

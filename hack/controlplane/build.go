@@ -32,7 +32,7 @@ func (b *build) fill(ctx context.Context, dir string) error {
 	b.log.printf("building kube-apiserver %s and etcd from Go modules, about six minutes on two cores", b.version)
 	module, mod := b.apiserver, "-mod=readonly"
 	if b.version.String() != defaultVersion {
-		module, mod = filepath.Join(dir, "module"), "-mod=mod" // with this flag, go build writes the go.sum
+		module, mod = filepath.Join(dir, "module"), "-mod=mod" // -mod=mod permits go build to create the file go.sum
 		defer removeAll(module)
 		if err := deriveModule(ctx, module, b.version); err != nil {
 			return err

@@ -17,8 +17,8 @@ const (
 	etcdBinary      = "etcd"
 )
 
-// A source is a way to get both binaries. Its method fill puts the binaries into an empty
-// folder.
+// A source is a way to get the binaries kube-apiserver and etcd. Its method fill puts the
+// binaries into an empty folder.
 type source interface {
 	name() string
 	fill(ctx context.Context, dir string) error
@@ -55,7 +55,7 @@ func (f *finder) find(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	if f.cached() { // while this run waited for the lock, another run has filled the cache
+	if f.cached() { // another run may have filled the cache while this run waited for the lock
 		return f.folder, nil
 	}
 	return f.folder, f.install(ctx)
@@ -108,13 +108,12 @@ func (f *finder) installFrom(ctx context.Context, s source) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
-	removeAll(f.folder) // if this folder exists, it is incomplete, because find returns a complete folder at once
+	removeAll(f.folder) // remove an incomplete cache folder, because Rename cannot replace a folder
 	return os.Rename(dir, f.folder)
 }
 
 // removeLeftovers removes the temporary folders of runs that were killed. The caller must
-// hold the lock on the cache. No other run uses a temporary folder while the caller holds
-// this lock.
+// hold the lock on the cache. The lock ensures that no other run uses these folders.
 func (f *finder) removeLeftovers() {
 	leftovers, err := filepath.Glob(f.folder + ".partial-*")
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// A fakeSource is a source for tests. Its method fill calls the function do.
+// A fakeSource is a source for tests. Its method fill calls the function in the field do.
 type fakeSource struct {
 	title string
 	calls atomic.Int32
@@ -63,7 +63,7 @@ func newFinder(t *testing.T, sources ...source) (*finder, *bytes.Buffer) {
 	}, out
 }
 
-// wantOnly fails the test unless the folder contains exactly these names.
+// wantOnly fails the test unless the folder contains exactly the files with these names.
 func wantOnly(t *testing.T, dir string, names ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -207,7 +207,7 @@ func TestFind_LeftoversOfAKilledRunAreRemoved(t *testing.T) {
 func TestFind_TwoRunsAtOnceBuildOnce(t *testing.T) {
 	started, finish := make(chan struct{}), make(chan struct{})
 	slow := &fakeSource{title: "a build", do: func(_ context.Context, dir string) error {
-		close(started) // this panics if a second build starts
+		close(started) // a second build would panic here
 		<-finish
 		return writeBinaries(dir, "a build")
 	}}

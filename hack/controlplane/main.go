@@ -45,8 +45,8 @@ func main() {
 	fmt.Println(folder)
 }
 
-// run creates a finder according to the environment variables, and returns the folder
-// that the finder returns.
+// run returns a folder that contains both binaries. It reads its settings from
+// environment variables.
 func run(ctx context.Context) (string, error) {
 	v, err := parseVersion(os.Getenv("K8S_VERSION"))
 	if err != nil {

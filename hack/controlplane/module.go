@@ -10,8 +10,7 @@ import (
 	"strings"
 )
 
-// goMod contains those fields of the output of "go mod edit -json" that this command
-// needs.
+// goMod contains the fields of the output of "go mod edit -json" that this command uses.
 type goMod struct {
 	Go      string
 	Require []struct{ Path, Version string }
@@ -20,10 +19,10 @@ type goMod struct {
 	}
 }
 
-// deriveModule writes a go.mod to the folder dir, with which the go command can build
-// kube-apiserver in the version v. The go.mod of Kubernetes replaces some modules, such
-// as k8s.io/api, by folders of the Kubernetes repository. The new go.mod replaces these
-// modules by their published versions.
+// deriveModule writes a go.mod to the folder dir. With this file, the go command can
+// build kube-apiserver in the version v. The go.mod of Kubernetes replaces some modules,
+// such as k8s.io/api, by folders of the Kubernetes repository. The new go.mod replaces
+// these modules by their published versions.
 func deriveModule(ctx context.Context, dir string, v version) error {
 	out, err := goCommand(ctx, "", "mod", "download", "-json", "k8s.io/kubernetes@"+v.module())
 	if err != nil {
@@ -75,7 +74,7 @@ func goCommand(ctx context.Context, dir string, args ...string) ([]byte, error) 
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
 	out, err := cmd.Output()
 	if err != nil {
-		// With the flag -json, the go command writes the reason of a failure to standard
+		// With the flag -json, the go command writes the reason for a failure to standard
 		// output.
 		return nil, fmt.Errorf("go %s: %w\n%s%s", strings.Join(args, " "), err, stderr.String(), out)
 	}

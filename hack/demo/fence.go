@@ -12,9 +12,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
 
-// serviceAccount is the name of the replicas' service account. The replicas use it only
-// on a control plane that the demo started. On such a control plane, each replica
-// impersonates a pod whose name is the identity of the replica.
+// serviceAccount is the name of a service account. On a control plane that the demo
+// started, each replica sends its requests as a pod of this service account. The name
+// of the pod is the identity of the replica.
 const serviceAccount = "demo"
 
 // enforceFence creates a Fence for the ledger. When enforceFence returns, the API
@@ -22,7 +22,7 @@ const serviceAccount = "demo"
 func enforceFence(ctx context.Context, c *lab.Cluster) error {
 	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
-	_, err := envtest.EnforceFence(ctx, fencing.Fence{ // ignore the function that removes the Fence, because the demo stops this control plane at the end
+	_, err := envtest.EnforceFence(ctx, fencing.Fence{ // the function that removes the Fence is not needed, because the demo stops this control plane at the end
 		LeaseNamespace: c.Namespace, LeaseName: leaseName, ServiceAccount: serviceAccount,
 		Resources: []schema.GroupResource{{Resource: "configmaps"}}, Namespaces: []string{c.Namespace},
 	}, c.Plane.Admin().Config())

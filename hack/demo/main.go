@@ -62,8 +62,8 @@ func run(ctx context.Context, kubeconfig string, verbose bool) (s summary, err e
 		fmt.Printf("Running on the cluster of %s. Its API server is not restarted.\n", kubeconfig)
 	}
 	c, err := lab.OpenCluster(ctx, kubeconfig, "incumbent-demo-"+strings.ToLower(rand.Text()[:6]), envtest.Options{APIServerFlags: []string{
-		// Without this flag, an API server that is asked to stop waits one minute for
-		// its watches to end.
+		// Without this flag, the API server takes one minute to stop, because it waits
+		// until its watches end.
 		"--shutdown-watch-termination-grace-period=2s",
 	}})
 	defer func() { err = errors.Join(err, c.Close()) }()

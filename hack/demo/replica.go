@@ -45,8 +45,8 @@ type settings struct {
 }
 
 // runReplica runs one replica until ctx is done or the replica has lost its leadership.
-// The replica is an example of an operator that uses this library. After an operator
-// has lost its leadership, its process must exit.
+// The replica is an example of an operator that uses this library. Its process must
+// exit after it has lost its leadership.
 func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	config, err := lab.LoadConfig(s.Kubeconfig)
 	if err != nil {
@@ -71,8 +71,8 @@ func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	return nil
 }
 
-// newManager returns a Manager and the worker that was added to the Manager. The
-// Manager runs the worker only while the replica leads.
+// newManager creates a Manager and a worker. The Manager runs the worker only while the
+// replica leads.
 func newManager(config *rest.Config, namespace string, events *lab.Reporter) (crmanager.Manager, *worker, error) {
 	mgr, err := manager.New(config, crmanager.Options{
 		LeaderElection: true, LeaderElectionID: leaseName, LeaderElectionNamespace: namespace,
@@ -120,16 +120,14 @@ func reasonOf(ctx context.Context) string {
 }
 
 // append appends the entry e to the ledger, and reports whether the ledger contains e.
-// It first reads the ledger, then calls IsLeader, and then writes e.
+// It reads the ledger, calls IsLeader, and then writes e.
 //
-// The process can be frozen between two of these steps. When the process wakes, another
-// replica may lead. If the process was frozen before the call of IsLeader, IsLeader
-// returns false. If the process was frozen after this call and the new leader has
-// written an entry, the API server refuses e. It refuses e because the ledger has
-// changed since append read the ledger.
+// The process can be frozen between these steps, and another replica can become the
+// leader. If the process was frozen before the call of IsLeader, IsLeader returns
+// false. If the process was frozen after this call and the new leader has written an
+// entry, the API server refuses e.
 //
-// Without a Fence, the ledger has no other protection. Therefore a wrong result of
-// IsLeader would become visible as a violation in the ledger.
+// Without a Fence, the ledger has no other protection.
 func (w *worker) append(ctx context.Context, e lab.Entry) (done bool) {
 	ctx, cancel := context.WithTimeout(ctx, lab.RequestTimeout)
 	defer cancel()

@@ -18,8 +18,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// newWorker returns a worker with an empty ledger. The ledger is stored in server. The
-// worker prints its events to out.
+// newWorker returns a worker whose ledger is empty. The fake clientset in the result
+// server stores the ledger. The worker prints its events to the buffer out.
 func newWorker(t *testing.T) (w *worker, server *fake.Clientset, out *bytes.Buffer) {
 	t.Helper()
 	server, out = fake.NewClientset(), &bytes.Buffer{}

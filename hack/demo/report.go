@@ -75,7 +75,7 @@ func (s summary) writeHandovers(b *strings.Builder) {
 	_ = w.Flush() // ignore the error, because a strings.Builder returns none
 }
 
-// writeFreeze writes a list of the events of the frozen replica after it woke.
+// writeFreeze lists the events of the frozen replica after the freeze.
 func (s summary) writeFreeze(b *strings.Builder) {
 	fmt.Fprintf(b, "\n%s was frozen for %s, with a LeaseDuration of %v. When it woke:\n",
 		s.frozen.replica, seconds(s.frozen.to.Sub(s.frozen.from)), timing.LeaseDuration)

@@ -44,7 +44,7 @@ type runner struct {
 type handover struct {
 	what   string
 	before lab.Event // the event of the last ledger entry before the handover; the zero Event for the first election
-	at     time.Time // when the fault was injected; for the first election, when the replicas were started
+	at     time.Time // the time of the fault; for the first election, the time at which the replicas were started
 	after  lab.Event // the event of the first ledger entry after the handover
 }
 
@@ -81,8 +81,8 @@ func (r *runner) start(column string) error {
 	}
 	r.processes[identity] = p
 	r.setState(identity, stateFollows)
-	// Set the field Replica of the event, because the process begins in the picture at
-	// the first event with its identity.
+	// The event must have the field Replica, because the picture shows each process
+	// from the process's first event.
 	r.journal.Add(lab.Event{At: time.Now(), Replica: identity, Kind: note, Detail: fmt.Sprintf("%s is started, process %d", identity, p.ID())})
 	return nil
 }
@@ -119,14 +119,15 @@ func (r *runner) signalLeader(s syscall.Signal, name string) (lab.Event, time.Ti
 	return old, at, r.processes[old.Replica].Signal(s)
 }
 
-// awaitSuccessor waits for the first ledger entry of a later term than the term of the
-// event old. Then it records a handover.
+// awaitSuccessor waits for the first ledger entry with a term later than old.Term. Then
+// it records a handover.
 func (r *runner) awaitSuccessor(ctx context.Context, what string, old lab.Event, at time.Time) error {
 	return r.awaitEntry(ctx, what, at, func(e lab.Event) bool { return e.Term > old.Term })
 }
 
-// awaitEntry waits for a ledger entry for whose event match returns true. Then it
-// records a handover from the writer of the previous entry to the writer of this entry.
+// awaitEntry waits until the function match returns true for the event of a ledger
+// entry. Then it records a handover from the writer of the previous entry to the writer
+// of this entry.
 func (r *runner) awaitEntry(ctx context.Context, what string, at time.Time, match func(lab.Event) bool) error {
 	first, err := r.journal.Await(ctx, waitTimeout, "the next leader's first entry", func(e lab.Event) bool {
 		return e.Kind == lab.Appended && match(e)
@@ -167,8 +168,8 @@ func (r *runner) killAll() {
 	}
 }
 
-// lastEntry returns the last event of the kind Appended. It considers only the events
-// that precede the event end. If end is the zero Event, lastEntry considers all events.
+// lastEntry returns the last event of the kind Appended that precedes the event end. If
+// end is the zero Event, lastEntry considers all events.
 func lastEntry(events []lab.Event, end lab.Event) lab.Event {
 	var last lab.Event
 	for _, e := range events {

@@ -41,7 +41,8 @@ func newTimeline(out io.Writer, start time.Time, columns ...string) *timeline {
 // following lines.
 func (t *timeline) set(replica, state string) { t.state[column(replica)] = state }
 
-// print prints the event e, unless describe returns an empty string for e.
+// print prints the event e. It prints nothing if the method describe returns an empty
+// string.
 func (t *timeline) print(e lab.Event) {
 	text := t.describe(e)
 	if text == "" {
@@ -100,9 +101,8 @@ func (t *timeline) heading(title string) {
 	_, _ = fmt.Fprintf(t.out, "\n          %s\n", title)
 }
 
-// column returns the name of a replica. The parameter replica is the identity of one of
-// the replica's processes. For instance, the name of the replica is a for the process
-// a-1.
+// column returns the name of the replica to which a process belongs. The parameter
+// replica is the identity of the process. For the identity "a-1", the name is "a".
 func column(replica string) string {
 	name, _, _ := strings.Cut(replica, "-")
 	return name
@@ -110,7 +110,7 @@ func column(replica string) string {
 
 // shorten returns s if s has at most n bytes. Otherwise it returns three dots and the
 // last n bytes of s. It keeps the end of s, because the end of an error message usually
-// is the cause.
+// contains the cause.
 func shorten(s string, n int) string {
 	if len(s) <= n {
 		return s

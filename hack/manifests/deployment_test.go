@@ -96,7 +96,7 @@ func TestDeployment_ItsPodsMatchAllSelectors(t *testing.T) {
 	}
 }
 
-// podMonitor contains those fields of the resource PodMonitor that the manifest uses.
+// podMonitor contains the fields of the resource PodMonitor that the manifest uses.
 type podMonitor struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
@@ -133,8 +133,8 @@ func TestPodMonitor_ScrapesTheMetricsPort(t *testing.T) {
 	}
 }
 
-// Because of the memory limit, a process with a memory leak is killed and restarted
-// before its node runs out of memory.
+// With a memory limit, Kubernetes kills and restarts a process with a memory leak before
+// its node runs out of memory.
 func TestDeployment_ItsMemoryIsLimited(t *testing.T) {
 	resources := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0].Resources
 	if limit := resources.Limits.Memory(); limit.IsZero() || limit.Cmp(*resources.Requests.Memory()) < 0 {
@@ -168,8 +168,8 @@ func TestDeployment_IsRolledOutOneByOneWithoutFewerReplicas(t *testing.T) {
 	}
 }
 
-// gracefulShutdown is the default time for which controller-runtime and package manager
-// wait until the runnables return. The example in the main README sets a shorter time.
+// gracefulShutdown is the default time that a Manager waits for its runnables to return.
+// The example in the main README sets a shorter time.
 const gracefulShutdown = 30 * time.Second
 
 // The Pod's grace period must be long enough for two steps. First the callbacks return,
@@ -395,7 +395,7 @@ func freeAddress(t *testing.T) string {
 }
 
 // awaitOK polls url until the answer has the status 200. It fails the test if an answer
-// has the status 404, or if it has polled for a minute.
+// has the status 404. It also fails the test after one minute.
 func awaitOK(t *testing.T, url string) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {

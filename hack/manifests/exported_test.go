@@ -133,9 +133,9 @@ func (s series) add(t *testing.T, registry *prometheus.Registry) {
 	}
 }
 
-// text returns one line for each metric, with its type, name, labels and label values. If
-// a label identifies the Lease or the kind of a failure, text omits the values of the
-// label, because this test cannot produce all of these values.
+// text returns one line for each metric, with its type, name, labels and label values. It
+// omits the values of labels that identify the Lease or the kind of a failure, because
+// this test cannot produce all of these values.
 func (s series) text() string {
 	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(s)) {

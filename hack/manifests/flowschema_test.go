@@ -29,8 +29,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// The FlowSchema must match the service account, the namespace and every verb of the
-// requests that an election sends.
+// The FlowSchema must match the service account, the namespace and the verb of every
+// request that an Elector sends for the Lease.
 func TestFlowSchema_IsForEachRequestForTheLease(t *testing.T) {
 	schema := only[flowcontrolv1.FlowSchema](t, "flowschema.yaml", "FlowSchema")
 	level := only[flowcontrolv1.PriorityLevelConfiguration](t, "flowschema.yaml", "PriorityLevelConfiguration")

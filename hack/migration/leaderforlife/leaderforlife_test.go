@@ -66,8 +66,8 @@ func newTestCluster(t *testing.T, more ...rbacv1.PolicyRule) *testCluster {
 	return s
 }
 
-// grant grants the service account the rights to the Lease, which is the first step of
-// the guide. It creates the Role that "kubectl lease rights" prints.
+// grant gives the service account the rights to the Lease, which is the first step of the
+// guide. It creates the Role that "kubectl lease rights" prints.
 func (s *testCluster) grant() {
 	s.Helper()
 	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: "my-app-leader"}
@@ -125,9 +125,9 @@ func third(ctx context.Context, r *replica, namespace string, work func(context.
 	return migration.RunElector(ctx, r.Clientset(), namespace, r.Name(), work, func() {}, nil)
 }
 
-// start creates a Pod called name, on a node with the same name. The parameter run is the
-// release of the program that the Pod runs. start returns after the program has sent a
-// request with the given verb and resource.
+// start creates a Pod with the given name, on a node with the same name. The parameter
+// run is the release of the program that the Pod runs. start returns after the program
+// has sent a request with the given verb and resource.
 func (s *testCluster) start(name string, run release, verb, resource string) *replica {
 	s.Helper()
 	_, err := s.core.Pods(s.namespace).Create(s.Context(), &corev1.Pod{
@@ -175,7 +175,7 @@ func (s *testCluster) remove(r *replica) {
 	r.stop()
 	at := metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}
 	must(s, s.core.Pods(s.namespace).Delete(s.Context(), r.Name(), at))
-	if s.owner() == r.Name() { // the test's control plane has no garbage collector
+	if s.owner() == r.Name() { // the test's control plane has no garbage collector that deletes the ConfigMap
 		must(s, s.core.ConfigMaps(s.namespace).Delete(s.Context(), "my-app-lock", metav1.DeleteOptions{}))
 	}
 }
