@@ -119,8 +119,8 @@ func (s testCluster) candidate(name string, run implementation, stopping time.Du
 	return candidate{r, client.Network()}
 }
 
-// await waits until it receives a time from c, and returns this time. It fails the test
-// if it waits for more than a minute.
+// await returns the time that it receives from the channel c. It fails the test after one
+// minute.
 func (s testCluster) await(what string, c <-chan time.Time) time.Time {
 	s.Helper()
 	select {
@@ -132,9 +132,9 @@ func (s testCluster) await(what string, c <-chan time.Time) time.Time {
 	}
 }
 
-// handOver calls the function end, which must end the leader's term, and waits until the
-// follower leads. It fails the test if the follower starts to work before the leader's
-// work has stopped.
+// handOver calls the function end, which must end the leader's term. Then it waits until
+// the follower leads. It fails the test if the follower starts to work before the
+// leader's work has stopped.
 func (s testCluster) handOver(row string, leader, follower candidate, end func()) {
 	s.Helper()
 	if len(follower.started) > 0 {
@@ -147,9 +147,9 @@ func (s testCluster) handOver(row string, leader, follower candidate, end func()
 	}
 }
 
-// cutOff cuts the leader's network. Other candidates cannot distinguish this from a crash
-// of the leader. The follower must not lead before the Lease expires. By then, the
-// leader's work must have stopped.
+// cutOff cuts the leader's network. To other candidates, this looks like a crash of the
+// leader. The follower must not lead until the Lease has expired. The leader's work must
+// stop before the Lease expires.
 func (s testCluster) cutOff(row string, leader, follower candidate) {
 	s.Helper()
 	var cut time.Time

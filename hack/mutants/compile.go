@@ -17,8 +17,8 @@ import (
 	"strings"
 )
 
-// A compiler type-checks mutants. If a mutant does not compile, the type check finds the
-// error faster than the command go test does.
+// A compiler type-checks mutants. The type check finds mutants that do not compile. It
+// is faster than a run of go test.
 type compiler struct {
 	tree     *tree
 	importer types.Importer
@@ -49,9 +49,8 @@ func newCompiler(t *tree, dirs []string) (*compiler, error) {
 	return &compiler{t, importer.ForCompiler(t.fset, "gc", open)}, nil
 }
 
-// check returns an error if the mutant m does not compile. Before that, it corrects the
-// imports in m.code. It adds missing imports, and replaces unused imports by blank
-// imports.
+// check corrects the imports in m.code, and returns an error if the mutant m does not
+// compile. It adds missing imports, and replaces unused imports by blank imports.
 func (c *compiler) check(m *mutant) error {
 	if filepath.Ext(m.file) != ".go" {
 		return nil
@@ -75,8 +74,8 @@ func (c *compiler) check(m *mutant) error {
 	return errors.New("the imports do not fit the mutation")
 }
 
-// problem type-checks the package p. For this check, the parsed file in the parameter
-// mutated replaces the file at path. problem returns the first type error in the parsed
+// problem type-checks the package p after it has replaced the file at path by the
+// parsed file in the parameter mutated. It returns the first type error in the parsed
 // file, or nil if there is no error. It does not check the function bodies in the other
 // files.
 func (c *compiler) problem(p *pkg, path string, mutated *ast.File) *types.Error {

@@ -1,11 +1,11 @@
 package main
 
-// unit returns the tests of package leaderelection whose names match run, which is a
-// regular expression.
+// unit returns the tests of package leaderelection whose names match the regular
+// expression run.
 func unit(run string) tests { return tests{pkg: "./leaderelection", run: run} }
 
 // pure returns the tests of the package leaderelection/internal/<pkg> whose names match
-// run, which is a regular expression.
+// the regular expression run.
 func pure(pkg, run string) tests {
 	return tests{pkg: "./leaderelection/internal/" + pkg, run: run}
 }
@@ -21,7 +21,7 @@ var elector = []mutation{
 	{"trust lasts as long as the Lease", "leaderelection: Config.Window",
 		replace("min($c.RetryPeriod + $_, $_)", "$c.LeaseDuration"), unit("TrustCounts|FuzzConfig_Each|ZeroDurations")},
 	{"expired trust comes back", "leaderelection: Elector.confirmHeldLocked",
-		never("$e.loseLocked(ErrRenewalFailed)"), unit("TrustThatHasEnded")},
+		forceFalse("$e.loseLocked(ErrRenewalFailed)"), unit("TrustThatHasEnded")},
 	{"no timer ends the term", "leaderelection: trustTimer.check",
 		remove("$e.loseLocked(ErrRenewalFailed)"), unit("StopsWhenTrustEnds")},
 	{"IsLeader ignores the clock", "leaderelection: Elector.IsLeader",
@@ -49,7 +49,7 @@ var elector = []mutation{
 	{"an older observation counts", "leaderelection/internal/lease: Held.olderThan",
 		replace("$o.Version > $h.Version", "true"), pure("lease", "Held_")},
 	{"our own applied write is not recognized", "leaderelection/internal/lease: Held.Evaluate",
-		never("return $_{Confirmed: &$_, Adopt: $_}"), pure("lease", "Held_")},
+		forceFalse("return $_{Confirmed: &$_, Adopt: $_}"), pure("lease", "Held_")},
 	{"rewound history is not noticed", "leaderelection: Elector.observeLocked",
 		remove("$o.Rewound = true"), unit("Rewound|Restore")},
 	{"every record with our identity counts as ours", "leaderelection: Elector.wroteLocked",
@@ -65,7 +65,7 @@ var elector = []mutation{
 
 	// Observations of a follower.
 	{"a deletion makes the Lease claimable at once", "leaderelection/internal/lease: State.After",
-		never("$next.ProtectedUntil = $_"), pure("lease", "State_")},
+		forceFalse("$next.ProtectedUntil = $_"), pure("lease", "State_")},
 	{"a Lease that client-go released is claimed at once", "leaderelection/internal/lease: State.ClaimableAt",
 		replace("$s.Since.Add($_.ForeignReleaseDelay)", "$s.Since"), pure("lease", "State_")},
 	{"an old annotation counts as a release by an Elector", "leaderelection/internal/lease: IsReleased",
@@ -161,9 +161,9 @@ var elector = []mutation{
 	{"each refused write causes a read of its own", "leaderelection: Elector.readSince",
 		replace("$f.began > $seq", "false"), unit("Confirm")},
 	{"the election uses HTTP/2", "leaderelection: Config.ClientConfig",
-		never(`$own.NextProtos = []string{"http/1.1"}`), unit("ClientConfig")},
+		forceFalse(`$own.NextProtos = []string{"http/1.1"}`), unit("ClientConfig")},
 	{"the election shares the connections of the application", "leaderelection: Config.ClientConfig",
-		never("$own.Dial = $_"), unit("ClientConfig")},
+		forceFalse("$own.Dial = $_"), unit("ClientConfig")},
 
 	// Callbacks.
 	{"OnNewLeader repeats", "leaderelection/internal/dispatch: Notifier.report",

@@ -75,7 +75,7 @@ var fencing = []mutation{
 	{"a Fence that keeps all pods from starting is accepted", "leaderelection/fencing: Fence.validateTogether",
 		replace("$closes && ($_ == pods || $_)", "$closes && false"), validation},
 	{"a kind that is not a resource is accepted", "leaderelection/fencing: builtIn",
-		always("$_, $_ := meta.UnsafeGuessKindToResource($_)"), resources},
+		forceTrue("$_, $_ := meta.UnsafeGuessKindToResource($_)"), resources},
 
 	// The transports.
 	{"an approval is not stamped", "leaderelection/fencing: isStampable",

@@ -122,7 +122,7 @@ func (b bindings) bind(name string, code []ast.Node) bool {
 	return true
 }
 
-// unwrap returns the value that v contains, without interfaces and parentheses around the
+// unwrap returns the value in v without the interfaces and parentheses around the
 // value. It returns the zero Value if v is nil.
 func unwrap(v reflect.Value) reflect.Value {
 	for v.IsValid() {
@@ -179,8 +179,8 @@ func valueOf(l *ast.BasicLit) string {
 }
 
 // expand replaces each wildcard in the template by the code that the wildcard matched.
-// The function text returns the source code from the start of one node to the end of
-// another node.
+// The parameter text is a function that returns the source code from the start of one
+// node to the end of another node.
 func (b bindings) expand(template string, text func(from, to ast.Node) string) (string, error) {
 	var failure error
 	expanded := wildcardForm.ReplaceAllStringFunc(template, func(w string) string {

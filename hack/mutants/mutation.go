@@ -39,27 +39,28 @@ func replace(old, replacement string) edit {
 // remove returns an edit that removes the statements that match the pattern old.
 func remove(old string) edit { return edit{how: replacePlace, old: old, statements: true} }
 
-// before returns an edit that inserts code before the statements that match the pattern
-// old.
+// The function before returns an edit that inserts code before the statements that
+// match the pattern old.
 func before(old, inserted string) edit {
 	return edit{how: insertBefore, old: old, new: inserted, statements: true}
 }
 
-// after returns an edit that inserts code after the statements that match the pattern
-// old.
+// The function after returns an edit that inserts code after the statements that match
+// the pattern old.
 func after(old, inserted string) edit {
 	return edit{how: insertAfter, old: old, new: inserted, statements: true}
 }
 
-// never returns an edit that makes the condition of an if or a case always false. The
-// body of this if or case contains the statements that match the pattern old.
-func never(old string) edit { return edit{how: force, old: old, new: "false &&", statements: true} }
+// forceFalse returns an edit that makes the condition of an if or a case always false.
+// The body of this if or case contains the statements that match the pattern old.
+func forceFalse(old string) edit { return edit{how: force, old: old, new: "false &&", statements: true} }
 
-// always returns an edit that makes the condition of an if or a case always true. The
-// body of this if or case contains the statements that match the pattern old.
-func always(old string) edit { return edit{how: force, old: old, new: "true ||", statements: true} }
+// forceTrue returns an edit that makes the condition of an if or a case always true.
+// The body of this if or case contains the statements that match the pattern old.
+func forceTrue(old string) edit { return edit{how: force, old: old, new: "true ||", statements: true} }
 
-// text returns an edit that replaces the string old in a file without Go code.
+// The function text returns an edit that replaces the string old in a file without Go
+// code.
 func text(old, replacement string) edit { return edit{old: old, new: replacement} }
 
 // at returns a copy of the edit. The copy changes only the nth place that matches,
@@ -148,8 +149,8 @@ type place struct {
 	code func(from, to ast.Node) string // returns the source code from the start of one node to the end of another node
 }
 
-// A change replaces a part of the source code by other code, the field text. The part
-// starts with the node from and ends with the node to.
+// A change replaces a part of the source code. The field from is the first node of this
+// part, and the field to is the last node. The field text is the new code.
 type change struct {
 	from, to ast.Node
 	text     string
@@ -198,8 +199,8 @@ func insertAfter(p place, statements string) ([]change, error) {
 }
 
 // force inserts a constant, such as "false &&", before each condition of the if or case
-// that contains the place p. The conditions stay in the code. If they were removed, a
-// variable or an import could become unused, and the code would not compile.
+// that contains the place p. The conditions stay in the code. Without them, a variable
+// or an import could become unused, and the code would not compile.
 func force(p place, constant string) ([]change, error) {
 	conditions, err := conditionsOf(p.around)
 	if err != nil {

@@ -57,7 +57,7 @@ func TestMutation_ChangesOnePlace(t *testing.T) {
 	tests := map[string]struct {
 		in       string
 		edit     edit
-		old, new string // the code in elected that must change, and the code that must replace it
+		old, new string // the part of the constant elected that must change, and the replacement
 	}{
 		"an expression":             {"Elector.IsLeader", replace("time.Until($x.until) > 0", "true"), "time.Until(e.until) > 0", "true"},
 		"the middle of a chain":     {"Elector.IsLeader", replace("$e != nil && time.Until($_) > 0", "$e == nil"), "e != nil && time.Until(e.until) > 0", "(e == nil)"},
@@ -76,8 +76,8 @@ func TestMutation_ChangesOnePlace(t *testing.T) {
 		"after a clause":     {"Elector.Stop", after("case <-$lost: return $_", "default:"), `return "lost"`, "return \"lost\"\ndefault:"},
 		"after a clause with any statements": {"Elector.Stop", after("case <-lost: $*_", "default:"),
 			`return "lost"`, "return \"lost\"\ndefault:"},
-		"an if that is never true": {"Elector.Stop", never(`return "idle"`), "if e.until.IsZero()", "if false && (e.until.IsZero())"},
-		"a case that is always true": {"Elector.Stop", always("$n++"), "case n == 1, n == 2:",
+		"an if that is never true": {"Elector.Stop", forceFalse(`return "idle"`), "if e.until.IsZero()", "if false && (e.until.IsZero())"},
+		"a case that is always true": {"Elector.Stop", forceTrue("$n++"), "case n == 1, n == 2:",
 			"case true || (n == 1), true || (n == 2):"},
 		"the second of two places":  {"Elector.Stop", replace("$n == $_", "$n == 3").at(2), "n == 2", "(n == 3)"},
 		"an import that is unused":  {"Elector.Stop", replace("strconv.Itoa($_)", `""`), "strconv.Itoa(n)", `""`},
@@ -118,7 +118,7 @@ func TestMutation_ThatDoesNotFitIsReportedWithSimilarCode(t *testing.T) {
 			[]string{"has no $x > $x"}},
 		"a wildcard alone":    {"p: Elector.Stop", replace("$x", "nil"), []string{"$x matches everything"}},
 		"an unknown wildcard": {"p: Elector.Stop", replace("$e.stop()", "$f.stop()"), []string{"the pattern has no wildcard $f"}},
-		"no condition":        {"p: Elector.Stop", never("$e.stop()"), []string{"stand neither in an if nor in a case"}},
+		"no condition":        {"p: Elector.Stop", forceFalse("$e.stop()"), []string{"stand neither in an if nor in a case"}},
 		"no Go":               {"p: Elector.Stop", replace("1 +", "2"), []string{"the pattern is not a statement"}},
 		"no change":           {"p: Elector.Stop", replace("$e.stop()", "$e.stop()"), []string{"changes nothing"}},
 		"text in Go":          {"p: Elector.Stop", text("stop", "start"), []string{"text is for files that are not Go"}},

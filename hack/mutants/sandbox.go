@@ -57,7 +57,8 @@ var (
 	ranFor     = regexp.MustCompile(`(?m)^ok\s+\S+\s+([0-9.]+s)`)
 )
 
-// test runs the tests t in the sandbox, for at most the duration limit.
+// test runs the tests t in the sandbox. The parameter limit is the time limit of this
+// run.
 func (s *sandbox) test(ctx context.Context, t tests, limit time.Duration) outcome {
 	began := time.Now()
 	args := append([]string{"test", "-failfast", "-vet=off", "-timeout", limit.String()}, t.args()...)
@@ -82,9 +83,9 @@ func (s *sandbox) test(ctx context.Context, t tests, limit time.Duration) outcom
 	return o
 }
 
-// try writes the mutant m to the sandbox and runs the tests in m.test, for at most the
-// duration limit. If these tests pass, try runs all tests of the same package, for at
-// most the duration limitOfAll. At the end, it restores the file.
+// try writes the mutant m to the sandbox and runs the tests in m.test. If these tests
+// pass, it runs all tests of the same package. The parameters limit and limitOfAll are
+// the time limits of the two runs. At the end, try restores the file.
 func (s *sandbox) try(ctx context.Context, m mutant, limit, limitOfAll time.Duration) outcome {
 	began, file := time.Now(), filepath.Join(s.dir, m.file)
 	if err := os.WriteFile(file, m.code, 0o644); err != nil {

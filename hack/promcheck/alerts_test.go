@@ -11,7 +11,7 @@ import (
 )
 
 // A scenario describes the behaviour of some replicas over time, and the alerts that must
-// fire. The keys of raises are the names of these alerts, without the prefix
+// fire. The keys of the field raises are the names of these alerts, without the prefix
 // "LeaderElection". The values are the summaries of these alerts. No other alert may
 // fire.
 type scenario struct {
@@ -25,8 +25,9 @@ var steady = replica(func(time.Duration) snapshot { return snapshot{Leads: true,
 
 func follower(time.Duration) snapshot { return snapshot{Changes: 1} }
 
-// during returns a replica that combines the replicas inside and outside. At times t with
-// from <= t < to, it behaves like inside. At all other times, it behaves like outside.
+// during combines two replicas. At each time t with from <= t < to, the result behaves
+// like the replica in the parameter inside. At all other times, the result behaves like
+// the replica in the parameter outside.
 func during(from, to time.Duration, inside, outside replica) replica {
 	return func(at time.Duration) snapshot {
 		if from <= at && at < to {
@@ -167,8 +168,8 @@ func getsStuck(stuckFor, period time.Duration) replica {
 	}
 }
 
-// once returns a replica that behaves like r in the second period, which is the time from
-// period to 2*period. At all other times, the returned replica is a follower.
+// The function once returns a replica that behaves like r from the time period until the
+// time 2*period. At all other times, the returned replica is a follower.
 func once(period time.Duration, r replica) replica { return during(period, 2*period, r, follower) }
 
 func oneIf(is bool) float64 {
@@ -241,7 +242,7 @@ var faulty = []scenario{
 	},
 	{
 		// The elector is repeatedly stuck for 40 s. With a scrape interval of one minute,
-		// a third of these stuck times contain no scrape.
+		// Prometheus does not scrape the replica during a third of these times.
 		name: "an elector is stuck repeatedly, with a period unlike that of scrapes", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": getsStuck(40*time.Second, 3*time.Minute+25*time.Second),
 		},
@@ -254,7 +255,8 @@ var faulty = []scenario{
 		raises: map[string][]string{"Stuck": {"An elector for " + leaseText + " is stuck"}},
 	},
 	{
-		// Two replicas get stuck repeatedly. The interval is different for each replica.
+		// Two replicas get stuck repeatedly: one every eight minutes, and the other every
+		// nine minutes.
 		name: "one elector after the other is stuck", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": getsStuck(70*time.Second, 8*time.Minute), "c": getsStuck(70*time.Second, 9*time.Minute),
 		},
@@ -458,8 +460,8 @@ func TestAlerts_DoNotDependOnTheScrapeConfiguration(t *testing.T) {
 }
 
 // check compares the alerts that fire with the alerts that the scenario expects. The
-// parameter interval is the scrape interval. The parameter evaluated lists evaluation
-// intervals, and check makes the comparison for each of them.
+// parameter interval is the scrape interval. check repeats the comparison for each
+// evaluation interval in the parameter evaluated.
 func (s scenario) check(t *testing.T, interval time.Duration, evaluated ...time.Duration) {
 	t.Helper()
 	want := map[string][]string{}
@@ -506,7 +508,7 @@ func TestScenarios_ExportWhatElectorsExport(t *testing.T) {
 				t.Errorf("%s: label %s must be one of %q", scraped, label, values)
 			}
 		}
-		if has := len(m) + 5; scraped.Len() != has { // the labels of the metric, its name, and four labels of the target
+		if has := len(m) + 5; scraped.Len() != has { // the labels of the metric, the label __name__, and four labels of the target
 			t.Errorf("%s has %d labels, want %d", scraped, scraped.Len(), has)
 		}
 	}

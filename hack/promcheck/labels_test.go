@@ -140,7 +140,7 @@ func (c *checker) labels(expr parser.Expr) []string {
 func (c *checker) combined(e *parser.BinaryExpr) []string {
 	left, right := c.labels(e.LHS), c.labels(e.RHS)
 	switch {
-	case e.Op == parser.LOR: // only the labels that both sides have are certain to be in the result
+	case e.Op == parser.LOR: // the result can come from either side, so keep only the labels that both sides have
 		return slices.DeleteFunc(slices.Clone(left), func(name string) bool { return !slices.Contains(right, name) })
 	case e.LHS.Type() == parser.ValueTypeScalar:
 		return right
@@ -192,9 +192,8 @@ func (c *checker) named(text string, pattern *regexp.Regexp, has []string) (name
 	return names
 }
 
-// legend records a problem unless a legend with the given text distinguishes the curves
-// of expr. The text must contain the labels of the Lease, and all other labels by which
-// expr groups.
+// legend checks the legend of a panel that shows the curves of expr. The text of the
+// legend must contain the labels of the Lease, and all other labels by which expr groups.
 func (c *checker) legend(text string, expr parser.Expr) {
 	has := c.labels(expr)
 	names := c.named(text, legendLabel, has)

@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/prometheus/rules"
 )
 
-// A snapshot contains what a replica exports at one point in time.
+// A snapshot contains the values that a replica exports at one point in time.
 type snapshot struct {
 	Away      bool // the process does not exist; Prometheus marks its series as stale
 	Silent    bool // Prometheus does not scrape the process, and does not mark its series as stale
@@ -43,8 +43,8 @@ type snapshot struct {
 	static bool
 }
 
-// A replica returns its snapshot at one point in time. The parameter at is the time since
-// the start of the scenario.
+// A replica is a function that returns a snapshot. The parameter at is the time since the
+// start of the scenario.
 type replica func(at time.Duration) snapshot
 
 const (

@@ -65,8 +65,8 @@ func (c *cluster) connect(name string) (*proxy, string, error) {
 		}
 		host, upstream = address.Hostname(), append(upstream, address.Host)
 	}
-	// Listen on the host for which the certificates of the API servers are valid.
-	// Otherwise a client would reject the certificate of an API server.
+	// The proxy must listen on this host, because the certificates of the API servers are
+	// valid only for this host.
 	p, err := newProxy(host, upstream)
 	if err != nil {
 		return nil, "", err

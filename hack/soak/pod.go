@@ -126,9 +126,9 @@ func (p *pod) startOrReport() {
 	}
 }
 
-// receive adds the event e of a process to the journal. It records an unexpected exit
-// as a violation, with one exception. If the process exited because its work did not
-// stop in time, receive starts a new process.
+// receive adds the event e of a process to the journal. If the process exited because its
+// work did not stop in time, receive starts a new process. It records any other
+// unexpected exit as a violation.
 func (p *pod) receive(e lab.Event) {
 	r := p.runner
 	r.journal.Add(e)

@@ -81,9 +81,9 @@ func (w *worker) run(ctx context.Context) {
 	both.Wait()
 }
 
-// write calls IsLeader and replaces the entry in the ledger if IsLeader returns true.
-// The new entry contains the time just before the call of IsLeader. Therefore the new
-// entry shows that the replica was at work at that time.
+// write calls IsLeader. If IsLeader returns true, write replaces the entry in the ledger.
+// The new entry contains the time just before the call. It shows that the replica was at
+// work at this time.
 func (w *worker) write(ctx context.Context, l lab.Ledger, e lab.Entry) {
 	e.At = time.Now()
 	if w.isLeader() {

@@ -37,8 +37,9 @@ func must(t *testing.T, err error) {
 }
 
 // newDatabase returns a database with two accounts. The database permits only one
-// connection, so transactions run one after the other. In a database that permits several
-// connections, the SQL in the constant begin ensures this order: it locks the Lease's row.
+// connection, so transactions run one after the other. In a database with several
+// connections, the SQL statement in the constant begin ensures this order, because it
+// locks the Lease's row.
 func newDatabase(t *testing.T) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "db"))

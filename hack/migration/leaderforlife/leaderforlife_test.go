@@ -242,7 +242,7 @@ func TestLeaderForLife_WithoutTheRightsToTheLeaseThereIsNoLeader(t *testing.T) {
 	s.awaitLeader(two)
 }
 
-// grantNodes grants the service account the right to get Nodes. This right needs a
+// grantNodes gives the service account the right to get Nodes. This right must be in a
 // ClusterRole, because Nodes do not belong to a namespace.
 func (s *testCluster) grantNodes() {
 	s.Helper()
@@ -264,9 +264,9 @@ func (s *testCluster) grantNodes() {
 	})
 }
 
-// If the node of a leader for life is not ready, another Pod takes the ConfigMap,
-// although the leader may still work. With the release that uses both locks, the Lease
-// then prevents a second leader.
+// With operator-lib, another Pod becomes the leader if the leader's node is not ready.
+// The first leader may still work at this time. In the release that uses both locks, the
+// Lease prevents a second leader.
 func TestLeaderForLife_OnlyTheLeaseExcludesALeaderOnANodeThatIsNotReady(t *testing.T) {
 	for name, test := range map[string]struct {
 		run      release
