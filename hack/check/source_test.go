@@ -141,8 +141,8 @@ func byDir(all []*source) map[string][]*source {
 	return dirs
 }
 
-// example parses the Go files in the folder testdata/<name>. In the result, the path of
-// each file begins with dir instead, because many rules depend on the folder of a file.
+// example parses the Go files in the folder testdata/<name>. It replaces the folder in
+// the path of each file by dir, because many rules depend on the folder of a file.
 func example(t *testing.T, name, dir string) []*source {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join("testdata", name, "*.go"))

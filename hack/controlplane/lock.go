@@ -11,8 +11,8 @@ import (
 
 // lock locks the file at path. It waits while another run of this command holds the lock.
 // The kernel releases the lock when the process ends, so a killed run does not block
-// other runs. No run removes the file. Otherwise one run could lock the removed file
-// while another run locks a new file with the same name.
+// other runs. No run removes the lock file. If a run removed the lock file, two runs
+// could lock two different files with the same name.
 func lock(ctx context.Context, path string, log *progress) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {

@@ -21,8 +21,8 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// timing contains the default durations of package leaderelection, because most users
-// use the default durations.
+// timing contains the default durations of package leaderelection. Most users keep
+// these defaults.
 var timing = lab.Timing{
 	LeaseDuration: leaderelection.DefaultLeaseDuration,
 	RenewDeadline: leaderelection.DefaultRenewDeadline,
@@ -45,8 +45,8 @@ type settings struct {
 }
 
 // runReplica runs one replica until ctx is done or the replica has lost its leadership.
-// The replica is an example of an operator that uses this library. Its process must
-// exit after it has lost its leadership.
+// The replica is an example of an operator that uses this library. The process must
+// exit after the replica has lost its leadership.
 func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	config, err := lab.LoadConfig(s.Kubeconfig)
 	if err != nil {

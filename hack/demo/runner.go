@@ -81,8 +81,8 @@ func (r *runner) start(column string) error {
 	}
 	r.processes[identity] = p
 	r.setState(identity, stateFollows)
-	// The event must have the field Replica, because the picture shows each process
-	// from the process's first event.
+	// The event must have the field Replica, because the bar of a process in the
+	// picture begins at the first event of the process.
 	r.journal.Add(lab.Event{At: time.Now(), Replica: identity, Kind: note, Detail: fmt.Sprintf("%s is started, process %d", identity, p.ID())})
 	return nil
 }

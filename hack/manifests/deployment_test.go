@@ -134,7 +134,7 @@ func TestPodMonitor_ScrapesTheMetricsPort(t *testing.T) {
 }
 
 // With a memory limit, Kubernetes kills and restarts a process with a memory leak before
-// its node runs out of memory.
+// the node runs out of memory.
 func TestDeployment_ItsMemoryIsLimited(t *testing.T) {
 	resources := only[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0].Resources
 	if limit := resources.Limits.Memory(); limit.IsZero() || limit.Cmp(*resources.Requests.Memory()) < 0 {

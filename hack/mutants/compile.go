@@ -17,7 +17,7 @@ import (
 	"strings"
 )
 
-// A compiler type-checks mutants. The type check finds mutants that do not compile. It
+// A compiler type-checks mutants. The type check finds mutants that do not compile, and
 // is faster than a run of go test.
 type compiler struct {
 	tree     *tree

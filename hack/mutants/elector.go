@@ -1,11 +1,11 @@
 package main
 
 // unit returns the tests of package leaderelection whose names match the regular
-// expression run.
+// expression in the parameter run.
 func unit(run string) tests { return tests{pkg: "./leaderelection", run: run} }
 
 // pure returns the tests of the package leaderelection/internal/<pkg> whose names match
-// the regular expression run.
+// the regular expression in the parameter run.
 func pure(pkg, run string) tests {
 	return tests{pkg: "./leaderelection/internal/" + pkg, run: run}
 }

@@ -53,7 +53,7 @@ func main() {
 
 // run tries the mutations whose name or place matches the regular expression in the
 // parameter only. It returns the number of mutations that no test caught. If check is
-// true, run runs no tests. It checks only whether the mutations fit the code.
+// true, it runs no tests and checks only whether the mutations fit the code.
 func run(ctx context.Context, only string, check bool, workers int, timeout time.Duration) (survived int, err error) {
 	wanted, err := regexp.Compile(only)
 	if err != nil {

@@ -53,7 +53,9 @@ func after(old, inserted string) edit {
 
 // forceFalse returns an edit that makes the condition of an if or a case always false.
 // The body of this if or case contains the statements that match the pattern old.
-func forceFalse(old string) edit { return edit{how: force, old: old, new: "false &&", statements: true} }
+func forceFalse(old string) edit {
+	return edit{how: force, old: old, new: "false &&", statements: true}
+}
 
 // forceTrue returns an edit that makes the condition of an if or a case always true.
 // The body of this if or case contains the statements that match the pattern old.

@@ -241,8 +241,8 @@ var faulty = []scenario{
 		raises: map[string][]string{"Stuck": {"An elector for " + leaseText + " is stuck"}},
 	},
 	{
-		// The elector is repeatedly stuck for 40 s. With a scrape interval of one minute,
-		// Prometheus does not scrape the replica during a third of these times.
+		// The elector is repeatedly stuck for 40 s. With a scrape interval of one
+		// minute, Prometheus scrapes the replica in only two thirds of these cases.
 		name: "an elector is stuck repeatedly, with a period unlike that of scrapes", until: 60 * time.Minute, replicas: map[string]replica{
 			"a": steady, "b": getsStuck(40*time.Second, 3*time.Minute+25*time.Second),
 		},

@@ -107,7 +107,7 @@ func (p *proxy) serve(client net.Conn) {
 }
 
 // track registers the connection and returns true. If the connection must be closed at
-// once, track only returns false.
+// once, track returns false and does not register the connection.
 func (p *proxy) track(conn net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

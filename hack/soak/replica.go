@@ -82,8 +82,8 @@ func (w *worker) run(ctx context.Context) {
 }
 
 // write calls IsLeader. If IsLeader returns true, write replaces the entry in the ledger.
-// The new entry contains the time just before the call. It shows that the replica was at
-// work at this time.
+// The new entry contains the time just before the call. The entry shows that the replica
+// was at work at this time.
 func (w *worker) write(ctx context.Context, l lab.Ledger, e lab.Entry) {
 	e.At = time.Now()
 	if w.isLeader() {

@@ -33,13 +33,12 @@ type report struct {
 // overlap shows that two replicas worked at the same time. Therefore an overlap is a
 // violation, even if one of the two replicas was frozen or disconnected.
 //
-// An entry is stale if etcd stored it after an entry of a later term. A stale entry
-// need not be an overlap. For instance, a process is frozen between the call of
-// IsLeader and the request, and sends the request when it wakes. Or a network delays
-// the request. No elector can prevent such a stale entry. Therefore judge only counts
-// the stale entries in the unguarded ledger. The policy of the guarded ledger must
-// refuse every stale entry. Therefore a stale entry in the guarded ledger is a
-// violation.
+// An entry is stale if etcd stored it after an entry of a later term. A stale entry need
+// not be an overlap. For instance, a process is frozen between the call of IsLeader and
+// the request, and sends the request when it wakes. Another example is a network that
+// delays the request. No elector can prevent such a stale entry. Therefore judge only
+// counts the stale entries in the unguarded ledger. The policy of the guarded ledger must
+// refuse every stale entry. Therefore a stale entry in the guarded ledger is a violation.
 func (r *runner) judge() *report {
 	r.mu.Lock()
 	defer r.mu.Unlock()

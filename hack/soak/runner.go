@@ -115,8 +115,8 @@ func (r *runner) disturbReplicas(ctx context.Context) error {
 	return nil
 }
 
-// chooseReplica returns the leader in half of all cases. Otherwise it returns a random
-// replica.
+// chooseReplica returns the leader in half of all cases. In the other cases, it returns a
+// random replica.
 func (r *runner) chooseReplica() *pod {
 	if r.intN(2) == 0 {
 		leader := r.leader().Replica

@@ -44,7 +44,7 @@ type testCluster struct {
 	referee   *envtest.Referee
 }
 
-// leaderForLifeRules lists the rights that leader for life needs according to the guide.
+// leaderForLifeRules are the rights that the guide lists for "leader for life".
 var leaderForLifeRules = []rbacv1.PolicyRule{
 	{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get"}},
 	{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "create"}},
@@ -66,8 +66,8 @@ func newTestCluster(t *testing.T, more ...rbacv1.PolicyRule) *testCluster {
 	return s
 }
 
-// grant gives the service account the rights to the Lease, which is the first step of the
-// guide. It creates the Role that "kubectl lease rights" prints.
+// grant performs the first step of the guide: it gives the service account the rights to
+// the Lease. It creates the Role that "kubectl lease rights" prints.
 func (s *testCluster) grant() {
 	s.Helper()
 	uses := rights.Uses{LeaseNamespace: s.namespace, LeaseName: "my-app-leader"}
