@@ -33,36 +33,22 @@ func newAttempt(e *Elector, basis *coordinationv1.Lease, stopped <-chan struct{}
 	return &attempt{elector: e, basis: basis, stopped: stopped, decided: make(chan bool, 1)}
 }
 
-// The method current returns the held Lease, or the Lease to claim if no Lease is held.
-// The engine requests the held Lease only after a renewal has failed. In this case,
-// current first reads the Lease to learn whether the renewal was applied.
-func (a *attempt) current(ctx context.Context) (*coordinationv1.Lease, string, error) {
-	h := a.elector.holding()
-	switch {
-	case h == nil && a.claimed:
+// The method current returns the Lease that the next write is based on. Before the
+// claim, this is the Lease to claim. After a successful claim, this is the held Lease.
+func (a *attempt) current(context.Context) (*coordinationv1.Lease, string, error) {
+	e := a.elector
+	e.mu.Lock()
+	defer e.unlock()
+	switch h := e.held; {
+	case h.isConfirmed() && h.phase == phaseLost:
+		return nil, "", errNotHeld
+	case h.isConfirmed():
+		return h.Lease, e.config.Identity, nil
+	case a.claimed:
 		return nil, "", errAttemptOver
-	case h == nil:
-		return a.basis, "", nil // the Lease may be claimed
+	default:
+		return a.basis, "", nil // claimableAtLocked allows the claim
 	}
-	lease, needsRead, err := a.heldRecord(h)
-	if err == nil && needsRead {
-		if err = a.readBack(ctx, h); err == nil {
-			lease, _, err = a.heldRecord(h)
-		}
-	}
-	return lease, a.elector.config.Identity, err
-}
-
-// heldRecord returns the held Lease. The result needsRead is true if the Lease must be
-// read first. It is false after the work has returned, because the method release reads
-// the Lease.
-func (a *attempt) heldRecord(h *heldLease) (lease *coordinationv1.Lease, needsRead bool, err error) {
-	a.elector.mu.Lock()
-	defer a.elector.unlock()
-	if h.phase == phaseLost {
-		return nil, false, errNotHeld
-	}
-	return h.Lease, h.phase == phaseHeld || h.phase == phaseStopping, nil
 }
 
 func (a *attempt) create() error {
@@ -171,6 +157,7 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	if isClosed(r.done) {
 		a.retryAt = later(a.retryAt, time.Now().Add(retryAfter(r.err)))
 	}
+	e.tasks.Run(func() { _, _ = e.read(h.requests, e.readTimeout()) }) // shows whether the renewal was applied
 	return err
 }
 

@@ -172,7 +172,7 @@ func TestElector_LogsEachChangeOnce(t *testing.T) {
 		counts := map[string]int{}
 		for _, message := range []string{"Campaigning for lease", "New leader observed", "Became leader", "Lease requests failing", "Lease requests succeeding again", "Released lease"} {
 			for _, line := range lines.all() {
-				if len(line) > 5 && slices.Contains([]string{"INFO " + message, "WARN " + message}, line[:min(len(line), 5+len(message))]) {
+				if len(line) > 5 && slices.Contains([]string{"INFO " + message, "ERROR " + message}, line[:min(len(line), strings.IndexByte(line, ' ')+1+len(message))]) {
 					counts[message]++
 				}
 			}

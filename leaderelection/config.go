@@ -29,6 +29,13 @@ type Config struct {
 	// other fields may be empty, but StopTimeout still has an effect.
 	Enabled bool
 
+	// AllowDisabled states that Enabled may be false on purpose. If Enabled and
+	// AllowDisabled are both false, New refuses a Config that names a Lease together
+	// with a clientset, because Enabled was probably forgotten and then every replica
+	// would lead. Set AllowDisabled if a flag or a file sets Enabled. AddFlags sets it.
+	// Default false.
+	AllowDisabled bool
+
 	// Identity names this candidate in the Lease. It must be unique among all processes
 	// that campaign for the Lease. Use, for example, the pod's name, or the host's name
 	// with a random suffix. A restarted process should use a new identity. If two
@@ -68,7 +75,8 @@ type Config struct {
 	// StopTimeout is how long the Elector waits for the work to stop after it has
 	// cancelled the work's context. During this wait, the Elector renews the Lease. If
 	// the work has not returned after StopTimeout, Run returns ErrWorkStillRunning and
-	// does not release the Lease. Default 0, which means no limit.
+	// does not release the Lease. StopTimeout also ends the attempts to release the
+	// Lease, but not before one attempt was made. Default 0, which means no limit.
 	StopTimeout time.Duration
 }
 

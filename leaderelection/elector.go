@@ -58,6 +58,7 @@ type Elector struct {
 	log       *slog.Logger // for the elector's own log lines; writes to logQueue and never blocks
 	logQueue  *dispatch.LogQueue
 	tasks     dispatch.Tasks
+	calls     dispatch.Calls
 	notifier  dispatch.Notifier
 	tracer    tracer
 
@@ -101,6 +102,10 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	}
 	resolved, options := config.withDefaults(), newOptions(opts)
 	problems := append(resolved.problems(), options.problems(resolved)...)
+	if forgotten := !resolved.Enabled && !resolved.AllowDisabled; forgotten && !isNil(clientset) && resolved.LeaseName != "" {
+		problems = append(problems, fmt.Errorf("Enabled is false, so every replica would lead, although LeaseName (%q) and a clientset are set: "+
+			"set Enabled to true, or set AllowDisabled to true if the election is turned off on purpose", resolved.LeaseName))
+	}
 	if isNil(clientset) && resolved.Enabled {
 		problems = append(problems, errors.New("the clientset is nil: pass a kubernetes.Interface, or set Enabled to false"))
 	}
@@ -116,7 +121,7 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	e.logger, e.log = slog.New(lazy), slog.New(e.logQueue.Handler(lazy))
 	if resolved.Enabled {
 		client := clientset.CoordinationV1()
-		e.store = store{client.Leases(resolved.LeaseNamespace), resolved.LeaseName}
+		e.store = store{client.Leases(resolved.LeaseNamespace), resolved.LeaseName, &e.calls}
 		e.apiServer = apiServerOf(client.RESTClient())
 		e.rateLimit = rateLimitOf(client.RESTClient())
 		if err := checkEngine(&e.config); err != nil {
@@ -207,7 +212,7 @@ func (e *Elector) Term() (Term, bool) {
 
 // State returns the current state of the Elector.
 func (e *Elector) State() State {
-	state, _ := e.stateAndChange()
+	state, _, _ := e.stateAndChange()
 	return state
 }
 
@@ -223,7 +228,7 @@ func (e *Elector) Changes(ctx context.Context) iter.Seq[State] {
 	return func(yield func(State) bool) {
 		var last State
 		for first := true; ; first = false {
-			state, changed := e.stateAndChange()
+			state, changed, expires := e.stateAndChange()
 			if first || state != last {
 				last = state
 				if !yield(state) {
@@ -231,9 +236,8 @@ func (e *Elector) Changes(ctx context.Context) iter.Seq[State] {
 				}
 				continue // check again, because the state may have changed during yield
 			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
+			// The state also changes when the leader's time has expired.
+			if clock.Sleep(ctx, changed, expires) != nil && ctx.Err() != nil {
 				return
 			}
 		}
@@ -249,10 +253,11 @@ func (e *Elector) LastContact() time.Time {
 	return time.Time{}
 }
 
-// Stuck returns an error if the process must be restarted. There are two cases. In the
-// first case, a loop of the Elector has not run for more than LeaseDuration after its
-// deadline. In the second case, the work has not returned in time; see
-// ErrWorkStillRunning. An outage of the API server does not cause an error. When a
+// Stuck returns an error if the process must be restarted. There are three cases. In the
+// first case, a loop of the Elector, or a request that ignores its context, has not
+// ended for more than LeaseDuration after its deadline. In the second case, the work has not returned in time; see
+// ErrWorkStillRunning. In the third case, StopTimeout is 0, the work was asked to stop
+// more than four LeaseDurations ago, and the Lease is still held for it. An outage of the API server does not cause an error. When a
 // frozen process resumes, Stuck may return an error for a short time.
 func (e *Elector) Stuck() error {
 	overdue := max(e.campaignHeartbeat.Overdue(), e.observerHeartbeat.Overdue())
@@ -261,8 +266,18 @@ func (e *Elector) Stuck() error {
 	}
 	e.mu.Lock()
 	defer e.unlock()
+	if count, since := e.calls.Abandoned(); e.running && count > 0 && min(time.Since(since), time.Since(e.LastContact())) > e.config.LeaseDuration {
+		return fmt.Errorf("leaderelection: the elector is stuck: %d requests have ignored the end of their contexts, the first for %v: restart the process",
+			count, time.Since(since).Round(time.Millisecond))
+	}
 	if r := e.run; r != nil && isClosed(r.over) && !r.hasReturned() && errors.Is(r.err, ErrWorkStillRunning) {
 		return r.err
+	}
+	if r := e.run; r != nil && r.context.Err() != nil && !r.hasReturned() && e.config.StopTimeout == 0 {
+		if since := time.Since(r.stop.At); since > e.config.longStop() {
+			return fmt.Errorf("%w: it was asked to stop %v ago because %w, and the Lease is held until it has stopped: restart the process, and set StopTimeout",
+				ErrWorkStillRunning, since.Round(time.Second), context.Cause(r.context))
+		}
 	}
 	return nil
 }
@@ -270,15 +285,17 @@ func (e *Elector) Stuck() error {
 // StepDown ends the term, even if no other candidate can lead. It cancels the work's
 // context. After the work has stopped, the Lease is released, even if ReleaseOnCancel
 // is false. After the release, this elector does not claim the Lease until it has
-// observed another leader, or one LeaseDuration has passed. StepDown waits until the
-// term has ended or ctx is done. If ctx is done first, the term still ends.
+// observed another leader, or one LeaseDuration has passed. The term ends even if
+// StepDown returns before that.
 //
-// If the work calls StepDown, it must pass its own context or a context derived from
-// it. StepDown then returns nil at once. With another context, StepDown would wait for
-// its caller. StepDown also returns nil at once if OnStoppedLeading was already called
-// for this term.
+// StepDown waits until the term has ended or ctx is done. If ctx has no deadline, it
+// waits for the work for at most RenewDeadline, or half of StopTimeout if that is less,
+// because the work may be waiting for the caller of StepDown. Pass a context with a deadline to wait longer. If ctx is the
+// work's own context or a context derived from it, StepDown returns nil at once. It
+// also returns nil at once if OnStoppedLeading was already called for this term.
 //
 // StepDown returns ErrNotLeading if there is no term to end. It returns
+// ErrStillStopping if it has stopped waiting for the work. It returns
 // ErrWorkStillRunning if the work did not stop in time. It returns ErrNotReleased if
 // the work stopped but the Lease could not be released. It returns context.Cause(ctx)
 // if ctx was done first.
@@ -294,11 +311,24 @@ func (e *Elector) StepDown(ctx context.Context) error {
 	if mayBeTheWork {
 		return nil
 	}
-	select {
-	case <-run.over:
-		return run.err
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	var impatient <-chan time.Time
+	if _, bounded := ctx.Deadline(); !bounded {
+		timer := time.NewTimer(e.config.stepDownTime())
+		defer timer.Stop()
+		impatient = timer.C
+	}
+	for finished := run.finished; ; {
+		select {
+		case <-run.over:
+			return run.err
+		case <-finished:
+			finished, impatient = nil, nil // the release ends by itself
+		case <-impatient:
+			return fmt.Errorf("%w after %v, and its Lease is released when it has: "+
+				"pass the work's own context if the work itself calls StepDown, or a context with a deadline to wait longer", ErrStillStopping, e.config.stepDownTime())
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 }
 
@@ -342,16 +372,23 @@ func (e *Elector) holding() *heldLease {
 	return e.held
 }
 
-func (e *Elector) stateAndChange() (State, <-chan struct{}) {
+// stateAndChange returns the current state. The state changes when changed is closed, or
+// at the latest after the duration expires.
+func (e *Elector) stateAndChange() (state State, changed <-chan struct{}, expires time.Duration) {
 	e.mu.Lock()
 	defer e.unlock()
-	state := State{Running: e.running, Leader: e.GetLeader(), EndCause: e.endCause,
+	state = State{Running: e.running, Leader: e.GetLeader(), EndCause: e.endCause,
 		Watching: e.observed.watching, Successor: e.observed.state.Successor().Identity}
 	state.LastError, state.FailingSince = e.requests.failing()
-	if r := e.run; r != nil && r.context.Err() == nil {
-		state.Leading, state.Term = true, r.term
+	expires = clock.Forever
+	if l := e.leader.Load(); state.Leader != "" && !l.until.IsZero() {
+		expires = time.Until(l.until)
 	}
-	return state, e.changed
+	if r := e.run; r != nil && r.context.Err() == nil && e.IsLeader() {
+		state.Leading, state.Term = true, r.term
+		expires = min(expires, e.ValidFor())
+	}
+	return state, e.changed, max(expires, time.Nanosecond)
 }
 
 // afterUnlock adds a function that the method unlock calls.

@@ -46,6 +46,10 @@ var (
 	// could not be released. Other candidates wait until the Lease expires.
 	ErrNotReleased = errors.New("leaderelection: the Lease could not be released")
 
+	// ErrStillStopping is returned by StepDown if the work has not stopped yet. The term
+	// ends and the Lease is released when the work has stopped.
+	ErrStillStopping = errors.New("leaderelection: the work has not stopped yet")
+
 	// ErrNotLeading is returned by StepDown if there is no term to end.
 	ErrNotLeading = errors.New("leaderelection: not leading")
 )

@@ -30,6 +30,7 @@ import (
 // change one of the three durations, place its flag after
 // --leader-elect-tolerate-outage.
 func (c *Config) AddFlags(fs *flag.FlagSet) {
+	c.AllowDisabled = true // the flag --leader-elect sets Enabled
 	defaults := c.withDefaults()
 	c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = defaults.LeaseDuration, defaults.RenewDeadline, defaults.RetryPeriod
 

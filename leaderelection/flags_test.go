@@ -27,7 +27,7 @@ func TestConfig_FlagsHaveTheNamesOfKubernetesComponents(t *testing.T) {
 
 func TestConfig_FlagsFillEachField(t *testing.T) {
 	want := Config{
-		Enabled: true, Identity: "pod-1", LeaseName: "my-app", LeaseNamespace: "there",
+		Enabled: true, AllowDisabled: true, Identity: "pod-1", LeaseName: "my-app", LeaseNamespace: "there",
 		LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 3 * time.Second,
 		ReleaseOnCancel: true, StopTimeout: 25 * time.Second,
 	}
@@ -62,6 +62,7 @@ func TestConfig_FlagsFillEachField(t *testing.T) {
 func TestConfig_FlagsDefaultToWhatItHolds(t *testing.T) {
 	c := Config{Enabled: true, LeaseName: "my-app", RetryPeriod: time.Second}
 	want := c.withDefaults()
+	want.AllowDisabled = true
 	fs := flag.NewFlagSet("test", flag.ContinueOnError)
 	c.AddFlags(fs)
 	if err := fs.Parse(nil); err != nil {
@@ -84,7 +85,7 @@ func TestConfig_FlagsDefaultToWhatItHolds(t *testing.T) {
 func TestConfig_OneFlagSetsAllDurations(t *testing.T) {
 	var c, want Config
 	want.LeaseDuration, want.RenewDeadline, _ = TolerateOutage(60 * time.Second)
-	want.RetryPeriod = 5 * time.Second
+	want.RetryPeriod, want.AllowDisabled = 5*time.Second, true
 	fs := flag.NewFlagSet("test", flag.ContinueOnError)
 	c.AddFlags(fs)
 	if err := fs.Parse([]string{"--leader-elect-tolerate-outage=60s", "--leader-elect-retry-period=5s"}); err != nil {

@@ -194,7 +194,7 @@ func (e *Elector) stopWorkLocked(cause error) {
 	e.afterUnlock(func() {
 		e.tracer.stopping(stop)
 		if isLoss(cause) {
-			run.log.Warn("Lost leadership", "reason", cause)
+			run.log.Error("Lost leadership", "reason", cause)
 		} else {
 			run.log.Info("Stopped leading", "reason", cause)
 		}
@@ -276,7 +276,7 @@ func (e *Elector) giveUpHold(h *heldLease, release func()) {
 	defer e.unlock()
 	if wanted && h.phase != phaseReleased {
 		token := h.token
-		e.afterUnlock(func() { e.log.Warn("Lease not released; candidates wait until it expires", "term", token) })
+		e.afterUnlock(func() { e.log.Error("Lease not released; candidates wait until it expires", "term", token) })
 	}
 	h.cancel()
 	e.held = nil

@@ -91,6 +91,7 @@ func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 // noteReadOfWritesLocked records what the read o shows about this elector's writes.
 func (e *Elector) noteReadOfWritesLocked(o leasestate.Observation) {
 	e.writes.unacknowledged = e.writes.unacknowledged.AfterRead(o, e.observed.seq)
+	e.explainConflictLocked(o)
 	if o.Lease == nil {
 		e.observed.absentSeq, e.observed.absentAt = o.ReadSeq, e.observed.seq
 	} else if w, ok := e.writes.unacknowledged.Find(e.config.Identity, o.Lease); ok && e.isDoubtedLocked(w) && o.ReadSeq > e.observed.absentAt {

@@ -61,6 +61,6 @@ func (f *requestFailure) update(operation string, err error, log *slog.Logger) (
 	}
 	f.kind, f.err = kind, err
 	return func() {
-		log.Warn("Lease requests failing; retrying", "operation", operation, "failure", kind, "err", err)
+		log.Error("Lease requests failing; retrying", "operation", operation, "failure", kind, "err", err)
 	}
 }

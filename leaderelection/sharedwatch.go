@@ -19,6 +19,8 @@ type SharedWatch struct {
 	clientset kubernetes.Interface
 	namespace string
 
+	calls dispatch.Calls
+
 	mu       sync.Mutex
 	watch    *leasewatch.Watch
 	cancel   context.CancelFunc
@@ -66,7 +68,7 @@ func (s *SharedWatch) startLocked(c Config) {
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancel(context.Background())
 	w := &leasewatch.Watch{
-		Open:           store{leases: s.clientset.CoordinationV1().Leases(s.namespace)}.watchAll,
+		Open:           store{leases: s.clientset.CoordinationV1().Leases(s.namespace), calls: &s.calls}.watchAll,
 		ConnectTimeout: c.shortestRead(), Backoff: c.watchBackoff(), Jitter: watchJitter,
 		Event: s.event,
 	}

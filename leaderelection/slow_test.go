@@ -59,10 +59,10 @@ func TestElector_SlowWritesCostNoTerm(t *testing.T) {
 		longest time.Duration // the longest latency that costs no term
 		span    time.Duration
 	}{
-		{"defaults", defaults, 9900 * time.Millisecond, 5 * time.Minute},
-		{"TolerateOutage", outage, 58 * time.Second, 20 * time.Minute},
+		{"defaults", defaults, 9900 * time.Millisecond, 3 * time.Minute},
+		{"TolerateOutage", outage, 58 * time.Second, 8 * time.Minute},
 	} {
-		for _, part := range []float64{0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 1} {
+		for _, part := range []float64{0.1, 0.3, 0.5, 0.6, 0.8, 1} {
 			latency := time.Duration(part * float64(tt.longest))
 			for name, s := range map[string]slowWrites{
 				"requests": {constant(latency), false}, "replies": {constant(latency), true},

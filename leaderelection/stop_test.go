@@ -122,7 +122,7 @@ func TestElector_ARefusedReleaseIsTriedAgain(t *testing.T) {
 		synctest.Wait()
 		follower := h.start("follower")
 		time.Sleep(5 * time.Second)
-		leader.network.Fail(403, 0, leaderelectiontest.Verbs("update"), leaderelectiontest.Times(3))
+		leader.network.Fail(500, 0, leaderelectiontest.Verbs("update"), leaderelectiontest.Times(3))
 		if err := leader.stop(); err != nil {
 			t.Errorf("Run = %v", err)
 		}

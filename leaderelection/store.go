@@ -25,11 +25,12 @@ import (
 type store struct {
 	leases coordinationclient.LeaseInterface
 	name   string
+	calls  *dispatch.Calls
 }
 
 // The method get returns the Lease. It returns nil if the Lease does not exist.
 func (s store) get(ctx context.Context) (*coordinationv1.Lease, error) {
-	lease, err := dispatch.Call(ctx, func(ctx context.Context) (*coordinationv1.Lease, error) {
+	lease, err := dispatch.Call(s.calls, ctx, func(ctx context.Context) (*coordinationv1.Lease, error) {
 		return s.leases.Get(ctx, s.name, metav1.GetOptions{})
 	}, nil)
 	if isAbsence(err) {
@@ -39,13 +40,13 @@ func (s store) get(ctx context.Context) (*coordinationv1.Lease, error) {
 }
 
 func (s store) create(ctx context.Context, lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	return checkReply(dispatch.Call(ctx, func(ctx context.Context) (*coordinationv1.Lease, error) {
+	return checkReply(dispatch.Call(s.calls, ctx, func(ctx context.Context) (*coordinationv1.Lease, error) {
 		return s.leases.Create(ctx, lease, metav1.CreateOptions{})
 	}, nil))
 }
 
 func (s store) update(ctx context.Context, lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	return checkReply(dispatch.Call(ctx, func(ctx context.Context) (*coordinationv1.Lease, error) {
+	return checkReply(dispatch.Call(s.calls, ctx, func(ctx context.Context) (*coordinationv1.Lease, error) {
 		return s.leases.Update(ctx, lease, metav1.UpdateOptions{})
 	}, nil))
 }
@@ -61,7 +62,7 @@ func (s store) watchAll(ctx context.Context) (watch.Interface, error) {
 }
 
 func (s store) openWatch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-	return dispatch.Call(ctx, func(ctx context.Context) (watch.Interface, error) { return s.leases.Watch(ctx, options) }, watch.Interface.Stop)
+	return dispatch.Call(s.calls, ctx, func(ctx context.Context) (watch.Interface, error) { return s.leases.Watch(ctx, options) }, watch.Interface.Stop)
 }
 
 func checkReply(lease *coordinationv1.Lease, err error) (*coordinationv1.Lease, error) {
@@ -88,6 +89,8 @@ func errorKind(err error) string {
 		return "refused_as_invalid"
 	case apierrors.IsTooManyRequests(err):
 		return "throttled"
+	case errors.Is(err, errUnexplainedConflict):
+		return "unexplained_conflict"
 	case errors.Is(err, context.DeadlineExceeded), apierrors.IsTimeout(err), apierrors.IsServerTimeout(err):
 		return "no_answer_in_time"
 	case errors.As(err, &urlError):
@@ -98,6 +101,11 @@ func errorKind(err error) string {
 		return "other"
 	}
 }
+
+// errUnexplainedConflict is the failure of writes that the server refuses as conflicts
+// although nobody has changed the Lease.
+var errUnexplainedConflict = errors.New("the API server refuses writes of the Lease as conflicts, although the Lease has not changed: " +
+	"look for an admission webhook that answers 409, or for a proxy that answers reads from a cache")
 
 // isPermanent reports whether err is a refusal that another try does not change.
 func isPermanent(err error) bool {

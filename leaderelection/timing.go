@@ -166,6 +166,20 @@ func (c Config) releaseRetryDelay(trustedUntil time.Time) time.Duration {
 	return min(c.releaseStepTime(trustedUntil), c.RetryPeriod/4)
 }
 
+// stepDownTime returns how long StepDown waits for the work if its context has no
+// deadline. The work may be waiting for the caller of StepDown. Therefore StepDown must
+// return long before StopTimeout.
+func (c Config) stepDownTime() time.Duration {
+	if c.StopTimeout > 0 {
+		return min(c.RenewDeadline, c.StopTimeout/2)
+	}
+	return c.RenewDeadline
+}
+
+// longStop returns how long work may take to stop before Stuck reports the work, if
+// there is no StopTimeout.
+func (c Config) longStop() time.Duration { return 4 * c.LeaseDuration }
+
 // lateClaimTime returns how long Run may wait after it was cancelled to learn whether a
 // pending claim succeeds. The wait is short even for a long Lease, because a process that
 // is asked to stop is usually killed after 30 s.

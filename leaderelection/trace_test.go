@@ -251,35 +251,43 @@ func (d *hangingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return d.RoundTripper.RoundTrip(r)
 }
 
-func TestElector_IsStuckWhenAClientIgnoresItsContexts(t *testing.T) {
-	withHarness(t, func(h *harness) {
-		transport := &hangingTransport{unblock: make(chan struct{})}
-		restConfig := h.server.Client("a").Config()
-		transport.RoundTripper, restConfig.Transport = restConfig.Transport, transport
-		elector, err := leaderelection.New(config("a"), kubernetes.NewForConfigOrDie(restConfig), leaderelection.Callbacks{}, debugLogger)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(h.Context())
-		ran := make(chan error)
-		go func() { ran <- elector.Run(ctx) }()
-		time.Sleep(10 * time.Second)
-		transport.hangs.Store(true)
-		cancel()
-		time.Sleep(15 * time.Second)
-		if err := elector.Stuck(); err != nil {
-			t.Errorf("Stuck = %v after 15 s, want nil", err)
-		}
-		time.Sleep(15 * time.Second)
-		if err := elector.Stuck(); err == nil {
-			t.Error("Stuck = nil after 30 s, want an error, because Run does not return")
-		}
-		close(transport.unblock)
-		if err := <-ran; err != nil {
-			t.Errorf("Run = %v", err)
-		}
-		if err := elector.Stuck(); err != nil {
-			t.Errorf("Stuck = %v after Run, want nil", err)
-		}
-	})
+// A client that ignores its contexts must not delay Run. Only a restart of the process
+// helps, and Stuck says so while Run runs.
+func TestElector_RunReturnsWhenAClientIgnoresItsContexts(t *testing.T) {
+	for name, leads := range map[string]bool{"leader": true, "candidate": false} {
+		t.Run(name, func(t *testing.T) {
+			withHarness(t, func(h *harness) {
+				transport := &hangingTransport{unblock: make(chan struct{})}
+				defer close(transport.unblock)
+				restConfig := h.server.Client("a").Config()
+				transport.RoundTripper, restConfig.Transport = restConfig.Transport, transport
+				transport.hangs.Store(!leads)
+				elector, err := leaderelection.New(config("a"), kubernetes.NewForConfigOrDie(restConfig), leaderelection.Callbacks{}, debugLogger)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(context.Background())
+				ran := make(chan error)
+				go func() { ran <- elector.Run(ctx) }()
+				time.Sleep(10 * time.Second)
+				transport.hangs.Store(true)
+				time.Sleep(10 * time.Second)
+				if err := elector.Stuck(); err != nil {
+					t.Errorf("Stuck = %v after at most 20 s, want nil", err)
+				}
+				time.Sleep(time.Minute)
+				if err := elector.Stuck(); err == nil {
+					t.Error("Stuck = nil, although requests have ignored their contexts for a minute")
+				}
+				cancel()
+				began := time.Now()
+				if err := <-ran; err != nil || time.Since(began) > time.Second {
+					t.Errorf("Run = %v after %v", err, time.Since(began))
+				}
+				if err := elector.Stuck(); err != nil {
+					t.Errorf("Stuck = %v after Run, want nil", err)
+				}
+			})
+		})
+	}
 }

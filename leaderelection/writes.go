@@ -18,6 +18,8 @@ type writes struct {
 	lastSent       clock.Stamp // when last was issued
 	issued         []int64     // the last maxIssued renewTimes that were issued
 	refused        refusal
+	unexplained    int                        // number of consecutive conflicts without a cause
+	explainedSeq   uint64                     // sequence number of the last refusal that was explained or counted
 	previous       leasestate.PreviousOutcome // how the previous term ended; observed before the latest claim
 }
 
@@ -26,9 +28,14 @@ const maxIssued = 64
 
 // A refusal describes the last write that failed with a conflict.
 type refusal struct {
-	base uint64 // the version that the write was based on
-	seq  uint64 // sequence number at which the refusal arrived
+	base   uint64 // the version that the write was based on
+	create bool   // true if the write would have created the Lease
+	seq    uint64 // sequence number at which the refusal arrived
 }
+
+// conflictLimit is how many consecutive conflicts without a cause are a failure. One or
+// two may be late replies to overlapping requests.
+const conflictLimit = 3
 
 // A request is a write that was sent. It continues even if no goroutine waits for the
 // reply.
@@ -79,11 +86,12 @@ func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 	e.requestDone(requestNames[r.Kind], r.Sent.Time(), r.err)
 	e.mu.Lock()
 	defer e.unlock()
-	if e.held.isConfirmed() || !e.followsAnother() { // ignore the late reply to a write of an earlier term
+	if !isConflict(r.err) && (e.held.isConfirmed() || !e.followsAnother()) { // ignore the late reply to a write of an earlier term
 		e.noteResultLocked(&e.requests.writes, "write", r.err)
 	}
 	e.observed.seq++
 	if r.err == nil {
+		e.writes.unexplained = 0
 		e.confirmLocked(e.writes.unacknowledged.Latest(r.Write), reply)
 		e.observeLocked(leasestate.Observation{Lease: reply, Version: leasestate.Version(reply), At: time.Now()})
 		return
@@ -92,7 +100,26 @@ func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 	w.FailedSeq, w.Answered, w.Refused = e.observed.seq, isAnswer(r.err), isRefusal(r.err)
 	e.writes.unacknowledged = e.writes.unacknowledged.Update(w)
 	if isConflict(r.err) {
-		e.writes.refused = refusal{base: w.Base, seq: e.observed.seq}
+		e.writes.refused = refusal{base: w.Base, create: w.Create, seq: e.observed.seq}
+	}
+}
+
+// explainConflictLocked counts conflicts without a cause. The read o was sent after a
+// write was refused as a conflict. If o shows the version that the write was based on,
+// no other write has caused the conflict.
+func (e *Elector) explainConflictLocked(o leasestate.Observation) {
+	ws, refused := &e.writes, e.writes.refused
+	if refused.seq <= ws.explainedSeq || o.ReadSeq <= refused.seq {
+		return
+	}
+	ws.explainedSeq = refused.seq
+	if caused := o.Lease == nil && !refused.create || o.Lease != nil && (o.Version == 0 || o.Version != refused.base); caused {
+		ws.unexplained = 0
+		e.noteResultLocked(&e.requests.writes, "write", nil)
+		return
+	}
+	if ws.unexplained++; ws.unexplained >= conflictLimit {
+		e.noteResultLocked(&e.requests.writes, "write", errUnexplainedConflict)
 	}
 }
 

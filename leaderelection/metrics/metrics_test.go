@@ -282,7 +282,7 @@ func TestMetrics_CountCallbacksThatDidNotReturnInTime(t *testing.T) {
 
 func TestMetrics_ReportThatTheElectionIsNotEnabled(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
-		c.run("a", true, func(c *leaderelection.Config, _ *leaderelection.Callbacks) { c.Enabled = false })
+		c.run("a", true, func(c *leaderelection.Config, _ *leaderelection.Callbacks) { c.Enabled, c.AllowDisabled = false, true })
 		values := c.values()
 		for name, want := range map[string]float64{"enabled": 0, "is_leader": 1, "valid_seconds": math.Inf(1)} {
 			if got, ok := values[name+"{lease_name=,lease_namespace=}"]; !ok || got != want {

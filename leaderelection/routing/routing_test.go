@@ -345,7 +345,7 @@ func TestRouter_WithdrawRemovesTheLabelWhileItLeads(t *testing.T) {
 func TestRouter_LabelsWithoutAnElection(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.pods.Put("pod-a", "1", false)
-		p := c.lead("pod-a", func(p *candidate) { p.config.Enabled = false })
+		p := c.lead("pod-a", func(p *candidate) { p.config.Enabled, p.config.AllowDisabled = false, true })
 		synctest.Wait()
 		c.wantLabelled("while it leads", "pod-a")
 		outageEnd := time.Now().Add(2 * time.Second)

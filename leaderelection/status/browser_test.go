@@ -35,7 +35,7 @@ func TestPage_IsRenderedByABrowser(t *testing.T) {
 			break
 		}
 	}
-	run(t, page, server, "my-app-6d4cf56db6-x7k2p", func(c *leaderelection.Config) { c.Enabled = false })
+	run(t, page, server, "my-app-6d4cf56db6-x7k2p", func(c *leaderelection.Config) { c.Enabled, c.AllowDisabled = false, true })
 	web := httptest.NewServer(page)
 	defer web.Close()
 

@@ -181,7 +181,7 @@ func TestPage_ShowsSeveralElectorsAndNone(t *testing.T) {
 		}
 		_, stop := run(t, page, server, "pod-1")
 		run(t, page, server, "pod-1", func(c *leaderelection.Config) { c.LeaseName = "another" })
-		run(t, page, server, "off", func(c *leaderelection.Config) { c.Enabled = false })
+		run(t, page, server, "off", func(c *leaderelection.Config) { c.Enabled, c.AllowDisabled = false, true })
 		time.Sleep(time.Second)
 		stop()
 		run(t, page, server, "pod-1")

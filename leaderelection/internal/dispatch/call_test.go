@@ -10,7 +10,7 @@ import (
 
 func TestCall_ReturnsTheResultsOfTheFunction(t *testing.T) {
 	want := errors.New("refused")
-	value, err := Call(t.Context(), func(context.Context) (int, error) { return 7, want }, nil)
+	value, err := Call(&Calls{}, t.Context(), func(context.Context) (int, error) { return 7, want }, nil)
 	if value != 7 || !errors.Is(err, want) {
 		t.Errorf("Call = %d, %v", value, err)
 	}
@@ -18,21 +18,25 @@ func TestCall_ReturnsTheResultsOfTheFunction(t *testing.T) {
 
 func TestCall_DoesNotWaitForAFunctionThatIgnoresItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var calls Calls
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		var discarded int
 		began := time.Now()
-		_, err := Call(ctx, func(context.Context) (int, error) {
+		_, err := Call(&calls, ctx, func(context.Context) (int, error) {
 			time.Sleep(time.Hour)
 			return 7, nil
 		}, func(value int) { discarded = value })
 		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 2*time.Second {
 			t.Errorf("Call returned %v after %v", err, took)
 		}
+		if count, since := calls.Abandoned(); count != 1 || time.Since(since) > time.Second {
+			t.Errorf("Abandoned = %d since %v", count, since)
+		}
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		if discarded != 7 {
-			t.Errorf("discarded %d, want 7", discarded)
+		if count, _ := calls.Abandoned(); count != 0 || discarded != 7 {
+			t.Errorf("Abandoned = %d and the discarded value is %d, want 0 and 7", count, discarded)
 		}
 	})
 }
@@ -41,10 +45,11 @@ func TestCall_DoesNotWaitForAFunctionThatIgnoresItsContext(t *testing.T) {
 // nothing may run after the Elector has stopped.
 func TestCall_WaitsForAFunctionThatHonoursItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var calls Calls
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		returned := false
-		_, err := Call(ctx, func(ctx context.Context) (int, error) {
+		_, err := Call(&calls, ctx, func(ctx context.Context) (int, error) {
 			<-ctx.Done()
 			time.Sleep(cancelGrace / 2) // a slow machine
 			returned = true
@@ -53,5 +58,29 @@ func TestCall_WaitsForAFunctionThatHonoursItsContext(t *testing.T) {
 		if !returned || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Call returned %v, and the function had returned: %t", err, returned)
 		}
+	})
+}
+
+// A client that ignores contexts must not fill the memory with goroutines.
+func TestCall_LimitsTheNumberOfAbandonedFunctions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls Calls
+		started := 0
+		for range 2 * maxAbandoned {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			_, err := Call(&calls, ctx, func(context.Context) (int, error) {
+				started++
+				time.Sleep(time.Hour)
+				return 0, nil
+			}, nil)
+			cancel()
+			if err == nil {
+				t.Fatal("Call returned no error")
+			}
+		}
+		if started != maxAbandoned {
+			t.Errorf("%d functions were started, want %d", started, maxAbandoned)
+		}
+		time.Sleep(2 * time.Hour)
 	})
 }

@@ -1,0 +1,332 @@
+package leaderelection_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+)
+
+var longLease = withConfig(func(c *leaderelection.Config) {
+	c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = 137*time.Second, 107*time.Second, 26*time.Second
+})
+
+func isWrite(r leaderelectiontest.Request) bool { return r.Verb == "create" || r.Verb == "update" }
+
+// A release that is refused for good ends the attempts to release the Lease. For
+// example, the Role of the program was deleted before its pod.
+func TestElector_AReleaseThatIsRefusedForGoodIsTriedTwice(t *testing.T) {
+	for _, status := range []int{400, 401, 403, 404, 405, 410, 422} {
+		for name, set := range map[string]setting{"defaults": func(*replica) {}, "long Lease": longLease} {
+			t.Run(name+" "+time.Duration(status).String(), func(t *testing.T) {
+				withHarness(t, func(h *harness) {
+					a := h.start("a", set)
+					time.Sleep(3 * time.Second)
+					a.network.Fail(status, 0, writes)
+					sent := a.network.Count(isWrite)
+					began := time.Now()
+					err := a.stop()
+					if took := time.Since(began); err != nil || took > 8*time.Second {
+						t.Errorf("Run = %v, %v after it was cancelled", err, took)
+					}
+					if tries := a.network.Count(isWrite) - sent; tries != 2 {
+						t.Errorf("%d releases were sent, want 2", tries)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The work has stopped at once, and the release hangs. StopTimeout bounds the stop.
+func TestElector_StopTimeoutBoundsTheRelease(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a", longLease, withConfig(func(c *leaderelection.Config) { c.StopTimeout = 25 * time.Second }))
+		time.Sleep(3 * time.Second)
+		a.network.Cut(hang)
+		began := time.Now()
+		if err := a.stop(); err != nil || time.Since(began) > 26*time.Second {
+			t.Errorf("Run = %v, %v after it was cancelled", err, time.Since(began))
+		}
+	})
+}
+
+// A candidate that does not hold the Lease has little to lose. It returns soon, whatever
+// its requests do.
+func TestElector_ACandidateStopsSoon(t *testing.T) {
+	verbs := leaderelectiontest.Verbs("create", "update")
+	for name, fault := range map[string]struct {
+		inject func(*leaderelectiontest.Network)
+		limit  time.Duration
+	}{
+		"writes hang":        {func(n *leaderelectiontest.Network) { n.DelayRequests(leaderelectiontest.Forever, verbs) }, 6 * time.Second},
+		"writes fail":        {func(n *leaderelectiontest.Network) { n.Fail(500, 0, verbs) }, 100 * time.Millisecond},
+		"writes are refused": {func(n *leaderelectiontest.Network) { n.Fail(403, 0, verbs) }, 100 * time.Millisecond},
+		"writes conflict":    {func(n *leaderelectiontest.Network) { n.Fail(409, 0, verbs) }, 100 * time.Millisecond},
+		"writes throttled":   {func(n *leaderelectiontest.Network) { n.Fail(429, time.Minute, verbs) }, 6 * time.Second},
+		"requests hang":      {func(n *leaderelectiontest.Network) { n.Cut(hang) }, 100 * time.Millisecond},
+		"requests fail":      {func(n *leaderelectiontest.Network) { n.Fail(500, 0) }, 100 * time.Millisecond},
+		"no connection":      {func(n *leaderelectiontest.Network) { n.Cut(refuse) }, 100 * time.Millisecond},
+	} {
+		for kind, set := range map[string]setting{"defaults": func(*replica) {}, "long Lease": longLease} {
+			for _, after := range []time.Duration{0, time.Second, 10 * time.Second, 41 * time.Second} {
+				t.Run(name+" "+kind+" "+after.String(), func(t *testing.T) {
+					withHarness(t, func(h *harness) {
+						a := h.newReplica("a", nil, set)
+						fault.inject(a.network)
+						a.run()
+						time.Sleep(after)
+						began := time.Now()
+						if err := a.stop(); err != nil || time.Since(began) > fault.limit {
+							t.Errorf("Run = %v, %v after it was cancelled, want at most %v", err, time.Since(began), fault.limit)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// The caller of StepDown does not know that the work waits for it.
+func TestElector_StepDownNeverWaitsForItsCaller(t *testing.T) {
+	for name, makeContext := range map[string]func(program, work context.Context) (context.Context, context.CancelFunc){
+		"work": func(_, work context.Context) (context.Context, context.CancelFunc) {
+			return context.WithCancel(work)
+		},
+		"program": func(program, _ context.Context) (context.Context, context.CancelFunc) {
+			return context.WithCancel(program)
+		},
+		"background": func(_, _ context.Context) (context.Context, context.CancelFunc) {
+			return context.Background(), func() {}
+		},
+		"deadline": func(program, _ context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(program, time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withHarness(t, func(h *harness) {
+				program := context.Background()
+				var a *replica
+				a = h.newReplica("a", nil, withWork(func(work context.Context) {
+					ctx, cancel := makeContext(program, work)
+					defer cancel()
+					_ = a.StepDown(ctx)
+				}))
+				a.run()
+				h.waitUntil(time.Second, a.IsLeader)
+				b := h.start("b")
+				h.waitUntil(a.config.RenewDeadline+2*time.Second, b.IsLeader)
+			})
+		})
+	}
+}
+
+func TestElector_StepDownReportsWorkThatHasNotStopped(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a", withWork(func(ctx context.Context) {
+			<-ctx.Done()
+			time.Sleep(time.Minute)
+		}))
+		h.waitUntil(time.Second, a.IsLeader)
+		if err := a.StepDown(context.Background()); !errors.Is(err, leaderelection.ErrStillStopping) {
+			t.Errorf("StepDown = %v, want ErrStillStopping", err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		if err := a.StepDown(ctx); err != nil || h.leaseHolder() != "" {
+			t.Errorf("StepDown = %v and the Lease names %q", err, h.leaseHolder())
+		}
+	})
+}
+
+// Without a StopTimeout, work that does not return keeps the Lease. Stuck must report it.
+func TestElector_IsStuckWhenWorkKeepsTheLeaseForLong(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		unblock := make(chan struct{})
+		defer close(unblock)
+		a := h.start("a", withWork(func(context.Context) { <-unblock }))
+		h.waitUntil(time.Second, a.IsLeader)
+		go func() { _ = a.StepDown(context.Background()) }()
+		time.Sleep(45 * time.Second)
+		if err := a.Stuck(); err != nil {
+			t.Errorf("Stuck = %v after 45 s, want nil", err)
+		}
+		time.Sleep(30 * time.Second)
+		if err := a.Stuck(); !errors.Is(err, leaderelection.ErrWorkStillRunning) || h.leaseHolder() != "a" {
+			t.Errorf("Stuck = %v and the Lease names %q, want ErrWorkStillRunning and a", err, h.leaseHolder())
+		}
+		a.cancel()
+	})
+}
+
+// A webhook may answer every write with 409. Nobody can lead, and the Elector must
+// report it.
+func TestElector_ReportsConflictsWithoutACause(t *testing.T) {
+	for _, leads := range []bool{false, true} {
+		withHarness(t, func(h *harness) {
+			var lines lineHandler
+			a := h.newReplica("a", nil, withLog(&lines))
+			if leads {
+				a.run()
+				h.waitUntil(time.Second, a.IsLeader)
+			}
+			a.network.Fail(409, 0, writes)
+			if !leads {
+				a.run()
+			}
+			time.Sleep(20 * time.Second)
+			before := a.network.Count(isWrite)
+			time.Sleep(10 * time.Minute)
+			if rate := float64(a.network.Count(isWrite)-before) / 600; rate > 0.6 {
+				t.Errorf("leads %t: %.1f writes a second", leads, rate)
+			}
+			if s := a.State(); !strings.Contains(s.LastError, "conflict") || time.Since(s.FailingSince) < 10*time.Minute {
+				t.Errorf("leads %t: LastError = %q since %v", leads, s.LastError, s.FailingSince)
+			}
+			if !slices.ContainsFunc(lines.all(), func(l string) bool {
+				return strings.HasPrefix(l, "ERROR Lease requests failing") && strings.Contains(l, "unexplained_conflict")
+			}) {
+				t.Errorf("leads %t: no error in the log: %q", leads, lines.all())
+			}
+			a.network.Heal()
+			h.waitUntil(10*time.Second, a.IsLeader)
+			synctest.Wait()
+			if s := a.State(); s.LastError != "" || !s.FailingSince.IsZero() {
+				t.Errorf("leads %t: LastError = %q after a successful claim", leads, s.LastError)
+			}
+		})
+	}
+}
+
+// Followers and a leader that is overtaken get conflicts with a cause.
+func TestElector_ConflictsWithACauseAreNoFailure(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var lines lineHandler
+		replicas := []*replica{h.start("a", withLog(&lines)), h.start("b", withLog(&lines)), h.start("c", withLog(&lines))}
+		for i := range 20 {
+			time.Sleep(7 * time.Second)
+			h.editLease(setHolder([]string{"x", ""}[i%2]))
+		}
+		for _, r := range replicas {
+			if s := r.State(); s.LastError != "" {
+				t.Errorf("LastError = %q", s.LastError)
+			}
+		}
+		if i := slices.IndexFunc(lines.all(), func(l string) bool { return strings.Contains(l, "unexplained_conflict") }); i >= 0 {
+			t.Errorf("the log has %q", lines.all()[i])
+		}
+	})
+}
+
+// client-go itself repeats a request after the time in Retry-After. No other request may
+// be sent meanwhile.
+func TestElector_HonoursRetryAfter(t *testing.T) {
+	for _, pause := range []time.Duration{time.Second, 3 * time.Second, 7 * time.Second, 30 * time.Second} {
+		for _, leads := range []bool{false, true} {
+			withHarness(t, func(h *harness) {
+				a := h.newReplica("a", nil)
+				if leads {
+					a.run()
+					h.waitUntil(time.Second, a.IsLeader)
+				}
+				a.network.Fail(429, pause, writes)
+				if !leads {
+					a.run()
+				}
+				time.Sleep(5 * time.Minute)
+				// A new term or a new attempt may begin at any time, but rarely.
+				if got, most := a.network.Count(isWrite), int(5*time.Minute/pause)+5*60/12+3; got > most {
+					t.Errorf("leads %t, Retry-After %v: %d writes in five minutes, want at most %d", leads, pause, got, most)
+				}
+			})
+		}
+	}
+}
+
+func TestElector_RetryAfterInAnErrorDelaysTheNextAttempt(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a")
+		h.waitUntil(time.Second, a.IsLeader)
+		a.network.Fail(503, 5*time.Second, writes, leaderelectiontest.Times(1))
+		before := a.network.Count(isWrite)
+		time.Sleep(6 * time.Second) // the renewal is due after 2 s, and repeated 5 s later
+		if sent := a.network.Count(isWrite) - before; sent != 1 {
+			t.Errorf("%d writes were sent, want 1", sent)
+		}
+		time.Sleep(2 * time.Second)
+		h.expectLeader(a)
+	})
+}
+
+// Changes must also report a change that no request and no event causes.
+func TestElector_ChangesReportsThatTheLeadersTimeHasExpired(t *testing.T) {
+	for name, identity := range map[string]string{"own": "a", "foreign": "b"} {
+		t.Run(name, func(t *testing.T) {
+			withHarness(t, func(h *harness) {
+				a, b := h.start("a"), (*replica)(nil)
+				h.waitUntil(time.Second, a.IsLeader)
+				b = h.start("b")
+				time.Sleep(5 * time.Second)
+				observer := map[string]*replica{"a": a, "b": b}[identity]
+				var last leaderelection.State
+				ctx, cancel := context.WithCancel(context.Background())
+				returned := make(chan struct{})
+				go func() {
+					defer close(returned)
+					for s := range observer.Changes(ctx) {
+						last = s
+					}
+				}()
+				a.network.Cut(refuse)
+				b.network.Cut(refuse)
+				for range 300 {
+					time.Sleep(100 * time.Millisecond)
+					synctest.Wait()
+					if now := observer.State(); now != last || now.Leader != observer.GetLeader() || now.Leading != observer.IsLeader() {
+						t.Fatalf("at %v: Changes %+v, State %+v, GetLeader %q, IsLeader %t", h.elapsed(), last, now, observer.GetLeader(), observer.IsLeader())
+					}
+				}
+				if last.Leader != "" {
+					t.Errorf("%q leads after 30 s without contact", last.Leader)
+				}
+				cancel()
+				<-returned
+			})
+		})
+	}
+}
+
+// A Config without Enabled compiles, and every replica would lead.
+func TestNew_RefusesAConfigWhoseEnabledWasForgotten(t *testing.T) {
+	complete := config("a")
+	complete.Enabled = false
+	allowed := *complete
+	allowed.AllowDisabled = true
+	client := kubernetes.Interface(leaderelectiontest.NewServer().Client("a").Clientset())
+	for _, tt := range []struct {
+		name   string
+		config *leaderelection.Config
+		client kubernetes.Interface
+		want   string
+	}{
+		{"complete", complete, client, "AllowDisabled"},
+		{"no clientset", complete, nil, ""},
+		{"no Lease", &leaderelection.Config{}, client, ""},
+		{"on purpose", &allowed, client, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := leaderelection.New(tt.config, tt.client, leaderelection.Callbacks{}, debugLogger)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("New = %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
