@@ -20,10 +20,11 @@
 // whole path. Therefore Parse must find the start of the API path.
 //
 // An API path may begin at any segment "api" or "apis". From this segment on, the path
-// must have one of the two forms above. An API path is plausible if it has at most one
-// segment after the name, and if <rest> is not itself an API path. There is one
-// exception. A path to the proxy of a pod, a service or a node is always plausible,
-// even if many segments follow the word "proxy".
+// must have one of the two forms above.
+//
+// An API path is plausible if it has at most one segment after the name, and if <rest>
+// is not itself an API path. There is one exception. A path to the proxy of a pod, a
+// service or a node is always plausible, even if many segments follow the word "proxy".
 //
 // Parse uses the first plausible API path, from left to right. If no API path is
 // plausible, Parse uses the first API path.
