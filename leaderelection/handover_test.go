@@ -247,7 +247,7 @@ func TestElector_OnlyARecentlyJoinedFollowerReplacesANewSuccessorAtOnce(t *testi
 	}
 }
 
-// The follower's watch is slow. Therefore its first nomination conflicts with a
+// The follower's watch is slow. Therefore the first nomination may conflict with a
 // renewal. The follower must become the successor with at most three writes.
 func TestElector_BecomesSuccessorDespiteConflictsWithRenewals(t *testing.T) {
 	for _, watching := range []bool{true, false} {

@@ -262,8 +262,8 @@ func TestSharedWatch_ConnectsOverASlowConnection(t *testing.T) {
 	})
 }
 
-// Regression test for this bug: a second call of Run did not read the Lease at its
-// start, but only at the next poll.
+// Regression test for this bug: a second call of Run did not read the Lease at once,
+// but only at the next poll.
 func TestElector_RunAgainReadsTheLeaseAtOnce(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.newReplica("a", nil)
@@ -448,7 +448,8 @@ func TestElector_AStateNamesNoExpiredLeader(t *testing.T) {
 }
 
 // Regression test for this bug: after a conflict, the elector waited for a read that
-// hung. It should have continued, because the watch had already reported the new Lease.
+// hung. The elector should have continued, because the watch had already reported the
+// new Lease.
 func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		seconds := int32(1)

@@ -95,7 +95,8 @@ func TestTiming_ATermSurvivesTheStatedOutage(t *testing.T) {
 }
 
 // Regression test for this bug: the elector waited too long for a request that never
-// returned. Therefore it did not send the last renewal before the end of trust.
+// returned. Therefore the elector did not send the last renewal before the end of
+// trust.
 func TestTiming_ATermSurvivesAnOutageWhoseRequestsNeverReturn(t *testing.T) {
 	for _, outage := range []time.Duration{20 * time.Second, 2 * time.Minute, 10 * time.Minute} {
 		for percent := 5; percent < 100; percent += 30 {
@@ -125,8 +126,8 @@ func TestTiming_ATermSurvivesAnOutageWhoseRequestsNeverReturn(t *testing.T) {
 	}
 }
 
-// Timing.Outage must not be too small. An outage that is slightly longer, and starts
-// just before a renewal, ends the term.
+// Timing.Outage must not be too small. An outage that is slightly longer than
+// Timing.Outage, and starts just before a renewal, ends the term.
 func TestTiming_ALongerOutageMayEndTheTerm(t *testing.T) {
 	eachTiming(t, func(h *harness, timed setting, c leaderelection.Config) {
 		a := h.start("a", timed)

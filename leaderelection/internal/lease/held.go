@@ -35,17 +35,17 @@ type Write struct {
 }
 
 // A Pending records a read that was sent after a write, and that showed that the write
-// was not applied yet. If the server applied the write later, it did so after the read
-// was sent.
+// was not applied yet. If the server applied the write later, this happened after the
+// read was sent.
 type Pending struct {
 	Sent clock.Stamp // taken just before the read was sent
 	Seq  uint64      // sequence number at which the reply arrived; 0 if there was no such read
 }
 
 // Writes are the unacknowledged writes of an elector, oldest first. Each of these
-// writes may have been applied, even if the server refused it. The reason is that
-// client-go repeats a request if the response contains Retry-After. If the server
-// applied the first request, it refuses the second request with a conflict.
+// writes may have been applied. Even a refused write may have been applied, because
+// client-go repeats a request if the response contains Retry-After. A server that
+// applied the first request answers the second request with a conflict.
 type Writes []Write
 
 // With returns a copy of ws that also contains the write w. The copy omits each write

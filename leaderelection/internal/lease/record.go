@@ -53,8 +53,8 @@ func NextRenewTime(last int64, elapsed time.Duration, now time.Time) int64 {
 }
 
 // Version returns the resourceVersion of a Lease as a number. It returns 0 if the
-// resourceVersion is missing or is not a number. client-go's fake clientset sets no
-// resourceVersion.
+// resourceVersion is missing or is not a number. This happens with client-go's fake
+// clientset.
 func Version(lease *coordinationv1.Lease) uint64 {
 	if lease == nil {
 		return 0
