@@ -67,14 +67,14 @@ func TestElector_LeadsOnTheFakeClientset(t *testing.T) {
 func TestElector_CallsOnNewLeaderInOrderWithoutRepeats(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		follower := h.newReplica("observer", nil)
-		follower.network.Cut(hang, writes) // prevents the follower from claiming the Lease
+		follower.network.Cut(hang, writes) // this follower cannot claim the Lease
 		follower.run()
 		for i := range 3 {
 			name := fmt.Sprint("leader-", i)
 			r := h.start(name)
 			h.waitUntil(time.Minute, r.IsLeader)
 			time.Sleep(5 * time.Second)
-			r.stop() // the Lease is free until the next replica starts; OnNewLeader is not called for a free Lease
+			r.stop() // nobody holds the Lease until the next replica starts
 		}
 		synctest.Wait()
 		h.mu.Lock()
@@ -147,7 +147,7 @@ func TestElector_TheWorksContextCarriesTermLoggerAndCause(t *testing.T) {
 		time.Sleep(time.Minute)
 		cancel()
 		<-ran
-		if err := <-got; err != leaderelection.ErrCancelled { // compared with !=, because the cause must not be wrapped
+		if err := <-got; err != leaderelection.ErrCancelled { // the cause must be ErrCancelled itself, not an error that wraps ErrCancelled
 			t.Errorf("context.Cause = %v, want ErrCancelled", err)
 		}
 		for _, message := range []string{"by slog", "by logr"} {

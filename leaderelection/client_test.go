@@ -78,8 +78,8 @@ func TestClientConfig_KeepsWhatTheCallerHasSet(t *testing.T) {
 	}
 }
 
-// The server answers each request with the protocol and the client address of the
-// connection. The test compares these to find out which clientsets share a connection.
+// Each clientset for an election must have its own connection. The server answers with
+// the protocol and with the client address, which identifies the connection.
 func TestClientConfig_SharesNoConnection(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.Proto+" "+r.RemoteAddr)
@@ -142,7 +142,7 @@ func TestClientConfig_NamesTheElectorAndStarvesNobody(t *testing.T) {
 		agents := map[string]bool{}
 		restConfig := server.Client("a").Config()
 		restConfig.UserAgent = "my-app/1.2"
-		restConfig.RateLimiter = flowcontrol.NewFakeNeverRateLimiter() // the application's own rate limiter never allows a request
+		restConfig.RateLimiter = flowcontrol.NewFakeNeverRateLimiter() // this rate limiter never allows a request
 		restConfig.Timeout = time.Millisecond
 		restConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
 			return roundTripperFunc(func(r *http.Request) (*http.Response, error) {

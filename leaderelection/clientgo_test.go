@@ -7,8 +7,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// If the error of a release satisfied apierrors.IsConflict, client-go would repeat the
-// release forever.
+// client-go repeats a release forever if the error of the release is a conflict.
 func TestEngineDriver_NoErrorIsAConflict(t *testing.T) {
 	conflict := apierrors.NewConflict(coordinationv1.Resource("leases"), "app", errNotHeld)
 	for _, err := range []error{errNotReleased, errAttemptOver, errNotHeld, errNotYet, errNoAnswer, errUnconfirmed, opaque(conflict)} {

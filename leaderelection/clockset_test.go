@@ -11,8 +11,8 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// The wall clock was an hour ahead when the Elector sent a write, and was then set back.
-// A client-go candidate compares whole seconds and must still observe each renewal.
+// The wall clock is set back by an hour. A candidate that uses client-go must still
+// observe each renewal.
 func TestElector_ClientGoSeesRenewalsAfterTheClockWasSetBack(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.newReplica("a", nil)

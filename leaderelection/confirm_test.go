@@ -72,8 +72,7 @@ func TestElector_ConfirmReturnsAnErrorWithoutAnAnswer(t *testing.T) {
 	})
 }
 
-// The work calls Confirm for each refused write. If a hundred writes are refused at the
-// same time, the hundred calls of Confirm must share a read.
+// A hundred calls of Confirm at the same time must share one or two reads of the Lease.
 func TestElector_ConcurrentConfirmsShareOneRead(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a")
@@ -96,9 +95,8 @@ func TestElector_ConcurrentConfirmsShareOneRead(t *testing.T) {
 	})
 }
 
-// If a client with a rate limit cannot send a read before the deadline of the context,
-// the read fails at once. Other calls of Confirm that have a later deadline must not
-// receive this error.
+// A read fails at once if the deadline of its context is too near. Only the call of
+// Confirm that has this deadline may return the error.
 func TestElector_ConfirmDoesNotFailWithAnotherCallersDeadline(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a", withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
@@ -119,7 +117,7 @@ func TestElector_ConfirmDoesNotFailWithAnotherCallersDeadline(t *testing.T) {
 			}
 		}
 		calls.Go(confirm)
-		synctest.Wait() // the first call reads the Lease; the second and the third call wait for the next read, in this order
+		synctest.Wait() // the read of the first call is now pending
 		calls.Go(func() {
 			ctx, cancel := context.WithTimeout(h.Context(), time.Second)
 			defer cancel()
@@ -133,8 +131,8 @@ func TestElector_ConfirmDoesNotFailWithAnotherCallersDeadline(t *testing.T) {
 	})
 }
 
-// The second call of Confirm must not use a read that started before the second call,
-// because the Lease may have changed since that read.
+// Each call of Confirm must use a read that started after the call. An earlier read may
+// show an outdated Lease.
 func TestElector_ConfirmReadsTheLeaseAfterTheCall(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a")

@@ -29,8 +29,8 @@ func newTestElector(t *testing.T) *Elector {
 	return e
 }
 
-// second returns a renewTime in microseconds. It is n seconds after the start of the
-// year 2026.
+// second returns the time n seconds after the start of the year 2026, in microseconds
+// since 1970.
 func second(n int) int64 {
 	return time.Date(2026, 1, 1, 0, 0, n, 0, time.UTC).UnixMicro()
 }
@@ -45,8 +45,8 @@ func leaseOf(e *Elector, version int, holder string, renewTime int64) *coordinat
 	}
 }
 
-// IsLeader must return the right result when a frozen process resumes, before any timer
-// has fired. This test starts no timer.
+// A frozen process may resume after the end of its trust window. IsLeader must then
+// return false before any timer has fired. Therefore this test starts no timer.
 func TestElector_IsLeaderLooksAtTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &Elector{run: &termRun{term: Term{Token: 7}}}
@@ -62,8 +62,7 @@ func TestElector_IsLeaderLooksAtTheClock(t *testing.T) {
 	})
 }
 
-// Some servers ignore the field selector of a watch, and also send events of other
-// Leases.
+// Some servers ignore the field selector of a watch, and send the events of all Leases.
 func TestElector_IgnoresEventsOfOtherLeases(t *testing.T) {
 	e := newTestElector(t)
 	for _, key := range []struct{ namespace, name, want string }{
@@ -80,9 +79,9 @@ func TestElector_IgnoresEventsOfOtherLeases(t *testing.T) {
 	}
 }
 
-// Regression test for this bug: late writes of this elector were applied after a
-// restore of the database. They were taken for writes of another process with the same
-// identity.
+// Regression test for this bug: after a restore of the database, the server applied
+// late writes of this elector. The elector concluded that a second process used the
+// same identity.
 func TestElector_OwnLateWritesAreNoDuplicateIdentity(t *testing.T) {
 	for _, own := range []bool{true, false} {
 		e := newTestElector(t)
@@ -100,9 +99,8 @@ func TestElector_OwnLateWritesAreNoDuplicateIdentity(t *testing.T) {
 	}
 }
 
-// The reply to a renewal may arrive after trust has ended, but before the timer that
-// ends the term has fired. The renewal must not extend trust, because IsLeader has
-// already returned false and other candidates may claim the Lease.
+// The reply to a renewal arrives after trust has ended. The renewal must not extend
+// trust, because another candidate may already lead.
 func TestElector_TrustThatHasEndedDoesNotComeBack(t *testing.T) {
 	for late, leads := range map[time.Duration]bool{-1: true, 0: false, time.Second: false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -132,8 +130,9 @@ func TestElector_TrustThatHasEndedDoesNotComeBack(t *testing.T) {
 	}
 }
 
-// A read that was sent after a claim finds no Lease, because the Lease was deleted.
-// Then a late watch event shows the claim. This event must not confirm the claim.
+// The server applies a claim, and then the Lease is deleted. A read finds no Lease.
+// After that, a late watch event shows the claim. This event must not confirm the
+// claim.
 func TestElector_ALateEventAfterADeletionConfirmsNoClaim(t *testing.T) {
 	for _, underWay := range []bool{true, false} {
 		e := newTestElector(t)
@@ -160,7 +159,7 @@ func TestElector_ALateEventAfterADeletionConfirmsNoClaim(t *testing.T) {
 		a := newAttempt(e, e.observedLease(), nil)
 		blocked, cancel := context.WithCancel(t.Context())
 		cancel()
-		e.runCtx = blocked // cancelled, and therefore the claim is sent and fails
+		e.runCtx = blocked // the next claim fails, because this context is cancelled
 		if err := a.update(t.Context(), false); err == nil || e.holding() != nil {
 			t.Errorf("update = %v: the next claim took the event as proof", err)
 		}
@@ -168,9 +167,8 @@ func TestElector_ALateEventAfterADeletionConfirmsNoClaim(t *testing.T) {
 	}
 }
 
-// After the database was restored from a backup, an observation may show a release that
-// this elector sent in an earlier term. This release must not end a term in which no
-// release was sent.
+// After a restore of the database, the server may return the release of an earlier
+// term. This release must not end the current term.
 func TestElector_TheReleaseOfAnEarlierHoldReleasesNothing(t *testing.T) {
 	e := newTestElector(t)
 	claim := leasestate.Write{Kind: leasestate.Claim, RenewTime: second(1), Base: 49, Sent: clock.Now()}
@@ -184,8 +182,8 @@ func TestElector_TheReleaseOfAnEarlierHoldReleasesNothing(t *testing.T) {
 	}
 }
 
-// When another candidate leads, this elector sends no more writes. The error of its
-// last write must therefore be cleared together with the change of the leader.
+// An elector that observes another leader sends no more writes. Therefore the elector
+// must immediately clear the error of its last write.
 func TestElector_AForeignLeaderClearsTheErrorOfWritesAtOnce(t *testing.T) {
 	e := newTestElector(t)
 	e.mu.Lock()
@@ -201,8 +199,7 @@ func TestElector_AForeignLeaderClearsTheErrorOfWritesAtOnce(t *testing.T) {
 	}
 }
 
-// Effects are applied in the order in which they were added, even if several goroutines
-// add effects.
+// The elector must apply effects in the order in which goroutines added them.
 func TestElector_AppliesEffectsInOrder(t *testing.T) {
 	e := newTestElector(t)
 	var decided, applied []int
@@ -256,9 +253,9 @@ func TestHeldLease_RefusesTransitionsOutOfOrder(t *testing.T) {
 	}
 }
 
-// A slow watch reports the first nomination late. Of 500 followers, only a few may have
-// nominated themselves by then. No nomination may coincide with the leader's next
-// renewal.
+// A slow watch reports the first nomination late. At most 10 of 500 followers may
+// nominate themselves before this report. The longest nomination delay must be at most
+// 60 % of RetryPeriod.
 func TestConfig_NominationDelayLetsFewFollowersGoFirst(t *testing.T) {
 	const followers, late = 500, 120 * time.Millisecond
 	c := Config{RetryPeriod: DefaultRetryPeriod}
@@ -277,15 +274,15 @@ func TestConfig_NominationDelayLetsFewFollowersGoFirst(t *testing.T) {
 	}
 }
 
-// A new replica replaces an older replica as successor, no matter how old that replica
-// is. If all replicas started together, the first successor is not replaced.
+// A new replica must replace an older successor. If all replicas are of about the same
+// age, the first successor must remain.
 func TestConfig_MinAgeGapSeparatesNewReplicasFromOldOnes(t *testing.T) {
 	c := Config{RetryPeriod: DefaultRetryPeriod}
 	started := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, tc := range []struct {
 		name        string
 		campaigning time.Duration // how long the follower has campaigned
-		younger     time.Duration // how much later the process of the follower started than the process of the successor
+		younger     time.Duration // the start of the follower's process minus the start of the successor's process
 		priority    int32         // the priority of the successor
 		want        bool
 	}{

@@ -115,7 +115,7 @@ func TestEvents_ReportWorkThatOverran(t *testing.T) {
 }
 
 // A blocked event recorder must not delay the Traces, because the packages metrics,
-// health and status depend on them.
+// health and status depend on the Traces.
 func TestEvents_ABlockedRecorderDelaysNoTrace(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		d, requests := eventLog{block: make(chan struct{})}, 0

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// FuzzConfig_Names requires that each accepted name is a valid name of a Lease. Each
-// refused name must cause an error that contains the name of the field.
+// FuzzConfig_Names checks the names in a Config. An accepted name must be valid for a
+// Lease. The error for a refused name must contain the name of the Config field.
 func FuzzConfig_Names(f *testing.F) {
 	f.Add("pod-1", "my-app", "default")
 	f.Add("", "", "")
@@ -49,10 +49,10 @@ func FuzzConfig_Flags(f *testing.F) {
 	})
 }
 
-// FuzzTiming_DurationsKeepWhatWasAsked requires that TolerateOutage and FailOverWithin
-// return valid durations. With the durations from TolerateOutage, a term must survive
-// the given outage. With the durations from FailOverWithin, a follower must replace a
-// crashed leader within the given limit.
+// FuzzTiming_DurationsKeepWhatWasAsked checks the durations that TolerateOutage and
+// FailOverWithin return. The durations must be valid. With TolerateOutage, a term must
+// survive the given outage. With FailOverWithin, a follower must replace a crashed
+// leader within the given limit.
 func FuzzTiming_DurationsKeepWhatWasAsked(f *testing.F) {
 	for _, d := range []time.Duration{0, -1, 1, time.Second, 15 * time.Second, time.Minute, time.Hour, 1<<63 - 1} {
 		f.Add(int64(d))

@@ -29,7 +29,7 @@ func TestElector_HandsOverAtOnceAfterARelease(t *testing.T) {
 		if err := leader.stop(); err != nil {
 			t.Errorf("Run = %v", err)
 		}
-		h.expectLeader(follower) // the follower leads without a delay
+		h.expectLeader(follower) // the follower leads at once
 		h.wantCause(leader, leaderelection.ErrCancelled)
 	})
 }
@@ -164,8 +164,8 @@ func TestElector_AMissingSuccessorDelaysAHandoverByHalfASecond(t *testing.T) {
 	}
 }
 
-// nominated returns a manual edit of the Lease that nominates identity as the successor
-// in the current term. In these tests, no candidate has this identity.
+// nominated returns an edit of the Lease that makes identity the successor in the
+// current term. No replica of these tests has this identity.
 func nominated(identity string) func(*coordinationv1.Lease) {
 	return func(l *coordinationv1.Lease) {
 		withAnnotation(fmt.Sprintf("%d 99 0 %s", l.Spec.AcquireTime.UnixMicro(), identity))(l)
@@ -178,8 +178,8 @@ func withAnnotation(value string) func(*coordinationv1.Lease) {
 	}
 }
 
-// A slow watch reports a release late to a hundred followers. These followers must
-// observe the claim of the successor before their own claim delays end.
+// The watches of a hundred followers are slow. After a release, only the successor may
+// send a claim.
 func TestElector_OnlyTheSuccessorClaimsAfterARelease(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")
@@ -210,10 +210,9 @@ func TestElector_OnlyTheSuccessorClaimsAfterARelease(t *testing.T) {
 	})
 }
 
-// The successor was nominated after the leader's last renewal. A follower that takes
-// precedence over this successor must wait for the next renewal before it replaces the
-// successor. A recently joined follower does not wait, because a rolling update may
-// soon stop the old replicas.
+// Another follower was nominated after the leader's last renewal. A follower that ranks
+// higher must normally wait for the next renewal before it nominates itself. A recently
+// joined follower must not wait.
 func TestElector_OnlyARecentlyJoinedFollowerReplacesANewSuccessorAtOnce(t *testing.T) {
 	for name, tc := range map[string]struct {
 		ago  time.Duration // the time since the follower joined
@@ -248,9 +247,8 @@ func TestElector_OnlyARecentlyJoinedFollowerReplacesANewSuccessorAtOnce(t *testi
 	}
 }
 
-// The first nomination of the follower conflicts with a renewal, because the slow watch
-// has not reported the renewal yet. The follower must choose a time for its next
-// nomination that does not coincide with the renewals.
+// The follower's watch is slow. Therefore the first nomination may conflict with a
+// renewal. The follower must become the successor with at most three writes.
 func TestElector_BecomesSuccessorDespiteConflictsWithRenewals(t *testing.T) {
 	for _, watching := range []bool{true, false} {
 		for range 40 {
@@ -275,8 +273,8 @@ func TestElector_BecomesSuccessorDespiteConflictsWithRenewals(t *testing.T) {
 	}
 }
 
-// A new replica replaces a successor that is only a few seconds older. This must not
-// depend on how long the new process needs before it campaigns.
+// A new replica must replace a successor that is a few seconds older. The new process
+// may need a minute before it campaigns.
 func TestElector_ANewReplicaReplacesAnOldSuccessor(t *testing.T) {
 	for _, warmup := range []time.Duration{0, time.Minute} {
 		withHarness(t, func(h *harness) {
@@ -299,15 +297,13 @@ func TestElector_ANewReplicaReplacesAnOldSuccessor(t *testing.T) {
 	}
 }
 
-// After a handover there is no successor, and a hundred followers want to become the
-// successor. If the followers are of about the same age, the first nomination remains.
-// If their ages differ, at most one follower replaces the successor in each
-// RetryPeriod.
+// After a handover, a hundred followers may nominate themselves. Only a few of these
+// nominations may conflict.
 func TestElector_FewNominationsOfManyFollowersConflict(t *testing.T) {
 	const followers, handovers, late = 100, 4, 120 * time.Millisecond
 	for name, tc := range map[string]struct {
 		spread time.Duration // time between the starts of the first and the last process
-		most   int           // the largest allowed number of conflicts in a handover, on average
+		most   int           // the largest allowed average number of conflicts per handover
 	}{
 		"started within a minute": {time.Minute, 16},
 		"started within a day":    {24 * time.Hour, 40},

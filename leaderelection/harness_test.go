@@ -22,8 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// debugLogger formats each log line and then discards it. It does not write to
-// io.Discard, because slog does not format lines for io.Discard.
+// debugLogger formats each log line and then discards it.
 var debugLogger = slog.New(slog.NewTextHandler(discardWriter{}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 
 type discardWriter struct{}
@@ -65,7 +64,7 @@ type replica struct {
 	err        error
 	config     leaderelection.Config
 	work       func(ctx context.Context) // the work of a term; nil means that the work waits until ctx is cancelled
-	cause      error                     // why the last term ended
+	cause      error                     // the cause of the end of the last term
 	leaders    []string                  // the arguments of all calls of OnNewLeader
 	roundTrip  roundTrip                 // called for each request; may be nil
 	logger     *slog.Logger
@@ -74,7 +73,7 @@ type replica struct {
 
 type send = func(*http.Request) (*http.Response, error)
 
-// A roundTrip sends a request by calling next. It may change the request and the
+// A roundTrip sends a request with the function next. It may change the request and the
 // response.
 type roundTrip func(r *http.Request, next send) (*http.Response, error)
 
@@ -111,7 +110,7 @@ func withConfig(f func(*leaderelection.Config)) setting {
 	return func(r *replica) { f(&r.config) }
 }
 
-// newReplica creates a replica. Call its method run to run it.
+// newReplica creates a replica that does not run yet.
 func (h *harness) newReplica(identity string, opts []leaderelection.Option, settings ...setting) *replica {
 	h.Helper()
 	client := h.server.Client(identity)
@@ -162,7 +161,8 @@ func (r *replica) run() {
 	r.harness.replicas = append(r.harness.replicas, r)
 }
 
-// stopAll stops all replicas, because a test in fake time must not leave goroutines.
+// stopAll stops all replicas, because a test in fake time must not leave goroutines
+// behind.
 func (h *harness) stopAll() {
 	for _, r := range h.replicas {
 		r.cancel()
@@ -180,7 +180,7 @@ func (r *replica) stop() error {
 }
 
 // started is the OnStartedLeading callback of the replica. It records that the replica
-// works, and reports an error if another replica works.
+// works, and reports an error if another replica works at the same time.
 func (r *replica) started(ctx context.Context) {
 	if r.unrecorded {
 		<-ctx.Done()
@@ -230,9 +230,8 @@ func (h *harness) workingNow() []string {
 	return names
 }
 
-// expectLeader fails the test unless the replica leader is the only replica that works,
-// and its method IsLeader returns true. If leader is nil, expectLeader fails the test
-// if any replica works.
+// expectLeader requires that only the replica leader works, and that its IsLeader
+// method returns true. If leader is nil, no replica may work.
 func (h *harness) expectLeader(leader *replica) {
 	h.Helper()
 	workers := h.workingNow()
@@ -246,8 +245,8 @@ func (h *harness) expectLeader(leader *replica) {
 	}
 }
 
-// waitUntil waits until done returns true, and returns how long this took. It fails the
-// test if this takes longer than limit.
+// waitUntil waits until done returns true, and returns how long it waited. It fails the
+// test if done still returns false after limit.
 func (h *harness) waitUntil(limit time.Duration, done func() bool) time.Duration {
 	h.Helper()
 	const step = time.Millisecond
@@ -285,8 +284,7 @@ func (h *harness) leaseHolder() string {
 	return leaderelectiontest.Holder(lease)
 }
 
-// wantCause reports an error unless the cause of the end of the replica's last term is
-// want.
+// wantCause requires that the replica's last term ended with the cause want.
 func (h *harness) wantCause(r *replica, want error) {
 	h.Helper()
 	h.mu.Lock()
@@ -311,7 +309,7 @@ func (h *lineHandler) logger() *slog.Logger {
 	}}))
 }
 
-// Write stores one line of slog's text format, in a simplified form.
+// Write stores one log line. It removes quotation marks and the keys "level" and "msg".
 func (h *lineHandler) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

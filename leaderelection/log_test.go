@@ -28,13 +28,13 @@ func (h hookHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return true
 }
 
-// withLogHandler passes the log records of a replica to handle.
+// withLogHandler passes the log records of a replica to the function handle.
 func withLogHandler(handle func(context.Context, slog.Record) error) setting {
 	return func(r *replica) { r.logger = slog.New(hookHandler{Handler: debugLogger.Handler(), handle: handle}) }
 }
 
-// withBlockedLog makes the log handler of a replica block until unblock is closed. A
-// real handler blocks when stdout is a pipe that is full.
+// withBlockedLog makes the log handler of a replica block until the channel unblock is
+// closed. For example, a real handler blocks when it writes to a full pipe.
 func withBlockedLog(unblock chan struct{}) setting {
 	return withLogHandler(func(context.Context, slog.Record) error { <-unblock; return nil })
 }
@@ -95,8 +95,8 @@ func TestElector_ALogHandlerMayCallTheElector(t *testing.T) {
 	})
 }
 
-// t.FailNow calls runtime.Goexit. Therefore a log handler in a test may end its
-// goroutine.
+// A log handler in a test may call t.FailNow, which calls runtime.Goexit. Only the
+// goroutine of the log handler may end.
 func TestElector_ALogHandlerThatCallsGoexitEndsNothingElse(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var lines []string

@@ -54,9 +54,8 @@ func TestElector_StopsWhenTrustEndsWhateverFails(t *testing.T) {
 	}
 }
 
-// The reply to a renewal takes nine seconds, and then the network is cut. client-go's
-// deadline starts when the reply arrives. The Elector's trust window must start when
-// the request is sent.
+// The reply to a renewal takes nine seconds, and then the network is cut. The trust
+// window must start when the renewal is sent, not when its reply arrives.
 func TestElector_TrustCountsFromTheRequestNotFromItsReply(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")
@@ -158,7 +157,7 @@ func TestElector_ADeletedLeaseIsNotClaimedEarly(t *testing.T) {
 		synctest.Wait()
 		follower := h.start("follower")
 		time.Sleep(21 * time.Second)
-		slow.network.Cut(hang) // the replica slow does not observe the deletion, and works until 32 s
+		slow.network.Cut(hang) // the leader does not observe the deletion, and works until 32 s
 		_ = h.server.Delete("default", "my-app-leader")
 		took := h.waitUntil(time.Minute, follower.IsLeader)
 		if took < 14*time.Second {

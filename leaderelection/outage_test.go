@@ -19,10 +19,9 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// A follower that has a watch need not read the Lease. A leader need not read the Lease
-// either. Both must nevertheless repeat a failed read until a read succeeds. The reason
-// is that readiness, the log and the retry interval depend on the error of the last
-// read.
+// A follower with a watch and a leader do not need to read the Lease. Nevertheless,
+// both must repeat a failed read until a read succeeds. The reason is that readiness
+// and the log depend on the error of the last read.
 func TestElector_LastErrorIsClearedThoughNoReadIsNeeded(t *testing.T) {
 	gets := leaderelectiontest.Verbs("get")
 	for name, begin := range map[string]func(*harness) *replica{
@@ -30,7 +29,7 @@ func TestElector_LastErrorIsClearedThoughNoReadIsNeeded(t *testing.T) {
 			h.start("leader")
 			synctest.Wait()
 			r := h.newReplica("a", nil)
-			r.network.Fail(http.StatusForbidden, 0, gets, leaderelectiontest.Once()) // only the first read is refused, as if the right to read were granted shortly after the start
+			r.network.Fail(http.StatusForbidden, 0, gets, leaderelectiontest.Once()) // only the first read is refused
 			r.run()
 			synctest.Wait()
 			return r
@@ -122,8 +121,8 @@ func TestElector_OneHungReadDelaysAClaimBySeconds(t *testing.T) {
 	})
 }
 
-// Regression test for this bug: a release did not stop at the end of the trust window.
-// It continued for seconds.
+// Regression test for this bug: a release continued for seconds after the end of the
+// trust window.
 func TestElector_AReleaseIsAbandonedWhenTrustEnds(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a")
@@ -138,8 +137,8 @@ func TestElector_AReleaseIsAbandonedWhenTrustEnds(t *testing.T) {
 	})
 }
 
-// HeldFor must be zero once a release was sent. Another candidate may lead before the
-// old leader receives the reply to the release.
+// HeldFor must be zero as soon as a release is sent. Another candidate may lead before
+// the reply to the release arrives.
 func TestElector_HeldForEndsWithTheFirstRelease(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a")
@@ -157,9 +156,8 @@ func TestElector_HeldForEndsWithTheFirstRelease(t *testing.T) {
 	})
 }
 
-// After StepDown, a candidate normally does not claim the Lease for some time, which
-// lets another candidate lead. If another candidate already holds the Lease, this
-// cooldown is unnecessary.
+// After StepDown, a candidate waits before it claims the Lease again. This wait is
+// unnecessary if another candidate already holds the Lease.
 func TestElector_StepDownOfALostTermStartsNoCooldown(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a", withWork(func(ctx context.Context) { <-ctx.Done(); time.Sleep(time.Second) }))
@@ -177,8 +175,8 @@ func TestElector_StepDownOfALostTermStartsNoCooldown(t *testing.T) {
 	})
 }
 
-// Some proxies end each watch after its first event. The elector must not open such a
-// watch more often than it would poll.
+// Some proxies end each watch after its first event. The elector must not open new
+// watches more often than it would poll.
 func TestElector_AWatchThatEndsAtOnceIsReopenedNoMoreOftenThanAPoll(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		h.start("leader")
@@ -204,7 +202,7 @@ func TestElector_AWatchThatEndsAtOnceIsReopenedNoMoreOftenThanAPoll(t *testing.T
 }
 
 // The API server limits the total size of an object's annotations. If other annotations
-// leave no room, the election must work without its own annotations.
+// leave no room, the election must work without the annotations of this library.
 func TestElector_LeadsAndReleasesWhenTheAnnotationsAreFull(t *testing.T) {
 	const limit = 256 * 1024
 	withHarness(t, func(h *harness) {

@@ -44,8 +44,8 @@ func TestElector_LeadsAfterARestoreThatBringsADeletedLeaseBack(t *testing.T) {
 	})
 }
 
-// Regression test for this bug: if OnStoppedLeading blocked, Run returned only when
-// other candidates could already claim the Lease.
+// Regression test for this bug: Run returned too late if OnStoppedLeading blocked.
+// Other candidates could already claim the Lease.
 func TestElector_RunReturnsBeforeOthersMayClaimThoughOnStoppedLeadingBlocks(t *testing.T) {
 	for _, early := range []bool{false, true} {
 		withHarness(t, func(h *harness) {
@@ -99,8 +99,8 @@ func TestElector_AForeignHolderSeenBeforeTheReplyToTheClaimEndsTheTerm(t *testin
 	})
 }
 
-// Regression test for this bug: a second Run forgot the holder of a Lease that was
-// deleted. It created the Lease while that holder might still work.
+// Regression test for this bug: after the deletion of the Lease, a second call of Run
+// created the Lease too early. The previous holder might still work.
 func TestElector_RunAgainRemembersTheHolderOfTheDeletedLease(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		holder := h.start("holder")
@@ -109,7 +109,7 @@ func TestElector_RunAgainRemembersTheHolderOfTheDeletedLease(t *testing.T) {
 		time.Sleep(21 * time.Second)
 		holder.network.Cut(hang)
 		_ = h.server.Delete("default", "my-app-leader")
-		time.Sleep(6 * time.Second) // in this time, the follower's read returns NotFound, which contains no resourceVersion
+		time.Sleep(6 * time.Second) // meanwhile, a read by the follower finds no Lease
 		_ = follower.stop()
 		follower.run()
 		time.Sleep(2 * time.Second) // the harness fails the test if two replicas work
@@ -119,9 +119,9 @@ func TestElector_RunAgainRemembersTheHolderOfTheDeletedLease(t *testing.T) {
 	})
 }
 
-// Regression test for this bug: if etcd answers too late, the API server may apply a
-// write and nevertheless return 500 with Retry-After. client-go then repeats the write
-// and receives 409. This conflict does not mean that another candidate wrote the Lease.
+// Regression test for this bug: a conflict ended a term although no other candidate had
+// written the Lease. The API server had applied a write and returned 500 with
+// Retry-After. client-go repeated the write and received 409.
 func TestElector_AConflictAfterClientGosOwnRetryIsNoLoss(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		h.server.Client("a").Deny("watch")
@@ -194,7 +194,7 @@ func TestElector_TheEndOfATermIsNoSignThatTheServerAnswers(t *testing.T) {
 }
 
 // Regression test for this bug: the elector recognized only its last 64 renewals. If
-// more than 64 renewals overlapped, the term ended.
+// more renewals were pending, the term ended.
 func TestElector_HundredsOfOverlappingRenewalsEndNoTerm(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.start("a", withConfig(func(c *leaderelection.Config) {
@@ -262,8 +262,8 @@ func TestSharedWatch_ConnectsOverASlowConnection(t *testing.T) {
 	})
 }
 
-// Regression test for this bug: a second Run did not read the Lease at its start, but
-// only at the next poll.
+// Regression test for this bug: a second call of Run did not read the Lease at once,
+// but only at the next poll.
 func TestElector_RunAgainReadsTheLeaseAtOnce(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.newReplica("a", nil)
@@ -279,8 +279,8 @@ func TestElector_RunAgainReadsTheLeaseAtOnce(t *testing.T) {
 	})
 }
 
-// Regression test for this bug: Run waited for the replies to claims that had not been
-// sent, because the connection was refused.
+// Regression test for this bug: Run waited for the replies to claims, although the
+// connection was refused and no claim was sent.
 func TestElector_StopsSoonThoughItsClaimsCouldNotBeSent(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		leader := h.start("leader")
@@ -333,8 +333,8 @@ func TestElector_ALateReplyToAReleaseDoesNotTouchTheNextTerm(t *testing.T) {
 	})
 }
 
-// Regression test for this bug: if the reply to a claim was lost, the claim was
-// repeated forever. The candidate held the Lease but never led.
+// Regression test for this bug: if the reply to a claim was lost, the candidate
+// repeated the claim forever. The candidate held the Lease but never led.
 func TestElector_AClaimWhoseReplyIsLostIsConfirmedByReadingItBack(t *testing.T) {
 	noWatch := func(n *leaderelectiontest.Network) { n.Fail(403, 0, watches) }
 	for name, inject := range map[string]func(*leaderelectiontest.Network){
@@ -362,9 +362,9 @@ func TestElector_AClaimWhoseReplyIsLostIsConfirmedByReadingItBack(t *testing.T) 
 	}
 }
 
-// Regression test for this bug: the connection of a renewal was reset, and the server
-// applied the renewal only after the elector had read the Lease. The elector took its
-// own renewal for a write of another process.
+// Regression test for this bug: the elector treated its own renewal as a write of
+// another process. The connection had been reset, and the server applied the renewal
+// after the elector had read the Lease.
 func TestElector_ARenewalAppliedAfterItsReadBackIsRecognizedAsItsOwn(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		var puts atomic.Int32
@@ -447,9 +447,9 @@ func TestElector_AStateNamesNoExpiredLeader(t *testing.T) {
 	})
 }
 
-// Regression test for this bug: after a failed claim, the elector waited for a read
-// that hung. The elector could have continued, because the watch had already reported
-// the write that caused the conflict.
+// Regression test for this bug: after a conflict, the elector waited for a read that
+// hung. The elector should have continued, because the watch had already reported the
+// new Lease.
 func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		seconds := int32(1)
@@ -471,8 +471,8 @@ func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
 	})
 }
 
-// Regression test for this bug: with a RenewDeadline of hours, thousands of requests
-// overlapped in an outage.
+// Regression test for this bug: an elector with a RenewDeadline of hours had thousands
+// of pending requests in an outage.
 func TestElector_RequestsThatHangForHoursAreFew(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.start("a", withConfig(func(c *leaderelection.Config) {
@@ -489,8 +489,8 @@ func TestElector_RequestsThatHangForHoursAreFew(t *testing.T) {
 	})
 }
 
-// Regression test for this bug: the Lease still named an earlier process with the same
-// identity. Manual edits of this Lease were taken for writes of a second process.
+// Regression test for this bug: the elector treated manual edits of the Lease as writes
+// of a second process. The Lease still named an earlier process with the same identity.
 func TestElector_EditsOfALeftOverRecordAreNoDuplicateIdentity(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		earlier := h.start("pod-0")
@@ -521,9 +521,9 @@ func TestElector_EditsOfALeftOverRecordAreNoDuplicateIdentity(t *testing.T) {
 	})
 }
 
-// Regression test for this bug: a candidate was stopped, and its claim was applied
-// after the database was restored. The candidate had already observed a newer
-// resourceVersion than that of the claim. Run then read the Lease in a busy loop.
+// Regression test for this bug: Run read the Lease in a busy loop. A candidate had been
+// stopped while its claim was pending, and the claim was applied after a restore of the
+// database.
 func TestElector_StopsWithoutABusyLoopAfterALateClaimInARewoundHistory(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		backup := h.server.Snapshot()
@@ -533,7 +533,7 @@ func TestElector_StopsWithoutABusyLoopAfterALateClaimInARewoundHistory(t *testin
 		time.Sleep(time.Second)
 		other.network.Cut(hang)
 		_ = h.server.Delete("default", "my-app-leader")
-		synctest.Wait() // the replica late has observed the DELETED event
+		synctest.Wait() // the second replica has observed the DELETED event
 		readFault := late.network.Cut(hang, leaderelectiontest.Verbs("get", "list", "watch"))
 		late.network.LoseReplies(hang, leaderelectiontest.Verbs("create"))
 		h.server.Restore(backup)

@@ -9,11 +9,11 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// slowWrites delays every write of a replica. A latency is the time that one write
-// takes.
+// slowWrites delays every write of a replica. The function latency returns the delay of
+// the next write.
 type slowWrites struct {
 	latency func() time.Duration
-	replies bool // the server applies a write at once and answers late
+	replies bool // true if only the reply is delayed
 }
 
 func (s slowWrites) roundTrip(r *http.Request, next send) (*http.Response, error) {
@@ -44,8 +44,8 @@ func (s slowWrites) roundTrip(r *http.Request, next send) (*http.Response, error
 
 func withSlowWrites(s slowWrites) setting { return withRoundTrip(s.roundTrip) }
 
-// An admission webhook that times out makes every write take seconds. A leader keeps its
-// term as long as a write is answered before RenewDeadline, as with client-go.
+// Each write takes seconds, for example because an admission webhook times out. A
+// leader must keep its term as long as each write is answered before RenewDeadline.
 func TestElector_SlowWritesCostNoTerm(t *testing.T) {
 	outage := func(c *leaderelection.Config) {
 		c.LeaseDuration, c.RenewDeadline, c.RetryPeriod = leaderelection.TolerateOutage(60 * time.Second)
@@ -56,7 +56,7 @@ func TestElector_SlowWritesCostNoTerm(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		set     func(*leaderelection.Config)
-		longest time.Duration // the longest latency that costs no term
+		longest time.Duration // the longest latency with which the term continues
 		span    time.Duration
 	}{
 		{"defaults", defaults, 9900 * time.Millisecond, 3 * time.Minute},

@@ -15,7 +15,7 @@ import (
 
 func TestElector_CallbacksArePairedAndOrdered(t *testing.T) {
 	withHarness(t, func(h *harness) {
-		a := h.start("a", withWork(func(context.Context) {})) // returns at once, which must not end the term
+		a := h.start("a", withWork(func(context.Context) {})) // the work returns at once, but the term must continue
 		time.Sleep(20 * time.Second)
 		if !a.IsLeader() {
 			t.Fatal("the term ended because OnStartedLeading returned")
@@ -155,7 +155,7 @@ func TestElector_StepDownHandsOverAndFollows(t *testing.T) {
 		h.expectLeader(follower)
 		h.wantCause(leader, leaderelection.ErrSteppedDown)
 		follower.stop()
-		h.waitUntil(3*time.Second, leader.IsLeader) // the cooldown has ended, because the replica leader has observed another leader
+		h.waitUntil(3*time.Second, leader.IsLeader) // the cooldown is over, because the follower has led
 	})
 }
 
@@ -213,9 +213,8 @@ func (c slowContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// Regression test for this bug: StepDown sometimes returned before the release. This
-// happened if the work stopped so fast that OnStoppedLeading was called before StepDown
-// checked for this call.
+// Regression test for this bug: StepDown sometimes returned before the release if the
+// work stopped very fast.
 func TestElector_StepDownWaitsForAReleaseThatStartsAtOnce(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		r := h.start("a", withWork(func(context.Context) {}))
@@ -241,8 +240,8 @@ func TestElector_RunTwiceIsRefused(t *testing.T) {
 	})
 }
 
-// HeldFor stays positive until the release, although the work's context is already
-// cancelled.
+// HeldFor must stay positive while the work stops, although the context of the work is
+// already cancelled.
 func TestElector_HeldForIsPositiveWhileTheWorkStops(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		finish := make(chan struct{})

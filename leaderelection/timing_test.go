@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// durations contains the configurations whose values of Config.Timing are checked.
+// durations contains the durations for which the tests check Config.Timing.
 var durations = map[string]func() (lease, deadline, retry time.Duration){
 	"default":      func() (_, _, _ time.Duration) { return },
 	"outage 20s":   func() (_, _, _ time.Duration) { return leaderelection.TolerateOutage(20 * time.Second) },
@@ -26,8 +26,8 @@ var durations = map[string]func() (lease, deadline, retry time.Duration){
 	"many retries": func() (_, _, _ time.Duration) { return 10 * time.Second, 8 * time.Second, 250 * time.Millisecond },
 }
 
-// eachTiming runs f for each entry of the map durations. f receives the setting timed,
-// which sets the durations of a replica, and the resulting configuration c.
+// eachTiming runs f for each entry of the map durations. The setting timed gives a
+// replica these durations. The parameter c is the resulting configuration.
 func eachTiming(t *testing.T, f func(h *harness, timed setting, c leaderelection.Config)) {
 	for name, pick := range durations {
 		t.Run(name, func(t *testing.T) {
@@ -94,9 +94,9 @@ func TestTiming_ATermSurvivesTheStatedOutage(t *testing.T) {
 	})
 }
 
-// Requests that are sent during an outage may never return, because a load balancer has
-// lost its connections. Regression test: in a long trust window, the elector waited so
-// long for such a request that the last renewal before the end of trust was not sent.
+// Regression test for this bug: the elector waited too long for a request that never
+// returned. Therefore the elector did not send the last renewal before the end of
+// trust.
 func TestTiming_ATermSurvivesAnOutageWhoseRequestsNeverReturn(t *testing.T) {
 	for _, outage := range []time.Duration{20 * time.Second, 2 * time.Minute, 10 * time.Minute} {
 		for percent := 5; percent < 100; percent += 30 {
@@ -126,8 +126,8 @@ func TestTiming_ATermSurvivesAnOutageWhoseRequestsNeverReturn(t *testing.T) {
 	}
 }
 
-// An outage that is slightly longer than Timing.Outage, and starts just before a
-// renewal, ends the term. Therefore Timing.Outage cannot be larger.
+// Timing.Outage must not be too small. An outage that is slightly longer than
+// Timing.Outage, and starts just before a renewal, ends the term.
 func TestTiming_ALongerOutageMayEndTheTerm(t *testing.T) {
 	eachTiming(t, func(h *harness, timed setting, c leaderelection.Config) {
 		a := h.start("a", timed)
@@ -141,8 +141,8 @@ func TestTiming_ALongerOutageMayEndTheTerm(t *testing.T) {
 	})
 }
 
-// wantLeaderWithin waits until one of the candidates leads. It fails the test if this
-// takes longer than limit.
+// wantLeaderWithin waits until one of the candidates leads. It fails the test if no
+// candidate leads after limit.
 func (h *harness) wantLeaderWithin(what string, limit time.Duration, candidates ...*replica) {
 	h.Helper()
 	leads := func(r *replica) bool { return r.IsLeader() }
@@ -153,7 +153,7 @@ func (h *harness) wantLeaderWithin(what string, limit time.Duration, candidates 
 	}
 }
 
-// forbidWatch removes the right to watch from a replica, which then polls.
+// forbidWatch removes the right to watch from a replica. The replica then polls.
 func forbidWatch(r *replica) { r.harness.server.Client(r.config.Identity).Deny("watch") }
 
 func TestTiming_AHandoverTakesNoLongerThanStated(t *testing.T) {
@@ -178,7 +178,7 @@ func TestTiming_AHandoverTakesNoLongerThanStated(t *testing.T) {
 				}
 				e := start("e")
 				time.Sleep(c.LeaseDuration)
-				successor.network.Cut(refuse) // prevents the successor from claiming the Lease
+				successor.network.Cut(refuse) // the successor can no longer claim the Lease
 				_ = leader.stop()
 				h.wantLeaderWithin("a release with a successor that is cut off", timing.Release+more, e)
 				successor.network.Heal()

@@ -93,8 +93,8 @@ func sameSet(a, b []string) bool {
 	return slices.Equal(a, b)
 }
 
-// ordered reports whether every string in words is also in lines, in the same order.
-// lines may contain other strings between them.
+// ordered reports whether lines contains all strings in words, in this order. Other
+// strings may be between them.
 func ordered(lines []string, words ...string) bool {
 	for _, line := range lines {
 		if len(words) > 0 && line == words[0] {
@@ -199,8 +199,8 @@ func TestElector_IsStuckNeitherWhileItWaitsNorInAnOutage(t *testing.T) {
 	})
 }
 
-// With the shortest LeaseDuration, one attempt to claim takes longer than the trust
-// window. The Elector must not be reported as stuck because of this.
+// With the shortest LeaseDuration, an attempt to claim takes longer than the trust
+// window. Nevertheless, the Elector is not stuck.
 func TestElector_IsNotStuckInAnOutageWithTheShortestLease(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a", withConfig(func(c *leaderelection.Config) {
@@ -236,8 +236,8 @@ func TestElector_IsStuckWhenWorkOutlivesItsTerm(t *testing.T) {
 	})
 }
 
-// A hangingTransport blocks requests while hangs is true. It ignores the context of a
-// request, as a credential plugin may.
+// A hangingTransport blocks requests while the field hangs is true. It ignores the
+// context of a request, as some credential plugins do.
 type hangingTransport struct {
 	http.RoundTripper
 	unblock chan struct{} // closed when the blocked requests may continue

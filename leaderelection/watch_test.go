@@ -20,7 +20,7 @@ var (
 )
 
 // pollingTime is the longest time between two reads of a client-go follower, plus a
-// tolerance for the time that the requests take.
+// tolerance.
 const pollingTime = 4500 * time.Millisecond
 
 func TestElector_ABrokenWatchDelaysAClaimNoLongerThanPolling(t *testing.T) {

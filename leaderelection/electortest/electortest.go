@@ -2,9 +2,8 @@
 // test code that depends on leadership.
 //
 // An [Elector] is a real leaderelection.Elector with its own in-memory API server.
-// Therefore contexts have their real causes and terms, fencing tokens grow, and callbacks
-// are called in their real order. The methods of the Elector change which candidate
-// leads:
+// Therefore contexts, fencing tokens and callbacks behave as in production. The methods
+// of the Elector change which candidate leads:
 //
 //	elector, err := electortest.New(nil, callbacks)
 //	...
@@ -12,9 +11,8 @@
 //	err = elector.Lead(ctx)           // the Elector leads and calls OnStartedLeading
 //	err = elector.Overtake(ctx, "b")  // b leads, and the context of OnStartedLeading ends with ErrOvertaken
 //
-// Only one change needs no call: after [leaderelection.Elector.StepDown], the Elector
-// leads again after one LeaseDuration, like every Elector. To prevent this, make another
-// candidate the leader.
+// One LeaseDuration after [leaderelection.Elector.StepDown], the Elector leads again
+// without a call of Lead. To prevent this, make another candidate the leader.
 //
 // Most methods return within milliseconds. [Elector.Lead] takes up to half a second.
 // Directly after StepDown, Lead takes up to one LeaseDuration. [Elector.LoseContact]
@@ -37,7 +35,8 @@ import (
 const Another = "another"
 
 // An Elector is a leaderelection.Elector that becomes the leader when the test calls
-// [Elector.Lead]. Call Run, or pass the Elector to the code under test.
+// [Elector.Lead]. The test must call Run, or pass the Elector to the code under test,
+// which calls Run.
 type Elector struct {
 	*leaderelection.Elector
 	config leaderelection.Config
@@ -45,10 +44,10 @@ type Elector struct {
 	client *leaderelectiontest.Client
 }
 
-// New returns an Elector that does not lead yet. If config is nil, the Elector has the
-// default durations and ReleaseOnCancel. New sets Enabled to true. If Identity, LeaseName
-// or LeaseNamespace is empty, New fills in a value. New passes the options opts to
-// leaderelection.New.
+// New returns an Elector that does not lead yet. If config is nil, the Elector uses the
+// default durations, and ReleaseOnCancel is true. New sets Enabled to true. If
+// Identity, LeaseName or LeaseNamespace is empty, New fills in a value. New passes the
+// options in opts to leaderelection.New.
 func New(config *leaderelection.Config, callbacks leaderelection.Callbacks, opts ...leaderelection.Option) (*Elector, error) {
 	e := &Elector{server: leaderelectiontest.NewServer()}
 	if config != nil {
@@ -75,8 +74,8 @@ func New(config *leaderelection.Config, callbacks leaderelection.Callbacks, opts
 	return e, err
 }
 
-// Server returns the API server of the Elector. Use the server to change the Lease in
-// other ways than with the methods of Elector.
+// Server returns the API server of the Elector. Use the server for changes of the Lease
+// that no method of Elector makes.
 func (e *Elector) Server() *leaderelectiontest.Server { return e.server }
 
 // Client returns the client that the Elector uses to reach the API server. A test can
@@ -96,10 +95,10 @@ func (e *Elector) Lead(ctx context.Context) error {
 	return e.await(ctx, "the elector does not lead", func(s leaderelection.State) bool { return s.Leading })
 }
 
-// Overtake makes another candidate the holder of the Lease, like a client that violates
-// the protocol. The candidate has the given identity. The Elector's term ends with
-// leaderelection.ErrOvertaken. Overtake returns when the Elector reports the other
-// candidate as the leader.
+// Overtake makes another candidate, with the given identity, the holder of the Lease.
+// The candidate violates the protocol, because it does not wait until the Lease
+// expires. The Elector's term ends with leaderelection.ErrOvertaken. Overtake returns
+// when the Elector reports the other candidate as the leader.
 func (e *Elector) Overtake(ctx context.Context, identity string) error {
 	if _, err := e.server.Put(e.lease(heldBy(identity))); err != nil {
 		return err
@@ -141,8 +140,8 @@ func (e *Elector) awaitLoss(ctx context.Context) error {
 	return e.await(ctx, "the elector still leads", func(s leaderelection.State) bool { return !s.Leading })
 }
 
-// await waits until the function reached returns true for the state of the Elector. If
-// ctx is done first, await returns an error that starts with problem.
+// await waits until the Elector has a state for which the function reached returns
+// true. If ctx is done first, await returns an error that starts with problem.
 func (e *Elector) await(ctx context.Context, problem string, reached func(leaderelection.State) bool) error {
 	for state := range e.Changes(ctx) {
 		if reached(state) {
@@ -167,7 +166,7 @@ func (e *Elector) lease(spec coordinationv1.LeaseSpec) *coordinationv1.Lease {
 	}
 }
 
-// heldBy returns a Lease spec with this holder identity. The lease duration is longer
+// heldBy returns a Lease spec with this holder identity. The LeaseDuration is longer
 // than any test.
 func heldBy(identity string) coordinationv1.LeaseSpec {
 	unlimited, now := int32(math.MaxInt32), metav1.NowMicro()

@@ -15,8 +15,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A codeUnderTest is code that depends on leadership. It sends the context of each term
-// to the channel terms. When a term has ended, it sends a value to the channel ended.
+// A codeUnderTest is an example of code that depends on leadership. The channel terms
+// receives the context of each term. The channel ended receives a value when
+// OnStoppedLeading is called.
 type codeUnderTest struct {
 	terms chan context.Context
 	ended chan struct{}
@@ -52,8 +53,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// wantEnd waits until the term has ended. The test fails if the term did not end with the
-// error cause.
+// wantEnd waits until the term has ended. It fails the test unless the term ended with
+// the given cause.
 func (s *codeUnderTest) wantEnd(t *testing.T, term context.Context, cause error) {
 	t.Helper()
 	<-term.Done()

@@ -12,10 +12,10 @@
 //
 // A write passes only if its context carries a term, the context is not done, and the
 // Elector certainly leads in that term. Therefore the guard refuses the writes of a
-// goroutine that still runs after its term has ended. It also refuses the first write
-// of a process that was frozen until its leadership was no longer certain. The Elector
-// passes a context with the term to OnStartedLeading. Package manager passes such a
-// context to the runnables of a leader.
+// goroutine that still runs after its term has ended. It also refuses the writes of a
+// process that was frozen for too long, because its leadership is no longer certain.
+// The Elector passes a context with the term to OnStartedLeading. Package manager
+// passes such a context to the runnables of a leader.
 //
 // All reads pass. Writes of these resources also pass:
 //
@@ -23,10 +23,10 @@
 //   - Events, because they report problems,
 //   - reviews of tokens and access, because they change no object.
 //
-// Exec, attach and portforward are writes, whatever their method is. A GET through
-// the proxy of a pod, a service or a node is a read. A write through such a proxy
-// is always checked, because the guard cannot find out whether the resource behind
-// the proxy is exempt.
+// Exec, attach and portforward count as writes, even if their method is GET. A GET
+// through the proxy of a pod, a service or a node is a read. A write through such a
+// proxy is always checked, because the guard cannot find out whether the resource
+// behind the proxy is exempt.
 //
 // The path of a request may begin with any prefix, such as /k8s/clusters/c-1.
 //

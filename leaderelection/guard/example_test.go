@@ -26,7 +26,8 @@ func ExampleTransport() {
 	_ = clients
 }
 
-// Check a write to a system other than Kubernetes before the write is sent.
+// Before a write to a system other than Kubernetes, check that this process still
+// leads.
 func ExampleCheck() {
 	work := make(chan context.Context, 1)
 	elector, err := leaderelection.New(&leaderelection.Config{}, nil, leaderelection.Callbacks{ // Enabled is false, so the Elector leads without a Lease

@@ -13,9 +13,9 @@ import (
 )
 
 // ErrWriteRefused is returned for a write that does not belong to the current term. The
-// returned error also wraps the reason. If the context of the write is done, the reason
-// wraps the cause of the context. After the end of a term, this cause is a sentinel
-// error of package leaderelection, such as ErrOvertaken.
+// returned error also wraps the reason. If the context of the write is done, the error
+// also wraps the cause of the context. After a term has ended, this cause is an error
+// of package leaderelection, such as ErrOvertaken.
 var ErrWriteRefused = errors.New("guard: the write was refused")
 
 // The reasons for which Check refuses a write.
@@ -46,11 +46,10 @@ func Check(ctx context.Context, leadership Leadership) error {
 	return nil
 }
 
-// refusal returns the reason why a write with ctx must not be sent, or nil. It
-// checks both ctx and the current term, because neither is sufficient alone. A
-// frozen process may resume before ctx is cancelled, but then its leadership is no
-// longer certain. A goroutine of an earlier term may run while the process leads
-// again, but then its context is done or carries another term.
+// refusal returns the reason why a write with ctx must not be sent, or nil. Checking
+// ctx is not sufficient, because a frozen process may resume before ctx is cancelled.
+// Checking the current term is not sufficient either, because a goroutine of an earlier
+// term may still run.
 func refusal(ctx context.Context, leadership Leadership) error {
 	if isNil(leadership) {
 		return errNoLeadership
@@ -86,8 +85,8 @@ var exemptGroups = map[string]bool{
 	"authorization.k8s.io":  true,
 }
 
-// Exempt reports whether writes of a resource are never refused. resource is a
-// plural name, such as "events".
+// Exempt reports whether writes of a resource are never refused. The parameter resource
+// is a plural name, such as "events".
 func Exempt(group, resource string) bool {
 	return exemptGroups[group] || group == "" && resource == "events"
 }
@@ -121,8 +120,8 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(r)
 }
 
-// isWrite reports whether r may change a resource that is not exempt. Exec, attach
-// and portforward count as changes, whatever their method is.
+// isWrite reports whether r may change a resource that is not exempt. Exec, attach and
+// portforward count as changes, even if their method is GET.
 func isWrite(r *http.Request) bool {
 	request := apipath.Parse(r.Method, r.URL)
 	switch r.Method {

@@ -16,16 +16,18 @@
 // # Prefixes
 //
 // A path may have a prefix before the API path, because rest.Config.Host may have a
-// path. For example, Rancher uses the prefix /k8s/clusters/c-1. Parse receives only the
-// whole path. Therefore it must find the start of the API path.
+// path. For example, Rancher uses the prefix /k8s/clusters/c-1. Parse receives the
+// whole path. Therefore Parse must find the start of the API path.
 //
-// An API path may begin at any segment "api" or "apis", if the path has the form above
-// from this segment on. An API path is plausible if it has at most one segment after
-// the name, and if <rest> is not itself an API path.
+// An API path may begin at any segment "api" or "apis". From this segment on, the path
+// must have one of the two forms above.
 //
-// Parse tries the segments "api" and "apis" from left to right. It uses the first
-// segment at which a plausible API path begins. If no API path is plausible, Parse uses
-// the first API path, and the subresource then has several segments.
+// An API path is plausible if it has at most one segment after the name, and if <rest>
+// is not itself an API path. There is one exception. A path to the proxy of a pod, a
+// service or a node is always plausible, even if many segments follow the word "proxy".
+//
+// Parse uses the first plausible API path, from left to right. If no API path is
+// plausible, Parse uses the first API path.
 //
 // A prefix may itself look like an API path. An example is the path
 //
@@ -33,9 +35,6 @@
 //
 // The API path that begins at "apis" is not plausible, because four segments follow the
 // name c1. Therefore Parse uses the API path /api/v1/nodes.
-//
-// There is one exception. A path to the proxy of a pod, a service or a node is always
-// plausible, even if many segments follow the word "proxy".
 //
 // # Ambiguity
 //
@@ -63,8 +62,8 @@ import (
 
 // A Request describes a request to the Kubernetes API.
 type Request struct {
-	// IsResource is true if the path names a resource. If it is false, only Verb and
-	// UnderAPI are set.
+	// IsResource is true if the path names a resource. If IsResource is false, only
+	// Verb and UnderAPI are set.
 	IsResource bool
 
 	// UnderAPI is true if the path has a segment "api" or "apis". The field is also
@@ -72,41 +71,43 @@ type Request struct {
 	UnderAPI bool
 
 	// Verb is get, list, watch, create, update, patch, delete, deletecollection or
-	// connect. If the path names no resource, Verb is the method in lower case. Verb is
-	// empty if the path names a resource and no verb corresponds to the method, as with
-	// OPTIONS.
+	// connect. If the path names no resource, Verb is the method in lower case. If the
+	// path names a resource and the method has no verb, Verb is empty. OPTIONS is such
+	// a method.
 	Verb string
 
-	// Prefix is the path before the API path: "" or, for example, "/k8s/clusters/c1".
+	// Prefix is the part of the path before the API path, such as "/k8s/clusters/c1".
+	// Prefix is "" if the path begins with the API path.
 	Prefix string
 
-	// Group is the API group. It is empty for the core group.
+	// Group is the API group. Group is empty for the core group.
 	Group string
 
 	// Version is the version of the API group, such as "v1".
 	Version string
 
-	// Namespace is the namespace of the object. It is empty for objects without a
-	// namespace. If the object is a Namespace, the field contains the name of this
-	// Namespace, as in the API server's RequestInfo.
+	// Namespace is the namespace of the object. If the object is a Namespace, the field
+	// contains the name of this Namespace. For other objects without a namespace, the
+	// field is empty.
 	Namespace string
 
 	// Resource is the plural name of the resource, such as "leases".
 	Resource string
 
 	// Name is the name of the object. If the path contains no name, Name is the name
-	// that the field selector requires, or "" if the field selector requires no name.
+	// that the field selector requires. Name is "" if the field selector requires no
+	// name.
 	Name string
 
-	// Subresource is the path after the name, such as "status" or "proxy/metrics".
+	// Subresource is the part of the path after the name, such as "status" or
+	// "proxy/metrics".
 	Subresource string
 }
 
-// IsConnect reports whether the request opens a connection: exec, attach,
-// portforward or proxy.
+// IsConnect reports whether the subresource is exec, attach, portforward or proxy.
 func (r Request) IsConnect() bool { return r.Verb == "connect" }
 
-// Parse returns a description of the request with the given method and URL.
+// Parse returns a description of the request with this method and URL.
 func Parse(method string, u *url.URL) Request {
 	segments := split(u.Path)
 	r := Request{
@@ -169,10 +170,11 @@ var (
 	customVersion = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 )
 
-// root returns the group, the version and the rest of an API path. ok is false if
-// segments is not an API path. root accepts a version that does not match
-// standardVersion only if the group contains a dot. Every custom resource has such a
-// group. root accepts no group and no version named "api" or "apis".
+// root splits an API path into the group, the version and the rest. ok is false if
+// segments is not an API path. If the group contains a dot, the version may match
+// customVersion, because the group may be that of a custom resource. Otherwise the
+// version must match standardVersion. A group or a version must not be named "api" or
+// "apis".
 func root(segments []segment) (group, version string, rest []segment, ok bool) {
 	switch {
 	case len(segments) > 2 && segments[0].text == "api":
@@ -188,8 +190,8 @@ func root(segments []segment) (group, version string, rest []segment, ok bool) {
 
 func isRoot(s segment) bool { return s.text == "api" || s.text == "apis" }
 
-// parseRoot parses segments as an API path, and sets everything except the verb and the
-// prefix. complete is true if the API path is plausible; see the package comment.
+// parseRoot parses segments as an API path. complete is true if the API path is
+// plausible, as defined in the package comment.
 func parseRoot(segments []segment) (r Request, complete bool) {
 	var rest []segment
 	var ok bool
@@ -271,8 +273,7 @@ func (r *Request) setVerb(method string, u *url.URL) {
 }
 
 // isTrue converts the values of a query parameter to a boolean, as the API server does.
-// It returns false if the parameter is missing, and if the first value is "0" or
-// "false".
+// A missing parameter, "0" and "false" result in false.
 func isTrue(values []string) bool {
 	return len(values) > 0 && values[0] != "0" && !strings.EqualFold(values[0], "false")
 }

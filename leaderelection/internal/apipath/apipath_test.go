@@ -11,7 +11,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
-// result returns a Request as one line: "verb group/version namespace resource name
+// result formats r as one line: "verb group/version namespace resource name
 // subresource". Empty fields are written as "-".
 func result(r apipath.Request) string {
 	if !r.IsResource {

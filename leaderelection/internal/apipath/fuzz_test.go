@@ -13,7 +13,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/apipath"
 )
 
-// path returns an API path for which Parse returns r.
+// path builds an API path from r.
 func path(r apipath.Request) string {
 	parts := []string{"/api", r.Version}
 	if r.Group != "" {
@@ -57,7 +57,7 @@ var (
 
 // FuzzParse_ReturnsWhatAPathWasBuiltFrom builds a path from a Request and passes the
 // path to Parse. Parse must return an equal Request. Each path starts with one of the
-// entries of prefixes.
+// strings in prefixes.
 func FuzzParse_ReturnsWhatAPathWasBuiltFrom(f *testing.F) {
 	f.Add(uint(0), "apps", "v1", "ns", "deployments", "d", "status")
 	f.Add(uint(7), "", "v1", "api", "pods", "apis", "exec")

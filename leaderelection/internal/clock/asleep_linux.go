@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asleep returns how long the machine has slept since boot. It is the difference
-// between the boot-time clock, which continues during sleep, and Go's monotonic clock,
-// which stops. The two clocks are not read at the same instant. Therefore asleep
-// returns a lower bound, least, and an upper bound, most.
+// asleep returns how long the machine has slept since boot: the boot-time clock minus
+// the monotonic clock. While the machine sleeps, only the boot-time clock advances. The
+// two clocks cannot be read at the same instant. Therefore the results are a lower
+// bound, least, and an upper bound, most.
 func asleep() (least, most time.Duration) {
 	var before, mono, after unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &before) != nil ||

@@ -4,6 +4,5 @@ package clock
 
 import "time"
 
-// asleep returns zero, because the time asleep is not measured on this operating
-// system.
+// asleep returns zero, because the time asleep is measured only on Linux.
 func asleep() (least, most time.Duration) { return 0, 0 }

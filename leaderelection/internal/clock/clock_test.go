@@ -28,8 +28,8 @@ func TestDrifted_OnlyWhenTheWallClockLeavesTheMonotonicClock(t *testing.T) {
 
 func TestStamp_CountsSleepWhenTheClocksDisagree(t *testing.T) {
 	now := time.Now()
-	// The stamp was taken before the machine slept for 60 s. Since then the wall clock
-	// has advanced by 65 s, and the monotonic clock by 5 s.
+	// The stamp was taken before the machine slept for 60 s. After the stamp, the wall
+	// clock has advanced by 65 s, and the monotonic clock by 5 s.
 	s := Stamp{at: now.Add(-5 * time.Second), wall: now.Add(-65 * time.Second).UnixNano(), asleep: sleptBefore(t) - time.Minute}
 	if age := s.Age(now); age < 64*time.Second || age > 66*time.Second {
 		t.Errorf("Age = %v, want 65 s: time asleep counts", age)

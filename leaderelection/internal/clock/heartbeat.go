@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// heartbeatEpoch is the zero point of all deadlines. Its monotonic clock reading is
-// used.
+// heartbeatEpoch is the zero point of all deadlines.
 var heartbeatEpoch = time.Now()
 
 // A Heartbeat is the deadline by which a loop must start its next iteration. The zero

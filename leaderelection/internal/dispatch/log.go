@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// A LogQueue is a queue of log lines for the log handler that the caller of New
-// provided, called the caller's handler. The caller's handler may block, for example
-// when it writes to a full pipe. A blocked handler must not delay the end of a term.
-// Therefore adding a line to the LogQueue never blocks.
+// A LogQueue keeps log lines until the caller's handler has written them. The caller's
+// handler is the log handler that was passed to leaderelection.New. This handler may
+// block, for example when it writes to a full pipe. Adding a line to the LogQueue never
+// blocks. Therefore a blocked handler does not delay the end of a term.
 type LogQueue struct{ outbox Outbox[logLine] }
 
 type logLine struct {
@@ -31,13 +31,13 @@ func NewLogQueue() *LogQueue {
 // lines to the parameter handler.
 func (q *LogQueue) Handler(handler LazyHandler) slog.Handler { return asyncHandler{handler, q} }
 
-// Flush waits until every line is written, but no longer than timeout.
+// Flush waits until every line is written. It waits for no longer than timeout.
 func (q *LogQueue) Flush(timeout time.Duration) { q.outbox.Flush(timeout) }
 
 func (l logLine) write() {
 	ctx := context.Background()
 	if l.handler.Enabled(ctx, l.record.Level) {
-		_ = l.handler.Handle(ctx, l.record) // the error could be reported only to the log itself
+		_ = l.handler.Handle(ctx, l.record) // an error of the log cannot be logged
 	}
 }
 
@@ -47,8 +47,8 @@ type asyncHandler struct {
 	queue *LogQueue
 }
 
-// Enabled returns true, because the caller's handler may block. Later, the method write
-// calls the Enabled method of the caller's handler.
+// Enabled returns true for each level. The method write checks the level later, because
+// the caller's handler may block.
 func (h asyncHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle adds a line to the queue. Handle never blocks and never fails.
@@ -69,7 +69,7 @@ func (h asyncHandler) WithGroup(name string) slog.Handler {
 
 // A LazyHandler creates the caller's handler when the first line is written. It does
 // not create the handler earlier, because the WithAttrs method of the caller's handler
-// may block, and the elector adds attributes at the start of each term.
+// may block. The elector adds attributes at the start of each term.
 type LazyHandler struct{ create func() slog.Handler }
 
 // Lazy returns a LazyHandler that gets the caller's handler from the function create.

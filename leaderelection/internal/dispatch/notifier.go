@@ -5,8 +5,8 @@ import "sync"
 // A Notifier reports each new leader to a receiver that may be slow. Leaders are
 // reported in order. Two consecutive reports never name the same leader. If Offer is
 // called several times while the receiver is busy, only the newest leader is reported.
-// The goroutine of the Notifier exists only while a leader must be reported. No other
-// goroutine waits for the receiver.
+// The Notifier calls the receiver in a separate goroutine. Therefore the receiver may
+// block.
 type Notifier struct {
 	Call func(identity string) // the receiver; if nil, no leader is reported
 
@@ -17,8 +17,8 @@ type Notifier struct {
 	busy     bool
 }
 
-// Offer makes the Notifier report that identity leads. Offer never blocks. It ignores
-// an empty identity.
+// Offer makes the Notifier report that identity leads. Offer never blocks. An empty
+// identity is ignored.
 func (n *Notifier) Offer(identity string) {
 	if n.Call == nil || identity == "" {
 		return
@@ -37,9 +37,9 @@ func (n *Notifier) startLocked() {
 	n.tasks.Detach(n.report)
 }
 
-// report calls the receiver once. If Offer was called with another leader meanwhile,
-// report starts a new goroutine for that leader. Therefore later leaders are reported
-// even if the receiver calls runtime.Goexit.
+// report calls the receiver once. If there is another leader to report, report then
+// starts a new goroutine. A new goroutine is needed because the receiver may call
+// runtime.Goexit.
 func (n *Notifier) report() {
 	n.mu.Lock()
 	identity := n.next

@@ -13,17 +13,17 @@ import (
 const maxQueued = 1000
 
 // An Outbox delivers items in order to the receiver, which is the function Deliver. The
-// receiver may block, and may call the elector. The goroutine of an Outbox exists only
-// while the queue is not empty. Put never blocks, and may be called while a mutex is
-// locked.
+// receiver may block, and may call the elector. Put never blocks, and may be called
+// while a mutex is locked. The goroutine of an Outbox exists only while the queue is
+// not empty.
 type Outbox[T any] struct {
 	Deliver func(T)                 // receives each item
-	Dropped func(count int, next T) // called before Deliver(next) if count items were dropped before next; may be nil
+	Dropped func(count int, next T) // called before Deliver(next) if count items were dropped since the last delivery; may be nil
 
 	tasks Tasks
 	mu    sync.Mutex
 	queue []T
-	lost  int // number of items that were dropped since the last delivery, because the queue was full
+	lost  int // the number of items that were dropped since the last delivery
 	busy  bool
 	idle  chan struct{} // closed when the goroutine has ended
 }
@@ -79,7 +79,7 @@ func (o *Outbox[T]) next() (next T, lost int, ok bool) {
 	return next, lost, true
 }
 
-// Flush waits until the queue is empty, but no longer than timeout.
+// Flush waits until the queue is empty. It waits for no longer than timeout.
 func (o *Outbox[T]) Flush(timeout time.Duration) {
 	o.mu.Lock()
 	idle, busy := o.idle, o.busy

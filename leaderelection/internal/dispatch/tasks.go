@@ -5,10 +5,10 @@ package dispatch
 
 import "sync"
 
-// Tasks starts the goroutines of an elector. An elector starts all goroutines through
-// Tasks. The method Run starts a goroutine that runs only the elector's own code. The
-// method Detach starts a goroutine that calls the caller's code, because this code may
-// never return. Elector.Run calls Wait before it returns.
+// Tasks starts all goroutines of an elector. The method Run starts a goroutine that
+// runs only code of the elector. The method Detach starts a goroutine that runs code of
+// the application, such as a callback. This code may never return. Elector.Run calls
+// Wait before it returns.
 type Tasks struct {
 	group sync.WaitGroup
 }

@@ -1,7 +1,7 @@
-// Package lease is the pure model of a Lease. It defines what the fields and
-// annotations of a Lease mean, and what an observation changes. It defines when the
-// Lease may be claimed, and what ends a term. It has no goroutine, no clock and no
-// client. The elector and `kubectl lease explain` both use this package.
+// Package lease contains the rules for a Lease. It defines what the fields and
+// annotations of a Lease mean, when the Lease may be claimed, and what ends a term. The
+// package starts no goroutine, reads no clock and sends no request. The elector and
+// `kubectl lease explain` both use this package.
 package lease
 
 import (
@@ -16,9 +16,9 @@ const (
 	// Nomination.
 	SuccessorAnnotation = domain + "successor"
 	// ReleasedAnnotation means that the leader's work had stopped before the leader
-	// released the Lease. Its value is the renewTime of the release in microseconds. If
-	// the value differs from the Lease's renewTime, the annotation is ignored, because
-	// it comes from an earlier release.
+	// released the Lease. The value is the renewTime of the release in microseconds. If
+	// the value differs from the Lease's renewTime, the annotation comes from an
+	// earlier release and is ignored.
 	ReleasedAnnotation = domain + "released"
 	// TermsAnnotation contains the recent terms, see History.
 	TermsAnnotation = domain + "terms"
@@ -27,12 +27,12 @@ const (
 )
 
 // maxOtherAnnotations is the largest total size, in bytes, of all annotations except
-// TermsAnnotation. If the total size is larger, this module writes no annotations.
+// TermsAnnotation. If the other annotations are larger, this module writes no
+// annotations.
 const maxOtherAnnotations = 200 * 1024
 
 // HasRoom reports whether a Lease has room for the annotations of this module. The API
-// server limits the total size of an object's annotations, and refuses a write that
-// exceeds the limit.
+// server refuses a write if the annotations of the object are too large.
 func HasRoom(lease *coordinationv1.Lease) bool {
 	others := 0
 	for key, value := range lease.Annotations {
@@ -43,8 +43,8 @@ func HasRoom(lease *coordinationv1.Lease) bool {
 	return others <= maxOtherAnnotations
 }
 
-// IsReleased reports whether the Lease was released by an elector of this library,
-// which releases a Lease only after the work has stopped.
+// IsReleased reports whether the Lease was released with ReleasedAnnotation. This
+// annotation means that the work had stopped before the release.
 func IsReleased(lease *coordinationv1.Lease) bool {
 	value, ok := lease.Annotations[ReleasedAnnotation]
 	return ok && Holder(lease) == "" && lease.Spec.RenewTime != nil && value == releasedValue(RenewTime(lease))

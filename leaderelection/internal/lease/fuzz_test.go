@@ -9,10 +9,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// FuzzState_AnyLease requires that no function panics, whatever a Lease contains. A
-// Lease must not be claimable before it was observed. If the Lease has a holder, it
-// must not be claimable as soon as it was observed. A write must keep the UID and the
-// resourceVersion of the Lease. The annotations of the written Lease must be readable.
+// FuzzState_AnyLease calls the functions of this package with a Lease that has any
+// content. No function may panic. If another candidate holds the Lease, the Lease must
+// not be claimable at once. A write must keep the UID and the resourceVersion of the
+// Lease. The annotations of the written Lease must be readable.
 func FuzzState_AnyLease(f *testing.F) {
 	for _, seed := range []string{
 		`{"metadata":{"name":"app","uid":"a","resourceVersion":"51"},"spec":{"holderIdentity":"you","leaseDurationSeconds":15,"renewTime":"2026-01-01T00:00:00.000000Z"}}`,
@@ -61,9 +61,8 @@ func FuzzState_AnyLease(f *testing.F) {
 }
 
 // FuzzNomination_AnyAnnotation calls NominationOf with any value of
-// SuccessorAnnotation. If NominationOf returns a nomination, encoding and decoding must
-// not change the nomination. If the nomination precedes another nomination, the other
-// nomination must not precede it.
+// SuccessorAnnotation. Encoding and decoding must not change a nomination. Of two
+// nominations, at most one may precede the other.
 func FuzzNomination_AnyAnnotation(f *testing.F) {
 	acquired := at(10).UnixMicro()
 	f.Add(Nomination{"you", 1, 2}.Encode(acquired))

@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 )
 
-// A WriteKind is the purpose of a write.
+// A WriteKind is the kind of a write: a claim, a renewal or a release.
 type WriteKind int
 
 // The kinds of writes.
@@ -19,9 +19,9 @@ const (
 	Release
 )
 
-// A Write records a claim, renewal or release that this elector has sent. With a Write,
-// the elector recognizes its own claim, renewal or release in a later observation. The
-// renewTime identifies the Write, because an elector never uses a renewTime twice.
+// A Write records a claim, a renewal or a release that this elector has sent. The
+// elector uses this record to recognize its own writes in later observations. The
+// renewTime identifies a Write, because an elector never uses a renewTime twice.
 type Write struct {
 	Kind      WriteKind   // claim, renewal or release
 	RenewTime int64       // microseconds
@@ -35,9 +35,9 @@ type Write struct {
 	Pending   Pending     // the newest read that showed that the write was not applied yet
 }
 
-// A Pending records a read that was sent after a write and showed that the write was
-// not applied yet. If the write was applied later, it was applied after the read was
-// sent.
+// A Pending records a read that was sent after a write, and that showed that the write
+// was not applied yet. If the server applied the write later, this happened after the
+// read was sent.
 type Pending struct {
 	Sent    clock.Stamp // taken just before the read was sent
 	ReadSeq uint64      // sequence number at which the read was sent
@@ -53,29 +53,27 @@ func (w Write) MayHaveBeenApplied() bool {
 }
 
 // Writes are the unacknowledged writes of an elector, oldest first. Each of these
-// writes may or may not have been applied. Even a write that was refused may have been
-// applied. The reason is that client-go repeats a request if the response contains
-// Retry-After. If the server applied the first request, it answers the second request
-// with a conflict.
+// writes may have been applied. Even a refused write may have been applied, because
+// client-go repeats a request if the response contains Retry-After. A server that
+// applied the first request answers the second request with a conflict.
 type Writes []Write
 
-// With returns a copy of ws that also contains the write w. The copy omits
-// each write that was sent more than age before w, because the trust window of that
-// write has ended.
+// With returns a copy of ws that also contains the write w. The copy omits each write
+// that was sent earlier than w by more than the duration age. The trust window of such
+// a write has ended.
 func (ws Writes) With(w Write, age time.Duration) Writes {
 	return append(ws.Without(func(x Write) bool { return w.Sent.Time().Sub(x.Sent.Time()) > age }), w)
 }
 
-// Without returns the writes in ws for which the function drop returns
-// false.
+// Without returns the writes in ws for which the function drop returns false.
 func (ws Writes) Without(drop func(Write) bool) Writes {
 	return slices.DeleteFunc(slices.Clone(ws), drop)
 }
 
-// AfterRead returns a copy of ws that records which writes were pending when the read o
-// was sent. A write was pending if the read was sent after the write and shows the
-// version that the write is based on. A write that creates the Lease was pending if the
-// read shows no Lease. seq is the sequence number of o.
+// AfterRead returns a copy of ws in which the read o sets the field Pending of some
+// writes. The write w was pending if o was sent after w and shows the version that w is
+// based on. If w creates the Lease, w was pending if o shows no Lease. seq is the
+// sequence number of o.
 func (ws Writes) AfterRead(o Observation, seq uint64) Writes {
 	next := slices.Clone(ws)
 	for i := range next {
@@ -88,8 +86,8 @@ func (ws Writes) AfterRead(o Observation, seq uint64) Writes {
 	return next
 }
 
-// Latest returns the write in ws that has the same renewTime as w. It returns w if ws
-// does not contain such a write.
+// Latest returns the write in ws that has the same renewTime as w. If ws contains no
+// such write, Latest returns w.
 func (ws Writes) Latest(w Write) Write {
 	for _, x := range ws {
 		if x.RenewTime == w.RenewTime {
@@ -111,8 +109,8 @@ func (ws Writes) Update(w Write) Writes {
 	return next
 }
 
-// Find returns the write in ws that produced the Lease record. identity is the identity
-// of the elector that sent the writes.
+// Find returns the write in ws whose result is the Lease in the parameter record.
+// identity is the identity of the elector that sent the writes.
 func (ws Writes) Find(identity string, record *coordinationv1.Lease) (Write, bool) {
 	for _, w := range ws {
 		holder := identity
@@ -130,7 +128,7 @@ func (ws Writes) Find(identity string, record *coordinationv1.Lease) (Write, boo
 // write, and the Lease that results from this write.
 type Held struct {
 	Identity     string                // the identity of this elector
-	Lease        *coordinationv1.Lease // the Lease on the server, as far as is known
+	Lease        *coordinationv1.Lease // the newest known content of the Lease
 	Version      uint64                // the resourceVersion of Lease
 	Write        Write                 // the last confirmed write
 	TrustFrom    clock.Stamp           // when the trust window starts
@@ -145,15 +143,15 @@ const (
 	NotLost   Loss = iota
 	Overtaken      // another candidate wrote the Lease
 	Deleted        // the Lease was deleted or replaced
-	Rewound        // the server returned an older resourceVersion than in an earlier response
+	Rewound        // the database was restored from a backup
 )
 
-// An Outcome is the effect of an observation on a term. If Loss is not NotLost,
-// Confirmed and Adopt are nil.
+// An Outcome is the effect of an observation on a term. Confirmed and Adopt are set
+// only if Loss is NotLost.
 type Outcome struct {
 	Loss      Loss                  // NotLost, or the reason why the term is over
-	Confirmed *Write                // a write that was applied, or nil
-	Adopt     *coordinationv1.Lease // the Lease that the next write must be based on; nil if the observation does not change that Lease
+	Confirmed *Write                // the write that the observation confirms, or nil
+	Adopt     *coordinationv1.Lease // the new value of Held.Lease, or nil if Held.Lease does not change
 }
 
 // Evaluate returns the effect of the observation o on the term in which this elector
@@ -179,19 +177,19 @@ func (h Held) Evaluate(o Observation, unacknowledged Writes) Outcome {
 		return Outcome{Confirmed: &w, Adopt: o.Lease}
 	}
 	if Holder(o.Lease) == h.Identity && RenewTime(o.Lease) == h.Write.RenewTime {
-		return Outcome{Adopt: o.Lease} // somebody edited other fields of the Lease, which does not end the term
+		return Outcome{Adopt: o.Lease} // an edit of other fields does not end the term
 	}
 	return Outcome{Loss: Overtaken}
 }
 
-// LaterTrust reports whether the observation o proves that the trust window may start
-// at h.Write.Pending.Sent, which is later than h.TrustFrom. It proves this if o is the
-// reply to a read that was sent after the pending read was answered, and o shows
-// h.Write. Then h.Write was applied after the pending read was sent, and therefore
-// other candidates observed h.Write after that time.
+// LaterTrust reports whether the trust window may start at h.Write.Pending.Sent. At
+// that time, the elector sent a read that showed that h.Write was not applied yet. The
+// observation o must show h.Write, and must be the reply to a second read. The second
+// read must have been sent after the reply to the first read arrived. Then h.Write was
+// applied after the first read was sent.
 //
-// The reply to h.Write proves less: if the database was restored from a backup, h.Write
-// may have been applied before the pending read.
+// The reply to h.Write is not sufficient. If the database was restored from a backup,
+// the server may have applied h.Write before the first read.
 func (h Held) LaterTrust(o Observation) bool {
 	pending := h.Write.Pending
 	return pending.Seq != 0 && o.ReadSeq > pending.Seq && pending.Sent.Time().After(h.TrustFrom.Time()) &&
@@ -203,14 +201,13 @@ func (h Held) olderThan(o Observation) bool {
 	if o.Version != 0 && h.Version != 0 {
 		return o.Version > h.Version
 	}
-	// Without resourceVersions, a late event cannot be recognized. Therefore o is newer
-	// only if o is the reply to a read that was sent after the last write was
-	// confirmed.
+	// Without resourceVersions, o is newer only if o is the reply to a read that was
+	// sent after the last write was confirmed.
 	return o.ReadSeq > h.ConfirmedSeq
 }
 
-// RenewAt returns when the next renewal should be sent: one retryPeriod after the last
-// confirmed write was sent.
+// RenewAt returns when the next renewal should be sent. This time is one retryPeriod
+// after the last confirmed write was sent.
 func (h Held) RenewAt(retryPeriod time.Duration) time.Time {
 	return h.Write.Sent.Time().Add(retryPeriod)
 }

@@ -10,9 +10,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Limits of the history, which is the content of the annotation TermsAnnotation. The
-// history must be short, because each renewal sends it. The limits are also enforced
-// when the annotation is read, because another program may have written the annotation.
+// These are the limits of the history, which is the content of TermsAnnotation. The
+// history must be short, because each renewal sends it. A history that another program
+// wrote may exceed the limits. Therefore the limits are also enforced when the
+// annotation is read.
 const (
 	maxTerms    = 8
 	maxIdentity = 128       // in bytes; a longer identity is shortened
@@ -22,15 +23,15 @@ const (
 // The values of Term.End.
 const (
 	EndReleased    = "released"    // the Lease was released after the work had stopped
-	EndUnannotated = "unannotated" // released without ReleasedAnnotation: the work may have continued
+	EndUnannotated = "unannotated" // the Lease was released without ReleasedAnnotation; the work may have continued
 	EndExpired     = "expired"     // the next leader found the Lease expired
 )
 
-// A Term is one entry of the history. The times in it come from the clock of the
-// leader's machine.
+// A Term is one entry of the history. All times come from the clock of the leader's
+// machine.
 type Term struct {
-	// Holder is the leader's identity. It is shortened if it is longer than
-	// maxIdentity.
+	// Holder is the leader's identity. An identity that is longer than maxIdentity is
+	// shortened.
 	Holder string `json:"holder"`
 
 	// Acquired is when the Lease was claimed.
@@ -40,7 +41,7 @@ type Term struct {
 	// released. Renewed is nil if the time is unknown or if the term continues.
 	Renewed *metav1.MicroTime `json:"renewed,omitempty"`
 
-	// End is EndReleased, EndUnannotated or EndExpired. It is "" if the end is unknown
+	// End is EndReleased, EndUnannotated or EndExpired. End is "" if the end is unknown
 	// or if the term continues.
 	End string `json:"end,omitempty"`
 }
@@ -64,8 +65,8 @@ func History(lease *coordinationv1.Lease) []Term {
 			terms[last].End = EndReleased
 		}
 	case holder == "":
-		// The last leader is unknown. It did not use this library, and the release has
-		// removed the identity from the Lease.
+		// The last leader did not use this library. The release removed the identity of
+		// this leader from the Lease.
 	case known && terms[last].Holder == holder:
 		terms[last].Renewed, terms[last].End = nil, ""
 	default:
@@ -74,8 +75,9 @@ func History(lease *coordinationv1.Lease) []Term {
 	return newest(terms)
 }
 
-// encodeHistory returns the value of TermsAnnotation for a claim. before is the Lease
-// before the claim, holder is the claimant, and acquired is the time of the claim.
+// encodeHistory returns the value of TermsAnnotation for a claim. The parameter before
+// is the Lease before the claim, holder is the identity of the candidate, and acquired
+// is the time of the claim.
 func encodeHistory(before *coordinationv1.Lease, holder string, acquired time.Time) string {
 	terms := History(before)
 	if last := len(terms) - 1; last >= 0 && Holder(before) != "" && isValid(before.Spec.AcquireTime) {
@@ -86,7 +88,7 @@ func encodeHistory(before *coordinationv1.Lease, holder string, acquired time.Ti
 	}
 	text, err := json.Marshal(terms)
 	if err != nil {
-		return "[]" // json.Marshal does not fail for a Term; a claim must not fail either
+		return "[]" // json.Marshal does not fail for a Term
 	}
 	return string(text)
 }

@@ -16,9 +16,8 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func sec(n int) time.Time { return noon.Add(time.Duration(n) * time.Second) }
 
-// claimed returns a copy of the Lease that the parameter before contains. In the copy,
-// holder has claimed the Lease. The parameter second is the time of the claim, in
-// seconds since noon.
+// claimed returns a copy of the parameter before, after a claim by holder. The
+// parameter second is the time of the claim, in seconds since noon.
 func claimed(before *coordinationv1.Lease, holder string, second int) *coordinationv1.Lease {
 	lease := before.DeepCopy()
 	if lease.Annotations == nil {
@@ -28,8 +27,8 @@ func claimed(before *coordinationv1.Lease, holder string, second int) *coordinat
 	return held(lease, holder, second)
 }
 
-// held does the same as claimed, but sets no annotations. The result looks like a claim
-// of a candidate that uses client-go directly.
+// held returns a copy of the parameter before, after a claim by a client-go candidate.
+// Such a claim sets no annotations.
 func held(before *coordinationv1.Lease, holder string, second int) *coordinationv1.Lease {
 	lease := before.DeepCopy()
 	now := metav1.NewMicroTime(sec(second))
@@ -139,9 +138,9 @@ func TestHistory_IgnoresInvalidEntries(t *testing.T) {
 	}
 }
 
-// FuzzHistory_AnyAnnotation starts with a Lease that has any value of TermsAnnotation.
-// The next claim must write a short and valid history. The last entry of this history
-// must be the claim.
+// FuzzHistory_AnyAnnotation claims a Lease that has any value of TermsAnnotation. The
+// claim must write a short and valid history. The last entry of this history must be
+// the claim.
 func FuzzHistory_AnyAnnotation(f *testing.F) {
 	f.Add(`[{"holder":"a","acquired":"2026-01-02T12:00:03.000000Z"}]`, "b", int64(1767355203000000), int64(1767355204000000), "c")
 	f.Add(`[[[]]]`, "", int64(-1<<63), int64(1<<63-1), "\xff\n\x1b[2J")

@@ -11,32 +11,32 @@ import (
 
 // A Nomination is the content of SuccessorAnnotation. It names the successor, which is
 // the follower that claims first when the Lease is released. With each claim, a leader
-// writes the zero Nomination, which names nobody. Later, a follower nominates itself:
-// it writes its own Nomination into the annotation. The encoding of a Nomination is
+// writes the zero Nomination, which names nobody. Later, a follower writes its own
+// Nomination into the annotation. The encoding of a Nomination is
 //
 //	<acquireTime in microseconds> <priority> <start of the process in milliseconds> <identity>
 //
-// The acquireTime ties the Nomination to one term. If the acquireTime in the annotation
-// differs from the acquireTime of the Lease, the Nomination is ignored, because it
-// belongs to an earlier term.
+// A Nomination belongs to one term. If the acquireTime in the annotation differs from
+// the acquireTime of the Lease, the Nomination belongs to an earlier term and is
+// ignored.
 type Nomination struct {
 	Identity string // the successor; "" means nobody
 	Priority int32
-	Started  int64 // when the follower's process started, in milliseconds since 1970, by the clock of its machine
+	Started  int64 // start of the follower's process, in milliseconds since 1970
 }
 
-// Encode returns the value of SuccessorAnnotation. acquired is the acquireTime of the
-// Lease in microseconds.
+// Encode returns the value of SuccessorAnnotation. The parameter acquired is the
+// acquireTime of the Lease in microseconds.
 func (n Nomination) Encode(acquired int64) string {
 	return fmt.Sprintf("%d %d %d %s", acquired, n.Priority, n.Started, n.Identity)
 }
 
-// Precedes reports whether n should replace the nomination other as successor. If other
-// names nobody, the result is true. If the priorities differ, the result is true if n
-// has the higher priority. If the priorities are equal, the result is true if the
-// process of n started later by more than minAgeGap. A rolling update stops the older
-// processes, and therefore a younger successor is better. Without minAgeGap, hundreds
-// of followers of about the same age would replace each other.
+// Precedes reports whether n should replace the nomination other. If other names
+// nobody, the result is true. If the priorities differ, the result is true if n has the
+// higher priority. If the priorities are equal, the result is true if the process of n
+// started later by more than minAgeGap. A younger process is better, because a rolling
+// update stops the older processes. Without minAgeGap, followers of about the same age
+// would replace each other.
 func (n Nomination) Precedes(other Nomination, minAgeGap time.Duration) bool {
 	switch {
 	case other.Identity == "":
@@ -49,8 +49,8 @@ func (n Nomination) Precedes(other Nomination, minAgeGap time.Duration) bool {
 }
 
 // NominationOf returns the nomination in a Lease. ok is false if the Lease has no valid
-// nomination for its current term. The reason is normally that the leader does not
-// support successors. If ok is false, no follower nominates itself.
+// nomination for its current term. For example, client-go writes no nomination. If ok
+// is false, no follower nominates itself.
 func NominationOf(lease *coordinationv1.Lease) (n Nomination, ok bool) {
 	if lease == nil || lease.Spec.AcquireTime == nil {
 		return Nomination{}, false
@@ -89,7 +89,7 @@ func (s State) Successor() Nomination {
 // minimum age gap, see Precedes.
 func (s State) MayNominate(candidate Nomination, minAgeGap time.Duration) bool {
 	if s.Version == 0 || s.Holder() == "" || s.Holder() == candidate.Identity {
-		return false // without resourceVersions, a nomination could overwrite a renewal of the leader
+		return false // without resourceVersions, a nomination could overwrite a renewal
 	}
 	present, ok := NominationOf(s.Lease)
 	return ok && present.Identity != candidate.Identity && candidate.Precedes(present, minAgeGap)

@@ -26,7 +26,7 @@ func TestNomination_PrecedesByPriorityAndThenByAge(t *testing.T) {
 	const gap = 10 * time.Second
 	for _, tc := range []struct {
 		name     string
-		younger  time.Duration // how much later the process of the nomination "me" started than the process of the other nomination
+		younger  time.Duration // the start of the process "me" minus the start of the other process
 		priority int32         // the priority of the other nomination
 		want     bool
 	}{

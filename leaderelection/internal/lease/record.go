@@ -37,13 +37,13 @@ func RenewTime(lease *coordinationv1.Lease) int64 {
 }
 
 // NextRenewTime returns the renewTime of a new write, in microseconds. The parameter
-// last is the renewTime of the previous write, elapsed is the time since that write by
-// the monotonic clock, and now is the time by the wall clock.
+// last is the renewTime of the previous write. The parameter elapsed is the time since
+// that write, by the monotonic clock. The parameter now is the time by the wall clock.
 //
-// The result is the wall clock's time if it lies in a later second than last. It does
-// not if the wall clock was set back. Then the result is last plus elapsed, because
-// client-go compares whole seconds: a renewTime that stays within one second looks like
-// a Lease that is not renewed.
+// If now is in a later second than last, the result is now. If now is not in a later
+// second, the result is last plus elapsed. This happens, for example, after the wall
+// clock was set back. client-go compares whole seconds, and would not observe a renewal
+// in the same second.
 func NextRenewTime(last int64, elapsed time.Duration, now time.Time) int64 {
 	const second = int64(time.Second / time.Microsecond)
 	if wall := now.UnixMicro(); wall/second > last/second {
@@ -53,7 +53,8 @@ func NextRenewTime(last int64, elapsed time.Duration, now time.Time) int64 {
 }
 
 // Version returns the resourceVersion of a Lease as a number. It returns 0 if the
-// resourceVersion is missing or is no number, as with client-go's fakes.
+// resourceVersion is missing or is not a number. This happens with client-go's fake
+// clientset.
 func Version(lease *coordinationv1.Lease) uint64 {
 	if lease == nil {
 		return 0
@@ -66,8 +67,7 @@ func Version(lease *coordinationv1.Lease) uint64 {
 }
 
 // SameRecord reports whether the Leases a and b have the same UID and the same spec.
-// Then they come from the same write of a candidate. Other metadata is ignored, because
-// somebody may edit the labels of a Lease.
+// Other metadata is ignored, because somebody may edit the labels of a Lease.
 func SameRecord(a, b *coordinationv1.Lease) bool {
 	if a == nil || b == nil {
 		return a == b
@@ -106,9 +106,9 @@ type Draft struct {
 	Labels      map[string]string
 }
 
-// Apply returns the Lease to send. The result is a copy of base whose spec, labels and
-// annotations are changed as d describes. The result has the same UID and
-// resourceVersion as base, and therefore the write affects only its own term.
+// Apply returns the Lease to send: a copy of base with the spec, the labels and the
+// annotations of d. The copy keeps the UID and the resourceVersion of base. Therefore
+// the API server refuses the write if the Lease has changed.
 func (d Draft) Apply(base *coordinationv1.Lease) *coordinationv1.Lease {
 	lease := base.DeepCopy()
 	lease.Spec = coordinationv1.LeaseSpec{
@@ -132,7 +132,7 @@ func (d Draft) Apply(base *coordinationv1.Lease) *coordinationv1.Lease {
 	claim := d.Renewed.Equal(d.Acquired) && d.Holder != ""
 	switch {
 	case !HasRoom(lease):
-		// The election is more important than its annotations.
+		// The Lease has no room for annotations. The election works without them.
 		delete(lease.Annotations, SuccessorAnnotation)
 		delete(lease.Annotations, TermsAnnotation)
 	case d.Holder == "":

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// client-go compares whole seconds. If every renewal stays within one second, the Lease
-// of a live leader looks expired to client-go.
+// client-go compares whole seconds. If the renewTime stays in the same second, the
+// Lease of a live leader looks expired to client-go.
 func TestNextRenewTime_ReachesALaterSecondAfterOneSecond(t *testing.T) {
 	start := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
 		name string
-		wall func(elapsed time.Duration) time.Duration // the wall clock, relative to start
+		wall func(elapsed time.Duration) time.Duration // the time of the wall clock minus start
 	}{
 		{"right", func(e time.Duration) time.Duration { return e }},
 		{"stopped", func(time.Duration) time.Duration { return 0 }},

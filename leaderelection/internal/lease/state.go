@@ -12,15 +12,15 @@ import (
 // An Observation is one report about the Lease. The report is a reply to a read, a
 // reply to a write of this elector, or an event of a watch.
 //
-// The observations and the requests of one elector have sequence numbers, in the order
-// in which they happen. Sequence numbers are unrelated to resourceVersions.
+// An elector numbers its observations and its requests in the order in which they
+// happen. These sequence numbers are unrelated to resourceVersions.
 type Observation struct {
 	Lease   *coordinationv1.Lease // nil if the Lease does not exist
 	Version uint64                // resourceVersion of the Lease or of its deletion; 0 if the server has none
 	At      time.Time             // when the report arrived
-	ReadSeq uint64                // sequence number at which the read was sent; 0 if the observation is no reply to a read
-	Sent    clock.Stamp           // taken just before the read was sent; the zero Stamp if the observation is no reply to a read
-	Rewound bool                  // true if Version is older than the version on which an earlier write was based, because the database was restored from a backup
+	ReadSeq uint64                // sequence number at which the read was sent; 0 if the report is not a reply to a read
+	Sent    clock.Stamp           // taken just before the read was sent; zero if the report is not a reply to a read
+	Rewound bool                  // true if a reply shows that the database was restored from a backup
 }
 
 // A State contains everything that an elector has observed of the Lease. A State is
@@ -32,23 +32,22 @@ type State struct {
 	Since          time.Time             // when the current UID and spec were first observed, by the elector's own clock
 	Seq            uint64                // sequence number of the newest observation
 	Deleted        *coordinationv1.Lease // the last Lease that was deleted while it had a holder
-	ProtectedUntil time.Time             // until this time, a previous holder that the Lease no longer names may still work
+	ProtectedUntil time.Time             // until this time, a previous holder may still work, even if the Lease does not name this holder
 	OwnDuration    time.Duration         // the elector's LeaseDuration, used if the Lease does not contain one
 }
 
-// After returns the state that results from the observation o. seq is the
-// sequence number of o. The result news reports whether o is newer than s. If o is not
-// newer, the result next is s.
+// After returns the state after the observation o. seq is the sequence number of o. The
+// result news reports whether o is newer than s. If o is not newer, the result next is
+// s.
 //
 // o is newer if it has a greater resourceVersion than s, even if the Lease was deleted
 // and created again. On a server without resourceVersions, a read is newer if it was
 // sent after the last observation.
 //
-// If o shows that the Lease in s was deleted, the holder of that Lease may still work.
-// Therefore nobody may claim the Lease before the deleted Lease would have expired.
-// There is one exception: own is true if this elector itself wrote the Lease in s. An
-// elector may then claim at once, because it claims only after its own work has
-// returned.
+// If the Lease in s was deleted, the holder of that Lease may still work. Therefore
+// nobody may claim the Lease before the deleted Lease would have expired. There is one
+// exception. If own is true, this elector itself wrote the Lease in s. The elector may
+// then claim at once, because an elector claims only after its own work has returned.
 func (s State) After(o Observation, seq uint64, own bool) (next State, news bool) {
 	if o.Rewound {
 		return s.afterRewind(o, seq), true
@@ -71,10 +70,10 @@ func (s State) After(o Observation, seq uint64, own bool) (next State, news bool
 	return next, true
 }
 
-// afterRewind returns the state that results from the observation o, which shows that
-// the database was restored from a backup. The new state contains no earlier
-// observations. The restored Lease may not name the candidate that led before the
-// restore. Therefore the next claim must wait for at least one LeaseDuration.
+// afterRewind returns the state after the observation o, which shows that the database
+// was restored from a backup. The last leader may still work, even if the restored
+// Lease does not name this leader. Therefore the next claim must wait for at least one
+// LeaseDuration.
 func (s State) afterRewind(o Observation, seq uint64) State {
 	protected := o.At.Add(s.OwnDuration)
 	if until := s.HeldUntil(); until.After(protected) {
@@ -98,7 +97,7 @@ func (s State) isNews(o Observation) bool {
 	}
 }
 
-// Holder returns the identity in the observed Lease. It returns "" if nobody holds the
+// Holder returns the holder of the observed Lease. It returns "" if nobody holds the
 // Lease.
 func (s State) Holder() string { return Holder(s.Lease) }
 
@@ -111,20 +110,20 @@ func (s State) HeldUntil() time.Time {
 	return s.Since.Add(Duration(s.Lease, s.OwnDuration))
 }
 
-// Observation returns an observation of the Lease in s. The parameter now becomes the
-// time of the observation.
+// Observation returns an Observation of the Lease in s. The parameter now becomes the
+// time of the Observation.
 func (s State) Observation(now time.Time) Observation {
 	return Observation{Lease: s.Lease, Version: s.Version, At: now}
 }
 
 // A ClaimRule contains the inputs of ClaimableAt that are not part of a State.
 type ClaimRule struct {
-	ForeignReleaseDelay time.Duration                    // how long a candidate waits before it claims a Lease that was released without ReleasedAnnotation
+	ForeignReleaseDelay time.Duration                    // how long a candidate waits after a release without ReleasedAnnotation
 	Own                 func(*coordinationv1.Lease) bool // reports whether this elector wrote the given Lease
 }
 
-// ClaimableAt returns the time at which the Lease may be claimed, provided that the
-// Lease does not change before. known is false if there was no observation yet.
+// ClaimableAt returns the time at which the Lease may be claimed if the Lease does not
+// change. known is false before the first observation.
 func (s State) ClaimableAt(rule ClaimRule) (at time.Time, known bool) {
 	if !s.Known {
 		return time.Time{}, false
@@ -156,12 +155,12 @@ const (
 
 // A PreviousOutcome describes how the previous term ended.
 type PreviousOutcome struct {
-	Outcome string    // PreviousNone, PreviousReleased and so on
-	Since   time.Time // when the last write of that term was observed; zero for PreviousNone
+	Outcome string    // one of the constants above
+	Since   time.Time // when the last change of the Lease was observed; zero for PreviousNone
 }
 
-// PreviousOutcome returns how the term before a claim ended. own is true if this
-// elector wrote the Lease.
+// PreviousOutcome returns how the last term ended, for a candidate that claims the
+// Lease now. own is true if this elector wrote the Lease.
 func (s State) PreviousOutcome(own bool) PreviousOutcome {
 	switch {
 	case s.Lease == nil && s.Deleted == nil:

@@ -42,8 +42,8 @@ func deletion(version uint64, seen float64) Observation {
 	return Observation{Version: version, At: at(seen)}
 }
 
-// observed returns the state that results from the given observations. Their sequence
-// numbers are 10, 20, 30 and so on.
+// observed returns the state after the given observations. The sequence numbers of the
+// observations are 10, 20, 30 and so on.
 func observed(seen ...Observation) State {
 	v := State{OwnDuration: 15 * time.Second}
 	for i, s := range seen {

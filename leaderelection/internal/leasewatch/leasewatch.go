@@ -15,17 +15,17 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 )
 
-// maxBackoff is the longest pause between the end of a watch and the opening of a new
+// maxBackoff is the longest pause between the end of a watch and the start of the next
 // watch. During the pause, the elector polls the Lease.
 const maxBackoff = 30 * time.Second
 
-// ErrEnded is passed to Changed if the server has closed the watch.
+// ErrEnded is passed to Watch.Changed if the server has closed the watch.
 var ErrEnded = errors.New("the watch has ended")
 
 // A Watch keeps one watch open. The request for the watch contains no resourceVersion.
-// Therefore each new watch begins with the current state of the Leases. No list and no
-// cache are needed, and no resourceVersion can be too old. The watch may miss events.
-// Therefore the receiver must read the Lease itself if no event arrives for some time.
+// Therefore each new watch begins with the current state of the Leases, and no list is
+// needed. A watch may miss events. Therefore the receiver must read the Lease itself if
+// no event arrives for some time.
 type Watch struct {
 	Open           func(context.Context) (watch.Interface, error) // opens a watch
 	ConnectTimeout time.Duration                                  // how long Open may take
@@ -46,9 +46,8 @@ func (w *Watch) Run(ctx context.Context) {
 		began := time.Now()
 		delivered, err := w.once(ctx)
 		w.Changed(false, err)
-		// Reset the pause only if the watch has lasted for some time. If each watch
-		// ended at once and the pause were always short, watching would send more
-		// requests than polling.
+		// Reset the pause only if the watch lasted for some time. If a server ends each
+		// watch at once, the pause must become long.
 		if delivered && time.Since(began) >= 8*w.Backoff {
 			pause = w.Backoff
 		}
@@ -75,8 +74,8 @@ func (w *Watch) set(cancel context.CancelFunc, opened time.Time) {
 	w.cancel, w.opened = cancel, opened
 }
 
-// once opens a watch and passes its events on until the watch ends. delivered is true
-// if the watch delivered an event.
+// once opens a watch and passes each event to w.Event until the watch ends. delivered
+// is true if there was an event.
 func (w *Watch) once(ctx context.Context) (delivered bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -35,9 +35,9 @@ func (s *server) open(ctx context.Context) (watch.Interface, error) {
 	return stream, nil
 }
 
-// run runs a Watch on s until the test ends. It appends each event to the slice events.
-// It appends true to the slice states when the watch is opened, and false when the
-// watch ends.
+// run runs a Watch on s until the test ends. Each event is appended to the slice
+// events. When the watch opens, true is appended to the slice states. When the watch
+// ends, false is appended.
 func (s *server) run(t *testing.T, events *[]watch.Event, states *[]bool) *Watch {
 	s.began = time.Now()
 	w := &Watch{
