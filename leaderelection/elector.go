@@ -16,35 +16,6 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/dispatch"
 )
 
-// Callbacks are the functions of the caller that an Elector calls. Each of them may be
-// nil. Promise P7 in the package documentation describes their order.
-type Callbacks struct {
-	// OnStartedLeading is called when this process has become the leader. The context
-	// ctx is cancelled when leadership ends. After the cancellation, context.Cause
-	// returns the reason. TermFromContext and LoggerFromContext return the Term and a
-	// logger from ctx. OnStartedLeading may do the work itself, or start the work and
-	// return. The term does not end when OnStartedLeading returns. The Lease is not
-	// released before OnStartedLeading has returned.
-	OnStartedLeading func(ctx context.Context)
-
-	// OnStoppedLeading is called once in each term, after the context of
-	// OnStartedLeading was cancelled and OnStartedLeading has returned. The Lease is
-	// not released before OnStoppedLeading has returned.
-	//
-	// There is one exception. If OnStartedLeading does not return in time,
-	// OnStoppedLeading is called while OnStartedLeading still runs. The program should
-	// then exit. The time limit is StopTimeout. After a loss of leadership, it is at
-	// most Margin.
-	OnStoppedLeading func()
-
-	// OnNewLeader is called when a new leader was observed. The new leader may be this
-	// process. The parameter identity is never "". The calls do not overlap. Two
-	// consecutive calls never report the same leader. If the leader changes several
-	// times during a call, the next call reports only the newest leader. A slow
-	// OnNewLeader does not delay the election.
-	OnNewLeader func(identity string)
-}
-
 // An Elector campaigns for one Lease. Create it with New. Every method may be called
 // from any goroutine at any time, including from callbacks.
 type Elector struct {
@@ -341,7 +312,7 @@ func (e *Elector) Confirm(ctx context.Context, term Term) (bool, error) {
 		return false, nil
 	}
 	if e.config.Enabled {
-		if err := e.readSince(ctx, e.nextSeq()); err != nil {
+		if err := e.confirmReads.readSince(ctx, e, e.nextSeq()); err != nil {
 			return false, err
 		}
 	}
@@ -384,9 +355,13 @@ func (e *Elector) stateAndChange() (state State, changed <-chan struct{}, expire
 	if l := e.leader.Load(); state.Leader != "" && !l.until.IsZero() {
 		expires = time.Until(l.until)
 	}
-	if r := e.run; r != nil && r.context.Err() == nil && e.IsLeader() {
+	switch r := e.run; {
+	case r == nil || r.context.Err() != nil:
+	case e.IsLeader():
 		state.Leading, state.Term = true, r.term
 		expires = min(expires, e.ValidFor())
+	default:
+		state.EndCause = ErrRenewalFailed // the trust window has ended, and the timer that ends the term is about to fire
 	}
 	return state, e.changed, max(expires, time.Nanosecond)
 }

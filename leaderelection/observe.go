@@ -27,6 +27,7 @@ type observed struct {
 	seq          uint64        // the last sequence number that was used
 	loggedLeader string        // the leader that was last written to the log
 	duplicates   int           // number of consecutive writes of the Lease by another process with the same identity
+	readSeq      uint64        // sequence number at which the last successful read was sent
 	absentSeq    uint64        // sequence number of the last read that found no Lease
 	absentAt     uint64        // sequence number at which the reply to that read arrived
 	claimDelay   time.Duration // how long this elector waits before it claims a released Lease, unless it is the successor
@@ -90,6 +91,7 @@ func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 
 // noteReadOfWritesLocked records what the read o shows about this elector's writes.
 func (e *Elector) noteReadOfWritesLocked(o leasestate.Observation) {
+	e.observed.readSeq = max(e.observed.readSeq, o.ReadSeq)
 	e.writes.unacknowledged = e.writes.unacknowledged.AfterRead(o, e.observed.seq)
 	e.explainConflictLocked(o)
 	if o.Lease == nil {
@@ -377,34 +379,4 @@ func (e *Elector) observedLease() *coordinationv1.Lease {
 	e.mu.Lock()
 	defer e.unlock()
 	return e.observed.state.Lease
-}
-
-// A singleFlight lets concurrent calls of Confirm share one read.
-type singleFlight struct {
-	turn  chan struct{} // is full while a caller reads the Lease; guards the other fields
-	began uint64        // sequence number of the last shared read
-	err   error         // the error of the last shared read
-}
-
-// readSince ensures that the Lease was read with a sequence number greater than seq. It
-// returns the error of this read.
-func (e *Elector) readSince(ctx context.Context, seq uint64) error {
-	f := &e.confirmReads
-	select {
-	case f.turn <- struct{}{}:
-		defer func() { <-f.turn }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	if f.began > seq {
-		return f.err
-	}
-	began, timeout := e.nextSeq(), e.readTimeout()
-	deadline, short := ctx.Deadline()
-	short = short && time.Until(deadline) < timeout
-	_, err := e.read(ctx, timeout)
-	if err == nil || !short && ctx.Err() == nil { // other callers must not receive an error that this caller's context caused
-		f.began, f.err = began, err
-	}
-	return err
 }

@@ -221,7 +221,7 @@ func (e *Elector) releaseLateClaims() {
 	ctx, cancel := context.WithTimeout(e.runCtx, e.config.lateClaimTime())
 	defer cancel()
 	e.campaignHeartbeat.Within(e.config.Window())
-	for {
+	for first := true; ; first = false {
 		e.mu.Lock()
 		claim, lease := e.lateClaimLocked()
 		if lease != nil {
@@ -231,15 +231,17 @@ func (e *Elector) releaseLateClaims() {
 		h, changed := e.held, e.changed
 		e.unlock()
 		switch {
-		case claim == nil, ctx.Err() != nil && h == nil:
-			return
 		case h != nil:
 			e.giveUpHold(h, func() { _ = newAttempt(e, nil, nil).release(e.runCtx, h) })
 			return
+		case claim == nil || ctx.Err() != nil:
+			return
+		}
+		if !first {
+			_ = clock.Sleep(ctx, nil, e.config.lateClaimPause()) // limits the rate of reads
+			_ = clock.Sleep(ctx, changed, e.config.attemptTimeout())
 		}
 		_, _ = e.read(ctx, e.config.attemptTimeout())
-		_ = clock.Sleep(ctx, nil, e.config.lateClaimPause()) // limits the rate of reads
-		_ = clock.Sleep(ctx, changed, e.config.attemptTimeout())
 	}
 }
 
@@ -252,7 +254,7 @@ func (e *Elector) lateClaimLocked() (*leasestate.Write, *coordinationv1.Lease) {
 		return &w, lease
 	}
 	for _, w := range e.writes.unacknowledged {
-		if w.Kind == leasestate.Claim && w.MayHaveBeenApplied() && w.Sent.Age(time.Now()) < e.config.Window() {
+		if w.Kind == leasestate.Claim && w.MayBeApplied(e.observed.readSeq) && w.Sent.Age(time.Now()) < e.config.Window() {
 			return &w, nil
 		}
 	}

@@ -149,17 +149,17 @@ func (b *backoff) trace(ctx context.Context) context.Context {
 	})
 }
 
-// mayOverlapAt returns when another request may overlap the observed request. patience
-// is how long the server may take to answer. If client-go waits, the result is patience
+// mayOverlapAt returns when another request may overlap the observed request. timeout
+// is how long the server may take to answer. If client-go waits, the result is timeout
 // from now.
-func (b *backoff) mayOverlapAt(now time.Time, patience time.Duration) time.Time {
+func (b *backoff) mayOverlapAt(now time.Time, timeout time.Duration) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.waiting:
-		return now.Add(patience)
+		return now.Add(timeout)
 	case !b.resumed.IsZero():
-		return b.resumed.Add(patience)
+		return b.resumed.Add(timeout)
 	default:
 		return now
 	}
@@ -182,10 +182,12 @@ func isRefusal(err error) bool {
 	return code >= 400 && code < 500 && code != http.StatusRequestTimeout
 }
 
-// isAnswer reports whether err is an answer of the server, and not a timeout.
-func isAnswer(err error) bool {
+// isUnclear reports whether err is an answer that does not show whether the write was
+// applied. A server may apply a write and then answer with an internal error. If
+// client-go then repeats the request, the server answers with a conflict.
+func isUnclear(err error) bool {
 	code := statusCode(err)
-	return code != 0 && code != http.StatusRequestTimeout && code != http.StatusGatewayTimeout
+	return isConflict(err) || code >= 500 && code != http.StatusGatewayTimeout
 }
 
 // statusCode returns the HTTP status in err. It returns 0 if err contains no status.

@@ -93,11 +93,15 @@ func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 	if r.err == nil {
 		e.writes.unexplained = 0
 		e.confirmLocked(e.writes.unacknowledged.Latest(r.Write), reply)
-		e.observeLocked(leasestate.Observation{Lease: reply, Version: leasestate.Version(reply), At: time.Now()})
+		// Without resourceVersions, only the order of this elector's own writes shows
+		// that the reply is outdated.
+		if version := leasestate.Version(reply); version != 0 || r.RenewTime >= e.writes.confirmed {
+			e.observeLocked(leasestate.Observation{Lease: reply, Version: version, At: time.Now()})
+		}
 		return
 	}
 	w := e.writes.unacknowledged.Latest(r.Write)
-	w.FailedSeq, w.Answered, w.Refused = e.observed.seq, isAnswer(r.err), isRefusal(r.err)
+	w.FailedSeq, w.Refused, w.Unclear = e.observed.seq, isRefusal(r.err), isUnclear(r.err)
 	e.writes.unacknowledged = e.writes.unacknowledged.Update(w)
 	if isConflict(r.err) {
 		e.writes.refused = refusal{base: w.Base, create: w.Create, seq: e.observed.seq}

@@ -308,3 +308,10 @@ func begin(f func() error) *task {
 	}()
 	return t
 }
+
+// stepDown waits until the term of e has ended, however long its work takes to stop.
+func stepDown(e *leaderelection.Elector) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	return e.StepDown(ctx)
+}

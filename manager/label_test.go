@@ -31,7 +31,7 @@ func TestLeaderLabel_IsRemovedBeforeTheReleaseAlthoughARequestFails(t *testing.T
 	ends := map[string]func(t *testing.T, p *process) error{
 		"cancelled": func(_ *testing.T, p *process) error { return p.stop() },
 		"stepping down": func(t *testing.T, p *process) error {
-			if err := p.elector().StepDown(t.Context()); err != nil {
+			if err := stepDown(p.elector()); err != nil {
 				return err
 			}
 			<-p.done

@@ -202,7 +202,7 @@ func TestStart_SteppingDownStopsTheManagerAndReleases(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		w := newWorker(time.Second)
 		p := m.leader("a", forEver, w)
-		if err := p.elector().StepDown(t.Context()); err != nil {
+		if err := stepDown(p.elector()); err != nil {
 			t.Fatal(err)
 		}
 		if !closed(w.returned) || m.holder() != "" {
@@ -221,7 +221,7 @@ func TestStart_SteppingDownDuringAGracefulStopReleasesOnlyAfterTheWork(t *testin
 		p := m.leader("a", forEver, w)
 		p.cancel()
 		<-w.cancelled
-		down := begin(func() error { return p.elector().StepDown(t.Context()) })
+		down := begin(func() error { return stepDown(p.elector()) })
 		for !closed(w.returned) {
 			if holder := m.holder(); holder != "a" {
 				t.Fatalf("the Lease is held by %q while the work of a runs", holder)

@@ -78,7 +78,7 @@ func atStart(t *testing.T, enabled bool, uses rights.Uses, review func(context.C
 		t.Fatal(err)
 	}
 	var log lockedBuffer
-	config := &leaderelection.Config{Enabled: enabled, Identity: "pod-1", LeaseName: "my-app-leader", LeaseNamespace: "ns", ReleaseOnCancel: true}
+	config := &leaderelection.Config{Enabled: enabled, AllowDisabled: true, Identity: "pod-1", LeaseName: "my-app-leader", LeaseNamespace: "ns", ReleaseOnCancel: true}
 	elector, err := leaderelection.New(config, clientset, leaderelection.Callbacks{}, slog.New(slog.NewTextHandler(&log, nil)), rights.AtStart(clientset, uses))
 	if err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ func TestNew_RefusesAnEmptyValueAndInvalidNames(t *testing.T) {
 func TestRouter_RemovesTheLabelBeforeTheReleaseThoughRequestsFail(t *testing.T) {
 	ends := map[string]func(c *testCluster, p *candidate) error{
 		"cancelled":     func(_ *testCluster, p *candidate) error { return p.stop() },
-		"stepping down": func(c *testCluster, p *candidate) error { return p.StepDown(c.Context()) },
+		"stepping down": func(_ *testCluster, p *candidate) error { return stepDown(p) },
 	}
 	fails := map[string]error{
 		"server error": routingtest.ServerError(),
@@ -98,7 +98,7 @@ func TestRouter_LogsTheFirstFailureOfEachTerm(t *testing.T) {
 		c.pods.Intercept(func(*routingtest.Request) error { return routingtest.ServerError() })
 		p := c.lead("pod-a")
 		time.Sleep(time.Minute)
-		c.must(p.StepDown(c.Context()))
+		c.must(stepDown(p))
 		p.awaitTerm(c)
 		synctest.Wait()
 		if lines := p.logged("not up to date"); len(lines) != 2 {
@@ -116,7 +116,7 @@ func TestRouter_LabelsThePodInEachTerm(t *testing.T) {
 		synctest.Wait()
 		c.wantLabelled("in the first term", "pod-a")
 		for _, term := range []struct{ end, runAgain func() }{
-			{func() { c.must(p.StepDown(c.Context())) }, func() {}},
+			{func() { c.must(stepDown(p)) }, func() {}},
 			{func() { c.overtake("other"); time.Sleep(margin / 2) }, func() {}},
 			{func() { c.must(p.stop()) }, func() { c.run(p) }},
 		} {
@@ -127,7 +127,7 @@ func TestRouter_LabelsThePodInEachTerm(t *testing.T) {
 			synctest.Wait()
 			c.wantLabelled("in the next term", "pod-a")
 		}
-		c.must(p.StepDown(c.Context()))
+		c.must(stepDown(p))
 		c.pods.Put("pod-a", "2", false) // a new Pod replaces pod-a, but the process of the earlier Pod still runs
 		p.awaitTerm(c)
 		time.Sleep(checkPeriod)
@@ -333,7 +333,7 @@ func TestRouter_WithdrawRemovesTheLabelWhileItLeads(t *testing.T) {
 		if !p.IsLeader() {
 			c.Error("it does not lead anymore")
 		}
-		c.must(p.StepDown(c.Context()))
+		c.must(stepDown(p))
 		p.awaitTerm(c)
 		synctest.Wait()
 		c.wantLabelled("in the next term", "pod-a")
@@ -358,4 +358,11 @@ func TestRouter_LabelsWithoutAnElection(t *testing.T) {
 		c.must(p.stop())
 		c.wantLabelled("after the stop")
 	})
+}
+
+// stepDown waits until the term of p has ended, however long its work takes to stop.
+func stepDown(p *candidate) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	return p.StepDown(ctx)
 }

@@ -29,8 +29,8 @@ type Write struct {
 	Seq       uint64      // sequence number at which the write was issued
 	Sent      clock.Stamp // taken just before the write was sent
 	FailedSeq uint64      // sequence number at which the request ended with an error; 0 if there was no error
-	Answered  bool        // true if the error is an answer of the server
 	Refused   bool        // true if the error means that the write was not applied
+	Unclear   bool        // true if the server has answered, but only a later read shows whether the write was applied
 	Create    bool        // true if the write creates the Lease
 	Pending   Pending     // the newest read that showed that the write was not applied yet
 }
@@ -39,17 +39,19 @@ type Write struct {
 // was not applied yet. If the server applied the write later, this happened after the
 // read was sent.
 type Pending struct {
-	Sent    clock.Stamp // taken just before the read was sent
-	ReadSeq uint64      // sequence number at which the read was sent
-	Seq     uint64      // sequence number at which the reply arrived; 0 if there was no such read
+	Sent clock.Stamp // taken just before the read was sent
+	Seq  uint64      // sequence number at which the reply arrived; 0 if there was no such read
 }
 
-// MayHaveBeenApplied reports whether w may have been applied, or may still be applied. It
-// returns false if the server has refused w. It also returns false if the server has
-// answered with an error, and a read that was sent after this answer shows the Lease
-// without w.
-func (w Write) MayHaveBeenApplied() bool {
-	return !w.Refused && (!w.Answered || w.Pending.ReadSeq < w.FailedSeq)
+// MayBeApplied reports whether w may have been applied, or may still be applied, although
+// no observation shows w. readSeq is the sequence number at which the last successful
+// read was sent. If the server has answered, a read that was sent after the answer would
+// show w.
+func (w Write) MayBeApplied(readSeq uint64) bool {
+	if w.Unclear {
+		return readSeq < w.FailedSeq
+	}
+	return !w.Refused
 }
 
 // Writes are the unacknowledged writes of an elector, oldest first. Each of these
@@ -80,7 +82,7 @@ func (ws Writes) AfterRead(o Observation, seq uint64) Writes {
 		w := &next[i]
 		pending := o.Lease == nil && w.Create || o.Lease != nil && o.Version != 0 && o.Version == w.Base
 		if pending && o.ReadSeq > w.Seq && o.Sent.Time().After(w.Pending.Sent.Time()) {
-			w.Pending = Pending{o.Sent, o.ReadSeq, seq}
+			w.Pending = Pending{o.Sent, seq}
 		}
 	}
 	return next

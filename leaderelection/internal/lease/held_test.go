@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 )
 
 func TestHeld_EvaluatesEachObservation(t *testing.T) {
@@ -86,4 +88,47 @@ func FuzzHeld_NoForeignHolderIsOverlooked(f *testing.F) {
 		_ = Draft{Holder: "me"}.Apply(lease)
 		_, _ = v.ClaimableAt(ClaimRule{Own: func(*coordinationv1.Lease) bool { return false }})
 	})
+}
+
+// A trust window may start later than its write was sent only if the write was certainly
+// applied after that time.
+func TestHeld_LaterTrustNeedsAReadBeforeAndAReadAfterTheWrite(t *testing.T) {
+	sent := clock.Now()
+	read := clock.Now()
+	for !read.Time().After(sent.Time()) {
+		read = clock.Now()
+	}
+	write := Write{Kind: Renewal, RenewTime: at(20).UnixMicro(), Base: 50, Seq: 10, Sent: sent}
+	claim := Write{Kind: Claim, RenewTime: at(20).UnixMicro(), Seq: 10, Sent: sent, Create: true}
+	absent := func(seq uint64) Observation { return Observation{ReadSeq: seq, Sent: read} }
+	shows := func(version int, renewed float64, seq uint64) Observation {
+		lease := record("a", version, "me", renewed)
+		return Observation{Lease: lease, Version: uint64(version), ReadSeq: seq, Sent: read}
+	}
+	const repliedSeq = 15 // sequence number at which the reply to the first read arrived
+	for _, tt := range []struct {
+		name          string
+		write         Write
+		before, after Observation
+		want          bool
+	}{
+		{"pending, then applied", write, shows(50, 10, 12), shows(51, 20, 16), true},
+		{"the first read was sent before the write", write, shows(50, 10, 9), shows(51, 20, 16), false},
+		{"the first read shows another version", write, shows(49, 10, 12), shows(51, 20, 16), false},
+		{"the second read was sent before the first was answered", write, shows(50, 10, 12), shows(51, 20, 14), false},
+		{"a watch event or a reply shows the write", write, shows(50, 10, 12), shows(51, 20, 0), false},
+		{"the second read shows another write", write, shows(50, 10, 12), shows(51, 30, 16), false},
+		{"the second read finds no Lease", write, shows(50, 10, 12), absent(16), false},
+		{"a new Lease", claim, absent(12), shows(51, 20, 16), true},
+		{"an update does not create the Lease", write, absent(12), shows(51, 20, 16), false},
+		{"a server without resourceVersions", Write{RenewTime: write.RenewTime, Seq: 10, Sent: sent}, shows(0, 10, 12), shows(0, 20, 16), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			pending := Writes{tt.write}.AfterRead(tt.before, repliedSeq)[0]
+			held := Held{Identity: "me", Lease: record("a", 51, "me", 20), Version: 51, Write: pending, TrustFrom: sent}
+			if got := held.LaterTrust(tt.after); got != tt.want {
+				t.Errorf("LaterTrust = %t, want %t", got, tt.want)
+			}
+		})
+	}
 }
