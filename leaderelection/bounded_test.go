@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
@@ -327,6 +328,27 @@ func TestNew_RefusesAConfigWhoseEnabledWasForgotten(t *testing.T) {
 			_, err := leaderelection.New(tt.config, tt.client, leaderelection.Callbacks{}, debugLogger)
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("New = %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestNew_RefusesASharedWatchOfAnotherCluster(t *testing.T) {
+	east, west := leaderelectiontest.NewServer().Client("a"), leaderelectiontest.NewServer().Client("a")
+	for _, tt := range []struct {
+		name    string
+		watched kubernetes.Interface
+		refused bool
+	}{
+		{"the same cluster", east.Clientset(), false},
+		{"another cluster", west.Clientset(), true},
+		{"a fake", fake.NewClientset(), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			shared := leaderelection.NewSharedWatch(tt.watched, "default")
+			_, err := leaderelection.New(config("a"), east.Clientset(), leaderelection.Callbacks{}, debugLogger, leaderelection.WithSharedWatch(shared))
+			if refused := err != nil && strings.Contains(err.Error(), "WithSharedWatch"); refused != tt.refused {
+				t.Errorf("New = %v, want an error: %t", err, tt.refused)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
 )
@@ -70,6 +71,15 @@ var rateLimits = struct {
 	sync.Mutex
 	load map[flowcontrol.RateLimiter]float64 // renewals per second
 }{load: map[flowcontrol.RateLimiter]float64{}}
+
+// apiServerOfClientset returns the URL of the API server that clientset uses. It returns
+// "" if the server is unknown.
+func apiServerOfClientset(clientset kubernetes.Interface) string {
+	if isNil(clientset) {
+		return ""
+	}
+	return apiServerOf(clientset.CoordinationV1().RESTClient())
+}
 
 // apiServerOf returns the URL of the API server to which client sends its requests. It
 // returns "" if the server is unknown.

@@ -28,7 +28,7 @@
 //     then OnStoppedLeading once, before the next term begins. Calls of OnNewLeader do
 //     not overlap each other.
 //   - P8, IsLeader is never late. After the trust window has ended (see Timing), it
-//     returns false, even if no timer has fired yet.
+//     returns false, even if no timer has fired yet. "Not promised" names one exception.
 //   - P9, Run campaigns until its context is done. Errors of the API server do not end
 //     Run. Run ends earlier only with [ErrWorkStillRunning] or [ErrIdentityInUse].
 //   - P10, [New] refuses an invalid configuration and names every problem in one error.
@@ -37,7 +37,8 @@
 // # Not promised
 //
 //   - A frozen process, or a process in a paused VM, cannot stop its own work. When the
-//     process resumes, IsLeader returns false at once. However, requests that were
+//     process resumes, IsLeader returns false at once, with one exception: if no clock of
+//     a virtual machine has counted the pause, no program in it can detect the pause. However, requests that were
 //     already sent continue. Only a store that checks the fencing token can refuse
 //     these requests.
 //   - A manual edit or deletion of the Lease can cause two leaders, because a candidate

@@ -72,7 +72,7 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 		return nil, errors.New("leaderelection: the configuration is nil: pass a *Config")
 	}
 	resolved, options := config.withDefaults(), newOptions(opts)
-	problems := append(resolved.problems(), options.problems(resolved)...)
+	problems := append(resolved.problems(), options.problems(resolved, apiServerOfClientset(clientset))...)
 	if forgotten := !resolved.Enabled && !resolved.AllowDisabled; forgotten && !isNil(clientset) && resolved.LeaseName != "" {
 		problems = append(problems, fmt.Errorf("Enabled is false, so every replica would lead, although LeaseName (%q) and a clientset are set: "+
 			"set Enabled to true, or set AllowDisabled to true if the election is turned off on purpose", resolved.LeaseName))
@@ -123,7 +123,8 @@ func (e *Elector) APIServer() string { return e.apiServer }
 // IsLeader reports whether this process leads. A process leads from the start of a term
 // until the work's context is cancelled or the trust window ends. If the trust window
 // ended while the process was frozen, IsLeader returns false at once after the process
-// has resumed. IsLeader takes no lock and allocates no memory.
+// has resumed. There is one exception: IsLeader cannot know of a pause of a virtual
+// machine that none of the machine's clocks has counted. IsLeader takes no lock and allocates no memory.
 func (e *Elector) IsLeader() bool {
 	t := e.trust.Load()
 	return t != nil && t.Remaining(time.Now()) > 0
@@ -170,8 +171,10 @@ func (e *Elector) GetLeader() string {
 	return l.identity
 }
 
-// Term returns the term in which this process leads. The second result is false if this
-// process does not lead.
+// Term returns the term in which this process leads now. The second result is false if
+// this process does not lead. Work must not call Term to get its fencing token: a
+// goroutine that is left over from an earlier term would get the token of the new term.
+// Use TermFromContext with the work's context.
 func (e *Elector) Term() (Term, bool) {
 	e.mu.Lock()
 	defer e.unlock()

@@ -37,9 +37,9 @@ func newOptions(opts []Option) (o options) {
 	return o
 }
 
-// problems returns one error for each problem of the options. The parameter c is the
-// configuration of the same Elector.
-func (o options) problems(c Config) (errs []error) {
+// problems returns one error for each problem of the options. The parameters c and
+// apiServer are the configuration and the API server of the same Elector.
+func (o options) problems(c Config, apiServer string) (errs []error) {
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, key := range slices.Sorted(maps.Keys(o.labels)) {
 		for _, msg := range utilvalidation.IsQualifiedName(key) {
@@ -52,6 +52,9 @@ func (o options) problems(c Config) (errs []error) {
 	if s := o.shared; s != nil && c.Enabled {
 		if isNil(s.clientset) {
 			refuse("WithSharedWatch: its clientset is nil: pass a kubernetes.Interface to NewSharedWatch")
+		}
+		if server := apiServerOfClientset(s.clientset); server != "" && apiServer != "" && server != apiServer {
+			refuse("WithSharedWatch: it watches the API server %q, but the clientset sends its requests to %q: use one SharedWatch for each cluster", server, apiServer)
 		}
 		if s.namespace != c.LeaseNamespace {
 			refuse("WithSharedWatch: it watches namespace %q, but LeaseNamespace is %q: use one SharedWatch for each namespace", s.namespace, c.LeaseNamespace)
