@@ -2,7 +2,9 @@ package leaderelection
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"math"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -23,10 +25,31 @@ import (
 // store has received. A leader that was frozen can then no longer write after another
 // leader has written. Tokens become smaller only if the cluster's database is restored
 // from a backup.
+//
+// A token may have up to 20 digits. Keep it as an unsigned integer of 64 bits or as
+// text. A signed integer of 64 bits overflows above 9223372036854775807. A float64, as
+// in JavaScript, in Lua and in many readers of JSON, changes tokens above
+// 9007199254740992.
 type Token uint64
 
 // String returns the token in decimal.
 func (t Token) String() string { return strconv.FormatUint(uint64(t), 10) }
+
+// MarshalText returns the token in decimal. Therefore a token is a string in JSON, in
+// YAML and in the logs of slog's handlers. It is no number, because many readers of JSON
+// read numbers as float64.
+func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText sets the token to a decimal number. It returns an error if text is not
+// a decimal number, or is greater than 18446744073709551615.
+func (t *Token) UnmarshalText(text []byte) error {
+	token, err := strconv.ParseUint(string(text), 10, 64)
+	if err != nil {
+		return fmt.Errorf("leaderelection: fencing token is invalid: %q, give a decimal number of at most %d", text, uint64(math.MaxUint64))
+	}
+	*t = Token(token)
+	return nil
+}
 
 // localTokens is the last token that was created without a resourceVersion.
 var localTokens atomic.Uint64

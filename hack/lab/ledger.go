@@ -35,10 +35,10 @@ const (
 
 // An Entry is a record in a ledger. It shows which replica worked, and when.
 type Entry struct {
-	Replica string    `json:"replica"` // the identity of the replica that wrote the entry
-	Term    uint64    `json:"term"`    // the fencing token of the replica's term
-	Seq     int       `json:"seq"`     // the number of the entry in its term, starting with 1
-	At      time.Time `json:"at"`      // the time just before the replica called IsLeader for this entry
+	Replica string    `json:"replica"`     // the identity of the replica that wrote the entry
+	Term    uint64    `json:"term,string"` // the fencing token of the replica's term
+	Seq     int       `json:"seq"`         // the number of the entry in its term, starting with 1
+	At      time.Time `json:"at"`          // the time just before the replica called IsLeader for this entry
 }
 
 // A Ledger is a ConfigMap into which leaders write entries.

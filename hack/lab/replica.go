@@ -31,13 +31,13 @@ const (
 // An Event records something that happened to a replica. All replicas run on one
 // machine. Therefore the times of all events are comparable.
 type Event struct {
-	At         time.Time `json:"at"`                   // the time of the event
-	Replica    string    `json:"replica,omitempty"`    // the identity of the replica
-	Kind       Kind      `json:"kind"`                 // what happened
-	Term       uint64    `json:"term,omitempty"`       // the fencing token of the term
-	Seq        int       `json:"seq,omitempty"`        // the number of a ledger entry in its term
-	Detail     string    `json:"detail,omitempty"`     // additional information; see the comment of the Kind
-	Unexpected bool      `json:"unexpected,omitempty"` // true if the process exited without a call of MayExit
+	At         time.Time `json:"at"`                    // the time of the event
+	Replica    string    `json:"replica,omitempty"`     // the identity of the replica
+	Kind       Kind      `json:"kind"`                  // what happened
+	Term       uint64    `json:"term,string,omitempty"` // the fencing token of the term
+	Seq        int       `json:"seq,omitempty"`         // the number of a ledger entry in its term
+	Detail     string    `json:"detail,omitempty"`      // additional information; see the comment of the Kind
+	Unexpected bool      `json:"unexpected,omitempty"`  // true if the process exited without a call of MayExit
 }
 
 // A Reporter prints the events of one replica, one JSON object per line.

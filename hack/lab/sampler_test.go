@@ -77,7 +77,7 @@ func TestReadEvents_IgnoresALineThatAKillCutOff(t *testing.T) {
 }
 
 func TestDecodeEntries_ReportsWhereTheLedgerIsDamaged(t *testing.T) {
-	entries, err := decodeEntries(`{"replica":"a","term":7,"seq":1}` + "\n" + `{"replica"`)
+	entries, err := decodeEntries(`{"replica":"a","term":"7","seq":1}` + "\n" + `{"replica"`)
 	if err == nil || len(entries) != 0 {
 		t.Errorf("decodeEntries() = %v, %v, want an error", entries, err)
 	}

@@ -86,9 +86,13 @@ func createLedgers(ctx context.Context, client kubernetes.Interface) error {
 	}
 	rule := lab.Rule(schema.GroupResource{Resource: "configmaps"}, admissionv1.Update)
 	rule.ResourceNames = []string{guardedLedger}
+	// Compare texts, because an integer in CEL cannot hold every term. The longer term is
+	// the later one.
+	const term, stored = "object.data.term", "oldObject.data.term"
+	notEarlier := "size(" + term + ") > size(" + stored + ") || size(" + term + ") == size(" + stored + ") && " + term + " >= " + stored
 	return lab.EnforcePolicy(ctx, client, namespace,
 		admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{rule}},
-		admissionv1.Validation{Expression: "int(object.data.term) >= int(oldObject.data.term)", Message: "a later term has already written"},
+		admissionv1.Validation{Expression: notEarlier, Message: "a later term has already written"},
 		func(ctx context.Context) (bool, error) {
 			// The policy is in force if the API server refuses to replace term 1 by the
 			// earlier term 0.

@@ -177,6 +177,13 @@
 // restored from a backup. A store then refuses every write until you lower the stored
 // token by hand, or until new tokens exceed it.
 //
+// A token may have up to 20 digits. The tokens of API servers that use Unix times in
+// nanoseconds as resourceVersions have 19 digits. Do not compare tokens as signed
+// integers of 64 bits, such as BIGINT in SQL. Do not compare them as floating-point
+// numbers, such as the numbers of JavaScript and of Lua in Redis. Text of 20 digits with
+// leading zeros compares correctly in every store. The format "%020d" prints a token
+// like that.
+//
 // In a database with transactions, begin each transaction with a condition on the
 // highest token so far. The database then refuses a frozen leader as soon as a later
 // leader has written any data. A store without transactions keeps the token with each

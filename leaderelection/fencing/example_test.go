@@ -74,11 +74,17 @@ func reconcile(context.Context, kubernetes.Interface) {}
 // constant begin. This statement updates the row only if the stored token is not
 // greater than the leader's token. With database/sql:
 //
-//	result, err := tx.ExecContext(ctx, begin, term.Token, "my-app-leader")
+//	token := fmt.Sprintf("%020d", term.Token)
+//	result, err := tx.ExecContext(ctx, begin, token, "my-app-leader")
 //	if n, _ := result.RowsAffected(); n == 0 {
 //		return tx.Rollback() // a later term has written: stop
 //	}
 //	// insert, update, delete, commit
+//
+// The column contains the token as text of 20 digits, with leading zeros. Such texts
+// compare like numbers in every database. A BIGINT overflows above 2^63, and a token may
+// be greater. Without the CHECK, a token without leading zeros would be compared
+// wrongly. The type NUMERIC(20) also works, except in SQLite.
 //
 // This statement locks the row until the transaction ends. Therefore all transactions
 // run one after the other, even the transactions of one leader. A leader that is frozen
@@ -86,10 +92,11 @@ func reconcile(context.Context, kubernetes.Interface) {}
 // the database's limit for idle transactions. Do not check the token in a separate
 // transaction, because the leader may be frozen between the check and the write.
 func Example_sql() {
+	const create = `CREATE TABLE leadership (lease VARCHAR(253) PRIMARY KEY, token CHAR(20) NOT NULL CHECK (LENGTH(token) = 20))`
 	const begin = `UPDATE leadership SET token = $1 WHERE lease = $2 AND token <= $1`
 
-	db := database{"my-app-leader": 0} // INSERT INTO leadership VALUES ('my-app-leader', 0)
-	frozen, successor := leaderelection.Term{Token: 41}, leaderelection.Term{Token: 57}
+	db := database{"my-app-leader": "00000000000000000000"} // INSERT INTO leadership VALUES ('my-app-leader', '00000000000000000000')
+	frozen, successor := leaderelection.Term{Token: 41}, leaderelection.Term{Token: 1753647547040015001}
 
 	fmt.Println("first leader:", db.exec(begin, frozen.Token, "my-app-leader"), "row")
 	fmt.Println("its successor:", db.exec(begin, successor.Token, "my-app-leader"), "row")
@@ -100,16 +107,16 @@ func Example_sql() {
 	// the first one resumes: 0 rows
 }
 
-// Protect single rows, without transactions. Each row has a column with a token. The
-// SQL statement in the constant update changes a row only if the token in the row is
-// not greater than the token of the writer's term. Two kinds of writes are not
-// protected: insertions, and writes of rows that the current leader has not written
-// yet.
+// Protect single rows, without transactions. Each row has a column with a token, as in
+// the example for transactions. The SQL statement in the constant update changes a row
+// only if the token in the row is not greater than the token of the writer's term. Two
+// kinds of writes are not protected: insertions, and writes of rows that the current
+// leader has not written yet.
 func Example_sqlByRow() {
 	const update = `UPDATE accounts SET token = $1, balance = $3 WHERE id = $2 AND token <= $1`
 
-	db := database{"alice": 0, "bob": 0}
-	frozen, successor := leaderelection.Term{Token: 41}, leaderelection.Term{Token: 57}
+	db := database{"alice": "00000000000000000000", "bob": "00000000000000000000"}
+	frozen, successor := leaderelection.Term{Token: 41}, leaderelection.Term{Token: 1753647547040015001}
 
 	fmt.Println("its successor:", db.exec(update, successor.Token, "alice", 80), "row")
 	fmt.Println("the first one resumes:", db.exec(update, frozen.Token, "alice", 70), "rows")
@@ -123,16 +130,17 @@ func Example_sqlByRow() {
 // A database stands in for an SQL database. It maps the key of each row to the token
 // that the row contains. The tests in hack/tokens run the statements of these examples
 // on a real database.
-type database map[string]leaderelection.Token
+type database map[string]string
 
 // exec stands in for the SQL statements of the examples. It stores token in the row
 // with the given key, unless the token of the row is greater. It returns the number of
 // changed rows.
 func (d database) exec(_ string, token leaderelection.Token, key string, _ ...int) int {
-	if kept, found := d[key]; !found || kept > token {
+	text := fmt.Sprintf("%020d", token)
+	if kept, found := d[key]; !found || kept > text {
 		return 0
 	}
-	d[key] = token
+	d[key] = text
 	return 1
 }
 
@@ -141,7 +149,8 @@ func (d database) exec(_ string, token leaderelection.Token, key string, _ ...in
 // ifGenerationMatch). The leader stores its token with the object. Before each write,
 // the leader reads the object. If the stored token is greater than the leader's own
 // token, the leader stops. Otherwise it writes on the condition that the object is
-// unchanged. If the store refuses the write, the leader reads the object again.
+// unchanged. If the store refuses the write, the leader reads the object again. Metadata
+// of objects are texts: encode and decode the token with MarshalText and UnmarshalText.
 func Example_objectStore() {
 	bucket := &bucket{}
 	frozen, successor := leaderelection.Term{Token: 41}, leaderelection.Term{Token: 57}

@@ -76,7 +76,7 @@ func byPod() test {
 func (f Fence) byTerm() test {
 	stamp, stored := f.stamp("object"), f.stamp("oldObject")
 	t := test{
-		"(" + hasToken(stamp) + " ? request.operation == 'CREATE' || !" + hasToken(stored) + " || " + tokenOf(stamp) + " >= " + tokenOf(stored) +
+		"(" + hasToken(stamp) + " ? request.operation == 'CREATE' || " + notLower(tokenOf(stamp), tokenOf(stored)) +
 			" : " + unstamped(stored) + ")" + f.orUnstampable(),
 		"(" + hasToken(stamp) + ` ? '` + laterTerm + `"' + ` + stored + ` + '", and the writer is in term "' + ` + stamp + ` + '": ' : '` + noToken + `: ') + ` + writer,
 		laterTerm + "than the writer's, if that is in one",
@@ -150,11 +150,19 @@ func (f Fence) annotationOf(object string) string {
 	return fmt.Sprintf("%s.?metadata.?annotations[?%s]", object, quote(AnnotationKey(f.lease())))
 }
 
-// hasToken returns an expression that is true if the stamp begins with a number. This
-// number is the token. A stored stamp that begins with other text was edited by hand.
-// The policy permits any write with a token to replace such a stamp.
-func hasToken(stamp string) string { return stamp + ".matches('^[1-9][0-9]{0,17}( |$)')" }
+// hasToken returns an expression that is true if the stamp begins with a token.
+func hasToken(stamp string) string { return "(" + tokenOf(stamp) + " != '')" }
 
-// tokenOf returns an expression for the number at the beginning of the stamp. This
-// number is the token.
-func tokenOf(stamp string) string { return "int(" + stamp + ".split(' ', 2)[0])" }
+// tokenOf returns an expression for the token at the beginning of the stamp, followed by
+// a space. A token is a positive decimal number of any length, without leading zeros. If
+// the stamp begins with other text, it was edited by hand, and the expression is an empty
+// string.
+func tokenOf(stamp string) string { return "(" + stamp + " + ' ').find('^[1-9][0-9]* ')" }
+
+// notLower returns an expression that is true if the token is not lower than the stored
+// token. The expression compares texts, because an integer in CEL has at most 19 digits.
+// The longer token is the greater one. If the stored stamp has no token, the expression
+// is true.
+func notLower(token, stored string) string {
+	return "size(" + token + ") > size(" + stored + ") || size(" + token + ") == size(" + stored + ") && " + token + " >= " + stored
+}

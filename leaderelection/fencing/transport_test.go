@@ -112,8 +112,8 @@ func TestStampTransport_StampsEveryKindOfBody(t *testing.T) {
 		{"merge patch", "PATCH", merge, `{"data":{"a":"b"}}`, `{"data":{"a":"b"},"metadata":{` + stamped + `}}`},
 		{"merge patch of annotations", "PATCH", merge, `{"metadata":{"annotations":{"a":null}}}`, `{"metadata":{"annotations":{"a":null,` + strings.TrimPrefix(stamped, `"annotations":{`) + `}}`},
 		{"strategic merge patch", "PATCH", "application/strategic-merge-patch+json", `{}`, `{"metadata":{` + stamped + `}}`},
-		{"apply of JSON", "PATCH", apply, `{"kind":"ConfigMap"}`, `{"kind":"ConfigMap","metadata":{` + stamped + `}}`},
-		{"apply of YAML", "PATCH", apply, "kind: ConfigMap\nmetadata:\n  name: a\n", `{"kind":"ConfigMap","metadata":{` + stamped + `,"name":"a"}}`},
+		{"apply of JSON", "PATCH", apply, `{"kind":"ConfigMap","data":{"n":18446744073709551616}}`, `{"data":{"n":18446744073709551616},"kind":"ConfigMap","metadata":{` + stamped + `}}`},
+		{"apply of YAML", "PATCH", apply, "kind: ConfigMap\nmetadata:\n  name: a\ndata:\n  number: 18446744073709551615\n", `{"data":{"number":18446744073709551615},"kind":"ConfigMap","metadata":{` + stamped + `,"name":"a"}}`},
 		{"JSON patch", "PATCH", "application/json-patch+json", `[{"op":"remove","path":"/data"}]`, `[{"op":"remove","path":"/data"},{"op":"add","path":"/metadata/annotations/fencing.incumbent.haproxy-template-ic.github.io~1ns.app","value":"STAMP"}]`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
