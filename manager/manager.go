@@ -46,14 +46,15 @@ type electedManager struct {
 	observability observability
 
 	started   atomic.Bool
-	stopping  chan struct{} // closed when the inner Manager begins to stop
-	failure   atomic.Pointer[error]
-	ended     chan struct{} // closed if the term ends before the inner Manager has stopped
-	cause     error         // the reason why the term ended; set before the channel ended is closed
-	abandoned atomic.Bool   // true if the grace period expired while Runnables were running
+	stopping  chan struct{}         // closed when the inner Manager begins to stop
+	failure   atomic.Pointer[error] // the error that stopped the Manager; nil if the Manager was told to stop before
+	ended     chan struct{}         // closed if the term ends before the inner Manager has stopped
+	cause     error                 // the reason why the term ended; set before the channel ended is closed
+	abandoned atomic.Bool           // true if the grace period expired while Runnables were running
 
 	// Start sets the following fields.
-	inner       *task // the call of the inner Manager's Start
+	told        <-chan struct{} // closed when the context of Start is done
+	inner       *task           // the call of the inner Manager's Start
 	stopInner   func()
 	campaign    *task // the call of the Elector's Run
 	endCampaign func()
@@ -219,7 +220,7 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 	if opts.EventBroadcaster != nil { //nolint:staticcheck // deprecated, but still supported by controller-runtime
 		m.events.use(m.Manager.GetEventRecorderFor(m.config.Identity)) //nolint:staticcheck // the only recorder of the Manager that implements resourcelock.EventRecorder
 	}
-	return m.Manager.Add(stopDetector(m.stopping))
+	return m.Manager.Add(stopDetector{m})
 }
 
 // gateTiming returns the durations of controller-runtime's own election. The durations

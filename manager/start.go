@@ -38,27 +38,40 @@ func (m *electedManager) Start(ctx context.Context) error {
 		// ctx is already done, so the inner Manager must not win its election.
 		m.gate.shut()
 	}
+	m.told = ctx.Done()
 	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
 	campaign, endCampaign := context.WithCancel(context.Background())
 	m.stopInner, m.endCampaign = stopInner, endCampaign
 	m.inner = begin(func() error {
 		defer endCampaign()
 		defer m.warmups.end()
-		return m.Manager.Start(inner)
+		return m.runInner(inner)
 	})
 	m.campaign = begin(func() error { return m.runElector(campaign) })
 
-	var reason error
 	select {
-	case <-ctx.Done():
+	case <-m.told:
 	case <-m.stopping:
-		reason = errFailed
 	case <-m.inner.done:
 	case <-m.campaign.done:
-		reason = m.campaign.err
 	case <-m.ended:
 	}
-	return m.stop(reason)
+	return m.stop()
+}
+
+// runInner runs the inner Manager, and returns the error that stopped it. It logs an
+// error that the inner Manager returns although it was told to stop before. Such an error
+// comes from a Runnable that is not watched, for example from an HTTP server.
+func (m *electedManager) runInner(ctx context.Context) error {
+	err := m.Manager.Start(ctx)
+	switch failure := m.failure.Load(); {
+	case failure != nil && *failure != errFailed:
+		return *failure // the inner Manager may not have noticed this error before it was told to stop
+	case err == nil || failure != nil || !isDone(m.stopping): // without a stop, the inner Manager did not start
+		return err
+	}
+	m.logLate(err)
+	return nil
 }
 
 // runElector waits until the inner Manager is ready to lead, and then runs the Elector.
@@ -130,24 +143,23 @@ func (m *electedManager) endTerm(cause error) {
 	if errors.Is(cause, leaderelection.ErrCancelled) {
 		return // the campaign was cancelled because the inner Manager has stopped
 	}
+	m.gate.shut() // errors that Runnables return from now on are not the reason for the stop
 	m.base.end(cause)
 	m.cause = cause
 	close(m.ended)
 }
 
 // stop stops the inner Manager and ends the campaign. It returns the error that Start
-// returns. The parameter reason is the error that makes the Manager stop, or nil if the
-// context of Start is done.
-func (m *electedManager) stop(reason error) error {
+// returns.
+func (m *electedManager) stop() error {
 	if led := m.gate.shut(); !led {
 		m.endCampaign()
 	}
-	var graceExpired <-chan time.Time
+	grace, cancel := context.Background(), context.CancelFunc(func() {})
 	if m.grace >= 0 {
-		timer := time.NewTimer(m.grace)
-		defer timer.Stop()
-		graceExpired = timer.C
+		grace, cancel = context.WithTimeout(grace, m.grace)
 	}
+	defer cancel()
 	asked := m.gate.asked
 	for {
 		select {
@@ -157,21 +169,27 @@ func (m *electedManager) stop(reason error) error {
 			asked = nil
 			m.stopInner()
 		case <-m.inner.done:
-			return m.finish(graceExpired)
+			return m.finish(grace.Done())
 		case <-m.ended:
-			return m.finishEarly()
-		case <-graceExpired:
-			return m.abandon(reason)
+			return m.finishEarly(grace.Done())
+		case <-grace.Done():
+			switch { // several channels may be ready at the same time
+			case isDone(m.ended):
+				return m.finishEarly(grace.Done())
+			case isDone(m.inner.done):
+				return m.finish(grace.Done())
+			}
+			return m.abandon()
 		}
 	}
 }
 
 // finish is called after the inner Manager has stopped, and ends the campaign. It
-// returns when the Lease was released or when graceExpired receives a value. If
+// returns when the Lease was released or when the channel graceExpired is closed. If
 // graceExpired is nil, finish waits without a time limit.
-func (m *electedManager) finish(graceExpired <-chan time.Time) error {
+func (m *electedManager) finish(graceExpired <-chan struct{}) error {
 	if isDone(m.ended) {
-		return m.finishEarly()
+		return m.finishEarly(graceExpired)
 	}
 	m.base.end(leaderelection.ErrCancelled)
 	m.endCampaign()
@@ -185,27 +203,30 @@ func (m *electedManager) finish(graceExpired <-chan time.Time) error {
 }
 
 // finishEarly is called if the term ends before the inner Manager has stopped. It ends
-// the campaign, stops the inner Manager, and returns the error of Start. After a loss
-// of leadership, finishEarly waits for the Runnables for at most three quarters of the
-// margin. The last quarter is left for the exit of the process.
-func (m *electedManager) finishEarly() error {
-	m.gate.shut()
+// the campaign, stops the inner Manager, and returns the error of Start. After StepDown
+// it waits for the Runnables until the channel graceExpired is closed. After a loss of
+// leadership it waits for at most three quarters of the margin. The last quarter is left
+// for the exit of the process.
+func (m *electedManager) finishEarly(graceExpired <-chan struct{}) error {
 	m.endCampaign()
 	m.stopInner()
-	outcome := fmt.Errorf("%w: %w", ErrLeadershipLost, m.cause)
-	var limit <-chan time.Time
 	if errors.Is(m.cause, leaderelection.ErrSteppedDown) {
-		outcome = fmt.Errorf("manager: %w", m.cause)
-	} else {
-		timer := time.NewTimer(m.config.Margin() * 3 / 4)
-		defer timer.Stop()
-		limit = timer.C
+		outcome := fmt.Errorf("manager: %w", m.cause)
+		select {
+		case <-m.campaign.done:
+			return join(outcome, m.reason(), m.campaign.err)
+		case <-graceExpired:
+			return join(outcome, m.abandon())
+		}
 	}
+	outcome := fmt.Errorf("%w: %w", ErrLeadershipLost, m.cause)
+	timer := time.NewTimer(m.config.Margin() * 3 / 4)
+	defer timer.Stop()
 	select {
 	case <-m.campaign.done:
-		return join(outcome, m.innerError(), m.campaign.err)
-	case <-limit:
-		return join(outcome, m.innerError(), fmt.Errorf("%w, exit the process", leaderelection.ErrWorkStillRunning))
+		return join(outcome, m.reason(), m.campaign.err)
+	case <-timer.C:
+		return join(outcome, m.reason(), fmt.Errorf("%w, exit the process", leaderelection.ErrWorkStillRunning))
 	}
 }
 
@@ -213,19 +234,17 @@ func (m *electedManager) finishEarly() error {
 // these Runnables. The Elector continues to renew the Lease until the Runnables have
 // returned or the process exits. Therefore no other candidate can lead while the
 // Runnables run.
-func (m *electedManager) abandon(reason error) error {
+func (m *electedManager) abandon() error {
 	m.abandoned.Store(true)
-	if isDone(m.inner.done) {
-		return m.finish(nil)
-	}
 	if isDone(m.gate.asked) {
 		m.base.end(context.DeadlineExceeded)
 		m.stopInner()
 	} else {
 		begin(func() error { <-m.gate.asked; m.stopInner(); return nil })
 	}
-	if failure := m.failure.Load(); failure != nil && reason != nil {
-		reason = *failure
+	reason := m.reason()
+	if isDone(m.campaign.done) {
+		reason = join(m.campaign.err, reason)
 	}
 	if m.grace == 0 {
 		return reason
@@ -234,19 +253,16 @@ func (m *electedManager) abandon(reason error) error {
 		m.grace, context.DeadlineExceeded, leaderelection.ErrWorkStillRunning))
 }
 
-// innerError returns the inner Manager's error. It returns nil if the error is not yet
-// known or is context.Canceled.
-func (m *electedManager) innerError() error {
-	if !isDone(m.inner.done) {
-		if failure := m.failure.Load(); failure != nil {
-			return *failure
-		}
-		return nil
+// reason returns the error that stopped the Manager. It returns nil if the Manager was
+// told to stop before an error occurred.
+func (m *electedManager) reason() error {
+	if isDone(m.inner.done) {
+		return m.inner.err
 	}
-	if errors.Is(m.inner.err, context.Canceled) {
-		return nil
+	if failure := m.failure.Load(); failure != nil {
+		return *failure
 	}
-	return m.inner.err
+	return nil
 }
 
 func isDone(c <-chan struct{}) bool {

@@ -10,32 +10,45 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 )
 
-// A stopDetector is a Runnable that closes its channel when the inner Manager begins to
-// stop, for example because a Runnable has failed. The inner Manager stops the
-// stopDetector among the first Runnables, because the stopDetector does not need leader
-// election.
-type stopDetector chan struct{}
+// A stopDetector is a Runnable that closes the Manager's channel stopping when the inner
+// Manager begins to stop, for example because a Runnable has failed. The inner Manager
+// stops the stopDetector among the first Runnables, because the stopDetector does not
+// need leader election.
+type stopDetector struct{ manager *electedManager }
 
 func (d stopDetector) Start(ctx context.Context) error {
 	<-ctx.Done()
-	close(d)
+	if !d.manager.isTold() {
+		d.manager.failure.CompareAndSwap(nil, new(errFailed))
+	}
+	close(d.manager.stopping)
 	return nil
 }
 
 func (d stopDetector) NeedLeaderElection() bool { return false }
 
+// isTold reports whether the Manager was told to stop: the context of Start is done, the
+// term has ended, or Start stops the Manager for another reason.
+func (m *electedManager) isTold() bool { return isDone(m.told) || m.gate.isShut() }
+
 // Add adds a Runnable to the inner Manager. When the Runnable fails, its error is
 // recorded at once. The inner Manager returns the error only after all Runnables have
 // stopped, which may take longer than the grace period.
 func (m *electedManager) Add(r crmanager.Runnable) error {
-	switch r.(type) {
-	case nil, *crmanager.Server, webhook.Server, interface{ GetCache() cache.Cache }:
-		return m.Manager.Add(r) // controller-runtime detects these types, so they must not be wrapped
-	}
-	w := watched{r, m.recordFailure}
+	w := watched{r, m}
 	warm, warms := r.(warmer)
 	elected, elects := r.(crmanager.LeaderElectionRunnable)
+	cached, caches := r.(cacher)
+	switch r.(type) {
+	case nil, *crmanager.Server, webhook.Server:
+		return m.Manager.Add(r) // controller-runtime detects these types, so they must not be wrapped
+	}
 	switch {
+	case caches:
+		return m.Manager.Add(struct {
+			watched
+			cacher
+		}{w, cached})
 	case warms && elects:
 		return m.Manager.Add(struct {
 			watched
@@ -57,28 +70,42 @@ func (m *electedManager) Add(r crmanager.Runnable) error {
 	}
 }
 
-// recordFailure records the first error of a Runnable, because this error makes the
-// inner Manager stop. It ignores errors after the stop has begun.
-func (m *electedManager) recordFailure(err error) {
-	if err != nil && !errors.Is(err, context.Canceled) && !m.gate.isShut() && !isDone(m.stopping) {
-		m.failure.CompareAndSwap(nil, &err)
+// returned handles the error that a Runnable has returned. The first error stops the
+// Manager, unless the Manager was told to stop before: returned records this error and
+// returns it, so that the inner Manager stops. It logs any other error and returns nil,
+// because Start must not return an error that follows from a stop. controller-runtime
+// does the same, but loses some of these errors.
+func (m *electedManager) returned(err error) error {
+	if err == nil || !m.isTold() && m.failure.CompareAndSwap(nil, &err) {
+		return err
+	}
+	m.logLate(err)
+	return nil
+}
+
+// logLate logs an error that a Runnable returned after the stop had begun. The text is
+// controller-runtime's.
+func (m *electedManager) logLate(err error) {
+	if !errors.Is(err, context.Canceled) {
+		m.logger.Error(err, "error received after stop sequence was engaged")
 	}
 }
 
 // A warmer is a Runnable that warms up before its Manager leads.
 type warmer interface{ Warmup(context.Context) error }
 
-// watched wraps a Runnable. When the Runnable returns, its error is passed to the
-// function report.
+// A cacher is a Runnable with a cache, for example a cluster. The inner Manager starts
+// other Runnables only after the cache has synced.
+type cacher interface{ GetCache() cache.Cache }
+
+// watched wraps a Runnable, so that the Manager learns of its error at once.
 type watched struct {
 	crmanager.Runnable
-	report func(error)
+	manager *electedManager
 }
 
 func (w watched) Start(ctx context.Context) error {
-	err := w.Runnable.Start(ctx)
-	w.report(err)
-	return err
+	return w.manager.returned(w.Runnable.Start(ctx))
 }
 
 type watchedWarmer struct {
@@ -91,9 +118,7 @@ func (w watchedWarmer) Warmup(ctx context.Context) error {
 		return nil
 	}
 	defer w.manager.warmups.leave()
-	err := w.warmer.Warmup(ctx)
-	w.manager.recordFailure(err)
-	return err
+	return w.manager.returned(w.warmer.Warmup(ctx))
 }
 
 // warmups counts the Runnables that are warming up. The Lease must not be released
