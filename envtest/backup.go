@@ -11,7 +11,7 @@ import (
 // restarts etcd and waits until the API servers are ready. This takes a few
 // seconds. [ControlPlane.Stop] deletes the backup.
 //
-// The function restore kills the running API servers, restores the data of
+// restore kills the running API servers, restores the data of
 // etcd, and starts the same API servers again. The API servers must be
 // restarted, because their caches could contain objects that are newer than the
 // backup.

@@ -67,7 +67,7 @@ func InstallFence(tb testing.TB, fence fencing.Fence, configs ...*rest.Config) {
 // These API servers must use the same etcd. The user of each config must be an
 // administrator. The namespaces of the Fence must exist.
 //
-// The function remove removes the admission policy. API servers may still
+// remove removes the admission policy. API servers may still
 // enforce the admission policy for a short time after the removal.
 //
 // If EnforceFence fails, it removes the admission policy that it created. The

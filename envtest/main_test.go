@@ -15,7 +15,7 @@ import (
 )
 
 // plane is a control plane that several tests use. The first test that calls
-// the method get starts the control plane. TestMain stops the control plane.
+// get starts the control plane. TestMain stops the control plane.
 type plane struct {
 	options envtest.Options
 	mu      sync.Mutex // locked while one test uses the control plane alone

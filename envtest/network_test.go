@@ -143,7 +143,7 @@ func end(t *testing.T, stream watch.Interface) {
 	}
 }
 
-// next returns the next value from the channel c. The test fails if no value
+// next returns the next value from c. The test fails if no value
 // arrives within two minutes.
 func next[T any](t *testing.T, c <-chan T) T {
 	t.Helper()

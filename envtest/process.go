@@ -36,7 +36,7 @@ type incarnation struct {
 	cmd    *exec.Cmd
 	output *tail
 	exited chan struct{}
-	err    error // the error of the exited program; read it after the channel exited is closed
+	err    error // the error of the exited program; read it after exited is closed
 }
 
 // start starts the program and waits until the program is ready. If the program

@@ -33,7 +33,7 @@ func newAttempt(e *Elector, basis *coordinationv1.Lease, stopped <-chan struct{}
 	return &attempt{elector: e, basis: basis, stopped: stopped, decided: make(chan bool, 1)}
 }
 
-// The method current returns the Lease that the next write is based on. Before the
+// current returns the Lease that the next write is based on. Before the
 // claim, this is the Lease to claim. After a successful claim, this is the held Lease.
 func (a *attempt) current(context.Context) (*coordinationv1.Lease, string, error) {
 	e := a.elector
@@ -74,7 +74,7 @@ func (a *attempt) update(ctx context.Context, release bool) error {
 	}
 }
 
-// The method claim claims the Lease. It sends true to a.decided if the claim has
+// claim claims the Lease. It sends true to a.decided if the claim has
 // succeeded, and false if the claim has failed or was not answered in time.
 func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	e := a.elector
@@ -119,7 +119,7 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	return err
 }
 
-// The method renew waits until the next renewal is due, and then sends this renewal.
+// renew waits until the next renewal is due, and then sends this renewal.
 // There is one exception. If the engine was not yet informed of the last confirmed
 // write, renew returns nil at once.
 func (a *attempt) renew(ctx context.Context, h *heldLease) error {
@@ -198,7 +198,7 @@ func (a *attempt) hasConfirmation(h *heldLease) bool {
 	return confirmed
 }
 
-// The method release releases the Lease after the work has returned. If a request
+// release releases the Lease after the work has returned. If a request
 // fails, the method reads the Lease to learn whether the release was applied. If it was
 // not applied, the method retries until the trust window ends. A refusal that another
 // try does not change, such as a missing right, is retried once.
@@ -332,7 +332,7 @@ func (a *attempt) readBack(ctx context.Context, h *heldLease) error {
 	}
 }
 
-// The function wait waits for the duration d. It returns errNotHeld if the Lease is
+// wait waits for the duration d. It returns errNotHeld if the Lease is
 // lost during the wait.
 func wait(ctx context.Context, h *heldLease, d time.Duration) error {
 	err := clock.Sleep(ctx, h.lost, d)

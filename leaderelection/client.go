@@ -111,7 +111,7 @@ func rateLimitOf(client rest.Interface) *rateLimit {
 	return &rateLimit{limiter}
 }
 
-// The method join adds one renewal per period to the load of the rate limiter. It
+// join adds one renewal per period to the load of the rate limiter. It
 // returns a warning if the total load is more than half of the limit.
 func (l *rateLimit) join(period time.Duration) (warning string) {
 	if l == nil {

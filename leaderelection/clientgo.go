@@ -28,14 +28,14 @@ const clientJitterFactor = clientleaderelection.JitterFactor
 //
 // A driver must follow these rules. It must not return an error that satisfies
 // apierrors.IsConflict, because client-go would retry a release forever. While this
-// elector holds the Lease, the method current must not return a Lease that another
+// elector holds the Lease, current must not return a Lease that another
 // candidate wrote.
 type engineDriver interface {
 	// current returns the Lease that the next write is based on. The result lease is
 	// nil if the Lease does not exist. The result holder is the identity that the
 	// engine uses as the holder of the Lease. It is "" if the Lease may be claimed.
 	current(ctx context.Context) (lease *coordinationv1.Lease, holder string, err error)
-	// The method create claims the Lease by creating it.
+	// create claims the Lease by creating it.
 	create() error
 	// update claims or renews the Lease. If release is true, it releases the Lease.
 	update(ctx context.Context, release bool) error
@@ -136,7 +136,7 @@ func startEngine(c *Config, driver engineDriver, tasks *dispatch.Tasks, log *slo
 	return en, nil
 }
 
-// The method stop stops the engine and waits until the engine has returned. If the work
+// stop stops the engine and waits until the engine has returned. If the work
 // has returned, the engine first releases the Lease. If en is nil, stop does nothing.
 func (en *engine) stop() {
 	if en == nil {
@@ -171,7 +171,7 @@ type requestError struct{ err error }
 
 func (e requestError) Error() string { return e.err.Error() }
 
-// The function opaque returns err as a requestError. It returns nil if err is nil.
+// opaque returns err as a requestError. It returns nil if err is nil.
 func opaque(err error) error {
 	if err == nil {
 		return nil

@@ -206,7 +206,7 @@ func (c Config) leaseKey() string {
 	return c.LeaseNamespace + "/" + c.LeaseName
 }
 
-// The method logger returns a logger with the attributes "lease" and "identity". It is
+// logger returns a logger with the attributes "lease" and "identity". It is
 // derived from the parameter logger, or from slog.Default() if this parameter is nil.
 func (c Config) logger(logger *slog.Logger) *slog.Logger {
 	if logger == nil {

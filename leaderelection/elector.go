@@ -369,10 +369,10 @@ func (e *Elector) stateAndChange() (state State, changed <-chan struct{}, expire
 	return state, e.changed, max(expires, time.Nanosecond)
 }
 
-// afterUnlock adds a function that the method unlock calls.
+// afterUnlock adds a function that unlock calls.
 func (e *Elector) afterUnlock(effect func()) { e.effects = append(e.effects, effect) }
 
-// The method unlock unlocks mu. It then calls the functions that were passed to
+// unlock unlocks mu. It then calls the functions that were passed to
 // afterUnlock, in the same order. These functions must not lock mu, and must not block.
 func (e *Elector) unlock() {
 	effects := e.effects
@@ -389,7 +389,7 @@ func (e *Elector) unlock() {
 	}
 }
 
-// signalLocked wakes every goroutine that waits on the channel e.changed.
+// signalLocked wakes every goroutine that waits on e.changed.
 func (e *Elector) signalLocked() {
 	close(e.changed)
 	e.changed = make(chan struct{})

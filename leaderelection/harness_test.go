@@ -73,7 +73,7 @@ type replica struct {
 
 type send = func(*http.Request) (*http.Response, error)
 
-// A roundTrip sends a request with the function next. It may change the request and the
+// A roundTrip sends a request with next. It may change the request and the
 // response.
 type roundTrip func(r *http.Request, next send) (*http.Response, error)
 

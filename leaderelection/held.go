@@ -70,14 +70,14 @@ func (h *heldLease) enter(next phase) {
 	h.phase = next
 }
 
-// The method won records that the claim is confirmed. The parameter token is the
+// won records that the claim is confirmed. The parameter token is the
 // fencing token of the term.
 func (h *heldLease) won(token Token) {
 	h.enter(phaseHeld)
 	h.token = token
 }
 
-// The method stop records that the work was asked to stop while the Lease is still
+// stop records that the work was asked to stop while the Lease is still
 // held.
 func (h *heldLease) stop() {
 	if h.phase == phaseHeld {
@@ -103,7 +103,7 @@ func (h *heldLease) releaseConfirmed() {
 	}
 }
 
-// The method lose records that the Lease is lost. It also cancels the pending requests.
+// lose records that the Lease is lost. It also cancels the pending requests.
 func (h *heldLease) lose(cause error) {
 	h.enter(phaseLost)
 	h.cause = cause

@@ -13,7 +13,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 )
 
-// The method lead runs one term, from the confirmed claim to the release or the loss of
+// lead runs one term, from the confirmed claim to the release or the loss of
 // the Lease. If the election is not enabled, h and engine are nil.
 func (e *Elector) lead(ctx context.Context, h *heldLease, engine *engine) error {
 	var run *termRun
@@ -125,7 +125,7 @@ func isClosed(c <-chan struct{}) bool {
 
 // startTerm starts the work of a term. It returns nil if the trust window has already
 // ended. The work's context has the values of ctx, but is not cancelled when ctx is
-// done. The method stopWorkLocked cancels the work's context. If the election is not
+// done. stopWorkLocked cancels the work's context. If the election is not
 // enabled, h is nil and the trust window never ends.
 func (e *Elector) startTerm(ctx context.Context, h *heldLease) *termRun {
 	e.mu.Lock()
@@ -337,7 +337,7 @@ func (e *Elector) newTrustTimer(h *heldLease) *trustTimer {
 
 func (t *trustTimer) stop() { t.timer.Stop() }
 
-// The method check records that the Lease is lost if the trust window has ended. It
+// check records that the Lease is lost if the trust window has ended. It
 // also restarts the timer. The timer fires several times in a trust window, because a
 // timer stops while the machine sleeps and then fires late.
 func (t *trustTimer) check() {

@@ -28,12 +28,12 @@ func (h hookHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return true
 }
 
-// withLogHandler passes the log records of a replica to the function handle.
+// withLogHandler passes the log records of a replica to handle.
 func withLogHandler(handle func(context.Context, slog.Record) error) setting {
 	return func(r *replica) { r.logger = slog.New(hookHandler{Handler: debugLogger.Handler(), handle: handle}) }
 }
 
-// withBlockedLog makes the log handler of a replica block until the channel unblock is
+// withBlockedLog makes the log handler of a replica block until unblock is
 // closed. For example, a real handler blocks when it writes to a full pipe.
 func withBlockedLog(unblock chan struct{}) setting {
 	return withLogHandler(func(context.Context, slog.Record) error { <-unblock; return nil })

@@ -42,7 +42,7 @@ type observed struct {
 // earlier process that has exited.
 const duplicateLimit = 3
 
-// The method observe processes the observation o. It reports whether o is newer than
+// observe processes the observation o. It reports whether o is newer than
 // the observed state.
 func (e *Elector) observe(o leasestate.Observation) (news bool) {
 	e.mu.Lock()
@@ -168,7 +168,7 @@ func (e *Elector) followsAnother() bool {
 	return leader != "" && leader != e.config.Identity
 }
 
-// The method follow is the loop of the observer. It watches the Lease until ctx is
+// follow is the loop of the observer. It watches the Lease until ctx is
 // done. If no newer observation arrives for silenceTimeout, it reads the Lease.
 // Therefore the elector also observes changes that the watch does not report.
 func (e *Elector) follow(ctx context.Context) {
@@ -222,7 +222,7 @@ func (e *Elector) awaitSilence(ctx context.Context) (requested bool) {
 	return false
 }
 
-// The method silence returns how long no newer observation has arrived, and whether a
+// silence returns how long no newer observation has arrived, and whether a
 // watch is open. While reads fail, the first result is the time since the last read.
 func (e *Elector) silence() (quiet time.Duration, watching bool) {
 	e.mu.Lock()
@@ -260,7 +260,7 @@ func (e *Elector) noteReadLocked() {
 	e.observed.newsAt, e.observed.readAt = now, now
 }
 
-// The method read reads the Lease and processes the result as an observation. The read
+// read reads the Lease and processes the result as an observation. The read
 // takes at most timeout. The result news is true if the observation is newer than the
 // observed state. If the context parent is done, read records no failure.
 func (e *Elector) read(parent context.Context, timeout time.Duration) (news bool, err error) {

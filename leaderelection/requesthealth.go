@@ -41,7 +41,7 @@ type requestFailure struct {
 	since time.Time
 }
 
-// The method update records the result of a request. If the kind of failure has
+// update records the result of a request. If the kind of failure has
 // changed, update returns a function that logs the change. If not, update returns nil.
 // It ignores requests that the elector has cancelled.
 func (f *requestFailure) update(operation string, err error, log *slog.Logger) (logChange func()) {

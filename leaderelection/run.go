@@ -44,7 +44,7 @@ func (e *Elector) Run(ctx context.Context) (err error) {
 	return e.campaign(ctx)
 }
 
-// The method begin prepares Run. It returns an error if the Elector is already running,
+// begin prepares Run. It returns an error if the Elector is already running,
 // or if the work of an earlier Run has not returned.
 func (e *Elector) begin() (context.CancelFunc, error) {
 	e.mu.Lock()
@@ -68,7 +68,7 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 	return cancel, nil
 }
 
-// The method end waits for every goroutine that Run has started, except work that did
+// end waits for every goroutine that Run has started, except work that did
 // not stop. The parameter err is the error that Run returns.
 func (e *Elector) end(cancel context.CancelFunc, err error) {
 	e.campaignHeartbeat.Within(0)
@@ -85,7 +85,7 @@ func (e *Elector) end(cancel context.CancelFunc, err error) {
 	e.signalLocked()
 }
 
-// The method campaign is the loop of a candidate: wait until the Lease may be claimed,
+// campaign is the loop of a candidate: wait until the Lease may be claimed,
 // claim the Lease, lead, and repeat.
 func (e *Elector) campaign(ctx context.Context) error {
 	for ctx.Err() == nil {

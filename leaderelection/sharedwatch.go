@@ -45,7 +45,7 @@ func WithSharedWatch(shared *SharedWatch) Option {
 	return func(o *options) { o.shared = shared }
 }
 
-// The method join adds e to the electors that receive events, and returns the watch. If
+// join adds e to the electors that receive events, and returns the watch. If
 // s is nil, join returns nil.
 func (s *SharedWatch) join(e *Elector) *leasewatch.Watch {
 	if s == nil {
@@ -82,7 +82,7 @@ func (s *SharedWatch) startLocked(c Config) {
 	})
 }
 
-// The method leave removes e from the electors that receive events. It closes the watch
+// leave removes e from the electors that receive events. It closes the watch
 // if there are no other electors.
 func (s *SharedWatch) leave(e *Elector) {
 	s.mu.Lock()
@@ -102,7 +102,7 @@ func (s *SharedWatch) leave(e *Elector) {
 	e.watchChanged(false, nil)
 }
 
-// The method event delivers an event to the electors that campaign for the Lease in the
+// event delivers an event to the electors that campaign for the Lease in the
 // event.
 func (s *SharedWatch) event(event watch.Event) {
 	lease := leasewatch.LeaseOf(event)
@@ -116,7 +116,7 @@ func (s *SharedWatch) event(event watch.Event) {
 	}
 }
 
-// The method changed reports to the electors whether the watch w is open. It does
+// changed reports to the electors whether the watch w is open. It does
 // nothing if s no longer uses w.
 func (s *SharedWatch) changed(w *leasewatch.Watch, open bool, err error) {
 	s.mu.Lock()

@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
 
-// slowWrites delays every write of a replica. The function latency returns the delay of
+// slowWrites delays every write of a replica. latency returns the delay of
 // the next write.
 type slowWrites struct {
 	latency func() time.Duration

@@ -28,7 +28,7 @@ type store struct {
 	calls  *dispatch.Calls
 }
 
-// The method get returns the Lease. It returns nil if the Lease does not exist.
+// get returns the Lease. It returns nil if the Lease does not exist.
 func (s store) get(ctx context.Context) (*coordinationv1.Lease, error) {
 	lease, err := dispatch.Call(s.calls, ctx, func(ctx context.Context) (*coordinationv1.Lease, error) {
 		return s.leases.Get(ctx, s.name, metav1.GetOptions{})

@@ -244,7 +244,7 @@ func (t *tracer) report(f func(Trace)) {
 	t.events.put(f)
 }
 
-// The method flush waits until all reports are delivered. It waits at most timeout for
+// flush waits until all reports are delivered. It waits at most timeout for
 // each of the two queues.
 func (t *tracer) flush(timeout time.Duration) {
 	t.user.flush(timeout)

@@ -43,7 +43,7 @@ type request struct {
 	leasestate.Write
 	backoff backoff
 	done    chan struct{} // closed when the request has ended
-	err     error         // the error of the request; read it only after the channel done is closed
+	err     error         // the error of the request; read it only after done is closed
 }
 
 // issueLocked returns a new write. The renewTime identifies the write, because it is
@@ -60,7 +60,7 @@ func (e *Elector) issueLocked(kind leasestate.WriteKind, base uint64, create boo
 	return w
 }
 
-// The method send sends the write w. The parameter lease is the Lease to write. If the
+// send sends the write w. The parameter lease is the Lease to write. If the
 // parameter create is true, send creates the Lease. The request is cancelled when ctx
 // is done, or when the parameter lifetime has passed after w was issued.
 func (e *Elector) send(ctx context.Context, w leasestate.Write, lease *coordinationv1.Lease, create bool, lifetime time.Duration) *request {
@@ -81,7 +81,7 @@ func (e *Elector) send(ctx context.Context, w leasestate.Write, lease *coordinat
 	return r
 }
 
-// The method answered processes the reply or the error of a write.
+// answered processes the reply or the error of a write.
 func (e *Elector) answered(r *request, reply *coordinationv1.Lease) {
 	e.requestDone(requestNames[r.Kind], r.Sent.Time(), r.err)
 	e.mu.Lock()
@@ -250,7 +250,7 @@ func (e *Elector) wroteLocked(record *coordinationv1.Lease) bool {
 	return e.writes.confirmed != 0 && leasestate.RenewTime(record) == e.writes.confirmed
 }
 
-// The method draft returns the content of a claim or a renewal.
+// draft returns the content of a claim or a renewal.
 func (e *Elector) draft(w leasestate.Write, acquired time.Time, transitions int32) leasestate.Draft {
 	return leasestate.Draft{
 		Holder: e.config.Identity, Seconds: int32(e.config.LeaseDuration / time.Second),
@@ -258,7 +258,7 @@ func (e *Elector) draft(w leasestate.Write, acquired time.Time, transitions int3
 	}
 }
 
-// The function acquireTime returns the acquireTime of lease. If lease has no
+// acquireTime returns the acquireTime of lease. If lease has no
 // acquireTime, the function returns the renewTime of w.
 func acquireTime(lease *coordinationv1.Lease, w leasestate.Write) time.Time {
 	if lease.Spec.AcquireTime == nil {

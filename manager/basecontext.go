@@ -10,7 +10,7 @@ import (
 )
 
 // baseContexts contains the contexts from which the contexts of all Runnables are
-// derived. The method end cancels all these contexts at once. The inner Manager itself
+// derived. end cancels all these contexts at once. The inner Manager itself
 // would stop one group of Runnables after another.
 type baseContexts struct {
 	gate *gate
@@ -21,7 +21,7 @@ type baseContexts struct {
 
 // wrap returns a BaseContext function for the options of the inner Manager. The method
 // end cancels each context that this function creates. The parent of each context is
-// the result of the function user, or the background context if user is nil.
+// the result of user, or the background context if user is nil.
 func (b *baseContexts) wrap(user crmanager.BaseContextFunc) crmanager.BaseContextFunc {
 	return func() context.Context {
 		parent := context.Background()

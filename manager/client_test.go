@@ -44,7 +44,7 @@ func TestBoth_DeadConnectionsDoNotCostTheLease(t *testing.T) {
 	}
 }
 
-// A connection is a net.Conn whose method Close also closes the channel done.
+// A connection is a net.Conn whose method Close also closes done.
 type connection struct {
 	net.Conn
 	once sync.Once

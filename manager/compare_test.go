@@ -10,7 +10,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
-// both runs the function scenario with two Managers: a Manager of controller-runtime,
+// both runs scenario with two Managers: a Manager of controller-runtime,
 // and a Manager that New returned. The result kept must be false with the Manager of
 // controller-runtime and true with the Manager of New.
 func both(t *testing.T, scenario func(t *testing.T, m memory, create newManager) (kept bool)) {
@@ -30,7 +30,7 @@ func both(t *testing.T, scenario func(t *testing.T, m memory, create newManager)
 	}
 }
 
-// leaderOf creates a Manager with the function create, starts the Manager, and waits
+// leaderOf creates a Manager with create, starts the Manager, and waits
 // until the Manager leads.
 func (m memory) leaderOf(create newManager, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	m.t.Helper()

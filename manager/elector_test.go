@@ -78,7 +78,7 @@ func (p *electorProcess) control(ctx context.Context, s *testCluster) error {
 	return c.Start(ctx)
 }
 
-// The method works waits until the process p calls its reconciler, and returns the
+// works waits until the process p calls its reconciler, and returns the
 // context of that call.
 func (s *testCluster) works(p *electorProcess) context.Context {
 	s.t.Helper()

@@ -40,7 +40,7 @@ func loadKubeconfig() (*clientcmdapi.Config, error) {
 	return rules.Load()
 }
 
-// The method namespace returns the namespace of the Lease. This is the first of these
+// namespace returns the namespace of the Lease. This is the first of these
 // values that is set:
 //
 //   - the parameter configured

@@ -35,7 +35,7 @@ func (r *recorder) Eventf(object runtime.Object, eventType, reason, message stri
 	}
 }
 
-// The method use sets the recorder that receives all later events.
+// use sets the recorder that receives all later events.
 func (r *recorder) use(target resourcelock.EventRecorder) { r.target.Store(&target) }
 
 // start starts an event broadcaster and passes all later events to it. It does nothing

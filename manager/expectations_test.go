@@ -153,7 +153,7 @@ func TestExpectations_ClustersStartBeforeAnythingThatLeads(t *testing.T) {
 	})
 }
 
-// slowCaches are caches that finish their synchronization when the channel synced is
+// slowCaches are caches that finish their synchronization when synced is
 // closed.
 type slowCaches struct {
 	*informertest.FakeInformers

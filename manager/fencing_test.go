@@ -27,7 +27,7 @@ type write struct {
 
 // startBehindFence installs a Fence. The returned function run starts an operator in
 // the Pod with the given name, and waits for the operator's first update of a
-// ConfigMap. The function run returns the operator and a record of this update.
+// ConfigMap. run returns the operator and a record of this update.
 func startBehindFence(t *testing.T, mode fencing.Mode) (run func(name string) (*replica, write)) {
 	s := startTestCluster(t, false)
 	account := envtest.ServiceAccount{Namespace: s.namespace, Name: "operator"}

@@ -139,7 +139,7 @@ func TestFollower_ServesWebhooksMetricsAndHealth(t *testing.T) {
 }
 
 // A warmedWorker is a worker that warms up before its Manager leads. The warm-up closes
-// the channel warm.
+// warm.
 type warmedWorker struct {
 	*worker
 	warm chan struct{}

@@ -18,12 +18,12 @@ type gate struct {
 	identity, description string
 
 	asked  chan struct{} // closed by the first call of Get, when the inner Manager is ready to lead
-	opened chan struct{} // closed by the method open
+	opened chan struct{} // closed by open
 
 	term atomic.Pointer[context.Context] // the context of the term; nil before the gate is opened
 
 	mu      sync.Mutex
-	shutOff bool // true after the method shut was called
+	shutOff bool // true after shut was called
 	entered bool // true if the inner Manager has won its election
 	record  resourcelock.LeaderElectionRecord
 	ask     sync.Once
@@ -64,7 +64,7 @@ func (g *gate) isShut() bool {
 	return g.shutOff
 }
 
-// The method value returns the value for key in the context of the term. It returns nil
+// value returns the value for key in the context of the term. It returns nil
 // before the gate is opened.
 func (g *gate) value(key any) any {
 	if term := g.term.Load(); term != nil {

@@ -75,7 +75,7 @@ type process struct {
 	logs   *logs
 	cancel context.CancelFunc
 	done   chan struct{} // closed when Start has returned
-	err    error         // the error that Start returned; set before the channel done is closed
+	err    error         // the error that Start returned; set before done is closed
 }
 
 // start starts the Manager of a process. The Manager is stopped when the test ends.
@@ -116,8 +116,8 @@ type worker struct {
 	started   chan struct{}
 	cancelled chan struct{} // closed when the worker has noticed that its context is done
 	returned  chan struct{}
-	cause     error           // the cause of the cancellation; set before the channel cancelled is closed
-	ctx       context.Context // the context of Start; set before the channel started is closed
+	cause     error           // the cause of the cancellation; set before cancelled is closed
+	ctx       context.Context // the context of Start; set before started is closed
 }
 
 func newWorker(slow time.Duration) *worker {
@@ -214,7 +214,7 @@ func runInMemory(t *testing.T, f func(t *testing.T, m memory)) {
 	})
 }
 
-// The method make creates a process and its Manager, but does not start the Manager.
+// make creates a process and its Manager, but does not start the Manager.
 // The process and its client have the given name.
 func (m memory) make(name string, create newManager, change ...func(*crmanager.Options)) *process {
 	m.t.Helper()
@@ -230,7 +230,7 @@ func (m memory) make(name string, create newManager, change ...func(*crmanager.O
 	return p
 }
 
-// The method leader creates a Manager with the given Runnables and starts the Manager.
+// leader creates a Manager with the given Runnables and starts the Manager.
 // It then waits until the Manager leads.
 func (m memory) leader(name string, grace time.Duration, runnables ...crmanager.Runnable) *process {
 	m.t.Helper()
@@ -245,7 +245,7 @@ func (m memory) leader(name string, grace time.Duration, runnables ...crmanager.
 	return p
 }
 
-// The method holder returns the holder of the Lease. It returns "" if there is no
+// holder returns the holder of the Lease. It returns "" if there is no
 // holder or no Lease.
 func (m memory) holder() string {
 	m.t.Helper()

@@ -48,7 +48,7 @@ func (m memory) withElector(name string, callbacks leaderelection.Callbacks, run
 	return start(m.t, p), e
 }
 
-// leaderOnly returns a function that calls LeaderOnly with the function f as Runnable.
+// leaderOnly returns a function that calls LeaderOnly with f as Runnable.
 // The returned function is an argument for withElector.
 func leaderOnly(f func(context.Context) error, opts ...manager.LeaderOnlyOption) func(*manager.Elector) crmanager.Runnable {
 	return func(e *manager.Elector) crmanager.Runnable {

@@ -16,7 +16,7 @@ const lostMessage = "leader election lost"
 
 func slogOf(l logr.Logger) *slog.Logger { return slog.New(logr.ToSlogHandler(l)) }
 
-// The function quiet returns the logger for the inner Manager. This logger drops the
+// quiet returns the logger for the inner Manager. This logger drops the
 // misleading log lines of controller-runtime's own election.
 func quiet(l logr.Logger) logr.Logger {
 	return logr.New(quietSink{LogSink: l.WithCallDepth(1).GetSink()}).V(l.GetV())
@@ -36,7 +36,7 @@ func (s quietSink) Enabled(level int) bool {
 }
 
 // Info passes the line to the embedded sink. Do not remove this method. Without it, the
-// log would name a wrong caller, because the function quiet sets the call depth for
+// log would name a wrong caller, because quiet sets the call depth for
 // this method.
 func (s quietSink) Info(level int, msg string, keysAndValues ...any) {
 	s.LogSink.Info(level, msg, keysAndValues...)

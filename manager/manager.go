@@ -49,7 +49,7 @@ type electedManager struct {
 	stopping  chan struct{}         // closed when the inner Manager begins to stop
 	failure   atomic.Pointer[error] // the error that stopped the Manager; nil if the Manager was told to stop before
 	ended     chan struct{}         // closed if the term ends before the inner Manager has stopped
-	cause     error                 // the reason why the term ended; set before the channel ended is closed
+	cause     error                 // the reason why the term ended; set before ended is closed
 	abandoned atomic.Bool           // true if the grace period expired while Runnables were running
 
 	// Start sets the following fields.

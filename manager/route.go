@@ -106,7 +106,7 @@ func removalTimeout(grace time.Duration, config leaderelection.Config) time.Dura
 	}
 }
 
-// The method options returns the options that connect the route to the Elector.
+// options returns the options that connect the route to the Elector.
 func (r *route) options() []leaderelection.Option {
 	if r == nil {
 		return nil

@@ -37,7 +37,7 @@ func (s *testCluster) pod(name string, labelled bool) {
 	}
 }
 
-// The method labelled returns the names of the Pods that have the leader label.
+// labelled returns the names of the Pods that have the leader label.
 func (s *testCluster) labelled() []string {
 	s.t.Helper()
 	pods, err := s.plane.Admin().Clientset().CoreV1().Pods(s.namespace).List(s.t.Context(), metav1.ListOptions{LabelSelector: leaderKey + "=yes"})

@@ -12,7 +12,7 @@ import (
 // A task is a function call in a separate goroutine, together with its result.
 type task struct {
 	done chan struct{} // closed when the function has returned
-	err  error         // the result; set before the channel done is closed
+	err  error         // the result; set before done is closed
 }
 
 func begin(f func() error) *task {
@@ -185,7 +185,7 @@ func (m *electedManager) stop() error {
 }
 
 // finish is called after the inner Manager has stopped, and ends the campaign. It
-// returns when the Lease was released or when the channel graceExpired is closed. If
+// returns when the Lease was released or when graceExpired is closed. If
 // graceExpired is nil, finish waits without a time limit.
 func (m *electedManager) finish(graceExpired <-chan struct{}) error {
 	if isDone(m.ended) {
@@ -204,7 +204,7 @@ func (m *electedManager) finish(graceExpired <-chan struct{}) error {
 
 // finishEarly is called if the term ends before the inner Manager has stopped. It ends
 // the campaign, stops the inner Manager, and returns the error of Start. After StepDown
-// it waits for the Runnables until the channel graceExpired is closed. After a loss of
+// it waits for the Runnables until graceExpired is closed. After a loss of
 // leadership it waits for at most three quarters of the margin. The last quarter is left
 // for the exit of the process.
 func (m *electedManager) finishEarly(graceExpired <-chan struct{}) error {

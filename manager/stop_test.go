@@ -54,7 +54,7 @@ var kinds = map[string]func(func(context.Context) error) crmanager.Runnable{
 	"cluster":     func(start func(context.Context) error) crmanager.Runnable { return caching{elected{start}} },
 }
 
-// The method doing starts a process whose Manager has one Runnable of the given kind.
+// doing starts a process whose Manager has one Runnable of the given kind.
 // It waits until the process leads or, if leads is false, campaigns beside a leader.
 func (m memory) doing(kind string, leads bool, f work) *process {
 	m.t.Helper()

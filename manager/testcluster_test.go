@@ -159,7 +159,7 @@ func (s *testCluster) await(what string, c <-chan struct{}) {
 	}
 }
 
-// The method leader starts a replica and waits until the replica reconciles.
+// leader starts a replica and waits until the replica reconciles.
 func (s *testCluster) leader(r *replica) *replica {
 	s.t.Helper()
 	r.run()
@@ -167,7 +167,7 @@ func (s *testCluster) leader(r *replica) *replica {
 	return r
 }
 
-// The method follower starts a replica and waits until the replica's Elector has
+// follower starts a replica and waits until the replica's Elector has
 // nominated itself as successor. The replica must use its name as identity. Its
 // priority must be higher than the priorities of other followers.
 func (s *testCluster) follower(r *replica) *replica {
@@ -201,7 +201,7 @@ func (r *replica) prime() *replica {
 	return r
 }
 
-// The method last returns the time at which the most recent reconcile ended.
+// last returns the time at which the most recent reconcile ended.
 func (r *replica) last() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -225,7 +225,7 @@ func (s *testCluster) configMaps(n int) []*corev1.ConfigMap {
 	return all
 }
 
-// The method holder returns the holder of the Lease.
+// holder returns the holder of the Lease.
 func (s *testCluster) holder() string {
 	s.t.Helper()
 	lease, err := s.plane.Admin().Clientset().CoordinationV1().Leases(s.namespace).Get(s.t.Context(), leaseName, metav1.GetOptions{})

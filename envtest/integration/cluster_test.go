@@ -20,7 +20,7 @@ import (
 )
 
 // plane is a control plane that several tests use. The first test that calls
-// the method get starts the control plane. TestMain stops the control plane.
+// get starts the control plane. TestMain stops the control plane.
 type plane struct {
 	options envtest.Options
 	mu      sync.Mutex // locked while one test uses the control plane alone
@@ -215,7 +215,7 @@ func (l *logs) logger(who string) *slog.Logger {
 	})).With("who", who)
 }
 
-// await waits until the channel done is closed. The test fails if this takes
+// await waits until done is closed. The test fails if this takes
 // more than two minutes.
 func await(t testing.TB, done <-chan struct{}, what string) {
 	t.Helper()
@@ -257,7 +257,7 @@ func eventually(t *testing.T, f func(context.Context) error) {
 	}
 }
 
-// next returns the next value from the channel c. The test fails if no value
+// next returns the next value from c. The test fails if no value
 // arrives within two minutes.
 func next[T any](t *testing.T, c <-chan T) T {
 	t.Helper()

@@ -97,7 +97,7 @@ type kindWrite struct {
 	do     func(w writer) error
 }
 
-// kindWrites returns the function begin, which creates a custom resource, and
+// kindWrites returns begin, which creates a custom resource, and
 // the writes that the test sends afterwards. The last of these writes removes
 // the custom resource.
 func (c custom) kindWrites(namespace, name string) (begin func(w writer) error, kindWrites []kindWrite) {

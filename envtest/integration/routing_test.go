@@ -18,7 +18,7 @@ import (
 const leaderKey = "example.com/leader"
 
 // leaderService creates the Pods of an application, and a Service that selects
-// the leader's Pod. The channel selected receives "+pod-1" when the Service
+// the leader's Pod. selected receives "+pod-1" when the Service
 // starts to select pod-1, and "-pod-1" when the Service stops selecting pod-1.
 func (s *testCluster) leaderService(pods ...string) (selected <-chan string) {
 	s.Helper()

@@ -49,7 +49,7 @@ func (f *figures) add(group, name, unit string, values map[string]float64) {
 	}
 }
 
-// addSamples adds a figure without a target. The function statistic computes the value
+// addSamples adds a figure without a target. statistic computes the value
 // of an implementation from the samples. A value counts as not measured if there are
 // fewer samples than the parameter minimum.
 func (f *figures) addSamples(group, name, unit string, samples map[string][]float64, minimum int, statistic func(summary) float64) {

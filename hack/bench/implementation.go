@@ -69,7 +69,7 @@ func implementationNamed(name string) implementation {
 	panic("bug: no implementation " + name)
 }
 
-// sideBySide calls the function measure for all implementations at the same time. It
+// sideBySide calls measure for all implementations at the same time. It
 // returns the results, keyed by the name of the implementation.
 func sideBySide[R any](measure func(implementation) (R, error)) (map[string]R, error) {
 	type result struct {
@@ -134,7 +134,7 @@ func (c candidateSpec) isReady() {
 	}
 }
 
-// startObserver calls the function observe in a new goroutine. The returned function
+// startObserver calls observe in a new goroutine. The returned function
 // cancels the context of the goroutine and waits until the goroutine has ended.
 func (c candidateSpec) startObserver(elector *leaderelection.Elector) (stop func()) {
 	if c.observe == nil || elector == nil {
@@ -204,7 +204,7 @@ func (c candidateSpec) addWork(mgr crmanager.Manager) error {
 	}))
 }
 
-// everywhere is a Runnable that does not need leader election. It calls the function f
+// everywhere is a Runnable that does not need leader election. It calls f
 // when the Manager starts.
 type everywhere struct{ f func() }
 

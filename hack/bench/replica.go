@@ -78,7 +78,7 @@ func reportNomination(ctx context.Context, e *leaderelection.Elector, events *la
 }
 
 // operate adds a controller to the Manager. The controller reconciles one object. The
-// reconciliation calls the function work.
+// reconciliation calls work.
 func operate(mgr crmanager.Manager, work func(context.Context)) error {
 	return builder.ControllerManagedBy(mgr).Named("settings").For(&corev1.ConfigMap{}).
 		WithOptions(controller.Options{EnableWarmup: new(true)}).

@@ -112,7 +112,7 @@ func blocking(p *typed) []finding {
 	return found
 }
 
-// walk records the calls in the function n, and in the function literals that n
+// walk records the calls in n, and in the function literals that n
 // contains.
 func (c *lockCheck) walk(s *source, n ast.Node, name string, block *ast.BlockStmt) {
 	if c.bodies[n] != nil {
@@ -184,7 +184,7 @@ func (c *lockCheck) isCentral(mutex types.Object) bool {
 	return ok && slices.ContainsFunc(slices.Collect(s.Fields()), func(f *types.Var) bool { return f == mutex })
 }
 
-// effects returns the effects of the function n and of the functions that n calls. The
+// effects returns the effects of n and of the functions that n calls. The
 // parameter path lists the functions that effects is already visiting. effects ignores
 // calls of these functions, because a recursive function would cause an endless loop.
 func (c *lockCheck) effects(n ast.Node, path []ast.Node) []effect {

@@ -19,7 +19,7 @@ const (
 
 // build compiles kube-apiserver and etcd from Go modules. In the folders apiserver and
 // etcd, go.mod and go.sum pin the versions of all sources. For a version of Kubernetes
-// other than defaultVersion, the method fill writes a temporary go.mod.
+// other than defaultVersion, fill writes a temporary go.mod.
 type build struct {
 	version         version
 	apiserver, etcd string // the folders of the two modules

@@ -23,8 +23,8 @@ func (p *progress) printf(format string, args ...any) {
 	_, _ = fmt.Fprintf(p.out, "controlplane: "+format+"\n", args...)
 }
 
-// heartbeat periodically prints the elapsed time and the result of the function line,
-// until the function stop is called. It prints nothing after stop has returned.
+// heartbeat periodically prints the elapsed time and the result of line,
+// until stop is called. It prints nothing after stop has returned.
 func (p *progress) heartbeat(line func() string) (stop func()) {
 	done, gone := make(chan struct{}), make(chan struct{})
 	start := time.Now()

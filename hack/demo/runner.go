@@ -125,7 +125,7 @@ func (r *runner) awaitSuccessor(ctx context.Context, what string, old lab.Event,
 	return r.awaitEntry(ctx, what, at, func(e lab.Event) bool { return e.Term > old.Term })
 }
 
-// awaitEntry waits until the function match returns true for the event of a ledger
+// awaitEntry waits until match returns true for the event of a ledger
 // entry. Then it records a handover from the writer of the previous entry to the writer
 // of this entry.
 func (r *runner) awaitEntry(ctx context.Context, what string, at time.Time, match func(lab.Event) bool) error {

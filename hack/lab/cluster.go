@@ -114,7 +114,7 @@ func (c *Cluster) deleteNamespace() error {
 	return nil
 }
 
-// Cleanup registers the function f. Close calls the registered functions in reverse
+// Cleanup registers f. Close calls the registered functions in reverse
 // order.
 func (c *Cluster) Cleanup(f func() error) { c.cleanups = append(c.cleanups, f) }
 

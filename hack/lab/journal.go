@@ -34,8 +34,8 @@ func (j *Journal) Add(e Event) {
 	}
 }
 
-// Do locks the Journal and calls the function f. OnEvent does not run at the same time
-// as f. The function f must not call methods of the Journal.
+// Do locks the Journal and calls f. OnEvent does not run at the same time
+// as f. f must not call methods of the Journal.
 func (j *Journal) Do(f func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -49,7 +49,7 @@ func (j *Journal) All() []Event {
 	return slices.Clone(j.events)
 }
 
-// Await returns the first event for which the function match returns true. It waits
+// Await returns the first event for which match returns true. It waits
 // until the Journal contains a matching event. Await returns an error after the
 // timeout, or if ctx is done. The parameter what describes the event in the error
 // message.

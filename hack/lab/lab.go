@@ -24,7 +24,7 @@ const (
 // ErrCleanup.
 var ErrCleanup = errors.New("cleaning up")
 
-// Run calls the function run and returns the exit status of the program. The signals
+// Run calls run and returns the exit status of the program. The signals
 // SIGINT, SIGTERM and SIGHUP cancel the context. The result kept is true if there was
 // no violation. Run prints an error that the function returns.
 func Run(name string, run func(ctx context.Context) (kept bool, err error)) (status int) {

@@ -21,7 +21,7 @@ func Rule(resource schema.GroupResource, operations ...admissionv1.OperationType
 }
 
 // EnforcePolicy creates a ValidatingAdmissionPolicy and its binding, and waits until
-// the API server enforces the policy. It calls the function inForce until the function
+// the API server enforces the policy. It calls inForce until the function
 // returns true. EnforcePolicy returns an error after one minute.
 func EnforcePolicy(ctx context.Context, client kubernetes.Interface, name string, match admissionv1.MatchResources,
 	validation admissionv1.Validation, inForce func(context.Context) (bool, error)) error {

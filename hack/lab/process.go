@@ -29,8 +29,8 @@ type Process struct {
 
 // startProcess starts this program again as a child process. The parameter variable is
 // an additional environment variable, in the form NAME=value. The child's standard
-// error is written to the parameter logs. The function read must read the child's
-// standard output until the end. The function exited is called after the child has
+// error is written to the parameter logs. read must read the child's
+// standard output until the end. exited is called after the child has
 // exited.
 func startProcess(identity, variable string, logs io.Writer, read func(io.Reader) error, exited func(p *Process)) (*Process, error) {
 	program, err := os.Executable()

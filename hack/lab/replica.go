@@ -65,7 +65,7 @@ func (r *Reporter) Report(e Event) {
 	_, _ = fmt.Fprintf(r.Out, "%s\n", line)
 }
 
-// ReadEvents reads the output of a replica until the end, and calls the function handle
+// ReadEvents reads the output of a replica until the end, and calls handle
 // with each event. It ignores an incomplete last line, because a killed replica may
 // leave an incomplete line.
 func ReadEvents(in io.Reader, handle func(Event)) error {
@@ -98,7 +98,7 @@ type replicaSpec struct {
 
 // StartReplica starts this program again as a new process that runs a replica. It
 // passes the parameter settings to the replica. It writes the log of the replica to the
-// parameter logs. It calls the function hear with each event of the replica, in order.
+// parameter logs. It calls hear with each event of the replica, in order.
 // The last event is Exited. The program must call RunReplica at the beginning of main.
 func StartReplica(identity string, settings any, logs io.Writer, hear func(Event)) (*Process, error) {
 	spec := mustMarshal(replicaSpec{identity, mustMarshal(settings)})

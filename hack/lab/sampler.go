@@ -72,7 +72,7 @@ func (s Sampler) Run(ctx context.Context) {
 	}
 }
 
-// During runs the Sampler while it calls the function f. It returns the error of f.
+// During runs the Sampler while it calls f. It returns the error of f.
 func (s Sampler) During(f func() error) error {
 	ctx, stop := context.WithCancel(context.Background())
 	var group sync.WaitGroup

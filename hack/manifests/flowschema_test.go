@@ -218,7 +218,7 @@ func (h *slowHook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(review)
 }
 
-// flood starts 200 service accounts that write continuously until the function stop is
+// flood starts 200 service accounts that write continuously until stop is
 // called. It returns when the API server processes at least four of these writes at the
 // same time.
 func flood(t *testing.T, c *cluster, hook *slowHook) (stop func()) {

@@ -119,7 +119,7 @@ func (s testCluster) candidate(name string, run implementation, stopping time.Du
 	return candidate{r, client.Network()}
 }
 
-// await returns the time that it receives from the channel c. It fails the test after one
+// await returns the time that it receives from c. It fails the test after one
 // minute.
 func (s testCluster) await(what string, c <-chan time.Time) time.Time {
 	s.Helper()
@@ -132,7 +132,7 @@ func (s testCluster) await(what string, c <-chan time.Time) time.Time {
 	}
 }
 
-// handOver calls the function end, which must end the leader's term. Then it waits until
+// handOver calls end, which must end the leader's term. Then it waits until
 // the follower leads. It fails the test if the follower starts to work before the
 // leader's work has stopped.
 func (s testCluster) handOver(row string, leader, follower candidate, end func()) {

@@ -177,7 +177,7 @@ func checkSound(ctx context.Context, sandboxes []*sandbox, mutants []mutant, tim
 }
 
 // tryAll runs the tests of each mutant and prints a table. It returns the number of
-// mutants that no test caught. The function limits returns two time limits for a mutant:
+// mutants that no test caught. limits returns two time limits for a mutant:
 // one for the tests of the mutant, and one for all tests of the package.
 func tryAll(ctx context.Context, sandboxes []*sandbox, mutants []mutant,
 	limits func(mutant) (limit, limitOfAll time.Duration)) (survived int, err error) {

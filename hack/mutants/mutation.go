@@ -39,7 +39,7 @@ func replace(old, replacement string) edit {
 // remove returns an edit that removes the statements that match the pattern old.
 func remove(old string) edit { return edit{how: replacePlace, old: old, statements: true} }
 
-// The function before returns an edit that inserts code before the statements that
+// before returns an edit that inserts code before the statements that
 // match the pattern old.
 func before(old, inserted string) edit {
 	return edit{how: insertBefore, old: old, new: inserted, statements: true}
@@ -61,7 +61,7 @@ func forceFalse(old string) edit {
 // The body of this if or case contains the statements that match the pattern old.
 func forceTrue(old string) edit { return edit{how: force, old: old, new: "true ||", statements: true} }
 
-// The function text returns an edit that replaces the string old in a file without Go
+// text returns an edit that replaces the string old in a file without Go
 // code.
 func text(old, replacement string) edit { return edit{old: old, new: replacement} }
 

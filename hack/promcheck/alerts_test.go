@@ -168,7 +168,7 @@ func getsStuck(stuckFor, period time.Duration) replica {
 	}
 }
 
-// The function once returns a replica that behaves like r from the time period until the
+// once returns a replica that behaves like r from the time period until the
 // time 2*period. At all other times, the returned replica is a follower.
 func once(period time.Duration, r replica) replica { return during(period, 2*period, r, follower) }
 

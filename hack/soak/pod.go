@@ -83,7 +83,7 @@ func (p *pod) disturbNetwork(ctx context.Context, c condition, delay, duration t
 func (p *pod) freeze(ctx context.Context, duration time.Duration) {
 	identity, from := p.identity(), time.Now()
 	if err := p.current().Signal(syscall.SIGSTOP); err != nil {
-		return // the process has just exited; the method receive records the exit
+		return // the process has just exited; receive records the exit
 	}
 	_ = lab.Sleep(ctx, duration)
 	p.runner.mu.Lock()

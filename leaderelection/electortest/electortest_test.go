@@ -15,8 +15,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A codeUnderTest is an example of code that depends on leadership. The channel terms
-// receives the context of each term. The channel ended receives a value when
+// A codeUnderTest is an example of code that depends on leadership. terms
+// receives the context of each term. ended receives a value when
 // OnStoppedLeading is called.
 type codeUnderTest struct {
 	terms chan context.Context

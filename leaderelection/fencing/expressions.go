@@ -91,7 +91,7 @@ func (f Fence) byTerm() test {
 // unchanged. In each term, every write of an object except the first one leaves the
 // stamp unchanged. The expression compares the new stamp with the stored stamp. A
 // missing new stamp counts as true, and a missing stored stamp counts as false.
-// Therefore the two are never equal if a stamp is missing. The function dyn avoids a
+// Therefore the two are never equal if a stamp is missing. dyn avoids a
 // warning of the API server's type check.
 func (f Fence) keepsStamp() string {
 	return f.annotationOf("object") + ".orValue(dyn(true)) == " + f.annotationOf("oldObject") + ".orValue(dyn(false))"

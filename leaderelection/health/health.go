@@ -96,7 +96,7 @@ func (h *Health) check(r *http.Request, check func(*checkedElector, context.Cont
 	return errors.Join(errs...)
 }
 
-// Handler returns a handler that calls the function check. If check returns nil, the
+// Handler returns a handler that calls check. If check returns nil, the
 // handler answers with status 200. If check returns an error, the handler answers with
 // status 503 and the text of the error.
 func Handler(check func(*http.Request) error) http.Handler {

@@ -280,7 +280,7 @@ func TestLive_FailsIfCallbacksOutliveTheirTerm(t *testing.T) {
 	})
 }
 
-// A blockingTransport blocks each request until the channel resumed is closed. It
+// A blockingTransport blocks each request until resumed is closed. It
 // ignores the context of the request.
 type blockingTransport struct {
 	http.RoundTripper

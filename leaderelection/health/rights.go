@@ -27,7 +27,7 @@ type review struct {
 	missing []rights.Right
 }
 
-// The method rights returns an error if necessary rights are missing. If a review is
+// rights returns an error if necessary rights are missing. If a review is
 // due, the method first asks the API server.
 func (c *checkedElector) rights(ctx context.Context) error {
 	if c.reviewer != nil && c.startReview() {

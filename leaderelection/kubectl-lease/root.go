@@ -52,7 +52,7 @@ and controller-runtime. No command changes the cluster.
 
 Exit codes: 0 is success, 1 means that nobody leads (explain), 2 is an error.`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl lease"},
-		SilenceErrors: true, // the function run prints the error
+		SilenceErrors: true, // run prints the error
 		SilenceUsage:  true,
 	}
 	root.SetOut(p.out)

@@ -61,7 +61,7 @@ func (h *fixture) holder(want string) {
 	}
 }
 
-// took returns a function that checks the results of the method hold. The test
+// took returns a function that checks the results of hold. The test
 // fails unless the request took exactly the time want and returned the error
 // wantErr.
 func (h *fixture) took(want time.Duration, wantErr error) func(time.Duration, error) {

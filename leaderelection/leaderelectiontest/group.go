@@ -29,8 +29,8 @@ type Candidate struct {
 	identity string
 	client   *Client
 	cancel   context.CancelFunc
-	done     chan struct{} // closed when the function run has returned
-	err      error         // the error that the function run returned; read err only after done is closed
+	done     chan struct{} // closed when run has returned
+	err      error         // the error that run returned; read err only after done is closed
 }
 
 // NewGroup returns a Group with a new Server. At the end of the test, all
@@ -55,7 +55,7 @@ func (g *Group) Server() *Server { return g.server }
 
 // Start starts a candidate and returns it. The parameter identity is the name
 // of the candidate and of its [Client]. The parameter run is the code under
-// test, such as the Run method of an Elector. The function run must return when
+// test, such as the Run method of an Elector. run must return when
 // its context is done.
 func (g *Group) Start(identity string, run func(context.Context, *Candidate) error) *Candidate {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -129,8 +129,8 @@ func (g *Group) setLocked(working []string) {
 	g.changed = make(chan struct{})
 }
 
-// Stop cancels the context of the candidate and waits until the function run
-// has returned. Stop then returns the error of the function run. But if this error
+// Stop cancels the context of the candidate and waits until run
+// has returned. Stop then returns the error of run. But if this error
 // is context.Canceled, Stop returns nil.
 func (c *Candidate) Stop() error {
 	c.cancel()
@@ -143,7 +143,7 @@ func (c *Candidate) Stop() error {
 
 // Crash simulates the death of the candidate's process. After the crash, no
 // request of the candidate reaches the Server, not even a release. Crash
-// cancels the context of the candidate and waits until the function run has
+// cancels the context of the candidate and waits until run has
 // returned. Therefore the candidate's work must stop when this context is done.
 func (c *Candidate) Crash() {
 	c.client.Network().Cut(Refuse)

@@ -168,7 +168,7 @@ func (n *Network) close(err error) {
 	n.late.Wait()
 }
 
-// Count returns the number of sent requests for which the function match returns
+// Count returns the number of sent requests for which match returns
 // true. The number includes requests that did not reach the server.
 func (n *Network) Count(match func(Request) bool) int {
 	n.mu.Lock()

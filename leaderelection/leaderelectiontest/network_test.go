@@ -130,7 +130,7 @@ func (n *networked) put(ctx context.Context, name string) (status string, err er
 	return reply.Status, errors.Join(err, reply.Body.Close())
 }
 
-// startPut calls the method put in the background. The returned channel
+// startPut calls put in the background. The returned channel
 // delivers the error of put.
 func (n *networked) startPut(ctx context.Context) <-chan error {
 	result := make(chan error, 1)

@@ -47,7 +47,7 @@ func (s *Server) Put(lease *coordinationv1.Lease) (*coordinationv1.Lease, error)
 	return result.DeepCopy(), nil
 }
 
-// Edit reads a Lease, calls the function edit with a copy of the Lease, and
+// Edit reads a Lease, calls edit with a copy of the Lease, and
 // writes the changed copy. If another client writes the Lease between the read
 // and the write, Edit starts again.
 func (s *Server) Edit(namespace, name string, edit func(*coordinationv1.Lease)) error {

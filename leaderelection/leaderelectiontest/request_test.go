@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// describe calls the function f, which sends an HTTP request. It returns the
+// describe calls f, which sends an HTTP request. It returns the
 // Request that a Network creates from this HTTP request.
 func describe(t *testing.T, contentType string, f func(context.Context, kubernetes.Interface)) leaderelectiontest.Request {
 	t.Helper()

@@ -100,8 +100,8 @@ func (c *call) reachServer(late bool) error {
 	return err
 }
 
-// wait waits until the function cond returns true, and then returns true. If
-// the channel timeout delivers a value first, wait returns false. If the sender
+// wait waits until cond returns true, and then returns true. If
+// timeout delivers a value first, wait returns false. If the sender
 // gives up, the connections break or the server is closed, wait returns an
 // error. During a call of cond, wait holds the server's mutex.
 func (c *call) wait(timeout <-chan time.Time, cond func() bool) (bool, error) {

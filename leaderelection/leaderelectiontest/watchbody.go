@@ -111,7 +111,7 @@ func (b *watchBody) wait(changed <-chan struct{}, held bool, remaining time.Dura
 // holds the events, the result held is true. If a fault ends the watch, the
 // result refused is true. The result delay is the sum of all delays. The
 // parameter counted lists the faults that have counted a hit for the current
-// batch of events. The method faults adds the faults that now count a hit.
+// batch of events. faults adds the faults that now count a hit.
 func (b *watchBody) faults(counted *[]*Fault) (held, refused bool, delay time.Duration) {
 	for _, fault := range b.exchange.network.current() {
 		if fault.kind != cut && fault.kind != stallWatches && fault.kind != delayWatches {

@@ -62,7 +62,7 @@ type candidate struct {
 	callbacks leaderelection.Callbacks
 	cancel    context.CancelFunc
 	done      chan struct{} // closed when Run has returned
-	err       error         // the error of Run; read it after the channel done is closed
+	err       error         // the error of Run; read it after done is closed
 
 	mu  sync.Mutex
 	log bytes.Buffer

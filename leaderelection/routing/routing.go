@@ -96,7 +96,7 @@ func (r *Router) Withdraw() {
 	}
 }
 
-// withDefaults returns the label with the defaults filled in. The function getenv returns
+// withDefaults returns the label with the defaults filled in. getenv returns
 // the value of an environment variable.
 func (l Label) withDefaults(getenv func(string) string) Label {
 	namespace, name := getenv("POD_NAMESPACE"), getenv("POD_NAME")

@@ -217,7 +217,7 @@ func (c *cluster) removeCurrent(pod int) *replica {
 	return rep
 }
 
-// inject calls the function put, which adds a fault to the network of a pod.
+// inject calls put, which adds a fault to the network of a pod.
 // After the duration, inject heals the fault.
 func (c *cluster) inject(pod int, duration time.Duration, put func(*leaderelectiontest.Network) *leaderelectiontest.Fault) {
 	rep := c.currentReplica(pod)

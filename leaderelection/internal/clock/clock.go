@@ -54,10 +54,10 @@ func drifted(mono, wall time.Duration) bool {
 // are the results of the two calls.
 func slept(before, now time.Duration) time.Duration { return max(0, now-before) }
 
-// ErrInterrupted is returned by Sleep if the channel interrupt was closed.
+// ErrInterrupted is returned by Sleep if interrupt was closed.
 var ErrInterrupted = errors.New("the wait was interrupted")
 
-// Sleep waits for d. If the channel interrupt is closed first, Sleep returns
+// Sleep waits for d. If interrupt is closed first, Sleep returns
 // ErrInterrupted. If ctx is done first, Sleep returns the error of ctx. interrupt may
 // be nil. If d is zero or negative, Sleep creates no timer, because of a bug in Go
 // 1.26. In fake time, its race detector may crash on timers that are already due.

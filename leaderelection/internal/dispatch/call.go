@@ -40,7 +40,7 @@ func (c *Calls) add(n int) {
 // Call calls f with ctx and returns the results of f. If f has not returned soon after
 // ctx is done, Call abandons f: it returns the error of ctx, and f continues in its own
 // goroutine. This happens, for example, if a credential plugin hangs and ignores ctx. If
-// an abandoned f succeeds, its value is passed to the function discard, which may be
+// an abandoned f succeeds, its value is passed to discard, which may be
 // nil.
 func Call[T any](c *Calls, ctx context.Context, f func(context.Context) (T, error), discard func(T)) (T, error) {
 	type result struct {

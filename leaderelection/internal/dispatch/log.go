@@ -47,7 +47,7 @@ type asyncHandler struct {
 	queue *LogQueue
 }
 
-// Enabled returns true for each level. The method write checks the level later, because
+// Enabled returns true for each level. write checks the level later, because
 // the caller's handler may block.
 func (h asyncHandler) Enabled(context.Context, slog.Level) bool { return true }
 
@@ -72,7 +72,7 @@ func (h asyncHandler) WithGroup(name string) slog.Handler {
 // may block. The elector adds attributes at the start of each term.
 type LazyHandler struct{ create func() slog.Handler }
 
-// Lazy returns a LazyHandler that gets the caller's handler from the function create.
+// Lazy returns a LazyHandler that gets the caller's handler from create.
 func Lazy(create func() slog.Handler) LazyHandler { return LazyHandler{create} }
 
 // Enabled reports whether the caller's handler is enabled for the level.

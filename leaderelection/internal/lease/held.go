@@ -67,7 +67,7 @@ func (ws Writes) With(w Write, age time.Duration) Writes {
 	return append(ws.Without(func(x Write) bool { return w.Sent.Time().Sub(x.Sent.Time()) > age }), w)
 }
 
-// Without returns the writes in ws for which the function drop returns false.
+// Without returns the writes in ws for which drop returns false.
 func (ws Writes) Without(drop func(Write) bool) Writes {
 	return slices.DeleteFunc(slices.Clone(ws), drop)
 }

@@ -122,7 +122,7 @@ func (f *fixture) must(err error) {
 	}
 }
 
-// refused fails the test unless the function expected returns true for err. For
+// refused fails the test unless expected returns true for err. For
 // example, the parameter expected is apierrors.IsConflict.
 func (f *fixture) refused(expected func(error) bool, err error) {
 	f.Helper()
@@ -176,7 +176,7 @@ func (s *stream) next() watch.Event {
 }
 
 // lease waits for the next event and returns the Lease in the event. If the
-// event is not of the expected kind, the test fails. The method lease skips
+// event is not of the expected kind, the test fails. lease skips
 // bookmarks without annotations, because a server may send such bookmarks at
 // any time.
 func (s *stream) lease(kind watch.EventType) *coordinationv1.Lease {

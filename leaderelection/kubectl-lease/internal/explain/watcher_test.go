@@ -44,7 +44,7 @@ func (c *recorder) last() explain.Report {
 	return c.reports[len(c.reports)-1]
 }
 
-// first returns the first report for which the function match returns true. If there is
+// first returns the first report for which match returns true. If there is
 // no such report, it returns the zero Report.
 func (c *recorder) first(match func(explain.Report) bool) explain.Report {
 	c.mu.Lock()
@@ -55,7 +55,7 @@ func (c *recorder) first(match func(explain.Report) bool) explain.Report {
 	return explain.Report{}
 }
 
-// watching runs a Watcher until the function stop is called. The recorder c records the
+// watching runs a Watcher until stop is called. The recorder c records the
 // Watcher's reports and errors.
 func watching(t *testing.T, client *leaderelectiontest.Client) (c *recorder, stop func()) {
 	t.Helper()
