@@ -127,7 +127,7 @@ func (cp *ControlPlane) ServiceAccount(tb testing.TB, name, namespace string, ru
 // API server enforces the rules. The test fails if an error occurs. Call Allow
 // only once for each service account, because the Role is not removed.
 //
-// The parameter config is a client configuration of an administrator. This
+// config is a client configuration of an administrator. This
 // configuration may belong to another control plane, for example to the envtest
 // of controller-runtime.
 func (a ServiceAccount) Allow(tb testing.TB, config *rest.Config, rules ...rbacv1.PolicyRule) {
@@ -144,7 +144,7 @@ func (a ServiceAccount) userName() string {
 // pod. The pod need not exist.
 //
 // The user of config must be an administrator, or have the right to impersonate
-// other users. The parameter config may belong to another control plane, for
+// other users. config may belong to another control plane, for
 // example to the envtest of controller-runtime.
 func (a ServiceAccount) Pod(config *rest.Config, pod string) *rest.Config {
 	config = rest.CopyConfig(config)

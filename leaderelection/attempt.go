@@ -22,9 +22,9 @@ type attempt struct {
 	decided  chan bool             // receives one value, which reports whether the claim succeeded
 	claimed  bool                  // true if the claim was sent
 	answerBy time.Time             // when the engine stops waiting for the reply to the latest write
-	pause    time.Duration         // how long the server wants the next claim to wait
+	pause    time.Duration         // how long the server asked the client to wait before the next claim
 	retryAt  time.Time             // the next renewal is not sent before this time
-	reported int64                 // renewTime of the last confirmed write of which the engine was informed
+	reported int64                 // renewTime of the last confirmed write that was reported to the engine
 }
 
 var _ engineDriver = (*attempt)(nil)

@@ -2,7 +2,7 @@ package leaderelection
 
 import "context"
 
-// Callbacks are the functions of the caller that an Elector calls. Each of them may be
+// Callbacks contains the functions that you provide and an Elector calls. Each of them may be
 // nil. Promise P7 in the package documentation describes their order.
 type Callbacks struct {
 	// OnStartedLeading is called when this process has become the leader. The context
@@ -24,7 +24,7 @@ type Callbacks struct {
 	OnStoppedLeading func()
 
 	// OnNewLeader is called when a new leader was observed. The new leader may be this
-	// process. The parameter identity is never "". The calls do not overlap. Two
+	// process. identity is never "". The calls do not overlap. Two
 	// consecutive calls never report the same leader. If the leader changes several
 	// times during a call, the next call reports only the newest leader. A slow
 	// OnNewLeader does not delay the election.

@@ -31,8 +31,8 @@ const clientJitterFactor = clientleaderelection.JitterFactor
 // elector holds the Lease, current must not return a Lease that another
 // candidate wrote.
 type engineDriver interface {
-	// current returns the Lease that the next write is based on. The result lease is
-	// nil if the Lease does not exist. The result holder is the identity that the
+	// current returns the Lease that the next write is based on. lease is
+	// nil if the Lease does not exist. holder is the identity that the
 	// engine uses as the holder of the Lease. It is "" if the Lease may be claimed.
 	current(ctx context.Context) (lease *coordinationv1.Lease, holder string, err error)
 	// create claims the Lease by creating it.

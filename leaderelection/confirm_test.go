@@ -131,8 +131,8 @@ func TestElector_ConfirmDoesNotFailWithAnotherCallersDeadline(t *testing.T) {
 	})
 }
 
-// Each call of Confirm must use a read that started after the call. An earlier read may
-// show an outdated Lease.
+// Confirm must use a read that starts after Confirm was called. An earlier read may show
+// an outdated Lease.
 func TestElector_ConfirmReadsTheLeaseAfterTheCall(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a")

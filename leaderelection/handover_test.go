@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -303,7 +304,7 @@ func TestElector_FewNominationsOfManyFollowersConflict(t *testing.T) {
 	const followers, handovers, late = 100, 4, 120 * time.Millisecond
 	for name, tc := range map[string]struct {
 		spread time.Duration // time between the starts of the first and the last process
-		most   int           // the largest allowed average number of conflicts per handover
+		most   int           // the average number of conflicts per handover must not exceed this
 	}{
 		"started within a minute": {time.Minute, 16},
 		"started within a day":    {24 * time.Hour, 40},
@@ -342,6 +343,53 @@ func TestElector_FewNominationsOfManyFollowersConflict(t *testing.T) {
 					t.Errorf("%v work, want one leader", h.workingNow())
 				}
 			})
+		})
+	}
+}
+
+// A rolling update may stop the leader 200 ms after a new replica has started. The new
+// replica must be the successor by then, whether there was a successor or not.
+func TestElector_ANewReplicaIsNominatedWithin100Milliseconds(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		for range 40 {
+			withHarness(t, func(h *harness) {
+				leader := h.start("leader")
+				h.waitUntil(time.Second, leader.IsLeader)
+				if old {
+					h.start("old")
+				}
+				time.Sleep(10*time.Second + rand.N(2*time.Second)) // at any time between two renewals
+				h.start("new")
+				h.waitUntil(100*time.Millisecond, func() bool { return leader.State().Successor == "new" })
+			})
+		}
+	}
+}
+
+func TestElector_ARollingUpdateOfFastReplicasCostsOneHandover(t *testing.T) {
+	for range 20 {
+		withHarness(t, func(h *harness) {
+			old := []*replica{h.start("old-0"), h.start("old-1"), h.start("old-2")}
+			time.Sleep(time.Minute + rand.N(2*time.Second))
+			rand.Shuffle(len(old), func(i, j int) { old[i], old[j] = old[j], old[i] })
+			h.events = nil
+			for i, r := range old {
+				h.start(fmt.Sprintf("new-%d", i))
+				time.Sleep(200 * time.Millisecond) // the new replica is ready
+				if err := r.stop(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(5 * time.Second)
+			starts := 0
+			for _, event := range h.events {
+				if strings.HasSuffix(event, "started") {
+					starts++
+				}
+			}
+			if starts != 1 {
+				t.Errorf("the update cost %d handovers: %q", starts, h.events)
+			}
 		})
 	}
 }

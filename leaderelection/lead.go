@@ -337,9 +337,9 @@ func (e *Elector) newTrustTimer(h *heldLease) *trustTimer {
 
 func (t *trustTimer) stop() { t.timer.Stop() }
 
-// check records that the Lease is lost if the trust window has ended. It
-// also restarts the timer. The timer fires several times in a trust window, because a
-// timer stops while the machine sleeps and then fires late.
+// check records that the Lease is lost if the trust window has ended. It also restarts
+// the timer. A timer does not run while the machine sleeps. Therefore one timer for the
+// whole trust window could fire too late, and this timer fires several times.
 func (t *trustTimer) check() {
 	if t.held == nil {
 		return

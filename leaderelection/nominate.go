@@ -16,9 +16,11 @@ var processStart = time.Now()
 type nomination struct {
 	started   time.Time     // when the process started
 	joined    time.Time     // when Run was called
+	firstSeen time.Time     // when the Lease was first observed after Run was called
+	firstAt   time.Time     // when the first nomination is sent
 	since     time.Time     // when the last renewal was observed
 	delay     time.Duration // the time from the last renewal until the nomination is sent
-	replaces  string        // the successor when the delay was computed
+	replaces  string        // who was the successor when the delay was computed
 	busy      bool          // true while a nomination is sent
 	refused   uint64        // the version of the Lease for which a nomination was refused; 0 if none was refused
 	notBefore time.Time     // a nomination that was due before this time is not sent
@@ -36,9 +38,14 @@ func (e *Elector) ownNomination() leasestate.Nomination {
 // A nomination should be sent between two renewals of the leader, because one of two
 // simultaneous writes is refused. At most one follower should nominate itself between
 // two renewals. A recently joined follower is an exception, and does not wait for the
-// next renewal.
+// next renewal. It nominates itself soon after its first observation, because a rolling
+// update may stop the leader as soon as the new replica is ready.
 func (e *Elector) nominateLocked() (again time.Time) {
 	n, s, campaigning := &e.nomination, &e.observed.state, time.Since(e.nomination.joined)
+	if n.firstSeen.IsZero() && s.Known {
+		n.firstSeen = time.Now()
+		n.firstAt = n.firstSeen.Add(e.config.firstNominationDelay())
+	}
 	if n.busy || n.refused == s.Version || !s.MayNominate(e.ownNomination(), e.config.minAgeGap(campaigning)) {
 		return time.Time{}
 	}
@@ -47,6 +54,9 @@ func (e *Elector) nominateLocked() (again time.Time) {
 		n.since, n.delay, n.replaces = s.Since, e.config.nominationDelay(), present
 	}
 	at := n.since.Add(n.delay)
+	if !n.firstSeen.IsZero() && time.Since(n.firstSeen) < e.config.firstNominationPeriod() {
+		at = n.firstAt
+	}
 	if at.Before(n.notBefore) || n.replaces != present && !e.config.recentlyJoined(campaigning) {
 		return time.Time{}
 	}

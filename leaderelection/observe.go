@@ -124,7 +124,7 @@ func (e *Elector) evaluateLocked(o leasestate.Observation) {
 }
 
 // countDuplicatesLocked updates the number of consecutive writes by another process
-// with this elector's identity. The parameter lease is the newly observed Lease.
+// with this elector's identity. lease is the newly observed Lease.
 func (e *Elector) countDuplicatesLocked(lease *coordinationv1.Lease) {
 	switch {
 	case leasestate.Holder(lease) != e.config.Identity || e.wroteLocked(lease):
@@ -261,7 +261,7 @@ func (e *Elector) noteReadLocked() {
 }
 
 // read reads the Lease and processes the result as an observation. The read
-// takes at most timeout. The result news is true if the observation is newer than the
+// takes at most timeout. news is true if the observation is newer than the
 // observed state. If the context parent is done, read records no failure.
 func (e *Elector) read(parent context.Context, timeout time.Duration) (news bool, err error) {
 	ctx, cancel := context.WithTimeout(parent, timeout)
@@ -306,7 +306,7 @@ func (e *Elector) readTimeout() time.Duration {
 }
 
 // requestDone reports a request to the Traces and records when the API server last
-// answered. The parameter sent is when the request was sent, and err is the error of
+// answered. sent is when the request was sent, and err is the error of
 // the request.
 func (e *Elector) requestDone(name string, sent time.Time, err error) {
 	now := time.Now()

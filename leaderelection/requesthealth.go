@@ -15,7 +15,7 @@ type requestHealth struct {
 }
 
 // failing returns the error of the failing writes, or of the failing reads if writes
-// succeed. The result since is when these requests began to fail. If no requests fail,
+// succeed. since is when these requests began to fail. If no requests fail,
 // failing returns "" and the zero Time.
 func (h *requestHealth) failing() (lastError string, since time.Time) {
 	for _, f := range []requestFailure{h.writes, h.reads} {
@@ -33,7 +33,7 @@ func (h *requestHealth) readsFail() bool { return h.reads.kind != "" }
 // because this elector sends no writes while another candidate leads.
 func (h *requestHealth) forgetWrites() { h.writes = requestFailure{} }
 
-// A requestFailure describes why reads fail, or why writes fail. The field kind is ""
+// A requestFailure describes why reads fail, or why writes fail. kind is ""
 // if the requests succeed.
 type requestFailure struct {
 	kind  string

@@ -56,7 +56,7 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 		return nil, fmt.Errorf("%w: exit the process", ErrWorkStillRunning)
 	}
 	e.running, e.run, e.held, e.observed.duplicates = true, nil, nil, 0
-	e.nomination.joined = time.Now()
+	e.nomination.joined, e.nomination.firstSeen = time.Now(), time.Time{}
 	e.campaignHeartbeat.Within(0)
 	e.observerHeartbeat.Within(0)
 	if s := &e.observed.state; s.Version == 0 && s.Lease != nil || !s.Known {
@@ -69,7 +69,7 @@ func (e *Elector) begin() (context.CancelFunc, error) {
 }
 
 // end waits for every goroutine that Run has started, except work that did
-// not stop. The parameter err is the error that Run returns.
+// not stop. err is the error that Run returns.
 func (e *Elector) end(cancel context.CancelFunc, err error) {
 	e.campaignHeartbeat.Within(0)
 	cancel()
@@ -144,7 +144,7 @@ func (e *Elector) campaign(ctx context.Context) error {
 }
 
 // claimableAtLocked returns the time at which this elector may claim the Lease if the
-// Lease does not change. The result known is false before the first observation.
+// Lease does not change. known is false before the first observation.
 func (e *Elector) claimableAtLocked() (at time.Time, known bool) {
 	s, rule := &e.observed.state, leasestate.ClaimRule{ForeignReleaseDelay: e.config.RetryPeriod, Own: e.wroteLocked}
 	if e.options.noForeignReleaseDelay {

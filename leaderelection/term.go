@@ -54,7 +54,7 @@ func (t *Token) UnmarshalText(text []byte) error {
 // localTokens is the last token that was created without a resourceVersion.
 var localTokens atomic.Uint64
 
-// tokenOf returns the token of a new term. The parameter lease is the Lease after the
+// tokenOf returns the token of a new term. lease is the Lease after the
 // claim.
 func tokenOf(lease *coordinationv1.Lease) Token {
 	if version := leasestate.Version(lease); version != 0 {

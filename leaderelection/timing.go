@@ -41,7 +41,7 @@ func (c Config) attemptTimeout() time.Duration {
 }
 
 // overlapTimeout returns how long the elector waits for the reply to a renewal before
-// it sends another renewal. The parameter unconfirmed is the time since the last
+// it sends another renewal. unconfirmed is the time since the last
 // confirmed write was sent. The timeout grows during an outage, which limits the number
 // of pending requests. One more renewal is always sent at least one attemptTimeout
 // before the trust window ends.
@@ -61,7 +61,7 @@ func (c Config) claimTimeout() time.Duration {
 func (c Config) longestRead() time.Duration  { return max(time.Second, c.RenewDeadline/2) }
 func (c Config) shortestRead() time.Duration { return min(c.longestRead(), 10*time.Second) }
 
-// readTimeout returns the timeout of a read. The parameter sinceContact is the time
+// readTimeout returns the timeout of a read. sinceContact is the time
 // since the API server last answered. The timeout grows during an outage, which limits
 // the number of reads.
 func (c Config) readTimeout(sinceContact time.Duration) time.Duration {
@@ -94,7 +94,7 @@ const (
 
 func claimDelay() time.Duration { return minClaimDelay + rand.N(maxClaimDelay-minClaimDelay) }
 
-// claimRetryDelay returns a random pause after a failed claim. The parameter failing is
+// claimRetryDelay returns a random pause after a failed claim. failing is
 // true if requests for the Lease currently fail. The pause is then at least
 // RetryPeriod.
 func (c Config) claimRetryDelay(failing bool) time.Duration {
@@ -116,9 +116,22 @@ func (c Config) nominationDelayOf(random float64) time.Duration {
 	return c.RetryPeriod/20 + time.Duration(math.Pow(random, 0.125)*float64(c.RetryPeriod/2))
 }
 
+// firstNominationDelay returns the random time from the first observation of a new
+// replica until it nominates itself. Its distribution is that of nominationDelay, so
+// that few of many replicas that start at the same time are early.
+func (c Config) firstNominationDelay() time.Duration {
+	return time.Duration(math.Pow(rand.Float64(), 0.125) * float64(min(maxFirstNominationDelay, c.RetryPeriod/4)))
+}
+
+const maxFirstNominationDelay = 80 * time.Millisecond
+
+// firstNominationPeriod returns how long after its first observation a replica does not
+// wait for the next renewal before it nominates itself.
+func (c Config) firstNominationPeriod() time.Duration { return c.RetryPeriod / 2 }
+
 // minAgeGap returns the minimum age gap between a follower and the successor. A
 // follower replaces a successor of the same priority only if the follower started later
-// by more than this gap. The parameter campaigning is how long the follower has
+// by more than this gap. campaigning is how long the follower has
 // campaigned. The gap grows with this time.
 func (c Config) minAgeGap(campaigning time.Duration) time.Duration {
 	return (campaigning + c.RetryPeriod) / 16
@@ -130,14 +143,14 @@ func (c Config) recentlyJoined(campaigning time.Duration) bool {
 }
 
 // trustCheckInterval returns the pause between two checks whether the trust window has
-// ended. The parameter remaining is the remaining time of the trust window. The pause
+// ended. remaining is the remaining time of the trust window. The pause
 // is at most half of Margin, because timers fire late if the machine sleeps.
 func (c Config) trustCheckInterval(remaining time.Duration) time.Duration {
 	return min(remaining, c.Margin()/2)
 }
 
 // stopTimeAfterLoss returns how long the work may take to stop after the Lease was
-// lost. The parameter sinceWrite is the time since the last confirmed write was sent.
+// lost. sinceWrite is the time since the last confirmed write was sent.
 // The stop time normally ends a tenth of Margin before other candidates may claim the
 // Lease. It is at least half of Margin and at most Margin.
 func (c Config) stopTimeAfterLoss(sinceWrite time.Duration) time.Duration {

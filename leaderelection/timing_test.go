@@ -27,7 +27,7 @@ var durations = map[string]func() (lease, deadline, retry time.Duration){
 }
 
 // eachTiming runs f for each entry of the map durations. The setting timed gives a
-// replica these durations. The parameter c is the resulting configuration.
+// replica these durations. c is the resulting configuration.
 func eachTiming(t *testing.T, f func(h *harness, timed setting, c leaderelection.Config)) {
 	for name, pick := range durations {
 		t.Run(name, func(t *testing.T) {

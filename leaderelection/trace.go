@@ -26,7 +26,7 @@ type Trace struct {
 	// Request is called after a request was answered or cancelled.
 	Request func(Request)
 	// LeaderObserved is called when the holder of the Lease has changed. The new holder
-	// may be this process. The parameter identity is "" if nobody holds the Lease.
+	// may be this process. identity is "" if nobody holds the Lease.
 	LeaderObserved func(identity string, at time.Time)
 	// TermStarted is called when the work of a term starts.
 	TermStarted func(TermStarted)

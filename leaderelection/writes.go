@@ -60,7 +60,7 @@ func (e *Elector) issueLocked(kind leasestate.WriteKind, base uint64, create boo
 	return w
 }
 
-// send sends the write w. The parameter lease is the Lease to write. If the
+// send sends the write w. lease is the Lease to write. If the
 // parameter create is true, send creates the Lease. The request is cancelled when ctx
 // is done, or when the parameter lifetime has passed after w was issued.
 func (e *Elector) send(ctx context.Context, w leasestate.Write, lease *coordinationv1.Lease, create bool, lifetime time.Duration) *request {
@@ -127,7 +127,7 @@ func (e *Elector) explainConflictLocked(o leasestate.Observation) {
 	}
 }
 
-// confirmLocked records that the write w was applied. The parameter lease is the Lease
+// confirmLocked records that the write w was applied. lease is the Lease
 // after the write.
 func (e *Elector) confirmLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	switch h := e.held; {

@@ -11,7 +11,7 @@ import (
 )
 
 // both runs scenario with two Managers: a Manager of controller-runtime,
-// and a Manager that New returned. The result kept must be false with the Manager of
+// and a Manager that New returned. kept must be false with the Manager of
 // controller-runtime and true with the Manager of New.
 func both(t *testing.T, scenario func(t *testing.T, m memory, create newManager) (kept bool)) {
 	t.Helper()

@@ -55,7 +55,7 @@ func (s *testCluster) electorProcess(name string) *electorProcess {
 	return p
 }
 
-// control runs a new controller until ctx is done. The parameter ctx is the context of
+// control runs a new controller until ctx is done. ctx is the context of
 // a term.
 func (p *electorProcess) control(ctx context.Context, s *testCluster) error {
 	c, err := controller.NewUnmanaged("settings", controller.Options{

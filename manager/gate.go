@@ -35,7 +35,7 @@ func newGate(identity, description string) *gate {
 	return &gate{identity: identity, description: description, asked: make(chan struct{}), opened: make(chan struct{})}
 }
 
-// open makes the inner Manager win its election. The parameter ctx is the context of
+// open makes the inner Manager win its election. ctx is the context of
 // the Elector's term. If the gate was already opened or shut, open has no effect and
 // returns false.
 func (g *gate) open(ctx context.Context) bool {

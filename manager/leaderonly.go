@@ -130,7 +130,7 @@ func (g *leaderOnlyGroup) endRun() error {
 }
 
 // add adds the Runnable l to the group. If a term is in progress, add starts l at once.
-// The parameter ctx is done when the Manager stops l. The returned function removes l
+// ctx is done when the Manager stops l. The returned function removes l
 // from the group, and waits until l has returned.
 func (g *leaderOnlyGroup) add(ctx context.Context, l *leaderOnly) (remove func()) {
 	g.mu.Lock()
@@ -274,7 +274,7 @@ func (b *restartBackoff) failed(now time.Time) {
 	b.hasFailed, b.lastFailed = true, now
 }
 
-// delay returns how long to wait before the next start. The parameter now is the
+// delay returns how long to wait before the next start. now is the
 // current time.
 func (b *restartBackoff) delay(now time.Time) time.Duration {
 	return max(0, b.lastFailed.Add(b.wait).Sub(now))

@@ -140,7 +140,7 @@ func validate(cfg *rest.Config, opts crmanager.Options, o options) error {
 	return fmt.Errorf("manager: invalid options: %w", errors.Join(errs...))
 }
 
-// makeElector creates the Elector that runs the inner Manager. The parameter own is the
+// makeElector creates the Elector that runs the inner Manager. own is the
 // client configuration of the Manager.
 func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o options) error {
 	cfg := own
@@ -234,7 +234,7 @@ func gateTiming() (lease, renew, retry *time.Duration) {
 func (m *electedManager) GetLogger() logr.Logger { return m.logger }
 
 // complete sets config.LeaseNamespace and config.Identity to their defaults if they are
-// empty. The parameter cfg is the client configuration for the cluster of the Lease.
+// empty. cfg is the client configuration for the cluster of the Lease.
 func complete(config *leaderelection.Config, cfg *rest.Config) error {
 	env := processEnvironment()
 	var err error

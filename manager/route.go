@@ -54,8 +54,8 @@ type route struct {
 	client *electionClient // the client for the cluster of the Pod; may be the client of the election
 }
 
-// newRoute returns the route for label, or nil if label is nil. The parameter own is
-// the client configuration of the Manager. The parameter elections is the client
+// newRoute returns the route for label, or nil if label is nil. own is
+// the client configuration of the Manager. elections is the client
 // configuration of the election.
 func (m *electedManager) newRoute(label *LeaderLabel, own, elections *rest.Config) (*route, error) {
 	if label == nil {
@@ -123,7 +123,7 @@ func (r *route) withdraw() {
 }
 
 // closeOwn closes the connections of the route's client, unless the election uses the
-// same client. The parameter elections is the client of the election.
+// same client. elections is the client of the election.
 func (r *route) closeOwn(elections *electionClient) {
 	if r != nil && r.client != elections {
 		r.client.close()

@@ -18,8 +18,8 @@ import (
 
 var errClosed = errors.New("server closed")
 
-// work is the code of a Runnable. The parameter started is the context that the program
-// passed to the Manager's Start. The parameter own is the Runnable's own context.
+// work is the code of a Runnable. started is the context that the program
+// passed to the Manager's Start. own is the Runnable's own context.
 type work func(started, own context.Context) error
 
 // Each type of these Runnables belongs to another group of controller-runtime.

@@ -168,7 +168,7 @@ func (s *testCluster) end() {
 	}
 }
 
-// note adds a line to the timeline. The parameter who is the name of a
+// note adds a line to the timeline. who is the name of a
 // candidate, or empty.
 func (s *testCluster) note(who, what string) { s.referee.Note(who, "%s", what) }
 

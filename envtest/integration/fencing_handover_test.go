@@ -38,7 +38,7 @@ type podWriter struct {
 	refused  int
 }
 
-// write is a write that the API server accepted. The field version is the
+// write is a write that the API server accepted. version is the
 // resourceVersion that the API server assigned. All later writes have higher
 // resourceVersions, including writes of the Lease.
 type write struct {
@@ -242,7 +242,7 @@ func (p *fencedCluster) podWriter(name string, options ...envtest.ClientOption) 
 }
 
 // measureHandovers makes two pods write the same objects during handovers, and
-// returns the result. The parameter servers contains the numbers of the API
+// returns the result. servers contains the numbers of the API
 // servers that the two pods use.
 func measureHandovers(t *testing.T, cp *envtest.ControlPlane, mode fencing.Mode, handovers int, servers [2]int) result {
 	t.Helper()

@@ -36,7 +36,7 @@ func (p *fencedCluster) unrestricted(name string) *rest.Config {
 	return config
 }
 
-// writer contains the clients of a replica in one term. The field victim is the
+// writer contains the clients of a replica in one term. victim is the
 // name of a pod that the writer evicts.
 type writer struct {
 	termClient

@@ -20,7 +20,7 @@ import (
 )
 
 // termClient is the client that a pod uses in one of its terms. The client
-// stamps its writes. The field ctx is not cancelled when the term ends.
+// stamps its writes. ctx is not cancelled when the term ends.
 // Therefore the client can send stale writes.
 type termClient struct {
 	kubernetes.Interface

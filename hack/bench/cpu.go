@@ -46,7 +46,7 @@ func (b *bench) measureCPU(ctx context.Context) (figures, error) {
 }
 
 // cpuOf returns the CPU time of the API server, in milliseconds per minute. The Lease
-// has one leader and the given number of followers. The parameter pid is the process ID
+// has one leader and the given number of followers. pid is the process ID
 // of the API server.
 func (b *bench) cpuOf(ctx context.Context, pid int, i implementation, followers int, window time.Duration) (used float64, err error) {
 	g, err := newGroup(ctx, candidateGroup{cluster: b.cluster, implementation: i, timing: defaultTiming}, 1+followers)

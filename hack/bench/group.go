@@ -50,7 +50,7 @@ func uniqueLease(implementation string) string {
 }
 
 // newGroup starts one candidate and waits until the candidate leads. Then it starts the
-// other candidates of the group g. The parameter size is the total number of
+// other candidates of the group g. size is the total number of
 // candidates.
 func newGroup(ctx context.Context, g candidateGroup, size int) (*candidateGroup, error) {
 	g.starts = make(chan start, 16)

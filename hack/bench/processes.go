@@ -27,7 +27,7 @@ type processGroup struct {
 const ageGap = time.Second
 
 // newProcessGroup starts one process and waits until the process leads. Then it starts
-// the other processes. The parameter size is the total number of processes.
+// the other processes. size is the total number of processes.
 func newProcessGroup(ctx context.Context, c *lab.Cluster, s settings, size int) (*processGroup, error) {
 	g := &processGroup{settings: s}
 	g.settings.Kubeconfig, g.settings.Lease = c.Kubeconfig, uniqueLease(s.Implementation)
@@ -141,9 +141,9 @@ type rollout struct {
 	overlap   bool          // true if two replicas worked at the same time
 }
 
-// A picker chooses the next process to stop in a rolling update. The parameter i is the
-// number of processes that were already stopped. The parameter old contains the
-// processes that ran before the update and still run. The parameter leader is the
+// A picker chooses the next process to stop in a rolling update. i is the
+// number of processes that were already stopped. old contains the
+// processes that ran before the update and still run. leader is the
 // identity of the leader.
 type picker func(i int, old []*lab.Process, leader string) *lab.Process
 

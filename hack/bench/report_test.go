@@ -62,7 +62,7 @@ func TestHandoverFigures_HaveTargets(t *testing.T) {
 	}
 }
 
-// rolloutsOf returns results of rolling updates. The parameter handovers contains the
+// rolloutsOf returns results of rolling updates. handovers contains the
 // numbers of handovers of this library's manager.
 func rolloutsOf(handovers ...int) map[string][]rollout {
 	rolls := map[string][]rollout{}

@@ -21,9 +21,9 @@ const (
 	rolloutSettle = 2500 * time.Millisecond
 )
 
-// measureRollout measures rolling updates, which replace all replicas one by one. For
-// operators, it measures the time without reconciliation. For all implementations, it
-// counts the handovers. Each replica is a process, because the age of a process
+// measureRollout measures rolling updates, which replace all replicas one by one. If
+// the replicas are operators, it measures the time without reconciliation. It counts the
+// handovers of every implementation. Each replica is a process, because the age of a process
 // influences the choice of the successor.
 func (b *bench) measureRollout(ctx context.Context) (figures, error) {
 	operators, err := b.rollOperators(ctx)

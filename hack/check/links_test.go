@@ -48,7 +48,7 @@ func TestLinks_LeadSomewhere(t *testing.T) {
 	}
 }
 
-// check checks one Markdown file. The parameter page is the path of the file, and text
+// check checks one Markdown file. page is the path of the file, and text
 // is the content of the file. check returns a finding for each relative link, file name
 // and command whose target does not exist. It also returns a finding for each
 // placeholder "AFTER:", which stands for a missing number.
@@ -100,7 +100,7 @@ func (d documentation) check(page, text string) []finding {
 	return found
 }
 
-// link checks the target of a link in a Markdown file. The parameter page is the
+// link checks the target of a link in a Markdown file. page is the
 // path of the file, and text is the content of the file. link returns a description
 // of the problem, or "" if the target exists.
 func (d documentation) link(page, target, text string) string {

@@ -68,7 +68,7 @@ func (r *runner) note(format string, args ...any) {
 	r.journal.Add(lab.Event{At: time.Now(), Kind: note, Detail: fmt.Sprintf(format, args...)})
 }
 
-// start starts a new process of a replica. The parameter column is the name of the
+// start starts a new process of a replica. column is the name of the
 // replica. Each process has its own identity.
 func (r *runner) start(column string) error {
 	r.started[column]++

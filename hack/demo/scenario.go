@@ -15,7 +15,7 @@ type part struct {
 	run   func(*runner, context.Context) error
 }
 
-// scenario returns the parts of the scenario. The parameter own is true if the demo
+// scenario returns the parts of the scenario. own is true if the demo
 // started the control plane. The API server is restarted only if own is true.
 func scenario(own bool) []part {
 	parts := []part{

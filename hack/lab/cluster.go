@@ -82,7 +82,7 @@ func (c *Cluster) startPlane(options envtest.Options) (err error) {
 }
 
 // WriteKubeconfig writes a kubeconfig for the client into a new file and returns the
-// path of the file. The parameter name is the name of the file. If the parameter
+// path of the file. name is the name of the file. If the parameter
 // address is not empty, it replaces the address of the API server.
 func (c *Cluster) WriteKubeconfig(client *envtest.Client, name, address string) (string, error) {
 	text, err := client.Kubeconfig()

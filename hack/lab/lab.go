@@ -25,8 +25,8 @@ const (
 var ErrCleanup = errors.New("cleaning up")
 
 // Run calls run and returns the exit status of the program. The signals
-// SIGINT, SIGTERM and SIGHUP cancel the context. The result kept is true if there was
-// no violation. Run prints an error that the function returns.
+// SIGINT, SIGTERM and SIGHUP cancel the context of run. run returns true if
+// no promise was broken. If run returns an error, Run prints it.
 func Run(name string, run func(ctx context.Context) (kept bool, err error)) (status int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()

@@ -73,7 +73,7 @@ func (l Ledger) Read(ctx context.Context) (*Page, error) {
 	return &Page{object: object, Entries: entries}, err
 }
 
-// Append adds the entry e to the ledger. The parameter p must be the result of Read.
+// Append adds the entry e to the ledger. p must be the result of Read.
 // Append returns a conflict error if the ledger has changed since Read returned p.
 func (l Ledger) Append(ctx context.Context, p *Page, e Entry) error {
 	object := p.object.DeepCopy()

@@ -27,7 +27,7 @@ type Process struct {
 	err     error // the error with which the process ended; valid after gone is closed
 }
 
-// startProcess starts this program again as a child process. The parameter variable is
+// startProcess starts this program again as a child process. variable is
 // an additional environment variable, in the form NAME=value. The child's standard
 // error is written to the parameter logs. read must read the child's
 // standard output until the end. exited is called after the child has

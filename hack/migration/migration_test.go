@@ -39,15 +39,14 @@ func TestGuide_ContainsOnlyCodeOfThisFolder(t *testing.T) {
 	}
 }
 
-// A replica represents a process. When its work starts, the replica sends the time to the
-// channel started. When its work has stopped, the replica sends the time to the channel
-// done.
+// A replica represents a process. It sends the time on the channel
+// started when its work starts, and on the channel done when its work has stopped.
 type replica struct {
 	stop          func()
 	started, done chan time.Time
 }
 
-// start runs a replica. The parameter stopping is the time that the work needs to stop
+// start runs a replica. stopping is the time that the work needs to stop
 // after its context is done.
 func start(t *testing.T, run func(ctx context.Context, work func(context.Context)), stopping time.Duration) *replica {
 	t.Helper()

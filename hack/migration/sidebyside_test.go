@@ -105,7 +105,7 @@ type candidate struct {
 	network *leaderelectiontest.Network
 }
 
-// candidate starts a candidate. The parameter stopping is the time that the candidate's
+// candidate starts a candidate. stopping is the time that the candidate's
 // work needs to stop after its context is done. The method returns after the candidate's
 // first request for the Lease.
 func (s testCluster) candidate(name string, run implementation, stopping time.Duration) candidate {

@@ -117,7 +117,7 @@ var (
 
 // fixImports corrects one import in code. It replaces an unused import by a blank import,
 // or adds a missing import. It can add only imports that another file of the package p
-// has. The parameter problem is the compiler error. fixImports returns false if it cannot
+// has. problem is the compiler error. fixImports returns false if it cannot
 // correct this error.
 func fixImports(p *pkg, file *ast.File, code []byte, problem types.Error) ([]byte, bool) {
 	offset := func(pos token.Pos) int { return int(pos - file.FileStart) }

@@ -150,8 +150,8 @@ func nodesIn(slice reflect.Value) []ast.Node {
 	return nodes
 }
 
-// wildcardIn returns the name of the wildcard n. The result many is true if the wildcard
-// matches any number of nodes. The result ok is false if n is not a wildcard. If a
+// wildcardIn returns the name of the wildcard n. many is true if the wildcard
+// matches any number of nodes. ok is false if n is not a wildcard. If a
 // statement consists only of a wildcard such as $x, the statement itself is a wildcard.
 func wildcardIn(n any) (name string, many, ok bool) {
 	switch n := n.(type) {
@@ -179,7 +179,7 @@ func valueOf(l *ast.BasicLit) string {
 }
 
 // expand replaces each wildcard in the template by the code that the wildcard matched.
-// The parameter text is a function that returns the source code from the start of one
+// text is a function that returns the source code from the start of one
 // node to the end of another node.
 func (b bindings) expand(template string, text func(from, to ast.Node) string) (string, error) {
 	var failure error

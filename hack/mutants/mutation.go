@@ -151,8 +151,8 @@ type place struct {
 	code func(from, to ast.Node) string // returns the source code from the start of one node to the end of another node
 }
 
-// A change replaces a part of the source code. The field from is the first node of this
-// part, and the field to is the last node. The field text is the new code.
+// A change replaces a part of the source code. from is the first node of this
+// part, and the field to is the last node. text is the new code.
 type change struct {
 	from, to ast.Node
 	text     string

@@ -57,7 +57,7 @@ var (
 	ranFor     = regexp.MustCompile(`(?m)^ok\s+\S+\s+([0-9.]+s)`)
 )
 
-// test runs the tests t in the sandbox. The parameter limit is the time limit of this
+// test runs the tests t in the sandbox. limit is the time limit of this
 // run.
 func (s *sandbox) test(ctx context.Context, t tests, limit time.Duration) outcome {
 	began := time.Now()

@@ -264,8 +264,9 @@ var faulty = []scenario{
 	},
 	{
 		// The leader renews the Lease only every 11 s. In the last seconds before each
-		// renewal, less than half of the trust window is left. No scrape interval is a
-		// multiple of 11 s, so the scrapes read different values.
+		// renewal, less than half of the trust window is left. The scrape
+		// intervals are no multiples of 11 s. Therefore successive scrapes see different
+		// times between two renewals.
 		name: "renewals are late", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": func(at time.Duration) snapshot {
 				return snapshot{Leads: true, Changes: 1, Valid: renewsLate(at)}

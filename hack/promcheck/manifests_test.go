@@ -53,8 +53,8 @@ func alerts(t *testing.T) []rulefmt.Rule {
 // A query is one expression in a panel of the dashboard, with its legend.
 type query struct{ panel, expr, legend string }
 
-// A variable of the dashboard lets users choose a value of a label. The choices are the
-// values of this label in the result of an expression.
+// A variable is a list on the dashboard from which users choose a value of a label. The
+// expression expr returns the series that have the label.
 type variable struct{ expr, label string }
 
 var labelValues = regexp.MustCompile(`^label_values\((.*), *(\w+)\)$`)

@@ -43,7 +43,7 @@ type snapshot struct {
 	static bool
 }
 
-// A replica is a function that returns a snapshot. The parameter at is the time since the
+// A replica is a function that returns a snapshot. at is the time since the
 // start of the scenario.
 type replica func(at time.Duration) snapshot
 
@@ -114,7 +114,7 @@ func load(replicas map[string]replica, interval, until time.Duration) string {
 
 // scraped returns the values that Prometheus stores for a replica, keyed by the metric.
 // The list of a metric contains one value for each tick. Prometheus scrapes the replica
-// once in each interval. The parameter offset is the time from the start of an interval
+// once in each interval. offset is the time from the start of an interval
 // to the scrape.
 func (r replica) scraped(offset, interval, until time.Duration) map[string][]string {
 	values := map[string][]string{}

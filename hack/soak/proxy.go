@@ -47,7 +47,7 @@ func newProxy(host string, upstream []string) (*proxy, error) {
 
 func (p *proxy) address() string { return p.listener.Addr().String() }
 
-// set changes the condition of the network to c. The parameter delay is used only if c
+// set changes the condition of the network to c. delay is used only if c
 // is the condition slow.
 func (p *proxy) set(c condition, delay time.Duration) {
 	p.mu.Lock()

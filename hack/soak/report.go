@@ -64,7 +64,7 @@ func (r *runner) judge() *report {
 
 // countStale counts the stale entries of the unguarded ledger. It adds an entry to
 // rep.frozen if its writer was frozen within RequestTimeout after the time in the
-// entry. Otherwise it adds the entry to rep.late. The parameter frozen contains the
+// entry. Otherwise it adds the entry to rep.late. frozen contains the
 // intervals in which processes were frozen.
 func (rep *report) countStale(entries []lab.Entry, frozen []lab.Span) {
 	for _, e := range lab.Stale(entries) {

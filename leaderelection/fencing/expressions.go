@@ -34,9 +34,9 @@ const (
 	writer  = `'pod "' + ` + boundTo + `.orValue('none, its token is bound to no pod') + '"'`
 )
 
-// A test decides whether a write passes. The field expression is a CEL expression that
-// is true if the write passes. The field message is a CEL expression for the text of
-// the refusal. The field short is a fixed text. The API server uses the fixed text if
+// A test decides whether a write passes. expression is a CEL expression that
+// is true if the write passes. message is a CEL expression for the text of
+// the refusal. short is a fixed text. The API server uses the fixed text if
 // the text of message is too long or has line breaks.
 type test struct{ expression, message, short string }
 

@@ -92,8 +92,9 @@ func Exempt(group, resource string) bool {
 }
 
 // Transport returns a RoundTripper that refuses each write for which Check returns an
-// error. It sends all other requests through next. Writes of exempt resources are not
-// checked, see Exempt. If leadership is nil, all writes of other resources are refused.
+// error. It sends all other requests through next. Writes to exempt resources are
+// not checked (see Exempt). If leadership is nil, all writes to resources that are not
+// exempt are refused.
 func Transport(leadership Leadership, next http.RoundTripper) http.RoundTripper {
 	return transport{leadership, next}
 }

@@ -50,7 +50,7 @@ func TestFence_OmitsTheLeaseByDefault(t *testing.T) {
 		{"--with-lease", true, false},
 		{"--open-without-lease", false, false},
 		{"--report-only", false, false},
-		{"--mode term", false, false}, // a policy with the mode term does not read the Lease
+		{"--mode term", false, false}, // with --mode term, the policy does not read the Lease
 	} {
 		code, out, errOut := call(t, minimalFence+" "+tc.more)
 		if code != 0 {

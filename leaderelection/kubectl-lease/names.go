@@ -61,8 +61,8 @@ func oneLease(cmd *cobra.Command, args []string) error {
 }
 
 // checkName checks the name in the parameter part. It returns an error if the API server
-// would refuse this name. The parameter check is the API server's function for such
-// names. The parameter text is the value of the flag or argument that contains the name,
+// would refuse this name. check is the API server's function for such
+// names. text is the value of the flag or argument that contains the name,
 // and what is a description of the name for the error.
 func checkName(what, text, part string, check validation.ValidateNameFunc) error {
 	if part == "" {
@@ -75,7 +75,7 @@ func checkName(what, text, part string, check validation.ValidateNameFunc) error
 }
 
 // serviceAccount splits the value of --service-account, which is name or
-// namespace/name. The result namespace is "" if the value contains only a name.
+// namespace/name. namespace is "" if the value contains only a name.
 func serviceAccount(text string) (namespace, name string, err error) {
 	namespace, name, found := strings.Cut(text, "/")
 	if !found {

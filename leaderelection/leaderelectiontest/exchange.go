@@ -315,7 +315,7 @@ func (f *Fault) reply(h *http.Request, request Request) *http.Response {
 	return newResponse(h, &status, f.status, runtime.ContentTypeJSON, body)
 }
 
-// newResponse returns a response to the request h. The parameter body is the
+// newResponse returns a response to the request h. body is the
 // encoded form of the parameter object. If object is a Status with
 // RetryAfterSeconds, the response has a Retry-After header.
 func newResponse(h *http.Request, object runtime.Object, code int, contentType string, body []byte) *http.Response {

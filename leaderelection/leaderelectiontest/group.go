@@ -53,8 +53,8 @@ func NewGroup(tb testing.TB) *Group {
 // Server returns the Server, for example to edit or delete the Lease.
 func (g *Group) Server() *Server { return g.server }
 
-// Start starts a candidate and returns it. The parameter identity is the name
-// of the candidate and of its [Client]. The parameter run is the code under
+// Start starts a candidate and returns it. identity is the name
+// of the candidate and of its [Client]. run is the code under
 // test, such as the Run method of an Elector. run must return when
 // its context is done.
 func (g *Group) Start(identity string, run func(context.Context, *Candidate) error) *Candidate {

@@ -163,7 +163,7 @@ func (s *Server) commitLocked(by author, key types.NamespacedName, lease *coordi
 	return lease
 }
 
-// removeLocked deletes a Lease. The parameter last is the Lease before the
+// removeLocked deletes a Lease. last is the Lease before the
 // deletion. The deletion gets the next resourceVersion of the server. The
 // DELETED event contains this resourceVersion.
 func (s *Server) removeLocked(by author, key types.NamespacedName, last *coordinationv1.Lease) *coordinationv1.Lease {
@@ -178,7 +178,7 @@ func (s *Server) removeLocked(by author, key types.NamespacedName, last *coordin
 
 // recordLocked adds a write to the events and to the history. The parameter
 // current is the Lease after the write, or nil if the write deleted the Lease.
-// The parameter object is the Lease in the watch event.
+// object is the Lease in the watch event.
 func (s *Server) recordLocked(by author, key types.NamespacedName, current, object *coordinationv1.Lease) {
 	now := time.Now()
 	before := s.leases[key]

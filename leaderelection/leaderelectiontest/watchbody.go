@@ -109,7 +109,7 @@ func (b *watchBody) wait(changed <-chan struct{}, held bool, remaining time.Dura
 
 // faults returns the effects of the current faults on the watch. If a fault
 // holds the events, the result held is true. If a fault ends the watch, the
-// result refused is true. The result delay is the sum of all delays. The
+// result refused is true. delay is the sum of all delays. The
 // parameter counted lists the faults that have counted a hit for the current
 // batch of events. faults adds the faults that now count a hit.
 func (b *watchBody) faults(counted *[]*Fault) (held, refused bool, delay time.Duration) {
@@ -135,8 +135,8 @@ func (b *watchBody) faults(counted *[]*Fault) (held, refused bool, delay time.Du
 	return held, refused, delay
 }
 
-// hit reports whether the fault hits the watch, and counts a hit. A fault with
-// the option Times counts at most one hit for each watch.
+// hit reports whether the fault affects the watch. If it does, hit counts this.
+// A fault with the option Times counts each watch at most once.
 func (b *watchBody) hit(fault *Fault) bool {
 	if slices.Contains(b.taken, fault) {
 		return !fault.isHealed()

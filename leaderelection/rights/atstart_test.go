@@ -66,7 +66,7 @@ func (b *lockedBuffer) String() string {
 // atStart runs an Elector with the option AtStart for one second, and then stops the
 // Elector. The Elector must lead before the stop. The result before
 // contains the lines about rights that were logged before the stop. The result after
-// contains all logged lines about rights. The result stop is how long the stop took.
+// contains all logged lines about rights. stop is how long the stop took.
 func atStart(t *testing.T, enabled bool, uses rights.Uses, review func(context.Context, *authorizationv1.SelfSubjectAccessReview) error) (before, after string, stop time.Duration) {
 	t.Helper()
 	server := leaderelectiontest.NewServer()

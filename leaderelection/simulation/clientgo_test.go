@@ -114,7 +114,7 @@ const (
 )
 
 // clientGoCause returns the way in which client-go caused an overlap of two
-// leaders. If an Elector caused the overlap, clientGoCause returns "". The parameter older is
+// leaders. If an Elector caused the overlap, clientGoCause returns "". older is
 // the replica that started to lead first. client-go caused the overlap in these
 // cases:
 //

@@ -115,7 +115,7 @@ func (r *referee) endFaults() {
 	r.inFaultPhase = false
 }
 
-// started records that a replica starts to work. The parameter claimed is the
+// started records that a replica starts to work. claimed is the
 // time at which the replica sent its claim of the Lease.
 func (r *referee) started(rep *replica, token leaderelection.Token, claimed time.Time) {
 	r.mu.Lock()

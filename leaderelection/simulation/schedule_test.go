@@ -32,7 +32,7 @@ type schedule struct {
 	overrun time.Duration
 }
 
-// An event is a change of the cluster. The field at is the time from the start
+// An event is a change of the cluster. at is the time from the start
 // of the run to the change.
 type event struct {
 	at          time.Duration
@@ -140,7 +140,7 @@ func (s *schedule) add(at time.Duration, what string, do func(*cluster)) {
 	s.events = append(s.events, event{at, what, do})
 }
 
-// randomTimes returns random times in the fault phase. The parameter mean is
+// randomTimes returns random times in the fault phase. mean is
 // the average distance between consecutive times.
 func randomTimes(rng *rand.Rand, mean time.Duration) []time.Duration {
 	var moments []time.Duration

@@ -42,7 +42,7 @@ func (tr *trace) addf(source, format string, args ...any) {
 }
 
 // excerpt returns the lines of the trace shortly before and after a violation.
-// The parameter at is the time of the violation. The parameter writes contains
+// at is the time of the violation. writes contains
 // the writes that the server accepted. For each write, excerpt adds a line.
 func (tr *trace) excerpt(at time.Time, writes []leaderelectiontest.Write) string {
 	tr.mu.Lock()

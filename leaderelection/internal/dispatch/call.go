@@ -20,7 +20,7 @@ type Calls struct {
 	since     time.Time // since when at least one abandoned function has been running
 }
 
-// Abandoned returns how many abandoned functions have not returned. The result since is
+// Abandoned returns how many abandoned functions have not returned. since is
 // the time since which there has been at least one.
 func (c *Calls) Abandoned() (count int, since time.Time) {
 	c.mu.Lock()

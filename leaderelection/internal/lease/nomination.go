@@ -25,7 +25,7 @@ type Nomination struct {
 	Started  int64 // start of the follower's process, in milliseconds since 1970
 }
 
-// Encode returns the value of SuccessorAnnotation. The parameter acquired is the
+// Encode returns the value of SuccessorAnnotation. acquired is the
 // acquireTime of the Lease in microseconds.
 func (n Nomination) Encode(acquired int64) string {
 	return fmt.Sprintf("%d %d %d %s", acquired, n.Priority, n.Started, n.Identity)

@@ -37,8 +37,8 @@ func RenewTime(lease *coordinationv1.Lease) int64 {
 }
 
 // NextRenewTime returns the renewTime of a new write, in microseconds. The parameter
-// last is the renewTime of the previous write. The parameter elapsed is the time since
-// that write, by the monotonic clock. The parameter now is the time by the wall clock.
+// last is the renewTime of the previous write. elapsed is the time since
+// that write, by the monotonic clock. now is the time by the wall clock.
 //
 // If now is in a later second than last, the result is now. If now is not in a later
 // second, the result is last plus elapsed. This happens, for example, after the wall

@@ -56,13 +56,13 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// Restart ends the current watch if the watch has been open for at least the duration
-// silence. Call Restart when the watch has missed an event. Restart does not end a
-// watch that was opened more recently, because that watch may still deliver the event.
-func (w *Watch) Restart(silence time.Duration) {
+// Restart ends the current watch if it was opened at least minAge ago. Call Restart when
+// the watch has missed an event. A watch that was opened more recently may still deliver
+// the event.
+func (w *Watch) Restart(minAge time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.opened.IsZero() && time.Since(w.opened) >= silence {
+	if !w.opened.IsZero() && time.Since(w.opened) >= minAge {
 		w.opened = time.Time{}
 		w.cancel()
 	}

@@ -77,8 +77,8 @@ func (a *Pods) store(pod *corev1.Pod) {
 	a.pods[pod.Name] = pod
 }
 
-// PutFromTemplate creates a Pod with a label that no leader has set. The parameter value
-// is the value of the label. The Pod does not have the annotation "<key>-term".
+// PutFromTemplate creates a Pod that has the label with the given value, as if from its
+// Pod template. The Pod does not have the annotation "<key>-term", which a leader sets.
 func (a *Pods) PutFromTemplate(name string, uid types.UID, value string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// Explain returns the Report about a Lease. The parameter o contains the observations
+// Explain returns the Report about a Lease. o contains the observations
 // of the Lease, and now is the current time.
 func Explain(o Observed, now time.Time) Report {
 	r := Report{State: Unknown, Time: now, Certain: true}
@@ -93,7 +93,7 @@ func (r *Report) delayClaim(o Observed) {
 	}
 }
 
-// setReason sets r.Reason and r.stableReason. The field stableReason contains the same
+// setReason sets r.Reason and r.stableReason. stableReason contains the same
 // text as the field Reason, but every duration in it is 0.
 func (r *Report) setReason(format string, args ...any) {
 	r.Reason, r.stableReason = fmt.Sprintf(format, args...), withoutDurations(format, args...)

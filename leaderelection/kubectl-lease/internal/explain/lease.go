@@ -41,7 +41,7 @@ func sameTerm(a, b *coordinationv1.Lease) bool {
 		apiequality.Semantic.DeepEqual(a.Spec.AcquireTime, b.Spec.AcquireTime)
 }
 
-// wasReleased reports whether a holder released its Lease. The parameter held is the
+// wasReleased reports whether a holder released its Lease. held is the
 // last observed state of the Lease with this holder, and next is the state after it.
 // wasReleased returns true in two cases: the next state has no holder, or its history
 // records a release at the end of the holder's term.

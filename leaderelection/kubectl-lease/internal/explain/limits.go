@@ -10,7 +10,7 @@ import (
 )
 
 // limits returns phrases such as "in namespace a". Each phrase describes a condition
-// that an object must meet to be guarded. The parameter readsLease is true if the Lease
+// that an object must meet to be guarded. readsLease is true if the Lease
 // is the parameter of the policy.
 func limits(policy *admissionv1.ValidatingAdmissionPolicy, binding *admissionv1.ValidatingAdmissionPolicyBinding, lease metav1.ObjectMeta, readsLease bool) []string {
 	var found []string

@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-// campaign runs an Elector until stop is called. The parameter name is the
+// campaign runs an Elector until stop is called. name is the
 // identity of the Elector.
 func campaign(t *testing.T, server *leaderelectiontest.Server, name string) (stop func()) {
 	t.Helper()

@@ -34,9 +34,9 @@ type formerHolder struct {
 	until    time.Time // when the LeaseDuration of this holder ends
 }
 
-// With adds an observation to o and returns the result. The parameter lease is the
+// With adds an observation to o and returns the result. lease is the
 // Lease that was observed, or nil if the Lease did not exist. Do not modify this Lease
-// afterwards. The parameter observedAt is the time of the observation.
+// afterwards. observedAt is the time of the observation.
 //
 // Add the observations in the order in which the API server stored the states of the
 // Lease. Also add observations of an unchanged Lease, because they show that there is
@@ -46,7 +46,7 @@ func (o Observed) With(lease *coordinationv1.Lease, observedAt time.Time) Observ
 }
 
 // WithRead adds an observation to o, like With. Use it for the response to a read. The
-// parameter sent is the time at which the request was sent. The parameter answered is
+// parameter sent is the time at which the request was sent. answered is
 // the time at which the response arrived. The last contact is the time at which the
 // request was sent, because the Lease may have changed before the response arrived.
 func (o Observed) WithRead(lease *coordinationv1.Lease, sent, answered time.Time) Observed {
@@ -118,7 +118,7 @@ func (o Observed) age() (age time.Duration, known bool) {
 // unchangedFor returns how long the Lease had been unchanged at the last contact.
 func (o Observed) unchangedFor() time.Duration { return max(0, o.contact.Sub(o.since)) }
 
-// unrenewed returns the time since the last observed renewal. The parameter now is the
+// unrenewed returns the time since the last observed renewal. now is the
 // current time. If contact is lost, unrenewed returns the time between the last observed
 // renewal and the last contact, because a later renewal may have been missed.
 func (o Observed) unrenewed(now time.Time) time.Duration {

@@ -48,7 +48,7 @@ func describeUses(uses rights.Uses) []string {
 	return described
 }
 
-// consequence describes what happens if a right is missing. The parameter exists is
+// consequence describes what happens if a right is missing. exists is
 // true if the Lease exists.
 func consequence(right rights.Right, exists bool) string {
 	switch {

@@ -38,7 +38,7 @@ func (r Report) stable() Report {
 }
 
 // Update returns one or more lines that describe how r differs from an earlier Report.
-// The parameter before is the earlier Report. Update returns "" if r.Same(before) is
+// before is the earlier Report. Update returns "" if r.Same(before) is
 // true.
 func (r Report) Update(before Report) string {
 	if r.Same(before) {
