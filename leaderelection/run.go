@@ -238,7 +238,6 @@ func (e *Elector) releaseLateClaims() {
 			return
 		}
 		if !first {
-			_ = clock.Sleep(ctx, nil, e.config.lateClaimPause()) // limits the rate of reads
 			_ = clock.Sleep(ctx, changed, e.config.attemptTimeout())
 		}
 		_, _ = e.read(ctx, e.config.attemptTimeout())

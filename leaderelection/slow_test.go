@@ -91,3 +91,14 @@ func TestElector_SlowWritesCostNoTerm(t *testing.T) {
 		}
 	}
 }
+
+// A claim that is applied late must win at once, although a later claim is pending.
+func TestElector_ASlowClaimLeadsAsSoonAsItIsApplied(t *testing.T) {
+	const latency = 5500 * time.Millisecond
+	for range 10 {
+		withHarness(t, func(h *harness) {
+			a := h.start("a", withSlowWrites(slowWrites{func() time.Duration { return latency }, false}))
+			h.waitUntil(latency+50*time.Millisecond, a.IsLeader)
+		})
+	}
+}

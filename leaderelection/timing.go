@@ -206,10 +206,6 @@ func (c Config) lateClaimTime() time.Duration {
 
 const maxLateClaimTime = 5 * time.Second
 
-// lateClaimPause returns the shortest pause between two reads after Run was cancelled.
-// Run reads the Lease to learn whether a pending claim has succeeded.
-func (c Config) lateClaimPause() time.Duration { return c.RetryPeriod / 8 }
-
 // watchBackoff returns the first pause before a watch is opened again. watchJitter
 // returns a random duration between pause/2 and pause.
 func (c Config) watchBackoff() time.Duration        { return c.RetryPeriod / 4 }
