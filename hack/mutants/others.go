@@ -7,6 +7,7 @@ var (
 	labelTests  = tests{pkg: "./leaderelection/routing"}
 	explained   = tests{pkg: "./leaderelection/kubectl-lease/internal/explain"}
 	lostContact = tests{"./leaderelection/kubectl-lease/internal/explain", "TestWatcher_WithoutContactReportsNoExpiry", []string{"-count=20"}} // repeated 20 times, because the order of two events is random
+	onTerminal  = tests{pkg: "./leaderelection/kubectl-lease", run: "Output|ControlsNo|FuzzTerminal|OffersNoName|RefuseInvalidNames"}
 	manifests   = tests{pkg: "./hack/manifests", run: "Deployment|FlowSchema_Is|WhatTheCodeMakes"}
 	memory      = tests{pkg: "./leaderelection/leaderelectiontest/..."}
 )
@@ -83,6 +84,18 @@ var others = []mutation{
 		remove("$next.former = $_"), explained},
 	{"explain takes a claimed Lease for a released one", "leaderelection/kubectl-lease/internal/explain: wasReleased",
 		replace("$t.End == leasestate.EndUnannotated", "$t.End != leasestate.EndUnannotated"), explained},
+	{"control characters of a holder reach the terminal", "leaderelection/kubectl-lease: terminal.Write",
+		replace("isUnsafe($_) && $_ && $_", "false"), onTerminal},
+	{"a holder breaks the YAML of explain", "leaderelection/kubectl-lease: toYAML",
+		replace("isUnsafe($_) && $_", "false"), onTerminal},
+	{"YAML contains an escaped character without quotes", "leaderelection/kubectl-lease: quoteUnsafe",
+		replace("strings.ContainsFunc($_, isUnsafe)", "false"), onTerminal},
+	{"a message of an API server begins a line of the plugin", "leaderelection/kubectl-lease: message",
+		replace(`"\n  "`, `"\n"`), onTerminal},
+	{"a name that cannot be shown is offered for completion", "leaderelection/kubectl-lease: withPrefix",
+		replace("strings.ContainsFunc($_, isUnsafe)", "false"), onTerminal},
+	{"an image with a bidirectional override is accepted", "leaderelection/kubectl-lease: manifestNames.check",
+		replace("strings.ContainsFunc($_, isUnsafe)", "false"), onTerminal},
 	{"the exit code of explain reports every holder as a leader", "leaderelection/kubectl-lease: exitCode",
 		replace("$_.State == explain.Unconfirmed", "false"), tests{pkg: "./leaderelection/kubectl-lease", run: "TestExitCode_"}},
 

@@ -56,7 +56,7 @@ func (p *plugin) completeNamespaces(cmd *cobra.Command, _ []string, prefix strin
 func (p *plugin) completeContexts(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	config, err := p.clientConfig().RawConfig()
 	if err != nil {
-		cobra.CompErrorln(err.Error())
+		cobra.CompErrorln(message(err)) // cobra prints to os.Stderr
 		return nil, cobra.ShellCompDirectiveError
 	}
 	return withPrefix(slices.Sorted(maps.Keys(config.Contexts)), prefix), cobra.ShellCompDirectiveNoFileComp
@@ -71,12 +71,14 @@ func (p *plugin) completeNames(cmd *cobra.Command, prefix string, get func(conte
 		names, err = get(ctx, clientset)
 	}
 	if err != nil {
-		cobra.CompErrorln(err.Error())
+		cobra.CompErrorln(message(err)) // cobra prints to os.Stderr
 		return nil, cobra.ShellCompDirectiveError
 	}
 	return withPrefix(names, prefix), cobra.ShellCompDirectiveNoFileComp
 }
 
 func withPrefix(names []string, prefix string) []string {
-	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, prefix) })
+	return slices.DeleteFunc(names, func(name string) bool {
+		return !strings.HasPrefix(name, prefix) || strings.ContainsFunc(name, isUnsafe)
+	})
 }

@@ -58,7 +58,7 @@ or an error. With --watch, 0 means that it was interrupted, with or without a le
 			if err != nil {
 				return err
 			}
-			p.code, err = o.explain(cmd.Context(), clientset, p.out, func(err error) { _, _ = fmt.Fprintln(p.errOut, "warning:", err) })
+			p.code, err = o.explain(cmd.Context(), clientset, p.out, func(err error) { _, _ = fmt.Fprintln(p.errOut, "warning:", message(err)) })
 			return err
 		},
 	}

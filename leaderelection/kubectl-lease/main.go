@@ -12,6 +12,9 @@
 // get the Lease. With the right to watch the Lease, it misses no change. The other
 // commands print manifests and send no request. No command changes the cluster.
 //
+// Texts from the cluster cannot control the terminal: the command escapes characters
+// without a visible form. The values in JSON and YAML remain the same.
+//
 // # Exit codes
 //
 //	0  success; explain: a holder leads, or explain --watch was interrupted
@@ -32,12 +35,16 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"k8s.io/klog/v2"
 )
 
 func main() {
+	klog.SetSlogLogger(slog.New(slog.NewTextHandler(os.Stderr, nil))) // unlike klog, the TextHandler escapes control characters
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	cancel()

@@ -149,7 +149,11 @@ func (n manifestNames) check(chosen []manifest) error {
 	var errs []error
 	check := func(what, text string, reasons []string) {
 		var read any
-		if len(reasons) == 0 && (yaml.Unmarshal([]byte(text), &read) != nil || read != text) {
+		switch {
+		case len(reasons) > 0:
+		case strings.ContainsFunc(text, isUnsafe):
+			reasons = []string{"it has a character without a visible form: use another one"}
+		case yaml.Unmarshal([]byte(text), &read) != nil || read != text:
 			reasons = []string{"YAML does not read it as a text: use another one, or edit the manifests of hack/manifests"}
 		}
 		if len(reasons) > 0 {

@@ -197,6 +197,7 @@ func TestManifests_RefuseInvalidNames(t *testing.T) {
 		"--app true":                    `--app ("true") is not valid: YAML does not read it as a text`,
 		"--app a -n Team":               `--namespace ("Team") is not valid`,
 		"--app a --image {a}":           `--image ("{a}") is not valid: YAML does not read it as a text`,
+		"--app a --image a\u202eb":      `--image ("a\u202eb") is not valid: it has a character without a visible form`,
 		"--app a --service-account x/y": `--service-account ("x/y") is not valid`,
 		"--app a --lease a.example.com": `--lease ("a.example.com") cannot be the name of the Service`,
 		"--app a deploymnt":             `there is no manifest "deploymnt": choose from deployment, rbac,`,

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
+	"strings"
 
+	goyaml "go.yaml.in/yaml/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
@@ -23,7 +27,7 @@ func printObjects(out io.Writer, format, comment string, objects ...runtime.Obje
 		if i > 0 {
 			text = append(text, "---\n"...)
 		}
-		document, err := yaml.Marshal(object)
+		document, err := toYAML(object)
 		if err != nil {
 			return err
 		}
@@ -45,4 +49,44 @@ func printJSON(out io.Writer, objects []runtime.Object) error {
 		metav1.TypeMeta `json:",inline"`
 		Items           []runtime.Object `json:"items"`
 	}{metav1.TypeMeta{APIVersion: "v1", Kind: "List"}, objects})
+}
+
+// toYAML returns object as YAML. Texts with an unsafe character or a line break are in
+// double quotes, because an escape sequence has a meaning only there.
+func toYAML(object any) ([]byte, error) {
+	text, err := json.Marshal(object)
+	if err != nil {
+		return nil, err
+	}
+	// A reader of YAML refuses or changes some characters that JSON contains unescaped. It
+	// accepts the escape sequences of JSON only up to U+FFFF, and all characters above.
+	text = []byte(escape(string(text), func(r rune) bool { return isUnsafe(r) && r <= 0xffff }))
+	if text, err = yaml.JSONToYAML(text); err != nil {
+		return nil, err
+	}
+	var document goyaml.Node
+	if err := goyaml.Unmarshal(text, &document); err != nil {
+		return nil, err
+	}
+	if !quoteUnsafe(&document) {
+		return text, nil
+	}
+	var quoted bytes.Buffer
+	encoder := goyaml.NewEncoder(&quoted)
+	encoder.SetIndent(2)
+	encoder.CompactSeqIndent()
+	err = errors.Join(encoder.Encode(&document), encoder.Close())
+	return quoted.Bytes(), err
+}
+
+// quoteUnsafe selects double quotes for each text that has an unsafe character. It
+// reports whether there is such a text.
+func quoteUnsafe(node *goyaml.Node) (found bool) {
+	if strings.ContainsFunc(node.Value, isUnsafe) {
+		node.Style, found = goyaml.DoubleQuotedStyle, true
+	}
+	for _, child := range node.Content {
+		found = quoteUnsafe(child) || found
+	}
+	return found
 }

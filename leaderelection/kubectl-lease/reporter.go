@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
-	"sigs.k8s.io/yaml"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
@@ -124,7 +123,7 @@ func (r *reporter) print(report *explain.Report) error {
 	case "json":
 		return json.NewEncoder(r.out).Encode(report)
 	case "yaml":
-		text, err := yaml.Marshal(report)
+		text, err := toYAML(report)
 		if err != nil {
 			return err
 		}

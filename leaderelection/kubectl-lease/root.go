@@ -31,11 +31,11 @@ type plugin struct {
 
 // run runs the command and returns its exit code.
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
-	p := &plugin{out: out, errOut: errOut, rules: clientcmd.NewDefaultClientConfigLoadingRules(), overrides: &clientcmd.ConfigOverrides{}}
+	p := &plugin{out: &terminal{out: out}, errOut: &terminal{out: errOut}, rules: clientcmd.NewDefaultClientConfigLoadingRules(), overrides: &clientcmd.ConfigOverrides{}}
 	root := p.rootCommand()
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {
-		_, _ = fmt.Fprintln(errOut, "error:", err)
+		_, _ = fmt.Fprintln(p.errOut, "error:", message(err))
 		return exitUnknown
 	}
 	return p.code
@@ -83,6 +83,7 @@ func (p *plugin) restConfig() (*rest.Config, error) {
 	if err != nil {
 		return nil, p.configError(err)
 	}
+	config.WarningHandler = rest.NewWarningWriter(p.errOut, rest.WarningWriterOptions{Deduplicate: true})
 	return config, nil
 }
 
