@@ -88,7 +88,7 @@ func (e *Elector) Start(ctx context.Context) error { return e.Run(ctx) }
 func (e *Elector) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if e.group.beginRun(cancel) {
+	if e.group.beginRun(ctx, cancel) {
 		err := e.Elector.Run(ctx)
 		if e.client != nil {
 			e.client.close()

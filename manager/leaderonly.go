@@ -92,7 +92,8 @@ type leaderOnlyGroup struct {
 	errs          []error         // the errors of the last term in which the Runnables ran
 	backoff       restartBackoff
 	failManager   bool               // true if errs contains an error that stops the Manager
-	cancelRun     context.CancelFunc // ends the Elector's Run; nil if Run is not active
+	runCtx        context.Context    // the context of the Elector's Run; nil if Run is not active
+	cancelRun     context.CancelFunc // cancels runCtx
 }
 
 // A registration contains the state of one Runnable in its group.
@@ -105,15 +106,15 @@ func newLeaderOnlyGroup(log *slog.Logger) *leaderOnlyGroup {
 	return &leaderOnlyGroup{log: log, registrations: map[*leaderOnly]*registration{}}
 }
 
-// beginRun is called when the Elector's Run begins. A call of cancel ends that Run.
-// beginRun returns false if an earlier Run is still active.
-func (g *leaderOnlyGroup) beginRun(cancel context.CancelFunc) bool {
+// beginRun is called when the Elector's Run begins. A call of cancel cancels ctx, and
+// this ends that Run. beginRun returns false if an earlier Run is still active.
+func (g *leaderOnlyGroup) beginRun(ctx context.Context, cancel context.CancelFunc) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.cancelRun != nil {
+	if g.runCtx != nil {
 		return false
 	}
-	g.cancelRun, g.failManager = cancel, false
+	g.runCtx, g.cancelRun, g.failManager = ctx, cancel, false
 	return true
 }
 
@@ -122,7 +123,7 @@ func (g *leaderOnlyGroup) beginRun(cancel context.CancelFunc) bool {
 func (g *leaderOnlyGroup) endRun() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.cancelRun = nil
+	g.runCtx = nil
 	if !g.failManager {
 		return nil
 	}
@@ -210,32 +211,34 @@ func (g *leaderOnlyGroup) startLocked(l *leaderOnly, r *registration) {
 		ctx, cancel := context.WithCancelCause(term)
 		defer cancel(nil)
 		defer context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })()
-		if err := l.runnable.Start(ctx); err != nil && g.failed(ctx, l, err) {
+		if err := l.runnable.Start(ctx); err != nil && g.failed(ctx, l, r, err) {
 			_ = g.stepDown(ctx) // StepDown does not wait for the end of the term, because ctx is derived from the context of the term
 		}
 	})
 }
 
 // failed records the error that the Runnable l returned, and reports whether the
-// Elector must step down. It returns false if the term is already ending. It also
-// returns false if the error stops the Manager.
-func (g *leaderOnlyGroup) failed(ctx context.Context, l *leaderOnly, err error) bool {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return false
-	}
+// Elector must step down. It returns false if the term is already ending, or if the error
+// stops the Manager. The parameter ctx is the context of l in this term.
+func (g *leaderOnlyGroup) failed(ctx context.Context, l *leaderOnly, r *registration, err error) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.errs = append(g.errs, err)
-	if ctx.Err() != nil {
-		g.log.Warn("Leader-only Runnable failed while stopping", "err", err)
+	// ctx is cancelled a moment after the context of Run or of the registration.
+	stopping := ctx.Err() != nil || r.ctx.Err() != nil || g.runCtx != nil && g.runCtx.Err() != nil
+	if stopping && errors.Is(err, context.Canceled) {
 		return false
 	}
-	g.log.Warn("Leader-only Runnable failed; ending the term", "err", err)
+	g.errs = append(g.errs, err)
+	if stopping {
+		g.log.Error("Leader-only Runnable failed while stopping", "err", err)
+		return false
+	}
+	g.log.Error("Leader-only Runnable failed; ending the term", "err", err)
 	g.backoff.failed(time.Now())
-	// If cancelRun is nil, the program called the method Run of the embedded
+	// If runCtx is nil, the program called the method Run of the embedded
 	// leaderelection.Elector. This method does not return errors of Runnables, so the
 	// error cannot stop the Manager.
-	if !l.failsManager || g.cancelRun == nil {
+	if !l.failsManager || g.runCtx == nil {
 		return true
 	}
 	g.failManager = true

@@ -3,6 +3,7 @@ package manager_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"testing"
@@ -18,8 +19,8 @@ import (
 
 var errClosed = errors.New("server closed")
 
-// work is the code of a Runnable. started is the context that the program
-// passed to the Manager's Start. own is the Runnable's own context.
+// work is the code of a Runnable. The parameter started is the context that the program
+// passed to the Manager's Start. The parameter own is the Runnable's own context.
 type work func(started, own context.Context) error
 
 // Each type of these Runnables belongs to another group of controller-runtime.
@@ -54,7 +55,22 @@ var kinds = map[string]func(func(context.Context) error) crmanager.Runnable{
 	"cluster":     func(start func(context.Context) error) crmanager.Runnable { return caching{elected{start}} },
 }
 
-// doing starts a process whose Manager has one Runnable of the given kind.
+// run adds a Runnable of the given kind to the Manager of p and starts p.
+func (f work) run(t *testing.T, p *process, kind string) {
+	t.Helper()
+	started, cancel := context.WithCancel(t.Context())
+	if err := p.Add(kinds[kind](func(own context.Context) error { return f(started, own) })); err != nil {
+		t.Fatal(err)
+	}
+	p.cancel, p.done = cancel, make(chan struct{})
+	go func() {
+		defer close(p.done)
+		p.err = p.Start(started)
+	}()
+	t.Cleanup(func() { _ = p.stop() })
+}
+
+// The method doing starts a process whose Manager has one Runnable of the given kind.
 // It waits until the process leads or, if leads is false, campaigns beside a leader.
 func (m memory) doing(kind string, leads bool, f work) *process {
 	m.t.Helper()
@@ -62,16 +78,7 @@ func (m memory) doing(kind string, leads bool, f work) *process {
 		m.leader("other", forEver)
 	}
 	p := m.make("a", incumbent(manager.WithIdentity("a")))
-	started, cancel := context.WithCancel(m.t.Context())
-	if err := p.Add(kinds[kind](func(own context.Context) error { return f(started, own) })); err != nil {
-		m.t.Fatal(err)
-	}
-	p.cancel, p.done = cancel, make(chan struct{})
-	go func() {
-		defer close(p.done)
-		p.err = p.Start(started)
-	}()
-	m.t.Cleanup(func() { _ = p.stop() })
+	f.run(m.t, p, kind)
 	if leads {
 		<-p.Elected()
 	}
@@ -110,6 +117,41 @@ func TestStart_AnErrorAfterTheStopHasBegunIsLogged(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestOperator_AnOrderlyStopEndsWithoutAnError(t *testing.T) {
+	s := startTestCluster(t, true)
+	process := func(name string) *process {
+		c := s.plane.Client(name)
+		t.Cleanup(c.Close)
+		p := &process{name: name, logs: &logs{}}
+		var err error
+		if p.Manager, err = manager.New(c.Config(), managerOptions(s.namespace, p.logs)); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for _, role := range []string{"leader", "follower"} {
+		if role == "follower" {
+			s.await("election", start(t, process("other")).Elected())
+		}
+		for i := range 20 {
+			works := make(chan struct{})
+			p := process(fmt.Sprint(role, i))
+			work(func(started, _ context.Context) error {
+				close(works)
+				<-started.Done()
+				return errClosed
+			}).run(t, p, "everywhere")
+			s.await("the Runnable of the "+role, works)
+			if role == "leader" {
+				s.await("election", p.Elected())
+			}
+			if err := p.stop(); err != nil {
+				t.Errorf("%s %d: Start returned %v for an orderly stop, want nil", role, i, err)
+			}
+		}
+	}
 }
 
 // The error and the end of the context are ready at the same time. Start may return
@@ -223,5 +265,85 @@ func TestStart_AfterAnOrderlyStopTheGracePeriodIsStillReported(t *testing.T) {
 		}
 		<-slow.returned
 		time.Sleep(leaseDuration)
+	})
+}
+
+// An Elector in a Manager of controller-runtime is a Runnable like any other.
+func TestLeaderOnly_AnErrorAfterTheStopHasBegunIsNotReturned(t *testing.T) {
+	for range 50 {
+		runInMemory(t, func(t *testing.T, m memory) {
+			p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
+			e, err := manager.NewElector(p, electorConfig("a"), leaderelection.Callbacks{}, leaderelection.WithEventRecorder(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			started := make(chan struct{})
+			member := manager.LeaderOnly(e, crmanager.RunnableFunc(func(context.Context) error {
+				close(started)
+				<-ctx.Done()
+				return errClosed
+			}), manager.FailManager())
+			membership := begin(func() error { return member.Start(ctx) })
+			run := begin(func() error { return e.Run(ctx) })
+			<-started
+			cancel()
+			<-run.done
+			<-membership.done
+			if run.err != nil || membership.err != nil {
+				t.Errorf("Run returned %v and Start returned %v, want nil", run.err, membership.err)
+			}
+			if cause := e.State().EndCause; !errors.Is(cause, leaderelection.ErrCancelled) {
+				t.Errorf("the term ended because of %v, want ErrCancelled", cause)
+			}
+			if len(p.logs.with("level=ERROR", errClosed.Error())) != 1 {
+				t.Errorf("the error of the Runnable is missing in the log")
+			}
+		})
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// All Runnables return at the moment at which the grace period expires.
+func TestStart_ItWaitsForOneGracePeriodAlsoIfAllStopAtItsEnd(t *testing.T) {
+	for range 50 {
+		runInMemory(t, func(t *testing.T, m memory) {
+			const grace = 5 * time.Second
+			p := m.leader("a", grace, newWorker(grace))
+			told := time.Now()
+			err := p.stop()
+			if took := time.Since(told); took != grace || err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Start returned %v after %v, want it after %v", err, took, grace)
+			}
+			<-manager.InnerStopped(p.Manager)
+			time.Sleep(2 * grace)
+		})
+	}
+}
+
+func TestStart_SteppingDownDuringAGracefulStopDoesNotExtendTheGracePeriod(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
+		const grace = 5 * time.Second
+		w := newWorker(time.Minute)
+		p := m.leader("a", grace, w)
+		told := time.Now()
+		p.cancel()
+		time.Sleep(grace - time.Second)
+		down := begin(func() error { return p.elector().StepDown(t.Context()) })
+		<-p.done
+		if took := time.Since(told); took != grace {
+			t.Errorf("Start returned after %v, want %v", took, grace)
+		}
+		if !errors.Is(p.err, leaderelection.ErrSteppedDown) || !errors.Is(p.err, leaderelection.ErrWorkStillRunning) {
+			t.Errorf("Start returned %v, want ErrSteppedDown and ErrWorkStillRunning", p.err)
+		}
+		if holder := m.holder(); holder != "a" {
+			t.Errorf("the Lease is held by %q while the work of a runs", holder)
+		}
+		<-w.returned
+		<-down.done
+		time.Sleep(time.Minute)
 	})
 }
