@@ -59,7 +59,7 @@ func WithFencing(mode fencing.Mode) Option {
 
 // WithoutRightsCheck disables the check of rights. Default: when the campaign begins,
 // the Manager checks once whether it has the rights that the election needs. The
-// Manager logs a warning for each missing right. The check runs in the background and
+// Manager logs an error for each missing right. The check runs in the background and
 // does not delay or prevent the election.
 func WithoutRightsCheck() Option {
 	return func(o *options) { o.unchecked = true }

@@ -11,7 +11,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
 )
 
-// checkRights logs a warning for each missing right. It checks the rights to Pods with
+// checkRights logs an error for each missing right. It checks the rights to Pods with
 // the client of the route, and all other rights with the client of the election.
 func (m *electedManager) checkRights(ctx context.Context, _ *leaderelection.Elector, logger *slog.Logger) {
 	uses := m.uses(os.Getenv)
@@ -30,7 +30,7 @@ func (m *electedManager) checkRights(ctx context.Context, _ *leaderelection.Elec
 	}
 	for _, r := range missing {
 		if r.Resource == "pods" {
-			logger.Warn("A right is missing", "right", r.String(), "without", r.Without)
+			logger.Error("A right is missing", "right", r.String(), "without", r.Without)
 		}
 	}
 }

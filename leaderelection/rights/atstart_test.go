@@ -109,7 +109,7 @@ func aboutRights(log string) string {
 	return found.String()
 }
 
-func TestAtStart_LogsAWarningForEachMissingRight(t *testing.T) {
+func TestAtStart_LogsAnErrorForEachMissingRight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		review := func(_ context.Context, r *authorizationv1.SelfSubjectAccessReview) error {
 			asked := r.Spec.ResourceAttributes
@@ -125,7 +125,7 @@ func TestAtStart_LogsAWarningForEachMissingRight(t *testing.T) {
 				t.Errorf("the log must contain %q once:\n%s", want, log)
 			}
 		}
-		if strings.Count(log, "level=WARN") != 3 || strings.Count(log, "lease=ns/my-app-leader identity=pod-1") != 3 || log != after {
+		if strings.Count(log, "level=ERROR") != 3 || strings.Count(log, "lease=ns/my-app-leader identity=pod-1") != 3 || log != after {
 			t.Errorf("the log is\n%s, and after the stop\n%s", log, after)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/dispatch"
 )
 
 // Missing returns the rights in uses.Rights() that the user of the clientset lacks. It
@@ -69,7 +70,7 @@ func missing(uses Uses, ask func(*authorizationv1.ResourceAttributes) (authoriza
 const preflightTimeout = 10 * time.Second
 
 // AtStart returns an option for leaderelection.New. When Run begins, the Elector checks
-// its rights and logs a warning for each missing right:
+// its rights and logs an error for each missing right:
 //
 //	elector, err := leaderelection.New(config, clientset, callbacks, logger, rights.AtStart(clientset, rights.Uses{}))
 //
@@ -85,7 +86,7 @@ func AtStart(clientset kubernetes.Interface, uses Uses) leaderelection.Option {
 	})
 }
 
-// Preflight logs a warning for each right in uses.Rights() that the user of the
+// Preflight logs an error for each right in uses.Rights() that the user of the
 // clientset lacks. When an election begins, call Preflight in a separate goroutine:
 //
 //	go rights.Preflight(ctx, clientset, uses, logger)
@@ -96,11 +97,12 @@ func AtStart(clientset kubernetes.Interface, uses Uses) leaderelection.Option {
 func Preflight(ctx context.Context, clientset kubernetes.Interface, uses Uses, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()
-	lacking, err := Missing(ctx, clientset, uses)
+	var calls dispatch.Calls
+	lacking, err := dispatch.Call(&calls, ctx, func(ctx context.Context) ([]Right, error) { return Missing(ctx, clientset, uses) }, nil)
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 		logger.Info("Not all rights of the election are known", "err", err)
 	}
 	for _, r := range lacking {
-		logger.Warn("A right is missing", "right", r.String(), "without", r.Without)
+		logger.Error("A right is missing", "right", r.String(), "without", r.Without)
 	}
 }

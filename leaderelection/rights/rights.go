@@ -4,7 +4,7 @@
 //	missing, err := rights.Missing(ctx, clientset, rights.Uses{LeaseNamespace: "ns", LeaseName: "my-app-leader"})
 //
 // The command "kubectl lease rights" (leaderelection/kubectl-lease) prints the Role for
-// kubectl apply. An Elector with the option [AtStart] logs a warning for each missing
+// kubectl apply. An Elector with the option [AtStart] logs an error for each missing
 // right.
 package rights
 

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/dispatch"
 )
 
 // requestTimeout is the timeout of each request that reads or writes Pods.
@@ -65,7 +66,9 @@ func (t *termRouter) logFailure(ctx context.Context, err error) {
 func (t *termRouter) listLabelled(ctx context.Context) ([]corev1.Pod, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	list, err := t.pods.List(ctx, metav1.ListOptions{LabelSelector: t.label.Key + "=" + t.label.Value})
+	list, err := dispatch.Call(&t.calls, ctx, func(ctx context.Context) (*corev1.PodList, error) {
+		return t.pods.List(ctx, metav1.ListOptions{LabelSelector: t.label.Key + "=" + t.label.Value})
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +177,14 @@ func (t *termRouter) patchPod(ctx context.Context, name string, patch []byte) (*
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	return t.pods.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
+	return t.patch(ctx, name, patch)
+}
+
+// patch returns soon after ctx is done, even if the client ignores ctx.
+func (t *termRouter) patch(ctx context.Context, name string, patch []byte) (*corev1.Pod, error) {
+	return dispatch.Call(&t.calls, ctx, func(ctx context.Context) (*corev1.Pod, error) {
+		return t.pods.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
+	}, nil)
 }
 
 // removeLabel removes the label from this process's Pod. It retries until the context
@@ -190,7 +200,7 @@ func (t *termRouter) removeLabel() {
 	patch := t.labelPatch(types.UID(t.uid), "", nil, t.token+"-over")
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		attempt, cancel := context.WithTimeout(ctx, max(time.Second, t.removeTimeout()/4))
-		_, err := t.pods.Patch(attempt, t.label.PodName, types.MergePatchType, patch, metav1.PatchOptions{})
+		_, err := t.patch(attempt, t.label.PodName, patch)
 		cancel()
 		if err == nil || isPodGone(err) {
 			return

@@ -15,6 +15,7 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/dispatch"
 )
 
 // A Label describes the label that the leader's Pod gets. A Service selects this label.
@@ -48,6 +49,7 @@ type Label struct {
 type Router struct {
 	label  Label // with the defaults filled in
 	pods   typedcorev1.PodInterface
+	calls  dispatch.Calls
 	logger *slog.Logger
 
 	mu      sync.Mutex
