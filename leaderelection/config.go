@@ -95,8 +95,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// problems returns one error for each problem of c. Zero durations in c must already be
-// replaced by the defaults.
+// problems returns one error for each problem of c. The caller must have
+// replaced zero durations in c by the defaults.
 func (c Config) problems() (errs []error) {
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 

@@ -308,7 +308,7 @@ func (e *Elector) StepDown(ctx context.Context) error {
 
 // Confirm reads the Lease and reports whether this process still leads in the given
 // term. If the Lease shows that the term is over, Confirm ends the term. Call Confirm
-// when a store has refused a write because of its fencing token. Concurrent calls share
+// when a store has refused a write because the write's fencing token is outdated. Concurrent calls share
 // one read. Confirm returns an error if the read fails.
 func (e *Elector) Confirm(ctx context.Context, term Term) (bool, error) {
 	if !e.isIn(term) {

@@ -282,7 +282,7 @@ func TestConfig_MinAgeGapSeparatesNewReplicasFromOldOnes(t *testing.T) {
 	for _, tc := range []struct {
 		name        string
 		campaigning time.Duration // how long the follower has campaigned
-		younger     time.Duration // the start of the follower's process minus the start of the successor's process
+		younger     time.Duration // how much later the follower's process started than the successor's process
 		priority    int32         // the priority of the successor
 		want        bool
 	}{

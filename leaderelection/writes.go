@@ -10,12 +10,12 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// The type writes describes the writes that an elector has sent.
+// A writes value contains what an elector remembers of the writes that it has sent.
 type writes struct {
 	unacknowledged leasestate.Writes
 	confirmed      int64       // renewTime of the last confirmed write, in microseconds
 	last           int64       // the newest renewTime that was issued, in microseconds
-	lastSent       clock.Stamp // when last was issued
+	lastSent       clock.Stamp // the time at which the newest renewTime was issued
 	issued         []int64     // the last maxIssued renewTimes that were issued
 	refused        refusal
 	unexplained    int                        // number of consecutive conflicts without a cause
@@ -218,7 +218,7 @@ func (e *Elector) extendTrustLocked(from clock.Stamp) {
 }
 
 // loseLocked records that the held Lease is lost, and cancels the work's context. After
-// this call, the term sends no writes.
+// this call, the elector sends no writes for this term.
 func (e *Elector) loseLocked(cause error) {
 	if e.held.isLive() {
 		e.stopWorkLocked(cause)

@@ -122,7 +122,8 @@ func (w watchedWarmer) Warmup(ctx context.Context) error {
 }
 
 // warmups counts the Runnables that are warming up. The Lease must not be released
-// while a Runnable is warming up. The inner Manager does not wait for these Runnables.
+// before they have finished. The inner Manager does not wait for them. Therefore this
+// type waits for them.
 type warmups struct {
 	mu     sync.Mutex
 	over   bool

@@ -76,8 +76,8 @@ func (f figures) notMeasured(implementation, reason string) {
 	last.NotMeasured[implementation] = reason
 }
 
-// wantPositive removes all zeros from the last figure. Call wantPositive if a zero
-// means that the measurement failed.
+// wantPositive marks each value of the last figure that is zero as not measured. Call
+// wantPositive if a zero means that the measurement failed.
 func (f figures) wantPositive(reason string) {
 	for implementation, v := range f[len(f)-1].Values {
 		if v == 0 {

@@ -168,12 +168,12 @@ func (r *runner) killAll() {
 	}
 }
 
-// lastEntry returns the last event of the kind Appended that precedes the event end. If
-// end is the zero Event, lastEntry considers all events.
-func lastEntry(events []lab.Event, end lab.Event) lab.Event {
+// lastEntry returns the last event of the kind Appended before the event limit. If limit
+// is the zero Event, lastEntry considers all events.
+func lastEntry(events []lab.Event, limit lab.Event) lab.Event {
 	var last lab.Event
 	for _, e := range events {
-		if e == end {
+		if e == limit {
 			break
 		}
 		if e.Kind == lab.Appended {

@@ -140,7 +140,7 @@ func Term(ctx context.Context) uint64 {
 	return uint64(term.Token)
 }
 
-// Work calls write about once per WorkPeriod until ctx is done. Each call
+// Work calls the function write once in each WorkPeriod until ctx is done. Each call
 // gets an entry with a new sequence number. If write returns false, the next call gets
 // the same sequence number again.
 func Work(ctx context.Context, replica string, write func(ctx context.Context, e Entry) (done bool)) {

@@ -44,7 +44,7 @@ func silent(time.Duration) snapshot { return snapshot{Silent: true} }
 var healthy = []scenario{
 	{name: "one leads, two follow", until: 40 * time.Minute, replicas: map[string]replica{"a": steady, "b": follower, "c": follower}},
 	{
-		// A new replica replaces each old replica. During the rollout, the leadership
+		// Each old replica is replaced by a new one. During the rollout, the leadership
 		// changes once.
 		name: "a rollout", until: 40 * time.Minute, replicas: map[string]replica{
 			"a": during(0, 12*time.Minute, steady, away),

@@ -42,7 +42,7 @@ func stampOf(term leaderelection.Term) stamp {
 	return stamp{AnnotationKey(term.Lease), term.Token.String() + " " + term.Identity}
 }
 
-// StampTransport returns a RoundTripper for Fences ByTerm. It stamps each written
+// StampTransport returns a RoundTripper for Fences whose mode is ByTerm. It stamps each written
 // object with the term of the request's context. Use it in the configuration of any
 // client of client-go or controller-runtime:
 //

@@ -116,8 +116,8 @@ func TestFence_PrintsTheAnchor(t *testing.T) {
 	decodesTo(t, documents[1], binding, &admissionv1.ValidatingAdmissionPolicyBinding{})
 }
 
-// decodesTo decodes a YAML document strictly into got, and checks that got then equals
-// want.
+// decodesTo strictly decodes a YAML document into got. It then checks that the result
+// equals want.
 func decodesTo(t *testing.T, text string, want, got any) {
 	t.Helper()
 	if err := yaml.UnmarshalStrict([]byte(text), got); err != nil {

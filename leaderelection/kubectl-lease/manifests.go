@@ -140,9 +140,9 @@ func (n manifestNames) fillIn(text string) string {
 	).Replace(text)
 }
 
-// check returns one error that contains all errors in the names, or nil. The parameter
-// chosen lists the manifests that will be printed.
-func (n manifestNames) check(chosen []manifest) error {
+// check returns one error that contains all errors in the names. It returns nil if there
+// are none. The manifests are those that will be printed.
+func (n manifestNames) check(manifests []manifest) error {
 	if n.app == "" {
 		return errors.New(`--app ("") is missing: name the application`)
 	}
@@ -165,7 +165,7 @@ func (n manifestNames) check(chosen []manifest) error {
 	check("--service-account", n.account, validation.NameIsDNSSubdomain(n.account, false))
 	check("--image", n.image, nil)
 	check("--lease", n.lease, validation.NameIsDNSSubdomain(n.lease, false))
-	if reasons := utilvalidation.IsDNS1035Label(n.lease); len(reasons) > 0 && slices.ContainsFunc(chosen, func(m manifest) bool { return m.name == "leader-service" }) {
+	if reasons := utilvalidation.IsDNS1035Label(n.lease); len(reasons) > 0 && slices.ContainsFunc(manifests, func(m manifest) bool { return m.name == "leader-service" }) {
 		errs = append(errs, fmt.Errorf("--lease (%q) cannot be the name of the Service: %s; choose the manifests to print, without leader-service",
 			n.lease, strings.Join(reasons, "; ")))
 	}

@@ -104,8 +104,8 @@ func (c *Candidate) Identity() string { return c.identity }
 // and the Server, use the Network of the client.
 func (c *Candidate) Client() *Client { return c.client }
 
-// Work records that the candidate works. The work ends when the returned function
-// stop is called. If another candidate works during this time, the test
+// Work records that the candidate has started to work as leader. Call the returned
+// function when this work ends. If another candidate works in the meantime, the test
 // fails. Call Work at the start of the code that only the leader may run.
 func (c *Candidate) Work() (stop func()) {
 	g := c.group
@@ -143,7 +143,7 @@ func (c *Candidate) Stop() error {
 
 // Crash simulates the death of the candidate's process. After the crash, no
 // request of the candidate reaches the Server, not even a release. Crash
-// cancels the context of the candidate and waits until run has
+// cancels the context of the candidate and waits until its function run has
 // returned. Therefore the candidate's work must stop when this context is done.
 func (c *Candidate) Crash() {
 	c.client.Network().Cut(Refuse)

@@ -43,10 +43,10 @@ type Elector struct {
 	// LastContact is the time since the API server last answered about the Lease. It is
 	// -1 before the first answer.
 	LastContact float64 `json:"lastContact"`
-	// LastError is the error of the requests for the Lease that currently fail. It is
+	// LastError is the error with which requests for the Lease currently fail. It is
 	// empty while requests succeed.
 	LastError string `json:"lastError,omitempty"`
-	// Stuck is the error of Elector.Stuck. If it is not empty, only a restart of the process
+	// Stuck is the error that Elector.Stuck returns. If it is not empty, only a restart of the process
 	// helps.
 	Stuck string `json:"stuck,omitempty"`
 	// EndCause is the reason for which the most recent term ended.

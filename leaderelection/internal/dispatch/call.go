@@ -17,7 +17,7 @@ const maxAbandoned = 32
 type Calls struct {
 	mu        sync.Mutex
 	abandoned int
-	since     time.Time // since when at least one abandoned function has been running
+	since     time.Time // the time from which on at least one abandoned function has been running
 }
 
 // Abandoned returns how many abandoned functions have not returned. since is

@@ -22,10 +22,10 @@ type Fences struct {
 	// Policies contains one entry for each binding of each policy that was found.
 	Policies []Fence `json:"policies,omitempty"`
 
-	// AnchorMissing is true if the API servers watch Leases only because of the
-	// policies in the field Policies, see [fencing.AnchorPolicy]. If you then delete
-	// all these policies and create them again, the API servers evaluate the policies
-	// with outdated Leases.
+	// AnchorMissing is true if the anchor policy does not exist. Without an anchor
+	// policy, deleting all policies in the field Policies and creating them again makes
+	// the API servers evaluate them against outdated Leases. See
+	// [fencing.AnchorPolicy].
 	AnchorMissing bool `json:"anchorMissing,omitempty"`
 
 	// Error is the reason why the policies could not be read. It is "" if the policies
