@@ -26,8 +26,10 @@ func statements(t *testing.T) map[string]string {
 	for _, match := range statement.FindAllStringSubmatch(string(text), -1) {
 		found[match[1]] = match[2]
 	}
-	if found["create"] == "" || found["begin"] == "" || found["update"] == "" {
-		t.Fatalf("the examples' statements are %v, want create, begin and update", found)
+	for _, name := range []string{"create", "begin", "createAccounts", "update"} {
+		if found[name] == "" {
+			t.Fatalf("the examples' statements are %v, want %s", found, name)
+		}
 	}
 	return found
 }
@@ -52,7 +54,7 @@ func newDatabase(t *testing.T) *sql.DB {
 	for _, statement := range []string{
 		statements(t)["create"],
 		`INSERT INTO leadership VALUES ('my-app-leader', '00000000000000000000')`,
-		`CREATE TABLE accounts (id TEXT PRIMARY KEY, balance INT NOT NULL, token CHAR(20) NOT NULL CHECK (LENGTH(token) = 20))`,
+		statements(t)["createAccounts"],
 		`INSERT INTO accounts VALUES ('alice', 100, '00000000000000000000'), ('bob', 100, '00000000000000000000')`,
 	} {
 		_, err := db.ExecContext(t.Context(), statement)

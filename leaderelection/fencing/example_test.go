@@ -95,7 +95,7 @@ func Example_sql() {
 	const create = `CREATE TABLE leadership (lease VARCHAR(253) PRIMARY KEY, token CHAR(20) NOT NULL CHECK (LENGTH(token) = 20))`
 	const begin = `UPDATE leadership SET token = $1 WHERE lease = $2 AND token <= $1`
 
-	db := database{"my-app-leader": "00000000000000000000"} // INSERT INTO leadership VALUES ('my-app-leader', '00000000000000000000')
+	db := newDatabase(create, "my-app-leader") // INSERT INTO leadership VALUES ('my-app-leader', '00000000000000000000')
 	frozen, successor := leaderelection.Term{Token: 41}, leaderelection.Term{Token: 1753647547040015001}
 
 	fmt.Println("first leader:", db.exec(begin, frozen.Token, "my-app-leader"), "row")
@@ -113,9 +113,10 @@ func Example_sql() {
 // kinds of writes are not protected: insertions, and writes of rows that the current
 // leader has not written yet.
 func Example_sqlByRow() {
+	const createAccounts = `CREATE TABLE accounts (id VARCHAR(40) PRIMARY KEY, balance INT NOT NULL, token CHAR(20) NOT NULL CHECK (LENGTH(token) = 20))`
 	const update = `UPDATE accounts SET token = $1, balance = $3 WHERE id = $2 AND token <= $1`
 
-	db := database{"alice": "00000000000000000000", "bob": "00000000000000000000"}
+	db := newDatabase(createAccounts, "alice", "bob")
 	frozen, successor := leaderelection.Term{Token: 41}, leaderelection.Term{Token: 1753647547040015001}
 
 	fmt.Println("its successor:", db.exec(update, successor.Token, "alice", 80), "row")
@@ -131,6 +132,15 @@ func Example_sqlByRow() {
 // that the row contains. The tests in hack/tokens run the statements of these examples
 // on a real database.
 type database map[string]string
+
+// newDatabase stands in for the creation of a table with one row for each key.
+func newDatabase(_ string, keys ...string) database {
+	d := database{}
+	for _, key := range keys {
+		d[key] = "00000000000000000000"
+	}
+	return d
+}
 
 // exec stands in for the SQL statements of the examples. It stores token in the row
 // with the given key, unless the token of the row is greater. It returns the number of
