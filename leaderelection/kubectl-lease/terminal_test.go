@@ -82,7 +82,7 @@ func FuzzTerminal_EscapesWithoutChangingValues(f *testing.F) {
 func hostileServer(t *testing.T) {
 	t.Helper()
 	lease := heldLease("ns-one", "app", unsafeText)
-	lease.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: unsafeText, FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:renewTime":{}}}`)}}}
+	lease.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: unsafeText, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:renewTime":{}}}`)}}
 	terms, _ := json.Marshal([]map[string]any{{"holder": unsafeText, "acquired": "2026-01-02T03:04:05.000000Z", "end": unsafeText}})
 	lease.Annotations = map[string]string{
 		"incumbent.haproxy-template-ic.github.io/terms":     string(terms),
