@@ -70,8 +70,10 @@ type electedManager struct {
 //     all Runnables have stopped, unless WithoutRelease is given.
 //   - LeaderElectionResourceLockInterface must be nil, because it would replace the
 //     election of this package.
-//   - LeaderElectionNamespace defaults to POD_NAMESPACE, to the pod's namespace, or to
-//     the namespace of the kubeconfig, in that order.
+//   - LeaderElectionNamespace also has a default outside of a pod: the namespace of the
+//     kubeconfig's context from which the client configuration of the election was made.
+//     New returns an error if several contexts with different namespaces are possible.
+//     In a pod the default is the namespace of the pod, as with ctrl.NewManager.
 //
 // Start returns ErrLeadershipLost after a loss of leadership. It returns
 // leaderelection.ErrSteppedDown after a call of the Elector's StepDown. Call Start only

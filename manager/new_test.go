@@ -1,11 +1,14 @@
 package manager_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -113,11 +116,10 @@ func TestNew_DurationsDefaultToControllerRuntimes(t *testing.T) {
 	})
 }
 
-func TestNew_IdentityAndNamespaceDefaultToThoseOfThePod(t *testing.T) {
+func TestNew_IdentityDefaultsToThePodName(t *testing.T) {
 	t.Setenv("POD_NAME", "operator-7f9c")
-	t.Setenv("POD_NAMESPACE", "default")
 	runInMemory(t, func(t *testing.T, m memory) {
-		p := m.make("a", incumbent(), func(o *crmanager.Options) { o.LeaderElectionNamespace = "" })
+		p := m.make("a", incumbent())
 		start(t, p)
 		<-p.Elected()
 		if name, suffix, _ := strings.Cut(m.holder(), "_"); name != "operator-7f9c" || suffix == "" {
@@ -127,6 +129,35 @@ func TestNew_IdentityAndNamespaceDefaultToThoseOfThePod(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// The test does not run in a pod.
+func TestNew_TheNamespaceIsThatOfTheKubeconfigsContext(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	t.Setenv("KUBECONFIG", file)
+	t.Setenv("POD_NAMESPACE", "watched")
+	context := clientcmdapi.NewConfig()
+	context.Clusters["c"] = &clientcmdapi.Cluster{Server: "http://cluster.invalid"}
+	context.Contexts["a"] = &clientcmdapi.Context{Cluster: "c", Namespace: "operators"}
+	for want, change := range map[string]func(){
+		"operators": func() {},
+		`"b"`:       func() { context.Contexts["b"] = &clientcmdapi.Context{Cluster: "c", Namespace: "other"} },
+	} {
+		change()
+		if err := clientcmd.WriteToFile(*context, file); err != nil {
+			t.Fatal(err)
+		}
+		mgr, err := manager.New(&rest.Config{Host: "http://cluster.invalid"}, managerOptions("", &logs{}))
+		switch {
+		case want == "operators":
+			if err != nil || manager.ElectorOf(mgr).Config().LeaseNamespace != want {
+				t.Errorf("New returned %v, want a Manager with the Lease in %s", err, want)
+			}
+		case err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "set LeaderElectionNamespace"):
+			t.Errorf("New returned %v for two contexts, want an error with both and a remedy", err)
+		}
+		delete(context.Contexts, "b")
+	}
 }
 
 func TestNew_KeepsTheLoggerOfTheOptions(t *testing.T) {

@@ -306,23 +306,6 @@ func TestLeaderOnly_AnErrorAfterTheStopHasBegunIsNotReturned(t *testing.T) {
 	}
 }
 
-// All Runnables return at the moment at which the grace period expires.
-func TestStart_ItWaitsForOneGracePeriodAlsoIfAllStopAtItsEnd(t *testing.T) {
-	for range 50 {
-		runInMemory(t, func(t *testing.T, m memory) {
-			const grace = 5 * time.Second
-			p := m.leader("a", grace, newWorker(grace))
-			told := time.Now()
-			err := p.stop()
-			if took := time.Since(told); took != grace || err != nil && !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("Start returned %v after %v, want it after %v", err, took, grace)
-			}
-			<-manager.InnerStopped(p.Manager)
-			time.Sleep(2 * grace)
-		})
-	}
-}
-
 func TestStart_SteppingDownDuringAGracefulStopDoesNotExtendTheGracePeriod(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		const grace = 5 * time.Second

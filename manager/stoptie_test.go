@@ -1,0 +1,43 @@
+package manager
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
+)
+
+// The channels of the inner Manager, of a loss and of the grace period are ready at the
+// same time. Start must not wait again, and must return the error that says most.
+func TestStop_NeitherWaitsNorLosesAnErrorIfAllEndsAtTheSameTime(t *testing.T) {
+	failure := errors.New("out of order")
+	for _, lost := range []bool{false, true} {
+		for _, grace := range []time.Duration{0, 1} {
+			for range 50 {
+				synctest.Test(t, func(t *testing.T) {
+					m := &electedManager{
+						grace: grace, logger: logr.Discard(), gate: newGate("a", "ns/a"), base: &baseContexts{},
+						stopInner: func() {}, endCampaign: func() {}, ended: make(chan struct{}),
+						inner: begin(func() error { return failure }), campaign: &task{done: make(chan struct{})},
+					}
+					if lost {
+						m.endTerm(leaderelection.ErrOvertaken)
+					}
+					<-m.inner.done
+					before := time.Now()
+					err := m.stop()
+					if !errors.Is(err, failure) || errors.Is(err, ErrLeadershipLost) != lost || errors.Is(err, leaderelection.ErrWorkStillRunning) != lost {
+						t.Errorf("grace %v, lost: %v: stop returned %v", grace, lost, err)
+					}
+					if took := time.Since(before); took > m.config.Margin() {
+						t.Errorf("grace %v, lost: %v: stop took %v", grace, lost, took)
+					}
+				})
+			}
+		}
+	}
+}
