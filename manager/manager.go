@@ -74,6 +74,10 @@ type electedManager struct {
 //     kubeconfig's context from which the client configuration of the election was made.
 //     New returns an error if several contexts with different namespaces are possible.
 //     In a pod the default is the namespace of the pod, as with ctrl.NewManager.
+//   - Controller.EnableWarmup defaults to true. A follower's controllers then start their
+//     sources and fill their queues before they lead, and reconcile at once when they
+//     lead. Otherwise controller-runtime polls the sources every 100 ms. The queue of a
+//     follower contains each object once. Set EnableWarmup to false to save this memory.
 //
 // Start returns ErrLeadershipLost after a loss of leadership. It returns
 // leaderelection.ErrSteppedDown after a call of the Elector's StepDown. Call Start only
@@ -206,6 +210,9 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 	opts.GracefulShutdownTimeout = new(time.Duration(-1)) // no limit, because Start applies the user's timeout
 	opts.BaseContext = m.base.wrap(opts.BaseContext)
 	opts.Logger = quiet(m.logger)
+	if opts.Controller.EnableWarmup == nil {
+		opts.Controller.EnableWarmup = new(true)
+	}
 	if opts.Controller.Logger.GetSink() == nil {
 		opts.Controller.Logger = m.logger
 	}

@@ -10,8 +10,11 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
 
@@ -183,4 +186,24 @@ func TestNew_KeepsTheLoggerOfTheOptions(t *testing.T) {
 			t.Errorf("lines of controller-runtime's election are among %q", all)
 		}
 	})
+}
+
+func TestNew_WarmsControllersUpByDefault(t *testing.T) {
+	for name, tt := range map[string]struct {
+		set  *bool
+		want bool
+	}{"default": {nil, true}, "off": {new(false), false}, "on": {new(true), true}} {
+		t.Run(name, func(t *testing.T) {
+			mgr, err := manager.New(leaderelectiontest.NewServer().Client("a").Config(), crmanager.Options{
+				LeaderElection: true, LeaderElectionID: "app", LeaderElectionNamespace: "ns",
+				Controller: config.Controller{EnableWarmup: tt.set}, Metrics: metricsserver.Options{BindAddress: "0"},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := mgr.GetControllerOptions().EnableWarmup; got == nil || *got != tt.want {
+				t.Errorf("EnableWarmup = %v, want %t", got, tt.want)
+			}
+		})
+	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // The channels of the inner Manager, of a loss and of the grace period are ready at the
-// same time. Start must not wait again, and must return the error that says most.
+// same time. Start must not wait again, and must return the error that reports most.
 func TestStop_NeitherWaitsNorLosesAnErrorIfAllEndsAtTheSameTime(t *testing.T) {
 	failure := errors.New("out of order")
 	for _, lost := range []bool{false, true} {
