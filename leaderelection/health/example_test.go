@@ -39,18 +39,17 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	if err := elector.Run(ctx); err != nil {
-		fmt.Println(err)
-		return
-	}
 	probe(mux, "/livez")
 	probe(mux, "/readyz")
+	if err := elector.Run(ctx); err != nil {
+		fmt.Println(err)
+	}
 
 	// Output:
 	// /livez: 200 ok
-	// /readyz: 200 ok
-	// /livez: 200 ok
 	// /readyz: 503 Lease default/my-app-leader: the elector is not running
+	// /livez: 200 ok
+	// /readyz: 200 ok
 }
 
 // probe requests a path from handler and prints the response.

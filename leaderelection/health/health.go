@@ -5,23 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"sync"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/registry"
 )
 
 // Health provides a liveness check and a readiness check for Electors. Create a Health
 // with New.
 type Health struct {
 	reviewer kubernetes.Interface
-
-	mu      sync.Mutex
-	checked []*checkedElector
+	electors registry.Registry[*rightsCheck]
 }
+
+// A checkedElector is one Elector that a Health checks.
+type checkedElector = registry.Snapshot[*rightsCheck]
 
 // An Option configures a Health.
 type Option func(*Health)
@@ -43,54 +43,31 @@ func New(opts ...Option) *Health {
 }
 
 // Option returns an option for leaderelection.New. The option adds the created Elector
-// to the Electors that h checks.
+// to the Electors that h checks. The option may be passed to several Electors.
 func (h *Health) Option() leaderelection.Option {
-	return leaderelection.WithTraceFor(func(e *leaderelection.Elector) leaderelection.Trace {
-		c := &checkedElector{reviewer: h.reviewer}
-		h.add(c, e)
-		return leaderelection.Trace{Request: c.recordRequest}
+	return h.electors.Option(func(e *registry.Entry[*rightsCheck]) leaderelection.Trace {
+		e.Data = &rightsCheck{config: e.Config, reviewer: h.reviewer}
+		return leaderelection.Trace{RunStarted: e.Data.reset, Request: e.Data.recordRequest}
 	})
-}
-
-// add adds the Elector e to the checked Electors. It removes stopped Electors of the
-// same Lease, unless they are stuck.
-func (h *Health) add(c *checkedElector, e *leaderelection.Elector) {
-	c.elector, c.config = e, e.Config()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.checked = slices.DeleteFunc(h.checked, func(other *checkedElector) bool {
-		return other.name() == c.name() && !other.elector.State().Running && other.elector.Stuck() == nil
-	})
-	h.checked = append(h.checked, c)
-}
-
-func (h *Health) all() []*checkedElector {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Clone(h.checked)
 }
 
 // Live is the liveness check. It returns an error only if the process must be
 // restarted. The package documentation lists the cases.
-func (h *Health) Live(r *http.Request) error {
-	return h.check(r, (*checkedElector).live)
-}
+func (h *Health) Live(r *http.Request) error { return h.check(r, live) }
 
 // Ready is the readiness check. It returns an error if an Elector cannot take part in
 // its election. The package documentation lists the conditions.
-func (h *Health) Ready(r *http.Request) error {
-	return h.check(r, (*checkedElector).ready)
-}
+func (h *Health) Ready(r *http.Request) error { return h.check(r, ready) }
 
-func (h *Health) check(r *http.Request, check func(*checkedElector, context.Context) error) error {
+func (h *Health) check(r *http.Request, check func(context.Context, checkedElector) error) error {
 	ctx := context.Background()
 	if r != nil {
 		ctx = r.Context()
 	}
 	var errs []error
-	for _, c := range h.all() {
-		if err := check(c, ctx); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", c.name(), err))
+	for _, e := range h.electors.All() {
+		if err := check(ctx, e); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", e.Name, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -112,103 +89,60 @@ func Handler(check func(*http.Request) error) http.Handler {
 	})
 }
 
-// A checkedElector is one Elector that a Health checks.
-type checkedElector struct {
-	elector  *leaderelection.Elector
-	config   leaderelection.Config
-	reviewer kubernetes.Interface
-
-	mu     sync.Mutex
-	denied map[string]error // the latest refusal of each kind of request; the key is Request.For
-	review review
-	exists bool // true if a holder of the Lease was observed
-}
-
-func (c *checkedElector) name() string {
-	if !c.config.Enabled {
-		return "election that is not enabled"
-	}
-	return "Lease " + c.config.LeaseNamespace + "/" + c.config.LeaseName
-}
-
-// recordRequest stores the error of a refused request. A successful read removes the
-// stored error of reads. A successful write removes the stored errors of all writes.
-func (c *checkedElector) recordRequest(r leaderelection.Request) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch r.Failure {
-	case "", "conflict":
-		if r.For != leaderelection.RequestRead { // a successful write shows that the process has the right to write
-			for _, write := range []string{leaderelection.RequestClaim, leaderelection.RequestRenew, leaderelection.RequestNominate} {
-				delete(c.denied, write)
-			}
-		}
-		delete(c.denied, r.For)
-	case "forbidden", "unauthorized", "not_found":
-		if r.For == leaderelection.RequestWatch {
-			return
-		}
-		if c.denied == nil {
-			c.denied = map[string]error{}
-		}
-		c.denied[r.For] = r.Err
-		if soon := time.Now().Add(missingFor); c.review.until.After(soon) {
-			c.review.until = soon // the refusal shows that the rights have changed since the review
-		}
-	}
-}
-
 // resumeTime is how long a process may need to catch up after it was suspended.
 const resumeTime = 300 * time.Millisecond
 
 // live is the liveness check of one Elector. It repeats a failed check after
 // resumeTime, because a process that was suspended needs time to catch up.
-func (c *checkedElector) live(ctx context.Context) error {
-	err := c.stuck()
-	if err == nil || errors.Is(err, leaderelection.ErrWorkStillRunning) {
-		return err
+func live(ctx context.Context, e checkedElector) error {
+	if e.Stuck == nil || errors.Is(e.Stuck, leaderelection.ErrWorkStillRunning) {
+		return e.Stuck
 	}
 	if wait(ctx, resumeTime) != nil {
-		return err
+		return e.Stuck
 	}
-	return c.stuck()
+	return e.Read().Stuck
 }
 
-// stuck returns the error of Elector.Stuck. If Elector.Stuck does not return within
-// resumeTime, stuck returns a different error.
-func (c *checkedElector) stuck() error {
-	answer := make(chan error, 1)
-	go func() { answer <- c.elector.Stuck() }()
-	timer := time.NewTimer(resumeTime)
-	defer timer.Stop()
-	select {
-	case err := <-answer:
-		return err
-	case <-timer.C:
-		return errors.New("the elector is stuck: Stuck does not return")
-	}
-}
-
-func (c *checkedElector) ready(ctx context.Context) error {
-	state := c.elector.State()
-	if !state.Running {
+// ready is the readiness check of one Elector.
+func ready(ctx context.Context, e checkedElector) error {
+	switch {
+	case e.Replaced:
+		return nil
+	case e.RunError != nil:
+		return fmt.Errorf("the elector has stopped: %w", e.RunError)
+	case errors.Is(e.Stuck, registry.ErrNoAnswer):
+		return e.Stuck
+	case !e.Running:
 		return errors.New("the elector is not running")
-	}
-	if !c.config.Enabled {
+	case !e.Config.Enabled:
 		return nil
 	}
-	contact := c.elector.LastContact()
-	switch silence := time.Since(contact); {
-	case contact.IsZero():
-		return withLastError("the API server has not answered about the Lease yet", state)
-	case silence > max(c.config.LeaseDuration, 3*c.config.RetryPeriod):
-		return withLastError(fmt.Sprintf("the API server has not answered about the Lease for %v", silence.Round(time.Second)), state)
+	limit := max(e.Config.LeaseDuration, 3*e.Config.RetryPeriod)
+	switch silence := time.Since(e.LastContact); {
+	case e.LastContact.IsZero():
+		return withLastError("the API server has not answered about the Lease yet", e.State)
+	case silence > limit:
+		return withLastError(fmt.Sprintf("the API server has not answered about the Lease for %v", silence.Round(time.Second)), e.State)
 	}
-	return c.rights(ctx)
+	if failing := time.Since(e.FailingSince); !e.FailingSince.IsZero() && failing > limit && !takesPart(e) {
+		return withLastError(fmt.Sprintf("requests for the Lease have failed for %v", failing.Round(time.Second)), e.State)
+	}
+	return e.Data.check(ctx, e.State.Leader, followsAnother(e))
+}
+
+// takesPart reports whether the Elector takes part in the election although requests
+// fail. It does if it leads, because its renewals succeed. It also does if another
+// candidate leads, because it then needs no requests that write.
+func takesPart(e checkedElector) bool { return e.Leading || followsAnother(e) }
+
+// followsAnother reports whether another candidate leads.
+func followsAnother(e checkedElector) bool {
+	return e.State.Leader != "" && e.State.Leader != e.Config.Identity
 }
 
 // withLastError returns an error whose text begins with the parameter problem. If the
-// last request of the Elector failed, the text also contains the error of that request.
+// requests of the Elector fail, the text also contains their error.
 func withLastError(problem string, state leaderelection.State) error {
 	if state.LastError != "" {
 		return fmt.Errorf("%s: %s", problem, state.LastError)

@@ -2,6 +2,7 @@ package health_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -63,6 +64,12 @@ func (c *testCluster) run(h *health.Health, identity string, clientset kubernete
 	if err != nil {
 		c.Fatal(err)
 	}
+	return c.runElector(elector)
+}
+
+// runElector runs an Elector until the returned function is called or the test ends.
+func (c *testCluster) runElector(elector *leaderelection.Elector) (stop func() error) {
+	var err error
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -104,7 +111,7 @@ func TestReady_MeansThatTheElectorTakesPartAndNotThatItLeads(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		c.want("after Run", leader.Ready, "Lease default/my-app: the elector is not running")
+		c.want("after Run", leader.Ready, "")
 		c.want("after Run it lives", leader.Live, "")
 	})
 }
@@ -143,11 +150,16 @@ func TestReady_WithoutElectionRequiresOnlyThatTheElectorRuns(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		h := health.New()
 		off := func(c *leaderelection.Config) { *c = leaderelection.Config{} }
-		stop := c.run(h, "", nil, leaderelection.Callbacks{}, off)
+		elector, err := leaderelection.New(&leaderelection.Config{}, nil, leaderelection.Callbacks{}, silent, h.Option())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.want("not started", h.Ready, "election that is not enabled: the elector is not running")
+		c.run(health.New(), "", nil, leaderelection.Callbacks{}, off) // another Health
+		c.want("not started, while another elector runs", h.Ready, "the elector is not running")
+		c.runElector(elector)
 		c.want("running", h.Ready, "")
 		c.want("running", h.Live, "")
-		_ = stop()
-		c.want("stopped", h.Ready, "election that is not enabled: the elector is not running")
 	})
 }
 
@@ -280,32 +292,22 @@ func TestLive_FailsIfCallbacksOutliveTheirTerm(t *testing.T) {
 	})
 }
 
-// A blockingTransport blocks each request until resumed is closed. It
-// ignores the context of the request.
-type blockingTransport struct {
-	http.RoundTripper
-	resumed chan struct{}
-}
-
-func (b *blockingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	<-b.resumed
-	return b.RoundTripper.RoundTrip(r)
-}
-
 func TestLive_FailsIfALoopMakesNoProgress(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
-		h := health.New()
-		restConfig := c.server.Client("a").Config()
-		transport := &blockingTransport{RoundTripper: restConfig.Transport, resumed: make(chan struct{})}
-		restConfig.Transport = transport
-		c.run(h, "a", kubernetes.NewForConfigOrDie(restConfig), leaderelection.Callbacks{})
+		h, resumed := health.New(), make(chan struct{})
+		blocked := leaderelection.WithTrace(leaderelection.Trace{RunStarted: func() { <-resumed }})
+		elector, err := leaderelection.New(configOf("a"), c.server.Client("a").Clientset(), leaderelection.Callbacks{}, silent, h.Option(), blocked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.runElector(elector)
 		time.Sleep(15 * time.Second)
 		c.want("blocked for 15 s", h.Live, "")
 		time.Sleep(15 * time.Second)
 		c.want("blocked for 30 s", h.Live, "the elector is stuck")
-		close(transport.resumed)
+		close(resumed)
 		time.Sleep(time.Second)
-		c.want("after requests resumed", h.Live, "")
+		c.want("after the loop resumed", h.Live, "")
 	})
 }
 
@@ -321,15 +323,165 @@ func TestHealth_NamesTheElectorThatFails(t *testing.T) {
 	})
 }
 
-func TestHealth_ANewElectorReplacesAStoppedOneForTheSameLease(t *testing.T) {
+func TestHealth_OneOptionServesSeveralElectors(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		h := health.New()
-		stop := c.run(h, "a", c.server.Client("a").Clientset(), leaderelection.Callbacks{})
+		option := h.Option()
+		for _, lease := range []string{"first", "second"} {
+			client, config := c.server.Client(lease), configOf("a")
+			if config.LeaseName = lease; lease == "first" {
+				client.Network().Cut(leaderelectiontest.Hang)
+			}
+			elector, err := leaderelection.New(config, client.Clientset(), leaderelection.Callbacks{}, silent, option)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.runElector(elector)
+		}
+		time.Sleep(5 * time.Minute)
+		c.want("the first of two is cut off", h.Ready, "Lease default/first: the API server has not answered about the Lease yet")
+	})
+}
+
+func TestHealth_AnElectorThatEndedInOrderIsNotChecked(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		h := health.New()
+		elector, err := leaderelection.New(configOf("a"), c.server.Client("a").Clientset(), leaderelection.Callbacks{}, silent, h.Option())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.want("created", h.Ready, "Lease default/my-app: the elector is not running")
+		c.want("created", h.Live, "")
+		for range 2 {
+			stop := c.runElector(elector)
+			time.Sleep(time.Second)
+			c.want("running", h.Ready, "")
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+			c.want("ended", h.Ready, "")
+		}
+	})
+}
+
+func TestReady_FailsAfterAnErrorUntilAnElectorForTheLeaseRuns(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		h := health.New()
+		stopOther := c.run(nil, "a", c.server.Client("other").Clientset(), leaderelection.Callbacks{})
 		time.Sleep(time.Second)
-		_ = stop()
+		stop := c.run(h, "a", c.server.Client("a").Clientset(), leaderelection.Callbacks{})
+		time.Sleep(30 * time.Second)
+		c.want("the identity is in use", h.Ready, "Lease default/my-app: the elector has stopped: "+leaderelection.ErrIdentityInUse.Error())
+		c.want("the identity is in use", h.Live, "")
+		if err := stop(); !errors.Is(err, leaderelection.ErrIdentityInUse) {
+			t.Errorf("Run = %v", err)
+		}
+		_ = stopOther()
+		c.run(h, "b", c.server.Client("b").Clientset(), leaderelection.Callbacks{}, func(c *leaderelection.Config) { c.LeaseName = "other" })
+		time.Sleep(time.Second)
+		c.want("an elector for another Lease runs", h.Ready, leaderelection.ErrIdentityInUse.Error())
+		c.run(h, "b", c.server.Client("b").Clientset(), leaderelection.Callbacks{})
+		time.Sleep(time.Second)
+		c.want("an elector for the Lease runs", h.Ready, "")
+	})
+}
+
+func TestHealth_ShowsWorkThatOutlivesRun(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		h, returned := health.New(), make(chan struct{})
+		stop := c.run(h, "a", c.server.Client("a").Clientset(), leaderelection.Callbacks{OnStartedLeading: func(context.Context) { <-returned }},
+			func(c *leaderelection.Config) { c.StopTimeout = time.Second })
+		time.Sleep(time.Second)
+		if err := stop(); !errors.Is(err, leaderelection.ErrWorkStillRunning) {
+			t.Fatalf("Run = %v, want ErrWorkStillRunning", err)
+		}
+		c.want("the work runs", h.Live, leaderelection.ErrWorkStillRunning.Error())
+		c.want("the work runs", h.Ready, "the elector has stopped: "+leaderelection.ErrWorkStillRunning.Error())
+		stop = c.run(h, "a", c.server.Client("a").Clientset(), leaderelection.Callbacks{})
+		time.Sleep(time.Minute)
+		c.want("another elector runs", h.Live, leaderelection.ErrWorkStillRunning.Error())
+		c.want("another elector runs", h.Ready, "")
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		c.want("the other elector has ended", h.Live, leaderelection.ErrWorkStillRunning.Error())
+		close(returned)
+		c.want("the work has returned", h.Live, "")
+		c.want("the work has returned", h.Ready, "")
+	})
+}
+
+func TestHealth_ChecksEachOfTwoClusters(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		h, other := health.New(), leaderelectiontest.NewServer()
+		defer other.Close()
+		client := other.Client("a")
+		client.Network().Cut(leaderelectiontest.Refuse)
+		defer func(stop func() error) { _ = stop() }(c.run(h, "a", client.Clientset(), leaderelection.Callbacks{}))
 		c.run(h, "a", c.server.Client("a").Clientset(), leaderelection.Callbacks{})
 		time.Sleep(time.Second)
-		c.want("the new elector", h.Ready, "")
+		c.want("one of two clusters", h.Ready, "Lease default/my-app on "+strings.TrimPrefix(client.Config().Host, "http://")+": the API server has not answered")
+	})
+}
+
+// An admission webhook can answer each write with 409, which otherwise is a lost race.
+func TestReady_FailsIfNobodyCanClaim(t *testing.T) {
+	for _, status := range []int{http.StatusInternalServerError, http.StatusConflict, http.StatusUnprocessableEntity} {
+		inTestCluster(t, func(c *testCluster) {
+			h := health.New()
+			client := c.server.Client("a")
+			client.Network().Fail(status, 0, leaderelectiontest.Verbs("create", "update"))
+			c.run(h, "a", client.Clientset(), leaderelection.Callbacks{})
+			time.Sleep(14 * time.Second)
+			c.want("writes fail for 14 s", h.Ready, "")
+			time.Sleep(6 * time.Second)
+			c.want("writes fail for 20 s", h.Ready, "requests for the Lease have failed for ")
+			stop := c.run(nil, "b", c.server.Client("b").Clientset(), leaderelection.Callbacks{})
+			time.Sleep(time.Minute)
+			c.want("another candidate leads", h.Ready, "")
+			_ = stop()
+			time.Sleep(20 * time.Second)
+			c.want("nobody leads", h.Ready, "requests for the Lease have failed for ")
+			client.Network().Heal()
+			time.Sleep(10 * time.Second)
+			c.want("writes succeed", h.Ready, "")
+		})
+	}
+}
+
+// Reads that fail do not exclude a leader whose renewals succeed, or a follower whose
+// watch shows the Lease.
+func TestReady_SucceedsWhileOnlyReadsFail(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		start := func(h *health.Health, identity string) (*leaderelection.Elector, *leaderelectiontest.Network) {
+			client := c.server.Client(identity)
+			elector, err := leaderelection.New(configOf(identity), client.Clientset(), leaderelection.Callbacks{}, silent, h.Option())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.runElector(elector)
+			time.Sleep(time.Second)
+			client.Network().Fail(http.StatusInternalServerError, 0, leaderelectiontest.Verbs("get"))
+			return elector, client.Network()
+		}
+		ofLeader, ofFollower := health.New(), health.New()
+		leader, _ := start(ofLeader, "a")
+		follower, network := start(ofFollower, "b")
+		term, _ := leader.Term()
+		if _, err := leader.Confirm(c.Context(), term); err == nil {
+			t.Error("the leader's read succeeded")
+		}
+		stalled := network.StallWatches() // the follower reads if the watch is silent
+		time.Sleep(10 * time.Second)
+		stalled.Heal()
+		time.Sleep(5 * time.Minute)
+		for _, e := range []*leaderelection.Elector{leader, follower} {
+			if state := e.State(); time.Since(state.FailingSince) < 5*time.Minute || state.Leader != "a" {
+				t.Errorf("the state is %+v, want that requests fail for five minutes", state)
+			}
+		}
+		c.want("the leader's reads fail", ofLeader.Ready, "")
+		c.want("the follower's reads fail", ofFollower.Ready, "")
 	})
 }
 
@@ -347,6 +499,9 @@ func TestHandler_AnswersWithTheReason(t *testing.T) {
 			t.Errorf("ready: %d %q", answer.Code, answer.Body)
 		}
 		_ = stop()
+		if _, err := leaderelection.New(configOf("a"), c.server.Client("a").Clientset(), leaderelection.Callbacks{}, silent, h.Option()); err != nil {
+			t.Fatal(err)
+		}
 		if answer := get(); answer.Code != http.StatusServiceUnavailable || !strings.Contains(answer.Body.String(), "is not running") {
 			t.Errorf("not ready: %d %q", answer.Code, answer.Body)
 		}

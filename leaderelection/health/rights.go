@@ -4,7 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
@@ -20,6 +24,17 @@ const (
 	reviewTimeout = time.Second / 2
 )
 
+// A rightsCheck finds out whether the rights of one Elector are sufficient.
+type rightsCheck struct {
+	config   leaderelection.Config
+	reviewer kubernetes.Interface // nil if the API server is not asked
+
+	mu     sync.Mutex
+	denied map[string]error // the latest refusal of each kind of request; the key is Request.For
+	review review
+	exists bool // true if a holder of the Lease was observed
+}
+
 // A review is the most recent answer of the API server about the rights of this process.
 type review struct {
 	busy    bool
@@ -27,20 +42,68 @@ type review struct {
 	missing []rights.Right
 }
 
-// rights returns an error if necessary rights are missing. If a review is
-// due, the method first asks the API server.
-func (c *checkedElector) rights(ctx context.Context) error {
+// reset forgets everything that an earlier call of Run has shown.
+func (c *rightsCheck) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.denied, c.review, c.exists = nil, review{busy: c.review.busy}, false
+}
+
+// recordRequest stores the error of a refused request. A successful read removes the
+// stored error of reads. A successful write removes the stored errors of all writes.
+func (c *rightsCheck) recordRequest(r leaderelection.Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch r.Failure {
+	case "", "conflict":
+		if r.For != leaderelection.RequestRead { // a successful write shows that the process has the right to write
+			for _, write := range []string{leaderelection.RequestClaim, leaderelection.RequestRenew, leaderelection.RequestNominate} {
+				delete(c.denied, write)
+			}
+		}
+		delete(c.denied, r.For)
+	case "forbidden", "unauthorized", "not_found":
+		if r.For == leaderelection.RequestWatch || r.For == leaderelection.RequestNominate && !isUpdateMissing(r.Err) {
+			return
+		}
+		if c.denied == nil {
+			c.denied = map[string]error{}
+		}
+		c.denied[r.For] = r.Err
+		if soon := time.Now().Add(missingFor); c.review.until.After(soon) {
+			c.review.until = soon // the refusal shows that the rights have changed since the review
+		}
+	}
+}
+
+// isUpdateMissing reports whether err shows that the process lacks the right to update
+// the Lease. The text comes from the API server, and is the same for all authorizers. If
+// an admission policy has refused a request, isUpdateMissing returns false.
+func isUpdateMissing(err error) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot update resource ")
+}
+
+// check returns an error if necessary rights are missing. If a review is due, check first
+// asks the API server. The parameter leader is the holder of the Lease.
+// The parameter follows is true if another candidate leads.
+func (c *rightsCheck) check(ctx context.Context, leader string, follows bool) error {
 	if c.reviewer != nil && c.startReview() {
 		missing, err := c.reviewRights(ctx)
 		c.endReview(missing, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.exists = c.exists || leader != ""
 	if missing := c.missingLocked(); len(missing) > 0 {
 		return fmt.Errorf("missing right: %s", strings.Join(missing, ", "))
 	}
-	for _, request := range []string{leaderelection.RequestRead, leaderelection.RequestClaim, leaderelection.RequestRenew, leaderelection.RequestNominate} {
-		if err := c.denied[request]; err != nil {
+	if err := c.denied[leaderelection.RequestRead]; err != nil {
+		return err
+	}
+	for _, write := range []string{leaderelection.RequestClaim, leaderelection.RequestRenew, leaderelection.RequestNominate} {
+		// While another candidate leads, an older refusal matters only if the right to
+		// update is missing. Other reasons may no longer exist at the next claim.
+		if err := c.denied[write]; err != nil && (!follows || isUpdateMissing(err)) {
 			return err
 		}
 	}
@@ -49,11 +112,7 @@ func (c *checkedElector) rights(ctx context.Context) error {
 
 // missingLocked returns the names of the missing rights. The right to create the Lease
 // is not necessary after a holder of the Lease was observed.
-func (c *checkedElector) missingLocked() []string {
-	if !c.exists && c.elector.GetLeader() != "" {
-		c.exists = true
-		delete(c.denied, leaderelection.RequestClaim) // a refused claim no longer matters, because the Lease exists
-	}
+func (c *rightsCheck) missingLocked() []string {
 	var names []string
 	for _, r := range c.review.missing {
 		if r.Verb == "create" && c.exists {
@@ -66,7 +125,7 @@ func (c *checkedElector) missingLocked() []string {
 
 // startReview returns true if a review is due and no other goroutine is making a review.
 // The caller must then make the review and call endReview.
-func (c *checkedElector) startReview() bool {
+func (c *rightsCheck) startReview() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.review.busy || time.Now().Before(c.review.until) {
@@ -77,7 +136,7 @@ func (c *checkedElector) startReview() bool {
 }
 
 // reviewRights asks the API server which of the necessary rights are missing.
-func (c *checkedElector) reviewRights(ctx context.Context) ([]rights.Right, error) {
+func (c *rightsCheck) reviewRights(ctx context.Context) ([]rights.Right, error) {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
 	return rights.Missing(ctx, c.reviewer, rights.Uses{
@@ -88,7 +147,7 @@ func (c *checkedElector) reviewRights(ctx context.Context) ([]rights.Right, erro
 // endReview stores the result of a review. If the review failed, endReview keeps the
 // previous result. If no right is missing, endReview also removes the stored errors of
 // refused requests.
-func (c *checkedElector) endReview(missing []rights.Right, err error) {
+func (c *rightsCheck) endReview(missing []rights.Right, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.review.busy = false
