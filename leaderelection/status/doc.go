@@ -11,8 +11,13 @@
 // Lease is watched, and failing requests. The page reloads every two seconds and contains
 // no scripts.
 //
+// The page shows an Elector from New until Run returns nil. If Run returns an error, the
+// page shows the error until an Elector for the same Lease runs. If several Leases have
+// the same name, the headings contain the API server. If that is also the same, the
+// headings contain the identity.
+//
 // A client gets a [Report] if it accepts application/json or adds ?format=json to the
-// URL. The page contains the names of replicas and Leases. Therefore serve the page on
-// an internal port, such as the port of the metrics. The page is read-only: methods other than GET and
-// HEAD are refused.
+// URL. The page contains the names of replicas, Leases and API servers. Therefore serve
+// the page on an internal port, such as the port of the metrics. The page is read-only:
+// methods other than GET and HEAD are refused.
 package status

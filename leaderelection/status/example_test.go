@@ -38,15 +38,14 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
+	printStatus(mux)
 	if err := elector.Run(ctx); err != nil {
 		fmt.Println(err)
-		return
 	}
-	printStatus(mux)
 
 	// Output:
-	// default/my-app-leader: running true, leading true
 	// default/my-app-leader: running false, leading false
+	// default/my-app-leader: running true, leading true
 }
 
 func printStatus(handler http.Handler) {

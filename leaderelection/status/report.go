@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/registry"
 )
 
 // A Report contains the same information as the HTML page, in a form that can be encoded
@@ -18,16 +19,22 @@ type Report struct {
 
 // An Elector describes the state of one leaderelection.Elector.
 type Elector struct {
-	// Lease is "namespace/name", or empty if the election is not enabled.
-	Lease string `json:"lease"`
+	// Lease is "namespace/name", or empty if the election is not enabled. APIServer is
+	// the host and the path of the API server's URL. It is empty if the API server is
+	// unknown.
+	Lease     string `json:"lease"`
+	APIServer string `json:"apiServer"`
 	// Identity is the holder identity that this process uses.
 	Identity string `json:"identity"`
 	// Enabled is false if this process leads without a Lease.
 	Enabled bool `json:"enabled"`
-	// Running is true from the call of Run until Run returns.
-	Running bool `json:"running"`
+	// Running is true from the call of Run until Run returns. RunError is the error that
+	// Run returned.
+	Running  bool   `json:"running"`
+	RunError string `json:"runError,omitempty"`
 	// Leading is the value of IsLeader. If Leading is true, Term is the fencing token,
-	// and Since is the time at which this process sent the claim of the term.
+	// and Since is the time at which this process sent the claim of the term. In JSON,
+	// Term is a string, because many readers round numbers above 2^53.
 	Leading bool                 `json:"leading"`
 	Term    leaderelection.Token `json:"term,omitempty"`
 	Since   *time.Time           `json:"since,omitempty"`
@@ -88,44 +95,45 @@ type Change struct {
 	What string `json:"what"`
 }
 
-// Report returns the current state of all Electors.
+// Report returns the current state of all Electors that the page shows.
 func (p *Page) Report() Report {
-	report := Report{At: time.Now().UTC(), Electors: []Elector{}}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range p.electors {
-		report.Electors = append(report.Electors, s.report(report.At))
-	}
+	report, _ := p.report()
 	return report
 }
 
-func (s *shownElector) report(now time.Time) Elector {
-	state, c := s.elector.State(), s.config
+// report returns the Report, and the name of each Elector in the Report.
+func (p *Page) report() (report Report, names []string) {
+	report = Report{At: time.Now().UTC(), Electors: []Elector{}}
+	for _, e := range p.electors.All() {
+		if e.Replaced && e.Stuck == nil {
+			continue // another Elector for the same Lease has run since then
+		}
+		report.Electors, names = append(report.Electors, reportOf(e, report.At)), append(names, e.Name)
+	}
+	return report, names
+}
+
+func reportOf(e registry.Snapshot[*history], now time.Time) Elector {
+	c := &e.Config
 	r := Elector{
-		Lease: s.lease(), Identity: c.Identity, Enabled: c.Enabled, Running: state.Running,
-		ValidFor: seconds(s.elector.ValidFor()), Leader: state.Leader, Successor: state.Successor, Watching: state.Watching,
-		LastContact: -1, LastError: state.LastError,
+		APIServer: e.Entry.Lease.Server, Identity: c.Identity, Enabled: c.Enabled, Running: e.Running, Leading: e.Leading,
+		ValidFor: seconds(e.ValidFor), Leader: e.State.Leader, Successor: e.Successor, Watching: e.Watching,
+		LastContact: -1, LastError: e.LastError,
+		RunError: withoutPackage(e.RunError), Stuck: withoutPackage(e.Stuck), EndCause: withoutPackage(e.EndCause),
 		Durations: Durations{seconds(c.LeaseDuration), seconds(c.RenewDeadline), seconds(c.RetryPeriod), seconds(c.StopTimeout)},
+		Changes:   e.Data.list(),
 	}
-	if term, leading := s.elector.Term(); leading {
-		r.Leading, r.Term, r.Since = true, term.Token, new(term.AcquiredAt.UTC())
+	if e.Leading {
+		r.Term, r.Since = e.Term.Token, new(e.Term.AcquiredAt.UTC())
 	}
-	if contact := s.elector.LastContact(); !contact.IsZero() {
-		r.LastContact = seconds(now.Sub(contact))
-	}
-	if err := s.elector.Stuck(); err != nil {
-		r.Stuck = withoutPackage(err)
-	}
-	if state.EndCause != nil {
-		r.EndCause = withoutPackage(state.EndCause)
+	if !e.LastContact.IsZero() {
+		r.LastContact = seconds(now.Sub(e.LastContact))
 	}
 	if t := c.Timing(); c.Enabled {
+		r.Lease = c.LeaseNamespace + "/" + c.LeaseName
 		r.Timing = &Timing{seconds(t.Outage), seconds(t.OutageEnds), seconds(t.Stop), seconds(t.Release), seconds(t.Crash),
 			seconds(t.Partition), seconds(t.Polling)}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r.Changes = append([]Change{}, s.changes...)
 	return r
 }
 

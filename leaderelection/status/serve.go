@@ -51,13 +51,26 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Page) write(body *bytes.Buffer, r *http.Request) (contentType string, err error) {
-	report := p.Report()
+	report, names := p.report()
 	if wantsJSON(r) {
 		encoder := json.NewEncoder(body)
 		encoder.SetIndent("", "  ")
 		return "application/json", encoder.Encode(report)
 	}
-	return "text/html; charset=utf-8", pageTemplate.Execute(body, report)
+	page := struct {
+		At       time.Time
+		Electors []section
+	}{At: report.At}
+	for i, e := range report.Electors {
+		page.Electors = append(page.Electors, section{e, names[i]})
+	}
+	return "text/html; charset=utf-8", pageTemplate.Execute(body, page)
+}
+
+// A section is the part of the page that shows one Elector.
+type section struct {
+	Elector
+	Name string // describes the Elector; the names of two sections differ if possible
 }
 
 // wantsJSON reports whether the client asks for JSON. Browsers prefer HTML, and curl

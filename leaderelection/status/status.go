@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/registry"
 )
 
 // maxChanges is how many changes the page keeps for each Elector.
@@ -15,75 +16,61 @@ const maxChanges = 30
 
 // Page is an http.Handler that shows Electors. Create a Page with New.
 type Page struct {
-	mu       sync.Mutex
-	electors []*shownElector
+	electors registry.Registry[*history]
 }
 
 // New returns a Page. For each Elector, pass the result of Option to leaderelection.New.
 func New() *Page { return &Page{} }
 
 // Option returns an option for leaderelection.New. The option adds the new Elector to the
-// page.
+// page. The option may be passed to several Electors. The page shows an Elector until Run
+// returns nil. If Run returns an error, the page shows the Elector and the error until an
+// Elector for the same Lease runs.
 func (p *Page) Option() leaderelection.Option {
-	return leaderelection.WithTraceFor(func(e *leaderelection.Elector) leaderelection.Trace {
-		s := &shownElector{}
-		p.add(s, e)
+	return p.electors.Option(func(e *registry.Entry[*history]) leaderelection.Trace {
+		h := &history{}
+		e.Data = h
 		return leaderelection.Trace{
-			Request: s.request, LeaderObserved: s.leaderObserved,
-			TermStarted: s.termStarted, TermStopping: s.termStopping, TermEnded: s.termEnded,
+			Request: h.request, LeaderObserved: h.leaderObserved,
+			TermStarted: h.termStarted, TermStopping: h.termStopping, TermEnded: h.termEnded,
 		}
 	})
 }
 
-// add adds an Elector to the page. It removes all stopped Electors for the same Lease.
-func (p *Page) add(s *shownElector, e *leaderelection.Elector) {
-	s.elector, s.config = e, e.Config()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.electors = slices.DeleteFunc(p.electors, func(other *shownElector) bool {
-		return other.lease() == s.lease() && !other.elector.State().Running
-	})
-	p.electors = append(p.electors, s)
-	slices.SortStableFunc(p.electors, func(a, b *shownElector) int { return strings.Compare(a.lease(), b.lease()) })
-}
-
-// A shownElector contains an Elector and its most recent changes.
-type shownElector struct {
-	elector *leaderelection.Elector
-	config  leaderelection.Config
-
+// A history contains the most recent changes of an Elector.
+type history struct {
 	mu      sync.Mutex
 	changes []Change          // the newest first
 	failing map[string]string // the kind of the most recent failure, keyed by Request.For; empty after a success
 }
 
-func (s *shownElector) lease() string {
-	if !s.config.Enabled {
-		return ""
-	}
-	return s.config.LeaseNamespace + "/" + s.config.LeaseName
-}
-
 // addChange adds a change. If there are more than maxChanges changes, addChange removes
 // the oldest.
-func (s *shownElector) addChange(at time.Time, format string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.changes = slices.Insert(s.changes, 0, Change{At: at, What: fmt.Sprintf(format, args...)})
-	s.changes = s.changes[:min(len(s.changes), maxChanges)]
+func (h *history) addChange(at time.Time, format string, args ...any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.changes = slices.Insert(h.changes, 0, Change{At: at, What: fmt.Sprintf(format, args...)})
+	h.changes = h.changes[:min(len(h.changes), maxChanges)]
 }
 
-func (s *shownElector) leaderObserved(identity string, at time.Time) {
+// list returns a copy of the changes.
+func (h *history) list() []Change {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]Change{}, h.changes...)
+}
+
+func (h *history) leaderObserved(identity string, at time.Time) {
 	if identity == "" {
-		s.addChange(at, "the Lease is free")
+		h.addChange(at, "the Lease is free")
 		return
 	}
-	s.addChange(at, "new leader observed: %s", identity)
+	h.addChange(at, "new leader observed: %s", identity)
 }
 
-func (s *shownElector) termStarted(started leaderelection.TermStarted) {
+func (h *history) termStarted(started leaderelection.TermStarted) {
 	if started.Previous == leaderelection.PreviousNone {
-		s.addChange(started.At, "became leader, term %v", started.Term.Token)
+		h.addChange(started.At, "became leader, term %v", started.Term.Token)
 		return
 	}
 	event := map[string]string{
@@ -92,27 +79,27 @@ func (s *shownElector) termStarted(started leaderelection.TermStarted) {
 		leaderelection.PreviousDeleted:  "the Lease was deleted",
 		leaderelection.PreviousOwn:      "an earlier claim of this process",
 	}[started.Previous]
-	s.addChange(started.At, "became leader, term %v, %v after %s", started.Term.Token, short(started.SincePrevious), event)
+	h.addChange(started.At, "became leader, term %v, %v after %s", started.Term.Token, short(started.SincePrevious), event)
 }
 
-func (s *shownElector) termStopping(stopping leaderelection.TermStopping) {
-	s.addChange(stopping.At, "term %v ends: %s", stopping.Term.Token, withoutPackage(stopping.Cause))
+func (h *history) termStopping(stopping leaderelection.TermStopping) {
+	h.addChange(stopping.At, "term %v ends: %s", stopping.Term.Token, withoutPackage(stopping.Cause))
 }
 
-func (s *shownElector) termEnded(end leaderelection.TermEnded) {
+func (h *history) termEnded(end leaderelection.TermEnded) {
 	switch at := end.At.Add(end.StopTook); {
 	case end.Overran:
-		s.addChange(at, "the callbacks of term %v have not returned after %v: the Lease is not released", end.Term.Token, short(end.StopTook))
+		h.addChange(at, "the callbacks of term %v have not returned after %v: the Lease is not released", end.Term.Token, short(end.StopTook))
 	case end.Released:
-		s.addChange(at, "the callbacks of term %v returned after %v, and the Lease was released", end.Term.Token, short(end.StopTook))
+		h.addChange(at, "the callbacks of term %v returned after %v, and the Lease was released", end.Term.Token, short(end.StopTook))
 	default:
-		s.addChange(at, "the callbacks of term %v returned after %v", end.Term.Token, short(end.StopTook))
+		h.addChange(at, "the callbacks of term %v returned after %v", end.Term.Token, short(end.StopTook))
 	}
 }
 
 // request adds a change when the result of requests of one kind changes: the requests
 // start to fail, fail for another reason, or succeed again. The kind is r.For.
-func (s *shownElector) request(r leaderelection.Request) {
+func (h *history) request(r leaderelection.Request) {
 	kind := r.Failure
 	switch kind {
 	case leaderelection.FailureCanceled:
@@ -120,24 +107,30 @@ func (s *shownElector) request(r leaderelection.Request) {
 	case "conflict":
 		kind = ""
 	}
-	s.mu.Lock()
-	before := s.failing[r.For]
-	if s.failing == nil {
-		s.failing = map[string]string{}
+	h.mu.Lock()
+	before := h.failing[r.For]
+	if h.failing == nil {
+		h.failing = map[string]string{}
 	}
-	s.failing[r.For] = kind
-	s.mu.Unlock()
+	h.failing[r.For] = kind
+	h.mu.Unlock()
 	switch {
 	case kind == before:
 	case kind == "":
-		s.addChange(r.Sent.Add(r.Took), "requests succeed again: %s", r.For)
+		h.addChange(r.Sent.Add(r.Took), "requests succeed again: %s", r.For)
 	default:
-		s.addChange(r.Sent.Add(r.Took), "requests fail: %s: %s", r.For, strings.ReplaceAll(kind, "_", " "))
+		h.addChange(r.Sent.Add(r.Took), "requests fail: %s: %s", r.For, strings.ReplaceAll(kind, "_", " "))
 	}
 }
 
-// withoutPackage returns the error's text without the prefix "leaderelection: ".
-func withoutPackage(err error) string { return strings.TrimPrefix(err.Error(), "leaderelection: ") }
+// withoutPackage returns the error's text without the prefix "leaderelection: ". It
+// returns "" if err is nil.
+func withoutPackage(err error) string {
+	if err == nil {
+		return ""
+	}
+	return strings.TrimPrefix(err.Error(), "leaderelection: ")
+}
 
 // short rounds a duration for display.
 func short(d time.Duration) time.Duration {

@@ -36,6 +36,12 @@ func run(t *testing.T, page *status.Page, server *leaderelectiontest.Server, ide
 	if err != nil {
 		t.Fatal(err)
 	}
+	return elector, start(t, elector)
+}
+
+// start runs an Elector until stop is called or the test ends.
+func start(t *testing.T, elector *leaderelection.Elector) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -47,7 +53,7 @@ func run(t *testing.T, page *status.Page, server *leaderelectiontest.Server, ide
 		<-done
 	}
 	t.Cleanup(stop)
-	return elector, stop
+	return stop
 }
 
 func inTestCluster(t *testing.T, f func(t *testing.T, page *status.Page, server *leaderelectiontest.Server)) {
@@ -90,7 +96,7 @@ func changesOf(e status.Elector) string {
 func TestPage_ShowsTheLeaderAndTheLastChanges(t *testing.T) {
 	inTestCluster(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
 		other := status.New()
-		_, stop := run(t, other, server, "pod-1")
+		elector, stop := run(t, other, server, "pod-1")
 		time.Sleep(time.Second)
 		run(t, page, server, "pod-2")
 		time.Sleep(9 * time.Second)
@@ -106,7 +112,9 @@ func TestPage_ShowsTheLeaderAndTheLastChanges(t *testing.T) {
 		if follower.Timing.Outage != 8 || follower.Timing.Crash != 15.5 || follower.Durations.LeaseDuration != 15 {
 			t.Errorf("the follower's timing is %+v of %+v", follower.Timing, follower.Durations)
 		}
-		stop()
+		if err := elector.StepDown(context.Background()); err != nil {
+			t.Error(err)
+		}
 		time.Sleep(time.Second)
 		text := changesOf(getJSON(t, page).Electors[0])
 		for _, want := range []string{"new leader observed: pod-1", "the Lease is free", "became leader, term ", " after the Lease was released", "new leader observed: pod-2"} {
@@ -115,10 +123,14 @@ func TestPage_ShowsTheLeaderAndTheLastChanges(t *testing.T) {
 			}
 		}
 		text = changesOf(getJSON(t, other).Electors[0])
-		for _, want := range []string{"ends: the context of Run was cancelled", "returned after 0s, and the Lease was released"} {
+		for _, want := range []string{"ends: stepped down", "returned after 0s, and the Lease was released"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the changes lack %q:\n%s", want, text)
 			}
+		}
+		stop()
+		if left := getJSON(t, other).Electors; len(left) != 0 {
+			t.Errorf("after Run has returned nil, the page shows %+v", left)
 		}
 	})
 }
