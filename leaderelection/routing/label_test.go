@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,6 +64,35 @@ func TestRouter_SendsNothingInATermThatHasEndedBeforeItsStart(t *testing.T) {
 			t.Errorf("%d requests were sent, previous term still running: %v", len(actions), previous != nil)
 		}
 	}
+}
+
+// A program can create a Router once, and an Elector for each of its tenants.
+func TestRouter_KeepsNoElectorAlive(t *testing.T) {
+	r, err := New(Label{Key: "example.com/leader", Value: "yes", PodNamespace: "ns", PodName: "pod"}, fake.NewClientset(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const many = 5
+	var collected atomic.Int64
+	for range many {
+		ctx, cancel := context.WithCancel(t.Context())
+		callbacks := leaderelection.Callbacks{OnStartedLeading: func(context.Context) { cancel() }}
+		elector, err := leaderelection.New(&leaderelection.Config{}, nil, callbacks, slog.New(slog.DiscardHandler), r.Option())
+		if err != nil {
+			t.Fatal(err)
+		}
+		runtime.AddCleanup(elector, func(n *atomic.Int64) { n.Add(1) }, &collected)
+		if err := elector.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for deadline := time.Now().Add(10 * time.Second); collected.Load() < many && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		runtime.GC()
+	}
+	if got := collected.Load(); got != many {
+		t.Errorf("%d Electors were garbage collected, want %d", got, many)
+	}
+	r.Withdraw() // the Router is still in use
 }
 
 func TestRouter_ChecksLessOftenAfterMoreFailures(t *testing.T) {

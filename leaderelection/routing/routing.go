@@ -52,15 +52,15 @@ type Router struct {
 	calls  dispatch.Calls
 	logger *slog.Logger
 
-	mu      sync.Mutex
-	routers []*electorRouter // one for each Elector
+	mu    sync.Mutex
+	terms map[*termRouter]bool // the terms in which the Router sends requests
 }
 
 // New returns a Router. If arguments are invalid, New returns one error that describes
 // all problems. The clientset must be a client of the Pod's cluster. A nil logger means
 // slog.Default().
 func New(label Label, clientset kubernetes.Interface, logger *slog.Logger) (*Router, error) {
-	r := &Router{label: label.withDefaults(os.Getenv), logger: logger}
+	r := &Router{label: label.withDefaults(os.Getenv), logger: logger, terms: map[*termRouter]bool{}}
 	problems := r.label.problems()
 	if v := reflect.ValueOf(clientset); clientset == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 		problems = append(problems, errors.New("clientset is nil: pass a kubernetes.Interface"))
@@ -79,7 +79,9 @@ func New(label Label, clientset kubernetes.Interface, logger *slog.Logger) (*Rou
 func (r *Router) Label() Label { return r.label }
 
 // Option returns an option for leaderelection.New. With this option, the Router labels
-// this process's Pod in each term of the Elector.
+// this process's Pod in each term of the Elector. The option may be passed to several
+// Electors only if they campaign for the same Lease one after the other. Create one
+// Router, with its own label, for each Lease.
 func (r *Router) Option() leaderelection.Option {
 	return leaderelection.WithCallbackMiddleware(r.wrap)
 }
@@ -91,10 +93,8 @@ func (r *Router) Option() leaderelection.Option {
 func (r *Router) Withdraw() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, er := range r.routers {
-		if er.current != nil {
-			er.current.withdraw()
-		}
+	for t := range r.terms {
+		t.withdraw()
 	}
 }
 

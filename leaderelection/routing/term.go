@@ -38,9 +38,6 @@ type termRouter struct {
 // call the functions in the parameter callbacks.
 func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callbacks) leaderelection.Callbacks {
 	er := &electorRouter{Router: r, uid: r.label.PodUID}
-	r.mu.Lock()
-	r.routers = append(r.routers, er)
-	r.mu.Unlock()
 	started, stopped := callbacks.OnStartedLeading, callbacks.OnStoppedLeading
 	callbacks.OnStartedLeading = func(ctx context.Context) {
 		er.start(ctx, e)
@@ -78,17 +75,26 @@ func (er *electorRouter) start(ctx context.Context, e *leaderelection.Elector) {
 	labelled, t.withdraw = context.WithCancel(ctx)
 	er.mu.Lock()
 	previous := er.current
-	er.current = t
+	er.current, er.terms[t] = t, true
 	er.mu.Unlock()
 	go func() {
 		defer close(t.done)
-		defer t.withdraw()
+		defer t.end()
 		if !previous.awaitDone(labelled) {
 			return // the term ended before it set the label
 		}
 		t.keepLabel(labelled)
 		t.removeLabel()
 	}()
+}
+
+// end records that the Router sends no more requests in this term. The Router
+// keeps no reference to an Elector that has ended.
+func (t *termRouter) end() {
+	t.withdraw()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.terms, t)
 }
 
 // awaitDone waits until the termRouter t sends no more requests, or ctx is done. It
