@@ -52,6 +52,12 @@ func wantMetrics(t *testing.T, text string, want ...string) {
 	}
 }
 
+// metricLabels returns the labels of the metrics of an Elector.
+func (s *testCluster) metricLabels(lease string) string {
+	server := strings.TrimPrefix(s.plane.APIServer(0).URL(), "https://")
+	return fmt.Sprintf(`api_server=%q,elector="",lease_name=%q,lease_namespace=%q`, server, lease, s.namespace)
+}
+
 func TestObservability_ManagerHasMetricsAndAStatusPage(t *testing.T) {
 	s := startTestCluster(t, false)
 	s.configMaps(1)
@@ -70,7 +76,7 @@ func TestObservability_ManagerHasMetricsAndAStatusPage(t *testing.T) {
 	if err := manager.Live(a.Manager)(nil); err != nil {
 		t.Errorf("while it leads Live returned %v", err)
 	}
-	labels := fmt.Sprintf(`lease_name="operator",lease_namespace="%s"`, s.namespace)
+	labels := s.metricLabels("operator")
 	wantMetrics(t, fetch(t, address, "/metrics"),
 		"incumbent_leader_election_is_leader{"+labels+"} 1", "incumbent_leader_election_running{"+labels+"} 1",
 		"incumbent_leader_election_terms_total{"+labels+",previous=\"none\"} 1")
@@ -122,7 +128,7 @@ func TestObservability_ElectorInAPlainManagerHasMetricsAndAStatusPage(t *testing
 	if err := elector.Live(nil); err != nil {
 		t.Errorf("while it leads Live returned %v", err)
 	}
-	labels := fmt.Sprintf(`lease_name=%q,lease_namespace=%q`, config.LeaseName, s.namespace)
+	labels := s.metricLabels(config.LeaseName)
 	wantMetrics(t, fetch(t, address, "/metrics"), "incumbent_leader_election_is_leader{"+labels+"} 1")
 	if e := fetchStatus(t, address, manager.StatusPath+"/"+s.namespace+"/"+config.LeaseName); !e.Leading || e.Identity != "a" {
 		t.Errorf("the page has %+v", e)

@@ -134,7 +134,7 @@ func (s series) add(t *testing.T, registry *prometheus.Registry) {
 }
 
 // text returns one line for each metric, with its type, name, labels and label values. It
-// omits the values of labels that identify the Lease or the kind of a failure, because
+// omits the values of labels that identify the Elector or the kind of a failure, because
 // this test cannot produce all of these values.
 func (s series) text() string {
 	var text strings.Builder
@@ -142,7 +142,7 @@ func (s series) text() string {
 		fmt.Fprintf(&text, "%s %s", s[name].kind, name)
 		for _, label := range slices.Sorted(maps.Keys(s[name].labels)) {
 			fmt.Fprintf(&text, " %s", label)
-			if !strings.HasPrefix(label, "lease_") && !strings.Contains(name, "_failed_") {
+			if !slices.Contains([]string{"api_server", "lease_namespace", "lease_name", "elector"}, label) && !strings.Contains(name, "_failed_") {
 				fmt.Fprintf(&text, "=%s", strings.Join(slices.Sorted(maps.Keys(s[name].labels[label])), ","))
 			}
 		}

@@ -9,6 +9,9 @@ var (
 	lostContact = tests{"./leaderelection/kubectl-lease/internal/explain", "TestWatcher_WithoutContactReportsNoExpiry", []string{"-count=20"}} // repeated 20 times, because the order of two events is random
 	onTerminal  = tests{pkg: "./leaderelection/kubectl-lease", run: "Output|ControlsNo|FuzzTerminal|OffersNoName|RefuseInvalidNames"}
 	manifests   = tests{pkg: "./hack/manifests", run: "Deployment|FlowSchema_Is|WhatTheCodeMakes"}
+	listed      = tests{pkg: "./leaderelection/internal/registry"}
+	checked     = tests{pkg: "./leaderelection/health"}
+	measured    = tests{pkg: "./leaderelection/metrics"}
 	memory      = tests{pkg: "./leaderelection/leaderelectiontest/..."}
 )
 
@@ -54,6 +57,8 @@ var others = []mutation{
 		replace("$err != nil && !$t.setByLeader", "$err != nil"), labelTests},
 	{"a process that was frozen removes the label of its successor", "leaderelection/routing: termRouter.patchPod",
 		replace("!$t.elector.IsLeader()", "false"), labelTests},
+	{"a Router keeps Electors that have ended", "leaderelection/routing: termRouter.end",
+		remove("delete($_, $_)"), labelTests},
 	{"the Lease is released before the label is removed", "leaderelection/routing: Router.wrap",
 		replace("<-$t.done", "_ = $t.done"), labelTests},
 	{"the label stays though an outage ends during the stop", "leaderelection/routing: termRouter.removeContext",
@@ -99,9 +104,51 @@ var others = []mutation{
 	{"the exit code of explain reports every holder as a leader", "leaderelection/kubectl-lease: exitCode",
 		replace("$_.State == explain.Unconfirmed", "false"), tests{pkg: "./leaderelection/kubectl-lease", run: "TestExitCode_"}},
 
+	// The Electors that metrics, health and status show.
+	{"an Elector that ended with an error is forgotten", "leaderelection/internal/registry: Registry.runEnded",
+		forceTrue("return"), listed},
+	{"work that outlives Run is forgotten", "leaderelection/internal/registry: keepAlive",
+		replace("runtime.KeepAlive($e)", "runtime.KeepAlive(nil)").at(1), listed},
+	{"the next Elector hides work that still runs", "leaderelection/internal/registry: Entry.isReplacedLocked",
+		replace("collected || $_", "true").at(2), listed},
+	{"an error remains although the next Elector runs", "leaderelection/internal/registry: Entry.isReplacedLocked",
+		replace("collected || $_", "false").at(2), listed},
+	{"a replica is not ready because of earlier work", "leaderelection/internal/registry: Registry.runStarted",
+		replace("$o.replaced || $_", "false"), tests{"./leaderelection/health", "TestHealth_ShowsWork", nil}},
+	{"the next Elector hides one that was not started", "leaderelection/internal/registry: Entry.isReplacedLocked",
+		replace("collected || $_", "true").at(1), listed},
+	{"an Elector that was not started is shown for ever", "leaderelection/internal/registry: Registry.pruneLocked",
+		replace("$r.DropUnused && $_", "false"), listed},
+	{"Leases of one name in two clusters are mixed up", "leaderelection/internal/registry: leaseOf",
+		replace("ServerOf($_)", `""`), listed},
+	{"clusters behind one proxy are mixed up", "leaderelection/internal/registry: ServerOf",
+		replace("$u.Host + $_", "$u.Host"), listed},
+	{"two Electors for one Lease are mixed up", "leaderelection/internal/registry: Registry.insertLocked",
+		replace("$numbers[$_.number]", "false").at(3), listed},
+	{"an Elector is listed twice", "leaderelection/internal/registry: Registry.add",
+		forceFalse("return false"), listed},
+	{"each probe of a blocked Elector starts a goroutine", "leaderelection/internal/registry: questions.ask",
+		replace("$q.pending == nil", "true"), listed},
+
+	// Health.
+	{"a replica is ready although nobody can claim", "leaderelection/health: ready",
+		replace("!takesPart($_)", "false"), checked},
+	{"a leader is not ready because reads fail", "leaderelection/health: takesPart",
+		replace("$e.Leading || $_", "followsAnother($e)"), checked},
+	{"a replica is ready although its Elector has stopped", "leaderelection/health: ready",
+		forceFalse(`return fmt.Errorf("the elector has stopped: %w", $_)`), checked},
+	{"an admission policy makes followers unready", "leaderelection/health: rightsCheck.recordRequest",
+		replace("$r.For == leaderelection.RequestNominate && $_", "false"), checked},
+	{"a refused claim makes followers unready", "leaderelection/health: rightsCheck.check",
+		replace("!follows || $_", "true"), checked},
+	{"a refusal outlives its Run", "leaderelection/health: Health.Option",
+		replace("leaderelection.Trace{$_, $*rest}", "leaderelection.Trace{$*rest}"), checked},
+
 	// Metrics.
-	{"the first increase of a counter is lost", "leaderelection/metrics: recorder.created",
-		replace("$m.terms.WithLabelValues($_, $_, $previous)", "_ = $previous"), tests{pkg: "./leaderelection/metrics"}},
+	{"the first increase of a counter is lost", "leaderelection/metrics: recorder.createCounters",
+		replace("$m.terms.WithLabelValues($r.labels($previous)...)", "_ = $previous"), measured},
+	{"Forget removes the gauges of all clusters", "leaderelection/metrics: Metrics.forget",
+		replace("$l.Server == $server", `$server != ""`), measured},
 
 	// The manifests.
 	{"the Fence names another Lease", "hack/manifests/fencing-lease.yaml",

@@ -44,6 +44,17 @@ func silent(time.Duration) snapshot { return snapshot{Silent: true} }
 var healthy = []scenario{
 	{name: "one leads, two follow", until: 40 * time.Minute, replicas: map[string]replica{"a": steady, "b": follower, "c": follower}},
 	{
+		name: "a process leads in two clusters, on Leases of one name", until: 40 * time.Minute, replicas: map[string]replica{
+			"a": steady, "b": follower,
+			"a-west": func(time.Duration) snapshot { return snapshot{pod: "a", server: "west", Leads: true, Changes: 1} },
+		},
+	},
+	{
+		name: "a process has two Electors for one Lease", until: 40 * time.Minute, replicas: map[string]replica{
+			"a": steady, "a-2": func(time.Duration) snapshot { return snapshot{pod: "a", elector: "2", Changes: 1} },
+		},
+	},
+	{
 		// Each old replica is replaced by a new one. During the rollout, the leadership
 		// changes once.
 		name: "a rollout", until: 40 * time.Minute, replicas: map[string]replica{
@@ -192,6 +203,12 @@ var faulty = []scenario{
 	},
 	{
 		name: "all replicas follow", until: 20 * time.Minute, replicas: map[string]replica{"a": follower, "b": follower, "c": follower},
+		raises: map[string][]string{"NoLeader": {"No leader of " + leaseText}},
+	},
+	{
+		name: "nobody leads in one of two clusters, on Leases of one name", until: 20 * time.Minute, replicas: map[string]replica{
+			"a": steady, "a-west": func(time.Duration) snapshot { return snapshot{pod: "a", server: "west", Changes: 1} },
+		},
 		raises: map[string][]string{"NoLeader": {"No leader of " + leaseText}},
 	},
 	{
@@ -505,11 +522,14 @@ func TestScenarios_ExportWhatElectorsExport(t *testing.T) {
 			t.Errorf("%s is not exported", scraped)
 		}
 		for label, values := range m {
+			if label == "elector" {
+				continue // usually empty
+			}
 			if value := scraped.Get(label); value == "" || values != nil && !slices.Contains(values, value) {
 				t.Errorf("%s: label %s must be one of %q", scraped, label, values)
 			}
 		}
-		if has := len(m) + 5; scraped.Len() != has { // the labels of the metric, the label __name__, and four labels of the target
+		if has := len(m) + 4; scraped.Len() != has { // the labels of the metric without elector, the label __name__, and four labels of the target
 			t.Errorf("%s has %d labels, want %d", scraped, scraped.Len(), has)
 		}
 	}

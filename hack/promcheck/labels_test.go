@@ -124,8 +124,8 @@ func (c *checker) labels(expr parser.Expr) []string {
 		if e.Without {
 			c.problem("%s: \"without\" keeps unknown labels: use \"by\"", e)
 		}
-		if !namesWholeLease(e.Grouping) {
-			c.problem("%s: Leases of the same name in different namespaces are merged: group by lease_namespace, too", e)
+		if !namesWholeLease(e.Grouping) || !distinguishesClusters(e) {
+			c.problem("%s: Leases of the same name in different namespaces or clusters are merged: group by lease_namespace and api_server, too", e)
 		}
 		return e.Grouping
 	case *parser.BinaryExpr:
@@ -174,6 +174,16 @@ func (c *checker) called(e *parser.Call) (has []string) {
 // neither of them.
 func namesWholeLease(names []string) bool {
 	return slices.Contains(names, "lease_name") == slices.Contains(names, "lease_namespace")
+}
+
+// distinguishesClusters reports whether e, or the aggregation inside of e, has one result
+// for each cluster. It returns true if e does not group by Lease.
+func distinguishesClusters(e *parser.AggregateExpr) bool {
+	if !slices.Contains(e.Grouping, "lease_name") || slices.Contains(e.Grouping, "api_server") {
+		return true
+	}
+	inner, ok := e.Expr.(*parser.AggregateExpr)
+	return ok && slices.Contains(inner.Grouping, "api_server")
 }
 
 // named returns the labels that text refers to. The text is an annotation of an alert or
@@ -254,14 +264,15 @@ func TestDashboard_UsesOnlyExportedMetricsAndLabels(t *testing.T) {
 }
 
 func TestChecker_FindsLegendsThatDoNotDistinguishCurves(t *testing.T) {
-	const each, grouped = `incumbent_leader_election_stuck`, `sum by (lease_namespace, lease_name, reason) (rate(incumbent_leader_election_terms_ended_total[1h]))`
+	const each, grouped = `incumbent_leader_election_stuck`, `sum by (api_server, lease_namespace, lease_name, reason) (rate(incumbent_leader_election_terms_ended_total[1h]))`
 	for _, c := range []struct{ expr, legend, problem string }{
 		{each, `{{lease_namespace}}/{{lease_name}} {{pod}}`, ""},
 		{each, `stuck {{pod}}`, "names no Lease"},
 		{each, `{{lease_namespace}}/{{lease_name}}`, "differ in pod"},
 		{each, `{{lease_name}} {{pod}}`, "half of a Lease"},
-		{grouped, `{{lease_namespace}}/{{lease_name}} {{reason}}`, ""},
-		{grouped, `{{lease_namespace}}/{{lease_name}}`, "differ in reason"},
+		{grouped, `{{api_server}} {{lease_namespace}}/{{lease_name}} {{reason}}`, ""},
+		{grouped, `{{api_server}} {{lease_namespace}}/{{lease_name}}`, "differ in reason"},
+		{grouped, `{{lease_namespace}}/{{lease_name}} {{reason}}`, "differ in api_server"},
 	} {
 		check := &checker{exports: exports(t)}
 		check.legend(c.legend, parse(t, c.expr))
@@ -278,6 +289,8 @@ func TestChecker_FindsMetricsAndLabelsThatNothingExports(t *testing.T) {
 		{`sum by (name) (incumbent_leader_election_is_leader)`, `no label "name"`},
 		{`sum by (pod) (sum by (instance) (incumbent_leader_election_is_leader))`, `no label "pod"`},
 		{`sum by (lease_name) (incumbent_leader_election_is_leader)`, `are merged`},
+		{`sum by (lease_namespace, lease_name) (incumbent_leader_election_is_leader)`, `are merged`},
+		{`min by (lease_namespace, lease_name) (sum by (api_server, lease_namespace, lease_name) (incumbent_leader_election_is_leader{x="y"}))`, `no label "x"`},
 		{`rate(incumbent_leader_election_terms_total{previous=~"expired|crashed"}[1h])`, `no previous="crashed"`},
 		{`incumbent_leader_election_handover_seconds`, `is not exported`},
 		{`histogram_quantile(0.9, sum by (previous) (rate(incumbent_leader_election_handover_seconds_bucket[1h])))`, `lacks the label le`},

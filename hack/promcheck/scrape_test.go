@@ -35,6 +35,9 @@ type snapshot struct {
 	Failed    int
 	Overruns  int
 	namespace string
+	pod       string // the default is the name of the replica
+	server    string // api_server; the default is the server of all other replicas
+	elector   string // the number of the Elector if the process has several Electors for this Lease
 
 	// jobs are the names of the jobs that scrape the replica. The default is one job. If
 	// static is true, the replica is a static target. A static target has the label
@@ -48,6 +51,7 @@ type snapshot struct {
 type replica func(at time.Duration) snapshot
 
 const (
+	server    = "10.96.0.1:443"
 	namespace = "my-namespace"
 	lease     = "my-app-leader"
 	tick      = 5 * time.Second // the unit of time in a scenario; different replicas are scraped at different ticks
@@ -141,11 +145,13 @@ func (r replica) scraped(offset, interval, until time.Duration) map[string][]str
 // series returns the name of a time series with all its labels.
 func (l snapshot) series(name, pod, job string) string {
 	name, metricLabels, _ := strings.Cut(strings.TrimSuffix(name, "}"), "{")
-	leaseNamespace, leaseName := namespace, lease
+	pod = cmp.Or(l.pod, pod)
+	apiServer, leaseNamespace, leaseName := cmp.Or(l.server, server), namespace, lease
 	if l.Disabled {
-		leaseNamespace, leaseName = "", ""
+		apiServer, leaseNamespace, leaseName = "", "", ""
 	}
-	all := []string{fmt.Sprintf("job=%q,instance=%q,lease_namespace=%q,lease_name=%q", job, pod+":8080", leaseNamespace, leaseName)}
+	all := []string{fmt.Sprintf("job=%q,instance=%q,api_server=%q,lease_namespace=%q,lease_name=%q,elector=%q",
+		job, pod+":8080", apiServer, leaseNamespace, leaseName, l.elector)}
 	if !l.static {
 		all = append(all, fmt.Sprintf("namespace=%q,pod=%q", cmp.Or(l.namespace, namespace), pod))
 	}

@@ -8,14 +8,30 @@
 // Do not register a Metrics if you use package manager. Package manager registers the
 // metrics of its Electors in controller-runtime's registry.
 //
+// # Labels
+//
+// Each metric has these labels, which identify an Elector:
+//
+//	api_server                    host and path of the API server's URL, as this process uses it; empty if it is unknown
+//	lease_namespace, lease_name   the Lease
+//	elector                       usually empty; 2, 3 and so on if the process has several Electors for this Lease
+//
+// All labels except elector are empty if the election is not enabled. The label
+// api_server distinguishes Leases of one name in several clusters. The replicas of an
+// election usually use the same URL. If they do not, drop the label api_server when
+// Prometheus scrapes them, because the alerts below compare replicas.
+//
 // # The metrics
 //
-// Each metric has the labels lease_namespace and lease_name. The labels are empty if the
-// election is not enabled. Each scrape reads the gauges from the Electors. Therefore
-// is_leader always agrees with IsLeader, and a gauge never shows a term that has ended.
+// Each scrape reads the gauges from the Electors. Therefore is_leader always agrees with
+// IsLeader, and a gauge never shows a term that has ended. The gauges of an Elector exist
+// from New until Run returns nil. If Run returns an error, they remain until an Elector
+// for the same Lease runs. The counters remain until [Metrics.Forget] is called. They
+// continue if an Elector for the same Lease runs later.
 //
 //	incumbent_leader_election_is_leader                    1 while this process leads, as reported by IsLeader
-//	incumbent_leader_election_term                         the fencing token; only while leading
+//	incumbent_leader_election_term                         the fencing token; only while leading; rounded if it is above
+//	                                                       2^53, because Prometheus stores float64
 //	incumbent_leader_election_valid_seconds                how long leadership remains certain, 0 when not leading,
 //	                                                       +Inf if the election is not enabled
 //	incumbent_leader_election_window_seconds               how long leadership is certain after a renewal, see
@@ -55,11 +71,11 @@
 //
 // # Alerts
 //
-//	sum by (lease_namespace, lease_name) (incumbent_leader_election_is_leader) < 1      there is no leader
-//	sum by (lease_namespace, lease_name) (incumbent_leader_election_is_leader) > 1      two leaders, or the leader changed between two scrapes
-//	increase(incumbent_leader_election_terms_total{previous=~"expired|own"}[1h]) > 0    a leader stopped without a release
-//	incumbent_leader_election_last_contact_seconds > 60                                 a replica cannot reach the API server
-//	increase(incumbent_leader_election_overruns_total[1h]) > 0                          callbacks returned too late: raise StopTimeout, or stop faster
+//	sum by (api_server, lease_namespace, lease_name) (incumbent_leader_election_is_leader) < 1    there is no leader
+//	sum by (api_server, lease_namespace, lease_name) (incumbent_leader_election_is_leader) > 1    two leaders, or the leader changed between two scrapes
+//	increase(incumbent_leader_election_terms_total{previous=~"expired|own"}[1h]) > 0             a leader stopped without a release
+//	incumbent_leader_election_last_contact_seconds > 60                                          a replica cannot reach the API server
+//	increase(incumbent_leader_election_overruns_total[1h]) > 0                                   callbacks returned too late: raise StopTimeout, or stop faster
 //
 // If a process increases a counter just before it exits, Prometheus does not scrape the
 // new value. This affects terms_ended_total and overruns_total in programs that exit after

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
@@ -20,7 +21,9 @@ import (
 func Example() {
 	server := leaderelectiontest.NewServer() // an in-memory API server
 	defer server.Close()
-	clientset, logger := server.Client("pod-1").Clientset(), slog.New(slog.DiscardHandler)
+	restConfig, logger := server.Client("pod-1").Config(), slog.New(slog.DiscardHandler)
+	restConfig.Host = "https://10.96.0.1:443"
+	clientset := kubernetes.NewForConfigOrDie(restConfig)
 
 	m, registry, mux := metrics.New(), prometheus.NewRegistry(), http.NewServeMux()
 	registry.MustRegister(m)
@@ -46,11 +49,11 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	scrape(mux, "incumbent_leader_election_is_leader")
+	scrape(mux, "incumbent_leader_election_overruns_total")
 
 	// Output:
-	// incumbent_leader_election_is_leader{lease_name="my-app-leader",lease_namespace="default"} 1
-	// incumbent_leader_election_is_leader{lease_name="my-app-leader",lease_namespace="default"} 0
+	// incumbent_leader_election_is_leader{api_server="10.96.0.1:443",elector="",lease_name="my-app-leader",lease_namespace="default"} 1
+	// incumbent_leader_election_overruns_total{api_server="10.96.0.1:443",elector="",lease_name="my-app-leader",lease_namespace="default"} 0
 }
 
 // scrape requests /metrics from handler and prints the values of one metric.

@@ -2,15 +2,15 @@ package metrics
 
 import (
 	"errors"
-	"maps"
 	"math"
 	"slices"
-	"sync"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/registry"
 )
 
 const prefix = "incumbent_leader_election_"
@@ -21,24 +21,36 @@ type Metrics struct {
 	leaderChanges, terms, ended, overruns, failures *prometheus.CounterVec
 	stopSeconds, handover, requests                 *prometheus.HistogramVec
 
-	mu       sync.Mutex
-	electors map[leaseKey]*leaderelection.Elector
+	electors registry.Registry[struct{}]
 }
 
-// A leaseKey identifies an Elector by its Lease. Both fields are empty if the election is
-// not enabled.
-type leaseKey struct{ namespace, name string }
+// These are the labels that identify an Elector.
+const (
+	labelServer    = "api_server"
+	labelNamespace = "lease_namespace"
+	labelName      = "lease_name"
+	labelElector   = "elector"
+)
 
-var leaseLabels = []string{"lease_namespace", "lease_name"}
+var electorLabels = []string{labelServer, labelNamespace, labelName, labelElector}
+
+// labelsOf returns the values of electorLabels.
+func labelsOf(l registry.Lease, number int) []string {
+	elector := "" // Prometheus removes empty labels
+	if number > 1 {
+		elector = strconv.Itoa(number)
+	}
+	return []string{l.Server, l.Namespace, l.Name, elector}
+}
 
 // New returns a Metrics. Register the Metrics in a Prometheus registry. For each Elector,
 // pass the result of Option to leaderelection.New.
 func New() *Metrics {
 	counter := func(name, help string, more ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, slices.Concat(leaseLabels, more))
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, slices.Concat(electorLabels, more))
 	}
 	histogram := func(name, help string, buckets []float64, more ...string) *prometheus.HistogramVec {
-		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: prefix + name, Help: help, Buckets: buckets}, slices.Concat(leaseLabels, more))
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: prefix + name, Help: help, Buckets: buckets}, slices.Concat(electorLabels, more))
 	}
 	return &Metrics{
 		leaderChanges: counter("leader_changes_total", "Observed changes of the Lease's holder."),
@@ -52,29 +64,44 @@ func New() *Metrics {
 			[]float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 20, 30, 60, 120, 300}, "previous"),
 		requests: histogram("request_duration_seconds", "Duration of successful requests for the Lease.",
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "request"),
-		electors: map[leaseKey]*leaderelection.Elector{},
+		electors: registry.Registry[struct{}]{DropUnused: true},
 	}
 }
 
 // Option returns an option for leaderelection.New. The option adds the created Elector
-// to the metrics. If several Electors are created for one Lease, the gauges show the
-// most recent Elector. The counters count the events of all these Electors.
+// to the metrics. The option may be passed to several Electors. The gauges exist until
+// Run returns nil. The counters remain, and continue if an Elector for the same Lease
+// runs later.
 func (m *Metrics) Option() leaderelection.Option {
-	return leaderelection.WithTraceFor(func(e *leaderelection.Elector) leaderelection.Trace {
-		r := &recorder{metrics: m}
-		r.created(e)
-		return leaderelection.Trace{Request: r.request, LeaderObserved: r.leaderObserved, TermStarted: r.termStarted, TermEnded: r.termEnded}
+	return m.electors.Option(func(e *registry.Entry[struct{}]) leaderelection.Trace {
+		r := &recorder{m, e}
+		r.createCounters()
+		return leaderelection.Trace{
+			RunStarted: r.createCounters, Request: r.request, LeaderObserved: r.leaderObserved,
+			TermStarted: r.termStarted, TermEnded: r.termEnded,
+		}
 	})
 }
 
-// Forget removes all metrics of the Lease with the given namespace and name. A
-// long-running program should call Forget for each Lease that the program no longer
-// uses.
-func (m *Metrics) Forget(namespace, name string) {
-	m.mu.Lock()
-	delete(m.electors, leaseKey{namespace, name})
-	m.mu.Unlock()
-	labels := prometheus.Labels{leaseLabels[0]: namespace, leaseLabels[1]: name}
+// Forget removes all metrics of the Leases with the given namespace and name. If
+// apiServers contains results of Elector.APIServer, Forget removes only the metrics of
+// these clusters. A long-running program should call Forget for each Lease that the
+// program no longer uses.
+func (m *Metrics) Forget(namespace, name string, apiServers ...string) {
+	if len(apiServers) == 0 {
+		m.forget(prometheus.Labels{labelNamespace: namespace, labelName: name})
+	}
+	for _, s := range apiServers {
+		m.forget(prometheus.Labels{labelNamespace: namespace, labelName: name, labelServer: registry.ServerOf(s)})
+	}
+}
+
+// forget removes all metrics that have the given labels.
+func (m *Metrics) forget(labels prometheus.Labels) {
+	m.electors.Forget(func(l registry.Lease) bool {
+		server, one := labels[labelServer]
+		return l.Namespace == labels[labelNamespace] && l.Name == labels[labelName] && (!one || l.Server == server)
+	})
 	for _, vec := range m.vectors() {
 		vec.(interface {
 			DeletePartialMatch(prometheus.Labels) int
@@ -102,26 +129,21 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, vec := range m.vectors() {
 		vec.Collect(ch)
 	}
-	m.mu.Lock()
-	electors := maps.Clone(m.electors)
-	m.mu.Unlock()
-	for l, e := range electors {
-		s := sample{elector: e, State: e.State(), now: time.Now()}
+	for _, s := range m.electors.All() {
+		if s.Replaced && s.Stuck == nil {
+			continue // another Elector for the same Lease has run since then
+		}
+		labels := labelsOf(s.Lease, s.Number)
 		for _, g := range gauges {
 			if value, ok := g.value(s); ok {
-				ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, value, l.namespace, l.name)
+				ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, value, labels...)
 			}
 		}
 	}
 }
 
-// A sample contains the state of one Elector, and the time at which the state was read.
-// The gauges calculate their values from a sample.
-type sample struct {
-	leaderelection.State
-	elector *leaderelection.Elector
-	now     time.Time
-}
+// A sample describes an Elector. The gauges calculate their values from a sample.
+type sample = registry.Snapshot[struct{}]
 
 // A gauge is a metric that is read from the Elector at each scrape. The function in its
 // field value returns false if the metric must not be exported.
@@ -131,7 +153,7 @@ type gauge struct {
 }
 
 func newGauge(name, help string, value func(sample) (float64, bool)) gauge {
-	return gauge{prometheus.NewDesc(prefix+name, help, leaseLabels, nil), value}
+	return gauge{prometheus.NewDesc(prefix+name, help, electorLabels, nil), value}
 }
 
 func newBoolGauge(name, help string, on func(sample) bool) gauge {
@@ -144,93 +166,86 @@ func newBoolGauge(name, help string, on func(sample) bool) gauge {
 }
 
 var gauges = []gauge{
-	newBoolGauge("is_leader", "1 while this process leads.", func(s sample) bool { return s.elector.IsLeader() }),
-	newGauge("term", "The fencing token of the current term.", func(s sample) (float64, bool) {
-		term, leading := s.elector.Term()
-		return float64(term.Token), leading
-	}),
+	newBoolGauge("is_leader", "1 while this process leads.", func(s sample) bool { return s.Leading }),
+	newGauge("term", "The fencing token of the current term, rounded to a multiple of a power of two if it is above 2^53.",
+		func(s sample) (float64, bool) { return float64(s.Term.Token), s.Leading }),
 	newGauge("valid_seconds", "How long leadership remains certain.", func(s sample) (float64, bool) {
-		valid := s.elector.ValidFor()
-		if valid == math.MaxInt64 {
+		if s.ValidFor == math.MaxInt64 {
 			return math.Inf(1), true
 		}
-		return valid.Seconds(), true
+		return s.ValidFor.Seconds(), true
 	}),
 	newGauge("window_seconds", "How long leadership is certain after a renewal.", func(s sample) (float64, bool) {
-		config := s.elector.Config()
-		return config.Window().Seconds(), config.Enabled
+		return s.Config.Window().Seconds(), s.Config.Enabled
 	}),
-	newBoolGauge("enabled", "0 if this process leads without a Lease.", func(s sample) bool { return s.elector.Config().Enabled }),
+	newBoolGauge("enabled", "0 if this process leads without a Lease.", func(s sample) bool { return s.Config.Enabled }),
 	newBoolGauge("running", "1 while Run has not returned.", func(s sample) bool { return s.Running }),
-	newBoolGauge("stuck", "1 if the elector makes no progress, or callbacks have outlived their term.", func(s sample) bool { return s.elector.Stuck() != nil }),
+	newBoolGauge("stuck", "1 if the elector makes no progress, or callbacks have outlived their term.", func(s sample) bool { return s.Stuck != nil }),
 	newBoolGauge("watching", "1 while the Lease is watched, 0 while it is polled.", func(s sample) bool { return s.Watching }),
 	newBoolGauge("successor", "1 while this process is the successor, which claims a released Lease first.", func(s sample) bool {
-		return s.Successor != "" && s.Successor == s.elector.Config().Identity
+		return s.Successor != "" && s.Successor == s.Config.Identity
 	}),
 	newGauge("last_contact_seconds", "Time since the API server last answered about the Lease.", func(s sample) (float64, bool) {
-		contact := s.elector.LastContact()
-		return s.now.Sub(contact).Seconds(), !contact.IsZero()
+		return time.Since(s.LastContact).Seconds(), !s.LastContact.IsZero()
 	}),
 }
 
 // A recorder updates the counters and histograms from the Trace of one Elector.
 type recorder struct {
 	metrics *Metrics
-	lease   leaseKey
+	entry   *registry.Entry[struct{}]
 }
 
-func (r *recorder) created(e *leaderelection.Elector) {
-	c := e.Config()
-	if c.Enabled {
-		r.lease = leaseKey{c.LeaseNamespace, c.LeaseName}
-	}
-	m, namespace, name := r.metrics, r.lease.namespace, r.lease.name
-	m.mu.Lock()
-	m.electors[r.lease] = e
-	m.mu.Unlock()
-	// Create each counter with the value 0, because increase() in Prometheus misses the
-	// first event of a counter that does not exist yet.
-	m.leaderChanges.WithLabelValues(namespace, name)
-	m.overruns.WithLabelValues(namespace, name)
+// labels returns the values of electorLabels, followed by the parameter more.
+func (r *recorder) labels(more ...string) []string {
+	return append(labelsOf(r.entry.Lease, r.metrics.electors.Number(r.entry)), more...)
+}
+
+// createCounters creates each counter with the value 0, because increase() in Prometheus
+// misses the first event of a counter that does not exist yet.
+func (r *recorder) createCounters() {
+	m := r.metrics
+	m.leaderChanges.WithLabelValues(r.labels()...)
+	m.overruns.WithLabelValues(r.labels()...)
 	for _, reason := range reasons {
-		m.ended.WithLabelValues(namespace, name, reason.name)
+		m.ended.WithLabelValues(r.labels(reason.name)...)
 	}
 	for _, previous := range []string{leaderelection.PreviousNone, leaderelection.PreviousReleased, leaderelection.PreviousExpired,
 		leaderelection.PreviousDeleted, leaderelection.PreviousOwn} {
-		m.terms.WithLabelValues(namespace, name, previous)
+		m.terms.WithLabelValues(r.labels(previous)...)
 	}
 }
 
 func (r *recorder) request(request leaderelection.Request) {
 	switch request.Failure {
 	case "":
-		r.metrics.requests.WithLabelValues(r.lease.namespace, r.lease.name, request.For).Observe(request.Took.Seconds())
+		r.metrics.requests.WithLabelValues(r.labels(request.For)...).Observe(request.Took.Seconds())
 	case leaderelection.FailureCanceled:
 	default:
-		r.metrics.failures.WithLabelValues(r.lease.namespace, r.lease.name, request.For, request.Failure).Inc()
+		r.metrics.failures.WithLabelValues(r.labels(request.For, request.Failure)...).Inc()
 	}
 }
 
 func (r *recorder) leaderObserved(identity string, _ time.Time) {
 	if identity != "" {
-		r.metrics.leaderChanges.WithLabelValues(r.lease.namespace, r.lease.name).Inc()
+		r.metrics.leaderChanges.WithLabelValues(r.labels()...).Inc()
 	}
 }
 
 func (r *recorder) termStarted(started leaderelection.TermStarted) {
-	r.metrics.terms.WithLabelValues(r.lease.namespace, r.lease.name, started.Previous).Inc()
+	r.metrics.terms.WithLabelValues(r.labels(started.Previous)...).Inc()
 	if started.Previous != leaderelection.PreviousNone {
-		r.metrics.handover.WithLabelValues(r.lease.namespace, r.lease.name, started.Previous).Observe(started.SincePrevious.Seconds())
+		r.metrics.handover.WithLabelValues(r.labels(started.Previous)...).Observe(started.SincePrevious.Seconds())
 	}
 }
 
 func (r *recorder) termEnded(end leaderelection.TermEnded) {
-	r.metrics.ended.WithLabelValues(r.lease.namespace, r.lease.name, reasonOf(end.Cause)).Inc()
+	r.metrics.ended.WithLabelValues(r.labels(reasonOf(end.Cause))...).Inc()
 	if end.Overran {
-		r.metrics.overruns.WithLabelValues(r.lease.namespace, r.lease.name).Inc()
+		r.metrics.overruns.WithLabelValues(r.labels()...).Inc()
 		return
 	}
-	r.metrics.stopSeconds.WithLabelValues(r.lease.namespace, r.lease.name).Observe(end.StopTook.Seconds())
+	r.metrics.stopSeconds.WithLabelValues(r.labels()...).Observe(end.StopTook.Seconds())
 }
 
 // reasons maps each error that ends a term to a value of the label "reason".
