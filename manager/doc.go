@@ -43,8 +43,8 @@
 // # Observability
 //
 // The metrics of the Electors that New and NewElector create are registered with
-// controller-runtime, see package metrics. The Manager's metrics server has a status
-// page at [StatusPath]. The checks for probes are the functions [Live] and [Ready], or
+// controller-runtime, see package metrics. [Metrics] returns these metrics. The Manager's
+// metrics server has a status page at [StatusPath]. The checks for probes are the functions [Live] and [Ready], or
 // the methods of an [Elector]. Add the checks to the Manager under any name. Ready
 // succeeds on the leader and on followers that can take part in the election.
 //

@@ -89,11 +89,12 @@ func (e *Elector) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if e.group.beginRun(ctx, cancel) {
+		e.observability.failed.Store(nil)
 		err := e.Elector.Run(ctx)
 		if e.client != nil {
 			e.client.close()
 		}
-		return join(e.group.endRun(), err)
+		return e.observability.ended(join(e.group.endRun(), err))
 	}
 	return e.Elector.Run(ctx) // returns ErrAlreadyRunning, because another call of Run is active
 }

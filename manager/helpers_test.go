@@ -209,7 +209,7 @@ func runInMemory(t *testing.T, f func(t *testing.T, m memory)) {
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
 		t.Cleanup(server.Close)
-		t.Cleanup(func() { manager.ForgetMetrics("default", leaseName) })
+		t.Cleanup(func() { manager.Metrics().Forget("default", leaseName) }) // a test outside of the bubble must not read these Electors
 		f(t, memory{server, t})
 	})
 }

@@ -1,11 +1,16 @@
 package manager
 
 import (
+	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
+	"path"
 	"sync"
+	"sync/atomic"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -20,23 +25,34 @@ import (
 
 // StatusPath is the path of the status page on the metrics server of a Manager that New
 // returned. The status page of an Elector that NewElector returned has the path
-// StatusPath/<LeaseNamespace>/<LeaseName>.
+// StatusPath/<LeaseNamespace>/<LeaseName>, even if its election is not enabled.
 const StatusPath = "/leaderelection"
 
-// registered returns the metrics that all Electors in this process share. The first
-// call registers the metrics with controller-runtime. If the program has already
-// registered its own metrics.Metrics, this registration fails, and the program's
-// metrics remain registered.
-var registered = sync.OnceValue(func() *metrics.Metrics {
+// Metrics returns the metrics of all Electors of this package, which
+// controller-runtime's registry exports. A program that starts and ends many Managers
+// should call Metrics.Forget for each Lease that it no longer uses.
+func Metrics() *metrics.Metrics { return registered() }
+
+// registered registers the metrics with controller-runtime at the first call. If the
+// program has already registered a metrics.Metrics, the Electors use it.
+var registered = sync.OnceValue(func() *metrics.Metrics { return register(crmetrics.Registry) })
+
+func register(registry prometheus.Registerer) *metrics.Metrics {
 	m := metrics.New()
-	_ = crmetrics.Registry.Register(m)
+	var already prometheus.AlreadyRegisteredError
+	if err := registry.Register(m); errors.As(err, &already) {
+		if existing, ok := already.ExistingCollector.(*metrics.Metrics); ok {
+			return existing
+		}
+	}
 	return m
-})
+}
 
 // observability contains the health checks and the status page of one Elector.
 type observability struct {
 	health *health.Health
 	page   *status.Page
+	failed *atomic.Pointer[string] // the text of the error that Start returned; nil if there is none
 }
 
 // newObservability returns the observability of an Elector. If reviewer is not nil, the
@@ -46,7 +62,25 @@ func newObservability(reviewer kubernetes.Interface) observability {
 	if reviewer != nil {
 		opts = append(opts, health.WithReview(reviewer))
 	}
-	return observability{health: health.New(opts...), page: status.New()}
+	return observability{health: health.New(opts...), page: status.New(), failed: &atomic.Pointer[string]{}}
+}
+
+// ended records the error that Start returns, and returns this error. The Elector's own
+// Run has returned nil after a loss of leadership, or if a Runnable has failed.
+func (o observability) ended(err error) error {
+	if err != nil {
+		o.failed.Store(new(err.Error()))
+	}
+	return err
+}
+
+// ready is the readiness check. After Start has returned an error, the check
+// fails until Start is called again.
+func (o observability) ready(r *http.Request) error {
+	if text := o.failed.Load(); text != nil {
+		return fmt.Errorf("the election has ended: %s", *text)
+	}
+	return o.health.Ready(r)
 }
 
 func (o observability) options() []leaderelection.Option {
@@ -92,11 +126,12 @@ func Live(mgr crmanager.Manager) healthz.Checker {
 
 // Ready returns the check for the readiness probe of a Manager that New returned, see
 // package health. The check fails while this process cannot take part in the election,
-// because the Lease cannot be read, a right is missing, or caches have not synced. The
-// check does not depend on leadership. For any other Manager the check never fails.
+// because the Lease cannot be read, a right is missing, or caches have not synced. It
+// also fails after Start has returned an error. The check does not depend on leadership.
+// For any other Manager the check never fails.
 func Ready(mgr crmanager.Manager) healthz.Checker {
 	if m, ok := mgr.(*electedManager); ok {
-		return m.observability.health.Ready
+		return m.observability.ready
 	}
 	return healthz.Ping
 }
@@ -106,18 +141,17 @@ func Ready(mgr crmanager.Manager) healthz.Checker {
 func (e *Elector) Live(r *http.Request) error { return e.observability.health.Live(r) }
 
 // Ready is the check for the readiness probe, see package health. Pass this method to
-// AddReadyzCheck. The check does not depend on leadership.
-func (e *Elector) Ready(r *http.Request) error { return e.observability.health.Ready(r) }
+// AddReadyzCheck. The check does not depend on leadership. After Run has returned an
+// error, the check fails until Run is called again.
+func (e *Elector) Ready(r *http.Request) error { return e.observability.ready(r) }
 
 // serveStatus adds the status page to the metrics server of mgr. If the server does not
 // accept the page, for example because the server was already started, serveStatus logs
 // the error.
 func (e *Elector) serveStatus(mgr crmanager.Manager) {
-	path := StatusPath
-	if c := e.Config(); c.Enabled {
-		path += "/" + c.LeaseNamespace + "/" + c.LeaseName
-	}
-	if err := mgr.AddMetricsServerExtraHandler(path, e.observability.page); err != nil {
-		mgr.GetLogger().V(1).Info("Not serving the status page", "path", path, "err", err.Error())
+	c := e.Config()
+	pagePath := path.Join(StatusPath, c.LeaseNamespace, c.LeaseName) // both can be empty if the election is not enabled
+	if err := mgr.AddMetricsServerExtraHandler(pagePath, e.observability.page); err != nil {
+		mgr.GetLogger().V(1).Info("Not serving the status page", "path", pagePath, "err", err.Error())
 	}
 }

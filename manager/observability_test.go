@@ -1,18 +1,24 @@
 package manager_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/metrics"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/status"
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
@@ -142,6 +148,96 @@ func TestObservability_ManagerWithoutElectionIsAlwaysReady(t *testing.T) {
 			t.Error(err)
 		}
 		if err := manager.Live(p.Manager)(nil); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The metrics of a program that has registered its own Metrics must contain the Electors
+// of this package.
+func TestObservability_UsesTheMetricsThatTheProgramHasRegistered(t *testing.T) {
+	registry, own := prometheus.NewRegistry(), metrics.New()
+	registry.MustRegister(own)
+	if got := manager.Register(registry); got != own {
+		t.Errorf("the Electors use other metrics (%p) than the program (%p)", got, own)
+	}
+	registry = prometheus.NewRegistry()
+	if got := manager.Register(registry); !registry.Unregister(got) {
+		t.Error("the metrics are not registered")
+	}
+}
+
+// With --leader-elect=false, none of a program's elections is enabled.
+func TestObservability_EachElectorHasItsOwnStatusPage(t *testing.T) {
+	address := freeAddress(t)
+	server := leaderelectiontest.NewServer()
+	t.Cleanup(server.Close)
+	p := &process{name: "a", logs: &logs{}}
+	opts := managerOptions("default", p.logs)
+	opts.LeaderElection, opts.Metrics.BindAddress = false, address
+	var err error
+	if p.Manager, err = crmanager.New(server.Client("a").Config(), opts); err != nil {
+		t.Fatal(err)
+	}
+	for _, lease := range []string{"first", "second"} {
+		config := &leaderelection.Config{Identity: lease, LeaseNamespace: "default", LeaseName: lease}
+		if _, err := manager.NewElector(p, config, leaderelection.Callbacks{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := manager.NewElector(p, &leaderelection.Config{Identity: "third"}, leaderelection.Callbacks{}); err != nil {
+		t.Fatal(err)
+	}
+	start(t, p)
+	<-p.Elected()
+	for path, identity := range map[string]string{"/default/first": "first", "/default/second": "second", "": "third"} {
+		if e := fetchStatus(t, address, manager.StatusPath+path); e.Enabled || e.Identity != identity {
+			t.Errorf("%s shows %+v", path, e)
+		}
+	}
+}
+
+// The Elector's Run returns nil after a loss of leadership. A program that does not exit
+// after an error of Start must not be ready.
+func TestObservability_IsNotReadyAfterAnErrorOfStart(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
+		p := m.leader("a", time.Second)
+		ready, live := manager.Ready(p.Manager), manager.Live(p.Manager)
+		if err := ready(nil); err != nil {
+			t.Errorf("while it leads Ready returned %v", err)
+		}
+		m.Client("a").Network().Cut(leaderelectiontest.Refuse)
+		<-p.done
+		if !errors.Is(p.err, manager.ErrLeadershipLost) {
+			t.Fatalf("Start = %v, want ErrLeadershipLost", p.err)
+		}
+		if err := ready(nil); err == nil || !strings.Contains(err.Error(), manager.ErrLeadershipLost.Error()) {
+			t.Errorf("after Start Ready returned %v, want %v", err, manager.ErrLeadershipLost)
+		}
+		if err := live(nil); err != nil {
+			t.Errorf("after Start Live returned %v", err)
+		}
+	})
+}
+
+func TestObservability_ElectorIsNotReadyAfterAnErrorOfRun(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
+		failure := errors.New("out of order")
+		p, e := m.withElector("a", leaderelection.Callbacks{},
+			leaderOnly(func(context.Context) error { return failure }, manager.FailManager()))
+		<-p.done
+		if err := e.Ready(nil); err == nil || !strings.Contains(err.Error(), failure.Error()) {
+			t.Errorf("after Run Ready returned %v, want %v", err, failure)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- e.Run(ctx) }()
+		await(t, e, leading)
+		if err := e.Ready(nil); err != nil {
+			t.Errorf("in the next Run Ready returned %v", err)
+		}
+		cancel()
+		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})

@@ -56,7 +56,7 @@ func (m *electedManager) Start(ctx context.Context) error {
 	case <-m.campaign.done:
 	case <-m.ended:
 	}
-	return m.stop()
+	return m.observability.ended(m.stop())
 }
 
 // runInner runs the inner Manager, and returns the error that stopped it. It logs an
