@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -278,13 +279,13 @@ func TestElector_ChangesReportsThatTheLeadersTimeHasExpired(t *testing.T) {
 				b = h.start("b")
 				time.Sleep(5 * time.Second)
 				observer := map[string]*replica{"a": a, "b": b}[identity]
-				var last leaderelection.State
+				var last atomic.Pointer[leaderelection.State]
 				ctx, cancel := context.WithCancel(context.Background())
 				returned := make(chan struct{})
 				go func() {
 					defer close(returned)
 					for s := range observer.Changes(ctx) {
-						last = s
+						last.Store(&s)
 					}
 				}()
 				a.network.Cut(refuse)
@@ -292,11 +293,11 @@ func TestElector_ChangesReportsThatTheLeadersTimeHasExpired(t *testing.T) {
 				for range 300 {
 					time.Sleep(100 * time.Millisecond)
 					synctest.Wait()
-					if now := observer.State(); now != last || now.Leader != observer.GetLeader() || now.Leading != observer.IsLeader() {
-						t.Fatalf("at %v: Changes %+v, State %+v, GetLeader %q, IsLeader %t", h.elapsed(), last, now, observer.GetLeader(), observer.IsLeader())
+					if now := observer.State(); now != *last.Load() || now.Leader != observer.GetLeader() || now.Leading != observer.IsLeader() {
+						t.Fatalf("at %v: Changes %+v, State %+v, GetLeader %q, IsLeader %t", h.elapsed(), *last.Load(), now, observer.GetLeader(), observer.IsLeader())
 					}
 				}
-				if last.Leader != "" {
+				if last := last.Load(); last.Leader != "" {
 					t.Errorf("%q leads after 30 s without contact", last.Leader)
 				}
 				cancel()
@@ -312,7 +313,7 @@ func TestNew_RefusesAConfigWhoseEnabledWasForgotten(t *testing.T) {
 	complete.Enabled = false
 	allowed := *complete
 	allowed.AllowDisabled = true
-	client := kubernetes.Interface(leaderelectiontest.NewServer().Client("a").Clientset())
+	client := leaderelectiontest.NewServer().Client("a").Clientset()
 	for _, tt := range []struct {
 		name   string
 		config *leaderelection.Config

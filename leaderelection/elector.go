@@ -74,7 +74,7 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 	resolved, options := config.withDefaults(), newOptions(opts)
 	problems := append(resolved.problems(), options.problems(resolved, apiServerOfClientset(clientset))...)
 	if forgotten := !resolved.Enabled && !resolved.AllowDisabled; forgotten && !isNil(clientset) && resolved.LeaseName != "" {
-		problems = append(problems, fmt.Errorf("Enabled is false, so every replica would lead, although LeaseName (%q) and a clientset are set: "+
+		problems = append(problems, fmt.Errorf("the field Enabled is false, so every replica would lead, although LeaseName (%q) and a clientset are set: "+
 			"set Enabled to true, or set AllowDisabled to true if the election is turned off on purpose", resolved.LeaseName))
 	}
 	if isNil(clientset) && resolved.Enabled {

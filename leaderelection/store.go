@@ -30,7 +30,7 @@ type store struct {
 
 // get returns the Lease. It returns nil if the Lease does not exist.
 func (s store) get(ctx context.Context) (*coordinationv1.Lease, error) {
-	lease, err := dispatch.Call(s.calls, ctx, func(ctx context.Context) (*coordinationv1.Lease, error) {
+	lease, err := dispatch.Call(ctx, s.calls, func(ctx context.Context) (*coordinationv1.Lease, error) {
 		return s.leases.Get(ctx, s.name, metav1.GetOptions{})
 	}, nil)
 	if isAbsence(err) {
@@ -40,13 +40,13 @@ func (s store) get(ctx context.Context) (*coordinationv1.Lease, error) {
 }
 
 func (s store) create(ctx context.Context, lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	return checkReply(dispatch.Call(s.calls, ctx, func(ctx context.Context) (*coordinationv1.Lease, error) {
+	return checkReply(dispatch.Call(ctx, s.calls, func(ctx context.Context) (*coordinationv1.Lease, error) {
 		return s.leases.Create(ctx, lease, metav1.CreateOptions{})
 	}, nil))
 }
 
 func (s store) update(ctx context.Context, lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	return checkReply(dispatch.Call(s.calls, ctx, func(ctx context.Context) (*coordinationv1.Lease, error) {
+	return checkReply(dispatch.Call(ctx, s.calls, func(ctx context.Context) (*coordinationv1.Lease, error) {
 		return s.leases.Update(ctx, lease, metav1.UpdateOptions{})
 	}, nil))
 }
@@ -62,7 +62,7 @@ func (s store) watchAll(ctx context.Context) (watch.Interface, error) {
 }
 
 func (s store) openWatch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-	return dispatch.Call(s.calls, ctx, func(ctx context.Context) (watch.Interface, error) { return s.leases.Watch(ctx, options) }, watch.Interface.Stop)
+	return dispatch.Call(ctx, s.calls, func(ctx context.Context) (watch.Interface, error) { return s.leases.Watch(ctx, options) }, watch.Interface.Stop)
 }
 
 func checkReply(lease *coordinationv1.Lease, err error) (*coordinationv1.Lease, error) {

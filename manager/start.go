@@ -65,7 +65,7 @@ func (m *electedManager) Start(ctx context.Context) error {
 func (m *electedManager) runInner(ctx context.Context) error {
 	err := m.Manager.Start(ctx)
 	switch failure := m.failure.Load(); {
-	case failure != nil && *failure != errFailed:
+	case failure != nil && !errors.Is(*failure, errFailed):
 		return *failure // the inner Manager may not have noticed this error before it was told to stop
 	case err == nil || failure != nil || !isDone(m.stopping): // without a stop, the inner Manager did not start
 		return err

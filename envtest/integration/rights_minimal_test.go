@@ -88,7 +88,7 @@ func TestRights_MissingRightIsNamed(t *testing.T) {
 		}
 		var log bytes.Buffer
 		rights.Preflight(t.Context(), client.Clientset(), uses, slog.New(slog.NewTextHandler(&log, nil)))
-		if text := log.String(); strings.Count(text, "level=WARN") != 1 || !strings.Contains(text, right.Verb+" "+right.Resource) {
+		if text := log.String(); strings.Count(text, "level=ERROR") != 1 || !strings.Contains(text, right.Verb+" "+right.Resource) {
 			t.Errorf("without %v the preflight reported:\n%s", right, text)
 		}
 	}

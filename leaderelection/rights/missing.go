@@ -98,7 +98,7 @@ func Preflight(ctx context.Context, clientset kubernetes.Interface, uses Uses, l
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()
 	var calls dispatch.Calls
-	lacking, err := dispatch.Call(&calls, ctx, func(ctx context.Context) ([]Right, error) { return Missing(ctx, clientset, uses) }, nil)
+	lacking, err := dispatch.Call(ctx, &calls, func(ctx context.Context) ([]Right, error) { return Missing(ctx, clientset, uses) }, nil)
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 		logger.Info("Not all rights of the election are known", "err", err)
 	}

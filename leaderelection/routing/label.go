@@ -66,7 +66,7 @@ func (t *termRouter) logFailure(ctx context.Context, err error) {
 func (t *termRouter) listLabelled(ctx context.Context) ([]corev1.Pod, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	list, err := dispatch.Call(&t.calls, ctx, func(ctx context.Context) (*corev1.PodList, error) {
+	list, err := dispatch.Call(ctx, &t.calls, func(ctx context.Context) (*corev1.PodList, error) {
 		return t.pods.List(ctx, metav1.ListOptions{LabelSelector: t.label.Key + "=" + t.label.Value})
 	}, nil)
 	if err != nil {
@@ -182,7 +182,7 @@ func (t *termRouter) patchPod(ctx context.Context, name string, patch []byte) (*
 
 // patch returns soon after ctx is done, even if the client ignores ctx.
 func (t *termRouter) patch(ctx context.Context, name string, patch []byte) (*corev1.Pod, error) {
-	return dispatch.Call(&t.calls, ctx, func(ctx context.Context) (*corev1.Pod, error) {
+	return dispatch.Call(ctx, &t.calls, func(ctx context.Context) (*corev1.Pod, error) {
 		return t.pods.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
 	}, nil)
 }

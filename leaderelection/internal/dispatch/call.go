@@ -42,7 +42,7 @@ func (c *Calls) add(n int) {
 // goroutine. This happens, for example, if a credential plugin hangs and ignores ctx. If
 // an abandoned f succeeds, its value is passed to discard, which may be
 // nil.
-func Call[T any](c *Calls, ctx context.Context, f func(context.Context) (T, error), discard func(T)) (T, error) {
+func Call[T any](ctx context.Context, c *Calls, f func(context.Context) (T, error), discard func(T)) (T, error) {
 	type result struct {
 		value T
 		err   error

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,7 +11,7 @@ import (
 
 func TestCall_ReturnsTheResultsOfTheFunction(t *testing.T) {
 	want := errors.New("refused")
-	value, err := Call(&Calls{}, t.Context(), func(context.Context) (int, error) { return 7, want }, nil)
+	value, err := Call(t.Context(), &Calls{}, func(context.Context) (int, error) { return 7, want }, nil)
 	if value != 7 || !errors.Is(err, want) {
 		t.Errorf("Call = %d, %v", value, err)
 	}
@@ -23,7 +24,7 @@ func TestCall_DoesNotWaitForAFunctionThatIgnoresItsContext(t *testing.T) {
 		defer cancel()
 		var discarded int
 		began := time.Now()
-		_, err := Call(&calls, ctx, func(context.Context) (int, error) {
+		_, err := Call(ctx, &calls, func(context.Context) (int, error) {
 			time.Sleep(time.Hour)
 			return 7, nil
 		}, func(value int) { discarded = value })
@@ -49,7 +50,7 @@ func TestCall_WaitsForAFunctionThatHonoursItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		returned := false
-		_, err := Call(&calls, ctx, func(ctx context.Context) (int, error) {
+		_, err := Call(ctx, &calls, func(ctx context.Context) (int, error) {
 			<-ctx.Done()
 			time.Sleep(cancelGrace / 2) // a slow machine
 			returned = true
@@ -65,11 +66,11 @@ func TestCall_WaitsForAFunctionThatHonoursItsContext(t *testing.T) {
 func TestCall_LimitsTheNumberOfAbandonedFunctions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls Calls
-		started := 0
+		var started atomic.Int64
 		for range 2 * maxAbandoned {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			_, err := Call(&calls, ctx, func(context.Context) (int, error) {
-				started++
+			_, err := Call(ctx, &calls, func(context.Context) (int, error) {
+				started.Add(1)
 				time.Sleep(time.Hour)
 				return 0, nil
 			}, nil)
@@ -78,7 +79,7 @@ func TestCall_LimitsTheNumberOfAbandonedFunctions(t *testing.T) {
 				t.Fatal("Call returned no error")
 			}
 		}
-		if started != maxAbandoned {
+		if started := started.Load(); started != maxAbandoned {
 			t.Errorf("%d functions were started, want %d", started, maxAbandoned)
 		}
 		time.Sleep(2 * time.Hour)
