@@ -113,7 +113,7 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 		e.held = nil
 	}
 	if isClosed(r.done) {
-		a.pause = retryAfter(r.err)
+		a.pause = min(retryAfter(r.err), e.config.LeaseDuration)
 	}
 	a.decided <- won
 	return err
@@ -169,6 +169,9 @@ func (a *attempt) awaitDue(ctx context.Context, h *heldLease) (confirmed bool, e
 	for {
 		if a.hasConfirmation(h) {
 			return true, nil
+		}
+		if ctx.Err() != nil {
+			return false, ctx.Err()
 		}
 		e.mu.Lock()
 		due, changed := later(h.RenewAt(e.config.RetryPeriod), a.retryAt), e.changed

@@ -354,3 +354,30 @@ func TestNew_RefusesASharedWatchOfAnotherCluster(t *testing.T) {
 		})
 	}
 }
+
+// Two candidates, a and x, create the Lease at the same time. a has observed that x holds the Lease, and
+// x cannot learn that its Lease was deleted. P6: a must wait for x's LeaseDuration.
+func TestElector_ALateCreateIsNoShortcut(t *testing.T) {
+	for name, set := range map[string]setting{"defaults": func(*replica) {}, "long": longLease} {
+		t.Run(name, func(t *testing.T) {
+			withHarness(t, func(h *harness) {
+				a := h.newReplica("a", nil, set)
+				a.network.DelayRequests(1500*time.Millisecond, writes, leaderelectiontest.Once())
+				a.run()
+				time.Sleep(100 * time.Millisecond)
+				x := h.start("x", set)
+				h.waitUntil(500*time.Millisecond, x.IsLeader)
+				time.Sleep(100 * time.Millisecond)
+				if a.GetLeader() != "x" {
+					t.Fatalf("a has not observed x: %q", a.GetLeader())
+				}
+				x.network.Cut(hang)
+				if err := h.server.Delete("default", "my-app-leader"); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(8 * time.Second) // the harness fails if both work
+				x.network.Heal()
+			})
+		})
+	}
+}

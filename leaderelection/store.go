@@ -116,7 +116,8 @@ func isPermanent(err error) bool {
 // retryAfter returns how long the server wants the client to wait before the next
 // request. It returns 0 if the server did not ask for a pause.
 func retryAfter(err error) time.Duration {
-	if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
+	code := statusCode(err)
+	if seconds, ok := apierrors.SuggestsClientDelay(err); ok && (code == http.StatusTooManyRequests || code >= 500) {
 		return time.Duration(seconds) * time.Second
 	}
 	return 0

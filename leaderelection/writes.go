@@ -133,7 +133,7 @@ func (e *Elector) confirmLocked(w leasestate.Write, lease *coordinationv1.Lease)
 	switch h := e.held; {
 	case h.isConfirmed():
 		e.confirmHeldLocked(w, lease)
-	case h != nil && (h.Write.RenewTime == w.RenewTime || e.mayWinLocked(w)):
+	case h != nil && !e.isProtectedLocked() && (h.Write.RenewTime == w.RenewTime || e.mayWinLocked(w)):
 		e.winLocked(w, lease)
 	default:
 		// No attempt waits for this claim. The write w remains in
@@ -149,8 +149,12 @@ func (e *Elector) confirmLocked(w leasestate.Write, lease *coordinationv1.Lease)
 // mayWinLocked reports whether the claim w still gives trust. w may be an earlier claim
 // than the claim that was sent last.
 func (e *Elector) mayWinLocked(w leasestate.Write) bool {
-	return w.Kind == leasestate.Claim && !e.isDoubtedLocked(w) && w.Sent.Age(time.Now()) < e.config.Window()
+	return w.Kind == leasestate.Claim && !e.isProtectedLocked() && !e.isDoubtedLocked(w) && w.Sent.Age(time.Now()) < e.config.Window()
 }
+
+// isProtectedLocked reports whether an earlier holder, which the Lease no longer names,
+// may still work. A claim that was sent before its Lease was deleted must not win then.
+func (e *Elector) isProtectedLocked() bool { return e.observed.state.ProtectedUntil.After(time.Now()) }
 
 // appliedClaimLocked returns a claim of this elector that was applied and still gives
 // trust. ok is false if the observed Lease shows no such claim.

@@ -128,7 +128,7 @@ func TestStatements_CompareTokensOfEveryLength(t *testing.T) {
 			try := func(token uint64) int64 {
 				return changed(t, db, statement[0].(string), append([]any{column(token)}, statement[1:]...)...)
 			}
-			if try(stored) != 1 || try(stored) != 1 {
+			if first, second := try(stored), try(stored); first != 1 || second != 1 {
 				t.Errorf("%s: term %d cannot write", statement[0], stored)
 			}
 			for _, lower := range tokens[:i] {
