@@ -268,40 +268,49 @@ func TestStart_AfterAnOrderlyStopTheGracePeriodIsStillReported(t *testing.T) {
 	})
 }
 
-// An Elector in a Manager of controller-runtime is a Runnable like any other.
+// A Manager stops its Runnables in any order, so either context may be done first.
 func TestLeaderOnly_AnErrorAfterTheStopHasBegunIsNotReturned(t *testing.T) {
-	for range 50 {
-		runInMemory(t, func(t *testing.T, m memory) {
-			p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
-			e, err := manager.NewElector(p, electorConfig("a"), leaderelection.Callbacks{}, leaderelection.WithEventRecorder(nil))
-			if err != nil {
-				t.Fatal(err)
+	for _, first := range []string{"the Elector", "the Runnable"} {
+		for range 50 {
+			runInMemory(t, func(t *testing.T, m memory) {
+				p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
+				e, err := manager.NewElector(p, electorConfig("a"), leaderelection.Callbacks{}, leaderelection.WithEventRecorder(nil))
+				if err != nil {
+					t.Fatal(err)
+				}
+				runs, stopRun := context.WithCancel(t.Context())
+				belongs, stopRunnable := context.WithCancel(t.Context())
+				told, stopFirst, stopSecond := runs, stopRun, stopRunnable
+				if first == "the Runnable" {
+					told, stopFirst, stopSecond = belongs, stopRunnable, stopRun
+				}
+				started := make(chan struct{})
+				runnable := manager.LeaderOnly(e, crmanager.RunnableFunc(func(context.Context) error {
+					close(started)
+					<-told.Done()
+					return errClosed
+				}), manager.FailManager())
+				membership := begin(func() error { return runnable.Start(belongs) })
+				run := begin(func() error { return e.Run(runs) })
+				<-started
+				stopFirst()
+				synctest.Wait()
+				stopSecond()
+				<-run.done
+				<-membership.done
+				if run.err != nil || membership.err != nil {
+					t.Errorf("%s first: Run returned %v and Start returned %v, want nil", first, run.err, membership.err)
+				}
+				if cause := e.State().EndCause; !errors.Is(cause, leaderelection.ErrCancelled) {
+					t.Errorf("%s first: the term ended because of %v, want ErrCancelled", first, cause)
+				}
+				if len(p.logs.with("level=ERROR", errClosed.Error())) != 1 {
+					t.Errorf("%s first: the error of the Runnable is missing in the log", first)
+				}
+			})
+			if t.Failed() {
+				return
 			}
-			ctx, cancel := context.WithCancel(t.Context())
-			started := make(chan struct{})
-			member := manager.LeaderOnly(e, crmanager.RunnableFunc(func(context.Context) error {
-				close(started)
-				<-ctx.Done()
-				return errClosed
-			}), manager.FailManager())
-			membership := begin(func() error { return member.Start(ctx) })
-			run := begin(func() error { return e.Run(ctx) })
-			<-started
-			cancel()
-			<-run.done
-			<-membership.done
-			if run.err != nil || membership.err != nil {
-				t.Errorf("Run returned %v and Start returned %v, want nil", run.err, membership.err)
-			}
-			if cause := e.State().EndCause; !errors.Is(cause, leaderelection.ErrCancelled) {
-				t.Errorf("the term ended because of %v, want ErrCancelled", cause)
-			}
-			if len(p.logs.with("level=ERROR", errClosed.Error())) != 1 {
-				t.Errorf("the error of the Runnable is missing in the log")
-			}
-		})
-		if t.Failed() {
-			return
 		}
 	}
 }

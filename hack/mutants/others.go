@@ -2,6 +2,7 @@ package main
 
 var (
 	gateTests   = tests{pkg: "./manager", run: "TestGate_|TestStart_"}
+	namespaces  = tests{pkg: "./manager", run: "TestEnvironment_"}
 	guardTests  = tests{pkg: "./leaderelection/guard"}
 	eventTests  = func(run string) tests { return tests{pkg: "./manager", run: "TestEvents_" + run} }
 	labelTests  = tests{pkg: "./leaderelection/routing"}
@@ -27,6 +28,24 @@ var others = []mutation{
 		remove("$m.base.end($_)"), gateTests},
 	{"the manager releases the Lease while work continues", "manager: electedManager.lead",
 		forceFalse("<-$m.campaign.done"), gateTests},
+	{"an orderly stop ends with an error", "manager: electedManager.returned",
+		replace("!$m.isTold()", "true"), gateTests},
+	{"an orderly stop ends with the error of an HTTP server", "manager: stopDetector.Start",
+		replace("!$d.manager.isTold()", "true"), gateTests},
+	{"an error that follows from a loss is returned", "manager: electedManager.endTerm",
+		remove("$m.gate.shut()"), tests{pkg: "./manager", run: "TestStop_"}},
+	{"an error of a leader-only Runnable is returned after the stop", "manager: leaderOnlyGroup.failed",
+		replace("$g.runCtx.Err() != nil", "false"), tests{pkg: "./manager", run: "TestLeaderOnly_AnErrorAfter"}},
+	{"a leader-only Runnable that was told to stop ends the term", "manager: leaderOnlyGroup.failed",
+		replace("$r.ctx.Err() != nil", "false"), tests{pkg: "./manager", run: "TestLeaderOnly_AnErrorAfter"}},
+	{"a stop that ends with its grace period is reported as too slow", "manager: electedManager.stop",
+		forceFalse("return $m.finish($_)").at(2), tests{pkg: "./manager", run: "TestStop_"}},
+	{"the kubeconfig names the namespace in a pod", "manager: environment.namespace",
+		replace("errors.Is($_, fs.ErrNotExist)", "true"), namespaces},
+	{"the namespace is that of a context with other credentials", "manager: sameAccess",
+		replace("apiequality.Semantic.DeepEqual($a, $b)", "($a.Host == $b.Host)"), namespaces},
+	{"the namespace is that of the first of several contexts", "manager: environment.kubeconfigNamespace",
+		replace("!slices.Contains($namespaces, $_)", "len($namespaces) == 0"), namespaces},
 	{"the guard allows a write of an old term", "leaderelection/guard: refusal",
 		forceFalse("return errOtherTerm"), guardTests},
 	{"the guard allows a write without leadership", "leaderelection/guard: refusal",

@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -39,5 +40,20 @@ func TestStop_NeitherWaitsNorLosesAnErrorIfAllEndsAtTheSameTime(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// The error of a Runnable follows from the loss if the Runnable returns as soon as its
+// context is cancelled.
+func TestStop_AnErrorThatFollowsFromALossIsNotTheReason(t *testing.T) {
+	m := &electedManager{logger: logr.Discard(), gate: newGate("a", "ns/a"), ended: make(chan struct{})}
+	m.base = &baseContexts{cancels: []context.CancelCauseFunc{func(error) {
+		if err := m.returned(errors.New("server closed")); err != nil {
+			t.Errorf("the inner Manager gets %v", err)
+		}
+	}}}
+	m.endTerm(leaderelection.ErrOvertaken)
+	if failure := m.failure.Load(); failure != nil {
+		t.Errorf("the reason for the stop is %v, want the loss", *failure)
 	}
 }
