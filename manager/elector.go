@@ -86,11 +86,11 @@ func (e *Elector) Start(ctx context.Context) error { return e.Run(ctx) }
 // option FailManager fails, Run ends after the current term and returns the error of
 // that Runnable.
 func (e *Elector) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+	campaign, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if e.group.beginRun(ctx, cancel) {
 		e.observability.failed.Store(nil)
-		err := e.Elector.Run(ctx)
+		err := e.Elector.Run(campaign)
 		if e.client != nil {
 			e.client.close()
 		}

@@ -93,7 +93,7 @@ type leaderOnlyGroup struct {
 	backoff       restartBackoff
 	failManager   bool               // true if errs contains an error that stops the Manager
 	runCtx        context.Context    // the context of the Elector's Run; nil if Run is not active
-	cancelRun     context.CancelFunc // cancels runCtx
+	cancelRun     context.CancelFunc // ends the Elector's Run
 }
 
 // A registration contains the state of one Runnable in its group.
@@ -106,8 +106,9 @@ func newLeaderOnlyGroup(log *slog.Logger) *leaderOnlyGroup {
 	return &leaderOnlyGroup{log: log, registrations: map[*leaderOnly]*registration{}}
 }
 
-// beginRun is called when the Elector's Run begins. A call of cancel cancels ctx, and
-// this ends that Run. beginRun returns false if an earlier Run is still active.
+// beginRun is called when the Elector's Run begins. The parameter ctx is the context that
+// the caller of Run passed. A call of cancel ends that Run. beginRun returns false if an
+// earlier Run is still active.
 func (g *leaderOnlyGroup) beginRun(ctx context.Context, cancel context.CancelFunc) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -224,7 +225,7 @@ func (g *leaderOnlyGroup) failed(ctx context.Context, l *leaderOnly, r *registra
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	// ctx is cancelled a moment after the context of Run or of the registration.
-	stopping := ctx.Err() != nil || r.ctx.Err() != nil || g.runCtx != nil && g.runCtx.Err() != nil
+	stopping := ctx.Err() != nil || r.ctx.Err() != nil || g.failManager || g.runCtx != nil && g.runCtx.Err() != nil
 	if stopping && errors.Is(err, context.Canceled) {
 		return false
 	}
