@@ -154,7 +154,7 @@ func (s *eventSink) tolerate(event, response *corev1.Event, err error) (*corev1.
 		return response, err
 	}
 	s.denied.Do(func() {
-		s.logger.Info("Recording events is forbidden; the election works without them", "missingRights", "create and patch on events", "err", err.Error())
+		s.logger.Error(err, "Recording events is forbidden; the election works without them", "missingRights", "create and patch on events")
 	})
 	return event, nil
 }

@@ -197,7 +197,7 @@ func (m *electedManager) finish(graceExpired <-chan struct{}) error {
 	case <-m.campaign.done:
 		return join(m.inner.err, m.campaign.err)
 	case <-graceExpired:
-		m.logger.Info("Lease was not released within the grace period", "lease", m.gate.description)
+		m.logger.Error(nil, "Lease was not released within the grace period; candidates wait until it expires", "lease", m.gate.description)
 		return m.inner.err
 	}
 }
@@ -248,6 +248,9 @@ func (m *electedManager) abandon() error {
 	}
 	if m.grace == 0 {
 		return reason
+	}
+	if m.gate.term.Load() != nil {
+		m.logger.Error(nil, "Runnables did not stop within the grace period; exit the process (lease not released)", "lease", m.gate.description)
 	}
 	return join(reason, fmt.Errorf("failed waiting for all runnables to end within grace period of %s: %w: %w",
 		m.grace, context.DeadlineExceeded, leaderelection.ErrWorkStillRunning))
