@@ -3,7 +3,7 @@
 
 # The modules that "go vet" and golangci-lint check. Of the other modules under hack/,
 # promcheck contains only tests, and the rest only pin the versions of tools.
-CODE := . hack/controlplane hack/migration/leaderforlife hack/tokens
+CODE := . hack/controlplane hack/migration/leaderforlife hack/tokens hack/upstream
 MODULES = $(shell find . -name go.mod -not -path './.git/*' -exec dirname {} \; | sort)
 FUZZTIME := 30s
 LINT := $(CURDIR)/hack/tools/golangci-lint
@@ -41,6 +41,7 @@ test: ## Run unit and integration tests, a thousand simulated schedules and a so
 	go test -race -shuffle=on -p 2 -timeout 20m $(TESTFLAGS) ./... && \
 	cd hack/migration/leaderforlife && go test -race -shuffle=on $(TESTFLAGS) ./...
 	@go test -C hack/tokens $(TESTFLAGS) ./...
+	@go test -C hack/upstream $(TESTFLAGS) ./...
 	@go test -C leaderelection/simulation -count=1 -timeout 20m -sim.table -sim.schedules=200
 	@$(MAKE) -s soak SOAKFLAGS='-duration 1m'
 
@@ -53,6 +54,11 @@ sim: ## Run ten thousand simulated schedules and compare with client-go, in half
 soak: ## Run real processes and API servers, with faults, for ten minutes (SOAKFLAGS='-duration 1h')
 	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
 	go build -o bin/soak ./hack/soak && exec bin/soak $(SOAKFLAGS)
+
+.PHONY: upstream
+upstream: ## Run controller-runtime's own test suites with manager.New, in three minutes (UPSTREAMFLAGS='-only builder' or -v)
+	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
+	cd hack/upstream && go run . $(UPSTREAMFLAGS)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz test for a limited time (FUZZTIME=30s)
