@@ -66,7 +66,9 @@ func TestStepDown_ByAPartOfTheManagerDoesNotUseUpTheGracePeriod(t *testing.T) {
 		"the context of Start":   func(started, _ context.Context) context.Context { return started },
 		"its own":                func(_, own context.Context) context.Context { return own },
 		"its own, not cancelled": func(_, own context.Context) context.Context { return context.WithoutCancel(own) },
-		"a value":                func(context.Context, context.Context) context.Context { return context.WithValue(context.Background(), key{}, 1) },
+		"a value": func(context.Context, context.Context) context.Context {
+			return context.WithValue(context.Background(), key{}, 1)
+		},
 	}
 	// A caller adds a Runnable to p that calls stepDown. It returns a function that makes
 	// the Runnable call stepDown.

@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,5 +56,29 @@ func TestStop_AnErrorThatFollowsFromALossIsNotTheReason(t *testing.T) {
 	m.endTerm(leaderelection.ErrOvertaken)
 	if failure := m.failure.Load(); failure != nil {
 		t.Errorf("the reason for the stop is %v, want the loss", *failure)
+	}
+}
+
+// The context of a leader-only Runnable is cancelled a moment after the context of Run or
+// of the Runnable's own Start. An error in between follows from the stop.
+func TestStop_ALeaderOnlyRunnableThatWasToldToStopDoesNotEndTheTerm(t *testing.T) {
+	live := context.Background()
+	done, cancel := context.WithCancel(live)
+	cancel()
+	for name, tc := range map[string]struct {
+		term, registration, run context.Context
+		ends                    bool
+	}{
+		"nothing":              {live, live, live, true},
+		"the embedded Run":     {live, live, nil, true},
+		"the term":             {done, live, live, false},
+		"the Runnable's Start": {live, done, live, false},
+		"Run":                  {live, live, done, false},
+	} {
+		g := newLeaderOnlyGroup(slog.New(slog.DiscardHandler))
+		g.runCtx = tc.run
+		if ends := g.failed(tc.term, &leaderOnly{}, &registration{ctx: tc.registration}, errors.New("server closed")); ends != tc.ends {
+			t.Errorf("%s was stopped: the error ends the term: %v, want %v", name, ends, tc.ends)
+		}
 	}
 }
