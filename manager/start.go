@@ -27,6 +27,9 @@ func begin(f func() error) *task {
 // Start runs the Manager until ctx is done, a Runnable fails, or the Manager's term as
 // leader ends. Start then stops all Runnables and releases the Lease before it returns.
 //
+// Start returns the error of a Runnable only if the error stopped the Manager. Errors that
+// Runnables return after ctx is done or after the term has ended are logged.
+//
 // Start returns earlier if GracefulShutdownTimeout expires. In this case the Lease is
 // not released. The Elector renews the Lease until the Runnables have stopped or the
 // process exits.
