@@ -100,6 +100,8 @@ var others = []mutation{
 		replace("$_.State == explain.Unconfirmed", "false"), tests{pkg: "./leaderelection/kubectl-lease", run: "TestExitCode_"}},
 
 	// Metrics.
+	{"the gauge of the term rounds large tokens", "leaderelection/metrics: gauges",
+		replace("$term.Token % maxTerm", "$term.Token"), tests{pkg: "./leaderelection/metrics"}},
 	{"the first increase of a counter is lost", "leaderelection/metrics: recorder.created",
 		replace("$m.terms.WithLabelValues($_, $_, $previous)", "_ = $previous"), tests{pkg: "./leaderelection/metrics"}},
 

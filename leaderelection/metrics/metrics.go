@@ -143,11 +143,16 @@ func newBoolGauge(name, help string, on func(sample) bool) gauge {
 	})
 }
 
+// maxTerm is the limit of the gauge of the fencing token. A sample is a float64, which
+// cannot distinguish greater tokens from their neighbours. Without the limit, two leaders
+// could look like one.
+const maxTerm = 1 << 53
+
 var gauges = []gauge{
 	newBoolGauge("is_leader", "1 while this process leads.", func(s sample) bool { return s.elector.IsLeader() }),
-	newGauge("term", "The fencing token of the current term.", func(s sample) (float64, bool) {
+	newGauge("term", "The fencing token of the current term, modulo 2^53.", func(s sample) (float64, bool) {
 		term, leading := s.elector.Term()
-		return float64(term.Token), leading
+		return float64(term.Token % maxTerm), leading
 	}),
 	newGauge("valid_seconds", "How long leadership remains certain.", func(s sample) (float64, bool) {
 		valid := s.elector.ValidFor()
