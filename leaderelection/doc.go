@@ -50,6 +50,9 @@
 //   - A server without resourceVersions, such as client-go's fake clientset, does not
 //     refuse outdated writes. With such a server, P1 is not promised, and the token is
 //     a counter of this process.
+//   - If a resourceVersion is not a decimal number of at most 18446744073709551615, an
+//     elector does not lead, because it could not compare the number. State.LastError
+//     and the log contain the number.
 //
 // # Timing
 //

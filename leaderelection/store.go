@@ -17,6 +17,7 @@ import (
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/dispatch"
+	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
 // A store reads and writes one Lease. Only this file calls methods of a LeaseInterface.
@@ -36,7 +37,7 @@ func (s store) get(ctx context.Context) (*coordinationv1.Lease, error) {
 	if isAbsence(err) {
 		return nil, nil
 	}
-	return lease, err
+	return checkReply(lease, err)
 }
 
 func (s store) create(ctx context.Context, lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
@@ -65,11 +66,18 @@ func (s store) openWatch(ctx context.Context, options metav1.ListOptions) (watch
 	return dispatch.Call(ctx, s.calls, func(ctx context.Context) (watch.Interface, error) { return s.leases.Watch(ctx, options) }, watch.Interface.Stop)
 }
 
+// checkReply returns an error if the reply to a request is not usable.
 func checkReply(lease *coordinationv1.Lease, err error) (*coordinationv1.Lease, error) {
 	if err == nil && lease == nil {
-		return nil, errors.New("leaderelection: the client returned neither a Lease nor an error")
+		err = errors.New("leaderelection: the client returned neither a Lease nor an error")
 	}
-	return lease, err
+	if err == nil {
+		err = leasestate.CheckVersion(lease)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return lease, nil
 }
 
 // errorKind returns the kind of a request's error, such as "forbidden". It returns ""

@@ -76,6 +76,8 @@ var elector = []mutation{
 		replace("*$s > 0", "*$s < 0"), pure("lease", "State_")},
 	{"an invalid duration counts", "leaderelection/internal/lease: Duration",
 		replace("$s != nil && *$s > 0", "$s != nil"), pure("lease", "State_|FuzzHeld")},
+	{"a resourceVersion that is no token counts as none", "leaderelection: checkReply",
+		remove("$err = leasestate.CheckVersion($_)"), unit("ResourceVersionThatIsAToken")},
 	{"the fencing token counts terms", "leaderelection: tokenOf",
 		replace("$version != 0", "$version == 0"), unit("CarriesTermLogger|LeadsAgainInANewTerm")},
 

@@ -164,6 +164,8 @@ var others = []mutation{
 		replace("leaderelection.Trace{$_, $*rest}", "leaderelection.Trace{$*rest}"), checked},
 
 	// Metrics.
+	{"the gauge of the term rounds large tokens", "leaderelection/metrics: gauges",
+		replace("$s.Term.Token % maxTerm", "$s.Term.Token"), measured},
 	{"the first increase of a counter is lost", "leaderelection/metrics: recorder.createCounters",
 		replace("$m.terms.WithLabelValues($r.labels($previous)...)", "_ = $previous"), measured},
 	{"Forget removes the gauges of all clusters", "leaderelection/metrics: Metrics.forget",

@@ -30,8 +30,8 @@
 // continue if an Elector for the same Lease runs later.
 //
 //	incumbent_leader_election_is_leader                    1 while this process leads, as reported by IsLeader
-//	incumbent_leader_election_term                         the fencing token; only while leading; rounded if it is above
-//	                                                       2^53, because Prometheus stores float64
+//	incumbent_leader_election_term                         the fencing token, modulo 2^53, because a sample cannot
+//	                                                       distinguish greater tokens; only while leading
 //	incumbent_leader_election_valid_seconds                how long leadership remains certain, 0 when not leading,
 //	                                                       +Inf if the election is not enabled
 //	incumbent_leader_election_window_seconds               how long leadership is certain after a renewal, see

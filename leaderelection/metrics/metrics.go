@@ -165,10 +165,15 @@ func newBoolGauge(name, help string, on func(sample) bool) gauge {
 	})
 }
 
+// maxTerm is the limit of the gauge of the fencing token. A sample is a float64, which
+// cannot distinguish greater tokens from their neighbours. Without the limit, two leaders
+// could look like one.
+const maxTerm = 1 << 53
+
 var gauges = []gauge{
 	newBoolGauge("is_leader", "1 while this process leads.", func(s sample) bool { return s.Leading }),
-	newGauge("term", "The fencing token of the current term, rounded to a multiple of a power of two if it is above 2^53.",
-		func(s sample) (float64, bool) { return float64(s.Term.Token), s.Leading }),
+	newGauge("term", "The fencing token of the current term, modulo 2^53.",
+		func(s sample) (float64, bool) { return float64(s.Term.Token % maxTerm), s.Leading }),
 	newGauge("valid_seconds", "How long leadership remains certain.", func(s sample) (float64, bool) {
 		if s.ValidFor == math.MaxInt64 {
 			return math.Inf(1), true

@@ -206,7 +206,7 @@ func TestMetrics_FollowATerm(t *testing.T) {
 		time.Sleep(time.Second)
 		term, _ := elector.Term()
 		c.want("leading", map[string]float64{
-			"is_leader": 1, "term": float64(term.Token), "valid_seconds": 11, "window_seconds": 12, "enabled": 1, "running": 1, "stuck": 0, "watching": 1, "successor": 0,
+			"is_leader": 1, "term": float64(term.Token % (1 << 53)), "valid_seconds": 11, "window_seconds": 12, "enabled": 1, "running": 1, "stuck": 0, "watching": 1, "successor": 0,
 			"last_contact_seconds": 1, "leader_changes_total": 1, "terms_total/previous=none": 1, "terms_ended_total/reason=cancelled": 0,
 			"overruns_total": 0, "request_duration_seconds/request=claim.count": 1,
 		})

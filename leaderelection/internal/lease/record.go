@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"strconv"
@@ -53,8 +54,8 @@ func NextRenewTime(last int64, elapsed time.Duration, now time.Time) int64 {
 }
 
 // Version returns the resourceVersion of a Lease as a number. It returns 0 if the
-// resourceVersion is missing or is not a number. This happens with client-go's fake
-// clientset.
+// resourceVersion is missing, as with client-go's fakes, or if CheckVersion returns an
+// error.
 func Version(lease *coordinationv1.Lease) uint64 {
 	if lease == nil {
 		return 0
@@ -64,6 +65,20 @@ func Version(lease *coordinationv1.Lease) uint64 {
 		return 0
 	}
 	return v
+}
+
+// CheckVersion returns an error if a Lease has a resourceVersion that is not a decimal
+// number of at most 64 bits. Such a Lease must not be used, because its versions cannot be
+// compared, and its term would have no fencing token.
+func CheckVersion(lease *coordinationv1.Lease) error {
+	if lease == nil || lease.ResourceVersion == "" {
+		return nil
+	}
+	if _, err := strconv.ParseUint(lease.ResourceVersion, 10, 64); err != nil {
+		return fmt.Errorf("leaderelection: resourceVersion of Lease %s/%s is not supported: %q, use an API server whose resourceVersions are decimal numbers of at most %d",
+			lease.Namespace, lease.Name, lease.ResourceVersion, uint64(math.MaxUint64))
+	}
+	return nil
 }
 
 // SameRecord reports whether the Leases a and b have the same UID and the same spec.
