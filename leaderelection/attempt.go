@@ -16,15 +16,16 @@ import (
 // renewals and the release. It is the driver of client-go's elector, which is called
 // the engine. Only one goroutine at a time uses an attempt.
 type attempt struct {
-	elector  *Elector
-	basis    *coordinationv1.Lease // the Lease to claim; nil if the Lease does not exist
-	stopped  <-chan struct{}       // closed when Run was cancelled; nil if there is no claim to wait for
-	decided  chan bool             // receives one value, which reports whether the claim succeeded
-	claimed  bool                  // true if the claim was sent
-	answerBy time.Time             // when the engine stops waiting for the reply to the latest write
-	pause    time.Duration         // how long the server asked the client to wait before the next claim
-	retryAt  time.Time             // the next renewal is not sent before this time
-	reported int64                 // renewTime of the last confirmed write that was reported to the engine
+	elector   *Elector
+	basis     *coordinationv1.Lease // the Lease to claim; nil if the Lease does not exist
+	stopped   <-chan struct{}       // closed when Run was cancelled; nil if there is no claim to wait for
+	decided   chan bool             // receives one value, which reports whether the claim succeeded
+	claimed   bool                  // true if the claim was sent
+	answerBy  time.Time             // when the engine stops waiting for the reply to the latest write
+	pause     time.Duration         // how long the server asked the client to wait before the next claim
+	retryAt   time.Time             // the next renewal based on retryBase is not sent before this time
+	retryBase uint64                // the version that the last renewal was based on
+	reported  int64                 // renewTime of the last confirmed write that was reported to the engine
 }
 
 var _ engineDriver = (*attempt)(nil)
@@ -130,7 +131,7 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	e.mu.Lock()
 	unversioned, unconfirmed := h.Version == 0, h.Write.Sent.Age(time.Now())
 	e.unlock()
-	a.retryAt = time.Now().Add(e.config.attemptTimeout())
+	a.retryAt, a.retryBase = time.Now().Add(e.config.attemptTimeout()), h.Version
 	a.answerBy = time.Now().Add(e.config.overlapTimeout(unconfirmed))
 	if unversioned {
 		// A server without resourceVersions does not refuse outdated writes. First read
@@ -150,9 +151,14 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 
 	body := e.draft(w, acquireTime(base, w), leasestate.Transitions(base)).Apply(base)
 	r := e.send(h.requests, w, body, false, e.config.Window())
-	err := a.await(r, h, time.Until(a.answerBy), func() bool { return h.Write.RenewTime != a.reported })
+	// Do not wait for a request that can no longer succeed, or after the work has returned.
+	over := func() bool { return h.Version != r.Base || h.phase == phaseReleasable }
+	err := a.await(r, h, time.Until(a.answerBy), over)
 	if a.hasConfirmation(h) {
 		return nil
+	}
+	if err == nil {
+		return errUnconfirmed
 	}
 	if isClosed(r.done) {
 		a.retryAt = later(a.retryAt, time.Now().Add(retryAfter(r.err)))
@@ -162,8 +168,8 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 }
 
 // awaitDue waits until the next renewal is due: one RetryPeriod after the last confirmed
-// write was sent, and one attemptTimeout after the last attempt began. If a write is
-// confirmed of which the engine was not yet informed, awaitDue returns true at once.
+// write was sent, and one attemptTimeout after the last attempt that was based on the
+// same version. If a write is confirmed of which the engine was not yet informed, awaitDue returns true at once.
 func (a *attempt) awaitDue(ctx context.Context, h *heldLease) (confirmed bool, err error) {
 	e := a.elector
 	for {
@@ -174,7 +180,10 @@ func (a *attempt) awaitDue(ctx context.Context, h *heldLease) (confirmed bool, e
 			return false, ctx.Err()
 		}
 		e.mu.Lock()
-		due, changed := later(h.RenewAt(e.config.RetryPeriod), a.retryAt), e.changed
+		due, changed := h.RenewAt(e.config.RetryPeriod), e.changed
+		if h.Version == a.retryBase { // otherwise the last attempt can no longer succeed
+			due = later(due, a.retryAt)
+		}
 		e.unlock()
 		if isClosed(h.lost) {
 			// The engine asks again at once. Do not let it run in a busy loop.
@@ -300,7 +309,7 @@ func (a *attempt) await(r *request, h *heldLease, timeout time.Duration, confirm
 		case <-h.lostChannel():
 			return errNotHeld
 		case <-timer.C:
-			delay := time.Until(r.backoff.mayOverlapAt(time.Now(), e.config.attemptTimeout()))
+			delay := time.Until(r.backoff.mayOverlapAt(time.Now(), e.config.attemptTimeout(), e.config.longestBackoff()))
 			if delay <= 0 {
 				return errNoAnswer
 			}

@@ -3,6 +3,10 @@ package leaderelection_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -377,6 +381,200 @@ func TestElector_ALateCreateIsNoShortcut(t *testing.T) {
 				}
 				time.Sleep(8 * time.Second) // the harness fails if both work
 				x.network.Heal()
+			})
+		})
+	}
+}
+
+// A renewal hangs when Run is cancelled. StopTimeout must bound the stop.
+func TestElector_StopTimeoutBoundsAStopDuringAHungRenewal(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a", longLease, withConfig(func(c *leaderelection.Config) { c.StopTimeout = 25 * time.Second }))
+		time.Sleep(3 * time.Second)
+		a.network.Cut(hang)
+		time.Sleep(24 * time.Second) // the renewal at 26 s hangs
+		began := time.Now()
+		err := a.stop()
+		if took := time.Since(began); err != nil || took > 26*time.Second {
+			t.Errorf("Run = %v, %v after it was cancelled", err, took)
+		}
+	})
+}
+
+// One renewal hangs, and all other requests work. The work has stopped at once, and the
+// Lease must be released at once.
+func TestElector_AHungRenewalDoesNotDelayTheRelease(t *testing.T) {
+	for name, set := range map[string]setting{"defaults": func(*replica) {}, "long": longLease} {
+		t.Run(name, func(t *testing.T) {
+			withHarness(t, func(h *harness) {
+				a := h.start("a", set)
+				h.waitUntil(time.Second, a.IsLeader)
+				f := a.network.DelayRequests(leaderelectiontest.Forever, writes, leaderelectiontest.Once())
+				<-f.Struck()
+				time.Sleep(10 * time.Millisecond)
+				began := time.Now()
+				err := a.stop()
+				if took := time.Since(began); err != nil || took > time.Second {
+					t.Errorf("Run = %v, %v after it was cancelled; holder %q", err, took, h.leaseHolder())
+				}
+			})
+		})
+	}
+}
+
+// A claim succeeds after Run was cancelled, and its release hangs. StopTimeout must
+// bound this release, too.
+func TestElector_StopTimeoutBoundsTheReleaseOfALateClaim(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.newReplica("a", nil, longLease, withConfig(func(c *leaderelection.Config) { c.StopTimeout = 10 * time.Second }))
+		a.network.DelayRequests(time.Second, writes, leaderelectiontest.Once())
+		a.run()
+		time.Sleep(500 * time.Millisecond)
+		a.network.DelayRequests(leaderelectiontest.Forever, writes, leaderelectiontest.Times(1000))
+		began := time.Now()
+		err := a.stop()
+		if took := time.Since(began); err != nil || took > 26*time.Second {
+			t.Errorf("Run = %v, %v after it was cancelled; holder %q", err, took, h.leaseHolder())
+		}
+	})
+}
+
+// One renewal hangs when Run is cancelled, and all other writes take 100 ms. At least one
+// release must be sent, even with a short StopTimeout.
+func TestElector_AShortStopTimeoutStillReleasesTheLease(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		a := h.start("a", withConfig(func(c *leaderelection.Config) { c.StopTimeout = time.Second }))
+		h.waitUntil(time.Second, a.IsLeader)
+		f := a.network.DelayRequests(leaderelectiontest.Forever, writes, leaderelectiontest.Once())
+		<-f.Struck()
+		time.Sleep(10 * time.Millisecond)
+		a.network.DelayRequests(100*time.Millisecond, writes, leaderelectiontest.Times(1000))
+		began, sent := time.Now(), a.network.Count(isWrite)
+		err := a.stop()
+		if holder := h.leaseHolder(); err != nil || holder != "" {
+			t.Errorf("Run = %v, %v after it was cancelled; holder %q, %d writes were sent", err, time.Since(began), holder, a.network.Count(isWrite)-sent)
+		}
+	})
+}
+
+// refuseWrites returns a roundTrip that answers writes with the given status while
+// refuses returns true. The body contains retryAfterSeconds, which client-go ignores.
+func refuseWrites(status int, reason string, seconds int, refuses func() bool) roundTrip {
+	return func(r *http.Request, next send) (*http.Response, error) {
+		if r.Method == http.MethodGet || !refuses() {
+			return next(r)
+		}
+		body := fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":%q,"code":%d,"details":{"retryAfterSeconds":%d}}`, reason, status, seconds)
+		return &http.Response{
+			StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
+			Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)),
+		}, nil
+	}
+}
+
+// A long pause that a server asks for must not stop a candidate long after the server has
+// recovered.
+func TestElector_ALongRetryAfterDelaysAClaimForAtMostALeaseDuration(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var recovered atomic.Bool
+		a := h.start("a", withRoundTrip(refuseWrites(429, "TooManyRequests", 3600, func() bool { return !recovered.Load() })))
+		for i := range 120 {
+			time.Sleep(time.Second)
+			if err := a.Stuck(); err != nil {
+				t.Fatalf("Stuck = %v after %d s", err, i)
+			}
+		}
+		recovered.Store(true)
+		h.waitUntil(20*time.Second, a.IsLeader)
+	})
+}
+
+// A refusal is no request for a pause, although it contains retryAfterSeconds.
+func TestElector_ARefusalWithRetryAfterCostsNoTerm(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var refused atomic.Bool
+		a := h.newReplica("a", nil, withRoundTrip(refuseWrites(403, "Forbidden", 30, func() bool { return refused.CompareAndSwap(true, false) })))
+		a.run()
+		h.waitUntil(time.Second, a.IsLeader)
+		term, _ := a.Term()
+		refused.Store(true)
+		time.Sleep(40 * time.Second)
+		if now, leads := a.Term(); !leads || now != term {
+			t.Errorf("the term has ended: %v", a.State().EndCause)
+		}
+	})
+}
+
+// A hangingBody is the body of a response that never arrives.
+type hangingBody struct{ ctx context.Context }
+
+func (b hangingBody) Read([]byte) (int, error) { <-b.ctx.Done(); return 0, b.ctx.Err() }
+func (hangingBody) Close() error               { return nil }
+
+// A response whose body never arrives is one hung request. The term must survive it.
+func TestElector_SurvivesAResponseWhoseBodyNeverArrives(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		armed := false
+		a := h.newReplica("a", nil, withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
+			if r.Method == http.MethodPut && armed {
+				armed = false
+				// The proxy answers with headers only; the API server never sees the request.
+				if trace := httptrace.ContextClientTrace(r.Context()); trace != nil {
+					if trace.GetConn != nil {
+						trace.GetConn("x")
+					}
+					if trace.GotFirstResponseByte != nil {
+						trace.GotFirstResponseByte()
+					}
+				}
+				return &http.Response{StatusCode: 200, Status: "200 OK", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+					Header: http.Header{"Content-Type": {"application/json"}}, Body: hangingBody{r.Context()}, Request: r}, nil
+			}
+			return next(r)
+		}))
+		a.run()
+		h.waitUntil(time.Second, a.IsLeader)
+		term, _ := a.Term()
+		armed = true
+		time.Sleep(30 * time.Second)
+		if now, leads := a.Term(); !leads || now != term {
+			t.Errorf("term %v has ended: %v; now %v", term, a.State().EndCause, now)
+		}
+	})
+}
+
+// Two creates of one candidate are pending. The first one wins, its Lease is deleted, and
+// then the second one is applied. The term must end, because the Lease has another UID.
+// The Elector must recognize the second create as its own and lead again soon.
+func TestElector_RecognizesItsLateCreateAfterADeletion(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"deleted at once": 0, "deleted just before the second create": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			withHarness(t, func(h *harness) {
+				a := h.newReplica("a", nil)
+				a.network.Fail(403, 0, leaderelectiontest.Verbs("watch"))
+				first := a.network.DelayRequests(2600*time.Millisecond, leaderelectiontest.Verbs("create"), leaderelectiontest.Once())
+				a.run()
+				<-first.Struck()
+				second := a.network.DelayRequests(1500*time.Millisecond, leaderelectiontest.Verbs("create"), leaderelectiontest.Once())
+				<-second.Struck()
+				h.waitUntil(3*time.Second, a.IsLeader)
+				term, _ := a.Term()
+				before, err := h.server.Get("default", "my-app-leader")
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(wait)
+				if err := h.server.Delete("default", "my-app-leader"); err != nil {
+					t.Fatal(err)
+				}
+				h.waitUntil(3*time.Second, func() bool {
+					lease, err := h.server.Get("default", "my-app-leader")
+					return err == nil && lease.UID != before.UID
+				})
+				h.waitUntil(5*time.Second, func() bool {
+					now, leads := a.Term()
+					return leads && now != term
+				})
 			})
 		})
 	}

@@ -47,6 +47,9 @@
 //   - A candidate that uses client-go directly does not keep these promises. It can
 //     overwrite the Lease while an elector holds the Lease. It releases the Lease
 //     before its work has stopped.
+//   - A restore of the cluster's database from a backup can cause two leaders, because
+//     the restored Lease may not name the leader, and a candidate may never have observed
+//     this leader. Both work until the first has observed the restored Lease.
 //   - A server without resourceVersions, such as client-go's fake clientset, does not
 //     refuse outdated writes. With such a server, P1 is not promised, and the token is
 //     a counter of this process.
@@ -78,7 +81,8 @@
 // does not use a dead connection again. Other clientsets send all requests over one
 // HTTP/2 connection, and client-go needs 45 s to detect that this connection is dead.
 //
-// A slow write costs no term if it is answered within RenewDeadline. If a write takes
+// A slow write costs no term if reads are fast and the write is answered within
+// RenewDeadline. If a write takes
 // longer than half of W, its successor is answered too late for a trust window that
 // starts when the write was sent. Therefore the elector reads the Lease while a write is
 // pending. If such a read shows that the write was not applied yet, and a later read

@@ -21,7 +21,7 @@ func (e *Elector) lead(ctx context.Context, h *heldLease, engine *engine) error 
 		run = e.startTerm(ctx, h)
 	}
 	if run == nil { // no work was started
-		e.endHold(h, engine, e.config.ReleaseOnCancel)
+		e.endHold(h, engine, e.config.ReleaseOnCancel, time.Now())
 		return nil
 	}
 	trust := e.newTrustTimer(h)
@@ -89,8 +89,7 @@ func (e *Elector) lead(ctx context.Context, h *heldLease, engine *engine) error 
 	if stopped && steppedDown {
 		e.startCooldown()
 	}
-	e.limitRelease(h, run.stop.At)
-	e.endHold(h, engine, e.config.ReleaseOnCancel || steppedDown)
+	e.endHold(h, engine, e.config.ReleaseOnCancel || steppedDown, run.stop.At)
 	return e.endTerm(run, h, stopped)
 }
 
@@ -229,17 +228,6 @@ func (e *Elector) stopTimeAfterLoss(h *heldLease) time.Duration {
 	return e.config.stopTimeAfterLoss(h.TrustFrom.Age(time.Now()))
 }
 
-// limitRelease makes the release end at the time that StopTimeout sets. asked is when
-// the work was asked to stop.
-func (e *Elector) limitRelease(h *heldLease, asked time.Time) {
-	if h == nil || e.config.StopTimeout == 0 {
-		return
-	}
-	e.mu.Lock()
-	defer e.unlock()
-	h.releaseBy = later(asked.Add(e.config.StopTimeout), time.Now().Add(e.config.attemptTimeout()))
-}
-
 // startCooldown prevents this elector from claiming the Lease for one LeaseDuration
 // after StepDown. If the Lease was lost, startCooldown does nothing.
 func (e *Elector) startCooldown() {
@@ -250,24 +238,30 @@ func (e *Elector) startCooldown() {
 	}
 }
 
-// endHold ends this elector's hold on the Lease. If the parameter release is true,
-// endHold releases the Lease. If release is false, the Lease expires.
-func (e *Elector) endHold(h *heldLease, engine *engine, release bool) {
+// endHold ends this elector's hold on the Lease. If release is true, endHold releases the
+// Lease. If release is false, the Lease expires. asked is when this elector was asked to
+// stop.
+func (e *Elector) endHold(h *heldLease, engine *engine, release bool, asked time.Time) {
 	if h == nil {
 		return
 	}
 	if !release {
 		e.lose(ErrCancelled)
 	}
-	e.giveUpHold(h, engine.stop)
+	e.giveUpHold(h, asked, engine.stop)
 }
 
-// giveUpHold ends this elector's hold on the Lease. It calls the parameter release, a
-// function that releases the Lease unless the Lease is lost.
-func (e *Elector) giveUpHold(h *heldLease, release func()) {
+// giveUpHold ends this elector's hold on the Lease. It calls release, which releases the
+// Lease unless the Lease is lost. StopTimeout, counted from the time asked, bounds the
+// release, but at least one request is sent.
+func (e *Elector) giveUpHold(h *heldLease, asked time.Time, release func()) {
 	e.mu.Lock()
 	h.allowRelease()
+	if e.config.StopTimeout > 0 {
+		h.releaseBy = later(asked.Add(e.config.StopTimeout), time.Now().Add(e.config.releaseTime()))
+	}
 	wanted := h.phase == phaseReleasable
+	e.signalLocked() // a renewal must not wait for its reply any more
 	e.unlock()
 	e.campaignHeartbeat.Within(e.config.Window())
 	release()

@@ -14,16 +14,17 @@ var processStart = time.Now()
 
 // A nomination is the state of a follower that tries to become the successor.
 type nomination struct {
-	started   time.Time     // when the process started
-	joined    time.Time     // when Run was called
-	firstSeen time.Time     // when the Lease was first observed after Run was called
-	firstAt   time.Time     // when the first nomination is sent
-	since     time.Time     // when the last renewal was observed
-	delay     time.Duration // the time from the last renewal until the nomination is sent
-	replaces  string        // who was the successor when the delay was computed
-	busy      bool          // true while a nomination is sent
-	refused   uint64        // the version of the Lease for which a nomination was refused; 0 if none was refused
-	notBefore time.Time     // a nomination that was due before this time is not sent
+	started    time.Time     // when the process started
+	joined     time.Time     // when Run was called
+	firstSeen  time.Time     // when the Lease was first observed after Run was called
+	firstSince time.Time     // when the Lease last changed before firstSeen
+	firstAt    time.Time     // when the first nomination is sent
+	since      time.Time     // when the last renewal was observed
+	delay      time.Duration // the time from the last renewal until the nomination is sent
+	replaces   string        // who was the successor when the delay was computed
+	busy       bool          // true while a nomination is sent
+	refused    uint64        // the version of the Lease for which a nomination was refused; 0 if none was refused
+	notBefore  time.Time     // a nomination that was due before this time is not sent
 }
 
 func (e *Elector) ownNomination() leasestate.Nomination {
@@ -43,7 +44,7 @@ func (e *Elector) ownNomination() leasestate.Nomination {
 func (e *Elector) nominateLocked() (again time.Time) {
 	n, s, campaigning := &e.nomination, &e.observed.state, time.Since(e.nomination.joined)
 	if n.firstSeen.IsZero() && s.Known {
-		n.firstSeen = time.Now()
+		n.firstSeen, n.firstSince = time.Now(), s.Since
 		n.firstAt = n.firstSeen.Add(e.config.firstNominationDelay())
 	}
 	if n.busy || n.refused == s.Version || !s.MayNominate(e.ownNomination(), e.config.minAgeGap(campaigning)) {
@@ -54,7 +55,10 @@ func (e *Elector) nominateLocked() (again time.Time) {
 		n.since, n.delay, n.replaces = s.Since, e.config.nominationDelay(), present
 	}
 	at := n.since.Add(n.delay)
-	if !n.firstSeen.IsZero() && time.Since(n.firstSeen) < e.config.firstNominationPeriod() {
+	switch slow := e.hasSlowLeaderLocked(); {
+	case slow && n.firstSince.Equal(s.Since):
+		return time.Time{} // wait until a renewal is observed
+	case !slow && time.Since(n.firstSeen) < e.config.firstNominationPeriod():
 		at = n.firstAt
 	}
 	if at.Before(n.notBefore) || n.replaces != present && !e.config.recentlyJoined(campaigning) {
@@ -67,6 +71,15 @@ func (e *Elector) nominateLocked() (again time.Time) {
 	lease, ctx := s.Nominate(e.ownNomination()), e.runCtx
 	e.tasks.Run(func() { e.sendNomination(ctx, lease) })
 	return time.Time{}
+}
+
+// hasSlowLeaderLocked reports whether the leader's renewals are probably slow, because the
+// last renewTime is old. A renewal is then pending at any time, and a nomination makes the
+// server refuse it. Directly after a renewal, this costs the leader the least time. If the
+// clocks differ, the answer may be wrong, and the nomination is only later or less polite.
+func (e *Elector) hasSlowLeaderLocked() bool {
+	renewed := time.UnixMicro(leasestate.RenewTime(e.observed.state.Lease))
+	return time.Since(renewed) > e.config.RetryPeriod*3/2
 }
 
 // sendNomination writes the annotation SuccessorAnnotation into the Lease, which

@@ -63,7 +63,7 @@ func (e *Elector) observeLocked(o leasestate.Observation) (news bool) {
 	}
 	if e.held.isConfirmed() {
 		e.evaluateLocked(o)
-	} else if w, ok := e.writes.unacknowledged.Find(e.config.Identity, o.Lease); ok && o.Lease != nil && (o.ReadSeq != 0 || !e.isDoubtedLocked(w)) {
+	} else if w, ok := e.writes.unacknowledged.Find(e.config.Identity, o.Lease); ok && o.Lease != nil && !e.isDoubtedLocked(w) {
 		e.confirmLocked(w, o.Lease)
 	}
 
@@ -95,7 +95,9 @@ func (e *Elector) noteReadOfWritesLocked(o leasestate.Observation) {
 	e.writes.unacknowledged = e.writes.unacknowledged.AfterRead(o, e.observed.seq)
 	e.explainConflictLocked(o)
 	if o.Lease == nil {
-		e.observed.absentSeq, e.observed.absentAt = o.ReadSeq, e.observed.seq
+		if o.ReadSeq > e.observed.absentSeq {
+			e.observed.absentSeq, e.observed.absentAt = o.ReadSeq, e.observed.seq
+		}
 	} else if w, ok := e.writes.unacknowledged.Find(e.config.Identity, o.Lease); ok && e.isDoubtedLocked(w) && o.ReadSeq > e.observed.absentAt {
 		e.observed.absentSeq = w.Seq // the Lease was created after the read that found no Lease
 	}

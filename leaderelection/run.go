@@ -218,6 +218,7 @@ func (e *Elector) releaseLateClaims() {
 	if !e.config.ReleaseOnCancel {
 		return
 	}
+	asked := time.Now()
 	ctx, cancel := context.WithTimeout(e.runCtx, e.config.lateClaimTime())
 	defer cancel()
 	e.campaignHeartbeat.Within(e.config.Window())
@@ -232,7 +233,7 @@ func (e *Elector) releaseLateClaims() {
 		e.unlock()
 		switch {
 		case h != nil:
-			e.giveUpHold(h, func() { _ = newAttempt(e, nil, nil).release(e.runCtx, h) })
+			e.giveUpHold(h, asked, func() { _ = newAttempt(e, nil, nil).release(e.runCtx, h) })
 			return
 		case claim == nil || ctx.Err() != nil:
 			return

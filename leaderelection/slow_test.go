@@ -102,3 +102,52 @@ func TestElector_ASlowClaimLeadsAsSoonAsItIsApplied(t *testing.T) {
 		})
 	}
 }
+
+// A latency that is a multiple of the attempt timeout is the hardest: the last request with
+// an outdated version is sent just before the pending one is applied.
+func TestElector_SlowWritesOfWholeSecondsCostNoTerm(t *testing.T) {
+	for latency := 4 * time.Second; latency <= 9*time.Second; latency += time.Second {
+		for range 20 {
+			withHarness(t, func(h *harness) {
+				a := h.start("a", withSlowWrites(slowWrites{func() time.Duration { return latency }, false}))
+				h.waitUntil(20*time.Second, a.IsLeader)
+				a.wantOneTerm(40 * time.Second)
+			})
+		}
+	}
+}
+
+// A nomination changes the version of the Lease, and the server then refuses the pending
+// renewal. A follower must not cost a slow leader its term.
+func TestElector_ANominationCostsASlowLeaderNoTerm(t *testing.T) {
+	for latency := 3 * time.Second; latency <= 9*time.Second; latency += time.Second {
+		for i := range 12 {
+			withHarness(t, func(h *harness) {
+				a := h.start("a", withSlowWrites(slowWrites{func() time.Duration { return latency }, false}))
+				h.waitUntil(20*time.Second, a.IsLeader)
+				time.Sleep(20*time.Second + time.Duration(i)*time.Second)
+				h.start("b")
+				a.wantOneTerm(time.Minute)
+				if a.State().Successor != "b" {
+					t.Errorf("writes of %v: the successor is %q, want b", latency, a.State().Successor)
+				}
+			})
+		}
+	}
+}
+
+// wantOneTerm fails the test if the current term of r ends within the duration d.
+func (r *replica) wantOneTerm(d time.Duration) {
+	r.harness.Helper()
+	term, leads := r.Term()
+	for end := r.harness.elapsed() + d; leads && r.harness.elapsed() < end; {
+		time.Sleep(time.Second)
+		var now leaderelection.Term
+		if now, leads = r.Term(); now != term {
+			leads = false
+		}
+	}
+	if !leads {
+		r.harness.Errorf("at %v, term %v has ended: %v", r.harness.elapsed(), term, r.State().EndCause)
+	}
+}

@@ -132,12 +132,15 @@ func retryAfter(err error) time.Duration {
 }
 
 // A backoff detects that client-go waits before it repeats a request, because the
-// server has answered with Retry-After. client-go does not report this, but it is the
-// only state in which a response has arrived and the request has not returned.
+// server has answered with Retry-After. client-go does not report this. If a response
+// has begun to arrive and the request has not returned, either client-go waits, or the
+// rest of the response does not arrive. With HTTP/1.1, the connection becomes idle in the
+// first case only.
 type backoff struct {
-	mu      sync.Mutex
-	waiting bool      // a response has arrived, and client-go has not sent the request again
-	resumed time.Time // when client-go sent the request again; the zero Time if it did not
+	mu       sync.Mutex
+	answered time.Time // when a response began to arrive; the zero Time if client-go has sent the request again
+	complete bool      // true if the whole response has arrived
+	resumed  time.Time // when client-go sent the request again; the zero Time if it did not
 }
 
 // trace returns a context for the request that b observes.
@@ -146,27 +149,34 @@ func (b *backoff) trace(ctx context.Context) context.Context {
 		GetConn: func(string) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			if b.waiting {
-				b.waiting, b.resumed = false, time.Now()
+			if !b.answered.IsZero() {
+				b.answered, b.complete, b.resumed = time.Time{}, false, time.Now()
 			}
 		},
 		GotFirstResponseByte: func() {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			b.waiting = true
+			b.answered = time.Now()
+		},
+		PutIdleConn: func(err error) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.complete = err == nil
 		},
 	})
 }
 
 // mayOverlapAt returns when another request may overlap the observed request. timeout
-// is how long the server may take to answer. If client-go waits, the result is timeout
-// from now.
-func (b *backoff) mayOverlapAt(now time.Time, timeout time.Duration) time.Time {
+// is how long the server may take to answer. longest is how long a response may take to
+// arrive, so that one response that never arrives does not use up the trust window.
+func (b *backoff) mayOverlapAt(now time.Time, timeout, longest time.Duration) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case b.waiting:
+	case b.complete:
 		return now.Add(timeout)
+	case !b.answered.IsZero():
+		return b.answered.Add(longest)
 	case !b.resumed.IsZero():
 		return b.resumed.Add(timeout)
 	default:

@@ -193,6 +193,10 @@ func (c Config) stepDownTime() time.Duration {
 // there is no StopTimeout.
 func (c Config) longStop() time.Duration { return 4 * c.LeaseDuration }
 
+// longestBackoff returns how long an attempt waits for the rest of a response, which may
+// be a response with Retry-After.
+func (c Config) longestBackoff() time.Duration { return c.Window() / 2 }
+
 // lateClaimTime returns how long Run may wait after it was cancelled to learn whether a
 // pending claim succeeds. The wait is short even for a long Lease, because a process that
 // is asked to stop is usually killed after 30 s.
@@ -205,6 +209,10 @@ func (c Config) lateClaimTime() time.Duration {
 }
 
 const maxLateClaimTime = 5 * time.Second
+
+// releaseTime returns how long a release may take if StopTimeout has passed, so that at
+// least one request is sent and answered.
+func (c Config) releaseTime() time.Duration { return min(c.attemptTimeout(), DefaultRetryPeriod) }
 
 // watchBackoff returns the first pause before a watch is opened again. watchJitter
 // returns a random duration between pause/2 and pause.

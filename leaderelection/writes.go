@@ -133,7 +133,7 @@ func (e *Elector) confirmLocked(w leasestate.Write, lease *coordinationv1.Lease)
 	switch h := e.held; {
 	case h.isConfirmed():
 		e.confirmHeldLocked(w, lease)
-	case h != nil && !e.isProtectedLocked() && (h.Write.RenewTime == w.RenewTime || e.mayWinLocked(w)):
+	case h != nil && e.mayWinLocked(w):
 		e.winLocked(w, lease)
 	default:
 		// No attempt waits for this claim. The write w remains in
@@ -206,7 +206,9 @@ func (e *Elector) holdLocked(w leasestate.Write, lease *coordinationv1.Lease) {
 	if w.Pending.Seq != 0 {
 		e.requestRead() // this read can extend the trust window, see Held.LaterTrust
 	}
-	e.writes.unacknowledged = e.writes.unacknowledged.Without(func(o leasestate.Write) bool { return o.Base <= w.Base })
+	e.writes.unacknowledged = e.writes.unacknowledged.Without(func(o leasestate.Write) bool {
+		return o.RenewTime == w.RenewTime || o.Base <= w.Base && !o.Create // a create succeeds again if the Lease is deleted
+	})
 }
 
 // extendTrustLocked makes the trust window start at from, which is later than before. A

@@ -72,6 +72,9 @@ func (t *roundTripper) RoundTrip(h *http.Request) (*http.Response, error) {
 	if trace != nil && trace.GotFirstResponseByte != nil {
 		trace.GotFirstResponseByte()
 	}
+	if trace != nil && trace.PutIdleConn != nil && x.request.Verb != "watch" {
+		trace.PutIdleConn(nil) // the whole reply has arrived
+	}
 	if x.request.Verb == "watch" && reply.StatusCode == http.StatusOK {
 		reply.Body = x.openWatch(reply.Body)
 	}
