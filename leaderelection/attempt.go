@@ -167,9 +167,10 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 	return err
 }
 
-// awaitDue waits until the next renewal is due: one RetryPeriod after the last confirmed
-// write was sent, and one attemptTimeout after the last attempt that was based on the
-// same version. If a write is confirmed of which the engine was not yet informed, awaitDue returns true at once.
+// awaitDue waits until the next renewal is due: one RetryPeriod after the last
+// confirmed write was sent, and one attemptTimeout after the last attempt that was
+// based on the same version. If a write is confirmed of which the engine was not yet
+// informed, awaitDue returns true at once.
 func (a *attempt) awaitDue(ctx context.Context, h *heldLease) (confirmed bool, err error) {
 	e := a.elector
 	for {
@@ -246,7 +247,8 @@ func (a *attempt) release(ctx context.Context, h *heldLease) error {
 }
 
 // sendRelease sends one release. It returns the request, and the time at which the
-// elector stops trying. If the Lease is already released, it sends nothing and returns a nil request.
+// elector stops trying. If the Lease is already released, it sends nothing and returns
+// a nil request.
 func (a *attempt) sendRelease(h *heldLease) (r *request, trustedUntil time.Time, err error) {
 	e := a.elector
 	e.mu.Lock()

@@ -136,6 +136,23 @@ func TestElector_StepDownNeverWaitsForItsCaller(t *testing.T) {
 	}
 }
 
+// A part of the work calls StepDown with a deadline that is later than StopTimeout.
+func TestElector_StepDownReturnsBeforeStopTimeout(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var a *replica
+		a = h.newReplica("a", nil, withConfig(func(c *leaderelection.Config) { c.StopTimeout = 20 * time.Second }), withWork(func(context.Context) {
+			time.Sleep(2 * time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+			defer cancel()
+			_ = a.StepDown(ctx)
+		}))
+		a.run()
+		h.waitUntil(time.Second, a.IsLeader)
+		b := h.start("b")
+		h.waitUntil(15*time.Second, b.IsLeader)
+	})
+}
+
 func TestElector_StepDownReportsWorkThatHasNotStopped(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.start("a", withWork(func(ctx context.Context) {
@@ -359,8 +376,9 @@ func TestNew_RefusesASharedWatchOfAnotherCluster(t *testing.T) {
 	}
 }
 
-// Two candidates, a and x, create the Lease at the same time. a has observed that x holds the Lease, and
-// x cannot learn that its Lease was deleted. P6: a must wait for x's LeaseDuration.
+// Two candidates, a and x, create the Lease at the same time. a has observed that x
+// holds the Lease, and x cannot learn that its Lease was deleted. P6: a must wait for
+// x's LeaseDuration.
 func TestElector_ALateCreateIsNoShortcut(t *testing.T) {
 	for name, set := range map[string]setting{"defaults": func(*replica) {}, "long": longLease} {
 		t.Run(name, func(t *testing.T) {

@@ -2,8 +2,8 @@ package leaderelection
 
 import "context"
 
-// Callbacks contains the functions that you provide and an Elector calls. Each of them may be
-// nil. Promise P7 in the package documentation describes their order.
+// Callbacks contains the functions that you provide and an Elector calls. Each of them
+// may be nil. Promise P7 in the package documentation describes their order.
 type Callbacks struct {
 	// OnStartedLeading is called when this process has become the leader. The context
 	// ctx is cancelled when leadership ends. After the cancellation, context.Cause

@@ -82,13 +82,12 @@
 // HTTP/2 connection, and client-go needs 45 s to detect that this connection is dead.
 //
 // A slow write costs no term if reads are fast and the write is answered within
-// RenewDeadline. If a write takes
-// longer than half of W, its successor is answered too late for a trust window that
-// starts when the write was sent. Therefore the elector reads the Lease while a write is
-// pending. If such a read shows that the write was not applied yet, and a later read
-// shows that it is applied, then W starts when the first of these reads was sent. This
-// is safe because reads of the Lease are never outdated: they ask for the newest
-// version, and the API server then reads its database.
+// RenewDeadline. If a write takes longer than half of W, its successor is answered too
+// late for a trust window that starts when the write was sent. Therefore the elector
+// reads the Lease while a write is pending. If such a read shows that the write was not
+// applied yet, and a later read shows that it is applied, then W starts when the first
+// of these reads was sent. This is safe because reads of the Lease are never outdated:
+// they ask for the newest version, and the API server then reads its database.
 //
 // [Config.Timing] returns the times that result from LeaseDuration, RenewDeadline and
 // RetryPeriod. Examples are the longest outage of the API server that a term survives,

@@ -124,7 +124,8 @@ func (e *Elector) APIServer() string { return e.apiServer }
 // until the work's context is cancelled or the trust window ends. If the trust window
 // ended while the process was frozen, IsLeader returns false at once after the process
 // has resumed. There is one exception: IsLeader cannot know of a pause of a virtual
-// machine that none of the machine's clocks has counted. IsLeader takes no lock and allocates no memory.
+// machine that none of the machine's clocks has counted. IsLeader takes no lock and
+// allocates no memory.
 func (e *Elector) IsLeader() bool {
 	t := e.trust.Load()
 	return t != nil && t.Remaining(time.Now()) > 0
@@ -227,12 +228,13 @@ func (e *Elector) LastContact() time.Time {
 	return time.Time{}
 }
 
-// Stuck returns an error if the process must be restarted. There are three cases. In the
-// first case, a loop of the Elector, or a request that ignores its context, has not
-// ended for more than LeaseDuration after its deadline. In the second case, the work has not returned in time; see
-// ErrWorkStillRunning. In the third case, StopTimeout is 0, the work was asked to stop
-// more than four LeaseDurations ago, and the Lease is still held for it. An outage of the API server does not cause an error. When a
-// frozen process resumes, Stuck may return an error for a short time.
+// Stuck returns an error if the process must be restarted. There are three cases. In
+// the first case, a loop of the Elector, or a request that ignores its context, has not
+// ended for more than LeaseDuration after its deadline. In the second case, the work
+// has not returned in time; see ErrWorkStillRunning. In the third case, StopTimeout is
+// 0, the work was asked to stop more than four LeaseDurations ago, and the Lease is
+// still held for it. An outage of the API server does not cause an error. When a frozen
+// process resumes, Stuck may return an error for a short time.
 func (e *Elector) Stuck() error {
 	overdue := max(e.campaignHeartbeat.Overdue(), e.observerHeartbeat.Overdue())
 	if overdue > e.config.LeaseDuration {
@@ -262,11 +264,11 @@ func (e *Elector) Stuck() error {
 // observed another leader, or one LeaseDuration has passed. The term ends even if
 // StepDown returns before that.
 //
-// StepDown waits until the term has ended or ctx is done. If ctx has no deadline, it
-// waits for the work for at most RenewDeadline, or half of StopTimeout if that is less,
-// because the work may be waiting for the caller of StepDown. Pass a context with a deadline to wait longer. If ctx is the
-// work's own context or a context derived from it, StepDown returns nil at once. It
-// also returns nil at once if OnStoppedLeading was already called for this term.
+// StepDown waits until the term has ended or ctx is done. It stops waiting for the work
+// after half of StopTimeout, and after RenewDeadline if ctx has no deadline, because the
+// work may be waiting for the caller of StepDown. If ctx is the work's own context or a
+// context derived from it, StepDown returns nil at once. It also returns nil at once if
+// OnStoppedLeading was already called for this term.
 //
 // StepDown returns ErrNotLeading if there is no term to end. It returns
 // ErrStillStopping if it has stopped waiting for the work. It returns
@@ -285,12 +287,10 @@ func (e *Elector) StepDown(ctx context.Context) error {
 	if mayBeTheWork {
 		return nil
 	}
-	var impatient <-chan time.Time
-	if _, bounded := ctx.Deadline(); !bounded {
-		timer := time.NewTimer(e.config.stepDownTime())
-		defer timer.Stop()
-		impatient = timer.C
-	}
+	_, hasDeadline := ctx.Deadline()
+	timer := time.NewTimer(e.config.stepDownTime(hasDeadline))
+	defer timer.Stop()
+	impatient := timer.C
 	for finished := run.finished; ; {
 		select {
 		case <-run.over:
@@ -299,7 +299,7 @@ func (e *Elector) StepDown(ctx context.Context) error {
 			finished, impatient = nil, nil // the release ends by itself
 		case <-impatient:
 			return fmt.Errorf("%w after %v, and its Lease is released when it has: "+
-				"pass the work's own context if the work itself calls StepDown, or a context with a deadline to wait longer", ErrStillStopping, e.config.stepDownTime())
+				"pass the work's own context if the work itself calls StepDown, or a context with a deadline to wait longer", ErrStillStopping, e.config.stepDownTime(hasDeadline))
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -308,8 +308,8 @@ func (e *Elector) StepDown(ctx context.Context) error {
 
 // Confirm reads the Lease and reports whether this process still leads in the given
 // term. If the Lease shows that the term is over, Confirm ends the term. Call Confirm
-// when a store has refused a write because the write's fencing token is outdated. Concurrent calls share
-// one read. Confirm returns an error if the read fails.
+// when a store has refused a write because the write's fencing token is outdated.
+// Concurrent calls share one read. Confirm returns an error if the read fails.
 func (e *Elector) Confirm(ctx context.Context, term Term) (bool, error) {
 	if !e.isIn(term) {
 		return false, nil

@@ -72,7 +72,7 @@ func TestConfig_FlagsDefaultToWhatItHolds(t *testing.T) {
 		t.Errorf("without arguments it holds (-want +got)\n%s", diff)
 	}
 	if got := fs.Lookup("leader-elect-lease-duration").DefValue; got != "15s" {
-		t.Errorf("the default of the lease duration is told as %s", got)
+		t.Errorf("the default of the lease duration is reported as %s", got)
 	}
 	var help strings.Builder
 	fs.SetOutput(&help)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -362,5 +363,37 @@ func TestElector_ANewReplicaIsNominatedWithin100Milliseconds(t *testing.T) {
 				h.waitUntil(100*time.Millisecond, func() bool { return leader.State().Successor == "new" })
 			})
 		}
+	}
+}
+
+func TestElector_ARollingUpdateOfFastReplicasCostsOneHandover(t *testing.T) {
+	for range 20 {
+		withHarness(t, func(h *harness) {
+			old := []*replica{h.start("old-0"), h.start("old-1"), h.start("old-2")}
+			time.Sleep(time.Minute + rand.N(2*time.Second))
+			rand.Shuffle(len(old), func(i, j int) { old[i], old[j] = old[j], old[i] })
+			h.mu.Lock()
+			h.events = nil
+			h.mu.Unlock()
+			for i, r := range old {
+				h.start(fmt.Sprintf("new-%d", i))
+				time.Sleep(200 * time.Millisecond) // the new replica is ready
+				if err := r.stop(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(5 * time.Second)
+			starts := 0
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			for _, event := range h.events {
+				if strings.HasSuffix(event, "started") {
+					starts++
+				}
+			}
+			if starts != 1 {
+				t.Errorf("the update cost %d handovers: %q", starts, h.events)
+			}
+		})
 	}
 }

@@ -70,8 +70,7 @@ func (h *heldLease) enter(next phase) {
 	h.phase = next
 }
 
-// won records that the claim is confirmed. token is the
-// fencing token of the term.
+// won records that the claim is confirmed. token is the fencing token of the term.
 func (h *heldLease) won(token Token) {
 	h.enter(phaseHeld)
 	h.token = token

@@ -73,13 +73,14 @@ func (e *Elector) nominateLocked() (again time.Time) {
 	return time.Time{}
 }
 
-// hasSlowLeaderLocked reports whether the leader's renewals are probably slow, because the
-// last renewTime is old. A renewal is then pending at any time, and a nomination makes the
-// server refuse it. Directly after a renewal, this costs the leader the least time. If the
-// clocks differ, the answer may be wrong, and the nomination is only later or less polite.
+// hasSlowLeaderLocked reports whether the leader's renewals are probably slow, because
+// the last renewTime is old. A renewal is then pending at any time, and a nomination
+// makes the server refuse it. Directly after a renewal, this costs the leader the least
+// time. If the clocks differ, the answer may be wrong, and the nomination is only later
+// or less polite.
 func (e *Elector) hasSlowLeaderLocked() bool {
 	renewed := time.UnixMicro(leasestate.RenewTime(e.observed.state.Lease))
-	return time.Since(renewed) > e.config.RetryPeriod*3/2
+	return time.Since(renewed) > e.config.slowRenewal()
 }
 
 // sendNomination writes the annotation SuccessorAnnotation into the Lease, which

@@ -103,8 +103,8 @@ func TestElector_ASlowClaimLeadsAsSoonAsItIsApplied(t *testing.T) {
 	}
 }
 
-// A latency that is a multiple of the attempt timeout is the hardest: the last request with
-// an outdated version is sent just before the pending one is applied.
+// A latency that is a multiple of the attempt timeout is the hardest: the last request
+// with an outdated version is sent just before the pending one is applied.
 func TestElector_SlowWritesOfWholeSecondsCostNoTerm(t *testing.T) {
 	for latency := 4 * time.Second; latency <= 9*time.Second; latency += time.Second {
 		for range 20 {

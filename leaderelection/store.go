@@ -218,14 +218,6 @@ func statusCode(err error) int {
 	return int(status.Status().Code)
 }
 
-// later returns the later one of two times.
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
 // isAbsence reports whether err means that the Lease does not exist. It returns false
 // if the error 404 does not come from the Kubernetes API, but for example from a proxy.
 func isAbsence(err error) bool {

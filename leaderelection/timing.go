@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 )
 
 // This file contains every formula that computes a duration.
@@ -129,6 +131,9 @@ const maxFirstNominationDelay = 80 * time.Millisecond
 // wait for the next renewal before it nominates itself.
 func (c Config) firstNominationPeriod() time.Duration { return c.RetryPeriod / 2 }
 
+// slowRenewal returns the age of a renewTime from which on renewals are considered slow.
+func (c Config) slowRenewal() time.Duration { return c.RetryPeriod * 3 / 2 }
+
 // minAgeGap returns the minimum age gap between a follower and the successor. A
 // follower replaces a successor of the same priority only if the follower started later
 // by more than this gap. campaigning is how long the follower has
@@ -179,14 +184,18 @@ func (c Config) releaseRetryDelay(trustedUntil time.Time) time.Duration {
 	return min(c.releaseStepTime(trustedUntil), c.RetryPeriod/4)
 }
 
-// stepDownTime returns how long StepDown waits for the work if its context has no
-// deadline. The work may be waiting for the caller of StepDown. Therefore StepDown must
-// return long before StopTimeout.
-func (c Config) stepDownTime() time.Duration {
-	if c.StopTimeout > 0 {
-		return min(c.RenewDeadline, c.StopTimeout/2)
+// stepDownTime returns how long StepDown waits for the work. The work may be waiting for
+// the caller of StepDown. Therefore StepDown must return long before StopTimeout.
+// hasDeadline is true if the context of StepDown has a deadline.
+func (c Config) stepDownTime(hasDeadline bool) time.Duration {
+	longest := c.RenewDeadline
+	if hasDeadline {
+		longest = clock.Forever
 	}
-	return c.RenewDeadline
+	if c.StopTimeout > 0 {
+		return min(longest, c.StopTimeout/2)
+	}
+	return longest
 }
 
 // longStop returns how long work may take to stop before Stuck reports the work, if
@@ -269,6 +278,14 @@ func FailOverWithin(limit time.Duration) (leaseDuration, renewDeadline, retryPer
 	window := leaseDuration / 5 * 4
 	retryPeriod = min(window/6, DefaultRetryPeriod)
 	return leaseDuration, window - retryPeriod, retryPeriod
+}
+
+// later returns the later one of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func roundUp(d, unit time.Duration) time.Duration { return (d + unit - 1).Truncate(unit) }

@@ -28,11 +28,11 @@
 //
 // # An Elector in any Manager
 //
-// [NewElector] adds an Elector to a Manager. Use NewElector if only some Runnables need a
-// leader, or if the process needs several Leases. [LeaderOnly] returns a Runnable that runs
-// in each term of the Elector. In the next term, the Runnable is started again without a
-// restart of the process. An Elector created by leaderelection.New can also be added with
-// mgr.Add.
+// [NewElector] adds an Elector to a Manager. Use NewElector if only some Runnables need
+// a leader, or if the process needs several Leases. [LeaderOnly] returns a Runnable
+// that runs in each term of the Elector. In the next term, the Runnable is started
+// again without a restart of the process. An Elector created by leaderelection.New can
+// also be added with mgr.Add.
 //
 // When a Manager stops, it first stops the Runnables that do not need leader election.
 // An Elector is such a Runnable. The Manager then stops the Runnables that need leader
@@ -43,15 +43,17 @@
 // # Observability
 //
 // The metrics of the Electors that New and NewElector create are registered with
-// controller-runtime, see package metrics. [Metrics] returns these metrics. The Manager's
-// metrics server has a status page at [StatusPath]. The checks for probes are the functions [Live] and [Ready], or
-// the methods of an [Elector]. Add the checks to the Manager under any name. Ready
-// succeeds on the leader and on followers that can take part in the election.
+// controller-runtime, see package metrics. [Metrics] returns these metrics. The
+// Manager's metrics server has a status page at [StatusPath]. The checks for probes are
+// the functions [Live] and [Ready], or the methods of an [Elector]. Add the checks to
+// the Manager under any name. Ready succeeds on the leader and on followers that can
+// take part in the election.
 //
-// The Elector records events on the Lease when the process becomes leader, stops leading,
-// steps down, or loses leadership. It also records an event when work does not stop in
-// time. If POD_NAMESPACE, POD_NAME and POD_UID are set, the Elector records the same events
-// on the Pod. If the right to create events is missing, the missing right is logged once.
+// The Elector records events on the Lease when the process becomes leader, stops
+// leading, steps down, or loses leadership. It also records an event when work does not
+// stop in time. If POD_NAMESPACE, POD_NAME and POD_UID are set, the Elector records the
+// same events on the Pod. If the right to create events is missing, the missing right
+// is logged once.
 //
 // # Guarding and fencing writes
 //
@@ -60,10 +62,11 @@
 // process that can no longer be certain that it leads.
 //
 // Only the API server can refuse a write that was already sent. Package
-// leaderelection/fencing provides an admission policy for this purpose, the Fence. A Fence
-// with mode ByPod needs no change in the program if POD_NAME is set and the program uses
-// the default identity. Use [WithFencing] for a Fence with mode ByTerm. Also use
-// WithFencing if the client must retry refused writes while the term continues.
+// leaderelection/fencing provides an admission policy for this purpose, the Fence. A
+// Fence with mode ByPod needs no change in the program if POD_NAME is set and the
+// program uses the default identity. Use [WithFencing] for a Fence with mode ByTerm.
+// Also use WithFencing if the client must retry refused writes while the term
+// continues.
 //
 // # Routing to the leader, and rights
 //

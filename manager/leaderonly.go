@@ -20,15 +20,16 @@ func FailManager() LeaderOnlyOption {
 	return func(l *leaderOnly) { l.failsManager = true }
 }
 
-// LeaderOnly returns a Runnable for mgr.Add. In each term of elector, this Runnable calls
-// the Start method of the parameter runnable with the context of the term. Start must return
-// when this context is done. All Runnables of one elector start together and stop
-// together. The Lease is released only after all of these Runnables have returned.
+// LeaderOnly returns a Runnable for mgr.Add. In each term of elector, this Runnable
+// calls the Start method of the parameter runnable with the context of the term. Start
+// must return when this context is done. All Runnables of one elector start together
+// and stop together. The Lease is released only after all of these Runnables have
+// returned.
 //
 // If Start returns an error, the term ends, the Lease is released, and the process
-// continues to campaign. In the next term, the Runnables start no earlier than one second
-// after the failure. Repeated failures increase this delay to at most one minute. If Start
-// returns nil, the term continues.
+// continues to campaign. In the next term, the Runnables start no earlier than one
+// second after the failure. Repeated failures increase this delay to at most one
+// minute. If Start returns nil, the term continues.
 //
 // A controller cannot be started twice. Therefore create a new controller in each term.
 // A stopped controller leaves event handlers and goroutines in its cache. If terms are

@@ -154,10 +154,10 @@ func TestLeaderOnly_AllStartTogetherAndTheReleaseWaitsForAll(t *testing.T) {
 func TestLeaderOnly_AFailureEndsTheTermButNotTheProcess(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		fail := make(chan error)
-		var told error
+		var stopAsked error
 		p, a := m.withElector("a", leaderelection.Callbacks{},
 			leaderOnly(func(ctx context.Context) error { return <-fail }),
-			leaderOnly(func(ctx context.Context) error { <-ctx.Done(); told = context.Cause(ctx); return nil }))
+			leaderOnly(func(ctx context.Context) error { <-ctx.Done(); stopAsked = context.Cause(ctx); return nil }))
 		await(t, a, leading)
 		_, b := m.withElector("b", leaderelection.Callbacks{})
 		await(t, b, func(s leaderelection.State) bool { return s.Leader == "a" })
@@ -168,8 +168,8 @@ func TestLeaderOnly_AFailureEndsTheTermButNotTheProcess(t *testing.T) {
 		if took := time.Since(failed); took > retryPeriod {
 			t.Errorf("the other one led %v after the failure", took)
 		}
-		if !errors.Is(told, leaderelection.ErrSteppedDown) || p.stopped() {
-			t.Errorf("the other Runnable's context ended because of %v, the process has stopped: %v", told, p.stopped())
+		if !errors.Is(stopAsked, leaderelection.ErrSteppedDown) || p.stopped() {
+			t.Errorf("the other Runnable's context ended because of %v, the process has stopped: %v", stopAsked, p.stopped())
 		}
 		if lines := p.logs.with("out of order"); len(lines) != 1 {
 			t.Errorf("the failure was logged %d times: %q", len(lines), lines)

@@ -47,13 +47,13 @@ type electedManager struct {
 
 	started   atomic.Bool
 	stopping  chan struct{}         // closed when the inner Manager begins to stop
-	failure   atomic.Pointer[error] // the error that stopped the Manager; nil if the Manager was told to stop before
+	failure   atomic.Pointer[error] // the error that stopped the Manager; nil if the Manager was asked to stop before
 	ended     chan struct{}         // closed if the term ends before the inner Manager has stopped
 	cause     error                 // the reason why the term ended; set before ended is closed
 	abandoned atomic.Bool           // true if the grace period expired while Runnables were running
 
 	// Start sets the following fields.
-	told        <-chan struct{} // closed when the context of Start is done
+	stopAsked   <-chan struct{} // closed when the context of Start is done
 	inner       *task           // the call of the inner Manager's Start
 	stopInner   func()
 	campaign    *task // the call of the Elector's Run

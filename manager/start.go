@@ -27,8 +27,8 @@ func begin(f func() error) *task {
 // Start runs the Manager until ctx is done, a Runnable fails, or the Manager's term as
 // leader ends. Start then stops all Runnables and releases the Lease before it returns.
 //
-// Start returns the error of a Runnable only if the error stopped the Manager. Errors that
-// Runnables return after ctx is done or after the term has ended are logged.
+// Start returns the error of a Runnable only if the error stopped the Manager. Errors
+// that Runnables return after ctx is done or after the term has ended are logged.
 //
 // Start returns earlier if GracefulShutdownTimeout expires. In this case the Lease is
 // not released. The Elector renews the Lease until the Runnables have stopped or the
@@ -41,7 +41,7 @@ func (m *electedManager) Start(ctx context.Context) error {
 		// ctx is already done, so the inner Manager must not win its election.
 		m.gate.shut()
 	}
-	m.told = ctx.Done()
+	m.stopAsked = ctx.Done()
 	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
 	campaign, endCampaign := context.WithCancel(context.Background())
 	m.stopInner, m.endCampaign = stopInner, endCampaign
@@ -53,7 +53,7 @@ func (m *electedManager) Start(ctx context.Context) error {
 	m.campaign = begin(func() error { return m.runElector(campaign) })
 
 	select {
-	case <-m.told:
+	case <-m.stopAsked:
 	case <-m.stopping:
 	case <-m.inner.done:
 	case <-m.campaign.done:
@@ -63,13 +63,13 @@ func (m *electedManager) Start(ctx context.Context) error {
 }
 
 // runInner runs the inner Manager, and returns the error that stopped it. It logs an
-// error that the inner Manager returns although it was told to stop before. Such an error
-// comes from a Runnable that is not watched, for example from an HTTP server.
+// error that the inner Manager returns although it was asked to stop before. Such an
+// error comes from a Runnable that is not watched, for example from an HTTP server.
 func (m *electedManager) runInner(ctx context.Context) error {
 	err := m.Manager.Start(ctx)
 	switch failure := m.failure.Load(); {
 	case failure != nil && !errors.Is(*failure, errFailed):
-		return *failure // the inner Manager may not have noticed this error before it was told to stop
+		return *failure // the inner Manager may not have noticed this error before it was asked to stop
 	case err == nil || failure != nil || !isDone(m.stopping): // without a stop, the inner Manager did not start
 		return err
 	}
@@ -260,7 +260,7 @@ func (m *electedManager) abandon() error {
 }
 
 // reason returns the error that stopped the Manager. It returns nil if the Manager was
-// told to stop before an error occurred.
+// asked to stop before an error occurred.
 func (m *electedManager) reason() error {
 	if isDone(m.inner.done) {
 		return m.inner.err

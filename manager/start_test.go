@@ -121,9 +121,9 @@ func TestStart_OnLossItReturnsAsSoonAsAllHaveStopped(t *testing.T) {
 		p := m.leader("a", forEver, w)
 		m.give("somebody")
 		<-w.cancelled
-		told := time.Now()
+		stopAsked := time.Now()
 		<-p.done
-		if took := time.Since(told); took != 100*time.Millisecond {
+		if took := time.Since(stopAsked); took != 100*time.Millisecond {
 			t.Errorf("Start returned %v after the loss, want 100ms", took)
 		}
 		if !errors.Is(p.err, manager.ErrLeadershipLost) || !errors.Is(p.err, leaderelection.ErrOvertaken) || errors.Is(p.err, leaderelection.ErrWorkStillRunning) {
@@ -146,7 +146,7 @@ func TestStart_ALossDuringAGracefulStopIsNoticed(t *testing.T) {
 		<-slow.cancelled
 		time.Sleep(10 * time.Second)
 		if closed(w.cancelled) || !p.elector().IsLeader() {
-			t.Fatal("the work was told to stop before its turn")
+			t.Fatal("the work was asked to stop before its turn")
 		}
 		m.give("somebody")
 		<-w.cancelled

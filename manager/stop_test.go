@@ -248,9 +248,9 @@ func TestStart_AfterALossOnlyTheLossIsReturned(t *testing.T) {
 
 func TestStart_AfterAnOrderlyStopTheGracePeriodIsStillReported(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
-		told, slow := make(chan struct{}), newWorker(time.Minute)
+		stopAsked, slow := make(chan struct{}), newWorker(time.Minute)
 		p := m.make("a", incumbent(manager.WithIdentity("a")), func(o *crmanager.Options) { o.GracefulShutdownTimeout = new(time.Second) })
-		for _, r := range []crmanager.Runnable{slow, everywhere{elected{func(context.Context) error { <-told; return errClosed }}}} {
+		for _, r := range []crmanager.Runnable{slow, everywhere{elected{func(context.Context) error { <-stopAsked; return errClosed }}}} {
 			if err := p.Add(r); err != nil {
 				t.Fatal(err)
 			}
@@ -258,7 +258,7 @@ func TestStart_AfterAnOrderlyStopTheGracePeriodIsStillReported(t *testing.T) {
 		start(t, p)
 		<-slow.started
 		p.cancel()
-		close(told)
+		close(stopAsked)
 		<-p.done
 		if !errors.Is(p.err, context.DeadlineExceeded) || !errors.Is(p.err, leaderelection.ErrWorkStillRunning) || errors.Is(p.err, errClosed) {
 			t.Errorf("Start returned %v, want only that the grace period expired", p.err)
@@ -280,14 +280,14 @@ func TestLeaderOnly_AnErrorAfterTheStopHasBegunIsNotReturned(t *testing.T) {
 				}
 				runs, stopRun := context.WithCancel(t.Context())
 				belongs, stopRunnable := context.WithCancel(t.Context())
-				told, stopFirst, stopSecond := runs, stopRun, stopRunnable
+				stopAsked, stopFirst, stopSecond := runs, stopRun, stopRunnable
 				if first == "the Runnable" {
-					told, stopFirst, stopSecond = belongs, stopRunnable, stopRun
+					stopAsked, stopFirst, stopSecond = belongs, stopRunnable, stopRun
 				}
 				started := make(chan struct{})
 				runnable := manager.LeaderOnly(e, crmanager.RunnableFunc(func(context.Context) error {
 					close(started)
-					<-told.Done()
+					<-stopAsked.Done()
 					return errClosed
 				}), manager.FailManager())
 				membership := begin(func() error { return runnable.Start(belongs) })
@@ -320,12 +320,12 @@ func TestStart_SteppingDownDuringAGracefulStopDoesNotExtendTheGracePeriod(t *tes
 		const grace = 5 * time.Second
 		w := newWorker(time.Minute)
 		p := m.leader("a", grace, w)
-		told := time.Now()
+		stopAsked := time.Now()
 		p.cancel()
 		time.Sleep(grace - time.Second)
 		down := begin(func() error { return p.elector().StepDown(t.Context()) })
 		<-p.done
-		if took := time.Since(told); took != grace {
+		if took := time.Since(stopAsked); took != grace {
 			t.Errorf("Start returned after %v, want %v", took, grace)
 		}
 		if !errors.Is(p.err, leaderelection.ErrSteppedDown) || !errors.Is(p.err, leaderelection.ErrWorkStillRunning) {

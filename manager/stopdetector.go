@@ -18,7 +18,7 @@ type stopDetector struct{ manager *electedManager }
 
 func (d stopDetector) Start(ctx context.Context) error {
 	<-ctx.Done()
-	if !d.manager.isTold() {
+	if !d.manager.isStopAsked() {
 		d.manager.failure.CompareAndSwap(nil, new(errFailed))
 	}
 	close(d.manager.stopping)
@@ -27,9 +27,9 @@ func (d stopDetector) Start(ctx context.Context) error {
 
 func (d stopDetector) NeedLeaderElection() bool { return false }
 
-// isTold reports whether the Manager was told to stop: the context of Start is done, the
-// term has ended, or Start stops the Manager for another reason.
-func (m *electedManager) isTold() bool { return isDone(m.told) || m.gate.isShut() }
+// isStopAsked reports whether the Manager was asked to stop: the context of Start is
+// done, the term has ended, or Start stops the Manager for another reason.
+func (m *electedManager) isStopAsked() bool { return isDone(m.stopAsked) || m.gate.isShut() }
 
 // Add adds a Runnable to the inner Manager. When the Runnable fails, its error is
 // recorded at once. The inner Manager returns the error only after all Runnables have
@@ -71,12 +71,12 @@ func (m *electedManager) Add(r crmanager.Runnable) error {
 }
 
 // returned handles the error that a Runnable has returned. The first error stops the
-// Manager, unless the Manager was told to stop before: returned records this error and
+// Manager, unless the Manager was asked to stop before: returned records this error and
 // returns it, so that the inner Manager stops. It logs any other error and returns nil,
 // because Start must not return an error that follows from a stop. controller-runtime
 // does the same, but loses some of these errors.
 func (m *electedManager) returned(err error) error {
-	if err == nil || !m.isTold() && m.failure.CompareAndSwap(nil, &err) {
+	if err == nil || !m.isStopAsked() && m.failure.CompareAndSwap(nil, &err) {
 		return err
 	}
 	m.logLate(err)

@@ -196,7 +196,7 @@ func (c *candidate) work(r *termRun) {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-	c.testCluster.note(c.Name(), fmt.Sprintf("told to stop: %v", r.cause()))
+	c.testCluster.note(c.Name(), fmt.Sprintf("asked to stop: %v", r.cause()))
 	c.beforeReturn()
 }
 

@@ -168,8 +168,7 @@ func (s *testCluster) end() {
 	}
 }
 
-// note adds a line to the timeline. who is the name of a
-// candidate, or empty.
+// note adds a line to the timeline. who is the name of a candidate, or empty.
 func (s *testCluster) note(who, what string) { s.referee.Note(who, "%s", what) }
 
 // requireOverlap fails the test if no work overlapped. Call requireOverlap in

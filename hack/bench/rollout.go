@@ -22,9 +22,9 @@ const (
 )
 
 // measureRollout measures rolling updates, which replace all replicas one by one. If
-// the replicas are operators, it measures the time without reconciliation. It counts the
-// handovers of every implementation. Each replica is a process, because the age of a process
-// influences the choice of the successor.
+// the replicas are operators, it measures the time without reconciliation. It counts
+// the handovers of every implementation. Each replica is a process, because the age of
+// a process influences the choice of the successor.
 func (b *bench) measureRollout(ctx context.Context) (figures, error) {
 	operators, err := b.rollOperators(ctx)
 	if err != nil {

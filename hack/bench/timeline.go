@@ -84,7 +84,7 @@ func timelinePlot(t timeline, title string) (string, error) {
 			s.Bar("incumbent-manager", "works", t.Started, s.To, work+successor, barHeight),
 		},
 		Observed: s.X(t.Observed),
-		Stop:     lab.GridLine{X: s.X(0), Label: "told to stop"}, Start: lab.GridLine{X: s.X(t.Started), Label: lab.Number(t.Started) + " ms"},
+		Stop:     lab.GridLine{X: s.X(0), Label: "asked to stop"}, Start: lab.GridLine{X: s.X(t.Started), Label: lab.Number(t.Started) + " ms"},
 	}
 	step := gridStep(s.To - s.From)
 	for v := math.Ceil(s.From/step) * step; v <= s.To; v += step {

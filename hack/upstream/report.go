@@ -95,8 +95,8 @@ func report(version string, results []result, verbose bool) (string, error) {
 	return out.String(), errors.Join(errs...)
 }
 
-// explain writes the differences of a result to out. It returns an error for each one that is
-// not expected, and for each expected one that did not occur.
+// explain writes the differences of a result to out. It returns an error for each one
+// that is not expected, and for each expected one that did not occur.
 func (r result) explain(out *strings.Builder, verbose bool) []error {
 	var errs []error
 	expected := expectedOf(r.suite, r.mode)

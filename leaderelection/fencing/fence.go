@@ -72,10 +72,10 @@ type Fence struct {
 	// Namespaces.
 	//
 	// A Fence with the mode ByPod needs OpenWithoutLease if it guards pods or
-	// serviceaccounts in a namespace in which candidates run. Without
-	// OpenWithoutLease, no candidate can be started again after the Lease was deleted. A Fence ByPod of pods or
-	// serviceaccounts is invalid if OpenWithoutLease, Namespaces and ReportOnly are all
-	// unset.
+	// serviceaccounts in a namespace in which candidates run. Without OpenWithoutLease,
+	// no candidate can be started again after the Lease was deleted. A Fence ByPod of
+	// pods or serviceaccounts is invalid if OpenWithoutLease, Namespaces and ReportOnly
+	// are all unset.
 	OpenWithoutLease bool
 
 	// ReportOnly makes the Fence accept stale writes. For each stale write, the API

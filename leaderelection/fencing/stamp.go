@@ -42,9 +42,9 @@ func stampOf(term leaderelection.Term) stamp {
 	return stamp{AnnotationKey(term.Lease), term.Token.String() + " " + term.Identity}
 }
 
-// StampTransport returns a RoundTripper for Fences whose mode is ByTerm. It stamps each written
-// object with the term of the request's context. Use it in the configuration of any
-// client of client-go or controller-runtime:
+// StampTransport returns a RoundTripper for Fences whose mode is ByTerm. It stamps each
+// written object with the term of the request's context. Use it in the configuration of
+// any client of client-go or controller-runtime:
 //
 //	cfg.Wrap(fencing.StampTransport)
 //

@@ -33,8 +33,8 @@
 //
 // Live succeeds while the API server is unreachable, because a new process could not
 // reach the API server either. Live also succeeds for followers, and after a loss of
-// leadership. Live succeeds while callbacks take long to stop, if the Elector still renews
-// the Lease.
+// leadership. Live succeeds while callbacks take long to stop, if the Elector still
+// renews the Lease.
 //
 // # Ready
 //
@@ -65,12 +65,13 @@
 //
 // # Rights
 //
-// Without WithReview, Ready reports a missing right only after the API server has refused
-// a request. A follower can run for a long time without a write. With [WithReview], Ready
-// asks the API server about the rights to get, create and update the Lease. For this, Ready
-// creates SelfSubjectAccessReviews, which require no special rights. If no right is
-// missing, Ready asks again after five minutes. If a right is missing or the review
-// fails, Ready asks again after ten seconds. Ready does not require these rights:
+// Without WithReview, Ready reports a missing right only after the API server has
+// refused a request. A follower can run for a long time without a write. With
+// [WithReview], Ready asks the API server about the rights to get, create and update
+// the Lease. For this, Ready creates SelfSubjectAccessReviews, which require no special
+// rights. If no right is missing, Ready asks again after five minutes. If a right is
+// missing or the review fails, Ready asks again after ten seconds. Ready does not
+// require these rights:
 //
 //   - to watch the Lease
 //   - to record events

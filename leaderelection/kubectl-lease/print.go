@@ -58,8 +58,9 @@ func toYAML(object any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A reader of YAML refuses or changes some characters that JSON contains unescaped. It
-	// accepts the escape sequences of JSON only up to U+FFFF, and all characters above.
+	// A reader of YAML refuses or changes some characters that JSON contains unescaped.
+	// It accepts the escape sequences of JSON only up to U+FFFF, and all characters
+	// above.
 	text = []byte(escape(string(text), func(r rune) bool { return isUnsafe(r) && r <= 0xffff }))
 	if text, err = yaml.JSONToYAML(text); err != nil {
 		return nil, err

@@ -78,8 +78,8 @@
 //	increase(incumbent_leader_election_overruns_total[1h]) > 0                                   callbacks returned too late: raise StopTimeout, or stop faster
 //
 // If a process increases a counter just before it exits, Prometheus does not scrape the
-// new value. This affects terms_ended_total and overruns_total in programs that exit after
-// a loss of leadership. For example, programs that use package manager exit then. To find
-// such a loss, use terms_total: the next leader counts its term with previous="expired".
-// The rules in hack/manifests sum over all Pods of a Lease.
+// new value. This affects terms_ended_total and overruns_total in programs that exit
+// after a loss of leadership. For example, programs that use package manager exit then.
+// To find such a loss, use terms_total: the next leader counts its term with
+// previous="expired". The rules in hack/manifests sum over all Pods of a Lease.
 package metrics

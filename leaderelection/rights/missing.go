@@ -75,9 +75,9 @@ const preflightTimeout = 10 * time.Second
 //	elector, err := leaderelection.New(config, clientset, callbacks, logger, rights.AtStart(clientset, rights.Uses{}))
 //
 // The Elector checks the rights for its own Lease. It ignores the fields LeaseNamespace
-// and LeaseName of the parameter uses. The check runs in the background and does not delay
-// the election, see Preflight. Package manager checks the rights by default, and does
-// not need this option.
+// and LeaseName of the parameter uses. The check runs in the background and does not
+// delay the election, see Preflight. Package manager checks the rights by default, and
+// does not need this option.
 func AtStart(clientset kubernetes.Interface, uses Uses) leaderelection.Option {
 	return leaderelection.WithBackgroundTask(func(ctx context.Context, e *leaderelection.Elector, logger *slog.Logger) {
 		uses := uses

@@ -41,9 +41,9 @@ func (tr *trace) addf(source, format string, args ...any) {
 	tr.lines = append(tr.lines, traceLine{time.Now(), fmt.Sprintf("%-10s %s", source, fmt.Sprintf(format, args...))})
 }
 
-// excerpt returns the lines of the trace shortly before and after a violation.
-// at is the time of the violation. writes contains
-// the writes that the server accepted. For each write, excerpt adds a line.
+// excerpt returns the lines of the trace shortly before and after a violation. at is
+// the time of the violation. writes contains the writes that the server accepted. For
+// each write, excerpt adds a line.
 func (tr *trace) excerpt(at time.Time, writes []leaderelectiontest.Write) string {
 	tr.mu.Lock()
 	lines := slices.Clone(tr.lines)

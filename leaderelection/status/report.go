@@ -53,8 +53,8 @@ type Elector struct {
 	// LastError is the error with which requests for the Lease currently fail. It is
 	// empty while requests succeed.
 	LastError string `json:"lastError,omitempty"`
-	// Stuck is the error that Elector.Stuck returns. If it is not empty, only a restart of the process
-	// helps.
+	// Stuck is the error that Elector.Stuck returns. If it is not empty, only a restart
+	// of the process helps.
 	Stuck string `json:"stuck,omitempty"`
 	// EndCause is the reason for which the most recent term ended.
 	EndCause string `json:"endCause,omitempty"`

@@ -83,8 +83,8 @@ func TestPage_OneOptionServesSeveralElectors(t *testing.T) {
 	})
 }
 
-// An Elector whose work does not stop must remain on the page, even if another Elector for
-// the same Lease runs.
+// An Elector whose work does not stop must remain on the page, even if another Elector
+// for the same Lease runs.
 func TestPage_ShowsWorkThatOutlivesRun(t *testing.T) {
 	inTestCluster(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
 		returned := make(chan struct{})

@@ -68,8 +68,8 @@ func Version(lease *coordinationv1.Lease) uint64 {
 }
 
 // CheckVersion returns an error if a Lease has a resourceVersion that is not a decimal
-// number of at most 64 bits. Such a Lease must not be used, because its versions cannot be
-// compared, and its term would have no fencing token.
+// number of at most 64 bits. Such a Lease must not be used, because its versions cannot
+// be compared, and its term would have no fencing token.
 func CheckVersion(lease *coordinationv1.Lease) error {
 	if lease == nil || lease.ResourceVersion == "" {
 		return nil

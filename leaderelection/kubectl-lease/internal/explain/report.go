@@ -155,7 +155,8 @@ type Writer struct {
 }
 
 // NobodyLeads reports whether the Lease has no leader. It returns false if it is not
-// known whether the Lease has a leader. If contact is lost, the result describes the Lease at the last contact.
+// known whether the Lease has a leader. If contact is lost, the result describes the
+// Lease at the last contact.
 func (r Report) NobodyLeads() bool {
 	switch r.State {
 	case Led, Overdue, Unconfirmed, Unknown:
