@@ -129,9 +129,10 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 		return err
 	}
 	e.mu.Lock()
+	a.retryBase = h.Version
 	unversioned, unconfirmed := h.Version == 0, h.Write.Sent.Age(time.Now())
 	e.unlock()
-	a.retryAt, a.retryBase = time.Now().Add(e.config.attemptTimeout()), h.Version
+	a.retryAt = time.Now().Add(e.config.attemptTimeout())
 	a.answerBy = time.Now().Add(e.config.overlapTimeout(unconfirmed))
 	if unversioned {
 		// A server without resourceVersions does not refuse outdated writes. First read

@@ -532,10 +532,9 @@ func (hangingBody) Close() error               { return nil }
 // A response whose body never arrives is one hung request. The term must survive it.
 func TestElector_SurvivesAResponseWhoseBodyNeverArrives(t *testing.T) {
 	withHarness(t, func(h *harness) {
-		armed := false
+		var armed atomic.Bool
 		a := h.newReplica("a", nil, withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
-			if r.Method == http.MethodPut && armed {
-				armed = false
+			if r.Method == http.MethodPut && armed.CompareAndSwap(true, false) {
 				// The proxy answers with headers only; the API server never sees the request.
 				if trace := httptrace.ContextClientTrace(r.Context()); trace != nil {
 					if trace.GetConn != nil {
@@ -553,7 +552,7 @@ func TestElector_SurvivesAResponseWhoseBodyNeverArrives(t *testing.T) {
 		a.run()
 		h.waitUntil(time.Second, a.IsLeader)
 		term, _ := a.Term()
-		armed = true
+		armed.Store(true)
 		time.Sleep(30 * time.Second)
 		if now, leads := a.Term(); !leads || now != term {
 			t.Errorf("term %v has ended: %v; now %v", term, a.State().EndCause, now)

@@ -125,14 +125,14 @@ func TestElector_RunAgainRemembersTheHolderOfTheDeletedLease(t *testing.T) {
 func TestElector_AConflictAfterClientGosOwnRetryIsNoLoss(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		h.server.Client("a").Deny("watch")
-		puts := 0
+		var puts atomic.Int64
 		elector := h.start("a", withRoundTrip(func(r *http.Request, next send) (*http.Response, error) {
 			if r.Method != http.MethodPut {
 				return next(r)
 			}
-			puts++
+			put := puts.Add(1)
 			resp, err := next(r)
-			if puts == 3 && err == nil {
+			if put == 3 && err == nil {
 				resp.StatusCode, resp.Status = 500, "500 Internal Server Error"
 				resp.Header.Set("Retry-After", "1")
 			}

@@ -123,7 +123,7 @@ func TestMetrics_DistinguishTwoElectorsForOneLease(t *testing.T) {
 		_, stopC := c.runOn(c.server.Client("c"), configOf("c"), c.metrics.Option())
 		time.Sleep(time.Second)
 		c.wantSeries("c follows", "is_leader", map[string]float64{lease: 0, lease + " 2": 1})
-		c.wantSeries("c follows", "leader_changes_total", map[string]float64{lease: 2, lease + " 2": 2})
+		c.wantSeries("c follows", "terms_total", map[string]float64{lease: 1, lease + " 2": 1})
 		c.stopAll(stopC, stopB)
 	})
 }
