@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/api/validate/content"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/rights"
@@ -37,7 +37,7 @@ No request is sent. 'kubectl lease explain --service-account' reports missing ri
 			accountNamespace, accountName, err := serviceAccount(account)
 			errs = append(errs, err)
 			if role != "" {
-				for _, reason := range content.IsPathSegmentName(role) { // the name of a Role may contain more kinds of characters than most names
+				for _, reason := range path.IsValidPathSegmentName(role) { // the name of a Role may contain more kinds of characters than most names
 					errs = append(errs, fmt.Errorf("--name (%q) is not valid: %s", role, reason))
 				}
 			}

@@ -82,7 +82,7 @@ func FuzzTerminal_EscapesWithoutChangingValues(f *testing.F) {
 func hostileServer(t *testing.T) {
 	t.Helper()
 	lease := heldLease("ns-one", "app", unsafeText)
-	lease.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: unsafeText, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:renewTime":{}}}`)}}
+	lease.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: unsafeText, FieldsV1: fieldsOf(t, `{"f:spec":{"f:renewTime":{}}}`)}}
 	terms, _ := json.Marshal([]map[string]any{{"holder": unsafeText, "acquired": "2026-01-02T03:04:05.000000Z", "end": unsafeText}})
 	lease.Annotations = map[string]string{
 		"incumbent.haproxy-template-ic.github.io/terms":     string(terms),
@@ -261,4 +261,15 @@ func TestCompletion_ScriptsAreNotEscaped(t *testing.T) {
 			t.Errorf("%s: the script contains unsafe or escaped characters", shell)
 		}
 	}
+}
+
+// fieldsOf returns the set of fields that the JSON text describes. All supported versions
+// of apimachinery have UnmarshalJSON.
+func fieldsOf(t *testing.T, text string) *metav1.FieldsV1 {
+	t.Helper()
+	fields := &metav1.FieldsV1{}
+	if err := fields.UnmarshalJSON([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return fields
 }

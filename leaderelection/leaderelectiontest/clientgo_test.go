@@ -145,8 +145,8 @@ func TestServer_StreamsListsToReflectors(t *testing.T) {
 		if _, err := server.Put(lease("a")); err != nil {
 			t.Fatal(err)
 		}
-		factory.StartWithContext(ctx)
-		factory.WaitForCacheSyncWithContext(ctx)
+		factory.Start(ctx.Done())
+		factory.WaitForCacheSync(ctx.Done())
 		if err := server.Edit("default", "app", func(l *coordinationv1.Lease) { *l.Spec.HolderIdentity = "b" }); err != nil {
 			t.Fatal(err)
 		}
