@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write the documents in testdata")
 func full(holder string, acquired, renewed float64) explain.Observed {
 	l := lease(holder, acquired, renewed)
 	l.ResourceVersion, l.Spec.LeaseTransitions = "77", new(int32(3))
-	l.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "operator", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:renewTime":{}}}`)}}
+	l.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "operator", FieldsV1: fieldsOf(`{"f:spec":{"f:renewTime":{}}}`)}}
 	l.Annotations = map[string]string{
 		"incumbent.haproxy-template-ic.github.io/successor": "1767355200000000 0 1 pod-2",
 		"incumbent.haproxy-template-ic.github.io/terms":     `[{"holder":"pod-0","acquired":"2026-01-02T11:00:00.000000Z","renewed":"2026-01-02T11:59:59.000000Z","end":"released"}]`,
@@ -82,4 +82,13 @@ func TestReport_IsTheDocumentThatProgramsRead(t *testing.T) {
 			t.Errorf("%s (-update writes it): -want +got:\n%s", path, cmp.Diff(string(want), string(content)))
 		}
 	}
+}
+
+// fieldsOf returns the set of fields that the JSON text describes.
+func fieldsOf(text string) *metav1.FieldsV1 {
+	fields := &metav1.FieldsV1{}
+	if err := fields.UnmarshalJSON([]byte(text)); err != nil {
+		panic(err)
+	}
+	return fields
 }

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -82,7 +83,8 @@ func writerOf(lease *coordinationv1.Lease) Writer {
 	w := Writer{Incumbent: nominates || leasestate.IsReleased(lease)}
 	var newest *metav1.Time
 	for _, entry := range lease.ManagedFields {
-		if entry.FieldsV1 == nil || !strings.Contains(entry.FieldsV1.GetRawString(), `"f:renewTime"`) {
+		fields, err := json.Marshal(entry.FieldsV1) // works with all supported versions of apimachinery
+		if err != nil || !strings.Contains(string(fields), `"f:renewTime"`) {
 			continue
 		}
 		if newest == nil || entry.Time != nil && newest.Before(entry.Time) {
