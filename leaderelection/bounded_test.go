@@ -543,6 +543,22 @@ func TestElector_ALongRetryAfterDelaysAClaimForAtMostALeaseDuration(t *testing.T
 	})
 }
 
+// A proxy may answer with a Status that has no message. The failure must be visible
+// nevertheless, and claims must not be sent faster than after other failures.
+func TestElector_AFailureWithoutAMessageIsAFailure(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var sent atomic.Int32
+		a := h.start("a", withRoundTrip(refuseWrites(403, "Forbidden", 0, func() bool { sent.Add(1); return true })))
+		time.Sleep(10 * time.Minute)
+		if s := a.State(); s.LastError == "" || s.FailingSince.IsZero() {
+			t.Errorf("State = %+v, want an error", s)
+		}
+		if most := int32(10 * time.Minute / a.config.RetryPeriod); sent.Load() > most {
+			t.Errorf("%d claims were sent, want at most %d", sent.Load(), most)
+		}
+	})
+}
+
 // A refusal is no request for a pause, although it contains retryAfterSeconds.
 func TestElector_ARefusalWithRetryAfterCostsNoTerm(t *testing.T) {
 	withHarness(t, func(h *harness) {
