@@ -3,6 +3,7 @@ package adopt
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 )
@@ -13,23 +14,25 @@ type edit struct {
 	text       string
 }
 
-// apply returns the text with all edits. The edits must not overlap. Edits at the same
-// offset are applied in their order in the slice.
-func apply(text []byte, edits []edit) []byte {
+var errOverlap = errors.New("two changes concern the same line")
+
+// apply returns the text with all edits. It returns errOverlap if edits overlap. Edits at
+// the same offset are applied in their order in the slice.
+func apply(text []byte, edits []edit) ([]byte, error) {
 	edits = slices.Clone(edits)
 	slices.SortStableFunc(edits, func(a, b edit) int { return cmp.Compare(a.start, b.start) })
 	var changed bytes.Buffer
 	done := 0
 	for _, e := range edits {
 		if e.start < done {
-			panic("bug: two edits overlap")
+			return nil, errOverlap
 		}
 		changed.Write(text[done:e.start])
 		changed.WriteString(e.text)
 		done = e.end
 	}
 	changed.Write(text[done:])
-	return changed.Bytes()
+	return changed.Bytes(), nil
 }
 
 // lineBreak returns the line break that the text uses.

@@ -2,6 +2,7 @@ package adopt
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/format"
@@ -250,18 +251,21 @@ func (p *program) adopt() ([]byte, error) {
 	if err != nil || len(edits) == 0 {
 		return p.src, err
 	}
-	changed := apply(p.src, edits)
-	if formatted, err := format.Source(p.src); err == nil && bytes.Equal(formatted, p.src) {
-		if changed, err = format.Source(changed); err != nil {
-			return nil, fmt.Errorf("%s cannot be changed: %w", p.path, err)
-		}
+	changed, err := apply(p.src, edits)
+	if formatted, formatErr := format.Source(p.src); err == nil && formatErr == nil && bytes.Equal(formatted, p.src) {
+		changed, err = format.Source(changed)
 	}
 	again := &program{path: p.path, src: changed, taken: p.taken}
-	if err := again.parse(); err != nil {
-		return nil, err
+	if err == nil {
+		err = again.parse()
 	}
-	if rest, err := again.edits(); err != nil || len(rest) > 0 || len(again.old) > 0 {
-		return nil, fmt.Errorf("%s has an unusual form, so it cannot be changed safely: change it by hand", p.path)
+	if err == nil {
+		if edits, err = again.edits(); err == nil && len(edits) > 0 {
+			err = errors.New("the change has no effect")
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s has an unusual form, so it cannot be changed safely (%w): change it by hand", p.path, err)
 	}
 	p.usesReady = again.usesReady
 	return changed, nil

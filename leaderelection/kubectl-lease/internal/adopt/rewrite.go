@@ -111,7 +111,7 @@ func (p *program) insertImport(spec string) edit {
 // removeImport returns an edit that removes an import and its line.
 func (p *program) removeImport(s *ast.ImportSpec) edit {
 	var removed ast.Node = s
-	if decl := p.declarationOf(s); !decl.Lparen.IsValid() || len(decl.Specs) == 1 {
+	if decl := p.declarationOf(s); !decl.Lparen.IsValid() {
 		removed = decl
 	}
 	start, end := p.offset(removed), p.fset.Position(removed.End()).Offset

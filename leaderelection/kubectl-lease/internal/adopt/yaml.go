@@ -48,20 +48,30 @@ func editYAML(file string, text []byte, e editor) (changed []byte, notes []strin
 	if err != nil || len(edits) == 0 {
 		return text, notes, found, err
 	}
-	changed = apply(text, edits)
-	again, err := parseYAML(file, changed)
-	if err == nil && !extends(again, f) {
-		err = errors.New("another value changes as well")
-	}
-	if err == nil {
-		if edits, _, _, err = e.edit(again); err == nil && len(edits) > 0 {
-			err = errors.New("the change has no effect")
-		}
+	if changed, err = apply(text, edits); err == nil {
+		err = check(file, f, changed, e)
 	}
 	if err != nil {
 		return nil, nil, false, fmt.Errorf("%s has an unusual form, so it cannot be changed safely (%w): change it by hand", file, err)
 	}
 	return changed, notes, found, nil
+}
+
+// check returns an error unless the new text of the file before contains all former
+// values and needs no further edit of e.
+func check(file string, before *yamlFile, changed []byte, e editor) error {
+	after, err := parseYAML(file, changed)
+	if err != nil {
+		return err
+	}
+	if !extends(after, before) {
+		return errors.New("another value changes as well")
+	}
+	edits, _, _, err := e.edit(after)
+	if err == nil && len(edits) > 0 {
+		err = errors.New("the change has no effect")
+	}
+	return err
 }
 
 // extends reports whether the documents of after contain all values of before.
