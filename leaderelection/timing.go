@@ -175,8 +175,7 @@ func (c Config) stopTimeAfterLoss(sinceWrite time.Duration) time.Duration {
 func (c Config) exitTime() time.Duration { return c.Margin() / 20 }
 
 // logFlushTime returns how long Run waits for a slow log handler before Run returns.
-// traceFlushTime returns how long Run waits for slow Traces, and how long for a slow
-// event recorder.
+// traceFlushTime returns how long Run waits for slow Traces and a slow event recorder.
 func (c Config) logFlushTime() time.Duration   { return c.Margin() / 40 }
 func (c Config) traceFlushTime() time.Duration { return c.Margin() / 160 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -65,7 +66,7 @@ func newObservability(reviewer kubernetes.Interface) observability {
 // Run has returned nil after a loss of leadership, or if a Runnable has failed.
 func (o observability) ended(err error) error {
 	if err != nil {
-		o.failed.Store(new(err.Error()))
+		o.failed.Store(ptr.To(err.Error()))
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -81,7 +82,7 @@ func reportNomination(ctx context.Context, e *leaderelection.Elector, events *la
 // operate adds a controller to the Manager. The controller reconciles one object. The
 // reconciliation calls work. If defaults is true, the controller has no options.
 func operate(mgr crmanager.Manager, defaults bool, work func(context.Context)) error {
-	options := controller.Options{EnableWarmup: new(true)}
+	options := controller.Options{EnableWarmup: ptr.To(true)}
 	if defaults {
 		options = controller.Options{}
 	}
