@@ -8,6 +8,7 @@ var (
 	labelTests  = tests{pkg: "./leaderelection/routing"}
 	explained   = tests{pkg: "./leaderelection/kubectl-lease/internal/explain"}
 	lostContact = tests{"./leaderelection/kubectl-lease/internal/explain", "TestWatcher_WithoutContactReportsNoExpiry", []string{"-count=20"}} // repeated 20 times, because the order of two events is random
+	adopted     = tests{pkg: "./leaderelection/kubectl-lease/internal/adopt", run: "Role|Refuses|Each"}
 	onTerminal  = tests{pkg: "./leaderelection/kubectl-lease", run: "Output|ControlsNo|FuzzTerminal|OffersNoName|RefuseInvalidNames"}
 	manifests   = tests{pkg: "./hack/manifests", run: "Deployment|FlowSchema_Is|WhatTheCodeMakes"}
 	listed      = tests{pkg: "./leaderelection/internal/registry"}
@@ -94,6 +95,12 @@ var others = []mutation{
 		replace(`$wanted == "" || $_`, "true"), memory},
 
 	// Explain.
+	{"LeaseDuration is rounded down", "manager: electedManager.wholeSeconds",
+		replace("$d.Truncate(time.Second) + time.Second", "$d.Truncate(time.Second)"), tests{pkg: "./manager", run: "TestNew_RoundsLeaseDurationUp"}},
+	{"adopt accepts a change that another value needs", "leaderelection/kubectl-lease/internal/adopt: check",
+		forceFalse(`return errors.New("another value changes as well")`), adopted},
+	{"adopt extends a rule for several resources", "leaderelection/kubectl-lease/internal/adopt: extendable",
+		replace("len($resources) == 1", "true").at(2), adopted},
 	{"explain takes silence for contact", "leaderelection/kubectl-lease/internal/explain: Observed.ContactLost",
 		replace("SilenceTimeout", "time.Hour"), explained},
 	{"explain counts a loss of contact as a slow renewal", "leaderelection/kubectl-lease/internal/explain: Observed.unrenewed",
