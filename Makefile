@@ -45,6 +45,14 @@ test: ## Run unit and integration tests, a thousand simulated schedules and a so
 	@go test -C leaderelection/simulation -count=1 -timeout 20m -sim.table -sim.schedules=200
 	@$(MAKE) -s soak SOAKFLAGS='-duration 1m'
 
+.PHONY: test-matrix
+test-matrix: ## Run the tests with each pair of Kubernetes modules and controller-runtime, against each API server (MATRIXFLAGS='-pair 0.35 -server 1.37')
+	@go run ./hack/matrix $(MATRIXFLAGS)
+
+.PHONY: dist
+dist: ## Build what a release consists of: notes, kubectl-lease for each platform, checksums, SBOM (VERSION=v0.1.0)
+	@.ci/dist $(VERSION)
+
 .PHONY: sim
 sim: ## Run ten thousand simulated schedules and compare with client-go, in half an hour (SIMFLAGS=-sim.schedules=100)
 	@go test -C leaderelection/simulation -count=1 -timeout 0 -sim.table \
@@ -74,7 +82,7 @@ mutants: ## Put faults into a copy of the code and check that a test catches eac
 	go run ./hack/mutants $(MUTANTSFLAGS)
 
 .PHONY: verify
-verify: check-format check-vet check-lint check-tidy check-docs check-imports check-size check-rooms check-words check-exported check-links check-alerts ## Run all checks below
+verify: check-format check-vet check-lint check-tidy check-docs check-imports check-size check-rooms check-words check-exported check-links check-alerts check-cross ## Run all checks below
 
 .PHONY: check-format
 check-format: ## Check that gofmt has nothing to change
@@ -123,3 +131,12 @@ check-links: ## Check that links, files and commands in Markdown exist, and that
 .PHONY: check-alerts
 check-alerts: ## Test the alerts and the dashboard of hack/manifests with Prometheus' own library
 	@cd hack/promcheck && go test ./... -count=1
+
+# Each entry is a pair of GOOS and GOARCH. The packages under hack/ need not build elsewhere.
+PLATFORMS := linux/arm64 linux/arm darwin/arm64 windows/amd64
+
+.PHONY: check-cross
+check-cross: ## Check that the libraries and kubectl-lease compile for other platforms (PLATFORMS=linux/arm)
+	@for p in $(PLATFORMS); do \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build ./leaderelection/... ./manager/... ./envtest/... || { echo "does not compile for $$p"; exit 1; }; \
+	done
