@@ -3,7 +3,7 @@
 
 # The modules that "go vet" and golangci-lint check. Of the other modules under hack/,
 # promcheck contains only tests, and the rest only pin the versions of tools.
-CODE := . hack/controlplane hack/migration/leaderforlife hack/tokens hack/upstream
+CODE := . leaderelection/otel hack/controlplane hack/migration/leaderforlife hack/tokens hack/upstream
 MODULES = $(shell find . -name go.mod -not -path './.git/*' -exec dirname {} \; | sort)
 FUZZTIME := 30s
 LINT := $(CURDIR)/hack/tools/golangci-lint
@@ -40,6 +40,7 @@ test: ## Run unit and integration tests, a thousand simulated schedules and a so
 	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
 	go test -race -shuffle=on -p 2 -timeout 20m $(TESTFLAGS) ./... && \
 	cd hack/migration/leaderforlife && go test -race -shuffle=on $(TESTFLAGS) ./...
+	@go test -C leaderelection/otel -race -shuffle=on $(TESTFLAGS) ./...
 	@go test -C hack/tokens $(TESTFLAGS) ./...
 	@go test -C hack/upstream $(TESTFLAGS) ./...
 	@go test -C leaderelection/simulation -count=1 -timeout 20m -sim.table -sim.schedules=200
