@@ -56,14 +56,10 @@ type observability struct {
 	failed *atomic.Pointer[string] // the text of the error that Start returned; nil if there is none
 }
 
-// newObservability returns the observability of an Elector. If reviewer is not nil, the
-// readiness check uses reviewer to ask the API server for missing rights.
+// newObservability returns the observability of an Elector. The readiness check uses
+// reviewer to ask the API server for missing rights.
 func newObservability(reviewer kubernetes.Interface) observability {
-	var opts []health.Option
-	if reviewer != nil {
-		opts = append(opts, health.WithReview(reviewer))
-	}
-	return observability{health: health.New(opts...), page: status.New(), failed: &atomic.Pointer[string]{}}
+	return observability{health: health.New(health.WithReview(reviewer)), page: status.New(), failed: &atomic.Pointer[string]{}}
 }
 
 // ended records the error that Start returns, and returns this error. The Elector's own
