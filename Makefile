@@ -83,7 +83,7 @@ mutants: ## Put faults into a copy of the code and check that a test catches eac
 	go run ./hack/mutants $(MUTANTSFLAGS)
 
 .PHONY: verify
-verify: check-format check-vet check-lint check-tidy check-docs check-imports check-size check-rooms check-words check-exported check-links check-alerts check-cross ## Run all checks below
+verify: check-format check-vet check-lint check-tidy check-docs check-imports check-size check-rooms check-words check-exported check-links check-alerts check-cross check-api ## Run all checks below
 
 .PHONY: check-format
 check-format: ## Check that gofmt has nothing to change
@@ -141,3 +141,9 @@ check-cross: ## Check that the libraries and kubectl-lease compile for other pla
 	@for p in $(PLATFORMS); do \
 		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build ./leaderelection/... ./manager/... ./envtest/... || { echo "does not compile for $$p"; exit 1; }; \
 	done
+
+# Before the first tag, the diff of hack/check/exported.txt shows what changes.
+.PHONY: check-api
+check-api: ## Compare the API with the last tag, and print the version that a release needs
+	@tag=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null) || { echo "no tag yet, nothing to compare"; exit 0; }; \
+	go run golang.org/x/exp/cmd/gorelease@v0.0.0-20261113113407-e3970619a1a4 -base=$$tag
