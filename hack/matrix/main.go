@@ -57,7 +57,7 @@ func runPair(ctx context.Context, p pair, against []server) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	modfile, p, err := writeModule(ctx, dir, p)
 	if err != nil {
 		return fmt.Errorf("pair %s: %w", p.name, err)
