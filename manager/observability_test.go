@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,10 +26,16 @@ import (
 
 // fetch requests the given path from the metrics server that listens on address, and
 // returns the body of the response.
+// fetch returns the page at the path. The metrics server of a Manager may begin to listen
+// after Elected is closed, so fetch tries again while connections are refused.
 func fetch(t *testing.T, address, path string) string {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Get("http://" + address + path)
+	for deadline := time.Now().Add(20 * time.Second); errors.Is(err, syscall.ECONNREFUSED) && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+		response, err = client.Get("http://" + address + path)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
