@@ -9,9 +9,6 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// processStart is approximately when this process started.
-var processStart = time.Now()
-
 // A nomination is the state of a follower that tries to become the successor.
 type nomination struct {
 	started    time.Time     // when the process started

@@ -34,10 +34,11 @@ import (
 // hack/docs/proof-of-death.md in the repository states the limits. Default: candidates
 // wait until the Lease expires.
 func WithProofOfDeath(namespace, pod string, uid types.UID, container string) Option {
-	process := &leasestate.Process{
-		Namespace: namespace, Pod: pod, UID: string(uid), Container: container, Started: processStart.UnixMicro(),
+	return func(o *options) {
+		o.process = &leasestate.Process{
+			Namespace: namespace, Pod: pod, UID: string(uid), Container: container, Started: clock.ProcessStart().UnixMicro(),
+		}
 	}
-	return func(o *options) { o.process = process }
 }
 
 // A deathObserver learns in which container this process runs, and observes the container
