@@ -41,6 +41,13 @@ func WithProofOfDeath(namespace, pod string, uid types.UID, container string) Op
 	}
 }
 
+// WithoutProofOfDeath removes the effect of earlier options WithProofOfDeath. For example,
+// package manager uses WithProofOfDeath if environment variables name the pod. Default: no
+// effect.
+func WithoutProofOfDeath() Option {
+	return func(o *options) { o.process = nil }
+}
+
 // A deathObserver learns in which container this process runs, and observes the container
 // of the Lease's holder. All its methods may be called on a nil deathObserver.
 type deathObserver struct {

@@ -225,6 +225,26 @@ func TestProof_TheContainerBeforeTheLeaderProvesNothing(t *testing.T) {
 	})
 }
 
+// At the first read, the kubelet still shows the previous container as running.
+func TestProof_TheStatusIsReadTwice(t *testing.T) {
+	withNode(t, func(n *node) {
+		pod := podtest.Pod("default", "a", "uid-of-a")
+		podtest.Run(pod, "containerd://a.1", time.Now())
+		n.pods.Update(pod)
+		time.Sleep(5 * time.Second)
+		n.start("a", n.observing("a", "uid-of-a", nil))
+		time.Sleep(500 * time.Millisecond)
+		n.pods.Edit("a", func(p *corev1.Pod) {
+			podtest.Terminate(p, 1, "Error", time.Now().Add(-time.Second))
+			podtest.Run(p, "containerd://a.2", time.Now().Add(-600*time.Millisecond))
+		})
+		n.awaitRecord()
+		if p, _ := n.recorded(); p.ContainerID != "containerd://a.2" {
+			t.Errorf("the Lease names %s", p.ContainerID)
+		}
+	})
+}
+
 func TestProof_ALeaderIsNotDelayedByAnUnknownContainer(t *testing.T) {
 	withNode(t, func(n *node) {
 		log := &lineHandler{}
