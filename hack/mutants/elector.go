@@ -205,7 +205,7 @@ var elector = []mutation{
 	{"the record of a container counts for another holder", "leaderelection/internal/lease: ProcessOf",
 		replace("$r.Holder != $_", "false"), pure("lease", "ProcessOf")},
 	{"a claim keeps the record of the previous holder", "leaderelection/internal/lease: Draft.Apply",
-		remove("delete($_, ProcessAnnotation)"), unit("ARecordDoesNotOutlive")},
+		remove("delete($_, ProcessAnnotation)"), pure("lease", "Draft_")},
 	{"proof suffices without resourceVersions", "leaderelection/internal/lease: Proof.Covers",
 		replace("Version($_) != 0", "true"), pure("lease", "Proof")},
 	{"proof of any process suffices", "leaderelection/internal/lease: Proof.Covers",
@@ -224,8 +224,6 @@ var elector = []mutation{
 		replace("$proof == nil || $_", "true"), unit("Proof_AFollowerLeads")},
 	{"the other candidates do not let the successor go first after a crash", "leaderelection: Elector.claimableAtLocked",
 		remove("$at = $at.Add($e.observed.claimDelay)"), unit("Proof_TheSuccessor")},
-	{"a follower nominates itself for a dead leader", "leaderelection: Elector.nominateLocked",
-		replace("$e.proof.Covers($_)", "false"), unit("Proof_ARestartedContainerLeads")},
 
 	// The successor.
 	{"other candidates do not wait for the successor", "leaderelection: Elector.claimableAtLocked",
