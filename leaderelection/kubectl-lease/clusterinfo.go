@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
@@ -56,7 +57,7 @@ func (c *clusterInfo) request(ctx context.Context) {
 	requests.Go(func() { fences = explain.FindFences(ctx, c.clientset, c.namespace, c.name) })
 	requests.Go(func() { namespaceMissing = explain.NamespaceMissing(ctx, c.clientset, c.namespace) })
 	if c.account != "" {
-		requests.Go(func() { rights = new(c.checkRights(ctx)) })
+		requests.Go(func() { rights = ptr.To(c.checkRights(ctx)) })
 	}
 	requests.Wait()
 	c.mu.Lock()
