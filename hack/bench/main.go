@@ -71,6 +71,7 @@ var parts = []part{
 	{"rollout", (*bench).measureRollout, false},
 	{"adopted", (*bench).measureAdopted, false},
 	{"crash", (*bench).measureCrash, true},
+	{"proof", (*bench).measureProof, true},
 	{"requests", (*bench).measureRequests, false},
 	{"cpu", (*bench).measureCPU, false},
 	{"herd", (*bench).measureHerd, false},
