@@ -95,13 +95,16 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	if create {
 		base = observed.Version // nonzero if a deletion was observed
 	}
-	e.writes.previous = observed.PreviousOutcome(e.wroteLocked(basis))
+	terminated := e.proof.Covers(basis) && !e.wroteLocked(basis)
+	e.writes.previous = observed.PreviousOutcome(e.wroteLocked(basis), terminated)
 	w := e.issueLocked(leasestate.Claim, base, create)
 	e.held = newHeldLease(w)
 	ctx := e.runCtx
 	e.unlock()
 
-	body := e.draft(w, time.UnixMicro(w.RenewTime), leasestate.NextTransitions(a.basis)).Apply(basis)
+	draft := e.draft(w, time.UnixMicro(w.RenewTime), leasestate.NextTransitions(a.basis))
+	draft.Terminated = terminated
+	body := draft.Apply(basis)
 	r := e.send(ctx, w, body, create, e.config.Window())
 	err = a.await(r, nil, e.config.attemptTimeout(), func() bool { return e.held.isConfirmed() })
 

@@ -47,6 +47,9 @@ func (e *Elector) nominateLocked() (again time.Time) {
 		n.firstSeen, n.firstSince = time.Now(), s.Since
 		n.firstAt = n.firstSeen.Add(e.config.firstNominationDelay())
 	}
+	if e.proof.Covers(s.Lease) {
+		return time.Time{} // this follower is about to claim the Lease
+	}
 	if n.busy || n.refused == s.Version || !s.MayNominate(e.ownNomination(), e.config.minAgeGap(campaigning)) {
 		return time.Time{}
 	}

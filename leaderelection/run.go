@@ -36,6 +36,7 @@ func (e *Elector) Run(ctx context.Context) (err error) {
 	e.log.Info("Campaigning for lease", "leaseDuration", e.config.LeaseDuration, "renewDeadline", e.config.RenewDeadline,
 		"retryPeriod", e.config.RetryPeriod, "trustWindow", e.config.Window(), "timing", e.config.Timing())
 	e.tasks.Run(func() { e.follow(e.runCtx) })
+	e.pods.start(e.runCtx)
 	background, stopBackground := context.WithCancel(ctx)
 	defer stopBackground() // must run before e.end, which waits for these tasks
 	for _, run := range e.options.background {
@@ -146,7 +147,7 @@ func (e *Elector) campaign(ctx context.Context) error {
 // claimableAtLocked returns the time at which this elector may claim the Lease if the
 // Lease does not change. known is false before the first observation.
 func (e *Elector) claimableAtLocked() (at time.Time, known bool) {
-	s, rule := &e.observed.state, leasestate.ClaimRule{ForeignReleaseDelay: e.config.RetryPeriod, Own: e.wroteLocked}
+	s, rule := &e.observed.state, leasestate.ClaimRule{ForeignReleaseDelay: e.config.RetryPeriod, Own: e.wroteLocked, Proof: e.proof}
 	if e.options.noForeignReleaseDelay {
 		rule.ForeignReleaseDelay = 0
 	}

@@ -147,6 +147,21 @@ func (c Config) recentlyJoined(campaigning time.Duration) bool {
 	return campaigning < 4*c.RetryPeriod
 }
 
+// containerCheckDelay is the time between the two reads of its own pod with which a
+// process learns its container. A status is normally outdated for less than a second.
+const containerCheckDelay = 3 * time.Second
+
+// These are the shortest and the longest pause between two attempts of a process to learn
+// its container. containerLogDelay is how long the attempts fail before this is logged.
+const (
+	minContainerPause = 500 * time.Millisecond
+	maxContainerPause = time.Minute
+	containerLogDelay = 30 * time.Second
+)
+
+// nextContainerPause returns the pause after the next attempt.
+func nextContainerPause(pause time.Duration) time.Duration { return min(2*pause, maxContainerPause) }
+
 // trustCheckInterval returns the pause between two checks whether the trust window has
 // ended. remaining is the remaining time of the trust window. The pause
 // is at most half of Margin, because timers fire late if the machine sleeps.

@@ -105,11 +105,12 @@ func failureOf(err error) string {
 // These are the values of TermStarted.Previous, which states how the previous term
 // ended.
 const (
-	PreviousNone     = leasestate.PreviousNone     // "none": this Elector has observed no earlier leader
-	PreviousReleased = leasestate.PreviousReleased // "released": nobody held the Lease
-	PreviousExpired  = leasestate.PreviousExpired  // "expired": the Lease was not renewed in time
-	PreviousDeleted  = leasestate.PreviousDeleted  // "deleted": the Lease was deleted
-	PreviousOwn      = leasestate.PreviousOwn      // "own": the Lease was held through an earlier claim of this Elector
+	PreviousNone       = leasestate.PreviousNone       // "none": this Elector has observed no earlier leader
+	PreviousReleased   = leasestate.PreviousReleased   // "released": nobody held the Lease
+	PreviousExpired    = leasestate.PreviousExpired    // "expired": the Lease was not renewed in time
+	PreviousTerminated = leasestate.PreviousTerminated // "terminated": the leader's container has terminated, see WithProofOfDeath
+	PreviousDeleted    = leasestate.PreviousDeleted    // "deleted": the Lease was deleted
+	PreviousOwn        = leasestate.PreviousOwn        // "own": the Lease was held through an earlier claim of this Elector
 )
 
 // A TermStarted reports that the work of a term starts.

@@ -23,7 +23,7 @@ func claimed(before *coordinationv1.Lease, holder string, second int) *coordinat
 	if lease.Annotations == nil {
 		lease.Annotations = map[string]string{}
 	}
-	lease.Annotations[TermsAnnotation] = encodeHistory(before, holder, sec(second))
+	lease.Annotations[TermsAnnotation] = encodeHistory(before, Draft{Holder: holder, Acquired: sec(second)})
 	return held(lease, holder, second)
 }
 
@@ -149,7 +149,7 @@ func FuzzHistory_AnyAnnotation(f *testing.F) {
 		lease.Spec.HolderIdentity = &before
 		lease.Spec.AcquireTime = new(metav1.NewMicroTime(time.UnixMicro(acquired)))
 		lease.Spec.RenewTime = new(metav1.NewMicroTime(time.UnixMicro(renewed)))
-		written := encodeHistory(lease, "x"+holder, noon)
+		written := encodeHistory(lease, Draft{Holder: "x" + holder, Acquired: noon})
 		if limit := maxTerms * (6*maxIdentity + 150); len(written) > limit {
 			t.Errorf("%d bytes, want at most %d", len(written), limit)
 		}

@@ -119,6 +119,8 @@ type Draft struct {
 	Renewed     time.Time
 	Transitions int32
 	Labels      map[string]string
+	Process     *Process // the process that writes; nil if it is not known
+	Terminated  bool     // true if a claim is sent because the previous holder's process has ended
 }
 
 // Apply returns the Lease to send: a copy of base with the spec, the labels and the
@@ -144,6 +146,10 @@ func (d Draft) Apply(base *coordinationv1.Lease) *coordinationv1.Lease {
 		lease.Annotations = map[string]string{}
 	}
 	delete(lease.Annotations, ReleasedAnnotation)
+	delete(lease.Annotations, ProcessAnnotation)
+	if d.Process != nil && d.Holder != "" && HasRoom(lease) {
+		lease.Annotations[ProcessAnnotation] = d.Process.encode(d.Holder, d.Renewed.UnixMicro())
+	}
 	claim := d.Renewed.Equal(d.Acquired) && d.Holder != ""
 	switch {
 	case !HasRoom(lease):
@@ -154,7 +160,7 @@ func (d Draft) Apply(base *coordinationv1.Lease) *coordinationv1.Lease {
 		lease.Annotations[ReleasedAnnotation] = releasedValue(d.Renewed.UnixMicro())
 	case claim:
 		lease.Annotations[SuccessorAnnotation] = Nomination{}.Encode(d.Acquired.UnixMicro())
-		lease.Annotations[TermsAnnotation] = encodeHistory(base, d.Holder, d.Acquired)
+		lease.Annotations[TermsAnnotation] = encodeHistory(base, d)
 	}
 	return lease
 }
