@@ -134,7 +134,7 @@ func (n *node) ready(ctx context.Context) error {
 		}
 		n.config = config
 	}
-	object, err := n.clientset.CoreV1().Nodes().Get(ctx, "node1", metav1.GetOptions{})
+	object, err := n.clientset.CoreV1().Nodes().Get(ctx, nodeName, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
@@ -192,4 +192,9 @@ func (n *node) enterNetwork(f func() error) error {
 		done <- err
 	}()
 	return <-done
+}
+
+func (n *node) namespaceExists(ctx context.Context, name string) bool {
+	_, err := n.clientset.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+	return err == nil
 }

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -32,10 +31,15 @@ func main() {
 		exit(supervise(os.Args[2]))
 	case "pause":
 		pause()
+	case "operator":
+		exit(runOperator(os.Args[2:]))
+	case "test":
+		os.Exit(lab.Run("node test", func(ctx context.Context) (bool, error) { return testNode(ctx, os.Args[2:]) }))
+	case "":
+		os.Exit(lab.Run("node", keepNode))
 	}
-	runtime := flag.NewFlagSet("node", flag.ExitOnError)
-	_ = runtime.Parse(os.Args[1:])
-	os.Exit(lab.Run("node", keepNode))
+	fmt.Fprintf(os.Stderr, "node: command %q is unknown: give none, or test\n", command)
+	os.Exit(lab.ExitNotRun)
 }
 
 func exit(err error) {

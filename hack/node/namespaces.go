@@ -26,6 +26,8 @@ const (
 	serviceCIDR = "10.96.0.0/16"
 )
 
+const nodeName = "node1"
+
 // inside is the folder that contains everything of the node. It exists only in the
 // node's mount namespace and in memory, so it ends with the node.
 const inside = "/run/incumbent"
@@ -138,7 +140,7 @@ func isolate(s settings) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
 		return err
 	}
-	if err := unix.Sethostname([]byte("node1")); err != nil {
+	if err := unix.Sethostname([]byte(nodeName)); err != nil {
 		return err
 	}
 	return addAddresses(nodeAddress, apiAddress)

@@ -123,7 +123,7 @@ func supervise(text string) error {
 		}
 	}
 	v.start("kubelet", "--config="+inside+"/kubelet.yaml", "--kubeconfig="+inside+"/users/kubelet", "--root-dir="+inside+"/kubelet",
-		"--cert-dir="+inside+"/kubelet-certificates", "--hostname-override=node1", "--node-ip="+nodeAddress)
+		"--cert-dir="+inside+"/kubelet-certificates", "--hostname-override="+nodeName, "--node-ip="+nodeAddress)
 	select {} // the programs run until process 1 is killed
 }
 
