@@ -68,7 +68,7 @@ func testNode(ctx context.Context, args []string) (bool, error) {
 		return false, err
 	}
 	defer n.close()
-	fmt.Printf("The node is Ready after %v, logs are in %s\n", time.Since(n.started).Round(100*time.Millisecond), n.run)
+	fmt.Printf("The node is Ready after %v, logs are in %s, kubectl is %s\n", time.Since(n.started).Round(100*time.Millisecond), n.run, n.kubectl())
 	var listener net.Listener
 	if err := n.enterNetwork(func() (err error) { listener, err = net.Listen("tcp", refereeAddress); return err }); err != nil {
 		return false, err
