@@ -29,6 +29,7 @@ type node struct {
 	pid     int           // process 1 of the node, as the machine numbers it
 	cgroups *cgroups
 	kill    func()
+	clean   bool // true if the logs are not needed
 
 	config    *rest.Config
 	clientset kubernetes.Interface
@@ -90,7 +91,7 @@ func (n *node) start() error {
 	return nil
 }
 
-// close ends the node and removes its cgroups. The logs stay.
+// close ends the node and removes its cgroups. Unless clean is set, the logs stay.
 func (n *node) close() {
 	if n.kill != nil {
 		n.kill()
@@ -98,6 +99,9 @@ func (n *node) close() {
 	}
 	if n.cgroups != nil {
 		n.cgroups.remove()
+	}
+	if n.clean {
+		_ = os.RemoveAll(n.run)
 	}
 }
 

@@ -69,6 +69,7 @@ func keepNode(ctx context.Context) (bool, error) {
 		time.Since(n.started).Round(100*time.Millisecond), n.kubectl(), n.run, os.Getpid())
 	select {
 	case <-ctx.Done():
+		n.clean = true
 		return true, nil
 	case <-n.gone:
 		return false, errors.New("the node ended by itself, see node.log in " + n.run)

@@ -89,7 +89,8 @@ func testNode(ctx context.Context, args []string) (bool, error) {
 		}
 	}
 	fmt.Print("\n" + table(t.results))
-	return !overlapped(t.results), nil
+	n.clean = !overlapped(t.results)
+	return n.clean, nil
 }
 
 // play runs a scene with all sides at the same time.
@@ -217,18 +218,19 @@ func overlapped(results []result) bool {
 	})
 }
 
-// table returns the results as text: a row for each scene, with the elections beside each
-// other.
+// table returns the results as text: a row for each scene and election, ordered by scene.
+// The time from the start of a process to its work is shown for one replica only. With
+// more replicas, another process takes over, which has started long before.
 func table(results []result) string {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "scene\telection\tn\tidle median\tidle worst\tstart to work\thandovers\toverlaps")
+	_, _ = fmt.Fprintln(w, "scene\telection\tn\tidle median\tidle worst\tstart to work\thandovers\toverlaps")
 	order := []string{incumbent, controllerRuntime, noElection}
 	for _, s := range scenes {
 		for _, election := range order {
 			i := slices.IndexFunc(results, func(r result) bool { return r.scene == s.name && r.election == election })
 			if i >= 0 {
-				fmt.Fprintln(w, results[i].row())
+				_, _ = fmt.Fprintln(w, results[i].row(s.replicas == 1))
 			}
 		}
 	}
@@ -236,7 +238,7 @@ func table(results []result) string {
 	return text.String()
 }
 
-func (r result) row() string {
+func (r result) row(withStart bool) string {
 	var idle, start []time.Duration
 	fewest, most, overlaps := r.outcomes[0].handovers, 0, 0
 	for _, o := range r.outcomes {
@@ -252,8 +254,12 @@ func (r result) row() string {
 	if fewest != most {
 		handovers = fmt.Sprintf("%d to %d", fewest, most)
 	}
+	toWork := "-"
+	if withStart {
+		toWork = seconds(median(start))
+	}
 	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%d", r.scene, r.election, len(idle),
-		seconds(median(idle)), seconds(idle[len(idle)-1]), seconds(median(start)), handovers, overlaps)
+		seconds(median(idle)), seconds(idle[len(idle)-1]), toWork, handovers, overlaps)
 }
 
 // median returns the median of the sorted values.
