@@ -124,14 +124,15 @@ func TestJudge(t *testing.T) {
 			outcome{idle: 40 * millisecond, handovers: 1, start: 240 * millisecond}},
 		{"two handovers", []work{worked("a", 200, 300), worked("b", 340, 400), worked("a", 410, -1)},
 			outcome{idle: 50 * millisecond, handovers: 2, start: 310 * millisecond}},
-		{"the same process continues", []work{worked("a", 200, 300), worked("a", 340, -1)}, outcome{idle: 40 * millisecond}},
+		{"the same process continues", []work{worked("a", 200, 300), worked("a", 340, -1)}, outcome{}},
+		{"two processes worked before", []work{worked("a", 200, -1), worked("b", 220, 240)}, outcome{handovers: 1, start: 120 * millisecond}},
 		{"two processes work", []work{worked("a", 200, 300), worked("b", 290, -1)},
 			outcome{handovers: 1, start: 190 * millisecond, overlap: 10 * millisecond}},
 		{"a process works on beside its successor", []work{worked("a", 200, -1), worked("b", 600, -1)},
 			outcome{handovers: 1, start: 500 * millisecond, overlap: 400 * millisecond}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := judge(tc.works, at(1000)); got != tc.want {
+			if got := judge(tc.works, at(250), at(1000)); got != tc.want {
 				t.Errorf("judge() = %+v, want %+v", got, tc.want)
 			}
 		})

@@ -104,29 +104,34 @@ func (r *referee) since(namespace string, t time.Time) []work {
 
 // An outcome is what one repetition of a scene yields for one election.
 type outcome struct {
-	idle      time.Duration // the time without work, from the first work to the last
 	handovers int           // how often another process continued the work
+	idle      time.Duration // the time without work at the handovers
 	start     time.Duration // from the start of the last process that took over to its work; zero without a handover
 	overlap   time.Duration // the time in which more than one process worked
 }
 
-// judge returns the outcome of the works, which must be ordered by their beginning. A work
-// that has not ended counts until now.
-func judge(works []work, now time.Time) (o outcome) {
+// judge returns the outcome of the works since a time. The works must be ordered by their
+// beginning. A work that has not ended counts until now.
+func judge(works []work, since, now time.Time) (o outcome) {
 	var spans []lab.Span
-	for i, w := range works {
+	var last lab.Span // the span with the latest end so far
+	for _, w := range works {
+		span := lab.Span{Replica: w.name(), From: w.from, To: w.to}
 		if w.to.IsZero() {
-			w.to = now
+			span.To = now
 		}
-		spans = append(spans, lab.Span{Replica: w.name(), From: w.from, To: w.to})
-		if i > 0 && spans[i].Replica != spans[i-1].Replica {
+		if len(spans) > 0 && span.Replica != spans[len(spans)-1].Replica {
 			o.handovers++
+			o.idle += max(0, span.From.Sub(last.To))
 			o.start = w.from.Sub(w.process.Started)
 		}
+		spans = append(spans, span)
+		if span.To.After(last.To) {
+			last = span
+		}
 	}
-	leadership := lab.JudgeLeadership(spans, time.Time{}, time.Time{})
 	if len(spans) > 0 {
-		o.idle, o.overlap = leadership.None, leadership.More
+		o.overlap = lab.JudgeLeadership(spans, since, now).More
 	}
 	return o
 }
