@@ -209,7 +209,7 @@ func TestOverlapped_ConcernsOnlyThisProjectsElection(t *testing.T) {
 	}
 }
 
-func TestTable_HasTheElectionsOfASceneBesideEachOther(t *testing.T) {
+func TestTable_HasTheElectionsOfAScenarioBesideEachOther(t *testing.T) {
 	second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	got := table([]result{
 		{"oom", controllerRuntime, []outcome{{idle: second(15), handovers: 1, start: second(1), overlap: 1}}},
@@ -222,7 +222,7 @@ func TestTable_HasTheElectionsOfASceneBesideEachOther(t *testing.T) {
 		words = append(words, strings.Fields(line))
 	}
 	want := [][]string{
-		strings.Fields("scene election n idle median idle worst start to work handovers overlaps"),
+		strings.Fields("scenario election n idle median idle worst start to work handovers overlaps"),
 		strings.Fields("sigkill incumbent 1 0.400 s 0.400 s - 1 0"),
 		strings.Fields("oom incumbent 2 1.750 s 3.000 s - 1 to 2 0"),
 		strings.Fields("oom controller-runtime 1 15.000 s 15.000 s - 1 1"),

@@ -45,7 +45,7 @@ const (
 	noElection        = "none" // the operator works at once
 )
 
-// The signals with which a scene makes an operator fail.
+// The signals with which a scenario makes an operator fail.
 const (
 	exitSignal    = syscall.SIGUSR1 // exit with status 1, without a stop
 	memorySignal  = syscall.SIGUSR2 // allocate memory until the kernel kills the process

@@ -13,7 +13,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A kind is what a report says.
+// A kind is the event that a report is about.
 type kind string
 
 const (
@@ -102,7 +102,7 @@ func (r *referee) since(namespace string, t time.Time) []work {
 	return all
 }
 
-// An outcome is what one repetition of a scene yields for one election.
+// An outcome is what one repetition of a scenario yields for one election.
 type outcome struct {
 	handovers int           // how often another process continued the work
 	idle      time.Duration // the time without work at the handovers

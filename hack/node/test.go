@@ -27,8 +27,8 @@ type testOptions struct {
 
 func parseTestOptions(args []string) (testOptions, error) {
 	flags := flag.NewFlagSet("node test", flag.ExitOnError)
-	only := flags.String("only", "", "regular `expression` for the names of the scenes")
-	n := flags.Int("n", 4, "repetitions of a crash; other scenes and controller-runtime are repeated less often")
+	only := flags.String("only", "", "regular `expression` for the names of the scenarios")
+	n := flags.Int("n", 4, "repetitions of a crash; other scenarios and controller-runtime are repeated less often")
 	_ = flags.Parse(args)
 	expression, err := regexp.Compile(*only)
 	switch {
@@ -40,7 +40,7 @@ func parseTestOptions(args []string) (testOptions, error) {
 	return testOptions{only: expression, n: *n}, nil
 }
 
-// A tester runs scenes and collects their outcomes.
+// A tester runs scenarios and collects their outcomes.
 type tester struct {
 	node    *node
 	sides   map[string]*side
@@ -50,13 +50,13 @@ type tester struct {
 	results []result
 }
 
-// A result contains the outcomes of one scene for one election.
+// A result contains the outcomes of one scenario for one election.
 type result struct {
-	scene, election string
-	outcomes        []outcome
+	scenario, election string
+	outcomes           []outcome
 }
 
-// testNode starts a node and runs the scenes. It returns false if the work of two
+// testNode starts a node and runs the scenarios. It returns false if the work of two
 // processes with the election of this project overlapped.
 func testNode(ctx context.Context, args []string) (bool, error) {
 	options, err := parseTestOptions(args)
@@ -79,13 +79,13 @@ func testNode(ctx context.Context, args []string) (bool, error) {
 	for _, election := range []string{incumbent, controllerRuntime, noElection} {
 		t.sides[election] = &side{election: election, node: n, referee: ref}
 	}
-	for _, s := range scenes {
+	for _, s := range scenarios {
 		if !options.only.MatchString(s.name) {
 			continue
 		}
-		if err := t.play(ctx, s); err != nil {
+		if err := t.run(ctx, s); err != nil {
 			fmt.Print(table(t.results))
-			return false, fmt.Errorf("scene %s: %w", s.name, err)
+			return false, fmt.Errorf("scenario %s: %w", s.name, err)
 		}
 	}
 	fmt.Print("\n" + table(t.results))
@@ -96,8 +96,8 @@ func testNode(ctx context.Context, args []string) (bool, error) {
 	return n.clean, nil
 }
 
-// play runs a scene with all sides at the same time.
-func (t *tester) play(ctx context.Context, s scene) error {
+// run runs a scenario with all sides at the same time.
+func (t *tester) run(ctx context.Context, s scenario) error {
 	var sides []*side
 	for _, election := range []string{incumbent, controllerRuntime, noElection} {
 		side := t.sides[election]
@@ -123,7 +123,7 @@ func (t *tester) play(ctx context.Context, s scene) error {
 	return nil
 }
 
-// retire stops the Deployment without an election. It exists only in the scenes with one
+// retire stops the Deployment without an election. It exists only in the scenarios with one
 // replica.
 func (t *tester) retire(ctx context.Context, s *side) error {
 	if t.node.namespaceExists(ctx, s.election) {
@@ -132,12 +132,12 @@ func (t *tester) retire(ctx context.Context, s *side) error {
 	return nil
 }
 
-// repetitions returns how often a scene is repeated.
+// repetitions returns how often a scenario is repeated.
 func repetitions(n, share int) int { return max(1, n/share) }
 
-// repeat runs a scene with one side. The side of controller-runtime has a quarter of the
+// repeat runs a scenario with one side. The side of controller-runtime has a quarter of the
 // repetitions, because its takeovers last longer.
-func (t *tester) repeat(ctx context.Context, s scene, side *side) error {
+func (t *tester) repeat(ctx context.Context, s scenario, side *side) error {
 	share := s.share
 	if side.election == controllerRuntime {
 		share *= 4
@@ -158,8 +158,8 @@ func (t *tester) repeat(ctx context.Context, s scene, side *side) error {
 	return nil
 }
 
-// together runs a scene of the node with all sides.
-func (t *tester) together(ctx context.Context, s scene, sides []*side) error {
+// together runs a scenario of the node with all sides.
+func (t *tester) together(ctx context.Context, s scenario, sides []*side) error {
 	leaders := make([]work, len(sides))
 	index := func(side *side) int { return slices.Index(sides, side) }
 	err := each(sides, func(side *side) (err error) { leaders[index(side)], err = side.settle(ctx); return err })
@@ -178,7 +178,7 @@ func (t *tester) together(ctx context.Context, s scene, sides []*side) error {
 }
 
 // finish waits until the side is stable, and then judges what has happened since a time.
-func (t *tester) finish(ctx context.Context, s scene, side *side, since time.Time) error {
+func (t *tester) finish(ctx context.Context, s scenario, side *side, since time.Time) error {
 	if _, err := side.settle(ctx); err != nil {
 		return err
 	}
@@ -191,9 +191,9 @@ func (t *tester) finish(ctx context.Context, s scene, side *side, since time.Tim
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i := slices.IndexFunc(t.results, func(r result) bool { return r.scene == s.name && r.election == side.election })
+	i := slices.IndexFunc(t.results, func(r result) bool { return r.scenario == s.name && r.election == side.election })
 	if i < 0 {
-		t.results = append(t.results, result{scene: s.name, election: side.election})
+		t.results = append(t.results, result{scenario: s.name, election: side.election})
 		i = len(t.results) - 1
 	}
 	t.results[i].outcomes = append(t.results[i].outcomes, o)
@@ -221,17 +221,17 @@ func overlapped(results []result) bool {
 	})
 }
 
-// table returns the results as text: a row for each scene and election, ordered by scene.
+// table returns the results as text: a row for each scenario and election, ordered by scenario.
 // The time from the start of a process to its work is shown for one replica only. With
 // more replicas, another process takes over, which has started long before.
 func table(results []result) string {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "scene\telection\tn\tidle median\tidle worst\tstart to work\thandovers\toverlaps")
+	_, _ = fmt.Fprintln(w, "scenario\telection\tn\tidle median\tidle worst\tstart to work\thandovers\toverlaps")
 	order := []string{incumbent, controllerRuntime, noElection}
-	for _, s := range scenes {
+	for _, s := range scenarios {
 		for _, election := range order {
-			i := slices.IndexFunc(results, func(r result) bool { return r.scene == s.name && r.election == election })
+			i := slices.IndexFunc(results, func(r result) bool { return r.scenario == s.name && r.election == election })
 			if i >= 0 {
 				_, _ = fmt.Fprintln(w, results[i].row(s.replicas == 1))
 			}
@@ -259,10 +259,10 @@ func (r result) row(withStart bool) string {
 	}
 	toWork := "-"
 	if withStart {
-		toWork = seconds(median(start))
+		toWork = inSeconds(median(start))
 	}
-	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%d", r.scene, r.election, len(idle),
-		seconds(median(idle)), seconds(idle[len(idle)-1]), toWork, handovers, overlaps)
+	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%d", r.scenario, r.election, len(idle),
+		inSeconds(median(idle)), inSeconds(idle[len(idle)-1]), toWork, handovers, overlaps)
 }
 
 // median returns the median of the sorted values.
@@ -271,4 +271,4 @@ func median(sorted []time.Duration) time.Duration {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-func seconds(d time.Duration) string { return fmt.Sprintf("%.3f s", d.Seconds()) }
+func inSeconds(d time.Duration) string { return fmt.Sprintf("%.3f s", d.Seconds()) }

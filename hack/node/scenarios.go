@@ -18,21 +18,21 @@ import (
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
 
-// A scene is something that happens to the operators of a side, or to the node.
-type scene struct {
+// A scenario is something that happens to the operators of a side, or to the node.
+type scenario struct {
 	name     string
 	replicas int32
-	// share divides the number of repetitions: the flag -n is for the scenes with share 1.
+	// share divides the number of repetitions: the flag -n is for the scenarios with share 1.
 	share int
 	// before and after are called once for all sides, before and after run. They are nil
-	// if the scene concerns only one side.
+	// if the scenario concerns only one side.
 	before, after func(ctx context.Context, n *node) error
 	// run injects the fault into a side and waits until it has had its effect. leader is
 	// the work of the current leader.
 	run func(ctx context.Context, s *side, leader work) error
 }
 
-var scenes = []scene{
+var scenarios = []scenario{
 	{name: "rollout", replicas: 3, share: 2, run: restart},
 	{name: "sigkill", replicas: 3, share: 1, run: crash(syscall.SIGKILL)},
 	{name: "exit1", replicas: 3, share: 1, run: crash(exitSignal)},
