@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -56,18 +57,20 @@ type cgroups struct {
 	Hierarchies []hierarchy
 }
 
+const cgroupPrefix = "incumbent-node-"
+
 // newCgroups creates the node's cgroups. A cgroup of the machine is not changed.
-func newCgroups(name string) (*cgroups, error) {
+func newCgroups() (*cgroups, error) {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		return nil, err
 	}
-	c := &cgroups{Name: name, Hierarchies: parseHierarchies(string(mounts))}
+	c := &cgroups{Name: cgroupPrefix + strconv.Itoa(os.Getpid()), Hierarchies: parseHierarchies(string(mounts))}
 	if len(c.Hierarchies) == 0 {
 		return nil, errors.New("no cgroup file system is mounted, mount one below /sys/fs/cgroup")
 	}
 	for _, h := range c.Hierarchies {
-		c.removeLeftovers(h)
+		removeLeftovers(h)
 		if err := os.Mkdir(c.folder(h), 0o755); err != nil {
 			return nil, fmt.Errorf("the cgroup of the node cannot be created, run the command as root and with a writable /sys/fs/cgroup: %w", err)
 		}
@@ -87,23 +90,16 @@ func newCgroups(name string) (*cgroups, error) {
 
 func (c *cgroups) folder(h hierarchy) string { return filepath.Join(h.Folder, c.Name) }
 
-// removeLeftovers removes the cgroups of nodes that were killed. Rmdir fails for a cgroup
-// that contains a process, so a node that runs keeps its cgroups.
-func (c *cgroups) removeLeftovers(h hierarchy) {
-	prefix, _, _ := cutLast(c.Name, "-")
-	leftovers, _ := filepath.Glob(filepath.Join(h.Folder, prefix+"-*"))
+// removeLeftovers removes the cgroups of nodes whose command was killed. The name of a
+// cgroup ends with the process ID of its command.
+func removeLeftovers(h hierarchy) {
+	leftovers, _ := filepath.Glob(filepath.Join(h.Folder, cgroupPrefix+"*"))
 	for _, dir := range leftovers {
-		removeCgroup(dir)
+		pid := strings.TrimPrefix(filepath.Base(dir), cgroupPrefix)
+		if _, err := os.Stat(filepath.Join("/proc", pid)); errors.Is(err, fs.ErrNotExist) {
+			removeCgroup(dir)
+		}
 	}
-}
-
-// cutLast cuts s around the last occurrence of sep.
-func cutLast(s, sep string) (before, after string, found bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
 }
 
 // remove removes the cgroups. The processes of the node must have been killed. The kernel

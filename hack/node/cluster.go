@@ -68,7 +68,7 @@ func startNode(ctx context.Context) (_ *node, err error) {
 		return nil, err
 	}
 	s.Run = n.run
-	if n.cgroups, err = newCgroups(fmt.Sprintf("incumbent-node-%d", os.Getpid())); err != nil {
+	if n.cgroups, err = newCgroups(); err != nil {
 		return nil, err
 	}
 	s.Cgroups = n.cgroups
@@ -100,7 +100,7 @@ func (n *node) close() {
 	if n.cgroups != nil {
 		n.cgroups.remove()
 	}
-	if n.clean {
+	if n.clean || n.kill == nil { // without a process, there are no logs
 		_ = os.RemoveAll(n.run)
 	}
 }
