@@ -60,6 +60,9 @@ func download(ctx context.Context, dir string) error {
 	if execute(ctx, dir, "apt-get", get...) == nil {
 		return nil
 	}
+	if err := os.MkdirAll(filepath.Join(dir, "lists", "partial"), 0o755); err != nil {
+		return err
+	}
 	own := []string{"-o", "Dir::State::Lists=" + filepath.Join(dir, "lists"), "-o", "Dir::Cache=" + filepath.Join(dir, "cache")}
 	if err := execute(ctx, dir, "apt-get", append(own, "update")...); err != nil {
 		return fmt.Errorf("packages %s unavailable, a node needs the apt-get of Debian or Ubuntu: %w", strings.Join(runtimePackages, ", "), err)

@@ -118,7 +118,8 @@ func supervise(text string) error {
 		return err
 	}
 	for _, image := range []string{"pause", "operator"} {
-		if err := v.run("ctr", "--namespace=k8s.io", "images", "import", inside+"/images/"+image); err != nil {
+		archive := filepath.Join(inside, "images", image)
+		if err := errors.Join(v.run("ctr", "--namespace=k8s.io", "images", "import", archive), os.Remove(archive)); err != nil {
 			return err
 		}
 	}
