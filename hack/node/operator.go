@@ -20,7 +20,6 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -33,7 +32,6 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/guard"
 	"github.com/haproxy-template-ic/incumbent/manager"
 )
@@ -122,8 +120,7 @@ func newManager(election string, options ctrl.Options) (crmanager.Manager, error
 	}
 	switch election {
 	case incumbent:
-		proof := leaderelection.WithProofOfDeath(os.Getenv("POD_NAMESPACE"), os.Getenv("POD_NAME"), types.UID(os.Getenv("POD_UID")), "")
-		return manager.New(cfg, options, manager.WithElectorOptions(proof))
+		return manager.New(cfg, options)
 	case controllerRuntime, noElection:
 		return crmanager.New(cfg, options)
 	default:

@@ -41,7 +41,6 @@ type side struct {
 // The application's own right, in addition to those for the election.
 var operatorRules = []rbacv1.PolicyRule{
 	{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "list", "watch"}},
-	{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "watch"}},
 }
 
 // deploy applies the manifests of the project: those that kubectl lease manifests prints.

@@ -135,6 +135,10 @@ func (t *tester) retire(ctx context.Context, s *side) error {
 // repetitions returns how often a scenario is repeated.
 func repetitions(n, share int) int { return max(1, n/share) }
 
+// lookBack is the time before a fault that is judged as well. It contains the last beat of
+// a leader that is frozen, and is shorter than settlePeriod.
+const lookBack = time.Second
+
 // repeat runs a scenario with one side. The side of controller-runtime has a quarter of the
 // repetitions, because its takeovers last longer.
 func (t *tester) repeat(ctx context.Context, s scenario, side *side) error {
@@ -147,7 +151,7 @@ func (t *tester) repeat(ctx context.Context, s scenario, side *side) error {
 		if err != nil {
 			return err
 		}
-		since := time.Now()
+		since := time.Now().Add(-lookBack)
 		if err := s.run(ctx, side, leader); err != nil {
 			return err
 		}
@@ -166,7 +170,7 @@ func (t *tester) together(ctx context.Context, s scenario, sides []*side) error 
 	if err != nil {
 		return err
 	}
-	since := time.Now()
+	since := time.Now().Add(-lookBack)
 	if err := s.before(ctx, t.node); err != nil {
 		return err
 	}
