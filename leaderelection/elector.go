@@ -91,7 +91,7 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 		config: resolved, options: options, callbacks: callbacks, logQueue: dispatch.NewLogQueue(),
 		changed: make(chan struct{}), readRequests: make(chan struct{}, 1), confirmReads: singleFlight{turn: make(chan struct{}, 1)},
 	}
-	e.nomination.started = processStart
+	e.nomination.started = clock.ProcessStart()
 	lazy := dispatch.Lazy(resolved.logger(logger).Handler)
 	e.logger, e.log = slog.New(lazy), slog.New(e.logQueue.Handler(lazy))
 	if resolved.Enabled {

@@ -34,10 +34,18 @@ import (
 // hack/docs/proof-of-death.md in the repository states the limits. Default: candidates
 // wait until the Lease expires.
 func WithProofOfDeath(namespace, pod string, uid types.UID, container string) Option {
-	process := &leasestate.Process{
-		Namespace: namespace, Pod: pod, UID: string(uid), Container: container, Started: processStart.UnixMicro(),
+	return func(o *options) {
+		o.process = &leasestate.Process{
+			Namespace: namespace, Pod: pod, UID: string(uid), Container: container, Started: clock.ProcessStart().UnixMicro(),
+		}
 	}
-	return func(o *options) { o.process = process }
+}
+
+// WithoutProofOfDeath removes the effect of earlier options WithProofOfDeath. For example,
+// package manager uses WithProofOfDeath if environment variables name the pod. Default: no
+// effect.
+func WithoutProofOfDeath() Option {
+	return func(o *options) { o.process = nil }
 }
 
 // A deathObserver learns in which container this process runs, and observes the container

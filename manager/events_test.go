@@ -115,8 +115,8 @@ func (c hungClient) CreateWithEventNamespaceWithContext(ctx context.Context, _ *
 func TestEvents_AreOnThePodThatTheEnvironmentNames(t *testing.T) {
 	env := map[string]string{"POD_NAMESPACE": "default", "POD_NAME": "pod-1", "POD_UID": "uid-1"}
 	getenv := func(name string) string { return env[name] }
-	if got := podOf(getenv); len(got) != 1 {
-		t.Errorf("%d options, want the pod's", len(got))
+	if got := podOf(getenv); len(got) != 2 {
+		t.Errorf("%d options, want the pod's events and proof of death", len(got))
 	}
 	for name := range env {
 		some := func(asked string) string {

@@ -87,14 +87,19 @@ func (o observability) options() []leaderelection.Option {
 	return append(podOf(os.Getenv), registered().Option(), o.health.Option(), o.page.Option())
 }
 
-// podOf returns an option that makes the Elector also record its events on the pod. It
-// returns nil unless POD_NAMESPACE, POD_NAME and POD_UID are all set.
+// podOf returns options that make the Elector also record its events on the pod, and use
+// proof of death. POD_CONTAINER is the name of the container, which is necessary only if
+// the pod has several. podOf returns nil unless POD_NAMESPACE, POD_NAME and POD_UID are
+// all set.
 func podOf(getenv func(string) string) []leaderelection.Option {
 	namespace, name, uid := getenv("POD_NAMESPACE"), getenv("POD_NAME"), getenv("POD_UID")
 	if namespace == "" || name == "" || uid == "" {
 		return nil
 	}
-	return []leaderelection.Option{leaderelection.WithPod(namespace, name, types.UID(uid))}
+	return []leaderelection.Option{
+		leaderelection.WithPod(namespace, name, types.UID(uid)),
+		leaderelection.WithProofOfDeath(namespace, name, types.UID(uid), getenv("POD_CONTAINER")),
+	}
 }
 
 // serve returns a copy of the map handlers that also contains the status page at

@@ -208,6 +208,7 @@ func TestOwnContainer_IsTakenOnlyFromAStatusThatFits(t *testing.T) {
 		{"the previous one ended with code 255", self, podWith(alive("containerd://c", 10, unclear)), ""},
 		{"the previous one is not recorded", self, podWith(edited(alive("containerd://b", 10, nil), func(s *corev1.ContainerStatus) { s.RestartCount = 1 })), ""},
 		{"the previous one ended after this process started", self, podWith(alive("containerd://c", 10, ended("containerd://b", 11))), ""},
+		{"it is not known when the previous one ended", self, podWith(alive("containerd://b", 10, &corev1.ContainerStateTerminated{ContainerID: "containerd://a"})), ""},
 		{"the previous one has the same ID", self, podWith(alive("containerd://b", 10, ended("containerd://b", 9))), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -279,6 +280,18 @@ func TestProof_DoesNotCoverALeaseWithoutAResourceVersion(t *testing.T) {
 	lease.ResourceVersion = ""
 	if (Proof{Process: leading, At: at(20)}).Covers(lease) {
 		t.Error("the server could not refuse a late claim")
+	}
+}
+
+func TestDraft_RemovesTheProcessOfAnEarlierWrite(t *testing.T) {
+	for _, d := range []Draft{
+		{Holder: "pod-1", Seconds: 15, Acquired: at(30), Renewed: at(30)},
+		{Holder: "pod-0", Seconds: 15, Acquired: at(12), Renewed: at(16)},
+		{Seconds: 1, Acquired: at(12), Renewed: at(16), Process: &leading},
+	} {
+		if text, ok := d.Apply(ledBy("pod-0", 14)).Annotations[ProcessAnnotation]; ok {
+			t.Errorf("after the write %+v the Lease has the annotation %s", d, text)
+		}
 	}
 }
 
