@@ -95,6 +95,7 @@ func runOperator(args []string) error {
 		workUntilDone(ctx, allowed, reports.send)
 		return ctrl.Result{}, nil
 	})
+	warm := true
 	err = errors.Join(
 		mgr.AddReadyzCheck("leaderelection", ready),
 		mgr.AddHealthzCheck("leaderelection", live),
@@ -105,7 +106,7 @@ func runOperator(args []string) error {
 			return nil
 		}),
 		builder.ControllerManagedBy(mgr).Named("settings").For(&corev1.ConfigMap{}).
-			WithOptions(controller.Options{EnableWarmup: new(true)}).Complete(work),
+			WithOptions(controller.Options{EnableWarmup: &warm}).Complete(work),
 	)
 	if err != nil {
 		return err
