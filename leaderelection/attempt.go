@@ -165,7 +165,7 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 		return errUnconfirmed
 	}
 	if isClosed(r.done) {
-		a.retryAt = later(a.retryAt, time.Now().Add(retryAfter(r.err)))
+		a.retryAt = later(a.retryAt, time.Now().Add(e.config.refusalPause(retryAfter(r.err), e.HeldFor())))
 	}
 	e.tasks.Run(func() { _, _ = e.read(h.requests, e.readTimeout()) }) // shows whether the renewal was applied
 	return err

@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -328,6 +329,41 @@ func TestElector_ChangesReportsThatTheLeadersTimeHasExpired(t *testing.T) {
 	}
 }
 
+// Without a Lease, the leader changes with StepDown. Changes must report this.
+func TestElector_ChangesAgreesWithStateIfTheElectionIsNotEnabled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &leaderelection.Config{Identity: "x", LeaseDuration: time.Second, RenewDeadline: 500 * time.Millisecond, RetryPeriod: 100 * time.Millisecond}
+		e, err := leaderelection.New(c, nil, leaderelection.Callbacks{}, debugLogger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		running.Go(func() { _ = e.Run(ctx) })
+		var last [4]atomic.Pointer[leaderelection.State]
+		for i := range last {
+			running.Go(func() {
+				for s := range e.Changes(ctx) {
+					last[i].Store(&s)
+				}
+			})
+		}
+		for i := 0; i < 10_000 && !t.Failed(); i++ { // the change is missed only if Changes reads the state at a certain moment
+			time.Sleep(time.Second)
+			_ = e.StepDown(ctx)
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+			for i := range last {
+				if now := e.State(); now != *last[i].Load() {
+					t.Errorf("Changes %+v, State %+v", *last[i].Load(), now)
+				}
+			}
+		}
+		cancel()
+		running.Wait()
+	})
+}
+
 // A Config without Enabled compiles, and every replica would lead.
 func TestNew_RefusesAConfigWhoseEnabledWasForgotten(t *testing.T) {
 	complete := config("a")
@@ -521,6 +557,24 @@ func TestElector_ARefusalWithRetryAfterCostsNoTerm(t *testing.T) {
 			t.Errorf("the term has ended: %v", a.State().EndCause)
 		}
 	})
+}
+
+// A long pause that a server asks for must not cost a term. client-go's elector ignores
+// the pause in the body, and keeps its term.
+func TestElector_ALongRetryAfterCostsNoTerm(t *testing.T) {
+	for _, status := range []int{429, 500, 503} {
+		withHarness(t, func(h *harness) {
+			var refused atomic.Bool
+			a := h.start("a", withRoundTrip(refuseWrites(status, "ServerTimeout", 3600, func() bool { return refused.CompareAndSwap(true, false) })))
+			h.waitUntil(time.Second, a.IsLeader)
+			term, _ := a.Term()
+			refused.Store(true)
+			time.Sleep(40 * time.Second)
+			if now, leads := a.Term(); !leads || now != term {
+				t.Errorf("status %d: the term has ended: %v", status, a.State().EndCause)
+			}
+		})
+	}
 }
 
 // A hangingBody is the body of a response that never arrives.

@@ -303,10 +303,10 @@ func (e *Elector) leadWithoutLease(ctx context.Context) error {
 	e.observerHeartbeat.Clear()
 	for ctx.Err() == nil {
 		e.campaignHeartbeat.Clear() // the term has no deadline
-		e.leader.Store(&leader{identity: e.config.Identity})
+		e.setLeader(&leader{identity: e.config.Identity})
 		e.notifier.Offer(e.config.Identity)
 		err := e.lead(ctx, nil, nil)
-		e.leader.Store(nil)
+		e.setLeader(nil)
 		if err != nil {
 			return err
 		}
@@ -314,6 +314,14 @@ func (e *Elector) leadWithoutLease(ctx context.Context) error {
 		_ = clock.Sleep(ctx, nil, e.config.LeaseDuration)
 	}
 	return nil
+}
+
+// setLeader stores the leader for GetLeader, if the election is not enabled.
+func (e *Elector) setLeader(l *leader) {
+	e.mu.Lock()
+	defer e.unlock()
+	e.leader.Store(l)
+	e.signalLocked()
 }
 
 // A trustTimer ends the term when the trust window ends.

@@ -123,7 +123,8 @@ func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 // WithBackgroundTask makes Elector.Run call task in a new goroutine. The
 // function task receives a context, the Elector and the Elector's logger. The context
 // is cancelled when the context of Run is done, or when Run stops campaigning. Run
-// returns after task has returned. Default: none.
+// returns after task has returned. If the election is not enabled, Run does not call task.
+// Default: none.
 func WithBackgroundTask(task func(context.Context, *Elector, *slog.Logger)) Option {
 	return func(o *options) {
 		if task != nil {

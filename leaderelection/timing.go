@@ -52,6 +52,13 @@ func (c Config) overlapTimeout(unconfirmed time.Duration) time.Duration {
 	return max(c.attemptTimeout(), min(unconfirmed/16, untilLast))
 }
 
+// refusalPause returns the pause after a renewal that the server has refused. The
+// parameter asked is the pause that the server asks for. held is the remaining time of the
+// trust window. One more renewal is always sent before the trust window ends.
+func (c Config) refusalPause(asked, held time.Duration) time.Duration {
+	return min(asked, held-c.attemptTimeout())
+}
+
 // claimTimeout returns how long a claim may take, including the pause and the read
 // after a failed claim.
 func (c Config) claimTimeout() time.Duration {
@@ -183,8 +190,7 @@ func (c Config) stopTimeAfterLoss(sinceWrite time.Duration) time.Duration {
 func (c Config) exitTime() time.Duration { return c.Margin() / 20 }
 
 // logFlushTime returns how long Run waits for a slow log handler before Run returns.
-// traceFlushTime returns how long Run waits for slow Traces, and how long for a slow
-// event recorder.
+// traceFlushTime returns how long Run waits for slow Traces and a slow event recorder.
 func (c Config) logFlushTime() time.Duration   { return c.Margin() / 40 }
 func (c Config) traceFlushTime() time.Duration { return c.Margin() / 160 }
 

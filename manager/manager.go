@@ -10,6 +10,7 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -207,11 +208,11 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 	opts.LeaderElectionReleaseOnCancel = false
 	opts.Metrics.ExtraHandlers = m.observability.serve(opts.Metrics.ExtraHandlers)
 	opts.LeaseDuration, opts.RenewDeadline, opts.RetryPeriod = gateTiming()
-	opts.GracefulShutdownTimeout = new(time.Duration(-1)) // no limit, because Start applies the user's timeout
+	opts.GracefulShutdownTimeout = ptr.To(time.Duration(-1)) // no limit, because Start applies the user's timeout
 	opts.BaseContext = m.base.wrap(opts.BaseContext)
 	opts.Logger = quiet(m.logger)
 	if opts.Controller.EnableWarmup == nil {
-		opts.Controller.EnableWarmup = new(true)
+		opts.Controller.EnableWarmup = ptr.To(true)
 	}
 	if opts.Controller.Logger.GetSink() == nil {
 		opts.Controller.Logger = m.logger
@@ -235,7 +236,7 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 // gateTiming returns the durations of controller-runtime's own election. The durations
 // are long, because this election needs no frequent renewals.
 func gateTiming() (lease, renew, retry *time.Duration) {
-	return new(3 * time.Hour), new(2 * time.Hour), new(time.Hour)
+	return ptr.To(3 * time.Hour), ptr.To(2 * time.Hour), ptr.To(time.Hour)
 }
 
 // GetLogger returns the logger that was passed to New. The inner Manager uses a

@@ -180,7 +180,7 @@ func TestObservability_EachElectorHasItsOwnStatusPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, lease := range []string{"first", "second"} {
-		config := &leaderelection.Config{Identity: lease, LeaseNamespace: "default", LeaseName: lease}
+		config := &leaderelection.Config{AllowDisabled: true, Identity: lease, LeaseNamespace: "default", LeaseName: lease}
 		if _, err := manager.NewElector(p, config, leaderelection.Callbacks{}); err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"k8s.io/utils/ptr"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
@@ -329,7 +330,7 @@ func TestStart_ASecondCallIsRefused(t *testing.T) {
 func TestStart_AnIdentityInUseStopsTheManager(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		m.leader("a", forEver, newWorker(0))
-		duplicate := m.make("a", incumbent(manager.WithIdentity("a")), func(o *crmanager.Options) { o.GracefulShutdownTimeout = new(time.Second) })
+		duplicate := m.make("a", incumbent(manager.WithIdentity("a")), func(o *crmanager.Options) { o.GracefulShutdownTimeout = ptr.To(time.Second) })
 		stuck := newWorker(time.Minute)
 		stuck.follows = true
 		if err := duplicate.Add(stuck); err != nil {

@@ -194,6 +194,15 @@ func crashFigures(samples map[string][]float64) (f figures) {
 	return f
 }
 
+func proofFigures(times []float64) (f figures) {
+	group := fmt.Sprintf("takeover after a crash with proof of death, time after the kubelet's report, %v, %d rounds", defaultTiming, proofRounds)
+	samples := map[string][]float64{incumbent: times}
+	f.addSamples(group, "median", "ms", samples, proofRounds, medianOf)
+	f.addSamples(group, "most", "ms", samples, proofRounds, maxOf)
+	f.wantAtMost(50)
+	return f
+}
+
 // requestFigures returns the figures about the requests of leaders and followers. The
 // key of each map is the name of an implementation. In the parameter silent, a value is
 // true if a follower sent no request before the measurement.

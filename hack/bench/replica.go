@@ -6,6 +6,7 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -81,7 +82,7 @@ func reportNomination(ctx context.Context, e *leaderelection.Elector, events *la
 // reconciliation calls work.
 func operate(mgr crmanager.Manager, work func(context.Context)) error {
 	return builder.ControllerManagedBy(mgr).Named("settings").For(&corev1.ConfigMap{}).
-		WithOptions(controller.Options{EnableWarmup: new(true)}).
+		WithOptions(controller.Options{EnableWarmup: ptr.To(true)}).
 		Complete(reconcile.Func(func(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
 			work(ctx)
 			return ctrl.Result{}, nil

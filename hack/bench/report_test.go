@@ -233,6 +233,7 @@ func TestColumns_HaveEveryImplementation(t *testing.T) {
 func TestReport_IsWrittenAsJSONTableAndPlots(t *testing.T) {
 	dir := t.TempDir()
 	r := &report{
+		Modules:  map[string]string{"k8s.io/client-go": "v0.35.0"},
 		Samples:  samplesOf(map[string]float64{limitName: 5, clientGo: 1700, incumbent: 6}),
 		Timeline: &timeline{Stopped: 0.1, ReleaseSent: 0.2, ReleaseAnswered: 3, Observed: 2.8, ClaimSent: 3, ClaimAnswered: 6, Started: 6.1},
 	}
@@ -247,7 +248,7 @@ func TestReport_IsWrittenAsJSONTableAndPlots(t *testing.T) {
 	if diff := cmp.Diff(*r, back); diff != "" {
 		t.Errorf("the JSON is different (-want +got):\n%s", diff)
 	}
-	if got := readFile(t, dir, "table.txt"); got != table(r.Figures) {
+	if got := readFile(t, dir, "table.txt"); got != r.table() || !strings.Contains(got, "\nk8s.io/client-go v0.35.0\n") {
 		t.Errorf("table.txt:\n%s", got)
 	}
 	for _, name := range []string{"handover.svg", "timeline.svg"} {

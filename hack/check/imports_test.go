@@ -28,7 +28,7 @@ var direction = map[string]struct {
 	// leader also depends on these modules.
 	core: {
 		own:   []string{core},
-		other: []string{"k8s.io/client-go", "k8s.io/api", "k8s.io/apimachinery", "github.com/go-logr/logr", "golang.org/x/sys"},
+		other: []string{"k8s.io/client-go", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/utils/ptr", "github.com/go-logr/logr", "golang.org/x/sys"},
 	},
 	// Users import this package in their tests. The package must work with the
 	// library versions that the users have. Therefore the package may depend on few

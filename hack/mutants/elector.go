@@ -13,6 +13,9 @@ func pure(pkg, run string) tests {
 // simulated is a test that runs a few random schedules of the simulator.
 var simulated = tests{"./leaderelection/simulation", "TestSimulation/everything", []string{"-sim.schedules=30"}}
 
+// kubelets runs a few random schedules of the simulator with kubelets.
+var kubelets = tests{"./leaderelection/simulation", "TestSimulation/kubelets", []string{"-sim.schedules=60"}}
+
 // elector lists the mutations of package leaderelection and of its internal packages.
 var elector = []mutation{
 	// Trust.
@@ -142,6 +145,12 @@ var elector = []mutation{
 		replace("time.NewTimer(cancelGrace)", "time.NewTimer(time.Hour)"), unit("ClientIgnoresItsContexts")},
 	{"StepDown waits for its caller", "leaderelection: Elector.StepDown",
 		replace("$e.config.stepDownTime($_)", "time.Hour").at(1), unit("NeverWaitsForItsCaller")},
+	{"a long Retry-After uses up the trust window", "leaderelection: Config.refusalPause",
+		replace("min($asked, $_)", "asked + 0*held"), unit("ALongRetryAfterCostsNoTerm")},
+	{"the first renewTime is centuries ahead if the clock is not set", "leaderelection/internal/lease: NextRenewTime",
+		replace("$last == 0", "false"), pure("lease", "ClockThatIsNotSet")},
+	{"a slow Trace delays the others", "leaderelection: tracer.report",
+		replace("$q.outbox.Put($f)", "t[0].outbox.Put(func(Trace) { f(q.trace) })"), unit("ABlockedTraceDelaysNoOther")},
 	{"Retry-After is not honoured", "leaderelection: backoff.mayOverlapAt",
 		replace("$b.complete", "false"), unit("HonoursRetryAfter")},
 	{"a response that never arrives uses up the trust window", "leaderelection: backoff.mayOverlapAt",
@@ -172,6 +181,12 @@ var elector = []mutation{
 	// Proof of death.
 	{"exit code 255 proves an end", "leaderelection/internal/lease: doubtOf",
 		replace("$t.ExitCode == unknownExitCode", "false"), pure("lease", "ProofOfDeath")},
+	{"in the simulator: exit code 255 proves an end", "leaderelection/internal/lease: doubtOf",
+		replace("$t.ExitCode == unknownExitCode", "false"), kubelets},
+	{"in the simulator: the end of any container of that name proves an end", "leaderelection/internal/lease: ProofOfDeath",
+		replace("$t == nil || $t.ContainerID != $p.ContainerID", "$t == nil"), kubelets},
+	{"in the simulator: a pod that is gone proves an end", "leaderelection: deathObserver.evaluate",
+		replace("$proof == nil || $e.proof.Process == $p", "($proof == nil && pod != nil) || $e.proof.Process == $p"), kubelets},
 	{"the kubelet's ContainerStatusUnknown proves an end", "leaderelection/internal/lease: unknownReasons",
 		replace(`"ContainerStatusUnknown"`, `"x"`), pure("lease", "ProofOfDeath")},
 	{"RestartingAllContainers proves an end", "leaderelection/internal/lease: unknownReasons",

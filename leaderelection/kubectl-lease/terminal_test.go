@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
@@ -91,7 +92,7 @@ func hostileServer(t *testing.T) {
 	strategy := coordinationv1.CoordinatedLeaseStrategy(unsafeText)
 	lease.Spec.Strategy = &strategy
 	next := lease.DeepCopy()
-	next.ResourceVersion, next.Spec.HolderIdentity, next.Spec.AcquireTime = "8", new("b"+unsafeText), &metav1.MicroTime{Time: time.Now()}
+	next.ResourceVersion, next.Spec.HolderIdentity, next.Spec.AcquireTime = "8", ptr.To("b"+unsafeText), &metav1.MicroTime{Time: time.Now()}
 	policy := admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: unsafeText}, Spec: admissionv1.ValidatingAdmissionPolicySpec{
 		ParamKind:        &admissionv1.ParamKind{APIVersion: "coordination.k8s.io/v1", Kind: "Lease"},
 		MatchConditions:  []admissionv1.MatchCondition{{Name: unsafeText, Expression: unsafeText}},

@@ -8,6 +8,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 // These are the limits of the history, which is the content of TermsAnnotation. The
@@ -126,7 +127,7 @@ func validRenewTime(lease *coordinationv1.Lease) *metav1.MicroTime {
 	if !isValid(lease.Spec.RenewTime) {
 		return nil
 	}
-	return new(metav1.NewMicroTime(lease.Spec.RenewTime.Time))
+	return ptr.To(metav1.NewMicroTime(lease.Spec.RenewTime.Time))
 }
 
 // isValid reports whether t can be encoded as JSON and decoded again.

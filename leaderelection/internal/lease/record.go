@@ -45,8 +45,13 @@ func RenewTime(lease *coordinationv1.Lease) int64 {
 // second, the result is last plus elapsed. This happens, for example, after the wall
 // clock was set back. client-go compares whole seconds, and would not observe a renewal
 // in the same second.
+//
+// If there was no previous write, last is 0 and elapsed has no meaning.
 func NextRenewTime(last int64, elapsed time.Duration, now time.Time) int64 {
 	const second = int64(time.Second / time.Microsecond)
+	if last == 0 {
+		return max(1, now.UnixMicro()) // the clock of a machine may show 1970 or an earlier year
+	}
 	if wall := now.UnixMicro(); wall/second > last/second {
 		return wall
 	}
