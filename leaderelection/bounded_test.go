@@ -31,7 +31,7 @@ func isWrite(r leaderelectiontest.Request) bool { return r.Verb == "create" || r
 // A release that is refused for good ends the attempts to release the Lease. For
 // example, the Role of the program was deleted before its pod.
 func TestElector_AReleaseThatIsRefusedForGoodIsTriedTwice(t *testing.T) {
-	for _, status := range []int{400, 401, 403, 404, 405, 410, 422} {
+	for _, status := range []int{400, 401, 403, 404, 405, 409, 410, 413, 415, 418, 422, 501} { // an admission webhook may answer with any of them
 		for name, set := range map[string]setting{"defaults": func(*replica) {}, "long Lease": longLease} {
 			t.Run(name+" "+time.Duration(status).String(), func(t *testing.T) {
 				withHarness(t, func(h *harness) {
@@ -540,6 +540,22 @@ func TestElector_ALongRetryAfterDelaysAClaimForAtMostALeaseDuration(t *testing.T
 		}
 		recovered.Store(true)
 		h.waitUntil(20*time.Second, a.IsLeader)
+	})
+}
+
+// A proxy may answer with a Status that has no message. The failure must be visible
+// nevertheless, and claims must not be sent faster than after other failures.
+func TestElector_AFailureWithoutAMessageIsAFailure(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var sent atomic.Int32
+		a := h.start("a", withRoundTrip(refuseWrites(403, "Forbidden", 0, func() bool { sent.Add(1); return true })))
+		time.Sleep(10 * time.Minute)
+		if s := a.State(); s.LastError == "" || s.FailingSince.IsZero() {
+			t.Errorf("State = %+v, want an error", s)
+		}
+		if most := int32(10 * time.Minute / a.config.RetryPeriod); sent.Load() > most {
+			t.Errorf("%d claims were sent, want at most %d", sent.Load(), most)
+		}
 	})
 }
 

@@ -155,7 +155,7 @@ func (e *Elector) startTerm(ctx context.Context, h *heldLease) *termRun {
 	e.signalLocked()
 	started := newTermStarted(term, e.writes.previous)
 	e.afterUnlock(func() {
-		run.log.Info("Became leader")
+		run.log.Info("Became leader", clientGoText, "successfully acquired lease")
 		e.tracer.started(started)
 	})
 	e.tasks.Detach(func() {
@@ -193,7 +193,7 @@ func (e *Elector) stopWorkLocked(cause error) {
 	e.afterUnlock(func() {
 		e.tracer.stopping(stop)
 		if isLoss(cause) {
-			run.log.Error("Lost leadership", "reason", cause)
+			run.log.Error("Lost leadership", "reason", cause, clientGoText, "failed to renew lease")
 		} else {
 			run.log.Info("Stopped leading", "reason", cause)
 		}

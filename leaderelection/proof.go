@@ -22,7 +22,8 @@ import (
 // The parameters name the pod and the container of this process. Take the first three from
 // the downward API: metadata.namespace, metadata.name and metadata.uid. If container is
 // "", the pod must have one container only. A process must not use the values of another
-// pod, for example in a development tool that runs a process outside its pod.
+// pod or container, because two leaders would be possible then. For example, a development
+// tool may run a process outside its pod, with the environment of the pod.
 //
 // The process needs the rights to get and to watch pods in its namespace, see package
 // rights. Without the rights, and until the leader has learned the ID of its container,
@@ -89,7 +90,7 @@ func (d *deathObserver) learn(ctx context.Context) {
 			var again leasestate.Process
 			if again, missing, err = d.ownContainer(ctx); again == own {
 				e.process.Store(&own)
-				e.log.Info("Own container learned", "container", own.Container, "containerID", own.ContainerID, "pod", own.Pod)
+				e.log.Info("Own container learned", "container", own.Container, "id", own.ContainerID, "pod", own.Pod)
 				return
 			}
 		}

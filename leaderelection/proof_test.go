@@ -19,6 +19,7 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/podtest"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
 // A node runs replicas in containers, and plays the kubelet.
@@ -444,6 +445,82 @@ func TestProof_ARecordDoesNotOutliveItsTerm(t *testing.T) {
 		})
 		if _, ok := n.recorded(); ok {
 			t.Error("the Lease names a process that did not write it")
+		}
+	})
+}
+
+// A follower whose watch of the Lease stalls still takes the first leader for the holder,
+// although this leader has released the Lease and another one works. The record of the end
+// of the first leader's container then makes the follower claim. The API server refuses it.
+func TestProof_AnOutdatedObservationOfTheLeaseIsHarmless(t *testing.T) {
+	withNode(t, func(n *node) {
+		first := n.start("a", n.inPod("a"))
+		n.expectLeader(first)
+		outdated := n.start("c", n.inPod("c"))
+		n.awaitRecord()
+		second := n.start("b", n.inPod("b"))
+		time.Sleep(20 * time.Second)
+		var claims atomic.Int64
+		outdated.network.StallWatches()
+		outdated.network.Cut(hang, leaderelectiontest.Verbs("get"))
+		outdated.network.DelayRequests(0, leaderelectiontest.When(func(r leaderelectiontest.Request) bool {
+			if leaderelectiontest.Claims("c")(r) {
+				claims.Add(1)
+			}
+			return false
+		}))
+		_ = first.stop()
+		n.wantEarly(second, time.Second)
+		n.terminated("a", 0, "Completed")
+		time.Sleep(5 * time.Second)
+		n.expectLeader(second)
+		if claims.Load() == 0 {
+			t.Error("the follower did not claim: the test shows nothing")
+		}
+		time.Sleep(time.Minute)
+		n.expectLeader(second)
+	})
+}
+
+// The pod of a StatefulSet is deleted by force, and the next pod has its name and its
+// identity. The process of the deleted pod works on. The end of the next pod's container
+// is not its end.
+func TestProof_TheNextPodOfAStatefulSetProvesNothing(t *testing.T) {
+	withNode(t, func(n *node) {
+		leader := n.start("a", n.inPod("a"))
+		n.expectLeader(leader)
+		follower := n.start("b", n.inPod("b"))
+		n.awaitRecord()
+		n.pods.Delete("a")
+		next := podtest.Pod("default", "a", "uid-of-the-next-a")
+		podtest.Run(next, "containerd://a.2", time.Now())
+		n.pods.Update(next)
+		again := n.start("a", n.observing("a", "uid-of-the-next-a", nil), func(r *replica) { r.client = "a.2" })
+		time.Sleep(4 * time.Second)
+		n.terminated("a", 1, "Error")
+		n.pods.Edit("a", func(p *corev1.Pod) { podtest.Run(p, "containerd://a.3", time.Now()) })
+		time.Sleep(time.Minute)
+		n.expectLeader(leader)
+		if follower.IsLeader() || again.IsLeader() {
+			t.Error("two leaders")
+		}
+	})
+}
+
+// Both followers have proof. Only one claim is applied.
+func TestProof_TwoFollowersClaimAtOnce(t *testing.T) {
+	withNode(t, func(n *node) {
+		leader := n.start("a", n.inPod("a"))
+		n.expectLeader(leader)
+		n.awaitRecord()
+		b, c := n.start("b", n.inPod("b")), n.start("c", n.inPod("c"))
+		synctest.Wait() // nobody is nominated yet
+		n.die(leader)
+		n.terminated("a", 1, "Error")
+		n.waitUntil(time.Second, func() bool { return b.IsLeader() || c.IsLeader() })
+		time.Sleep(time.Minute)
+		if workers := n.workingNow(); len(workers) != 1 {
+			t.Errorf("%v work", workers)
 		}
 	})
 }

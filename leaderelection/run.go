@@ -34,7 +34,8 @@ func (e *Elector) Run(ctx context.Context) (err error) {
 	defer e.rateLimit.leave(e.config.RetryPeriod)
 
 	e.log.Info("Campaigning for lease", "leaseDuration", e.config.LeaseDuration, "renewDeadline", e.config.RenewDeadline,
-		"retryPeriod", e.config.RetryPeriod, "trustWindow", e.config.Window(), "timing", e.config.Timing())
+		"retryPeriod", e.config.RetryPeriod, "trustWindow", e.config.Window(), "timing", e.config.Timing(),
+		clientGoText, "attempting to acquire leader lease")
 	e.tasks.Run(func() { e.follow(e.runCtx) })
 	e.pods.start(e.runCtx)
 	background, stopBackground := context.WithCancel(ctx)

@@ -146,9 +146,14 @@ var errUnexplainedConflict = errors.New("the API server refuses writes of the Le
 	"look for an admission webhook that answers 409, or for a proxy that answers reads from a cache")
 
 // isPermanent reports whether err is a refusal that another try does not change.
+// An admission webhook may answer with any status.
 func isPermanent(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) || apierrors.IsGone(err) ||
-		apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsMethodNotSupported(err)
+	switch code := statusCode(err); code {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	default:
+		return code >= 400 && code < 500 || code == http.StatusNotImplemented
+	}
 }
 
 // retryAfter returns how long the server wants the client to wait before the next

@@ -331,7 +331,7 @@ type Timing struct {
 	Release time.Duration
 
 	// Crash is the longest time for which nobody leads after the leader's process has
-	// died.
+	// died. With WithProofOfDeath, the time is normally much shorter.
 	Crash time.Duration
 
 	// Partition is the longest time for which nobody leads if the leader cannot reach

@@ -75,6 +75,8 @@ type electedManager struct {
 //     kubeconfig's context from which the client configuration of the election was made.
 //     New returns an error if several contexts with different namespaces are possible.
 //     In a pod the default is the namespace of the pod, as with ctrl.NewManager.
+//   - LeaseDuration is rounded up to whole seconds, because a Lease stores whole seconds.
+//     New logs a warning then. controller-runtime rounds the stored value down.
 //   - Controller.EnableWarmup defaults to true. A follower's controllers then start their
 //     sources and fill their queues before they lead, and reconcile at once when they
 //     lead. Otherwise controller-runtime polls the sources every 100 ms. The queue of a
@@ -156,7 +158,7 @@ func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o
 	}
 	m.config = leaderelection.Config{
 		Enabled: true, Identity: o.identity, LeaseName: opts.LeaderElectionID, LeaseNamespace: opts.LeaderElectionNamespace,
-		LeaseDuration: valueOf(opts.LeaseDuration), RenewDeadline: valueOf(opts.RenewDeadline), RetryPeriod: valueOf(opts.RetryPeriod),
+		LeaseDuration: m.wholeSeconds(valueOf(opts.LeaseDuration)), RenewDeadline: valueOf(opts.RenewDeadline), RetryPeriod: valueOf(opts.RetryPeriod),
 		ReleaseOnCancel: !o.keep, StopTimeout: m.stopTimeout(),
 	}
 	if err := complete(&m.config, cfg); err != nil {
@@ -182,6 +184,19 @@ func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o
 			leaderelection.WithBackgroundTask(check),
 		}, m.observability.options(), m.route.options(), o.elector)...)
 	return err
+}
+
+// wholeSeconds rounds a LeaseDuration up, because a Lease stores whole seconds. It logs a
+// warning if d is not whole seconds. Rounding up is safe: the Lease of this process
+// contains the rounded value, so other candidates wait at least that long, and the trust
+// window of this process is at most nine tenths of it.
+func (m *electedManager) wholeSeconds(d time.Duration) time.Duration {
+	if d <= 0 || d%time.Second == 0 {
+		return d
+	}
+	rounded := d.Truncate(time.Second) + time.Second
+	m.logger.Info("LeaseDuration is not whole seconds; rounding it up", "leaseDuration", d, "used", rounded)
+	return rounded
 }
 
 // stopTimeout converts the user's GracefulShutdownTimeout to the Elector's StopTimeout.

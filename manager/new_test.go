@@ -183,7 +183,7 @@ func TestNew_KeepsTheLoggerOfTheOptions(t *testing.T) {
 				t.Errorf("the line %q is missing", want)
 			}
 		}
-		if all, of := p.logs.with("acquire"), p.logs.with("acquire", "level=DEBUG", "by=client-go"); len(all) != len(of) {
+		if all, of := p.logs.with("ttempting to acquire leader lease..."), p.logs.with("ttempting to acquire leader lease...", "level=DEBUG", "by=client-go"); len(all) != len(of) {
 			t.Errorf("lines of controller-runtime's election are among %q", all)
 		}
 	})

@@ -149,10 +149,15 @@ func handoverFigures(samples map[string][]float64, rounds int) (f figures) {
 	return f
 }
 
+// The groups of the figures about rolling updates of operators.
+var (
+	operatorGroup = fmt.Sprintf("rolling update of a three-replica operator, %v, %d rounds", defaultTiming, rolloutRounds)
+	adoptedGroup  = "the same, if only the call that creates the Manager was changed"
+)
+
 // operatorFigures returns the figures about rolling updates of operators. The figures
 // are the time without reconciliation and the number of handovers.
-func operatorFigures(rolls map[string][]rollout) (f figures) {
-	group := fmt.Sprintf("rolling update of a three-replica operator, %v, %d rounds", defaultTiming, rolloutRounds)
+func operatorFigures(group string, rolls map[string][]rollout) (f figures) {
 	idle := map[string][]float64{}
 	for name, rounds := range rolls {
 		for _, r := range rounds {

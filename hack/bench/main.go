@@ -69,6 +69,7 @@ type part struct {
 var parts = []part{
 	{"handover", (*bench).measureHandover, false},
 	{"rollout", (*bench).measureRollout, false},
+	{"adopted", (*bench).measureAdopted, false},
 	{"crash", (*bench).measureCrash, true},
 	{"proof", (*bench).measureProof, true},
 	{"requests", (*bench).measureRequests, false},

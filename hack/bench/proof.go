@@ -110,7 +110,7 @@ func (b *bench) measureProof(ctx context.Context) (f figures, err error) {
 			return nil, err
 		}
 		times = append(times, lab.Milliseconds(h.started.Sub(reported)))
-		b.progress("proof: round %d of %d", round+1, proofRounds)
+		b.progress("proof: round %d of %d: %.1f ms", round+1, proofRounds, times[round])
 		h.from.cancel() // it needs a LeaseDuration to end, because its requests hang
 		crashed = append(crashed, h.from)
 		g.candidates[slices.Index(g.candidates, h.from)] = g.start()

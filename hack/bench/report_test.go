@@ -87,8 +87,8 @@ func TestFigures_HaveTargets(t *testing.T) {
 		figures figures
 		missed  []string
 	}{
-		"rollout, good":  {append(operatorFigures(rolloutsOf(1, 1)), processFigures(rolloutsOf(1, 1))...), nil},
-		"rollout, bad":   {append(operatorFigures(rolloutsOf(1, 2)), processFigures(rolloutsOf(2, 1))...), []string{"handovers, most", "handovers, most"}},
+		"rollout, good":  {append(operatorFigures(operatorGroup, rolloutsOf(1, 1)), processFigures(rolloutsOf(1, 1))...), nil},
+		"rollout, bad":   {append(operatorFigures(operatorGroup, rolloutsOf(1, 2)), processFigures(rolloutsOf(2, 1))...), []string{"handovers, most", "handovers, most"}},
 		"crash, good":    {crashFigures(crash(30)), nil},
 		"crash, bad":     {crashFigures(crash(40)), []string{"most"}},
 		"requests, good": {requestFigures(map[string]float64{clientGo: 29, incumbent: 30}, map[string]float64{clientGo: 18, incumbent: 0}, nil), nil},

@@ -22,6 +22,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/safetext"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
 
@@ -34,7 +35,7 @@ const unsafeText = "a\x00\a\b\t\n\v\f\r\x1b[2J\x7f\u0080\u0085\u009b31m\u009f\u0
 // except line breaks.
 func requireSafe(t *testing.T, what, text string) {
 	t.Helper()
-	if i := strings.IndexFunc(strings.ReplaceAll(text, "\n", " "), isUnsafe); i >= 0 || !utf8.ValidString(text) {
+	if i := strings.IndexFunc(strings.ReplaceAll(text, "\n", " "), safetext.IsUnsafe); i >= 0 || !utf8.ValidString(text) {
 		t.Errorf("%s has an unsafe character at byte %d: %q", what, i, text)
 	}
 }
@@ -136,7 +137,7 @@ func hostileServer(t *testing.T) {
 	})
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	if err == nil {
-		err = os.WriteFile(path, []byte(escape(string(config), func(r rune) bool { return isUnsafe(r) && r != '\n' })), 0o600)
+		err = os.WriteFile(path, []byte(safetext.Escape(string(config), func(r rune) bool { return safetext.IsUnsafe(r) && r != '\n' })), 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +259,7 @@ func TestCompletion_OffersNoNameThatCannotBeShown(t *testing.T) {
 
 func TestCompletion_ScriptsAreNotEscaped(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
-		if _, out, _ := call(t, "completion "+shell); strings.ContainsFunc(out, func(r rune) bool { return isUnsafe(r) && r != '\n' && r != '\t' }) || strings.Contains(out, `\u00`) {
+		if _, out, _ := call(t, "completion "+shell); strings.ContainsFunc(out, func(r rune) bool { return safetext.IsUnsafe(r) && r != '\n' && r != '\t' }) || strings.Contains(out, `\u00`) {
 			t.Errorf("%s: the script contains unsafe or escaped characters", shell)
 		}
 	}
