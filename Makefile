@@ -64,6 +64,18 @@ soak: ## Run real processes and API servers, with faults, for ten minutes (SOAKF
 	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
 	go build -o bin/soak ./hack/soak && exec bin/soak $(SOAKFLAGS)
 
+# The image for the Pods contains the program bin/node, which therefore must be static.
+NODE = assets=$$(go run -C hack/controlplane .) && programs=$$(go run -C hack/controlplane . node) && \
+	export KUBEBUILDER_ASSETS="$$assets" NODE_ASSETS="$$programs" && CGO_ENABLED=0 go build -o bin/ ./hack/node ./leaderelection/kubectl-lease
+
+.PHONY: node
+node: ## Start a real Kubernetes node in namespaces of its own; needs Linux, root and apt-get
+	@$(NODE) && exec bin/node
+
+.PHONY: node-test
+node-test: ## Kill, evict, drain and freeze leaders on a real node, beside controller-runtime (NODEFLAGS='-only oom -n 20')
+	@$(NODE) && exec bin/node test $(NODEFLAGS)
+
 .PHONY: upstream
 upstream: ## Run controller-runtime's own test suites with manager.New, in three minutes (UPSTREAMFLAGS='-only builder' or -v)
 	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \

@@ -291,8 +291,9 @@ func TestStart_AFollowerThatIsStoppedStartsNothing(t *testing.T) {
 
 func TestStart_ALateWinStartsNothingAndIsReleased(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
-		m.Client("a").Network().DelayReplies(500 * time.Millisecond)
-		m.Client("a").Network().DelayWatches(500 * time.Millisecond)
+		// Start waits for at most 500 ms for a claim that may have been applied.
+		m.Client("a").Network().DelayReplies(400 * time.Millisecond)
+		m.Client("a").Network().DelayWatches(400 * time.Millisecond)
 		w := newWorker(0)
 		p := m.make("a", incumbent(manager.WithIdentity("a")))
 		if err := p.Add(w); err != nil {
