@@ -51,7 +51,7 @@ func TestComponent_GrantsAllRights(t *testing.T) {
 	if err := yaml.UnmarshalStrict([]byte(patchOf(t, "Role").Patch), &operations); err != nil {
 		t.Fatal(err)
 	}
-	for _, right := range (rights.Uses{Events: true, PodEvents: true}).Rights() {
+	for _, right := range (rights.Uses{Events: true, PodEvents: true, ProofOfDeath: true}).Rights() {
 		granted := false
 		for _, o := range operations {
 			granted = granted || o.Op == "add" && o.Path == "/rules/-" && slices.Equal(o.Value.APIGroups, []string{right.Group}) &&
@@ -81,7 +81,10 @@ func TestComponent_SetsTheVariablesOfTheDeployment(t *testing.T) {
 	}
 	want := deployment.Spec.Template.Spec.Containers[0].Env
 	got := patched.Spec.Template.Spec.Containers[0].Env
-	if len(want) != 3 || !slices.EqualFunc(want, got, func(a, b corev1.EnvVar) bool {
+	if len(want) != 4 || !slices.EqualFunc(want, got, func(a, b corev1.EnvVar) bool {
+		if a.Name == "POD_CONTAINER" { // the containers have different names
+			return b.Name == a.Name && a.Value == "my-app" && b.Value == "manager"
+		}
 		return a.Name == b.Name && a.ValueFrom.FieldRef.FieldPath == b.ValueFrom.FieldRef.FieldPath
 	}) {
 		t.Errorf("the component sets %v, want %v", got, want)
@@ -133,7 +136,7 @@ spec:
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for _, want := range []string{"- watch\n", "name: POD_NAME\n", "name: POD_NAMESPACE\n", "name: POD_UID\n", "value: kept\n", "fieldPath: metadata.uid\n"} {
+	for _, want := range []string{"- pods\n", "value: manager\n", "name: POD_NAME\n", "name: POD_NAMESPACE\n", "name: POD_UID\n", "value: kept\n", "fieldPath: metadata.uid\n"} {
 		if strings.Count(string(out), want) != 1 {
 			t.Errorf("the result contains %q %d times, want once:\n%s", want, strings.Count(string(out), want), out)
 		}
