@@ -91,7 +91,14 @@ func TestMake_AdoptsEachScaffold(t *testing.T) {
 				`if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {`,
 				`if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {`,
 			}, removed)
-			same(t, strings.Replace(before["config/rbac/leader_election_role.yaml"], "update # renewals\n", "update # renewals\n  - watch\n", 1), after["config/rbac/leader_election_role.yaml"])
+			added, removed = lines(before["config/rbac/leader_election_role.yaml"], after["config/rbac/leader_election_role.yaml"])
+			same(t, []string{"- pods"}, added) // the other lines of the new rule occur in other rules, too
+			same(t, nil, removed)
+			for _, want := range []string{"update # renewals\n  - watch\n", "  - pods\n  verbs:\n  - get\n  - watch\n"} {
+				if !strings.Contains(after["config/rbac/leader_election_role.yaml"], want) {
+					t.Errorf("the Role does not contain %q:\n%s", want, after["config/rbac/leader_election_role.yaml"])
+				}
+			}
 			_, removed = lines(before["config/manager/manager.yaml"], after["config/manager/manager.yaml"])
 			same(t, nil, removed)
 			container := containerOf(t, after["config/manager/manager.yaml"])
@@ -139,7 +146,7 @@ func TestMake_RoleGrantsAllRights(t *testing.T) {
 			if err := yaml.UnmarshalStrict([]byte(after), &role); err != nil {
 				t.Fatalf("%v in\n%s", err, after)
 			}
-			for _, right := range (rights.Uses{Events: true, PodEvents: true}).Rights() {
+			for _, right := range (rights.Uses{Events: true, PodEvents: true, ProofOfDeath: true}).Rights() {
 				if !slices.ContainsFunc(role.Rules, func(r rbacv1.PolicyRule) bool {
 					return slices.Contains(r.APIGroups, right.Group) && slices.Contains(r.Resources, right.Resource) && slices.Contains(r.Verbs, right.Verb) &&
 						(right.Verb != "create" || len(r.ResourceNames) == 0)

@@ -3,6 +3,7 @@ package adopt
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -11,13 +12,13 @@ import (
 
 // uses describes what package manager does with the election by default. The Role must
 // grant all rights that these uses need.
-var uses = rights.Uses{Events: true, PodEvents: true}
+var uses = rights.Uses{Events: true, PodEvents: true, ProofOfDeath: true}
 
 // roles is the editor of Roles that grant rights to Leases.
 type roles struct{}
 
 func (roles) missing(dir string) string {
-	return dir + " has no Role for Leases: grant the rights that 'kubectl lease rights --events' prints"
+	return dir + " has no Role for Leases: grant the rights that 'kubectl lease rights --events --proof-of-death' prints"
 }
 
 func (roles) edit(f *yamlFile) (edits []edit, notes []string, found bool, err error) {
@@ -42,14 +43,14 @@ func (roles) edit(f *yamlFile) (edits []edit, notes []string, found bool, err er
 // grant returns the edits that make a Role grant all rights of uses.
 func (f *yamlFile) grant(role *yaml.Node, rules []*yaml.Node) ([]edit, error) {
 	var edits []edit
-	var added []item
+	var missing [][]rights.Right // for each resource, the rights that need a new rule
 	for _, right := range uses.Rights() {
 		if slices.ContainsFunc(rules, func(rule *yaml.Node) bool { return grants(rule, right) }) {
 			continue
 		}
 		i := slices.IndexFunc(rules, func(rule *yaml.Node) bool { return extendable(rule, right) })
 		if i < 0 {
-			added = append(added, ruleOf(right))
+			missing = withRight(missing, right)
 			continue
 		}
 		e, err := f.appendText(rules[i], "verbs", right.Verb)
@@ -58,8 +59,12 @@ func (f *yamlFile) grant(role *yaml.Node, rules []*yaml.Node) ([]edit, error) {
 		}
 		edits = append(edits, e)
 	}
-	if len(added) == 0 {
+	if len(missing) == 0 {
 		return edits, nil
+	}
+	var added []item
+	for _, same := range missing {
+		added = append(added, ruleOf(same))
 	}
 	e, err := f.insertItems(role, "rules", added...)
 	return append(edits, e), err
@@ -86,14 +91,26 @@ func includes(list *yaml.Node, text string) bool {
 	return slices.ContainsFunc(items(list), func(entry *yaml.Node) bool { return entry.Value == text || entry.Value == "*" })
 }
 
-// ruleOf returns a new rule that grants one right.
-func ruleOf(r rights.Right) item {
-	group := r.Group
+// withRight adds a right to the list for its resource.
+func withRight(lists [][]rights.Right, r rights.Right) [][]rights.Right {
+	for i, list := range lists {
+		if list[0].Group == r.Group && list[0].Resource == r.Resource {
+			lists[i] = append(list, r)
+			return lists
+		}
+	}
+	return append(lists, []rights.Right{r})
+}
+
+// ruleOf returns a new rule that grants rights to one resource.
+func ruleOf(same []rights.Right) item {
+	group, resource := same[0].Group, same[0].Resource
 	if group == "" {
 		group = `""`
 	}
-	return item{
-		[]string{"- apiGroups:", "  - " + group, "  resources:", "  - " + r.Resource, "  verbs:", "  - " + r.Verb},
-		fmt.Sprintf("{apiGroups: [%s], resources: [%s], verbs: [%s]}", group, r.Resource, r.Verb),
+	lines, verbs := []string{"- apiGroups:", "  - " + group, "  resources:", "  - " + resource, "  verbs:"}, []string{}
+	for _, r := range same {
+		lines, verbs = append(lines, "  - "+r.Verb), append(verbs, r.Verb)
 	}
+	return item{lines, fmt.Sprintf("{apiGroups: [%s], resources: [%s], verbs: [%s]}", group, resource, strings.Join(verbs, ", "))}
 }
