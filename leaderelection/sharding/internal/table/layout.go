@@ -32,6 +32,14 @@ func NewLayout(shards int, names []string) Layout {
 	return Layout{len(names), fmt.Sprintf("%016x", h.Sum64())}
 }
 
+// Label returns the value of LayoutLabel.
+func (l Layout) Label() string {
+	if l.Names == "" {
+		return "numbered"
+	}
+	return l.Names
+}
+
 // Slabs returns the number of slabs of the table.
 func (l Layout) Slabs() int { return (l.Shards + SlabSize - 1) / SlabSize }
 

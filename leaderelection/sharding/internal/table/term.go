@@ -18,10 +18,10 @@ const (
 	GroupLabel      = domain + "group"      // the name of the group
 	RoleLabel       = domain + "role"       // RoleCoordinator, RoleMember or RoleTable
 	ProcessLabel    = domain + "process"    // a random number of the member's process
-	StartedLabel    = domain + "started"    // the start of the member's process, in milliseconds since 1970
 	GenerationLabel = domain + "generation" // the version of the member's program
 	ZoneLabel       = domain + "zone"       // the zone of the member
 	WeightLabel     = domain + "weight"     // the weight of the member
+	LayoutLabel     = domain + "layout"     // the layout of the member's configuration, see Layout.Label
 )
 
 // The values of RoleLabel.
