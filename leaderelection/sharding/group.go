@@ -253,7 +253,7 @@ func (g *Group) Enter(ctx context.Context, key string) (work context.Context, le
 	if h == nil || !h.enter() {
 		return nil, nil, false
 	}
-	e := newEntry(ctx, h)
+	e := &entry{Context: ctx, hold: h}
 	return e, e.leave, true
 }
 

@@ -89,50 +89,75 @@ func (h *holdRun) returned() bool {
 }
 
 // An entry is one successful call of Enter. It is the context of the work: it is done when
-// the caller's context or the hold's context is done.
+// the caller's context or the hold's context is done. The two contexts are merged only when
+// this is needed, because most work is short and never waits for the end of its context.
 type entry struct {
-	context.Context // the caller's context, or the merged context
+	context.Context // the caller's context
 	hold            *holdRun
-	cancel          context.CancelFunc
 	left            atomic.Bool
+
+	once   sync.Once
+	merged atomic.Pointer[mergedContext] // nil until the contexts are merged
 }
 
+type mergedContext struct {
+	context.Context
+	cancel context.CancelCauseFunc
+	stop   func() bool
+}
+
+// merge returns a context that is done when the caller's or the hold's context is done.
+func (e *entry) merge() *mergedContext {
+	e.once.Do(func() {
+		m := &mergedContext{}
+		m.Context, m.cancel = context.WithCancelCause(e.Context)
+		if e.hold.work.Err() != nil {
+			m.cancel(context.Cause(e.hold.work))
+		}
+		m.stop = context.AfterFunc(e.hold.work, func() { m.cancel(context.Cause(e.hold.work)) })
+		e.merged.Store(m)
+		if e.left.Load() { // leave may not have found m
+			m.end()
+		}
+	})
+	return e.merged.Load()
+}
+
+func (m *mergedContext) end() {
+	m.stop()
+	m.cancel(nil)
+}
+
+// Done returns a channel that is closed when the context is done.
+func (e *entry) Done() <-chan struct{} { return e.merge().Done() }
+
+// Err returns nil as long as the context is not done.
+func (e *entry) Err() error {
+	if m := e.merged.Load(); m != nil {
+		return m.Err()
+	}
+	if e.left.Load() || e.Context.Err() != nil || e.hold.work.Err() != nil {
+		return e.merge().Err()
+	}
+	return nil
+}
+
+// Value returns a value of the caller's context, or the hold.
 func (e *entry) Value(key any) any {
 	if key == (holdKey{}) {
 		return e.hold
+	}
+	if m := e.merged.Load(); m != nil {
+		return m.Value(key) // context.Cause asks the merged context
 	}
 	return e.Context.Value(key)
 }
 
 func (e *entry) leave() {
 	if e.left.CompareAndSwap(false, true) {
-		if e.cancel != nil {
-			e.cancel()
+		if m := e.merged.Load(); m != nil {
+			m.end()
 		}
 		e.hold.leave()
 	}
-}
-
-// newEntry merges the caller's context with the hold's context. If the caller's context is
-// never done, the hold's context decides alone.
-func newEntry(ctx context.Context, h *holdRun) *entry {
-	if ctx.Done() == nil {
-		return &entry{Context: valuesOf{h.work, ctx}, hold: h}
-	}
-	merged, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(h.work, func() { cancel(context.Cause(h.work)) })
-	return &entry{Context: merged, hold: h, cancel: func() { stop(); cancel(nil) }}
-}
-
-// valuesOf is a context with the values of another context.
-type valuesOf struct {
-	context.Context
-	values context.Context
-}
-
-func (v valuesOf) Value(key any) any {
-	if value := v.values.Value(key); value != nil {
-		return value
-	}
-	return v.Context.Value(key)
 }

@@ -190,9 +190,9 @@ func TestGroup_SpreadsMovesAndHandsOver(t *testing.T) {
 		r.crash("b")
 		b.client.Network().Cut(leaderelectiontest.Hang)
 		b.cancel()
-		time.Sleep(16500 * time.Millisecond)
+		time.Sleep(15500 * time.Millisecond)
 		if got := spread(c); got[0] != 100 {
-			t.Errorf("c owns %d shards 16.5s after b crashed, want 100", got[0])
+			t.Errorf("c owns %d shards 15.5s after b crashed, want 100", got[0])
 		}
 		b.client.Network().Heal()
 		<-b.done

@@ -211,7 +211,10 @@ func (g *Group) followMembers(ctx context.Context) {
 	var current *memberFollower
 	defer func() { current.end(g) }()
 	for state := range g.coordinatorElector.Changes(ctx) {
-		wanted := state.Leading || state.Successor == g.config.Identity || state.Leader == "" && current != nil
+		// After a claim, the Lease names this process as the holder before it leads. Between
+		// two holders, the successor keeps its observations.
+		me := g.config.Identity
+		wanted := state.Leading || state.Leader == me || state.Successor == me || state.Leader == "" && current != nil
 		switch {
 		case wanted && current == nil:
 			current = g.startMemberFollower(ctx)
