@@ -73,9 +73,9 @@ type Group struct {
 	calls              dispatch.Calls
 	tasks              dispatch.Tasks
 
-	view atomic.Pointer[view] // what Owns and Enter read
-	wake chan struct{}        // a value makes the member look at the table again
-	plan chan struct{}        // a value makes the coordinator plan again
+	division atomic.Pointer[division] // what Owns and Enter read
+	wake     chan struct{}            // a value makes the member look at the table again
+	plan     chan struct{}            // a value makes the coordinator plan again
 
 	mu      sync.Mutex
 	running bool
@@ -85,19 +85,19 @@ type Group struct {
 	members observedMembers
 }
 
-// A view is the division into shards that this process uses, with its holds.
-type view struct {
+// A division describes the shards that this process uses, with its holds.
+type division struct {
 	layout table.Layout
 	names  []string
 	holds  []atomic.Pointer[holdRun] // nil for shards on which no new work may begin
 }
 
-func newView(layout table.Layout, names []string) *view {
-	return &view{layout: layout, names: names, holds: make([]atomic.Pointer[holdRun], layout.Shards)}
+func newDivision(layout table.Layout, names []string) *division {
+	return &division{layout: layout, names: names, holds: make([]atomic.Pointer[holdRun], layout.Shards)}
 }
 
 // shard returns the shard of a key, or -1.
-func (v *view) shard(key string) int {
+func (v *division) shard(key string) int {
 	if v.layout.Names == "" {
 		return v.layout.ShardOf(key)
 	}
@@ -129,7 +129,7 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 		layout: table.NewLayout(c.Shards, c.Names), process: rand.Text()[:16],
 		wake: make(chan struct{}, 1), plan: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
-	g.view.Store(newView(g.layout, c.Names))
+	g.division.Store(newDivision(g.layout, c.Names))
 	g.resetLocked()
 	labels := func(role string) map[string]string {
 		return map[string]string{table.GroupLabel: c.Name, table.RoleLabel: role}
@@ -154,7 +154,7 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 
 func (g *Group) resetLocked() {
 	g.table = observedTable{}
-	g.member = memberState{runs: map[int]*holdRun{}, flights: map[int]bool{}}
+	g.member = memberState{runs: map[int]*holdRun{}, writing: map[int]bool{}}
 	g.members = observedMembers{}
 }
 
@@ -220,17 +220,17 @@ func (g *Group) Run(ctx context.Context) error {
 
 // Shards returns the number of shards of the group. It may differ from Config.Shards, see
 // there.
-func (g *Group) Shards() int { return g.view.Load().layout.Shards }
+func (g *Group) Shards() int { return g.division.Load().layout.Shards }
 
 // Shard returns the shard of a key. If the shards have names, the key is the name, and
 // Shard returns -1 if there is no such shard.
-func (g *Group) Shard(key string) int { return g.view.Load().shard(key) }
+func (g *Group) Shard(key string) int { return g.division.Load().shard(key) }
 
 // Owns reports whether this process may begin work on the key now. Owns takes no lock and
 // allocates no memory. If the process was frozen, Owns returns false at once after the
 // process has resumed, if its Lease has expired.
 func (g *Group) Owns(key string) bool {
-	v := g.view.Load()
+	v := g.division.Load()
 	shard := v.shard(key)
 	if shard < 0 {
 		return false
@@ -244,7 +244,7 @@ func (g *Group) Owns(key string) bool {
 // call leave when it has ended. Further calls of leave have no effect. The shard is not
 // handed to another member before that.
 func (g *Group) Enter(ctx context.Context, key string) (work context.Context, leave func(), ok bool) {
-	v := g.view.Load()
+	v := g.division.Load()
 	shard := v.shard(key)
 	if shard < 0 {
 		return nil, nil, false
@@ -282,7 +282,7 @@ func (g *Group) Changes(ctx context.Context) iter.Seq[State] {
 }
 
 func (g *Group) stateLocked() State {
-	v, electorState := g.view.Load(), g.coordinatorElector.State()
+	v, electorState := g.division.Load(), g.coordinatorElector.State()
 	s := State{Shards: v.layout.Shards, Coordinator: electorState.Leader, Coordinating: electorState.Leading, Joined: !g.member.term.IsZero()}
 	for shard := range v.layout.Shards {
 		h := g.member.runs[shard]

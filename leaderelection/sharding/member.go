@@ -18,7 +18,7 @@ type memberState struct {
 	term    table.Term      // the current term; zero if this member does not hold its Lease
 	base    context.Context // the context of the term
 	runs    map[int]*holdRun
-	flights map[int]bool // the slabs for which a write is in flight
+	writing map[int]bool // the slabs for which a write is in flight
 	dirty   map[int]bool // the slabs that must be looked at
 }
 
@@ -139,7 +139,7 @@ func (g *Group) reactLocked(ctx context.Context, n int) {
 		}
 		free = free && g.member.runs[shard] == nil
 	}
-	if o.slab == nil || term.IsZero() || g.member.flights[n] {
+	if o.slab == nil || term.IsZero() || g.member.writing[n] {
 		return
 	}
 	next := o.slab.Clone()
@@ -148,27 +148,27 @@ func (g *Group) reactLocked(ctx context.Context, n int) {
 		changed = next.HandOver(term, i) == nil || changed
 	}
 	if changed {
-		g.member.flights[n] = true
+		g.member.writing[n] = true
 		g.tasks.Run(func() { g.writeSlab(ctx, n, o.lease, next) })
 	}
 }
 
 // adoptLocked returns the division into shards. If the table uses another number of shards
 // and this member works on no shard, the number of the table counts.
-func (g *Group) adoptLocked(s *table.Slab) *view {
-	v := g.view.Load()
+func (g *Group) adoptLocked(s *table.Slab) *division {
+	v := g.division.Load()
 	if s == nil || s.Layout == v.layout || s.Layout.Names != "" || v.layout.Names != "" || len(g.member.runs) > 0 {
 		return v
 	}
 	g.log.Warn("Number of shards differs from the group's; using the group's", "configured", g.config.Shards, "shards", s.Layout.Shards)
-	v = newView(s.Layout, nil)
-	g.view.Store(v)
+	v = newDivision(s.Layout, nil)
+	g.division.Store(v)
 	return v
 }
 
 // gainLocked begins a hold. version is the resourceVersion of the slab in which this member
 // has first observed its ownership.
-func (g *Group) gainLocked(v *view, shard int, version uint64) {
+func (g *Group) gainLocked(v *division, shard int, version uint64) {
 	if !g.memberElector.IsLeader() {
 		return
 	}
@@ -198,7 +198,7 @@ func (g *Group) closeLocked(shard int, h *holdRun, cause error, drain bool) {
 	if h.closing() {
 		return
 	}
-	if v := g.view.Load(); shard < len(v.holds) {
+	if v := g.division.Load(); shard < len(v.holds) {
 		v.holds[shard].Store(nil)
 	}
 	h.stopAdmit(cause)
@@ -248,7 +248,7 @@ func (g *Group) writeSlab(ctx context.Context, n int, base *coordinationv1.Lease
 		_ = clock.Sleep(ctx, nil, g.config.retryDelay())
 	}
 	g.mu.Lock()
-	delete(g.member.flights, n)
+	delete(g.member.writing, n)
 	g.mu.Unlock()
 	g.touch(n)
 }

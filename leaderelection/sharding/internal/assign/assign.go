@@ -15,7 +15,7 @@ const Nobody = -1
 
 // A Member is a member that is alive.
 type Member struct {
-	Name       string
+	Name       string // the identity
 	Weight     int    // the member's share; 0 means that it gets no shards
 	Generation int64  // a newer program has a greater number
 	Zone       string // "" if unknown
@@ -31,9 +31,9 @@ func (m Member) receives() bool { return m.shares() && !m.Suspect }
 // An Input is what Plan decides on. Owner and Next contain a position in Members, or
 // Nobody, for each shard.
 type Input struct {
-	Members   []Member
-	Owner     []int
-	Next      []int
+	Members   []Member                           // all members that are alive
+	Owner     []int                              // the owner of each shard
+	Next      []int                              // the next owner of each shard
 	MaxMoving int                                // how many shards may be handed over at the same time
 	Rebalance bool                               // false if only shards that need another owner move
 	Zone      func(shard int) string             // the zone of the last owner; may be nil

@@ -18,16 +18,16 @@ func (x *explorer) coordinatorSteps(s state, c int) {
 		}
 	}
 	x.waits(s, c, name)
-	if !me.flight.pending && me.read {
+	if !me.request.pending && me.read {
 		x.coordinatorWrites(s, c, name)
 	}
-	x.delivery(s, name, func(n *state) *write { return &n.coordinator[c].flight })
+	x.delivery(s, name, func(n *state) *write { return &n.coordinator[c].request })
 }
 
 func (s *state) readSlab(c int) {
 	me := &s.coordinator[c]
 	if !me.read || me.observed.incarnation != s.slab.incarnation || me.observed.exists != s.slab.exists {
-		me.listed, me.calm = false, false
+		me.listed, me.waitedAll = false, false
 	}
 	me.read, me.observed, me.knew = true, s.slab, me.knew || s.slab.exists
 }
@@ -56,15 +56,15 @@ func (x *explorer) waits(s state, c int, name string) {
 			x.add(n, "%s has waited for term %d", name, t)
 		}
 	}
-	calm := me.listed && !me.calm && me.observed.exists && !me.observed.open && !me.observed.first
+	waitedAll := me.listed && !me.waitedAll && me.observed.exists && !me.observed.open && !me.observed.first
 	for m := range s.members {
 		if own := s.members[m].own; s.works(own) && me.leases[m].current != own && s.leases[m].current != own {
-			calm = false // a term that the read did not show, and that has not ended yet
+			waitedAll = false // a term that the read did not show, and that has not ended yet
 		}
 	}
-	if calm {
+	if waitedAll {
 		n := s
-		n.coordinator[c].calm = true
+		n.coordinator[c].waitedAll = true
 		x.add(n, "%s has waited for all terms that it did not observe", name)
 	}
 }
@@ -92,7 +92,7 @@ func (x *explorer) coordinatorWrites(s state, c int, name string) {
 		}
 		n := s
 		w.pending = true
-		n.coordinator[c].flight = w
+		n.coordinator[c].request = w
 		if what == "grant" || what == "move" {
 			if n.grants == 0 {
 				return
@@ -120,7 +120,7 @@ func (x *explorer) coordinatorWrites(s state, c int, name string) {
 			}
 		}
 	}
-	if real := me.observed.real(); !real.Open && me.listed && (real.MayOpen(all, me.calm || x.openWithoutWait) || x.openWithoutAcks && real.MayOpen(nil, me.calm)) {
+	if real := me.observed.real(); !real.Open && me.listed && (real.MayOpen(all, me.waitedAll || x.openWithoutWait) || x.openWithoutAcks && real.MayOpen(nil, me.waitedAll)) {
 		change("open", 0, func(r *table.Slab) error { r.OpenUp(); return nil })
 	}
 	for _, t := range live {

@@ -22,5 +22,5 @@
 // Each rule can be removed. Then the exploration must find a violation, so the checks can
 // fail.
 //
-//	go test ./leaderelection/sharding/internal/model -model.budget=large -v
+//	go test ./leaderelection/sharding/internal/model -model.large -v
 package model

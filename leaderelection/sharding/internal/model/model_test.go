@@ -22,7 +22,7 @@ type scenario struct {
 	leases       uint8 // how many Leases of members may be deleted
 	grants       uint8 // how often a coordinator may send a grant or a move
 	drops        uint8 // how many requests may be lost
-	newcomer     bool  // the last coordinator has observed nothing yet
+	joinedLate   bool  // the last coordinator has observed nothing yet
 }
 
 func (sc scenario) start() state {
@@ -46,7 +46,7 @@ func (sc scenario) start() state {
 	}
 	s.members[0].hold = working
 	for c := range int(sc.coordinators) {
-		if !sc.newcomer || c+1 < int(sc.coordinators) {
+		if !sc.joinedLate || c+1 < int(sc.coordinators) {
 			s.coordinator[c] = coordinator{observed: s.slab, read: true, knew: true, leases: s.leases}
 		}
 	}
@@ -118,12 +118,12 @@ func heals(s state) string {
 	s.active = max(s.active, 1)
 	for range 12 {
 		for c := range s.coordinator {
-			s.apply(&s.coordinator[c].flight)
+			s.apply(&s.coordinator[c].request)
 		}
 		for m := range s.members {
-			x.calmMember(&s, m)
+			x.quietMember(&s, m)
 		}
-		calmCoordinator(&s, 0)
+		quietCoordinator(&s, 0)
 		log = append(log, fmt.Sprintf("  %+v", s.slab))
 	}
 	live := false
@@ -159,10 +159,10 @@ func (s *state) apply(w *write) {
 	}
 }
 
-// calmMember lets member m do everything that it can do.
-func (x *explorer) calmMember(s *state, m int) {
+// quietMember lets member m do everything that it can do.
+func (x *explorer) quietMember(s *state, m int) {
 	me := &s.members[m]
-	s.apply(&me.flight)
+	s.apply(&me.request)
 	if me.own != 0 && s.leases[m].current != me.own {
 		s.endTerm(m) // the member observes that its Lease was deleted or sealed
 	}
@@ -196,8 +196,8 @@ func (s *state) write(r *table.Slab) {
 	s.slab.version, s.slab.incarnation = s.lastVersion, s.incarnation
 }
 
-// calmCoordinator lets coordinator c do everything that it should do.
-func calmCoordinator(s *state, c int) {
+// quietCoordinator lets coordinator c do everything that it should do.
+func quietCoordinator(s *state, c int) {
 	me := &s.coordinator[c]
 	for m := range s.leases { // the terms of dead members expire and are sealed
 		if t := s.leases[m].current; t != 0 && !s.works(t) {
@@ -301,7 +301,7 @@ func TestModel_EachRuleIsNeeded(t *testing.T) {
 // TestModel_KnownLimit shows the one case that the protocol does not cover. All slabs and
 // the Lease of a member are deleted by hand, and the coordinator has observed neither.
 func TestModel_KnownLimit(t *testing.T) {
-	sc := scenario{granted: true, members: 2, coordinators: 1, slabs: 1, leases: 1, grants: 1, newcomer: true}
+	sc := scenario{granted: true, members: 2, coordinators: 1, slabs: 1, leases: 1, grants: 1, joinedLate: true}
 	if _, violation := explore(rules{}, sc, 1<<23, 0); violation == "" {
 		t.Error("no violation: describe in doc.go of package sharding that this case is covered now")
 	}

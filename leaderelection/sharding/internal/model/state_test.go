@@ -110,19 +110,19 @@ type member struct {
 	observed slab
 	transit  slab // an event on its way
 	hold     hold
-	flight   write
+	request  write
 }
 
 type coordinator struct {
-	observed slab
-	read     bool // the slab was observed
-	knew     bool // a slab was observed that existed
-	leases   [members]lease
-	missing  uint8 // terms that a read did not show, after the slab named them
-	waited   uint8 // missing terms, one LeaseDuration later
-	listed   bool  // the Leases were read after the slab was observed
-	calm     bool  // one LeaseDuration has passed since then
-	flight   write
+	observed  slab
+	read      bool // the slab was observed
+	knew      bool // a slab was observed that existed
+	leases    [members]lease
+	missing   uint8 // terms that a read did not show, after the slab named them
+	waited    uint8 // missing terms, one LeaseDuration later
+	listed    bool  // the Leases were read after the slab was observed
+	waitedAll bool  // one LeaseDuration has passed since then
+	request   write
 }
 
 type state struct {
@@ -147,10 +147,10 @@ var seed = maphash.MakeSeed()
 func (s *state) reduce(r rules) {
 	if !r.noCompareAndSwap {
 		for m := range s.members {
-			s.drop(&s.members[m].flight)
+			s.drop(&s.members[m].request)
 		}
 		for c := range s.coordinator {
-			s.drop(&s.coordinator[c].flight)
+			s.drop(&s.coordinator[c].request)
 		}
 	}
 	for m := range s.members {
@@ -169,11 +169,11 @@ func (s *state) reduce(r rules) {
 	at := 3
 	for i := range s.members {
 		m := &s.members[i]
-		at += copy(versions[at:], []*uint8{&m.observed.version, &m.transit.version, &m.flight.base})
+		at += copy(versions[at:], []*uint8{&m.observed.version, &m.transit.version, &m.request.base})
 	}
 	for i := range s.coordinator {
 		c := &s.coordinator[i]
-		at += copy(versions[at:], []*uint8{&c.observed.version, &c.flight.base})
+		at += copy(versions[at:], []*uint8{&c.observed.version, &c.request.base})
 	}
 	present[0] = 1
 	for _, v := range versions {

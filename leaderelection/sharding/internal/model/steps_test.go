@@ -120,22 +120,22 @@ func (x *explorer) memberWrites(s state, m int, name string) {
 	me := &s.members[m]
 	observed := me.observed.real()
 	own := x.name(me.own)
-	if !me.flight.pending && observed != nil && me.own != 0 && (me.observed.version == s.slab.version || x.noCompareAndSwap) {
+	if !me.request.pending && observed != nil && me.own != 0 && (me.observed.version == s.slab.version || x.noCompareAndSwap) {
 		ready := me.hold == drained || x.handOverWhileWorking && me.hold == draining
 		if next := observed.Clone(); ready && next.HandOver(own.real(), 0) == nil {
 			n := s
 			w := &n.members[m]
-			w.flight = write{pending: true, base: w.observed.version, result: w.observed.with(next)}
-			x.add(n, "%s sends a handover, based on version %d", name, w.flight.base)
+			w.request = write{pending: true, base: w.observed.version, result: w.observed.with(next)}
+			x.add(n, "%s sends a handover, based on version %d", name, w.request.base)
 		}
 		if next := observed.Clone(); (!me.hold.works() || x.ackWhileWorking) && next.Ack(own.real()) == nil {
 			n := s
 			w := &n.members[m]
-			w.flight = write{pending: true, base: w.observed.version, result: w.observed.with(next)}
+			w.request = write{pending: true, base: w.observed.version, result: w.observed.with(next)}
 			x.add(n, "%s sends an acknowledgement, based on version %d", name, w.observed.version)
 		}
 	}
-	x.delivery(s, name, func(n *state) *write { return &n.members[m].flight })
+	x.delivery(s, name, func(n *state) *write { return &n.members[m].request })
 }
 
 // react makes member m follow its newest observation.
@@ -168,13 +168,13 @@ func (s *state) endTerm(m int) {
 }
 
 // delivery adds the outcomes of a request in flight.
-func (x *explorer) delivery(s state, name string, flight func(*state) *write) {
-	w := *flight(&s)
+func (x *explorer) delivery(s state, name string, request func(*state) *write) {
+	w := *request(&s)
 	if !w.pending {
 		return
 	}
 	n := s
-	*flight(&n) = write{}
+	*request(&n) = write{}
 	switch {
 	case w.seal != 0:
 		if l := &n.leases[w.seal.member()]; l.current == w.seal {
@@ -204,7 +204,7 @@ func (x *explorer) delivery(s state, name string, flight func(*state) *write) {
 	if s.drops > 0 {
 		n := s
 		n.drops--
-		*flight(&n) = write{}
+		*request(&n) = write{}
 		x.add(n, "the request of %s is lost", name)
 	}
 }

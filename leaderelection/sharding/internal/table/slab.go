@@ -18,7 +18,7 @@ type Entry struct {
 // an earlier slab of the same number, which was deleted. Therefore a coordinator grants
 // shards of the slab only after it is open.
 type Slab struct {
-	Layout  Layout
+	Layout  Layout  // the layout of the whole table
 	First   bool    // true if no slab of the group existed when this slab was created
 	Open    bool    // true if the slab may name owners
 	Acked   []Term  // while the slab is closed: the terms that work on no entry of an earlier slab
