@@ -27,14 +27,14 @@ type referee struct {
 	unserved map[int]time.Time // since when nobody works on a shard
 	longest  time.Duration     // the longest time for which nobody worked on a shard
 	gains    int
+	gainsOf  map[int]int
 	broken   []string
 	trace    []string
 	crashed  map[string]bool
-	rewound  bool
 }
 
 func newReferee() *referee {
-	return &referee{begin: time.Now(), working: map[int]string{}, tokens: map[int]leaderelection.Token{}, unserved: map[int]time.Time{}, crashed: map[string]bool{}}
+	return &referee{begin: time.Now(), working: map[int]string{}, tokens: map[int]leaderelection.Token{}, unserved: map[int]time.Time{}, crashed: map[string]bool{}, gainsOf: map[int]int{}}
 }
 
 func (r *referee) note(format string, args ...any) {
@@ -55,6 +55,7 @@ func (r *referee) started(who string, h Hold) {
 	}
 	r.noteLocked("%s works on %d, token %d", who, h.Shard, h.Token)
 	r.gains++
+	r.gainsOf[h.Shard]++
 	if other, busy := r.working[h.Shard]; busy {
 		r.broken = append(r.broken, fmt.Sprintf("%s works on shard %d while %s works on it", who, h.Shard, other))
 	}
@@ -254,6 +255,104 @@ func TestEnter_HoldsTheShardUntilTheWorkLeaves(t *testing.T) {
 		}
 		b.stop(t)
 		a.stop(t)
+		r.report(t)
+	})
+}
+
+func TestGroup_ADeletedSlabWaitsForTheWorkOfItsOwners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := leaderelectiontest.NewServer()
+		defer server.Close()
+		r := newReferee()
+		config := Config{Shards: 10}
+		slow := 40 * time.Second // longer than LeaseDuration, while the members' Leases are renewed
+		a := startProcess(t, server, r, "a", config, func() time.Duration { return slow })
+		b := startProcess(t, server, r, "b", config, at0)
+		time.Sleep(5 * time.Second)
+		if err := server.Delete("default", slabName("app", 0)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		if got := spread(a, b); !slices.Equal(got, []int{0, 0}) {
+			t.Errorf("spread %v while work on the deleted slab runs, want no owners", got)
+		}
+		time.Sleep(12 * time.Second)
+		if got := spread(a, b); !slices.Equal(got, []int{5, 5}) {
+			t.Errorf("spread %v after the work has returned, want 5 and 5", got)
+		}
+		slow = 0
+		b.stop(t)
+		a.stop(t)
+		r.report(t)
+	})
+}
+
+func TestGroup_TheNumberOfShardsOfTheTableCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := leaderelectiontest.NewServer()
+		defer server.Close()
+		r := newReferee()
+		a := startProcess(t, server, r, "a", Config{Shards: 10}, at0)
+		time.Sleep(2 * time.Second)
+		b := startProcess(t, server, r, "b", Config{Shards: 200}, at0)
+		c := startProcess(t, server, r, "c", Config{Names: []string{"red"}}, at0)
+		time.Sleep(5 * time.Second)
+		if got := spread(a, b, c); !slices.Equal(got, []int{5, 5, 0}) || b.group.Shards() != 10 {
+			t.Errorf("spread %v, and b uses %d shards, want 5, 5, 0 and 10", got, b.group.Shards())
+		}
+		a.stop(t)
+		time.Sleep(5 * time.Second)
+		if got := spread(b, c); !slices.Equal(got, []int{10, 0}) {
+			t.Errorf("spread %v, want 10 and 0", got)
+		}
+		c.stop(t)
+		b.stop(t)
+		r.report(t)
+	})
+}
+
+func TestGroup_RollingUpdateMovesEachShardAboutOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := leaderelectiontest.NewServer()
+		defer server.Close()
+		r := newReferee()
+		var old []*process
+		for i := range 4 {
+			old = append(old, startProcess(t, server, r, "old-"+string(rune('a'+i)), Config{Shards: 128, Generation: 1}, at0))
+		}
+		time.Sleep(10 * time.Second)
+		r.mu.Lock()
+		gains := map[int]int{}
+		for shard, n := range r.gainsOf {
+			gains[shard] = n
+		}
+		r.mu.Unlock()
+		var new []*process
+		for i := range old {
+			new = append(new, startProcess(t, server, r, "new-"+string(rune('a'+i)), Config{Shards: 128, Generation: 2}, at0))
+			time.Sleep(700 * time.Millisecond)
+			old[i].stop(t)
+			time.Sleep(3 * time.Second)
+		}
+		time.Sleep(5 * time.Second)
+		if got := spread(new...); !slices.Equal(got, []int{32, 32, 32, 32}) {
+			t.Errorf("spread %v, want 32 each", got)
+		}
+		var moves []int
+		for shard, n := range r.gainsOf {
+			moves = append(moves, n-gains[shard])
+		}
+		slices.Sort(moves)
+		t.Logf("moves of a shard: median %d, most %d", moves[64], moves[127])
+		if moves[64] > 1 || moves[127] > 2 {
+			t.Errorf("moves of a shard: median %d, most %d, want 1 and 2", moves[64], moves[127])
+		}
+		if r.longest > 200*time.Millisecond {
+			t.Errorf("a shard was unserved for %v", r.longest)
+		}
+		for _, p := range new {
+			p.stop(t)
+		}
 		r.report(t)
 	})
 }

@@ -71,6 +71,9 @@ func TestSlab_OnlyTheOwnerHandsOver(t *testing.T) {
 	if err := s.Grant(0, a2, true); err != nil || s.Duty(a2, 0) != Serve {
 		t.Errorf("%v: the shard of an ended term was not granted", err)
 	}
+	if s.Open = false; s.Duty(a2, 0) != Rest {
+		t.Error("a closed slab has an owner")
+	}
 	if closed := NewSlab(Layout{Shards: 1}, 1, false); closed.MayOpen(nil, false) || !closed.MayOpen(nil, true) {
 		t.Error("a slab that replaces another slab opens without a wait, or not after it")
 	}
