@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,7 +177,10 @@ func TestGroup_SpreadsMovesAndHandsOver(t *testing.T) {
 		if slices.Sort(got); !slices.Equal(got, []int{33, 33, 34}) {
 			t.Fatalf("spread %v after 5s, want 33, 33 and 34", got)
 		}
-		if gains := r.gains; gains != 166 {
+		r.mu.Lock()
+		gains := r.gains
+		r.mu.Unlock()
+		if gains != 166 {
 			t.Errorf("%d gains, want 166: 100 grants and 66 moves", gains)
 		}
 		a.stop(t) // the coordinator leaves
@@ -185,8 +189,11 @@ func TestGroup_SpreadsMovesAndHandsOver(t *testing.T) {
 		if !slices.Equal(got, []int{50, 50}) {
 			t.Fatalf("spread %v, want 50 and 50", got)
 		}
-		if r.longest > 200*time.Millisecond {
-			t.Errorf("a shard was unserved for %v, want at most 200ms without a fault", r.longest)
+		r.mu.Lock()
+		longest := r.longest
+		r.mu.Unlock()
+		if longest > 200*time.Millisecond {
+			t.Errorf("a shard was unserved for %v, want at most 200ms without a fault", longest)
 		}
 		r.crash("b")
 		b.client.Network().Cut(leaderelectiontest.Hang)
@@ -265,8 +272,9 @@ func TestGroup_ADeletedSlabWaitsForTheWorkOfItsOwners(t *testing.T) {
 		defer server.Close()
 		r := newReferee()
 		config := Config{Shards: 10}
-		slow := 40 * time.Second // longer than LeaseDuration, while the members' Leases are renewed
-		a := startProcess(t, server, r, "a", config, func() time.Duration { return slow })
+		var slow atomic.Int64 // longer than LeaseDuration, while the members' Leases are renewed
+		slow.Store(int64(40 * time.Second))
+		a := startProcess(t, server, r, "a", config, func() time.Duration { return time.Duration(slow.Load()) })
 		b := startProcess(t, server, r, "b", config, at0)
 		time.Sleep(5 * time.Second)
 		if err := server.Delete("default", slabName("app", 0)); err != nil {
@@ -280,7 +288,7 @@ func TestGroup_ADeletedSlabWaitsForTheWorkOfItsOwners(t *testing.T) {
 		if got := spread(a, b); !slices.Equal(got, []int{5, 5}) {
 			t.Errorf("spread %v after the work has returned, want 5 and 5", got)
 		}
-		slow = 0
+		slow.Store(0)
 		b.stop(t)
 		a.stop(t)
 		r.report(t)
@@ -327,30 +335,33 @@ func TestGroup_RollingUpdateMovesEachShardAboutOnce(t *testing.T) {
 			gains[shard] = n
 		}
 		r.mu.Unlock()
-		var new []*process
+		var fresh []*process
 		for i := range old {
-			new = append(new, startProcess(t, server, r, "new-"+string(rune('a'+i)), Config{Shards: 128, Generation: 2}, at0))
+			fresh = append(fresh, startProcess(t, server, r, "new-"+string(rune('a'+i)), Config{Shards: 128, Generation: 2}, at0))
 			time.Sleep(700 * time.Millisecond)
 			old[i].stop(t)
 			time.Sleep(3 * time.Second)
 		}
 		time.Sleep(5 * time.Second)
-		if got := spread(new...); !slices.Equal(got, []int{32, 32, 32, 32}) {
+		if got := spread(fresh...); !slices.Equal(got, []int{32, 32, 32, 32}) {
 			t.Errorf("spread %v, want 32 each", got)
 		}
 		var moves []int
+		r.mu.Lock()
 		for shard, n := range r.gainsOf {
 			moves = append(moves, n-gains[shard])
 		}
+		longest := r.longest
+		r.mu.Unlock()
 		slices.Sort(moves)
 		t.Logf("moves of a shard: median %d, most %d", moves[64], moves[127])
 		if moves[64] > 1 || moves[127] > 2 {
 			t.Errorf("moves of a shard: median %d, most %d, want 1 and 2", moves[64], moves[127])
 		}
-		if r.longest > 200*time.Millisecond {
-			t.Errorf("a shard was unserved for %v", r.longest)
+		if longest > 200*time.Millisecond {
+			t.Errorf("a shard was unserved for %v", longest)
 		}
-		for _, p := range new {
+		for _, p := range fresh {
 			p.stop(t)
 		}
 		r.report(t)

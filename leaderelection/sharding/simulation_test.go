@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	simSchedules = flag.Int("sim.schedules", fromEnvironment("SIM_SCHEDULES", 10), "how many schedules of each kind to run")
+	simSchedules = flag.Int("sim.schedules", fromEnvironment("SIM_SCHEDULES", defaultSchedules), "how many schedules of each kind to run")
 	simSeed      = flag.Uint64("sim.seed", 0, "the only schedule to run (0: the first -sim.schedules)")
 	simRepeat    = flag.Int("sim.repeat", 1, "how often to run each schedule")
 )
@@ -43,8 +43,8 @@ const (
 
 // A simKind describes which faults a schedule contains.
 type simKind struct {
-	name                          string
-	processes, operators, restore bool
+	name                 string
+	processes, operators bool
 }
 
 var simKinds = []simKind{

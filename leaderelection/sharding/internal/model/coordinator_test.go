@@ -120,7 +120,7 @@ func (x *explorer) coordinatorWrites(s state, c int, name string) {
 			}
 		}
 	}
-	if real := me.observed.real(); !real.Open && me.listed && (real.MayOpen(all, me.waitedAll || x.openWithoutWait) || x.openWithoutAcks && real.MayOpen(nil, me.waitedAll)) {
+	if r := me.observed.real(); !r.Open && me.listed && (r.MayOpen(all, me.waitedAll || x.openWithoutWait) || x.openWithoutAcks && r.MayOpen(nil, me.waitedAll)) {
 		change("open", 0, func(r *table.Slab) error { r.OpenUp(); return nil })
 	}
 	for _, t := range live {

@@ -6,7 +6,6 @@ import "fmt"
 type rules struct {
 	grantWithoutProof, openWithoutAcks, openWithoutWait, ackWhileWorking, handOverWhileWorking bool
 	waitWithoutRead, sealTrusted, nameTheProcess, noCompareAndSwap                             bool
-	workBeyondTerm                                                                             bool
 }
 
 // A step is one transition.
