@@ -33,7 +33,7 @@ var sharding = []mutation{
 	{"shards move while a member is suspect", "leaderelection/sharding/internal/assign: planner.balance",
 		replace("$suspect || $moving >= $most", "$suspect && false || $moving >= $most"), assigned},
 	{"a coordinator grants before it has waited", "leaderelection/sharding: coordinator.overLocked",
-		replace("$m.Over($t, !$now.Before($until))", "true"), sharded},
+		replace("return $m.Over($t, waited)", "_ = waited; return true"), sharded},
 	{"a coordinator seals a term that is trusted", "leaderelection/sharding: coordinator.sealLocked",
 		replace("$s.HeldUntil()", "$s.Since.Add(2000000000)"), sharded},
 	{"a shard is handed over before its work has returned", "leaderelection/sharding: Group.closeLocked",

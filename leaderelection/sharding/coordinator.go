@@ -7,7 +7,6 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
@@ -252,10 +251,14 @@ func (c *coordinator) overLocked(now time.Time, t table.Term) bool {
 		c.missing[t] = c.members.arrived
 	}
 	until := c.missing[t].Add(waitsFor(c.config, c.members.states[t.Member]))
-	if now.Before(until) {
+	waited := c.members.sent.After(until) // read again, because the watch may stall
+	switch {
+	case now.Before(until):
 		c.planAt(until)
+	case !waited:
+		c.read = true
 	}
-	return m.Over(t, !now.Before(until))
+	return m.Over(t, waited)
 }
 
 // assignLocked grants and moves shards.
@@ -278,6 +281,8 @@ func (c *coordinator) assignLocked(now time.Time, layout table.Layout, next map[
 			in.Rebalance = false
 			c.planAt(settled)
 		}
+		delete(c.noticed, t) // a wait for t begins anew if its Lease is edited by hand once more
+		delete(c.missing, t)
 		positions[t] = len(terms)
 		terms, in.Members = append(terms, t), append(in.Members, m)
 	}
@@ -358,41 +363,3 @@ func memberOf(name string, t table.Term, s lease.State, layout table.Layout) ass
 
 // maxWeight is the largest weight of a member, so that shares can be computed with integers.
 const maxWeight = 1_000_000
-
-func (c *coordinator) createSlab(ctx context.Context, n int, s *table.Slab) {
-	l := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
-		Name: slabName(c.config.Name, n), Namespace: c.config.Namespace,
-		Labels: map[string]string{table.GroupLabel: c.config.Name, table.RoleLabel: table.RoleTable},
-	}}
-	setSlab(l, s)
-	created, err := c.store.create(ctx, l)
-	if err != nil {
-		c.reread(ctx, n)
-		return
-	}
-	c.observeSlab(created, false)
-}
-
-func (c *coordinator) replaceSlab(ctx context.Context, n int, base *coordinationv1.Lease, s *table.Slab) {
-	l := base.DeepCopy()
-	setSlab(l, s)
-	written, err := c.store.update(ctx, l)
-	if err != nil {
-		c.reread(ctx, n)
-		return
-	}
-	c.observeSlab(written, false)
-}
-
-// reread reads slab n after a write that was refused or whose reply was lost.
-func (c *coordinator) reread(ctx context.Context, n int) {
-	l, err := c.store.get(ctx, slabName(c.config.Name, n))
-	switch {
-	case err == nil:
-		c.observeSlab(l, false)
-	case isGone(err):
-		c.listTable(ctx)
-	default:
-		_ = clock.Sleep(ctx, nil, c.config.retryDelay())
-	}
-}

@@ -121,6 +121,7 @@
 //	observe.go       the table and the members' Leases as this process has observed them
 //	member.go        what a member does: gain, drain, hand over, acknowledge, leave
 //	coordinator.go   what the coordinator does: seal, create and open slabs, grant and move
+//	writes.go        the coordinator's writes of the table
 //	hold.go          one hold, and the context of the work
 //
 // # Rights

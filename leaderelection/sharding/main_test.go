@@ -367,3 +367,26 @@ func TestGroup_RollingUpdateMovesEachShardAboutOnce(t *testing.T) {
 		r.report(t)
 	})
 }
+
+func TestGroup_AnIdleGroupOnlyRenews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := leaderelectiontest.NewServer()
+		defer server.Close()
+		r := newReferee()
+		var all []*process
+		for i := range 5 {
+			all = append(all, startProcess(t, server, r, fmt.Sprint("pod-", i), Config{Shards: 640}, at0))
+		}
+		time.Sleep(time.Minute)
+		before := server.Count("", "")
+		time.Sleep(time.Minute)
+		// Each member renews its Lease each 2 s, and the coordinator renews its Lease.
+		if n := server.Count("", "") - before; n > 6*31 {
+			t.Errorf("%d requests in a minute, want at most %d", n, 6*31)
+		}
+		for _, p := range all {
+			p.stop(t)
+		}
+		r.report(t)
+	})
+}
