@@ -3,7 +3,7 @@
 
 # The modules that "go vet" and golangci-lint check. Of the other modules under hack/,
 # promcheck contains only tests, and the rest only pin the versions of tools.
-CODE := . hack/controlplane hack/migration/leaderforlife hack/tokens hack/upstream
+CODE := . leaderelection/otel hack/controlplane hack/migration/leaderforlife hack/tokens hack/upstream
 MODULES = $(shell find . -name go.mod -not -path './.git/*' -exec dirname {} \; | sort)
 FUZZTIME := 30s
 LINT := $(CURDIR)/hack/tools/golangci-lint
@@ -40,10 +40,19 @@ test: ## Run unit and integration tests, a thousand simulated schedules and a so
 	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
 	go test -race -shuffle=on -p 2 -timeout 20m $(TESTFLAGS) ./... && \
 	cd hack/migration/leaderforlife && go test -race -shuffle=on $(TESTFLAGS) ./...
+	@go test -C leaderelection/otel -race -shuffle=on $(TESTFLAGS) ./...
 	@go test -C hack/tokens $(TESTFLAGS) ./...
 	@go test -C hack/upstream $(TESTFLAGS) ./...
 	@go test -C leaderelection/simulation -count=1 -timeout 20m -sim.table -sim.schedules=200
 	@$(MAKE) -s soak SOAKFLAGS='-duration 1m'
+
+.PHONY: test-matrix
+test-matrix: ## Run the tests with each pair of Kubernetes modules and controller-runtime, against each API server (MATRIXFLAGS='-pair 0.35 -server 1.37')
+	@go run ./hack/matrix $(MATRIXFLAGS)
+
+.PHONY: dist
+dist: ## Build what a release consists of: notes, kubectl-lease for each platform, checksums, SBOM (VERSION=v0.1.0)
+	@.ci/dist $(VERSION)
 
 .PHONY: sim
 sim: ## Run ten thousand simulated schedules and compare with client-go, in half an hour (SIMFLAGS=-sim.schedules=100)
@@ -54,6 +63,18 @@ sim: ## Run ten thousand simulated schedules and compare with client-go, in half
 soak: ## Run real processes and API servers, with faults, for ten minutes (SOAKFLAGS='-duration 1h')
 	@assets=$$(go run -C hack/controlplane .) && export KUBEBUILDER_ASSETS="$$assets" && \
 	go build -o bin/soak ./hack/soak && exec bin/soak $(SOAKFLAGS)
+
+# The image for the Pods contains the program bin/node, which therefore must be static.
+NODE = assets=$$(go run -C hack/controlplane .) && programs=$$(go run -C hack/controlplane . node) && \
+	export KUBEBUILDER_ASSETS="$$assets" NODE_ASSETS="$$programs" && CGO_ENABLED=0 go build -o bin/ ./hack/node ./leaderelection/kubectl-lease
+
+.PHONY: node
+node: ## Start a real Kubernetes node in namespaces of its own; needs Linux, root and apt-get
+	@$(NODE) && exec bin/node
+
+.PHONY: node-test
+node-test: ## Kill, evict, drain and freeze leaders on a real node, beside controller-runtime (NODEFLAGS='-only oom -n 20')
+	@$(NODE) && exec bin/node test $(NODEFLAGS)
 
 .PHONY: upstream
 upstream: ## Run controller-runtime's own test suites with manager.New, in three minutes (UPSTREAMFLAGS='-only builder' or -v)
@@ -74,7 +95,7 @@ mutants: ## Put faults into a copy of the code and check that a test catches eac
 	go run ./hack/mutants $(MUTANTSFLAGS)
 
 .PHONY: verify
-verify: check-format check-vet check-lint check-tidy check-docs check-imports check-size check-rooms check-words check-exported check-links check-alerts ## Run all checks below
+verify: check-format check-vet check-lint check-tidy check-docs check-imports check-size check-rooms check-words check-exported check-links check-alerts check-cross check-api ## Run all checks below
 
 .PHONY: check-format
 check-format: ## Check that gofmt has nothing to change
@@ -123,3 +144,18 @@ check-links: ## Check that links, files and commands in Markdown exist, and that
 .PHONY: check-alerts
 check-alerts: ## Test the alerts and the dashboard of hack/manifests with Prometheus' own library
 	@cd hack/promcheck && go test ./... -count=1
+
+# Each entry is a pair of GOOS and GOARCH. The packages under hack/ need not build elsewhere.
+PLATFORMS := linux/arm64 linux/arm darwin/arm64 windows/amd64
+
+.PHONY: check-cross
+check-cross: ## Check that the libraries and kubectl-lease compile for other platforms (PLATFORMS=linux/arm)
+	@for p in $(PLATFORMS); do \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build ./leaderelection/... ./manager/... ./envtest/... || { echo "does not compile for $$p"; exit 1; }; \
+	done
+
+# Before the first tag, the diff of hack/check/exported.txt shows what changes.
+.PHONY: check-api
+check-api: ## Compare the API with the last tag, and print the version that a release needs
+	@tag=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null) || { echo "no tag yet, nothing to compare"; exit 0; }; \
+	go run golang.org/x/exp/cmd/gorelease@v0.0.0-20261113113407-e3970619a1a4 -base=$$tag

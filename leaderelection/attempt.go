@@ -95,13 +95,16 @@ func (a *attempt) claim(basis *coordinationv1.Lease, create bool) (err error) {
 	if create {
 		base = observed.Version // nonzero if a deletion was observed
 	}
-	e.writes.previous = observed.PreviousOutcome(e.wroteLocked(basis))
+	terminated := e.proof.Covers(basis) && !e.wroteLocked(basis)
+	e.writes.previous = observed.PreviousOutcome(e.wroteLocked(basis), terminated)
 	w := e.issueLocked(leasestate.Claim, base, create)
 	e.held = newHeldLease(w)
 	ctx := e.runCtx
 	e.unlock()
 
-	body := e.draft(w, time.UnixMicro(w.RenewTime), leasestate.NextTransitions(a.basis)).Apply(basis)
+	draft := e.draft(w, time.UnixMicro(w.RenewTime), leasestate.NextTransitions(a.basis))
+	draft.Terminated = terminated
+	body := draft.Apply(basis)
 	r := e.send(ctx, w, body, create, e.config.Window())
 	err = a.await(r, nil, e.config.attemptTimeout(), func() bool { return e.held.isConfirmed() })
 
@@ -162,7 +165,7 @@ func (a *attempt) renew(ctx context.Context, h *heldLease) error {
 		return errUnconfirmed
 	}
 	if isClosed(r.done) {
-		a.retryAt = later(a.retryAt, time.Now().Add(retryAfter(r.err)))
+		a.retryAt = later(a.retryAt, time.Now().Add(e.config.refusalPause(retryAfter(r.err), e.HeldFor())))
 	}
 	e.tasks.Run(func() { _, _ = e.read(h.requests, e.readTimeout()) }) // shows whether the renewal was applied
 	return err
@@ -215,7 +218,8 @@ func (a *attempt) hasConfirmation(h *heldLease) bool {
 // release releases the Lease after the work has returned. If a request
 // fails, the method reads the Lease to learn whether the release was applied. If it was
 // not applied, the method retries until the trust window ends. A refusal that another
-// try does not change, such as a missing right, is retried once.
+// try does not change is retried once. Examples are a missing right, and a conflict
+// although the Lease has not changed.
 func (a *attempt) release(ctx context.Context, h *heldLease) error {
 	e, refusals := a.elector, 0
 	for {
@@ -231,15 +235,16 @@ func (a *attempt) release(ctx context.Context, h *heldLease) error {
 		if err = a.await(r, h, e.config.releaseStepTime(trustedUntil), moved); err == nil {
 			continue // the Lease is released, or a renewal was applied before the release
 		}
-		if isClosed(r.done) && isPermanent(r.err) {
+		e.log.Debug("Release failed; retrying", "err", err)
+		a.answerBy = time.Now().Add(e.config.releaseStepTime(trustedUntil))
+		readErr := a.readBack(ctx, h)
+		if readErr == nil && a.hasMoved(h, r.Base) {
+			continue
+		}
+		if isClosed(r.done) && (isPermanent(r.err) || readErr == nil && isConflict(r.err)) {
 			if refusals++; refusals > 1 {
 				return err
 			}
-		}
-		e.log.Debug("Release failed; retrying", "err", err)
-		a.answerBy = time.Now().Add(e.config.releaseStepTime(trustedUntil))
-		if a.readBack(ctx, h) == nil && a.hasMoved(h, r.Base) {
-			continue
 		}
 		if err := wait(ctx, h, e.config.releaseRetryDelay(trustedUntil)); err != nil {
 			return err

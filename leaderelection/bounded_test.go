@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -30,7 +31,7 @@ func isWrite(r leaderelectiontest.Request) bool { return r.Verb == "create" || r
 // A release that is refused for good ends the attempts to release the Lease. For
 // example, the Role of the program was deleted before its pod.
 func TestElector_AReleaseThatIsRefusedForGoodIsTriedTwice(t *testing.T) {
-	for _, status := range []int{400, 401, 403, 404, 405, 410, 422} {
+	for _, status := range []int{400, 401, 403, 404, 405, 409, 410, 413, 415, 418, 422, 501} { // an admission webhook may answer with any of them
 		for name, set := range map[string]setting{"defaults": func(*replica) {}, "long Lease": longLease} {
 			t.Run(name+" "+time.Duration(status).String(), func(t *testing.T) {
 				withHarness(t, func(h *harness) {
@@ -328,6 +329,41 @@ func TestElector_ChangesReportsThatTheLeadersTimeHasExpired(t *testing.T) {
 	}
 }
 
+// Without a Lease, the leader changes with StepDown. Changes must report this.
+func TestElector_ChangesAgreesWithStateIfTheElectionIsNotEnabled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &leaderelection.Config{Identity: "x", LeaseDuration: time.Second, RenewDeadline: 500 * time.Millisecond, RetryPeriod: 100 * time.Millisecond}
+		e, err := leaderelection.New(c, nil, leaderelection.Callbacks{}, debugLogger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		running.Go(func() { _ = e.Run(ctx) })
+		var last [4]atomic.Pointer[leaderelection.State]
+		for i := range last {
+			running.Go(func() {
+				for s := range e.Changes(ctx) {
+					last[i].Store(&s)
+				}
+			})
+		}
+		for i := 0; i < 10_000 && !t.Failed(); i++ { // the change is missed only if Changes reads the state at a certain moment
+			time.Sleep(time.Second)
+			_ = e.StepDown(ctx)
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+			for i := range last {
+				if now := e.State(); now != *last[i].Load() {
+					t.Errorf("Changes %+v, State %+v", *last[i].Load(), now)
+				}
+			}
+		}
+		cancel()
+		running.Wait()
+	})
+}
+
 // A Config without Enabled compiles, and every replica would lead.
 func TestNew_RefusesAConfigWhoseEnabledWasForgotten(t *testing.T) {
 	complete := config("a")
@@ -507,6 +543,22 @@ func TestElector_ALongRetryAfterDelaysAClaimForAtMostALeaseDuration(t *testing.T
 	})
 }
 
+// A proxy may answer with a Status that has no message. The failure must be visible
+// nevertheless, and claims must not be sent faster than after other failures.
+func TestElector_AFailureWithoutAMessageIsAFailure(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		var sent atomic.Int32
+		a := h.start("a", withRoundTrip(refuseWrites(403, "Forbidden", 0, func() bool { sent.Add(1); return true })))
+		time.Sleep(10 * time.Minute)
+		if s := a.State(); s.LastError == "" || s.FailingSince.IsZero() {
+			t.Errorf("State = %+v, want an error", s)
+		}
+		if most := int32(10 * time.Minute / a.config.RetryPeriod); sent.Load() > most {
+			t.Errorf("%d claims were sent, want at most %d", sent.Load(), most)
+		}
+	})
+}
+
 // A refusal is no request for a pause, although it contains retryAfterSeconds.
 func TestElector_ARefusalWithRetryAfterCostsNoTerm(t *testing.T) {
 	withHarness(t, func(h *harness) {
@@ -521,6 +573,24 @@ func TestElector_ARefusalWithRetryAfterCostsNoTerm(t *testing.T) {
 			t.Errorf("the term has ended: %v", a.State().EndCause)
 		}
 	})
+}
+
+// A long pause that a server asks for must not cost a term. client-go's elector ignores
+// the pause in the body, and keeps its term.
+func TestElector_ALongRetryAfterCostsNoTerm(t *testing.T) {
+	for _, status := range []int{429, 500, 503} {
+		withHarness(t, func(h *harness) {
+			var refused atomic.Bool
+			a := h.start("a", withRoundTrip(refuseWrites(status, "ServerTimeout", 3600, func() bool { return refused.CompareAndSwap(true, false) })))
+			h.waitUntil(time.Second, a.IsLeader)
+			term, _ := a.Term()
+			refused.Store(true)
+			time.Sleep(40 * time.Second)
+			if now, leads := a.Term(); !leads || now != term {
+				t.Errorf("status %d: the term has ended: %v", status, a.State().EndCause)
+			}
+		})
+	}
 }
 
 // A hangingBody is the body of a response that never arrives.

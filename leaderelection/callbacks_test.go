@@ -15,6 +15,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
@@ -297,7 +298,7 @@ func TestElector_CancelsABackgroundTaskWhenRunEndsByItself(t *testing.T) {
 		a := h.newReplica("a", []leaderelection.Option{task}, withWork(func(context.Context) { <-unblock }))
 		a.run()
 		h.waitUntil(time.Second, a.IsLeader)
-		h.editLease(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("other") })
+		h.editLease(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = ptr.To("other") })
 		<-a.ran
 		if !errors.Is(a.err, leaderelection.ErrWorkStillRunning) {
 			t.Errorf("Run = %v, want ErrWorkStillRunning", a.err)

@@ -15,6 +15,10 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/dispatch"
 )
 
+// clientGoText is the key under which a log line contains the text that client-go logs
+// in the same situation. Existing runbooks and alerts search for these texts.
+const clientGoText = "clientGo"
+
 // This file contains all code that depends on client-go's LeaderElector, which is
 // called the engine. The engine sends its requests through a lock. The lock passes each
 // request to an engineDriver. The Elector decides whether this process leads, and not

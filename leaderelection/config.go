@@ -38,7 +38,9 @@ type Config struct {
 
 	// Identity names this candidate in the Lease. It must be unique among all processes
 	// that campaign for the Lease. Use, for example, the pod's name, or the host's name
-	// with a random suffix. A restarted process should use a new identity. If two
+	// with a random suffix. A restarted process should use a new identity. With its
+	// former identity it takes the Lease for that of another process, and waits until the
+	// Lease expires, unless there is proof of death; see WithProofOfDeath. If two
 	// processes use the same identity, Run eventually returns ErrIdentityInUse in one
 	// of the processes. Required.
 	Identity string

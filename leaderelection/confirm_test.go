@@ -11,6 +11,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 )
@@ -24,7 +25,7 @@ func TestElector_ConfirmEndsATermThatTheLeaseDoesNotName(t *testing.T) {
 		if ok, err := a.Confirm(h.Context(), term); !ok || err != nil {
 			t.Errorf("Confirm = %v, %v; want true, because the term continues", ok, err)
 		}
-		if err := h.server.Edit(a.config.LeaseNamespace, a.config.LeaseName, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("b") }); err != nil {
+		if err := h.server.Edit(a.config.LeaseNamespace, a.config.LeaseName, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = ptr.To("b") }); err != nil {
 			t.Fatal(err)
 		}
 		if ok, err := a.Confirm(h.Context(), term); ok || err != nil {
@@ -146,7 +147,7 @@ func TestElector_ConfirmReadsTheLeaseAfterTheCall(t *testing.T) {
 			first <- ok
 		}()
 		synctest.Wait() // the server has answered the first read, but the reply has not arrived
-		if err := h.server.Edit(a.config.LeaseNamespace, a.config.LeaseName, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("b") }); err != nil {
+		if err := h.server.Edit(a.config.LeaseNamespace, a.config.LeaseName, func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = ptr.To("b") }); err != nil {
 			t.Fatal(err)
 		}
 		ok, err := a.Confirm(h.Context(), term)

@@ -33,6 +33,8 @@
 //     Run. Run ends earlier only with [ErrWorkStillRunning] or [ErrIdentityInUse].
 //   - P10, [New] refuses an invalid configuration and names every problem in one error.
 //   - P11, if Enabled is false, the Elector leads at once, without a Lease.
+//   - P12, a Lease that has not expired is claimed early only on proof that the process of
+//     its holder has ended, see "Proof of death".
 //
 // # Not promised
 //
@@ -137,6 +139,22 @@
 // have no right to write the Lease, or if the leader does not use this library, there
 // is no successor. The election works without a successor.
 //
+// # Proof of death
+//
+// After a crash, candidates wait until the Lease expires. With [WithProofOfDeath] they need
+// not wait if the kubelet has reported that the leader's container has terminated. The
+// leader records its container and the start of its process in an annotation of the
+// Lease. Only the kubelet's record of the end of this container is a proof. The record
+// must be in the pod with the same UID, must show an end after the start of the process,
+// and must not have the exit code 255 or a reason that means an unknown end. Nothing else
+// is a proof. In particular, a pod that does not exist, a failed pod, a lost node, another
+// pod of the same name and a new container prove nothing.
+//
+// The claim is an update of the version of the Lease that the dead process left. If the
+// Lease has changed, the API server refuses the claim. A deleted Lease is never claimed
+// early. The kubelet, the container runtime and the writers of pods/status are trusted.
+// Requests that the dead process had sent may still be applied; a Fence refuses them.
+//
 // # Reading the code
 //
 // client-go's LeaderElector is called the engine. It claims, renews and releases the
@@ -151,6 +169,7 @@
 //	writes.go               issue, send and confirm writes
 //	observe.go              the observer, and what an observation changes
 //	nominate.go             the successor
+//	proof.go                proof of death: the container of this process, and the pod of the holder
 //	clientgo.go, store.go   client-go's elector; the requests for the Lease
 //	elector.go              the public methods
 //
@@ -192,6 +211,6 @@
 //
 // An elector needs the right to create Leases in its namespace, and to get, update and
 // watch its own Lease. The right to create cannot be limited to one name. Without the
-// right to watch, the elector polls the Lease. Package rights returns a Role with these
-// rights.
+// right to watch, the elector polls the Lease. WithProofOfDeath needs the rights to get and
+// watch pods. Package rights returns a Role with these rights.
 package leaderelection

@@ -14,6 +14,7 @@ import (
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/dispatch"
+	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
 // An Elector campaigns for one Lease. Create it with New. Every method may be called
@@ -22,8 +23,9 @@ type Elector struct {
 	config    Config
 	options   options
 	callbacks Callbacks
-	store     store  // the zero store if the election is not enabled
-	apiServer string // the URL of the API server; "" if it is unknown
+	store     store          // the zero store if the election is not enabled
+	pods      *deathObserver // nil without WithProofOfDeath
+	apiServer string         // the URL of the API server; "" if it is unknown
 	rateLimit *rateLimit
 	logger    *slog.Logger // the caller's logger with the attributes lease and identity
 	log       *slog.Logger // for the elector's own log lines; writes to logQueue and never blocks
@@ -38,9 +40,10 @@ type Elector struct {
 	readRequests      chan struct{} // a value in this channel makes the observer read the Lease
 	confirmReads      singleFlight
 
-	trust   atomic.Pointer[clock.Trust] // the trust of the current term; nil if there is no term
-	leader  atomic.Pointer[leader]      // the last observed leader, for GetLeader
-	contact atomic.Pointer[time.Time]   // the time of the last answer from the API server; nil before the first answer
+	trust   atomic.Pointer[clock.Trust]        // the trust of the current term; nil if there is no term
+	leader  atomic.Pointer[leader]             // the last observed leader, for GetLeader
+	process atomic.Pointer[leasestate.Process] // the container of this process; nil until it is known
+	contact atomic.Pointer[time.Time]          // the time of the last answer from the API server; nil before the first answer
 
 	// mu guards the fields below. Do not lock mu during a request, a callback or a log
 	// call. Unlock mu with Elector.unlock, which also applies the effects. An effect is
@@ -54,10 +57,11 @@ type Elector struct {
 	requests      requestHealth
 	writes        writes
 	nomination    nomination
-	held          *heldLease // the claimed or held Lease; nil if no claim is pending and the Lease is not held
-	run           *termRun   // the current term, or an earlier term whose work has not returned
-	endCause      error      // why the last term ended
-	cooldownUntil time.Time  // the end of the pause in claims after StepDown
+	proof         leasestate.Proof // the last process of a holder that is known to have ended
+	held          *heldLease       // the claimed or held Lease; nil if no claim is pending and the Lease is not held
+	run           *termRun         // the current term, or an earlier term whose work has not returned
+	endCause      error            // why the last term ended
+	cooldownUntil time.Time        // the end of the pause in claims after StepDown
 
 	// emit is locked while effects are applied, and therefore effects are applied in
 	// order.
@@ -87,12 +91,13 @@ func New(config *Config, clientset kubernetes.Interface, callbacks Callbacks, lo
 		config: resolved, options: options, callbacks: callbacks, logQueue: dispatch.NewLogQueue(),
 		changed: make(chan struct{}), readRequests: make(chan struct{}, 1), confirmReads: singleFlight{turn: make(chan struct{}, 1)},
 	}
-	e.nomination.started = processStart
+	e.nomination.started = clock.ProcessStart()
 	lazy := dispatch.Lazy(resolved.logger(logger).Handler)
 	e.logger, e.log = slog.New(lazy), slog.New(e.logQueue.Handler(lazy))
 	if resolved.Enabled {
 		client := clientset.CoordinationV1()
 		e.store = store{client.Leases(resolved.LeaseNamespace), resolved.LeaseName, &e.calls}
+		e.pods = newDeathObserver(e, clientset)
 		e.apiServer = apiServerOf(client.RESTClient())
 		e.rateLimit = rateLimitOf(client.RESTClient())
 		if err := checkEngine(&e.config); err != nil {

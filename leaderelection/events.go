@@ -15,7 +15,8 @@ import (
 const (
 	// EventReason is the reason of normal events. client-go uses the same reason. The
 	// messages are "pod-1 became leader", "pod-1 stopped leading" and "pod-1 stepped
-	// down".
+	// down". If the previous leader's container had terminated, the first message states
+	// this.
 	EventReason = "LeaderElection"
 	// EventReasonLost is the reason of the warning that leadership was lost. Example
 	// message: "pod-1 lost leadership: the Lease could not be renewed in time".
@@ -45,7 +46,13 @@ type eventRecorder struct {
 func (r eventRecorder) trace() Trace {
 	identity := r.config.Identity
 	return Trace{
-		TermStarted: func(TermStarted) { r.record(corev1.EventTypeNormal, EventReason, "%s became leader", identity) },
+		TermStarted: func(started TermStarted) {
+			message := "%s became leader"
+			if started.Previous == PreviousTerminated {
+				message += " because the previous leader's container has terminated"
+			}
+			r.record(corev1.EventTypeNormal, EventReason, message, identity)
+		},
 		TermStopping: func(stopping TermStopping) {
 			switch cause := stopping.Cause; {
 			case errors.Is(cause, ErrSteppedDown):

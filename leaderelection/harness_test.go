@@ -17,10 +17,14 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	clock.ProcessStart = time.Now // a replica is a process that starts when its Elector is created
+	goleak.VerifyTestMain(m)
+}
 
 // debugLogger formats each log line and then discards it.
 var debugLogger = slog.New(slog.NewTextHandler(discardWriter{}, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -67,6 +71,9 @@ type replica struct {
 	cause      error                     // the cause of the end of the last term
 	leaders    []string                  // the arguments of all calls of OnNewLeader
 	roundTrip  roundTrip                 // called for each request; may be nil
+	client     string                    // the name of its client; its identity by default
+	opts       []leaderelection.Option
+	wrap       func(kubernetes.Interface) kubernetes.Interface // changes its clientset; may be nil
 	logger     *slog.Logger
 	unrecorded bool // true if the replica has its own Lease, and may therefore work while other replicas work
 }
@@ -113,11 +120,12 @@ func withConfig(f func(*leaderelection.Config)) setting {
 // newReplica creates a replica that does not run yet.
 func (h *harness) newReplica(identity string, opts []leaderelection.Option, settings ...setting) *replica {
 	h.Helper()
-	client := h.server.Client(identity)
-	r := &replica{harness: h, network: client.Network(), config: *config(identity), logger: debugLogger}
+	r := &replica{harness: h, client: identity, config: *config(identity), logger: debugLogger, opts: opts}
 	for _, set := range settings {
 		set(r)
 	}
+	client := h.server.Client(r.client)
+	r.network = client.Network()
 	requests := client.Config()
 	if r.roundTrip != nil {
 		requests.Transport = roundTripper{requests.Transport, r.roundTrip}
@@ -126,7 +134,11 @@ func (h *harness) newReplica(identity string, opts []leaderelection.Option, sett
 	if err != nil {
 		h.Fatal(err)
 	}
-	elector, err := leaderelection.New(&r.config, clientset, leaderelection.Callbacks{
+	var all kubernetes.Interface = clientset
+	if r.wrap != nil {
+		all = r.wrap(clientset)
+	}
+	elector, err := leaderelection.New(&r.config, all, leaderelection.Callbacks{
 		OnStartedLeading: r.started,
 		OnStoppedLeading: func() { h.record(identity + " stopped") },
 		OnNewLeader: func(leader string) {
@@ -134,7 +146,7 @@ func (h *harness) newReplica(identity string, opts []leaderelection.Option, sett
 			defer h.mu.Unlock()
 			r.leaders = append(r.leaders, leader)
 		},
-	}, r.logger, opts...)
+	}, r.logger, r.opts...)
 	if err != nil {
 		h.Fatal(err)
 	}

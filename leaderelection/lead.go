@@ -155,7 +155,7 @@ func (e *Elector) startTerm(ctx context.Context, h *heldLease) *termRun {
 	e.signalLocked()
 	started := newTermStarted(term, e.writes.previous)
 	e.afterUnlock(func() {
-		run.log.Info("Became leader")
+		run.log.Info("Became leader", clientGoText, "successfully acquired lease")
 		e.tracer.started(started)
 	})
 	e.tasks.Detach(func() {
@@ -193,7 +193,7 @@ func (e *Elector) stopWorkLocked(cause error) {
 	e.afterUnlock(func() {
 		e.tracer.stopping(stop)
 		if isLoss(cause) {
-			run.log.Error("Lost leadership", "reason", cause)
+			run.log.Error("Lost leadership", "reason", cause, clientGoText, "failed to renew lease")
 		} else {
 			run.log.Info("Stopped leading", "reason", cause)
 		}
@@ -303,10 +303,10 @@ func (e *Elector) leadWithoutLease(ctx context.Context) error {
 	e.observerHeartbeat.Clear()
 	for ctx.Err() == nil {
 		e.campaignHeartbeat.Clear() // the term has no deadline
-		e.leader.Store(&leader{identity: e.config.Identity})
+		e.setLeader(&leader{identity: e.config.Identity})
 		e.notifier.Offer(e.config.Identity)
 		err := e.lead(ctx, nil, nil)
-		e.leader.Store(nil)
+		e.setLeader(nil)
 		if err != nil {
 			return err
 		}
@@ -314,6 +314,14 @@ func (e *Elector) leadWithoutLease(ctx context.Context) error {
 		_ = clock.Sleep(ctx, nil, e.config.LeaseDuration)
 	}
 	return nil
+}
+
+// setLeader stores the leader for GetLeader, if the election is not enabled.
+func (e *Elector) setLeader(l *leader) {
+	e.mu.Lock()
+	defer e.unlock()
+	e.leader.Store(l)
+	e.signalLocked()
 }
 
 // A trustTimer ends the term when the trust window ends.

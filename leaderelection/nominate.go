@@ -9,9 +9,6 @@ import (
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
-// processStart is approximately when this process started.
-var processStart = time.Now()
-
 // A nomination is the state of a follower that tries to become the successor.
 type nomination struct {
 	started    time.Time     // when the process started
@@ -47,7 +44,7 @@ func (e *Elector) nominateLocked() (again time.Time) {
 		n.firstSeen, n.firstSince = time.Now(), s.Since
 		n.firstAt = n.firstSeen.Add(e.config.firstNominationDelay())
 	}
-	if n.busy || n.refused == s.Version || !s.MayNominate(e.ownNomination(), e.config.minAgeGap(campaigning)) {
+	if n.busy || e.proof.Covers(s.Lease) || n.refused == s.Version || !s.MayNominate(e.ownNomination(), e.config.minAgeGap(campaigning)) {
 		return time.Time{}
 	}
 	present := s.Successor().Identity

@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
 // An Option changes the behaviour of an Elector. Set plain values, such as durations,
@@ -20,6 +22,7 @@ type options struct {
 	recorder              resourcelock.EventRecorder
 	pod                   *corev1.ObjectReference
 	labels                map[string]string
+	process               *leasestate.Process // this process without its containerID; nil without WithProofOfDeath
 	noForeignReleaseDelay bool
 	shared                *SharedWatch
 	priority              int32
@@ -47,6 +50,15 @@ func (o options) problems(c Config, apiServer string) (errs []error) {
 		}
 		for _, msg := range utilvalidation.IsValidLabelValue(o.labels[key]) {
 			refuse("WithLeaseLabels: %s=%q is not a valid label value: %s", key, o.labels[key], msg)
+		}
+	}
+	if p := o.process; p != nil {
+		for _, field := range []struct{ name, value, remedy string }{
+			{"namespace", p.Namespace, "metadata.namespace"}, {"pod", p.Pod, "metadata.name"}, {"uid", p.UID, "metadata.uid"},
+		} {
+			if field.value == "" {
+				refuse("WithProofOfDeath: the %s is empty: set it from the downward API (%s)", field.name, field.remedy)
+			}
 		}
 	}
 	if s := o.shared; s != nil && c.Enabled {
@@ -111,7 +123,8 @@ func WithCallbackMiddleware(wrap func(*Elector, Callbacks) Callbacks) Option {
 // WithBackgroundTask makes Elector.Run call task in a new goroutine. The
 // function task receives a context, the Elector and the Elector's logger. The context
 // is cancelled when the context of Run is done, or when Run stops campaigning. Run
-// returns after task has returned. Default: none.
+// returns after task has returned. If the election is not enabled, Run does not call task.
+// Default: none.
 func WithBackgroundTask(task func(context.Context, *Elector, *slog.Logger)) Option {
 	return func(o *options) {
 		if task != nil {

@@ -15,6 +15,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
@@ -455,7 +456,7 @@ func TestElector_AHungReadAfterAFailedClaimDelaysNothing(t *testing.T) {
 		seconds := int32(1)
 		if _, err := h.server.Put(&coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "my-app-leader"},
-			Spec:       coordinationv1.LeaseSpec{HolderIdentity: new("foreign"), LeaseDurationSeconds: &seconds},
+			Spec:       coordinationv1.LeaseSpec{HolderIdentity: ptr.To("foreign"), LeaseDurationSeconds: &seconds},
 		}); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package leaderelection
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -20,7 +21,7 @@ type requestHealth struct {
 func (h *requestHealth) failing() (lastError string, since time.Time) {
 	for _, f := range []requestFailure{h.writes, h.reads} {
 		if f.err != nil {
-			return f.err.Error(), f.since
+			return cmp.Or(f.err.Error(), f.kind), f.since // a proxy may answer without a message
 		}
 	}
 	return "", time.Time{}

@@ -34,8 +34,10 @@ func (e *Elector) Run(ctx context.Context) (err error) {
 	defer e.rateLimit.leave(e.config.RetryPeriod)
 
 	e.log.Info("Campaigning for lease", "leaseDuration", e.config.LeaseDuration, "renewDeadline", e.config.RenewDeadline,
-		"retryPeriod", e.config.RetryPeriod, "trustWindow", e.config.Window(), "timing", e.config.Timing())
+		"retryPeriod", e.config.RetryPeriod, "trustWindow", e.config.Window(), "timing", e.config.Timing(),
+		clientGoText, "attempting to acquire leader lease")
 	e.tasks.Run(func() { e.follow(e.runCtx) })
+	e.pods.start(e.runCtx)
 	background, stopBackground := context.WithCancel(ctx)
 	defer stopBackground() // must run before e.end, which waits for these tasks
 	for _, run := range e.options.background {
@@ -146,7 +148,7 @@ func (e *Elector) campaign(ctx context.Context) error {
 // claimableAtLocked returns the time at which this elector may claim the Lease if the
 // Lease does not change. known is false before the first observation.
 func (e *Elector) claimableAtLocked() (at time.Time, known bool) {
-	s, rule := &e.observed.state, leasestate.ClaimRule{ForeignReleaseDelay: e.config.RetryPeriod, Own: e.wroteLocked}
+	s, rule := &e.observed.state, leasestate.ClaimRule{ForeignReleaseDelay: e.config.RetryPeriod, Own: e.wroteLocked, Proof: e.proof}
 	if e.options.noForeignReleaseDelay {
 		rule.ForeignReleaseDelay = 0
 	}

@@ -11,10 +11,12 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/dispatch"
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
@@ -64,6 +66,34 @@ func (s store) watchAll(ctx context.Context) (watch.Interface, error) {
 
 func (s store) openWatch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	return dispatch.Call(ctx, s.calls, func(ctx context.Context) (watch.Interface, error) { return s.leases.Watch(ctx, options) }, watch.Interface.Stop)
+}
+
+// A podStore reads and watches the pods of one namespace. Like a store, it returns soon
+// after its context is done.
+type podStore struct {
+	pods  coreclient.PodInterface
+	calls *dispatch.Calls
+}
+
+// get returns the pod with the given name. It returns nil if the pod does not exist.
+func (s podStore) get(ctx context.Context, name string) (*corev1.Pod, error) {
+	pod, err := dispatch.Call(ctx, s.calls, func(ctx context.Context) (*corev1.Pod, error) {
+		return s.pods.Get(ctx, name, metav1.GetOptions{})
+	}, nil)
+	if err != nil {
+		if isAbsence(err) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	return pod, nil
+}
+
+// watch opens a watch on the pod with the given name.
+func (s podStore) watch(ctx context.Context, name string) (watch.Interface, error) {
+	return dispatch.Call(ctx, s.calls, func(ctx context.Context) (watch.Interface, error) {
+		return s.pods.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+	}, watch.Interface.Stop)
 }
 
 // checkReply returns an error if the reply to a request is not usable.
@@ -116,9 +146,14 @@ var errUnexplainedConflict = errors.New("the API server refuses writes of the Le
 	"look for an admission webhook that answers 409, or for a proxy that answers reads from a cache")
 
 // isPermanent reports whether err is a refusal that another try does not change.
+// An admission webhook may answer with any status.
 func isPermanent(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) || apierrors.IsGone(err) ||
-		apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsMethodNotSupported(err)
+	switch code := statusCode(err); code {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	default:
+		return code >= 400 && code < 500 || code == http.StatusNotImplemented
+	}
 }
 
 // retryAfter returns how long the server wants the client to wait before the next

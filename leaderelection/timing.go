@@ -52,6 +52,13 @@ func (c Config) overlapTimeout(unconfirmed time.Duration) time.Duration {
 	return max(c.attemptTimeout(), min(unconfirmed/16, untilLast))
 }
 
+// refusalPause returns the pause after a renewal that the server has refused. The
+// parameter asked is the pause that the server asks for. held is the remaining time of the
+// trust window. One more renewal is always sent before the trust window ends.
+func (c Config) refusalPause(asked, held time.Duration) time.Duration {
+	return min(asked, held-c.attemptTimeout())
+}
+
 // claimTimeout returns how long a claim may take, including the pause and the read
 // after a failed claim.
 func (c Config) claimTimeout() time.Duration {
@@ -147,6 +154,21 @@ func (c Config) recentlyJoined(campaigning time.Duration) bool {
 	return campaigning < 4*c.RetryPeriod
 }
 
+// containerCheckDelay is the time between the two reads of its own pod with which a
+// process learns its container. A status is normally outdated for less than a second.
+const containerCheckDelay = 3 * time.Second
+
+// These are the shortest and the longest pause between two attempts of a process to learn
+// its container. containerLogDelay is how long the attempts fail before this is logged.
+const (
+	minContainerPause = 500 * time.Millisecond
+	maxContainerPause = time.Minute
+	containerLogDelay = 30 * time.Second
+)
+
+// nextContainerPause returns the pause after the next attempt.
+func nextContainerPause(pause time.Duration) time.Duration { return min(2*pause, maxContainerPause) }
+
 // trustCheckInterval returns the pause between two checks whether the trust window has
 // ended. remaining is the remaining time of the trust window. The pause
 // is at most half of Margin, because timers fire late if the machine sleeps.
@@ -168,8 +190,7 @@ func (c Config) stopTimeAfterLoss(sinceWrite time.Duration) time.Duration {
 func (c Config) exitTime() time.Duration { return c.Margin() / 20 }
 
 // logFlushTime returns how long Run waits for a slow log handler before Run returns.
-// traceFlushTime returns how long Run waits for slow Traces, and how long for a slow
-// event recorder.
+// traceFlushTime returns how long Run waits for slow Traces and a slow event recorder.
 func (c Config) logFlushTime() time.Duration   { return c.Margin() / 40 }
 func (c Config) traceFlushTime() time.Duration { return c.Margin() / 160 }
 
@@ -310,7 +331,7 @@ type Timing struct {
 	Release time.Duration
 
 	// Crash is the longest time for which nobody leads after the leader's process has
-	// died.
+	// died. With WithProofOfDeath, the time is normally much shorter.
 	Crash time.Duration
 
 	// Partition is the longest time for which nobody leads if the leader cannot reach

@@ -13,14 +13,15 @@ import (
 // A Trace is a set of functions that an Elector calls to report events. The packages
 // metrics, health and status use Traces. Each function may be nil.
 //
-// All functions except RunStarted and RunEnded are called one after the other, in the
-// order of the events. They may call methods of the Elector. A slow function delays
-// later reports, but does not delay terms or requests. If 1000 reports are waiting, new
-// reports are dropped.
+// All functions of one Trace, except RunStarted and RunEnded, are called one after the
+// other, in the order of the events. They may call methods of the Elector. A slow function
+// delays later reports to the same Trace. It does not delay other Traces, terms or
+// requests. If 1000 reports to a Trace are waiting, new reports to it are dropped.
 type Trace struct {
 	// RunStarted is called by Run when it begins. RunEnded is called by Run when
 	// everything has stopped, with the error that Run is about to return. Both functions
-	// must not block, because Run waits for them.
+	// must not block, because Run waits for them. If a function of the Trace is slow, later
+	// reports may arrive after RunEnded, because Run does not wait for them.
 	RunStarted func()
 	RunEnded   func(err error)
 	// Request is called after a request was answered or cancelled.
@@ -105,11 +106,12 @@ func failureOf(err error) string {
 // These are the values of TermStarted.Previous, which states how the previous term
 // ended.
 const (
-	PreviousNone     = leasestate.PreviousNone     // "none": this Elector has observed no earlier leader
-	PreviousReleased = leasestate.PreviousReleased // "released": nobody held the Lease
-	PreviousExpired  = leasestate.PreviousExpired  // "expired": the Lease was not renewed in time
-	PreviousDeleted  = leasestate.PreviousDeleted  // "deleted": the Lease was deleted
-	PreviousOwn      = leasestate.PreviousOwn      // "own": the Lease was held through an earlier claim of this Elector
+	PreviousNone       = leasestate.PreviousNone       // "none": this Elector has observed no earlier leader
+	PreviousReleased   = leasestate.PreviousReleased   // "released": nobody held the Lease
+	PreviousExpired    = leasestate.PreviousExpired    // "expired": the Lease was not renewed in time
+	PreviousTerminated = leasestate.PreviousTerminated // "terminated": the leader's container has terminated, see WithProofOfDeath
+	PreviousDeleted    = leasestate.PreviousDeleted    // "deleted": the Lease was deleted
+	PreviousOwn        = leasestate.PreviousOwn        // "own": the Lease was held through an earlier claim of this Elector
 )
 
 // A TermStarted reports that the work of a term starts.
@@ -160,45 +162,41 @@ func newTermStarted(term Term, previous leasestate.PreviousOutcome) TermStarted 
 	return s
 }
 
-// A tracer calls the Traces of an Elector. The event recorder has its own queue,
-// because a slow recorder must not delay the user's Traces.
-type tracer struct {
-	user   traceQueue
-	events traceQueue
-}
+// A tracer calls the Traces of an Elector, and the event recorder. Each of them has its
+// own queue, because a slow Trace must not delay the others.
+type tracer []traceQueue
 
 func newTracer(e *Elector) tracer {
-	traces := make([]Trace, 0, len(e.options.traces))
+	var t tracer
 	for _, newTrace := range e.options.traces {
-		traces = append(traces, newTrace(e))
+		t = append(t, newTraceQueue(newTrace(e)))
 	}
-	t := tracer{user: newTraceQueue(traces)}
 	if e.options.recorder != nil {
 		events := eventRecorder{options: &e.options, config: &e.config, lease: e.observedLease}
-		t.events = newTraceQueue([]Trace{events.trace()})
+		t = append(t, newTraceQueue(events.trace()))
 	}
 	return t
 }
 
 // runStarted calls the function RunStarted of each Trace, in the goroutine of Run.
-func (t *tracer) runStarted() {
-	for _, trace := range t.user.traces {
-		if trace.RunStarted != nil {
-			trace.RunStarted()
+func (t tracer) runStarted() {
+	for _, q := range t {
+		if q.trace.RunStarted != nil {
+			q.trace.RunStarted()
 		}
 	}
 }
 
 // runEnded calls the function RunEnded of each Trace, in the goroutine of Run.
-func (t *tracer) runEnded(err error) {
-	for _, trace := range t.user.traces {
-		if trace.RunEnded != nil {
-			trace.RunEnded(err)
+func (t tracer) runEnded(err error) {
+	for _, q := range t {
+		if q.trace.RunEnded != nil {
+			q.trace.RunEnded(err)
 		}
 	}
 }
 
-func (t *tracer) request(r Request) {
+func (t tracer) request(r Request) {
 	t.report(func(trace Trace) {
 		if trace.Request != nil {
 			trace.Request(r)
@@ -206,7 +204,7 @@ func (t *tracer) request(r Request) {
 	})
 }
 
-func (t *tracer) leaderObserved(identity string) {
+func (t tracer) leaderObserved(identity string) {
 	now := time.Now()
 	t.report(func(trace Trace) {
 		if trace.LeaderObserved != nil {
@@ -215,7 +213,7 @@ func (t *tracer) leaderObserved(identity string) {
 	})
 }
 
-func (t *tracer) started(s TermStarted) {
+func (t tracer) started(s TermStarted) {
 	t.report(func(trace Trace) {
 		if trace.TermStarted != nil {
 			trace.TermStarted(s)
@@ -223,7 +221,7 @@ func (t *tracer) started(s TermStarted) {
 	})
 }
 
-func (t *tracer) stopping(s TermStopping) {
+func (t tracer) stopping(s TermStopping) {
 	t.report(func(trace Trace) {
 		if trace.TermStopping != nil {
 			trace.TermStopping(s)
@@ -231,7 +229,7 @@ func (t *tracer) stopping(s TermStopping) {
 	})
 }
 
-func (t *tracer) ended(end TermEnded) {
+func (t tracer) ended(end TermEnded) {
 	t.report(func(trace Trace) {
 		if trace.TermEnded != nil {
 			trace.TermEnded(end)
@@ -239,41 +237,26 @@ func (t *tracer) ended(end TermEnded) {
 	})
 }
 
-func (t *tracer) report(f func(Trace)) {
-	t.user.put(f)
-	t.events.put(f)
-}
-
-// flush waits until all reports are delivered. It waits at most timeout for
-// each of the two queues.
-func (t *tracer) flush(timeout time.Duration) {
-	t.user.flush(timeout)
-	t.events.flush(timeout)
-}
-
-// A traceQueue calls the functions of its Traces in the order of the events. The zero
-// traceQueue has no Traces.
-type traceQueue struct {
-	traces []Trace
-	outbox *dispatch.Outbox[func(Trace)]
-}
-
-func newTraceQueue(traces []Trace) traceQueue {
-	return traceQueue{traces, &dispatch.Outbox[func(Trace)]{Deliver: func(f func(Trace)) {
-		for _, trace := range traces {
-			f(trace)
-		}
-	}}}
-}
-
-func (q traceQueue) put(f func(Trace)) {
-	if len(q.traces) > 0 {
+func (t tracer) report(f func(Trace)) {
+	for _, q := range t {
 		q.outbox.Put(f)
 	}
 }
 
-func (q traceQueue) flush(timeout time.Duration) {
-	if len(q.traces) > 0 {
-		q.outbox.Flush(timeout)
+// flush waits until all reports are delivered. It waits for no longer than timeout.
+func (t tracer) flush(timeout time.Duration) {
+	deadline := time.Now().Add(timeout)
+	for _, q := range t {
+		q.outbox.Flush(time.Until(deadline))
 	}
+}
+
+// A traceQueue calls the functions of its Trace in the order of the events.
+type traceQueue struct {
+	trace  Trace
+	outbox *dispatch.Outbox[func(Trace)]
+}
+
+func newTraceQueue(trace Trace) traceQueue {
+	return traceQueue{trace, &dispatch.Outbox[func(Trace)]{Deliver: func(f func(Trace)) { f(trace) }}}
 }

@@ -156,6 +156,38 @@ func TestTrace_ABlockedTraceDelaysNoTerm(t *testing.T) {
 	})
 }
 
+// A program's own Trace must not delay the Traces of metrics, health and status.
+func TestTrace_ABlockedTraceDelaysNoOtherTrace(t *testing.T) {
+	withHarness(t, func(h *harness) {
+		unblock := make(chan struct{})
+		var events []string // only the goroutine of the second Trace changes it, and RunEnded is called after the last change
+		a := h.newReplica("a", []leaderelection.Option{
+			leaderelection.WithTrace(leaderelection.Trace{LeaderObserved: func(string, time.Time) { <-unblock }}),
+			leaderelection.WithTrace(leaderelection.Trace{
+				TermStarted:  func(leaderelection.TermStarted) { events = append(events, "started") },
+				TermStopping: func(leaderelection.TermStopping) { events = append(events, "stopping") },
+				TermEnded:    func(leaderelection.TermEnded) { events = append(events, "ended") },
+				RunEnded:     func(error) { events = append(events, "run ended") },
+			}),
+		})
+		a.run()
+		h.waitUntil(time.Second, a.IsLeader)
+		synctest.Wait()
+		if want := []string{"started"}; !slices.Equal(events, want) {
+			t.Errorf("while the Elector leads the events are %q, want %q", events, want)
+		}
+		began := time.Now()
+		if err := a.stop(); err != nil || time.Since(began) > 100*time.Millisecond {
+			t.Errorf("Run = %v after %v", err, time.Since(began))
+		}
+		if want := []string{"started", "stopping", "ended", "run ended"}; !slices.Equal(events, want) {
+			t.Errorf("after Run the events are %q, want %q", events, want)
+		}
+		close(unblock)
+		synctest.Wait()
+	})
+}
+
 func TestElector_LastContactIsTheTimeOfTheLastReply(t *testing.T) {
 	withHarness(t, func(h *harness) {
 		a := h.newReplica("a", nil)

@@ -55,6 +55,11 @@
 // same events on the Pod. If the right to create events is missing, the missing right
 // is logged once.
 //
+// With these three variables the Elector also uses proof of death, see
+// leaderelection.WithProofOfDeath: after a crash, the next leader need not wait until the
+// Lease expires. If the Pod has several containers, set POD_CONTAINER to the name of this
+// process's container. The option leaderelection.WithoutProofOfDeath turns it off.
+//
 // # Guarding and fencing writes
 //
 // [GuardClient] and [GuardTransport] refuse writes that do not belong to the current

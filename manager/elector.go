@@ -15,7 +15,7 @@ import (
 type Elector struct {
 	*leaderelection.Elector
 	group         *leaderOnlyGroup
-	client        *electionClient // nil if Config.Enabled is false
+	client        *electionClient
 	observability observability
 }
 
@@ -39,15 +39,14 @@ func NewElector(mgr crmanager.Manager, config *leaderelection.Config, callbacks 
 		return nil, errors.New("manager: NewElector needs a Manager and a *leaderelection.Config")
 	}
 	own := *config
-	var client *electionClient
 	if own.Enabled {
 		if err := complete(&own, mgr.GetConfig()); err != nil {
 			return nil, err
 		}
-		var err error
-		if client, err = newElectionClient(mgr.GetConfig(), own); err != nil {
-			return nil, err
-		}
+	}
+	client, err := newElectionClient(mgr.GetConfig(), own) // New needs it also to find out that Enabled was forgotten
+	if err != nil {
+		return nil, err
 	}
 	e, err := newElector(own, client, callbacks, mgr, opts)
 	if err != nil {
@@ -62,10 +61,7 @@ func NewElector(mgr crmanager.Manager, config *leaderelection.Config, callbacks 
 
 func newElector(config leaderelection.Config, client *electionClient, callbacks leaderelection.Callbacks, mgr crmanager.Manager, opts []leaderelection.Option) (*Elector, error) {
 	logger := slogOf(mgr.GetLogger())
-	e := &Elector{client: client, group: newLeaderOnlyGroup(logger), observability: newObservability(nil)}
-	if client != nil {
-		e.observability = newObservability(client)
-	}
+	e := &Elector{client: client, group: newLeaderOnlyGroup(logger), observability: newObservability(client)}
 	work := callbacks.OnStartedLeading
 	callbacks.OnStartedLeading = func(ctx context.Context) { e.group.lead(ctx, work) }
 	opts = slices.Concat([]leaderelection.Option{
@@ -91,9 +87,7 @@ func (e *Elector) Run(ctx context.Context) error {
 	if e.group.beginRun(ctx, cancel) {
 		e.observability.failed.Store(nil)
 		err := e.Elector.Run(campaign)
-		if e.client != nil {
-			e.client.close()
-		}
+		e.client.close()
 		return e.observability.ended(join(e.group.endRun(), err))
 	}
 	return e.Elector.Run(ctx) // returns ErrAlreadyRunning, because another call of Run is active

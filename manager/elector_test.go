@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -59,7 +60,7 @@ func (s *testCluster) electorProcess(name string) *electorProcess {
 // a term.
 func (p *electorProcess) control(ctx context.Context, s *testCluster) error {
 	c, err := controller.NewUnmanaged("settings", controller.Options{
-		SkipNameValidation: new(true),
+		SkipNameValidation: ptr.To(true),
 		Logger:             p.GetLogger(),
 		Reconciler: reconcile.Func(func(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
 			term, _ := leaderelection.TermFromContext(ctx)

@@ -1,9 +1,14 @@
 package manager
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
+	"time"
 
+	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/guard"
 )
 
@@ -14,7 +19,9 @@ var (
 	// The error also wraps the reason, which is an error of package leaderelection such
 	// as ErrRenewalFailed. If some Runnables still ran shortly before other candidates
 	// could claim the Lease, the error also wraps ErrWorkStillRunning.
-	ErrLeadershipLost = errors.New("manager: leadership was lost")
+	//
+	// Its text contains "leader election lost", the text of controller-runtime's error.
+	ErrLeadershipLost = errors.New("manager: leader election lost")
 
 	// ErrWriteRefused is returned for a write that does not belong to the current term.
 	// The error also wraps the reason. ErrWriteRefused equals guard.ErrWriteRefused.
@@ -27,12 +34,41 @@ var (
 	errGateShut       = errors.New("manager: the Manager is stopping")
 )
 
-// join returns the errors that are not nil as one error, like errors.Join. If exactly
-// one error is not nil, join returns that error unchanged.
+// joined are several errors. The text has the form that controller-runtime gives several
+// errors, because some programs compare this text: "[first error, second error]".
+type joined struct{ errs []error }
+
+func (j *joined) Error() string {
+	texts := make([]string, len(j.errs))
+	for i, err := range j.errs {
+		texts[i] = err.Error()
+	}
+	return "[" + strings.Join(texts, ", ") + "]"
+}
+
+func (j *joined) Unwrap() []error { return j.errs }
+
+// join returns the errors that are not nil as one error. If exactly one error is not
+// nil, join returns that error unchanged. If all errors are nil, join returns nil.
 func join(errs ...error) error {
 	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
-	if len(errs) == 1 {
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
 		return errs[0]
 	}
-	return errors.Join(errs...)
+	return &joined{errs}
+}
+
+// An overran is the error for Runnables that did not stop in time. Its text is that
+// of controller-runtime's error, because some programs compare this text.
+type overran time.Duration
+
+func (o overran) Error() string {
+	return fmt.Sprintf("failed waiting for all runnables to end within grace period of %s: %v", time.Duration(o), context.DeadlineExceeded)
+}
+
+func (o overran) Unwrap() []error {
+	return []error{context.DeadlineExceeded, leaderelection.ErrWorkStillRunning}
 }

@@ -83,11 +83,11 @@ type eventSink struct {
 
 	ctx    context.Context // the parent of the contexts of all requests
 	cancel context.CancelFunc
-	busy   sync.Mutex // locked during a request
+	busy   chan struct{} // is full during a request
 }
 
 func newEventSink(events typedcorev1.EventInterface, logger logr.Logger) *eventSink {
-	s := &eventSink{events: events, logger: logger, last: make(chan struct{})}
+	s := &eventSink{events: events, logger: logger, last: make(chan struct{}), busy: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -103,18 +103,27 @@ func (s *eventSink) awaitLast(timeout time.Duration) {
 	}
 }
 
-// close cancels the current request and waits until it has ended. Later requests fail.
+// close cancels the current request and waits until it has ended. It does not wait for a
+// request that ignores its context. Later requests fail.
 func (s *eventSink) close() {
 	s.cancel()
-	s.busy.Lock()
-	defer s.busy.Unlock()
+	timer := time.NewTimer(cancelGrace)
+	defer timer.Stop()
+	select {
+	case s.busy <- struct{}{}:
+		<-s.busy
+	case <-timer.C:
+	}
 }
+
+// cancelGrace is how long a request may take to end after it was cancelled.
+const cancelGrace = 100 * time.Millisecond
 
 // send calls request with a context that has a timeout. If the sink is closed, send
 // returns an error and does not call request.
 func (s *eventSink) send(request func(context.Context) (*corev1.Event, error)) (*corev1.Event, error) {
-	s.busy.Lock()
-	defer s.busy.Unlock()
+	s.busy <- struct{}{}
+	defer func() { <-s.busy }()
 	ctx, cancel := context.WithTimeout(s.ctx, eventTimeout)
 	defer cancel()
 	if err := ctx.Err(); err != nil {

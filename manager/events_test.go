@@ -112,11 +112,39 @@ func (c hungClient) CreateWithEventNamespaceWithContext(ctx context.Context, _ *
 	return nil, ctx.Err()
 }
 
+// A credential plugin that hangs and ignores the context of the request must not delay the
+// end of the Manager.
+func TestEvents_ARequestThatIgnoresItsContextDoesNotDelayTheStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{client: deafClient{hungClient{Interface: fake.NewClientset()}}, identity: "a", logger: logr.Discard()}
+		stop := r.start()
+		r.Eventf(eventSubject, corev1.EventTypeNormal, "Reason", "event")
+		synctest.Wait()
+		const timeout = time.Second
+		began := time.Now()
+		stop(timeout)
+		if took := time.Since(began); took > timeout*5/4 {
+			t.Errorf("it stopped after %v, want %v", took, timeout)
+		}
+		time.Sleep(2 * time.Hour)
+	})
+}
+
+// A deafClient is a client whose requests hang and ignore their contexts.
+type deafClient struct{ hungClient }
+
+func (c deafClient) CoreV1() typedcorev1.CoreV1Interface      { return c }
+func (c deafClient) Events(string) typedcorev1.EventInterface { return c }
+func (c deafClient) CreateWithEventNamespaceWithContext(context.Context, *corev1.Event) (*corev1.Event, error) {
+	time.Sleep(time.Hour)
+	return nil, context.DeadlineExceeded
+}
+
 func TestEvents_AreOnThePodThatTheEnvironmentNames(t *testing.T) {
 	env := map[string]string{"POD_NAMESPACE": "default", "POD_NAME": "pod-1", "POD_UID": "uid-1"}
 	getenv := func(name string) string { return env[name] }
-	if got := podOf(getenv); len(got) != 1 {
-		t.Errorf("%d options, want the pod's", len(got))
+	if got := podOf(getenv); len(got) != 2 {
+		t.Errorf("%d options, want the pod's events and proof of death", len(got))
 	}
 	for name := range env {
 		some := func(asked string) string {

@@ -20,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/cert"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
@@ -215,7 +216,7 @@ func TestOperator_CampaignsOnlyOnceItsCachesHaveSynced(t *testing.T) {
 func TestOperator_ThatIsStoppedWhileItsCachesCannotSyncReturnsAfterTheGracePeriod(t *testing.T) {
 	s := startTestCluster(t, false)
 	a := s.replica("a", incumbent(manager.WithIdentity("a")), untilCancelled, func(o *crmanager.Options, _ *rest.Config) {
-		o.GracefulShutdownTimeout = new(500 * time.Millisecond)
+		o.GracefulShutdownTimeout = ptr.To(500 * time.Millisecond)
 	}).prime()
 	cold := a.network.Fail(http.StatusServiceUnavailable, 0, leaderelectiontest.Resource("configmaps"))
 	a.run()

@@ -16,6 +16,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -60,9 +61,9 @@ func managerOptions(namespace string, log *logs) crmanager.Options {
 		LeaderElection:          true,
 		LeaderElectionID:        leaseName,
 		LeaderElectionNamespace: namespace,
-		LeaseDuration:           new(leaseDuration),
-		RenewDeadline:           new(renewDeadline),
-		RetryPeriod:             new(retryPeriod),
+		LeaseDuration:           ptr.To(leaseDuration),
+		RenewDeadline:           ptr.To(renewDeadline),
+		RetryPeriod:             ptr.To(retryPeriod),
 		Metrics:                 metricsserver.Options{BindAddress: "0"},
 	}
 }

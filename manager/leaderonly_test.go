@@ -336,6 +336,23 @@ func TestNewElector_BadConfigurationIsRefused(t *testing.T) {
 	})
 }
 
+// If Enabled was forgotten, every replica would lead.
+func TestNewElector_RefusesAConfigWhoseEnabledWasForgotten(t *testing.T) {
+	runInMemory(t, func(t *testing.T, m memory) {
+		p := m.make("a", crmanager.New, func(o *crmanager.Options) { o.LeaderElection = false })
+		forgotten := electorConfig("a")
+		forgotten.Enabled = false
+		if e, err := manager.NewElector(p, forgotten, leaderelection.Callbacks{}); err == nil || e != nil || !strings.Contains(err.Error(), "AllowDisabled") {
+			t.Errorf("NewElector returned %v and %v, want only an error that names AllowDisabled", e, err)
+		}
+		allowed := *forgotten
+		allowed.AllowDisabled = true
+		if _, err := manager.NewElector(p, &allowed, leaderelection.Callbacks{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A recordingManager is a Manager whose event recorder a test can read.
 type recordingManager struct {
 	crmanager.Manager

@@ -10,6 +10,7 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -74,6 +75,8 @@ type electedManager struct {
 //     kubeconfig's context from which the client configuration of the election was made.
 //     New returns an error if several contexts with different namespaces are possible.
 //     In a pod the default is the namespace of the pod, as with ctrl.NewManager.
+//   - LeaseDuration is rounded up to whole seconds, because a Lease stores whole seconds.
+//     New logs a warning then. controller-runtime rounds the stored value down.
 //   - Controller.EnableWarmup defaults to true. A follower's controllers then start their
 //     sources and fill their queues before they lead, and reconcile at once when they
 //     lead. Otherwise controller-runtime polls the sources every 100 ms. The queue of a
@@ -155,7 +158,7 @@ func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o
 	}
 	m.config = leaderelection.Config{
 		Enabled: true, Identity: o.identity, LeaseName: opts.LeaderElectionID, LeaseNamespace: opts.LeaderElectionNamespace,
-		LeaseDuration: valueOf(opts.LeaseDuration), RenewDeadline: valueOf(opts.RenewDeadline), RetryPeriod: valueOf(opts.RetryPeriod),
+		LeaseDuration: m.wholeSeconds(valueOf(opts.LeaseDuration)), RenewDeadline: valueOf(opts.RenewDeadline), RetryPeriod: valueOf(opts.RetryPeriod),
 		ReleaseOnCancel: !o.keep, StopTimeout: m.stopTimeout(),
 	}
 	if err := complete(&m.config, cfg); err != nil {
@@ -183,6 +186,19 @@ func (m *electedManager) makeElector(own *rest.Config, opts crmanager.Options, o
 	return err
 }
 
+// wholeSeconds rounds a LeaseDuration up, because a Lease stores whole seconds. It logs a
+// warning if d is not whole seconds. Rounding up is safe: the Lease of this process
+// contains the rounded value, so other candidates wait at least that long, and the trust
+// window of this process is at most nine tenths of it.
+func (m *electedManager) wholeSeconds(d time.Duration) time.Duration {
+	if d <= 0 || d%time.Second == 0 {
+		return d
+	}
+	rounded := d.Truncate(time.Second) + time.Second
+	m.logger.Info("LeaseDuration is not whole seconds; rounding it up", "leaseDuration", d, "used", rounded)
+	return rounded
+}
+
 // stopTimeout converts the user's GracefulShutdownTimeout to the Elector's StopTimeout.
 // A negative value becomes 0, which means no limit. The value 0 becomes 1 ns. Any other
 // result is at least one second, because the Elector's callbacks need time to return.
@@ -207,11 +223,11 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 	opts.LeaderElectionReleaseOnCancel = false
 	opts.Metrics.ExtraHandlers = m.observability.serve(opts.Metrics.ExtraHandlers)
 	opts.LeaseDuration, opts.RenewDeadline, opts.RetryPeriod = gateTiming()
-	opts.GracefulShutdownTimeout = new(time.Duration(-1)) // no limit, because Start applies the user's timeout
+	opts.GracefulShutdownTimeout = ptr.To(time.Duration(-1)) // no limit, because Start applies the user's timeout
 	opts.BaseContext = m.base.wrap(opts.BaseContext)
 	opts.Logger = quiet(m.logger)
 	if opts.Controller.EnableWarmup == nil {
-		opts.Controller.EnableWarmup = new(true)
+		opts.Controller.EnableWarmup = ptr.To(true)
 	}
 	if opts.Controller.Logger.GetSink() == nil {
 		opts.Controller.Logger = m.logger
@@ -235,7 +251,7 @@ func (m *electedManager) makeInner(cfg *rest.Config, opts crmanager.Options, o o
 // gateTiming returns the durations of controller-runtime's own election. The durations
 // are long, because this election needs no frequent renewals.
 func gateTiming() (lease, renew, retry *time.Duration) {
-	return new(3 * time.Hour), new(2 * time.Hour), new(time.Hour)
+	return ptr.To(3 * time.Hour), ptr.To(2 * time.Hour), ptr.To(time.Hour)
 }
 
 // GetLogger returns the logger that was passed to New. The inner Manager uses a

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -26,7 +27,7 @@ func TestNew_ReportsInvalidOptions(t *testing.T) {
 		`LeaderElectionResourceLock ("endpoints")`: func(o *crmanager.Options) { o.LeaderElectionResourceLock = "endpoints" },
 		"LeaderElectionID is empty":                func(o *crmanager.Options) { o.LeaderElectionID = "" },
 		"RenewDeadline (2s) must be less than LeaseDuration (2s)": func(o *crmanager.Options) {
-			o.LeaseDuration = new(2 * time.Second)
+			o.LeaseDuration = ptr.To(2 * time.Second)
 		},
 	} {
 		opts := managerOptions("default", &logs{})
@@ -77,7 +78,7 @@ func TestNew_ElectionOptionsKeepTheirMeaning(t *testing.T) {
 			o.LeaderElectionConfig = elsewhere.Config()
 			o.LeaderElectionLabels = map[string]string{"team": "blue"}
 			o.LeaderElectionResourceLock = "leases"
-			o.LeaseDuration = new(5 * time.Second)
+			o.LeaseDuration = ptr.To(5 * time.Second)
 		})
 		start(t, p)
 		<-p.Elected()
@@ -182,7 +183,7 @@ func TestNew_KeepsTheLoggerOfTheOptions(t *testing.T) {
 				t.Errorf("the line %q is missing", want)
 			}
 		}
-		if all, of := p.logs.with("acquire"), p.logs.with("acquire", "level=DEBUG", "by=client-go"); len(all) != len(of) {
+		if all, of := p.logs.with("ttempting to acquire leader lease..."), p.logs.with("ttempting to acquire leader lease...", "level=DEBUG", "by=client-go"); len(all) != len(of) {
 			t.Errorf("lines of controller-runtime's election are among %q", all)
 		}
 	})
@@ -192,7 +193,7 @@ func TestNew_WarmsControllersUpByDefault(t *testing.T) {
 	for name, tt := range map[string]struct {
 		set  *bool
 		want bool
-	}{"default": {nil, true}, "off": {new(false), false}, "on": {new(true), true}} {
+	}{"default": {nil, true}, "off": {ptr.To(false), false}, "on": {ptr.To(true), true}} {
 		t.Run(name, func(t *testing.T) {
 			mgr, err := manager.New(leaderelectiontest.NewServer().Client("a").Config(), crmanager.Options{
 				LeaderElection: true, LeaderElectionID: "app", LeaderElectionNamespace: "ns",

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -55,21 +56,17 @@ type observability struct {
 	failed *atomic.Pointer[string] // the text of the error that Start returned; nil if there is none
 }
 
-// newObservability returns the observability of an Elector. If reviewer is not nil, the
-// readiness check uses reviewer to ask the API server for missing rights.
+// newObservability returns the observability of an Elector. The readiness check uses
+// reviewer to ask the API server for missing rights.
 func newObservability(reviewer kubernetes.Interface) observability {
-	var opts []health.Option
-	if reviewer != nil {
-		opts = append(opts, health.WithReview(reviewer))
-	}
-	return observability{health: health.New(opts...), page: status.New(), failed: &atomic.Pointer[string]{}}
+	return observability{health: health.New(health.WithReview(reviewer)), page: status.New(), failed: &atomic.Pointer[string]{}}
 }
 
 // ended records the error that Start returns, and returns this error. The Elector's own
 // Run has returned nil after a loss of leadership, or if a Runnable has failed.
 func (o observability) ended(err error) error {
 	if err != nil {
-		o.failed.Store(new(err.Error()))
+		o.failed.Store(ptr.To(err.Error()))
 	}
 	return err
 }
@@ -87,14 +84,19 @@ func (o observability) options() []leaderelection.Option {
 	return append(podOf(os.Getenv), registered().Option(), o.health.Option(), o.page.Option())
 }
 
-// podOf returns an option that makes the Elector also record its events on the pod. It
-// returns nil unless POD_NAMESPACE, POD_NAME and POD_UID are all set.
+// podOf returns options that make the Elector also record its events on the pod, and use
+// proof of death. POD_CONTAINER is the name of the container, which is necessary only if
+// the pod has several. podOf returns nil unless POD_NAMESPACE, POD_NAME and POD_UID are
+// all set.
 func podOf(getenv func(string) string) []leaderelection.Option {
 	namespace, name, uid := getenv("POD_NAMESPACE"), getenv("POD_NAME"), getenv("POD_UID")
 	if namespace == "" || name == "" || uid == "" {
 		return nil
 	}
-	return []leaderelection.Option{leaderelection.WithPod(namespace, name, types.UID(uid))}
+	return []leaderelection.Option{
+		leaderelection.WithPod(namespace, name, types.UID(uid)),
+		leaderelection.WithProofOfDeath(namespace, name, types.UID(uid), getenv("POD_CONTAINER")),
+	}
 }
 
 // serve returns a copy of the map handlers that also contains the status page at

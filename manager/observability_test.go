@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,10 +26,16 @@ import (
 
 // fetch requests the given path from the metrics server that listens on address, and
 // returns the body of the response.
+// fetch returns the page at the path. The metrics server of a Manager may begin to listen
+// after Elected is closed, so fetch tries again while connections are refused.
 func fetch(t *testing.T, address, path string) string {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Get("http://" + address + path)
+	for deadline := time.Now().Add(20 * time.Second); errors.Is(err, syscall.ECONNREFUSED) && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+		response, err = client.Get("http://" + address + path)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +187,7 @@ func TestObservability_EachElectorHasItsOwnStatusPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, lease := range []string{"first", "second"} {
-		config := &leaderelection.Config{Identity: lease, LeaseNamespace: "default", LeaseName: lease}
+		config := &leaderelection.Config{AllowDisabled: true, Identity: lease, LeaseNamespace: "default", LeaseName: lease}
 		if _, err := manager.NewElector(p, config, leaderelection.Callbacks{}); err != nil {
 			t.Fatal(err)
 		}

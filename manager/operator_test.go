@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -206,7 +207,7 @@ func TestBoth_AReconcilerThatOutlastsTheGracePeriodWorksAlone(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			s := startTestCluster(t, true)
 			s.configMaps(1)
-			grace := func(o *crmanager.Options, _ *rest.Config) { o.GracefulShutdownTimeout = new(500 * time.Millisecond) }
+			grace := func(o *crmanager.Options, _ *rest.Config) { o.GracefulShutdownTimeout = ptr.To(500 * time.Millisecond) }
 			a := s.leader(s.replica("a", tc.create("a"), stubborn(5*time.Second), grace))
 			b := s.replica("b", tc.create("b"), untilCancelled).run()
 			if err := a.stop(); !errors.Is(err, context.DeadlineExceeded) {

@@ -24,6 +24,7 @@ func (m *electedManager) checkRights(ctx context.Context, _ *leaderelection.Elec
 	rights.Preflight(ctx, m.client, election, logger)
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	uses.ProofOfDeath = false // uses the client of the election
 	missing, err := rights.Missing(ctx, m.route.client, uses)
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 		logger.Info("Checking the rights to pods failed", "err", err)
@@ -40,7 +41,7 @@ func (m *electedManager) checkRights(ctx context.Context, _ *leaderelection.Elec
 func (m *electedManager) uses(getenv func(string) string) rights.Uses {
 	uses := rights.Uses{LeaseNamespace: m.config.LeaseNamespace, LeaseName: m.config.LeaseName, Events: true}
 	if podOf(getenv) != nil {
-		uses.PodEvents, uses.PodNamespace = true, getenv("POD_NAMESPACE")
+		uses.PodEvents, uses.ProofOfDeath, uses.PodNamespace = true, true, getenv("POD_NAMESPACE")
 	}
 	if m.route != nil {
 		uses.Route, uses.PodNamespace = true, m.route.Label().PodNamespace

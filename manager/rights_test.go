@@ -32,6 +32,7 @@ func TestUses_ContainTheNamespaceOfThePodForEvents(t *testing.T) {
 	} {
 		tc.change()
 		want.Route, want.PodNamespace, want.PodEvents = tc.route, tc.namespace, env["POD_UID"] != ""
+		want.ProofOfDeath = want.PodEvents
 		if diff := cmp.Diff(want, uses()); diff != "" {
 			t.Errorf("%s: %s", tc.name, diff)
 		}

@@ -255,8 +255,7 @@ func (m *electedManager) abandon() error {
 	if m.gate.term.Load() != nil {
 		m.logger.Error(nil, "Runnables did not stop within the grace period; exit the process (lease not released)", "lease", m.gate.description)
 	}
-	return join(reason, fmt.Errorf("failed waiting for all runnables to end within grace period of %s: %w: %w",
-		m.grace, context.DeadlineExceeded, leaderelection.ErrWorkStillRunning))
+	return join(reason, overran(m.grace))
 }
 
 // reason returns the error that stopped the Manager. It returns nil if the Manager was

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"k8s.io/utils/ptr"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
@@ -290,8 +291,9 @@ func TestStart_AFollowerThatIsStoppedStartsNothing(t *testing.T) {
 
 func TestStart_ALateWinStartsNothingAndIsReleased(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
-		m.Client("a").Network().DelayReplies(500 * time.Millisecond)
-		m.Client("a").Network().DelayWatches(500 * time.Millisecond)
+		// Start waits for at most 500 ms for a claim that may have been applied.
+		m.Client("a").Network().DelayReplies(400 * time.Millisecond)
+		m.Client("a").Network().DelayWatches(400 * time.Millisecond)
 		w := newWorker(0)
 		p := m.make("a", incumbent(manager.WithIdentity("a")))
 		if err := p.Add(w); err != nil {
@@ -329,7 +331,7 @@ func TestStart_ASecondCallIsRefused(t *testing.T) {
 func TestStart_AnIdentityInUseStopsTheManager(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		m.leader("a", forEver, newWorker(0))
-		duplicate := m.make("a", incumbent(manager.WithIdentity("a")), func(o *crmanager.Options) { o.GracefulShutdownTimeout = new(time.Second) })
+		duplicate := m.make("a", incumbent(manager.WithIdentity("a")), func(o *crmanager.Options) { o.GracefulShutdownTimeout = ptr.To(time.Second) })
 		stuck := newWorker(time.Minute)
 		stuck.follows = true
 		if err := duplicate.Add(stuck); err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/utils/ptr"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
@@ -104,7 +105,7 @@ func TestStepDown_ByAPartOfTheManagerDoesNotUseUpTheGracePeriod(t *testing.T) {
 		for with, choose := range contexts {
 			t.Run(who+"/"+with, func(t *testing.T) {
 				runInMemory(t, func(t *testing.T, m memory) {
-					p := m.make("a", incumbent(), func(o *crmanager.Options) { o.GracefulShutdownTimeout = new(grace) })
+					p := m.make("a", incumbent(), func(o *crmanager.Options) { o.GracefulShutdownTimeout = ptr.To(grace) })
 					started, cancel := context.WithCancel(t.Context())
 					defer cancel()
 					returned := make(chan struct{})

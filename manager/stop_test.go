@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -249,7 +250,7 @@ func TestStart_AfterALossOnlyTheLossIsReturned(t *testing.T) {
 func TestStart_AfterAnOrderlyStopTheGracePeriodIsStillReported(t *testing.T) {
 	runInMemory(t, func(t *testing.T, m memory) {
 		stopAsked, slow := make(chan struct{}), newWorker(time.Minute)
-		p := m.make("a", incumbent(manager.WithIdentity("a")), func(o *crmanager.Options) { o.GracefulShutdownTimeout = new(time.Second) })
+		p := m.make("a", incumbent(manager.WithIdentity("a")), func(o *crmanager.Options) { o.GracefulShutdownTimeout = ptr.To(time.Second) })
 		for _, r := range []crmanager.Runnable{slow, everywhere{elected{func(context.Context) error { <-stopAsked; return errClosed }}}} {
 			if err := p.Add(r); err != nil {
 				t.Fatal(err)

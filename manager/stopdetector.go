@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -19,7 +20,7 @@ type stopDetector struct{ manager *electedManager }
 func (d stopDetector) Start(ctx context.Context) error {
 	<-ctx.Done()
 	if !d.manager.isStopAsked() {
-		d.manager.failure.CompareAndSwap(nil, new(errFailed))
+		d.manager.failure.CompareAndSwap(nil, ptr.To(errFailed))
 	}
 	close(d.manager.stopping)
 	return nil

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -83,9 +84,9 @@ func (s *testCluster) replica(name string, create newManager, work reconciling, 
 	cfg, opts := c.Config(), managerOptions(s.namespace, r.logs)
 	// These durations are longer than in tests with fake time, because a busy machine
 	// may pause for seconds.
-	opts.LeaseDuration, opts.RenewDeadline = new(6*time.Second), new(4*time.Second)
+	opts.LeaseDuration, opts.RenewDeadline = ptr.To(6*time.Second), ptr.To(4*time.Second)
 	opts.Cache = cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}}
-	opts.Controller.SkipNameValidation = new(true)
+	opts.Controller.SkipNameValidation = ptr.To(true)
 	for _, f := range change {
 		f(&opts, cfg)
 	}
@@ -94,7 +95,7 @@ func (s *testCluster) replica(name string, create newManager, work reconciling, 
 		s.t.Fatal(err)
 	}
 	err = builder.ControllerManagedBy(r).Named("settings").For(&corev1.ConfigMap{}).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4, EnableWarmup: new(true)}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, EnableWarmup: ptr.To(true)}).
 		Complete(reconcile.Func(func(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 			defer r.enter(ctx)()
 			var configMap corev1.ConfigMap

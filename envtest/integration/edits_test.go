@@ -10,6 +10,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
@@ -19,8 +20,8 @@ import (
 // expires two seconds later.
 func giveToOther(lease *coordinationv1.Lease) {
 	now := metav1.NowMicro()
-	lease.Spec.LeaseDurationSeconds = new(int32(2))
-	lease.Spec.HolderIdentity, lease.Spec.AcquireTime, lease.Spec.RenewTime = new("other"), &now, &now
+	lease.Spec.LeaseDurationSeconds = ptr.To(int32(2))
+	lease.Spec.HolderIdentity, lease.Spec.AcquireTime, lease.Spec.RenewTime = ptr.To("other"), &now, &now
 }
 
 func TestElector_StopsWhenAnotherHolderIsEditedIntoTheLease(t *testing.T) {
@@ -96,13 +97,13 @@ func TestElector_InvalidEditOfTheLeaseEndsTheTermAndTheLeaseIsClaimedAgain(t *te
 	for what, edit := range map[string]func(*coordinationv1.Lease){
 		"without a spec":            func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{} },
 		"without a holder":          func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = nil },
-		"another holder only":       func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{HolderIdentity: new("x")} },
-		"most transitions":          func(l *coordinationv1.Lease) { giveToOther(l); l.Spec.LeaseTransitions = new(int32(math.MaxInt32)) },
+		"another holder only":       func(l *coordinationv1.Lease) { l.Spec = coordinationv1.LeaseSpec{HolderIdentity: ptr.To("x")} },
+		"most transitions":          func(l *coordinationv1.Lease) { giveToOther(l); l.Spec.LeaseTransitions = ptr.To(int32(math.MaxInt32)) },
 		"renewed in the far future": func(l *coordinationv1.Lease) { giveToOther(l); l.Spec.RenewTime, l.Spec.AcquireTime = &long, &long },
 		"renewed long ago":          func(l *coordinationv1.Lease) { giveToOther(l); l.Spec.RenewTime, l.Spec.AcquireTime = &old, &old },
 		"a very long name": func(l *coordinationv1.Lease) {
 			giveToOther(l)
-			l.Spec.HolderIdentity = new(string(make([]byte, 10_000)))
+			l.Spec.HolderIdentity = ptr.To(string(make([]byte, 10_000)))
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -138,7 +139,7 @@ func TestElector_WaitsForALeaseOf68YearsUntilItIsEdited(t *testing.T) {
 	term := c.awaitTerm()
 	s.editLease("held for 68 years", func(l *coordinationv1.Lease) {
 		giveToOther(l)
-		l.Spec.LeaseDurationSeconds = new(int32(math.MaxInt32))
+		l.Spec.LeaseDurationSeconds = ptr.To(int32(math.MaxInt32))
 	})
 	if err := term.awaitStop(); !errors.Is(err, leaderelection.ErrOvertaken) {
 		t.Errorf("the work was asked to stop because %v", err)

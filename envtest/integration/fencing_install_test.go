@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 	crenvtest "sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
@@ -38,7 +39,7 @@ func TestInstallFence_WorksOnControllerRuntimesControlPlane(t *testing.T) {
 	leases := kubernetes.NewForConfigOrDie(cfg).CoordinationV1().Leases("default")
 	lease, err := leases.Get(t.Context(), "my-operator", metav1.GetOptions{})
 	must(t, err)
-	lease.Spec = coordinationv1.LeaseSpec{HolderIdentity: new("pod-a_1")}
+	lease.Spec = coordinationv1.LeaseSpec{HolderIdentity: ptr.To("pod-a_1")}
 	_, err = leases.Update(t.Context(), lease, metav1.UpdateOptions{})
 	must(t, err)
 	asA, asB := kubernetes.NewForConfigOrDie(a).CoreV1(), kubernetes.NewForConfigOrDie(b).CoreV1()

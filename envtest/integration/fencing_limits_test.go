@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 )
@@ -59,7 +60,7 @@ func (p *fencedCluster) installSlowWebhook() *slowWebhook {
 		ObjectMeta: metav1.ObjectMeta{Name: p.namespace},
 		Webhooks: []admissionv1.ValidatingWebhook{{
 			Name: "slow.example.com", AdmissionReviewVersions: []string{"v1"},
-			SideEffects: new(admissionv1.SideEffectClassNone), TimeoutSeconds: new(int32(30)),
+			SideEffects: ptr.To(admissionv1.SideEffectClassNone), TimeoutSeconds: ptr.To(int32(30)),
 			ClientConfig: admissionv1.WebhookClientConfig{
 				URL: &server.URL, CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
 			},
@@ -146,7 +147,7 @@ func TestFence_ByPodAcceptsADeletedPodUntilItsTokenIsInvalid(t *testing.T) {
 	old := p.realPod("web-0")
 	p.writeHolder("web-0_1")
 	eventually(t, func(ctx context.Context) error { return p.touch(ctx, old) })
-	must(t, core.Pods(p.namespace).Delete(t.Context(), "web-0", metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}))
+	must(t, core.Pods(p.namespace).Delete(t.Context(), "web-0", metav1.DeleteOptions{GracePeriodSeconds: ptr.To(int64(0))}))
 	deleted := time.Now()
 	fresh := p.realPod("web-0")
 	p.writeHolder("web-0_2")

@@ -79,8 +79,10 @@ func TestEnforceFence_DetectsAnAPIServerThatNoLongerWatchesLeases(t *testing.T) 
 	if text := err.Error(); !strings.Contains(text, `its holder is "pod-b"`) || !strings.Contains(text, "must be restarted") {
 		t.Errorf("the API server evaluates the Fence with an old holder, and EnforceFence returned: %v", err)
 	}
-	must(t, cp.APIServer(0).Stop())
-	must(t, cp.APIServer(0).Start())
+	for i := range cp.APIServers() { // each API server has stopped watching Leases, and later tests use all
+		must(t, cp.APIServer(i).Stop())
+		must(t, cp.APIServer(i).Start())
+	}
 	remove, err = envtest.EnforceFence(ctx, p.fence, server)
 	must(t, err)
 	must(t, remove(ctx))

@@ -19,6 +19,7 @@ import (
 	appsv1apply "k8s.io/client-go/applyconfigurations/apps/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
@@ -301,7 +302,7 @@ func TestFence_WithoutAHolderRefusesAllPods(t *testing.T) {
 	old := metav1.NewMicroTime(metav1.Now().AddDate(-1, 0, 0))
 	lease, err := p.admin().CoordinationV1().Leases(p.namespace).Get(ctx, leaseName, metav1.GetOptions{})
 	must(t, err)
-	lease.Spec.RenewTime, lease.Spec.LeaseDurationSeconds = &old, new(int32(1))
+	lease.Spec.RenewTime, lease.Spec.LeaseDurationSeconds = &old, ptr.To(int32(1))
 	_, err = p.admin().CoordinationV1().Leases(p.namespace).Update(ctx, lease, metav1.UpdateOptions{})
 	must(t, err)
 	if err := p.touch(ctx, p.pod("pod-a")); err != nil {

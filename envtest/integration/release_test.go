@@ -10,9 +10,13 @@ import (
 // healAfterOtherLeads cuts off the first candidate until the second candidate
 // leads, and then heals the network of the first candidate. If the first
 // candidate tried to release the Lease, the release arrives late.
+// healAfterOtherLeads cuts first off until second leads. client-go renews at
+// once after a claim. That renewal is awaited too, because a release by first
+// that meets it ends with a conflict, which client-go before v0.37 does not retry.
 func healAfterOtherLeads(first, second *candidate) {
 	first.cut()
 	second.awaitTerm()
+	second.awaitRenewals(1)
 	first.heal()
 }
 
@@ -35,7 +39,10 @@ func TestElector_StaleLeaderThatHealsDoesNotReleaseTheNextTerm(t *testing.T) {
 func TestClientGo_StaleLeaderThatHealsReleasesTheNextTerm(t *testing.T) {
 	s := newSharedCluster(t, shortLease)
 	s.allowOverlap()
-	s.config.RenewDeadline = 5500 * time.Millisecond // client-go's attempt to release the Lease may take as long as RenewDeadline
+	// The renewals fail before pod-2 may claim the Lease, so pod-1 does not
+	// observe pod-2. The attempt to release, which may take RenewDeadline as
+	// well, is still in flight when pod-2 leads.
+	s.config.RenewDeadline = 4500 * time.Millisecond
 	first, second, _ := startTwo(s, s.clientGoCandidate)
 	holders := s.watchHolders()
 	healAfterOtherLeads(first, second)

@@ -72,7 +72,7 @@ func TestRights_SufficeForAnElection(t *testing.T) {
 func TestRights_MissingRightIsNamed(t *testing.T) {
 	s := newSharedCluster(t, longLease)
 	uses := s.uses()
-	uses.Events, uses.Route, uses.SharedWatch = true, true, true
+	uses.Events, uses.Route, uses.SharedWatch, uses.ProofOfDeath = true, true, true, true
 	all := uses.Rights()
 	for i, right := range all {
 		account := s.cp.ServiceAccount(t, fmt.Sprintf("less-%d", i), s.namespace,

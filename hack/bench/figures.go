@@ -149,10 +149,15 @@ func handoverFigures(samples map[string][]float64, rounds int) (f figures) {
 	return f
 }
 
+// The groups of the figures about rolling updates of operators.
+var (
+	operatorGroup = fmt.Sprintf("rolling update of a three-replica operator, %v, %d rounds", defaultTiming, rolloutRounds)
+	adoptedGroup  = "the same, if only the call that creates the Manager was changed"
+)
+
 // operatorFigures returns the figures about rolling updates of operators. The figures
 // are the time without reconciliation and the number of handovers.
-func operatorFigures(rolls map[string][]rollout) (f figures) {
-	group := fmt.Sprintf("rolling update of a three-replica operator, %v, %d rounds", defaultTiming, rolloutRounds)
+func operatorFigures(group string, rolls map[string][]rollout) (f figures) {
 	idle := map[string][]float64{}
 	for name, rounds := range rolls {
 		for _, r := range rounds {
@@ -190,6 +195,15 @@ func crashFigures(samples map[string][]float64) (f figures) {
 	group := fmt.Sprintf("takeover after a crash, time after the Lease expired, %v, %d rounds", crashTiming, crashRounds)
 	f.addSamples(group, "median", "ms", samples, crashRounds, medianOf)
 	f.addSamples(group, "most", "ms", samples, crashRounds, maxOf)
+	f.wantAtMost(50)
+	return f
+}
+
+func proofFigures(times []float64) (f figures) {
+	group := fmt.Sprintf("takeover after a crash with proof of death, time after the kubelet's report, %v, %d rounds", defaultTiming, proofRounds)
+	samples := map[string][]float64{incumbent: times}
+	f.addSamples(group, "median", "ms", samples, proofRounds, medianOf)
+	f.addSamples(group, "most", "ms", samples, proofRounds, maxOf)
 	f.wantAtMost(50)
 	return f
 }

@@ -23,6 +23,7 @@ type candidateGroup struct {
 
 	candidates []*candidate
 	leader     *candidate
+	crashed    func(*candidate) error // called after the leader has crashed; may be nil
 	starts     chan start
 }
 
@@ -134,6 +135,11 @@ func (g *candidateGroup) crashLeader(ctx context.Context) (handover, error) {
 	}
 	h.from.crashed = true
 	h.from.client.crash()
+	if g.crashed != nil {
+		if err := g.crashed(h.from); err != nil {
+			return h, err
+		}
+	}
 	err := g.awaitSuccessor(ctx, &h)
 	return h, err
 }

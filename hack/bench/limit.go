@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
 )
@@ -53,7 +54,7 @@ func watchLease(ctx context.Context, leases coordinationclient.LeaseInterface, n
 func specOf(holder string) coordinationv1.LeaseSpec {
 	now := metav1.NowMicro()
 	return coordinationv1.LeaseSpec{
-		HolderIdentity: &holder, LeaseDurationSeconds: new(int32(15)), LeaseTransitions: new(int32(1)),
+		HolderIdentity: &holder, LeaseDurationSeconds: ptr.To(int32(15)), LeaseTransitions: ptr.To(int32(1)),
 		AcquireTime: &now, RenewTime: &now,
 	}
 }

@@ -69,7 +69,9 @@ type part struct {
 var parts = []part{
 	{"handover", (*bench).measureHandover, false},
 	{"rollout", (*bench).measureRollout, false},
+	{"adopted", (*bench).measureAdopted, false},
 	{"crash", (*bench).measureCrash, true},
+	{"proof", (*bench).measureProof, true},
 	{"requests", (*bench).measureRequests, false},
 	{"cpu", (*bench).measureCPU, false},
 	{"herd", (*bench).measureHerd, false},
@@ -123,10 +125,10 @@ func run(ctx context.Context, only string, rounds int, out string) (err error) {
 	if err != nil {
 		return err
 	}
-	b.report = &report{Date: b.began.UTC().Truncate(time.Second), Kubernetes: version.GitVersion, Go: runtime.Version(), CPUs: runtime.NumCPU()}
+	b.report = &report{Date: b.began.UTC().Truncate(time.Second), Kubernetes: version.GitVersion, Go: runtime.Version(), CPUs: runtime.NumCPU(), Modules: comparedModules()}
 	err = b.measure(ctx, chosen)
 	b.progress("done")
-	fmt.Print("\n" + table(b.report.Figures))
+	fmt.Print("\n" + b.report.table())
 	if err != nil || out == "" {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -26,6 +27,7 @@ type settings struct {
 	Implementation, Lease string
 	Timing                lab.Timing
 	Operator              bool // true if a controller does the work
+	Defaults              bool // true if this controller has no options; otherwise its sources start before it leads
 
 	// The following fields are used by a process that runs many electors.
 	Electors    int
@@ -62,7 +64,7 @@ func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 		events.Report(lab.Event{Kind: lab.Ended})
 	}
 	if s.Operator {
-		c.operate = func(mgr crmanager.Manager) error { return operate(mgr, c.work) }
+		c.operate = func(mgr crmanager.Manager) error { return operate(mgr, s.Defaults, c.work) }
 	}
 	return implementationNamed(s.Implementation).campaign(ctx, c)
 }
@@ -78,10 +80,14 @@ func reportNomination(ctx context.Context, e *leaderelection.Elector, events *la
 }
 
 // operate adds a controller to the Manager. The controller reconciles one object. The
-// reconciliation calls work.
-func operate(mgr crmanager.Manager, work func(context.Context)) error {
+// reconciliation calls work. If defaults is true, the controller has no options.
+func operate(mgr crmanager.Manager, defaults bool, work func(context.Context)) error {
+	options := controller.Options{EnableWarmup: ptr.To(true)}
+	if defaults {
+		options = controller.Options{}
+	}
 	return builder.ControllerManagedBy(mgr).Named("settings").For(&corev1.ConfigMap{}).
-		WithOptions(controller.Options{EnableWarmup: new(true)}).
+		WithOptions(options).
 		Complete(reconcile.Func(func(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
 			work(ctx)
 			return ctrl.Result{}, nil

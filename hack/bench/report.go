@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -15,10 +16,23 @@ type report struct {
 	Date       time.Time            `json:"date"`
 	Kubernetes string               `json:"kubernetes"`
 	Go         string               `json:"go"`
+	Modules    map[string]string    `json:"modules"` // the versions of the modules that the benchmark compares
 	CPUs       int                  `json:"cpus"`
 	Figures    figures              `json:"figures"`
 	Samples    map[string][]float64 `json:"handoverMilliseconds,omitempty"` // the handover times, keyed by the name of the implementation
 	Timeline   *timeline            `json:"timeline,omitempty"`
+}
+
+// comparedModules returns the versions of client-go and controller-runtime in this binary.
+func comparedModules() map[string]string {
+	versions := map[string]string{}
+	info, _ := debug.ReadBuildInfo()
+	for _, module := range info.Deps {
+		if module.Path == "k8s.io/client-go" || module.Path == "sigs.k8s.io/controller-runtime" {
+			versions[module.Path] = module.Version
+		}
+	}
+	return versions
 }
 
 // write writes the results and the plots into a folder.
@@ -30,7 +44,7 @@ func (r *report) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	files := map[string]string{"results.json": string(results) + "\n", "table.txt": table(r.Figures)}
+	files := map[string]string{"results.json": string(results) + "\n", "table.txt": r.table()}
 	if len(r.Samples) > 0 {
 		files["handover.svg"], err = handoverPlot(r.Samples,
 			fmt.Sprintf("Time from the stop of a leader to the start of its successor's work: %d handovers of each kind", len(r.Samples[limitName])))

@@ -87,8 +87,8 @@ func TestFigures_HaveTargets(t *testing.T) {
 		figures figures
 		missed  []string
 	}{
-		"rollout, good":  {append(operatorFigures(rolloutsOf(1, 1)), processFigures(rolloutsOf(1, 1))...), nil},
-		"rollout, bad":   {append(operatorFigures(rolloutsOf(1, 2)), processFigures(rolloutsOf(2, 1))...), []string{"handovers, most", "handovers, most"}},
+		"rollout, good":  {append(operatorFigures(operatorGroup, rolloutsOf(1, 1)), processFigures(rolloutsOf(1, 1))...), nil},
+		"rollout, bad":   {append(operatorFigures(operatorGroup, rolloutsOf(1, 2)), processFigures(rolloutsOf(2, 1))...), []string{"handovers, most", "handovers, most"}},
 		"crash, good":    {crashFigures(crash(30)), nil},
 		"crash, bad":     {crashFigures(crash(40)), []string{"most"}},
 		"requests, good": {requestFigures(map[string]float64{clientGo: 29, incumbent: 30}, map[string]float64{clientGo: 18, incumbent: 0}, nil), nil},
@@ -233,6 +233,7 @@ func TestColumns_HaveEveryImplementation(t *testing.T) {
 func TestReport_IsWrittenAsJSONTableAndPlots(t *testing.T) {
 	dir := t.TempDir()
 	r := &report{
+		Modules:  map[string]string{"k8s.io/client-go": "v0.35.0"},
 		Samples:  samplesOf(map[string]float64{limitName: 5, clientGo: 1700, incumbent: 6}),
 		Timeline: &timeline{Stopped: 0.1, ReleaseSent: 0.2, ReleaseAnswered: 3, Observed: 2.8, ClaimSent: 3, ClaimAnswered: 6, Started: 6.1},
 	}
@@ -247,7 +248,7 @@ func TestReport_IsWrittenAsJSONTableAndPlots(t *testing.T) {
 	if diff := cmp.Diff(*r, back); diff != "" {
 		t.Errorf("the JSON is different (-want +got):\n%s", diff)
 	}
-	if got := readFile(t, dir, "table.txt"); got != table(r.Figures) {
+	if got := readFile(t, dir, "table.txt"); got != r.table() || !strings.Contains(got, "\nk8s.io/client-go v0.35.0\n") {
 		t.Errorf("table.txt:\n%s", got)
 	}
 	for _, name := range []string{"handover.svg", "timeline.svg"} {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
@@ -26,7 +27,7 @@ const (
 // the handovers of every implementation. Each replica is a process, because the age of
 // a process influences the choice of the successor.
 func (b *bench) measureRollout(ctx context.Context) (figures, error) {
-	operators, err := b.rollOperators(ctx)
+	operators, err := b.rollOperators(ctx, settings{Operator: true})
 	if err != nil {
 		return nil, err
 	}
@@ -34,15 +35,27 @@ func (b *bench) measureRollout(ctx context.Context) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(operatorFigures(operators), processFigures(rolls)...), nil
+	return append(operatorFigures(operatorGroup, operators), processFigures(rolls)...), nil
+}
+
+// measureAdopted measures rolling updates of an operator that replaced ctrl.NewManager by
+// manager.New and changed nothing else. Its controller has no options.
+func (b *bench) measureAdopted(ctx context.Context) (figures, error) {
+	operators, err := b.rollOperators(ctx, settings{Operator: true, Defaults: true})
+	if err != nil {
+		return nil, err
+	}
+	f := operatorFigures(adoptedGroup, operators)
+	f[1:2].wantAtMost(20)
+	return f, nil
 }
 
 // rollOperators measures rolling updates of operators. The updates do not run at the
 // same time, because a starting process slows down other processes.
-func (b *bench) rollOperators(ctx context.Context) (rolls map[string][]rollout, err error) {
+func (b *bench) rollOperators(ctx context.Context, s settings) (rolls map[string][]rollout, err error) {
 	_, err = b.cluster.Clientset.CoreV1().ConfigMaps(namespace).Create(ctx,
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}}, metav1.CreateOptions{})
-	if err != nil {
+	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return nil, err
 	}
 	var groups []*processGroup
@@ -52,7 +65,8 @@ func (b *bench) rollOperators(ctx context.Context) (rolls map[string][]rollout, 
 		}
 	}()
 	for _, name := range []string{runtimeName, incumbentMgr} {
-		g, err := newProcessGroup(ctx, b.cluster, settings{Implementation: name, Timing: defaultTiming, Operator: true}, operatorSize)
+		s.Implementation, s.Timing = name, defaultTiming
+		g, err := newProcessGroup(ctx, b.cluster, s, operatorSize)
 		groups = append(groups, g)
 		if err != nil {
 			return nil, err

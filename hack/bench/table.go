@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/haproxy-template-ic/incumbent/hack/lab"
@@ -11,6 +14,15 @@ import (
 // columns contains the names of the limit and of the implementations, in the order of
 // the table's columns.
 var columns = []string{limitName, clientGo, runtimeName, incumbent, incumbentMgr}
+
+// table returns the figures as text, with the versions of what was compared.
+func (r *report) table() string {
+	text := table(r.Figures)
+	for _, path := range slices.Sorted(maps.Keys(r.Modules)) {
+		text += fmt.Sprintf("\n%s %s", path, r.Modules[path])
+	}
+	return text + fmt.Sprintf("\nkube-apiserver %s, %s, %d CPUs, %s\n", r.Kubernetes, r.Go, r.CPUs, r.Date.Format(time.DateOnly))
+}
 
 // table returns the figures as a text table. Each group of figures has a heading.
 func table(figures []figure) string {

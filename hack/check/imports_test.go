@@ -28,7 +28,7 @@ var direction = map[string]struct {
 	// leader also depends on these modules.
 	core: {
 		own:   []string{core},
-		other: []string{"k8s.io/client-go", "k8s.io/api", "k8s.io/apimachinery", "github.com/go-logr/logr", "golang.org/x/sys"},
+		other: []string{"k8s.io/client-go", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/utils/ptr", "github.com/go-logr/logr", "golang.org/x/sys"},
 	},
 	// Users import this package in their tests. The package must work with the
 	// library versions that the users have. Therefore the package may depend on few
@@ -40,6 +40,11 @@ var direction = map[string]struct {
 	core + "/metrics": {
 		own:   []string{core},
 		other: []string{"github.com/prometheus/client_golang/prometheus"},
+	},
+	// A module of its own, which only users of OpenTelemetry require.
+	core + "/otel": {
+		own:   []string{core},
+		other: []string{"go.opentelemetry.io/otel"},
 	},
 	// No package imports this command, so the command may have any dependency. The
 	// command imports hack/manifests because it prints the YAML manifests in that
@@ -96,6 +101,12 @@ func TestImports_CoreDoesNotReachControllerRuntime(t *testing.T) {
 func TestImports_CoreDoesNotReachPrometheus(t *testing.T) {
 	mustNotReach(t, []string{"./" + core, "./" + core + "/health", "./" + core + "/routing", "./" + core + "/status"},
 		"github.com/prometheus", module+"/"+core+"/metrics")
+}
+
+// Programs that do not import package otel must not link OpenTelemetry's library.
+func TestImports_CoreDoesNotReachOpenTelemetry(t *testing.T) {
+	mustNotReach(t, []string{"./" + core, "./" + core + "/health", "./" + core + "/metrics", "./" + core + "/routing", "./" + core + "/status"},
+		"go.opentelemetry.io")
 }
 
 // Only the command kubectl-lease may depend on cobra. Therefore the test checks all

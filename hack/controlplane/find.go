@@ -17,8 +17,11 @@ const (
 	etcdBinary      = "etcd"
 )
 
-// A source is a way to get the binaries kube-apiserver and etcd. Its method fill puts the
-// binaries into an empty folder.
+// controlPlaneBinaries are the files of a complete control plane.
+var controlPlaneBinaries = []string{apiserverBinary, etcdBinary}
+
+// A source is a way to get binaries. Its method fill puts the binaries into an empty
+// folder.
 type source interface {
 	name() string
 	fill(ctx context.Context, dir string) error
@@ -26,18 +29,19 @@ type source interface {
 
 // finder looks for the binaries in several places, in a fixed order.
 type finder struct {
-	version version
-	assets  string // the value of KUBEBUILDER_ASSETS, possibly empty
-	folder  string // the folder in the user's cache
-	sources []source
-	verify  func(ctx context.Context, dir string, v version) error
-	log     *progress
+	version  version
+	binaries []string // the names of the files that the folder must contain
+	assets   string   // the value of KUBEBUILDER_ASSETS, possibly empty
+	folder   string   // the folder in the user's cache
+	sources  []source
+	verify   func(ctx context.Context, dir string, v version) error
+	log      *progress
 }
 
-// find returns a folder that contains both binaries.
+// find returns a folder that contains all binaries.
 func (f *finder) find(ctx context.Context) (string, error) {
 	if f.assets != "" {
-		err := complete(f.assets)
+		err := complete(f.assets, f.binaries)
 		if err == nil {
 			f.log.printf("using KUBEBUILDER_ASSETS")
 			return filepath.Abs(f.assets)
@@ -61,10 +65,10 @@ func (f *finder) find(ctx context.Context) (string, error) {
 	return f.folder, f.install(ctx)
 }
 
-// cached reports whether the cache contains both binaries. It does not run the binaries,
+// cached reports whether the cache contains all binaries. It does not run the binaries,
 // because installFrom has verified them before it renamed the folder.
 func (f *finder) cached() bool {
-	if complete(f.folder) != nil {
+	if complete(f.folder, f.binaries) != nil {
 		return false
 	}
 	f.log.printf("Kubernetes %s is in the cache", f.version)
@@ -124,10 +128,10 @@ func (f *finder) removeLeftovers() {
 	}
 }
 
-// complete returns an error unless the folder dir contains both binaries and both are
-// executable.
-func complete(dir string) error {
-	for _, name := range []string{apiserverBinary, etcdBinary} {
+// complete returns an error unless the folder dir contains the binaries and all of them
+// are executable.
+func complete(dir string, binaries []string) error {
+	for _, name := range binaries {
 		info, err := os.Stat(filepath.Join(dir, name))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

@@ -55,11 +55,12 @@ func newFinder(t *testing.T, sources ...source) (*finder, *bytes.Buffer) {
 	}
 	out := &bytes.Buffer{}
 	return &finder{
-		version: v,
-		folder:  filepath.Join(t.TempDir(), "cache", v.String()),
-		sources: sources,
-		verify:  func(context.Context, string, version) error { return nil },
-		log:     &progress{out: out, every: time.Hour},
+		version:  v,
+		binaries: controlPlaneBinaries,
+		folder:   filepath.Join(t.TempDir(), "cache", v.String()),
+		sources:  sources,
+		verify:   func(context.Context, string, version) error { return nil },
+		log:      &progress{out: out, every: time.Hour},
 	}, out
 }
 

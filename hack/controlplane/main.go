@@ -1,5 +1,6 @@
 // Command controlplane provides the binaries kube-apiserver and etcd. The last line of
-// its output is the folder that contains them.
+// its output is the folder that contains them. With the argument node, it provides
+// kube-controller-manager, kube-scheduler, kubelet and kubectl instead.
 //
 // It uses the first of these sources that works:
 //
@@ -8,7 +9,9 @@
 //  3. the prebuilt archives that setup-envtest downloads
 //  4. a build from Go modules, which takes minutes and needs only a Go module proxy
 //
-// K8S_VERSION selects another version of Kubernetes.
+// For the programs of a node, only the second and the last source exist.
+//
+// K8S_VERSION selects another version of Kubernetes for kube-apiserver.
 //
 // The command writes its progress to standard error. Therefore KUBEBUILDER_ASSETS=$(make
 // -s controlplane) works. Run the command in the folder hack/controlplane, which contains
@@ -33,7 +36,7 @@ const defaultVersion = "1.37.2"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	folder, err := run(ctx)
+	folder, err := run(ctx, os.Args[1:])
 	switch {
 	case ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "controlplane: interrupted, incomplete files are removed")
@@ -45,9 +48,9 @@ func main() {
 	fmt.Println(folder)
 }
 
-// run returns a folder that contains both binaries. It reads its settings from
-// environment variables.
-func run(ctx context.Context) (string, error) {
+// run returns a folder that contains the binaries. It reads its settings from environment
+// variables. The only argument is node, for the programs of a node.
+func run(ctx context.Context, args []string) (string, error) {
 	v, err := parseVersion(os.Getenv("K8S_VERSION"))
 	if err != nil {
 		return "", err
@@ -61,15 +64,27 @@ func run(ctx context.Context) (string, error) {
 	}
 	log := &progress{out: os.Stderr, every: 15 * time.Second}
 	f := &finder{
-		version: v,
-		assets:  os.Getenv("KUBEBUILDER_ASSETS"),
-		folder:  filepath.Join(cache, "incumbent", "controlplane", v.String()+"-"+runtime.GOOS+"-"+runtime.GOARCH),
+		version:  v,
+		binaries: controlPlaneBinaries,
+		assets:   os.Getenv("KUBEBUILDER_ASSETS"),
+		folder:   filepath.Join(cache, "incumbent", "controlplane", v.String()+"-"+runtime.GOOS+"-"+runtime.GOARCH),
 		sources: []source{
 			&prebuilt{indexURL: envtestIndex, version: v, module: "setupenvtest", log: log},
 			&build{version: v, apiserver: "apiserver", etcd: "etcd", log: log},
 		},
 		verify: verify,
 		log:    log,
+	}
+	switch {
+	case len(args) == 0:
+	case len(args) > 1 || args[0] != "node":
+		return "", fmt.Errorf("arguments %q are unknown: give none, or node", args)
+	case v.String() != defaultVersion:
+		return "", fmt.Errorf("K8S_VERSION (%s) must be %s for the programs of a node", v, defaultVersion)
+	default:
+		f.binaries, f.assets, f.verify = nodeBinaries, "", verifyNode
+		f.folder = filepath.Join(cache, "incumbent", "node", v.String()+"-"+runtime.GOOS+"-"+runtime.GOARCH)
+		f.sources = []source{&nodeBuild{build{version: v, log: log}, "node"}}
 	}
 	return f.find(ctx)
 }

@@ -41,7 +41,8 @@ func ledgerIn(client kubernetes.Interface, namespace string) lab.Ledger {
 // settings are the parameters of a replica's process.
 type settings struct {
 	Namespace, Kubeconfig string
-	Fenced                bool // true if a Fence protects the ledger
+	Fenced                bool   // true if a Fence protects the ledger
+	PodUID                string // the UID of the pod of this process; empty if there is no pod
 }
 
 // runReplica runs one replica until ctx is done or the replica has lost its leadership.
@@ -51,6 +52,11 @@ func runReplica(ctx context.Context, s settings, events *lab.Reporter) error {
 	config, err := lab.LoadConfig(s.Kubeconfig)
 	if err != nil {
 		return err
+	}
+	if s.PodUID != "" {
+		if err := s.usePod(events.Replica); err != nil {
+			return err
+		}
 	}
 	config.UserAgent = "incumbent-demo/" + events.Replica
 	if s.Fenced {

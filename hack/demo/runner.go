@@ -73,9 +73,14 @@ func (r *runner) note(format string, args ...any) {
 func (r *runner) start(column string) error {
 	r.started[column]++
 	identity := fmt.Sprintf("%s-%d", column, r.started[column])
-	p, err := lab.StartReplica(identity, settings{
-		Namespace: r.cluster.Namespace, Kubeconfig: r.cluster.Kubeconfig, Fenced: r.cluster.Plane != nil,
-	}, r.logs, r.receive)
+	s := settings{Namespace: r.cluster.Namespace, Kubeconfig: r.cluster.Kubeconfig, Fenced: r.cluster.Plane != nil}
+	if r.cluster.Plane != nil {
+		var err error
+		if s.PodUID, err = r.runPod(identity); err != nil {
+			return err
+		}
+	}
+	p, err := lab.StartReplica(identity, s, r.logs, r.receive)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,8 @@ type part struct {
 }
 
 // scenario returns the parts of the scenario. own is true if the demo
-// started the control plane. The API server is restarted only if own is true.
+// started the control plane. The API server is restarted only if own is true. Without a
+// kubelet, the demo can play the kubelet.
 func scenario(own bool) []part {
 	parts := []part{
 		{"First election: three processes start at once", (*runner).firstElection},
@@ -25,7 +26,9 @@ func scenario(own bool) []part {
 		{fmt.Sprintf("Freeze: the leader gets SIGSTOP, and SIGCONT after more than its LeaseDuration (%v)", timing.LeaseDuration), (*runner).freeze},
 	}
 	if own {
-		parts = append(parts, part{"Restart of the API server", (*runner).restartAPIServer})
+		parts = append(parts,
+			part{"Crash with proof of death: the leader gets SIGKILL, and a stand-in for the kubelet reports it", (*runner).crashWithProof},
+			part{"Restart of the API server", (*runner).restartAPIServer})
 	}
 	return append(parts, part{"The end: all replicas get SIGTERM", (*runner).stopAll})
 }

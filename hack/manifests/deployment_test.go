@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -50,7 +51,7 @@ func only[T any](t *testing.T, file, kind string) *T {
 
 func TestDeployment_HasThreeReplicasWithTheirNamesInTheEnvironment(t *testing.T) {
 	deployment := only[appsv1.Deployment](t, "deployment.yaml", "Deployment")
-	if diff := cmp.Diff(new(int32(3)), deployment.Spec.Replicas); diff != "" {
+	if diff := cmp.Diff(ptr.To(int32(3)), deployment.Spec.Replicas); diff != "" {
 		t.Errorf("replicas, -want +file:\n%s", diff)
 	}
 	if n := len(deployment.Spec.Template.Spec.Containers); n != 1 {
@@ -162,7 +163,7 @@ func TestDeployment_IsRolledOutOneByOneWithoutFewerReplicas(t *testing.T) {
 	if strategy.Type != "" && strategy.Type != appsv1.RollingUpdateDeploymentStrategyType {
 		t.Errorf("strategy %q, want a rolling update", strategy.Type)
 	}
-	want := &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromInt32(1)), MaxUnavailable: new(intstr.FromInt32(0))}
+	want := &appsv1.RollingUpdateDeployment{MaxSurge: ptr.To(intstr.FromInt32(1)), MaxUnavailable: ptr.To(intstr.FromInt32(0))}
 	if diff := cmp.Diff(want, strategy.RollingUpdate); diff != "" {
 		t.Errorf("rolling update, -want +file:\n%s", diff)
 	}

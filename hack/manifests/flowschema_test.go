@@ -23,6 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/envtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
@@ -184,11 +185,11 @@ func newSlowHook(t *testing.T, c *cluster) *slowHook {
 	_, err := c.Admin().Clientset().AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(t.Context(), &registrationv1.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "slow"},
 		Webhooks: []registrationv1.ValidatingWebhook{{
-			Name: "slow.example.com", TimeoutSeconds: new(int32(10)), FailurePolicy: new(registrationv1.Ignore),
-			SideEffects: new(registrationv1.SideEffectClassNone), AdmissionReviewVersions: []string{"v1"},
+			Name: "slow.example.com", TimeoutSeconds: ptr.To(int32(10)), FailurePolicy: ptr.To(registrationv1.Ignore),
+			SideEffects: ptr.To(registrationv1.SideEffectClassNone), AdmissionReviewVersions: []string{"v1"},
 			Rules: []registrationv1.RuleWithOperations{rule},
 			ClientConfig: registrationv1.WebhookClientConfig{
-				URL:      new(server.URL),
+				URL:      ptr.To(server.URL),
 				CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
 			},
 		}},

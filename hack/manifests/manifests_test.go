@@ -168,7 +168,7 @@ func awaitKind(t *testing.T, mapper *restmapper.DeferredDiscoveryRESTMapper, kin
 	}
 }
 
-var uses = rights.Uses{LeaseNamespace: "my-namespace", LeaseName: "my-app-leader", Events: true}
+var uses = rights.Uses{LeaseNamespace: "my-namespace", LeaseName: "my-app-leader", Events: true, ProofOfDeath: true}
 
 // as converts object into a value of type T. It fails the test if object has a field that
 // T does not have.

@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	crlog "sigs.k8s.io/controller-runtime/pkg/log"
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
@@ -51,7 +52,7 @@ func runsManager(create func(*rest.Config, ctrl.Options) (ctrl.Manager, error)) 
 		mgr, err := create(client.Config(), ctrl.Options{
 			LeaderElection: true, LeaderElectionID: "my-operator", LeaderElectionNamespace: namespace,
 			LeaderElectionReleaseOnCancel: true, // package manager ignores this field
-			LeaseDuration:                 new(8 * time.Second), RenewDeadline: new(4 * time.Second), RetryPeriod: new(500 * time.Millisecond),
+			LeaseDuration:                 ptr.To(8 * time.Second), RenewDeadline: ptr.To(4 * time.Second), RetryPeriod: ptr.To(500 * time.Millisecond),
 			Metrics: metricsserver.Options{BindAddress: "0"}, Logger: logr.Discard(),
 		})
 		if err != nil {

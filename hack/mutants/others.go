@@ -8,6 +8,7 @@ var (
 	labelTests  = tests{pkg: "./leaderelection/routing"}
 	explained   = tests{pkg: "./leaderelection/kubectl-lease/internal/explain"}
 	lostContact = tests{"./leaderelection/kubectl-lease/internal/explain", "TestWatcher_WithoutContactReportsNoExpiry", []string{"-count=20"}} // repeated 20 times, because the order of two events is random
+	adopted     = tests{pkg: "./leaderelection/kubectl-lease/internal/adopt", run: "Role|Refuses|Each"}
 	onTerminal  = tests{pkg: "./leaderelection/kubectl-lease", run: "Output|ControlsNo|FuzzTerminal|OffersNoName|RefuseInvalidNames"}
 	manifests   = tests{pkg: "./hack/manifests", run: "Deployment|FlowSchema_Is|WhatTheCodeMakes"}
 	listed      = tests{pkg: "./leaderelection/internal/registry"}
@@ -54,6 +55,10 @@ var others = []mutation{
 		replace("$request.IsConnect() && $_", "false"), guardTests},
 	{"the last events are lost", "manager: recorder.start",
 		remove("$s.awaitLast($_)"), eventTests("AreSent")},
+	{"a hung event delays the end of the manager", "manager: eventSink.close",
+		replace("time.NewTimer(cancelGrace)", "time.NewTimer(time.Hour)"), eventTests("ARequestThatIgnores")},
+	{"NewElector does not notice that Enabled was forgotten", "manager: newElector",
+		replace("leaderelection.New($c, client, $x, $y, $z...)", "leaderelection.New(&config, nil, callbacks, logger, opts...)"), tests{pkg: "./manager", run: "EnabledWasForgotten"}},
 	{"events are sent after the end", "manager: recorder.start",
 		remove("$s.close()"), eventTests("AreNot")},
 	{"the label stays while the Manager stops", "manager: electedManager.awaitInner",
@@ -90,6 +95,12 @@ var others = []mutation{
 		replace(`$wanted == "" || $_`, "true"), memory},
 
 	// Explain.
+	{"LeaseDuration is rounded down", "manager: electedManager.wholeSeconds",
+		replace("$d.Truncate(time.Second) + time.Second", "$d.Truncate(time.Second)"), tests{pkg: "./manager", run: "TestNew_RoundsLeaseDurationUp"}},
+	{"adopt accepts a change that another value needs", "leaderelection/kubectl-lease/internal/adopt: check",
+		forceFalse(`return errors.New("another value changes as well")`), adopted},
+	{"adopt extends a rule for several resources", "leaderelection/kubectl-lease/internal/adopt: extendable",
+		replace("len($resources) == 1", "true").at(2), adopted},
 	{"explain takes silence for contact", "leaderelection/kubectl-lease/internal/explain: Observed.ContactLost",
 		replace("SilenceTimeout", "time.Hour"), explained},
 	{"explain counts a loss of contact as a slow renewal", "leaderelection/kubectl-lease/internal/explain: Observed.unrenewed",
@@ -109,17 +120,21 @@ var others = []mutation{
 	{"explain takes a claimed Lease for a released one", "leaderelection/kubectl-lease/internal/explain: wasReleased",
 		replace("$t.End == leasestate.EndUnannotated", "$t.End != leasestate.EndUnannotated"), explained},
 	{"control characters of a holder reach the terminal", "leaderelection/kubectl-lease: terminal.Write",
-		replace("isUnsafe($_) && $_ && $_", "false"), onTerminal},
+		replace("safetext.Escape($text, $_)", "string(text)"), onTerminal},
+	{"control characters of a holder reach the terminal through the status page", "leaderelection/status: Page.ServeHTTP",
+		replace("safetext.Escape($text, $_)", "body.String()"), tests{pkg: "./leaderelection/status", run: "ControlsNoTerminal"}},
+	{"control characters of a message reach the terminal through a probe", "leaderelection/health: Handler",
+		replace("safetext.Escape($text, $_)", "err.Error()"), tests{pkg: "./leaderelection/health", run: "ControlsNoTerminal"}},
 	{"a holder breaks the YAML of explain", "leaderelection/kubectl-lease: toYAML",
-		replace("isUnsafe($_) && $_", "false"), onTerminal},
+		replace("safetext.IsUnsafe($_) && $_", "false"), onTerminal},
 	{"YAML contains an escaped character without quotes", "leaderelection/kubectl-lease: quoteUnsafe",
-		replace("strings.ContainsFunc($_, isUnsafe)", "false"), onTerminal},
+		replace("strings.ContainsFunc($_, safetext.IsUnsafe)", "false"), onTerminal},
 	{"a message of an API server begins a line of the plugin", "leaderelection/kubectl-lease: message",
 		replace(`"\n  "`, `"\n"`), onTerminal},
 	{"a name that cannot be shown is offered for completion", "leaderelection/kubectl-lease: withPrefix",
-		replace("strings.ContainsFunc($_, isUnsafe)", "false"), onTerminal},
+		replace("strings.ContainsFunc($_, safetext.IsUnsafe)", "false"), onTerminal},
 	{"an image with a bidirectional override is accepted", "leaderelection/kubectl-lease: manifestNames.check",
-		replace("strings.ContainsFunc($_, isUnsafe)", "false"), onTerminal},
+		replace("strings.ContainsFunc($_, safetext.IsUnsafe)", "false"), onTerminal},
 	{"the exit code of explain reports every holder as a leader", "leaderelection/kubectl-lease: exitCode",
 		replace("$_.State == explain.Unconfirmed", "false"), tests{pkg: "./leaderelection/kubectl-lease", run: "TestExitCode_"}},
 

@@ -6,6 +6,7 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 // The functions in this file return expressions in CEL, the language of admission
@@ -56,7 +57,7 @@ func (f Fence) validations() []admissionv1.Validation {
 		Expression:        t.expression + " || request.userInfo.username != " + quote(f.user()),
 		MessageExpression: quote(begin) + " + " + t.message,
 		Message:           begin + t.short,
-		Reason:            new(metav1.StatusReasonForbidden),
+		Reason:            ptr.To(metav1.StatusReasonForbidden),
 	}}
 }
 

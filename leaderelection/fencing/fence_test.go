@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/utils/ptr"
 )
 
 // validFence returns a valid Fence. It sets only the required fields.
@@ -107,10 +108,10 @@ func TestPolicy_WithoutTheLease(t *testing.T) {
 		notFound *admissionv1.ParameterNotFoundActionType
 		failure  admissionv1.FailurePolicyType
 	}{
-		{0, false, false, new(admissionv1.DenyAction), admissionv1.Fail},
-		{0, true, false, new(admissionv1.AllowAction), admissionv1.Fail},
-		{0, false, true, new(admissionv1.AllowAction), admissionv1.Ignore},
-		{ByPod | ByTerm, false, false, new(admissionv1.DenyAction), admissionv1.Fail},
+		{0, false, false, ptr.To(admissionv1.DenyAction), admissionv1.Fail},
+		{0, true, false, ptr.To(admissionv1.AllowAction), admissionv1.Fail},
+		{0, false, true, ptr.To(admissionv1.AllowAction), admissionv1.Ignore},
+		{ByPod | ByTerm, false, false, ptr.To(admissionv1.DenyAction), admissionv1.Fail},
 		{ByTerm, false, false, nil, admissionv1.Fail},
 	} {
 		f := validFence()

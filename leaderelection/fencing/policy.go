@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
 )
 
 // Policy returns the admission policy of a Fence, and the binding that enforces the
@@ -33,7 +34,7 @@ func Policy(f Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.Valid
 		TypeMeta:   typeMeta(admissionv1.SchemeGroupVersion, "ValidatingAdmissionPolicy"),
 		ObjectMeta: metav1.ObjectMeta{Name: f.policyName()},
 		Spec: admissionv1.ValidatingAdmissionPolicySpec{
-			FailurePolicy:    new(admissionv1.Fail),
+			FailurePolicy:    ptr.To(admissionv1.Fail),
 			MatchConstraints: f.matches(),
 			Validations:      f.validations(),
 		},
@@ -47,13 +48,13 @@ func Policy(f Fence) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.Valid
 		},
 	}
 	if f.ReportOnly {
-		policy.Spec.FailurePolicy = new(admissionv1.Ignore)
+		policy.Spec.FailurePolicy = ptr.To(admissionv1.Ignore)
 		binding.Spec.ValidationActions = []admissionv1.ValidationAction{admissionv1.Warn, admissionv1.Audit}
 	}
 	if f.has(ByPod) {
 		policy.Spec.ParamKind = leaseParameter()
 		binding.Spec.ParamRef = &admissionv1.ParamRef{
-			Namespace: f.LeaseNamespace, Name: f.LeaseName, ParameterNotFoundAction: new(f.withoutLease()),
+			Namespace: f.LeaseNamespace, Name: f.LeaseName, ParameterNotFoundAction: ptr.To(f.withoutLease()),
 		}
 	}
 	return policy, binding, nil
@@ -89,7 +90,7 @@ func (f Fence) withoutLease() admissionv1.ParameterNotFoundActionType {
 // matches returns the constraints that select the requests for which the API server
 // evaluates the policy. The constraints do not depend on the user.
 func (f Fence) matches() *admissionv1.MatchResources {
-	m := &admissionv1.MatchResources{MatchPolicy: new(admissionv1.Equivalent)}
+	m := &admissionv1.MatchResources{MatchPolicy: ptr.To(admissionv1.Equivalent)}
 	for _, resource := range f.Resources {
 		m.ResourceRules = append(m.ResourceRules, f.rules(resource)...)
 	}
@@ -158,10 +159,10 @@ func AnchorPolicy() (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.Valida
 		TypeMeta:   typeMeta(admissionv1.SchemeGroupVersion, "ValidatingAdmissionPolicy"),
 		ObjectMeta: metav1.ObjectMeta{Name: anchorName},
 		Spec: admissionv1.ValidatingAdmissionPolicySpec{
-			FailurePolicy: new(admissionv1.Ignore),
+			FailurePolicy: ptr.To(admissionv1.Ignore),
 			ParamKind:     leaseParameter(),
 			MatchConstraints: &admissionv1.MatchResources{
-				MatchPolicy: new(admissionv1.Exact),
+				MatchPolicy: ptr.To(admissionv1.Exact),
 				ResourceRules: []admissionv1.NamedRuleWithOperations{
 					rule(anchorGroup, []admissionv1.OperationType{admissionv1.Create}, "none"),
 				},
@@ -176,7 +177,7 @@ func AnchorPolicy() (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.Valida
 			PolicyName:        anchorName,
 			ValidationActions: []admissionv1.ValidationAction{admissionv1.Audit},
 			ParamRef: &admissionv1.ParamRef{
-				Namespace: metav1.NamespaceDefault, Name: anchorName, ParameterNotFoundAction: new(admissionv1.AllowAction),
+				Namespace: metav1.NamespaceDefault, Name: anchorName, ParameterNotFoundAction: ptr.To(admissionv1.AllowAction),
 			},
 		},
 	}

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
@@ -338,7 +339,7 @@ func TestRetryTransport_EndsATermWhoseLeaseHasAnotherHolder(t *testing.T) {
 	for _, refusal := range []string{lag, later} {
 		inTerm(t, func(t *testing.T, ctx context.Context, cluster cluster) {
 			cluster.network.StallWatches()
-			err := cluster.server.Edit("ns", "app", func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("pod-b") })
+			err := cluster.server.Edit("ns", "app", func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = ptr.To("pod-b") })
 			if err != nil {
 				t.Fatal(err)
 			}

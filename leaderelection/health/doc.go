@@ -23,18 +23,20 @@
 //
 // # Live
 //
-// [Health.Live] fails only if a restart of the process is the only remedy. There are two
+// [Health.Live] fails only if a restart of the process is the only remedy. There are three
 // such cases:
 //
 //   - A loop of the Elector makes no progress, or a method of the Elector does not return.
 //   - The callbacks of a term did not return in time after the term ended
 //     (leaderelection.ErrWorkStillRunning). Live fails until they return, even after Run
 //     has returned.
+//   - StopTimeout is 0, and the Lease has been held for more than four LeaseDurations for
+//     callbacks that were asked to stop.
 //
 // Live succeeds while the API server is unreachable, because a new process could not
 // reach the API server either. Live also succeeds for followers, and after a loss of
-// leadership. Live succeeds while callbacks take long to stop, if the Elector still
-// renews the Lease.
+// leadership. In all other cases, Live succeeds while callbacks take long to stop, if the
+// Elector still renews the Lease.
 //
 // # Ready
 //

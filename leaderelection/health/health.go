@@ -11,6 +11,7 @@ import (
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/registry"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/safetext"
 )
 
 // Health provides a liveness check and a readiness check for Electors. Create a Health
@@ -82,7 +83,7 @@ func Handler(check func(*http.Request) error) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if err := check(r); err != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = fmt.Fprintln(w, err) // a write fails only if the client has disconnected
+			_, _ = fmt.Fprintln(w, safetext.Escape(err.Error(), safetext.IsUnsafeInLines)) // a write fails only if the client has disconnected
 			return
 		}
 		_, _ = fmt.Fprintln(w, "ok")

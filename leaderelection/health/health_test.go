@@ -507,3 +507,14 @@ func TestHandler_AnswersWithTheReason(t *testing.T) {
 		}
 	})
 }
+
+// Users read the answer with curl, in a terminal. The text may come from an admission
+// webhook.
+func TestHandler_ControlsNoTerminal(t *testing.T) {
+	answer := httptest.NewRecorder()
+	check := func(*http.Request) error { return errors.New("denied\u009b31m\u202e\x1b[2J\nby a webhook") }
+	health.Handler(check).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	if want := `denied\u009b31m\u202e\u001b[2J` + "\nby a webhook\n"; answer.Body.String() != want {
+		t.Errorf("the answer is %q, want %q", answer.Body, want)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
@@ -16,8 +17,8 @@ import (
 const refreshInterval = time.Minute
 
 // clusterInfo is information about the cluster that the Lease does not contain: the
-// rights of the service account, the admission policies, and whether the namespace
-// exists. This information is requested concurrently with the Lease, because slow
+// rights of the service account, the admission policies, whether the namespace exists, and
+// whether the holder's pod proves that the holder has ended. This information is requested concurrently with the Lease, because slow
 // responses must not delay the reports about the Lease.
 type clusterInfo struct {
 	*explainOptions
@@ -28,6 +29,7 @@ type clusterInfo struct {
 	rights           *explain.Rights
 	fences           *explain.Fences
 	namespaceMissing bool
+	early            *explain.EarlyClaim
 }
 
 // refresh requests the information about the cluster. With --watch it repeats the
@@ -50,15 +52,17 @@ func (c *clusterInfo) request(ctx context.Context) {
 	var fences explain.Fences
 	var rights *explain.Rights
 	namespaceMissing := false
+	var early *explain.EarlyClaim
+	requests.Go(func() { early = explain.FindEarlyClaim(ctx, c.clientset, c.namespace, c.name) })
 	requests.Go(func() { fences = explain.FindFences(ctx, c.clientset, c.namespace, c.name) })
 	requests.Go(func() { namespaceMissing = explain.NamespaceMissing(ctx, c.clientset, c.namespace) })
 	if c.account != "" {
-		requests.Go(func() { rights = new(c.checkRights(ctx)) })
+		requests.Go(func() { rights = ptr.To(c.checkRights(ctx)) })
 	}
 	requests.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.fences, c.rights, c.namespaceMissing = &fences, rights, namespaceMissing
+	c.fences, c.rights, c.namespaceMissing, c.early = &fences, rights, namespaceMissing, early
 }
 
 func (c *clusterInfo) checkRights(ctx context.Context) explain.Rights {
@@ -81,6 +85,7 @@ func (c *clusterInfo) addTo(r *explain.Report) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.Rights, r.Fences = c.rights, c.fences
+	r.SetEarlyClaim(c.early)
 	if c.namespaceMissing {
 		r.SetNamespaceMissing()
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/safetext"
 )
 
 // completionTimeout limits the requests for a shell completion, because the user waits
@@ -79,6 +81,6 @@ func (p *plugin) completeNames(cmd *cobra.Command, prefix string, get func(conte
 
 func withPrefix(names []string, prefix string) []string {
 	return slices.DeleteFunc(names, func(name string) bool {
-		return !strings.HasPrefix(name, prefix) || strings.ContainsFunc(name, isUnsafe)
+		return !strings.HasPrefix(name, prefix) || strings.ContainsFunc(name, safetext.IsUnsafe)
 	})
 }

@@ -35,6 +35,9 @@ who the successor is, what happened before, and which policies guard the leader'
 
 NAME may also be NAMESPACE/NAME or lease/NAME.
 
+The line "Early" states whether the kubelet's report on the holder's container permits a
+claim before the Lease expires, and if not, why. This needs the right to get the pod.
+
 It needs the right to get the Lease. With the right to watch it, it misses no change.
 With --watch it also reports that contact is lost, and does not report a leader as
 expired because of that.
@@ -75,7 +78,7 @@ or an error. With --watch, 0 means that it was interrupted, with or without a le
 func (o *explainOptions) check(cmd *cobra.Command, account string) error {
 	errs := []error{checkOutput(o.output, explainFormats...), checkUses(&o.uses)}
 	if account == "" && o.uses != (rights.Uses{}) {
-		errs = append(errs, errors.New("--without-watch, --shared-watch, --events, --route and --pod-namespace need --service-account: name the account"))
+		errs = append(errs, errors.New("--without-watch, --shared-watch, --events, --proof-of-death, --route and --pod-namespace need --service-account: name the account"))
 	}
 	if account != "" {
 		var err error

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/utils/ptr"
+
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
 
@@ -114,7 +116,7 @@ func TestPrintChange_PrintsASecondTermButNoRenewal(t *testing.T) {
 		first := explain.Report{State: explain.Led, Certain: true, Holder: "a", Acquired: &second, LeaseTransitions: 1, ResourceVersion: "1"}
 		renewed, again := first, first
 		renewed.ResourceVersion, renewed.Time = "2", second
-		again.Acquired, again.LeaseTransitions = new(second.Add(time.Millisecond)), 2
+		again.Acquired, again.LeaseTransitions = ptr.To(second.Add(time.Millisecond)), 2
 		for i, report := range []explain.Report{first, renewed, again} {
 			before := out.Len()
 			if err := r.printChange(&report); err != nil {

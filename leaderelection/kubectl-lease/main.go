@@ -7,10 +7,13 @@
 //	kubectl lease rights -n my-namespace my-app-leader --service-account my-app --events | kubectl apply -f -
 //	kubectl lease fence -n my-namespace my-app-leader --service-account my-app --resources configmaps | kubectl apply -f -
 //	kubectl lease manifests -n my-namespace --app my-app
+//	kubectl lease adopt . --write
 //
 // The command explain reports about the Leases of every elector. It needs the right to
 // get the Lease. With the right to watch the Lease, it misses no change. The other
-// commands print manifests and send no request. No command changes the cluster.
+// commands send no request. The command adopt changes the source of an operator that
+// kubebuilder has scaffolded, if --write is set; the others print manifests. No command
+// changes the cluster.
 //
 // Texts from the cluster cannot control the terminal: the command escapes characters
 // without a visible form. The values in JSON and YAML remain the same.
@@ -18,7 +21,7 @@
 // # Exit codes
 //
 //	0  success; explain: a holder leads, or explain --watch was interrupted
-//	1  explain: nobody leads
+//	1  explain: nobody leads; adopt: the operator was not changed
 //	2  an error; explain: it is not known whether the holder leads
 //
 // # Completion

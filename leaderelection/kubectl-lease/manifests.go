@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/haproxy-template-ic/incumbent/hack/manifests"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/safetext"
 )
 
 // A manifest is a YAML file in hack/manifests, with a short description.
@@ -151,7 +152,7 @@ func (n manifestNames) check(manifests []manifest) error {
 		var read any
 		switch {
 		case len(reasons) > 0:
-		case strings.ContainsFunc(text, isUnsafe):
+		case strings.ContainsFunc(text, safetext.IsUnsafe):
 			reasons = []string{"it has a character without a visible form: use another one"}
 		case yaml.Unmarshal([]byte(text), &read) != nil || read != text:
 			reasons = []string{"YAML does not read it as a text: use another one, or edit the manifests of hack/manifests"}

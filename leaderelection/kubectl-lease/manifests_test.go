@@ -89,10 +89,20 @@ func TestManifests_KeepNoOldName(t *testing.T) {
 	}
 }
 
+// containerOf returns the value of POD_CONTAINER.
+func containerOf(c corev1.Container) string {
+	for _, env := range c.Env {
+		if env.Name == "POD_CONTAINER" {
+			return env.Value
+		}
+	}
+	return ""
+}
+
 func TestManifests_NamesAreWhereTheyBelong(t *testing.T) {
 	_, out, _ := call(t, otherNames)
 	objects := decode(t, out)
-	uses := rights.Uses{LeaseNamespace: "team-a", LeaseName: "api-election", Events: true}
+	uses := rights.Uses{LeaseNamespace: "team-a", LeaseName: "api-election", Events: true, ProofOfDeath: true}
 	roles, bindings := uses.Roles("api-election", "team-a", "robot")
 	fence := fencing.Fence{
 		LeaseNamespace: "team-a", LeaseName: "api-election", ServiceAccount: "robot",
@@ -116,7 +126,7 @@ func TestManifests_NamesAreWhereTheyBelong(t *testing.T) {
 	pod := deployment.Spec.Template.Spec
 	labels := map[string]string{"app.kubernetes.io/name": "api"}
 	for what, got := range map[string]string{
-		"the Deployment: api": deployment.Name, "the container: api": pod.Containers[0].Name, "the image: ghcr.io/acme/api@sha256:0123": pod.Containers[0].Image,
+		"the Deployment: api": deployment.Name, "the container: api": pod.Containers[0].Name, "POD_CONTAINER: api": containerOf(pod.Containers[0]), "the image: ghcr.io/acme/api@sha256:0123": pod.Containers[0].Image,
 		"the account of the Pods: robot": pod.ServiceAccountName, "the service account: robot": account.Name,
 		"the budget: api":                      one[*policyv1.PodDisruptionBudget](t, objects).Name,
 		"the Service: api-election":            one[*corev1.Service](t, objects).Name,

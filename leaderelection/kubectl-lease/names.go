@@ -93,6 +93,7 @@ func addUsesFlags(flags *pflag.FlagSet, uses *rights.Uses) {
 	flags.BoolVar(&uses.WithoutWatch, "without-watch", false, "the program polls the Lease instead of watching it")
 	flags.BoolVar(&uses.SharedWatch, "shared-watch", false, "the program's electors share one watch of all Leases of the namespace")
 	flags.BoolVar(&uses.Events, "events", false, "the program records events, as package manager does: on the Lease and on its Pod")
+	flags.BoolVar(&uses.ProofOfDeath, "proof-of-death", false, "the program reads the leader's Pod after a crash, as WithProofOfDeath and package manager do")
 	flags.BoolVar(&uses.Route, "route", false, "the program labels the leader's Pod, as package routing does")
 	flags.StringVar(&uses.PodNamespace, "pod-namespace", "", "`namespace` of the replicas' Pods; default: that of the Lease")
 }

@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/safetext"
 )
 
 var objectFormats = []string{"yaml", "json"}
@@ -61,7 +63,7 @@ func toYAML(object any) ([]byte, error) {
 	// A reader of YAML refuses or changes some characters that JSON contains unescaped.
 	// It accepts the escape sequences of JSON only up to U+FFFF, and all characters
 	// above.
-	text = []byte(escape(string(text), func(r rune) bool { return isUnsafe(r) && r <= 0xffff }))
+	text = []byte(safetext.Escape(string(text), func(r rune) bool { return safetext.IsUnsafe(r) && r <= 0xffff }))
 	if text, err = yaml.JSONToYAML(text); err != nil {
 		return nil, err
 	}
@@ -83,7 +85,7 @@ func toYAML(object any) ([]byte, error) {
 // quoteUnsafe selects double quotes for each text that has an unsafe character. It
 // reports whether there is such a text.
 func quoteUnsafe(node *goyaml.Node) (found bool) {
-	if strings.ContainsFunc(node.Value, isUnsafe) {
+	if strings.ContainsFunc(node.Value, safetext.IsUnsafe) {
 		node.Style, found = goyaml.DoubleQuotedStyle, true
 	}
 	for _, child := range node.Content {

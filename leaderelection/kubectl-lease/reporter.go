@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
@@ -48,7 +49,7 @@ func (r *reporter) reportOnce(ctx context.Context, watcher explain.Watcher) (int
 		if report == nil {
 			time.AfterFunc(r.wait, stop)
 		}
-		report = new(r.report(observed))
+		report = ptr.To(r.report(observed))
 		return !report.Certain && r.wait > 0
 	}
 	// OnError is not set, because reportOnce prints no warnings. Without the right to

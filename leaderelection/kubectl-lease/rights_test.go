@@ -24,6 +24,13 @@ func TestRights_PrintsTheLeastRole(t *testing.T) {
 	}
 }
 
+func TestRights_PrintsTheRightsToProofOfDeath(t *testing.T) {
+	_, out, _ := call(t, "rights ns/app --service-account operator --proof-of-death")
+	if want := "- apiGroups:\n  - \"\"\n  resources:\n  - pods\n  verbs:\n  - get\n  - watch\n"; !strings.Contains(out, want) {
+		t.Errorf("the output lacks\n%s\nin\n%s", want, out)
+	}
+}
+
 // If --service-account has no namespace, the account is in the Pods' namespace, because
 // a Pod can only use a service account of its own namespace.
 func TestRights_TakesTheAccountFromThePodsNamespace(t *testing.T) {

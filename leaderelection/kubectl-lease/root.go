@@ -18,6 +18,7 @@ import (
 const (
 	exitLeads   = 0 // explain: a holder leads; other commands: success
 	exitNobody  = 1 // explain: nobody leads
+	exitRefused = 1 // adopt: the operator was not changed
 	exitUnknown = 2 // explain: it is not known whether the holder leads; all commands: an error
 )
 
@@ -26,7 +27,7 @@ type plugin struct {
 	out, errOut io.Writer
 	rules       *clientcmd.ClientConfigLoadingRules
 	overrides   *clientcmd.ConfigOverrides
-	code        int // the exit code if there is no error
+	code        int // the exit code; if there is an error, 0 means exitUnknown
 }
 
 // run runs the command and returns its exit code.
@@ -36,6 +37,9 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {
 		_, _ = fmt.Fprintln(p.errOut, "error:", message(err))
+		if p.code != 0 {
+			return p.code
+		}
 		return exitUnknown
 	}
 	return p.code
@@ -50,7 +54,8 @@ func (p *plugin) rootCommand() *cobra.Command {
 explain works with the Leases of every elector: package leaderelection, client-go
 and controller-runtime. No command changes the cluster.
 
-Exit codes: 0 is success, 1 means that nobody leads (explain), 2 is an error.`,
+Exit codes: 0 is success, 1 means that nobody leads (explain) or that the operator was
+not changed (adopt), 2 is an error.`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl lease"},
 		SilenceErrors: true, // run prints the error
 		SilenceUsage:  true,
@@ -68,7 +73,7 @@ Exit codes: 0 is success, 1 means that nobody leads (explain), 2 is an error.`,
 			panic("bug: " + err.Error())
 		}
 	}
-	root.AddCommand(p.explainCommand(), p.fenceCommand(), p.rightsCommand(), p.manifestsCommand())
+	root.AddCommand(p.explainCommand(), p.fenceCommand(), p.rightsCommand(), p.manifestsCommand(), p.adoptCommand())
 	return root
 }
 

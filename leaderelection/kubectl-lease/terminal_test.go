@@ -19,8 +19,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/safetext"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
 
@@ -33,7 +35,7 @@ const unsafeText = "a\x00\a\b\t\n\v\f\r\x1b[2J\x7f\u0080\u0085\u009b31m\u009f\u0
 // except line breaks.
 func requireSafe(t *testing.T, what, text string) {
 	t.Helper()
-	if i := strings.IndexFunc(strings.ReplaceAll(text, "\n", " "), isUnsafe); i >= 0 || !utf8.ValidString(text) {
+	if i := strings.IndexFunc(strings.ReplaceAll(text, "\n", " "), safetext.IsUnsafe); i >= 0 || !utf8.ValidString(text) {
 		t.Errorf("%s has an unsafe character at byte %d: %q", what, i, text)
 	}
 }
@@ -91,7 +93,7 @@ func hostileServer(t *testing.T) {
 	strategy := coordinationv1.CoordinatedLeaseStrategy(unsafeText)
 	lease.Spec.Strategy = &strategy
 	next := lease.DeepCopy()
-	next.ResourceVersion, next.Spec.HolderIdentity, next.Spec.AcquireTime = "8", new("b"+unsafeText), &metav1.MicroTime{Time: time.Now()}
+	next.ResourceVersion, next.Spec.HolderIdentity, next.Spec.AcquireTime = "8", ptr.To("b"+unsafeText), &metav1.MicroTime{Time: time.Now()}
 	policy := admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: unsafeText}, Spec: admissionv1.ValidatingAdmissionPolicySpec{
 		ParamKind:        &admissionv1.ParamKind{APIVersion: "coordination.k8s.io/v1", Kind: "Lease"},
 		MatchConditions:  []admissionv1.MatchCondition{{Name: unsafeText, Expression: unsafeText}},
@@ -135,7 +137,7 @@ func hostileServer(t *testing.T) {
 	})
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	if err == nil {
-		err = os.WriteFile(path, []byte(escape(string(config), func(r rune) bool { return isUnsafe(r) && r != '\n' })), 0o600)
+		err = os.WriteFile(path, []byte(safetext.Escape(string(config), func(r rune) bool { return safetext.IsUnsafe(r) && r != '\n' })), 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -257,7 +259,7 @@ func TestCompletion_OffersNoNameThatCannotBeShown(t *testing.T) {
 
 func TestCompletion_ScriptsAreNotEscaped(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
-		if _, out, _ := call(t, "completion "+shell); strings.ContainsFunc(out, func(r rune) bool { return isUnsafe(r) && r != '\n' && r != '\t' }) || strings.Contains(out, `\u00`) {
+		if _, out, _ := call(t, "completion "+shell); strings.ContainsFunc(out, func(r rune) bool { return safetext.IsUnsafe(r) && r != '\n' && r != '\t' }) || strings.Contains(out, `\u00`) {
 			t.Errorf("%s: the script contains unsafe or escaped characters", shell)
 		}
 	}

@@ -46,14 +46,15 @@
 //	                                                       absent before the first answer
 //	incumbent_leader_election_leader_changes_total         observed changes of the holder, including to this process
 //	incumbent_leader_election_terms_total                  terms started; the label previous is the outcome of the
-//	                                                       previous leadership: released, expired, deleted, own or none
+//	                                                       previous leadership: released, expired, terminated, deleted,
+//	                                                       own or none
 //	incumbent_leader_election_terms_ended_total            terms ended; the label reason is cancelled, stepped_down,
 //	                                                       renewal_failed, overtaken, lease_deleted, history_rewound or other
 //	incumbent_leader_election_overruns_total               terms whose callbacks did not return in time
 //	incumbent_leader_election_stop_seconds                 histogram: time that the callbacks of a term took to return
 //	incumbent_leader_election_handover_seconds             histogram: time from the previous leader's last observed write
 //	                                                       (release or renewal) to the start of this process's term;
-//	                                                       the label previous is released, expired, deleted or own
+//	                                                       the label previous is released, expired, terminated, deleted or own
 //	incumbent_leader_election_request_duration_seconds     histogram: duration of successful requests; the label request
 //	                                                       is claim, renew, release, read or nominate
 //	incumbent_leader_election_failed_requests_total        failed requests; the label request can also be watch; for the
@@ -73,7 +74,7 @@
 //
 //	sum by (api_server, lease_namespace, lease_name) (incumbent_leader_election_is_leader) < 1    there is no leader
 //	sum by (api_server, lease_namespace, lease_name) (incumbent_leader_election_is_leader) > 1    two leaders, or the leader changed between two scrapes
-//	increase(incumbent_leader_election_terms_total{previous=~"expired|own"}[1h]) > 0             a leader stopped without a release
+//	increase(incumbent_leader_election_terms_total{previous=~"expired|terminated|own"}[1h]) > 0  a leader stopped without a release
 //	incumbent_leader_election_last_contact_seconds > 60                                          a replica cannot reach the API server
 //	increase(incumbent_leader_election_overruns_total[1h]) > 0                                   callbacks returned too late: raise StopTimeout, or stop faster
 //

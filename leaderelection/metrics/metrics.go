@@ -216,7 +216,7 @@ func (r *recorder) createCounters() {
 		m.ended.WithLabelValues(r.labels(reason.name)...)
 	}
 	for _, previous := range []string{leaderelection.PreviousNone, leaderelection.PreviousReleased, leaderelection.PreviousExpired,
-		leaderelection.PreviousDeleted, leaderelection.PreviousOwn} {
+		leaderelection.PreviousTerminated, leaderelection.PreviousDeleted, leaderelection.PreviousOwn} {
 		m.terms.WithLabelValues(r.labels(previous)...)
 	}
 }

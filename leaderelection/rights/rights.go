@@ -43,6 +43,10 @@ type Uses struct {
 	// Route is true if the program labels the leader's Pod, see package routing.
 	Route bool
 
+	// ProofOfDeath is true if the program uses leaderelection.WithProofOfDeath. Package
+	// manager uses it if environment variables name the Pod.
+	ProofOfDeath bool
+
 	// PodNamespace is the namespace of the replicas' Pods. Default: LeaseNamespace.
 	PodNamespace string
 }
@@ -109,6 +113,11 @@ func (u Uses) Rights() []Right {
 		all = append(all,
 			Right{Verb: "list", Resource: "pods", Namespace: pods, Without: "labels of crashed leaders are not removed"},
 			Right{Verb: "patch", Resource: "pods", Namespace: pods, Without: "no Pod is labelled: the leader's Service has no endpoint"})
+	}
+	if u.ProofOfDeath { // the names of the Pods are not known in advance
+		all = append(all,
+			Right{Verb: "get", Resource: "pods", Namespace: pods, Without: "after a crash of this process, candidates wait until the Lease expires"},
+			Right{Verb: "watch", Resource: "pods", Namespace: pods, Without: "after a crash of the leader, this process claims the Lease seconds later than it could"})
 	}
 	return all
 }

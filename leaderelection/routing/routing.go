@@ -54,6 +54,7 @@ type Router struct {
 
 	mu    sync.Mutex
 	terms map[*termRouter]bool // the terms in which the Router sends requests
+	lease string               // the Lease of the first Elector, as namespace/name
 }
 
 // New returns a Router. If arguments are invalid, New returns one error that describes
@@ -81,9 +82,22 @@ func (r *Router) Label() Label { return r.label }
 // Option returns an option for leaderelection.New. With this option, the Router labels
 // this process's Pod in each term of the Elector. The option may be passed to several
 // Electors only if they campaign for the same Lease one after the other. Create one
-// Router, with its own label, for each Lease.
+// Router, with its own label, for each Lease. If Electors use the option for different
+// Leases, the Router logs an error.
 func (r *Router) Option() leaderelection.Option {
 	return leaderelection.WithCallbackMiddleware(r.wrap)
+}
+
+// checkLease logs an error if e campaigns for another Lease than an earlier Elector.
+func (r *Router) checkLease(e *leaderelection.Elector) {
+	lease := e.Config().LeaseNamespace + "/" + e.Config().LeaseName
+	r.mu.Lock()
+	r.lease = cmp.Or(r.lease, lease)
+	first := r.lease
+	r.mu.Unlock()
+	if first != lease {
+		r.logger.Error("One Router is used for several Leases; create one Router, with its own label, for each Lease", "first", first, "other", lease)
+	}
 }
 
 // Withdraw removes the label for the rest of the current term. If this process does not

@@ -321,6 +321,25 @@ func TestRouter_ServesSeveralElectors(t *testing.T) {
 	})
 }
 
+// The leaders of two Leases would remove the label from each other.
+func TestRouter_ReportsThatItIsUsedForSeveralLeases(t *testing.T) {
+	inTestCluster(t, func(c *testCluster) {
+		c.pods.Put("pod-a", "1", false)
+		p := c.lead("pod-a")
+		config := p.config
+		for want, lease := range []string{config.LeaseName, "other"} {
+			config.LeaseName = lease
+			if _, err := leaderelection.New(&config, c.server.Client("pod-a").Clientset(), leaderelection.Callbacks{}, nil, p.router.Option()); err != nil {
+				c.Fatal(err)
+			}
+			if got := len(p.logged("ERROR", "several Leases", "other")); got != want {
+				c.Errorf("after New for Lease %q there are %d log lines, want %d", lease, got, want)
+			}
+		}
+		c.must(p.stop())
+	})
+}
+
 func TestRouter_WithdrawRemovesTheLabelWhileItLeads(t *testing.T) {
 	inTestCluster(t, func(c *testCluster) {
 		c.pods.Put("pod-a", "1", false)

@@ -37,6 +37,7 @@ type termRouter struct {
 // wrap returns callbacks that label the Pod in each term. These callbacks also
 // call the functions in the parameter callbacks.
 func (r *Router) wrap(e *leaderelection.Elector, callbacks leaderelection.Callbacks) leaderelection.Callbacks {
+	r.checkLease(e)
 	er := &electorRouter{Router: r, uid: r.label.PodUID}
 	started, stopped := callbacks.OnStartedLeading, callbacks.OnStoppedLeading
 	callbacks.OnStartedLeading = func(ctx context.Context) {

@@ -48,7 +48,8 @@ func (c *cluster) awaitStableLeader() {
 
 // checkWrites checks each accepted write of an Elector:
 //
-//   - The write must not claim a Lease that another candidate holds.
+//   - The write must not claim a Lease that another candidate holds. With kubelets, it
+//     may claim the Lease of a process that has ended.
 //   - The write must not release another candidate's term.
 //   - The write must not release the Lease while the Elector's own work runs.
 func (c *cluster) checkWrites() {
@@ -69,6 +70,10 @@ func (c *cluster) checkWrites() {
 		case after == "" && before != "" && c.referee.worked(rep, write.Time):
 			c.referee.violatedByWrite(write, "%s released the Lease while its work was running", rep.name)
 		case c.historyRewound:
+		case after == rep.identity && c.kubelets != nil && before != "" && writer != rep.name && c.referee.hasEnded(c.replicaOf(writer), write.Time):
+			if write.Time.Sub(changed) < time.Duration(*write.Before.Spec.LeaseDurationSeconds)*time.Second {
+				c.referee.proofs++
+			}
 		case after == rep.identity && before != "" && writer != rep.name && writer != "" &&
 			write.Time.Sub(changed) < time.Duration(*write.Before.Spec.LeaseDurationSeconds)*time.Second:
 			c.referee.violatedByWrite(write, "%s claimed a Lease whose spec had changed only %v before", rep.name, write.Time.Sub(changed))

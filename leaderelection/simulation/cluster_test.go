@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/podtest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
 
@@ -56,6 +57,8 @@ type replica struct {
 	done      chan struct{} // closed when Run has returned
 	err       error         // the error of Run; valid only after done is closed
 	crashed   bool          // true if the process has crashed; guarded by the referee's mutex
+	podUID    string        // the UID of its pod; empty without kubelets
+	ended     time.Time     // when the process ended; zero while it lives; guarded by the referee's mutex
 }
 
 // clientset returns a client that uses protobuf. With protobuf, a schedule
@@ -78,6 +81,8 @@ type cluster struct {
 	backup         *leaderelectiontest.Snapshot
 	historyRewound bool // true after a backup was restored; resourceVersions may then repeat
 	shuttingDown   bool
+	pods           *podtest.Pods
+	kubelets       []*kubelet // one for each pod; none if the schedule has no kubelets
 
 	mu           sync.Mutex // guards the fields below
 	rng          *rand.Rand
@@ -99,10 +104,15 @@ func (s *schedule) run(t *testing.T, newCandidate candidateMaker) (report *refer
 	synctest.Test(t, func(t *testing.T) {
 		tr := &trace{start: time.Now()}
 		c := &cluster{
-			T: t, schedule: s, trace: tr, newCandidate: newCandidate, server: leaderelectiontest.NewServer(),
+			T: t, schedule: s, trace: tr, newCandidate: newCandidate, server: leaderelectiontest.NewServer(), pods: podtest.New(),
 			rng: rand.New(rand.NewPCG(s.seed, 1)),
 		}
 		c.referee = newReferee(c)
+		for pod := range candidates {
+			if s.kubelets {
+				c.kubelets = append(c.kubelets, newKubelet(c, pod))
+			}
+		}
 		report = c.referee
 		for pod := range candidates {
 			c.start(pod, false)
@@ -155,6 +165,9 @@ func (c *cluster) start(pod int, sameIdentity bool) {
 	}
 	rep.client = c.server.Client(rep.name)
 	rep.callbacks = &callbacks{replica: rep, returnsEarly: c.rng.IntN(3) == 0}
+	if c.kubelets != nil {
+		c.kubelets[pod].run(rep)
+	}
 	var err error
 	if rep.candidate, err = c.newCandidate(rep); err != nil {
 		c.Fatal(err)
@@ -240,6 +253,7 @@ func (c *cluster) restart(pod int, pause time.Duration, sameIdentity bool) {
 	rep.cancel()
 	c.background.Go(func() {
 		<-rep.done
+		c.reportEnd(rep, 0, "Completed")
 		time.Sleep(pause)
 		c.start(pod, sameIdentity)
 	})
@@ -255,10 +269,19 @@ func (c *cluster) crash(pod int, pause time.Duration, sameIdentity bool) {
 	c.referee.markCrashed(rep)
 	rep.client.Network().Cut(leaderelectiontest.Hang)
 	rep.cancel()
+	c.reportEnd(rep, 137, "Error")
 	c.background.Go(func() {
 		time.Sleep(pause)
 		c.start(pod, sameIdentity)
 	})
+}
+
+// reportEnd lets the kubelet know that a process has ended.
+func (c *cluster) reportEnd(rep *replica, exitCode int32, reason string) {
+	c.referee.markEnded(rep)
+	if c.kubelets != nil {
+		c.kubelets[rep.pod].ended(rep, exitCode, reason)
+	}
 }
 
 // exitProcess ends a process whose work does not stop, and starts a new process
@@ -268,6 +291,7 @@ func (c *cluster) exitProcess(rep *replica) {
 	c.referee.markCrashed(rep)
 	rep.client.Network().Cut(leaderelectiontest.Hang)
 	rep.cancel()
+	c.reportEnd(rep, 1, "Error")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.shuttingDown && c.current[rep.pod] == rep {

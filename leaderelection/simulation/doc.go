@@ -15,7 +15,8 @@
 //   - Each term has a higher fencing token than all earlier terms.
 //   - Callbacks are called in the right order, and each start is followed by a
 //     stop.
-//   - No accepted write claims a Lease that another candidate holds.
+//   - No accepted write claims a Lease that another candidate holds, unless the
+//     process of this candidate has ended and the candidate uses proof of death.
 //   - No accepted write releases another candidate's term, or a term whose work
 //     still runs.
 //   - A candidate sends no writes for a term that it has lost.
@@ -52,6 +53,11 @@
 //     backups. The candidates use the default durations, and work always stops
 //     in time. After a restore, resourceVersions repeat. The referee excuses
 //     overlaps after a restore.
+//   - "kubelets" has the same faults as "everything". In addition, each replica
+//     runs in a pod and uses proof of death. Kubelets report late, stop, lose
+//     containers and do not know how they ended, and people delete pods by
+//     force. The process may then live on beside the next container or pod. The
+//     network faults do not concern requests for pods.
 //
 // # Comparison with client-go
 //

@@ -22,6 +22,7 @@ type referee struct {
 	lastToken      leaderelection.Token
 	editedAt       time.Time // the time of the most recent manual edit of the Lease
 	violations     []violation
+	proofs         int             // the number of claims before the Lease had expired, from processes that had ended
 	lastOverlap    string          // a description of the most recent overlap that client-go caused
 	overlaps       bool            // true if two replicas led at once and no manual edit excuses the overlap
 	editKind       string          // the kind of the most recent manual edit
@@ -182,6 +183,22 @@ func (r *referee) markCrashed(rep *replica) {
 	defer r.mu.Unlock()
 	r.endIntervalLocked(rep, true)
 	rep.crashed = true
+}
+
+// markEnded records that the process of a replica has ended.
+func (r *referee) markEnded(rep *replica) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rep.ended.IsZero() {
+		rep.ended = time.Now()
+	}
+}
+
+// hasEnded reports whether the process of a replica had ended at a time.
+func (r *referee) hasEnded(rep *replica, at time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return rep != nil && !rep.ended.IsZero() && !rep.ended.After(at)
 }
 
 // returned checks a replica whose method Run has returned. Run must not return

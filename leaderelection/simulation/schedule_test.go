@@ -30,6 +30,8 @@ type schedule struct {
 	// overrun is the longest time that work takes to stop in a schedule in which
 	// work may exceed the stop timeout. In all other schedules, overrun is zero.
 	overrun time.Duration
+
+	kubelets bool // true if the replicas run in pods and use proof of death
 }
 
 // An event is a change of the cluster. at is the time from the start
@@ -52,6 +54,7 @@ type kind struct {
 	processes      bool          // true if processes restart, crash and step down
 	operators      bool          // true if the Lease is edited manually
 	rewinds        bool          // true if the server is restored from backups
+	kubelets       bool          // true if the replicas use proof of death, and kubelets and people make mistakes
 	faults         []faultMaker
 }
 
@@ -72,12 +75,14 @@ var kinds = []kind{
 		timings: true, processes: true, operators: true, faults: allFaults},
 	{name: "rewinds", description: "all faults, restarts, crashes, restored backups", faultInterval: 25 * time.Second, outageInterval: frequentOutages,
 		processes: true, rewinds: true, faults: allFaults},
+	{name: "kubelets", description: "everything, and kubelets that stop, lose containers and do not know how they ended", faultInterval: 40 * time.Second, outageInterval: frequentOutages,
+		timings: true, processes: true, kubelets: true, faults: allFaults},
 }
 
 // schedule generates the schedule that a seed determines.
 func (k kind) schedule(seed uint64) *schedule {
 	rng := rand.New(rand.NewPCG(seed, uint64(len(k.name))))
-	s := &schedule{kind: k.name, seed: seed, config: defaultTiming()}
+	s := &schedule{kind: k.name, seed: seed, config: defaultTiming(), kubelets: k.kubelets}
 	if k.timings {
 		s.config = randomTiming(rng)
 	}
@@ -92,6 +97,9 @@ func (k kind) schedule(seed uint64) *schedule {
 		s.addNetworkFaults(rng, k, i)
 		if k.processes {
 			s.addProcessFaults(rng, i)
+		}
+		if k.kubelets {
+			s.addKubeletFaults(rng, i)
 		}
 	}
 	s.addServerFaults(rng, k)

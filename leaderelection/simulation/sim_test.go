@@ -9,11 +9,13 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"k8s.io/klog/v2"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/clock"
 )
 
 var (
@@ -33,6 +35,7 @@ func fromEnvironment(name string, fallback int) int {
 }
 
 func TestMain(m *testing.M) {
+	clock.ProcessStart = time.Now // a replica is a process that starts when its Elector is created
 	klog.SetLogger(klog.New(nil)) // discard the global log of client-go
 	debug.SetGCPercent(400)       // collect garbage less often, to save CPU time
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
@@ -48,9 +51,13 @@ func incumbent(rep *replica) (candidate, error) {
 	config := rep.cluster.config
 	config.Identity = rep.identity
 	rep.callbacks.checked = true
-	return leaderelection.New(&config, rep.clientset(), leaderelection.Callbacks{
+	clientset, opts := rep.clientset(), []leaderelection.Option(nil)
+	if rep.cluster.kubelets != nil {
+		clientset, opts = rep.cluster.kubelets[rep.pod].clientset(rep), append(opts, rep.option())
+	}
+	return leaderelection.New(&config, clientset, leaderelection.Callbacks{
 		OnStartedLeading: rep.callbacks.onStarted, OnStoppedLeading: rep.callbacks.onStopped, OnNewLeader: rep.callbacks.onNewLeader,
-	}, rep.cluster.trace.logger(rep.name))
+	}, rep.cluster.trace.logger(rep.name), opts...)
 }
 
 func TestSimulation(t *testing.T) {
@@ -62,6 +69,9 @@ func TestSimulation(t *testing.T) {
 				r.add(report)
 				report.fail(t, "TestSimulation", k, number)
 			})
+			if k.kubelets && r.runs >= 5 && r.proofs == 0 {
+				t.Error("no Lease was claimed with proof of death")
+			}
 			if share := r.share(); k.name == "mild" && r.runs >= minMildRuns && share < minMildShare {
 				t.Errorf("a leader was at work %.2f %% of the time, want at least %.2f %%", share, minMildShare)
 			}

@@ -22,6 +22,7 @@ type row struct {
 	runs           int
 	timeWithLeader time.Duration
 	summedWorkTime time.Duration  // the sum of the work times of all replicas
+	proofs         int            // the number of claims with proof of death before the Lease had expired
 	overlapping    int            // the number of schedules with overlaps that no manual edit excuses
 	clientGoCauses map[string]int // the number of schedules with overlaps, for each cause in client-go
 	excusedBy      map[string]int // the number of schedules with excused overlaps, for each kind of manual edit
@@ -46,6 +47,7 @@ func (r *row) add(report *referee) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.runs++
+	r.proofs += report.proofs
 	r.timeWithLeader += report.timeWithLeader
 	r.summedWorkTime += report.summedWorkTime
 	if report.overlaps {

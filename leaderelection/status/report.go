@@ -4,6 +4,8 @@ import (
 	"math"
 	"time"
 
+	"k8s.io/utils/ptr"
+
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/registry"
 )
@@ -124,7 +126,7 @@ func reportOf(e registry.Snapshot[*history], now time.Time) Elector {
 		Changes:   e.Data.list(),
 	}
 	if e.Leading {
-		r.Term, r.Since = e.Term.Token, new(e.Term.AcquiredAt.UTC())
+		r.Term, r.Since = e.Term.Token, ptr.To(e.Term.AcquiredAt.UTC())
 	}
 	if !e.LastContact.IsZero() {
 		r.LastContact = seconds(now.Sub(e.LastContact))

@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/safetext"
 )
 
 //go:embed page.html.tmpl
@@ -46,7 +49,9 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	if r.Method == http.MethodGet {
-		_, _ = body.WriteTo(w) // ignore the error: the client has disconnected
+		// Users read the page with curl. In JSON, the escape sequences stand for the
+		// characters.
+		_, _ = io.WriteString(w, safetext.Escape(body.String(), safetext.IsUnsafeInLines)) // ignore the error: the client has disconnected
 	}
 }
 

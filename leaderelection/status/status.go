@@ -74,10 +74,11 @@ func (h *history) termStarted(started leaderelection.TermStarted) {
 		return
 	}
 	event := map[string]string{
-		leaderelection.PreviousReleased: "the Lease was released",
-		leaderelection.PreviousExpired:  "the previous leader's last renewal",
-		leaderelection.PreviousDeleted:  "the Lease was deleted",
-		leaderelection.PreviousOwn:      "an earlier claim of this process",
+		leaderelection.PreviousReleased:   "the Lease was released",
+		leaderelection.PreviousExpired:    "the previous leader's last renewal",
+		leaderelection.PreviousTerminated: "the last renewal of the previous leader, whose container has terminated",
+		leaderelection.PreviousDeleted:    "the Lease was deleted",
+		leaderelection.PreviousOwn:        "an earlier claim of this process",
 	}[started.Previous]
 	h.addChange(started.At, "became leader, term %v, %v after %s", started.Term.Token, short(started.SincePrevious), event)
 }

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection"
+	"github.com/haproxy-template-ic/incumbent/leaderelection/internal/safetext"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/status"
 )
@@ -255,6 +256,27 @@ func TestPage_EscapesTextFromTheLease(t *testing.T) {
 		}
 		if policy := answer.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") {
 			t.Errorf("Content-Security-Policy is %q, want default-src 'none'", policy)
+		}
+	})
+}
+
+// Users read the page with curl, in a terminal.
+func TestPage_ControlsNoTerminal(t *testing.T) {
+	inTestCluster(t, func(t *testing.T, page *status.Page, server *leaderelectiontest.Server) {
+		const hostile = "pod\u009b31m\u202e\x1b[2J\U000e0041"
+		run(t, nil, server, hostile)
+		time.Sleep(time.Second)
+		run(t, page, server, "pod-1")
+		time.Sleep(time.Second)
+		for _, accept := range []string{"text/html", "application/json"} {
+			text := get(page, "/", accept).Body.String()
+			if i := strings.IndexFunc(text, safetext.IsUnsafeInLines); i >= 0 {
+				t.Errorf("%s has an unsafe character at byte %d: %q", accept, i, text[i:min(len(text), i+20)])
+			}
+		}
+		var report status.Report
+		if err := json.Unmarshal(get(page, "/", "application/json").Body.Bytes(), &report); err != nil || report.Electors[0].Leader != hostile {
+			t.Errorf("the JSON names the leader %q: %v", report.Electors[0].Leader, err)
 		}
 	})
 }

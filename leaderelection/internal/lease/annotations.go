@@ -22,6 +22,9 @@ const (
 	ReleasedAnnotation = domain + "released"
 	// TermsAnnotation contains the recent terms, see History.
 	TermsAnnotation = domain + "terms"
+	// ProcessAnnotation names the process that wrote the Lease as its holder, see
+	// Process.
+	ProcessAnnotation = domain + "process"
 
 	domain = "incumbent.haproxy-template-ic.github.io/"
 )

@@ -2,12 +2,13 @@ package lease
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 // These are the limits of the history, which is the content of TermsAnnotation. The
@@ -25,6 +26,7 @@ const (
 	EndReleased    = "released"    // the Lease was released after the work had stopped
 	EndUnannotated = "unannotated" // the Lease was released without ReleasedAnnotation; the work may have continued
 	EndExpired     = "expired"     // the next leader found the Lease expired
+	EndTerminated  = "terminated"  // the next leader had proof that the process had ended, see ProofOfDeath
 )
 
 // A Term is one entry of the history. All times come from the clock of the leader's
@@ -41,8 +43,8 @@ type Term struct {
 	// released. Renewed is nil if the time is unknown or if the term continues.
 	Renewed *metav1.MicroTime `json:"renewed,omitempty"`
 
-	// End is EndReleased, EndUnannotated or EndExpired. End is "" if the end is unknown
-	// or if the term continues.
+	// End is EndReleased, EndUnannotated, EndExpired or EndTerminated. End is "" if the
+	// end is unknown or if the term continues.
 	End string `json:"end,omitempty"`
 }
 
@@ -75,16 +77,18 @@ func History(lease *coordinationv1.Lease) []Term {
 	return newest(terms)
 }
 
-// encodeHistory returns the value of TermsAnnotation for a claim. The parameter before
-// is the Lease before the claim, holder is the identity of the candidate, and acquired
-// is the time of the claim.
-func encodeHistory(before *coordinationv1.Lease, holder string, acquired time.Time) string {
+// encodeHistory returns the value of TermsAnnotation for the claim d. The parameter
+// before is the Lease before the claim.
+func encodeHistory(before *coordinationv1.Lease, d Draft) string {
 	terms := History(before)
 	if last := len(terms) - 1; last >= 0 && Holder(before) != "" && isValid(before.Spec.AcquireTime) {
 		terms[last].Renewed, terms[last].End = validRenewTime(before), EndExpired
+		if d.Terminated {
+			terms[last].End = EndTerminated
+		}
 	}
-	if at := metav1.NewMicroTime(acquired); isValid(&at) {
-		terms = newest(append(terms, Term{Holder: shorten(holder), Acquired: at}))
+	if at := metav1.NewMicroTime(d.Acquired); isValid(&at) {
+		terms = newest(append(terms, Term{Holder: shorten(d.Holder), Acquired: at}))
 	}
 	text, err := json.Marshal(terms)
 	if err != nil {
@@ -108,7 +112,7 @@ func decodeHistory(text string) []Term {
 		if !isValid(t.Renewed) {
 			t.Renewed = nil
 		}
-		if t.End != EndReleased && t.End != EndUnannotated && t.End != EndExpired {
+		if !slices.Contains([]string{EndReleased, EndUnannotated, EndExpired, EndTerminated}, t.End) {
 			t.End = ""
 		}
 		t.Holder = shorten(t.Holder)
@@ -123,7 +127,7 @@ func validRenewTime(lease *coordinationv1.Lease) *metav1.MicroTime {
 	if !isValid(lease.Spec.RenewTime) {
 		return nil
 	}
-	return new(metav1.NewMicroTime(lease.Spec.RenewTime.Time))
+	return ptr.To(metav1.NewMicroTime(lease.Spec.RenewTime.Time))
 }
 
 // isValid reports whether t can be encoded as JSON and decoded again.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -23,7 +24,7 @@ func claimed(before *coordinationv1.Lease, holder string, second int) *coordinat
 	if lease.Annotations == nil {
 		lease.Annotations = map[string]string{}
 	}
-	lease.Annotations[TermsAnnotation] = encodeHistory(before, holder, sec(second))
+	lease.Annotations[TermsAnnotation] = encodeHistory(before, Draft{Holder: holder, Acquired: sec(second)})
 	return held(lease, holder, second)
 }
 
@@ -38,13 +39,13 @@ func held(before *coordinationv1.Lease, holder string, second int) *coordination
 
 func renewed(before *coordinationv1.Lease, second int) *coordinationv1.Lease {
 	lease := before.DeepCopy()
-	lease.Spec.RenewTime = new(metav1.NewMicroTime(sec(second)))
+	lease.Spec.RenewTime = ptr.To(metav1.NewMicroTime(sec(second)))
 	return lease
 }
 
 func released(before *coordinationv1.Lease, second int) *coordinationv1.Lease {
 	lease := renewed(before, second)
-	lease.Spec.HolderIdentity = new("")
+	lease.Spec.HolderIdentity = ptr.To("")
 	lease.Annotations[ReleasedAnnotation] = strconv.FormatInt(sec(second).UnixMicro(), 10)
 	return lease
 }
@@ -82,7 +83,7 @@ func TestHistory_ReportsHowTermsEnded(t *testing.T) {
 		"claimed after a foreign holder":     {claimed(renewed(foreign, 33), "c", 60), []string{"a 1-6 released", "b 7", "client-go 30-33 expired", "c 60"}},
 		"claimed after a crash":              {claimed(renewed(b, 9), "c", 60), []string{"a 1-6 released", "b 7-9 expired", "c 60"}},
 		"the same name again":                {claimed(renewed(a, 3), "a", 60), []string{"a 1-3 expired", "a 60"}},
-		"another holder was written over it": {func() *coordinationv1.Lease { l := a.DeepCopy(); l.Spec.HolderIdentity = new("x"); return l }(), []string{"a 1", "x 1"}},
+		"another holder was written over it": {func() *coordinationv1.Lease { l := a.DeepCopy(); l.Spec.HolderIdentity = ptr.To("x"); return l }(), []string{"a 1", "x 1"}},
 		"the annotation was removed":         {func() *coordinationv1.Lease { l := b.DeepCopy(); l.Annotations = nil; return l }(), []string{"b 7"}},
 	} {
 		if diff := cmp.Diff(tc.want, summary(History(tc.lease))); diff != "" {
@@ -147,9 +148,9 @@ func FuzzHistory_AnyAnnotation(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, before string, acquired, renewed int64, holder string) {
 		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{TermsAnnotation: text}}}
 		lease.Spec.HolderIdentity = &before
-		lease.Spec.AcquireTime = new(metav1.NewMicroTime(time.UnixMicro(acquired)))
-		lease.Spec.RenewTime = new(metav1.NewMicroTime(time.UnixMicro(renewed)))
-		written := encodeHistory(lease, "x"+holder, noon)
+		lease.Spec.AcquireTime = ptr.To(metav1.NewMicroTime(time.UnixMicro(acquired)))
+		lease.Spec.RenewTime = ptr.To(metav1.NewMicroTime(time.UnixMicro(renewed)))
+		written := encodeHistory(lease, Draft{Holder: "x" + holder, Acquired: noon})
 		if limit := maxTerms * (6*maxIdentity + 150); len(written) > limit {
 			t.Errorf("%d bytes, want at most %d", len(written), limit)
 		}

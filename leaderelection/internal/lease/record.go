@@ -45,8 +45,13 @@ func RenewTime(lease *coordinationv1.Lease) int64 {
 // second, the result is last plus elapsed. This happens, for example, after the wall
 // clock was set back. client-go compares whole seconds, and would not observe a renewal
 // in the same second.
+//
+// If there was no previous write, last is 0 and elapsed has no meaning.
 func NextRenewTime(last int64, elapsed time.Duration, now time.Time) int64 {
 	const second = int64(time.Second / time.Microsecond)
+	if last == 0 {
+		return max(1, now.UnixMicro()) // the clock of a machine may show 1970 or an earlier year
+	}
 	if wall := now.UnixMicro(); wall/second > last/second {
 		return wall
 	}
@@ -119,6 +124,8 @@ type Draft struct {
 	Renewed     time.Time
 	Transitions int32
 	Labels      map[string]string
+	Process     *Process // the process that writes; nil if it is not known
+	Terminated  bool     // true if a claim is sent because the previous holder's process has ended
 }
 
 // Apply returns the Lease to send: a copy of base with the spec, the labels and the
@@ -144,6 +151,10 @@ func (d Draft) Apply(base *coordinationv1.Lease) *coordinationv1.Lease {
 		lease.Annotations = map[string]string{}
 	}
 	delete(lease.Annotations, ReleasedAnnotation)
+	delete(lease.Annotations, ProcessAnnotation)
+	if d.Process != nil && d.Holder != "" && HasRoom(lease) {
+		lease.Annotations[ProcessAnnotation] = d.Process.encode(d.Holder, d.Renewed.UnixMicro())
+	}
 	claim := d.Renewed.Equal(d.Acquired) && d.Holder != ""
 	switch {
 	case !HasRoom(lease):
@@ -154,7 +165,7 @@ func (d Draft) Apply(base *coordinationv1.Lease) *coordinationv1.Lease {
 		lease.Annotations[ReleasedAnnotation] = releasedValue(d.Renewed.UnixMicro())
 	case claim:
 		lease.Annotations[SuccessorAnnotation] = Nomination{}.Encode(d.Acquired.UnixMicro())
-		lease.Annotations[TermsAnnotation] = encodeHistory(base, d.Holder, d.Acquired)
+		lease.Annotations[TermsAnnotation] = encodeHistory(base, d)
 	}
 	return lease
 }

@@ -61,3 +61,14 @@ func TestNextRenewTime_ReturnsToTheWallClock(t *testing.T) {
 		t.Errorf("NextRenewTime = %d, want %d", next, want)
 	}
 }
+
+// A machine without a battery for its clock starts in 1970. The first renewTime must not
+// lie centuries ahead, because later renewTimes never return to the wall clock.
+func TestNextRenewTime_TheFirstOneOfAClockThatIsNotSetIsNotAhead(t *testing.T) {
+	for _, now := range []time.Time{time.Unix(0, 0), time.Unix(0, 5e8), time.Unix(-3600, 0), time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		first := NextRenewTime(0, now.Sub(time.Time{}), now)
+		if first <= 0 || first > time.Second.Microseconds() {
+			t.Errorf("at %v: NextRenewTime = %v, want a time in the first second of 1970", now, time.UnixMicro(first).UTC())
+		}
+	}
+}

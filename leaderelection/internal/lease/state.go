@@ -120,6 +120,7 @@ func (s State) Observation(now time.Time) Observation {
 type ClaimRule struct {
 	ForeignReleaseDelay time.Duration                    // how long a candidate waits after a release without ReleasedAnnotation
 	Own                 func(*coordinationv1.Lease) bool // reports whether this elector wrote the given Lease
+	Proof               Proof                            // the last process that is known to have ended
 }
 
 // ClaimableAt returns the time at which the Lease may be claimed if the Lease does not
@@ -135,6 +136,12 @@ func (s State) ClaimableAt(rule ClaimRule) (at time.Time, known bool) {
 	case s.Holder() == "":
 		at = s.Since.Add(rule.ForeignReleaseDelay)
 	case rule.Own(s.Lease):
+	case rule.Proof.Covers(s.Lease) && rule.Proof.At.Before(s.HeldUntil()):
+		// The claim replaces the version that the dead process left. The API server
+		// refuses the claim if the Lease has changed since.
+		if rule.Proof.At.After(at) {
+			at = rule.Proof.At
+		}
 	default:
 		at = s.HeldUntil()
 	}
@@ -146,11 +153,12 @@ func (s State) ClaimableAt(rule ClaimRule) (at time.Time, known bool) {
 
 // The values of PreviousOutcome.Outcome.
 const (
-	PreviousNone     = "none"
-	PreviousReleased = "released"
-	PreviousExpired  = "expired"
-	PreviousDeleted  = "deleted"
-	PreviousOwn      = "own"
+	PreviousNone       = "none"
+	PreviousReleased   = "released"
+	PreviousExpired    = "expired"
+	PreviousTerminated = "terminated"
+	PreviousDeleted    = "deleted"
+	PreviousOwn        = "own"
 )
 
 // A PreviousOutcome describes how the previous term ended.
@@ -160,8 +168,9 @@ type PreviousOutcome struct {
 }
 
 // PreviousOutcome returns how the last term ended, for a candidate that claims the
-// Lease now. own is true if this elector wrote the Lease.
-func (s State) PreviousOutcome(own bool) PreviousOutcome {
+// Lease now. own is true if this elector wrote the Lease. terminated is true if the
+// candidate has proof that the holder's process has ended.
+func (s State) PreviousOutcome(own, terminated bool) PreviousOutcome {
 	switch {
 	case s.Lease == nil && s.Deleted == nil:
 		return PreviousOutcome{Outcome: PreviousNone}
@@ -171,6 +180,8 @@ func (s State) PreviousOutcome(own bool) PreviousOutcome {
 		return PreviousOutcome{PreviousReleased, s.Since}
 	case own:
 		return PreviousOutcome{PreviousOwn, s.Since}
+	case terminated:
+		return PreviousOutcome{PreviousTerminated, s.Since}
 	default:
 		return PreviousOutcome{PreviousExpired, s.Since}
 	}

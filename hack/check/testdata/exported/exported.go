@@ -18,7 +18,7 @@ type unexported struct{}
 
 func (unexported) Method() {}
 
-func Function() {}
+func Function(n int) error { return nil }
 
 // helper is a helper.
 func helper() int {

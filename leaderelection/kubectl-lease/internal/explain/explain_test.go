@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
@@ -25,8 +26,8 @@ func lease(holder string, acquired, renewed float64) *coordinationv1.Lease {
 	return &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "app", UID: "1"},
 		Spec: coordinationv1.LeaseSpec{
-			HolderIdentity: &holder, LeaseDurationSeconds: new(int32(15)),
-			AcquireTime: new(metav1.NewMicroTime(at(acquired))), RenewTime: new(metav1.NewMicroTime(at(renewed))),
+			HolderIdentity: &holder, LeaseDurationSeconds: ptr.To(int32(15)),
+			AcquireTime: ptr.To(metav1.NewMicroTime(at(acquired))), RenewTime: ptr.To(metav1.NewMicroTime(at(renewed))),
 		},
 	}
 }
@@ -90,7 +91,7 @@ func TestExplain_StateAndEarliestClaim(t *testing.T) {
 // whether its holder is alive.
 func TestExplain_IsUnconfirmedUntilAChangeShowsThatTheHolderIsAlive(t *testing.T) {
 	timeless := lease("a", 0, 0)
-	timeless.Spec = coordinationv1.LeaseSpec{HolderIdentity: new("a")}
+	timeless.Spec = coordinationv1.LeaseSpec{HolderIdentity: ptr.To("a")}
 	for name, l := range map[string]*coordinationv1.Lease{
 		"ahead": lease("a", 1800, 1802), "a little ahead": lease("a", 0, 1.1), "nothing but a holder": timeless,
 	} {
@@ -309,7 +310,7 @@ func TestExplain_NotesWrongClocks(t *testing.T) {
 
 func TestExplain_NotesAMissingDurationAndCoordinatedElection(t *testing.T) {
 	odd := lease("a", 3600, 3600)
-	odd.Spec.LeaseDurationSeconds, odd.Spec.Strategy = nil, new(coordinationv1.OldestEmulationVersion)
+	odd.Spec.LeaseDurationSeconds, odd.Spec.Strategy = nil, ptr.To(coordinationv1.OldestEmulationVersion)
 	notes := strings.Join(explainAt(0, observation{odd, 0}).Notes, "\n")
 	for _, want := range []string{"LeaseDuration is missing", "1h0m0s ahead", "coordinated leader election"} {
 		if !strings.Contains(notes, want) {
@@ -394,15 +395,15 @@ func TestReport_UpdateShowsEverythingButTime(t *testing.T) {
 	before := explainAt(4.5, observations...)
 	changed := func(change func(*coordinationv1.Lease)) explain.Report {
 		l := l.DeepCopy()
-		l.Spec.RenewTime = new(metav1.NewMicroTime(at(6)))
+		l.Spec.RenewTime = ptr.To(metav1.NewMicroTime(at(6)))
 		change(l)
 		return explainAt(6.5, append(observations, observation{l, 6.5})...)
 	}
 	for want, a := range map[string]explain.Report{
-		"Acquired   2026-01-02 12:00:00.250000Z": changed(func(l *coordinationv1.Lease) { l.Spec.AcquireTime = new(metav1.NewMicroTime(at(0.25))) }),
-		"Note       the API server chooses":      changed(func(l *coordinationv1.Lease) { l.Spec.Strategy = new(coordinationv1.OldestEmulationVersion) }),
-		"Holders    the holder has changed 7":    changed(func(l *coordinationv1.Lease) { l.Spec.LeaseTransitions = new(int32(7)) }),
-		"Renewed    0s ago, expires after 30s":   changed(func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = new(int32(30)) }),
+		"Acquired   2026-01-02 12:00:00.250000Z": changed(func(l *coordinationv1.Lease) { l.Spec.AcquireTime = ptr.To(metav1.NewMicroTime(at(0.25))) }),
+		"Note       the API server chooses":      changed(func(l *coordinationv1.Lease) { l.Spec.Strategy = ptr.To(coordinationv1.OldestEmulationVersion) }),
+		"Holders    the holder has changed 7":    changed(func(l *coordinationv1.Lease) { l.Spec.LeaseTransitions = ptr.To(int32(7)) }),
+		"Renewed    0s ago, expires after 30s":   changed(func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = ptr.To(int32(30)) }),
 		"Writer     package leaderelection": changed(func(l *coordinationv1.Lease) {
 			l.Annotations = map[string]string{"incumbent.haproxy-template-ic.github.io/successor": "1767355200000000 0 1 "}
 		}),
@@ -430,7 +431,7 @@ func FuzzExplain(f *testing.F) {
 	f.Fuzz(func(t *testing.T, holder, successor, terms string, acquired, renewed int64, seconds int32) {
 		l := lease(holder, 0, 0)
 		l.Spec.LeaseDurationSeconds = &seconds
-		l.Spec.AcquireTime, l.Spec.RenewTime = new(metav1.NewMicroTime(time.UnixMicro(acquired))), new(metav1.NewMicroTime(time.UnixMicro(renewed)))
+		l.Spec.AcquireTime, l.Spec.RenewTime = ptr.To(metav1.NewMicroTime(time.UnixMicro(acquired))), ptr.To(metav1.NewMicroTime(time.UnixMicro(renewed)))
 		l.Annotations = map[string]string{
 			"incumbent.haproxy-template-ic.github.io/successor": successor, "incumbent.haproxy-template-ic.github.io/terms": terms,
 		}

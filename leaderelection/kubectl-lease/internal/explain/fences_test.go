@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/fencing"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
@@ -139,9 +140,9 @@ func TestFence_TextNamesItsLimits(t *testing.T) {
 			b.Spec.ValidationActions = []admissionv1.ValidationAction{admissionv1.Warn}
 		},
 			strings.Replace(guard, "refuses", "only reports", 1)},
-		"it ignores errors": {func(p *policy, _ *binding) { p.Spec.FailurePolicy = new(admissionv1.Ignore) },
+		"it ignores errors": {func(p *policy, _ *binding) { p.Spec.FailurePolicy = ptr.To(admissionv1.Ignore) },
 			guard + "; admits writes that it cannot evaluate (failurePolicy Ignore)"},
-		"open without the Lease": {func(_ *policy, b *binding) { b.Spec.ParamRef.ParameterNotFoundAction = new(admissionv1.AllowAction) },
+		"open without the Lease": {func(_ *policy, b *binding) { b.Spec.ParamRef.ParameterNotFoundAction = ptr.To(admissionv1.AllowAction) },
 			guard + "; admits all writes while there is no Lease (parameterNotFoundAction Allow)"},
 		"the account in a condition": {func(p *policy, _ *binding) {
 			p.Spec.MatchConditions = []admissionv1.MatchCondition{{Name: "service-account", Expression: "request.userInfo.username == 'system:serviceaccount:old:one'"}}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 )
@@ -21,7 +22,7 @@ var update = flag.Bool("update", false, "write the documents in testdata")
 // Lease has all fields and annotations that an Elector writes.
 func full(holder string, acquired, renewed float64) explain.Observed {
 	l := lease(holder, acquired, renewed)
-	l.ResourceVersion, l.Spec.LeaseTransitions = "77", new(int32(3))
+	l.ResourceVersion, l.Spec.LeaseTransitions = "77", ptr.To(int32(3))
 	l.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "operator", FieldsV1: fieldsOf(`{"f:spec":{"f:renewTime":{}}}`)}}
 	l.Annotations = map[string]string{
 		"incumbent.haproxy-template-ic.github.io/successor": "1767355200000000 0 1 pod-2",
@@ -30,7 +31,7 @@ func full(holder string, acquired, renewed float64) explain.Observed {
 	var observed explain.Observed
 	for _, second := range []float64{renewed - 4, renewed - 2, renewed} {
 		l = l.DeepCopy()
-		l.Spec.RenewTime = new(metav1.NewMicroTime(at(second)))
+		l.Spec.RenewTime = ptr.To(metav1.NewMicroTime(at(second)))
 		observed = observed.With(l, at(second))
 	}
 	return observed

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/utils/ptr"
+
 	leasestate "github.com/haproxy-template-ic/incumbent/leaderelection/internal/lease"
 )
 
@@ -28,7 +30,7 @@ func (r *Report) setHeld(o Observed) {
 	r.Renewal = &Renewal{RenewTime: timeOf(o.lease.Spec.RenewTime), UnchangedSeconds: seconds(o.unchangedFor()),
 		LongestIntervalSeconds: seconds(o.interval), LeaseDurationSeconds: seconds(duration)}
 	if known {
-		r.Renewal.AgeSeconds = new(seconds(age))
+		r.Renewal.AgeSeconds = ptr.To(seconds(age))
 	}
 	r.Claim = &Claim{From: o.expires(), Note: "if it is not renewed any more"}
 	switch {

@@ -55,6 +55,11 @@ type Report struct {
 	// is not known.
 	Claim *Claim `json:"claim,omitempty"`
 
+	// EarlyClaim describes whether a candidate with proof of death may claim the Lease
+	// before it expires. It is nil if nobody holds the Lease, or if this was not checked,
+	// see [Report.SetEarlyClaim].
+	EarlyClaim *EarlyClaim `json:"earlyClaim,omitempty"`
+
 	// Successor is the identity of the follower that claims first when the Lease is
 	// released. Only Electors of package leaderelection nominate a successor.
 	Successor string `json:"successor,omitempty"`
@@ -140,7 +145,8 @@ type Term struct {
 	// before the Lease was released. "unannotated" means that the Lease was released
 	// without the annotation that confirms the end of the work. In this case the work
 	// may have continued. "expired" means that the holder did not renew the Lease in
-	// time. "" means that the term continues, or that its end was not recorded.
+	// time. "terminated" means that the next leader had proof that the holder's process
+	// had ended. "" means that the term continues, or that its end was not recorded.
 	End string `json:"end,omitempty"`
 }
 

@@ -45,6 +45,9 @@ func describeUses(uses rights.Uses) []string {
 	if uses.Route {
 		described = append(described, "label the leader's Pod")
 	}
+	if uses.ProofOfDeath {
+		described = append(described, "read the leader's Pod after a crash")
+	}
 	return described
 }
 

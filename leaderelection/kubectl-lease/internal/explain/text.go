@@ -81,6 +81,9 @@ func (r Report) addClaim(l *lines) {
 	if c := r.Claim; c != nil {
 		l.add("Claimable", strings.TrimRight(when(r.Time, c.From)+", "+c.Note, ", "))
 	}
+	if r.EarlyClaim != nil {
+		l.add("Early", printable(r.EarlyClaim.line()))
+	}
 }
 
 func (r Report) addRightsAndFences(l *lines) {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"k8s.io/utils/ptr"
 )
 
 // Same reports whether the Reports r and other are equal. It ignores times that change
@@ -27,11 +29,11 @@ func (r Report) stable() Report {
 		r.Claim = &Claim{Note: r.Claim.Note}
 	}
 	if r.Rights != nil {
-		r.Rights = new(*r.Rights)
+		r.Rights = ptr.To(*r.Rights)
 		r.Rights.Time = time.Time{}
 	}
 	if r.Fences != nil {
-		r.Fences = new(*r.Fences)
+		r.Fences = ptr.To(*r.Fences)
 		r.Fences.Time = time.Time{}
 	}
 	return r
