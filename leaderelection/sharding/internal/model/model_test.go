@@ -253,6 +253,7 @@ func scenarios() []scenario {
 		{name: "losses", granted: true, members: 2, coordinators: 1, losses: 1, grants: 1},
 		{name: "two coordinators", granted: true, members: 2, coordinators: 2, grants: 1},
 		{name: "deletions of Leases", granted: true, members: 2, coordinators: 1, leases: 1, grants: 1},
+		{name: "deletions of the slab", granted: true, members: 2, coordinators: 1, slabs: 1, grants: 1},
 		{name: "first start", members: 2, coordinators: 1, grants: 1},
 	}
 }
