@@ -59,7 +59,7 @@ func run(ctx context.Context, only string, check bool, workers int, timeout time
 	if err != nil {
 		return 0, err
 	}
-	mutations := slices.DeleteFunc(slices.Concat(elector, fencing, others), func(m mutation) bool {
+	mutations := slices.DeleteFunc(slices.Concat(elector, fencing, sharding, others), func(m mutation) bool {
 		return !wanted.MatchString(m.name) && !wanted.MatchString(m.in)
 	})
 	mutants, err := applyAll(".", mutations)

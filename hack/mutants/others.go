@@ -17,7 +17,7 @@ var (
 	memory      = tests{pkg: "./leaderelection/leaderelectiontest/..."}
 )
 
-// others lists the mutations of all packages that the lists elector and fencing do not
+// others lists the mutations of all packages that the lists elector, fencing and sharding do not
 // cover.
 var others = []mutation{
 	// The manager.
