@@ -6,6 +6,9 @@
 // [Group.Run] in each replica. Before the program works on a key, it calls [Group.Enter]
 // with the key. The package uses only Leases.
 //
+// The package is experimental. Its protocol was explored and simulated, but it was not yet
+// run against a real API server.
+//
 //	group, err := sharding.New(&sharding.Config{Name: "app", Namespace: namespace, Identity: pod}, clientset, sharding.Callbacks{}, logger)
 //	go group.Run(ctx)
 //	...
