@@ -106,11 +106,13 @@ func (r *watchRun) read(ctx context.Context, timeout time.Duration) {
 func (r *watchRun) watch(ctx context.Context) (behind bool) {
 	stream, err := r.open(ctx)
 	r.watchErr = err
+	if err == nil {
+		defer stream.Stop()
+	}
 	if ctx.Err() != nil || err != nil {
 		r.report(ctx)
 		return false
 	}
-	defer stream.Stop()
 	if r.observed.ContactLost(time.Now()) { // after a slow call of OnObserved, only a read shows whether contact is lost
 		r.read(ctx, readTimeout)
 	}

@@ -9,6 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+
 	"github.com/haproxy-template-ic/incumbent/leaderelection/kubectl-lease/internal/explain"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 )
@@ -209,6 +213,33 @@ func TestWatcher_FailsIfTheFirstReadDoes(t *testing.T) {
 }
 
 // If a call of OnObserved takes long, the Watcher must not report that contact is lost.
+// A lateWatch opens its watch at the moment at which the caller stops.
+type lateWatch struct {
+	coordinationclient.LeaseInterface
+	stream *watch.FakeWatcher
+	stop   func()
+}
+
+func (l *lateWatch) Watch(context.Context, metav1.ListOptions) (watch.Interface, error) {
+	l.stop()
+	return l.stream, nil
+}
+
+func TestWatcher_StopsAWatchThatOpensTooLate(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	server := leaderelectiontest.NewServer()
+	defer server.Close()
+	leases := &lateWatch{server.Client("reader").Clientset().CoordinationV1().Leases("ns"), watch.NewFake(), cancel}
+	watcher := explain.Watcher{Leases: leases, Name: "app", OnObserved: new(recorder).observe, OnError: new(recorder).fail}
+	if err := watcher.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	if !leases.stream.IsStopped() {
+		t.Error("the watch was not stopped")
+	}
+}
+
 func TestWatcher_ReadsAgainAfterASlowOnObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := leaderelectiontest.NewServer()
