@@ -40,10 +40,9 @@ type Elector struct {
 	readRequests      chan struct{} // a value in this channel makes the observer read the Lease
 	confirmReads      singleFlight
 
-	trust   atomic.Pointer[clock.Trust]        // the trust of the current term; nil if there is no term
-	leader  atomic.Pointer[leader]             // the last observed leader, for GetLeader
-	process atomic.Pointer[leasestate.Process] // the container of this process; nil until it is known
-	contact atomic.Pointer[time.Time]          // the time of the last answer from the API server; nil before the first answer
+	trust   atomic.Pointer[clock.Trust] // the trust of the current term; nil if there is no term
+	leader  atomic.Pointer[leader]      // the last observed leader, for GetLeader
+	contact atomic.Pointer[time.Time]   // the time of the last answer from the API server; nil before the first answer
 
 	// mu guards the fields below. Do not lock mu during a request, a callback or a log
 	// call. Unlock mu with Elector.unlock, which also applies the effects. An effect is

@@ -28,6 +28,16 @@ var (
 	ErrHistoryRewound = errors.New("leaderelection: the Lease's history was rewound")
 )
 
+// termReasons contains a name for each error that ends a term.
+var termReasons = []struct {
+	err  error
+	name string
+}{
+	{ErrCancelled, "cancelled"}, {ErrSteppedDown, "stepped_down"},
+	{ErrRenewalFailed, "renewal_failed"}, {ErrOvertaken, "overtaken"},
+	{ErrLeaseDeleted, "lease_deleted"}, {ErrHistoryRewound, "history_rewound"},
+}
+
 // These errors are returned by the methods of an Elector.
 var (
 	// ErrAlreadyRunning is returned by Run if the Elector is already running.

@@ -3,6 +3,7 @@ package leaderelection
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -56,7 +57,8 @@ type deathObserver struct {
 	self    leasestate.Process // this process; the container may be unknown
 	store   podStore
 
-	watchRefused bool // true if it was logged that the watch is forbidden; guarded by the Elector's mutex
+	own          atomic.Pointer[leasestate.Process] // this process with its container; nil until the container is known
+	watchRefused bool                               // true if it was logged that the watch is forbidden; guarded by the Elector's mutex
 }
 
 // newDeathObserver returns nil if the Elector has no option WithProofOfDeath.
@@ -66,6 +68,14 @@ func newDeathObserver(e *Elector, clientset kubernetes.Interface) *deathObserver
 		return nil
 	}
 	return &deathObserver{elector: e, self: *self, store: podStore{clientset.CoreV1().Pods(self.Namespace), &e.calls}}
+}
+
+// process returns this process with its container, or nil if the container is not known.
+func (d *deathObserver) process() *leasestate.Process {
+	if d == nil {
+		return nil
+	}
+	return d.own.Load()
 }
 
 // start starts the tasks of the deathObserver. They end when ctx is done.
@@ -81,7 +91,7 @@ func (d *deathObserver) start(ctx context.Context) {
 // delays nothing. The leader writes the container into the Lease with its next renewal.
 func (d *deathObserver) learn(ctx context.Context) {
 	e, began, logged := d.elector, time.Now(), false
-	if e.process.Load() != nil {
+	if d.own.Load() != nil {
 		return // learned in an earlier Run
 	}
 	for pause := minContainerPause; ctx.Err() == nil; pause = nextContainerPause(pause) {
@@ -89,7 +99,7 @@ func (d *deathObserver) learn(ctx context.Context) {
 		if missing == "" && err == nil && clock.Sleep(ctx, nil, containerCheckDelay) == nil {
 			var again leasestate.Process
 			if again, missing, err = d.ownContainer(ctx); again == own {
-				e.process.Store(&own)
+				d.own.Store(&own)
 				e.log.Info("Own container learned", "container", own.Container, "id", own.ContainerID, "pod", own.Pod)
 				return
 			}

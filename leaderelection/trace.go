@@ -141,6 +141,27 @@ type TermStopping struct {
 	Cause error
 }
 
+// Reason returns the name of Cause, for a label of a metric or a trace: one of
+// TermReasons, or "other".
+func (s TermStopping) Reason() string {
+	for _, reason := range termReasons {
+		if errors.Is(s.Cause, reason.err) {
+			return reason.name
+		}
+	}
+	return "other"
+}
+
+// TermReasons returns the names of the errors that end a term, in the form of
+// "renewal_failed".
+func TermReasons() []string {
+	names := make([]string, 0, len(termReasons))
+	for _, reason := range termReasons {
+		names = append(names, reason.name)
+	}
+	return names
+}
+
 // A TermEnded reports that a term is over. The work has stopped, or did not stop in
 // time.
 type TermEnded struct {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"net/http"
 	"slices"
 	"sync"
@@ -321,5 +324,33 @@ func TestElector_RunReturnsWhenAClientIgnoresItsContexts(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// The test reads errors.go, because the first group of variables in this file lists the
+// errors that end a term. Each of these errors needs a reason of its own.
+func TestTermStopping_NamesAReasonForEachErrorThatEndsATerm(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "errors.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	group := file.Decls[slices.IndexFunc(file.Decls, func(d ast.Decl) bool {
+		g, ok := d.(*ast.GenDecl)
+		return ok && g.Tok == token.VAR
+	})].(*ast.GenDecl)
+	if n := len(leaderelection.TermReasons()); n != len(group.Specs) {
+		t.Errorf("TermReasons has %d reasons for %d errors", n, len(group.Specs))
+	}
+	for want, cause := range map[string]error{
+		"cancelled": leaderelection.ErrCancelled, "stepped_down": leaderelection.ErrSteppedDown, "renewal_failed": leaderelection.ErrRenewalFailed,
+		"overtaken": leaderelection.ErrOvertaken, "lease_deleted": leaderelection.ErrLeaseDeleted, "history_rewound": leaderelection.ErrHistoryRewound,
+	} {
+		stopping := leaderelection.TermStopping{Cause: fmt.Errorf("wrapped: %w", cause)}
+		if got := stopping.Reason(); got != want || !slices.Contains(leaderelection.TermReasons(), want) {
+			t.Errorf("the reason of %v is %q, want %q", cause, got, want)
+		}
+	}
+	if got := (leaderelection.TermStopping{Cause: errors.New("unknown")}).Reason(); got != "other" {
+		t.Errorf("the reason of an unknown error is %q", got)
 	}
 }

@@ -261,7 +261,7 @@ func (e *Elector) draft(w leasestate.Write, acquired time.Time, transitions int3
 	return leasestate.Draft{
 		Holder: e.config.Identity, Seconds: int32(e.config.LeaseDuration / time.Second),
 		Acquired: acquired, Renewed: time.UnixMicro(w.RenewTime), Transitions: transitions, Labels: e.options.labels,
-		Process: e.process.Load(),
+		Process: e.pods.process(),
 	}
 }
 

@@ -50,7 +50,7 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// pause holds the namespaces of a Pod until it is told to stop.
+// pause holds the namespaces of a Pod until it receives a signal.
 func pause() {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)

@@ -124,7 +124,7 @@ func isolate(s settings) error {
 	if err := s.Cgroups.mount(); err != nil {
 		return err
 	}
-	// Programs of the node use these folders and cannot be told otherwise.
+	// Programs of the node use these folders and have no option to change this.
 	for _, dir := range []string{"/run", "/var", "/opt", "/usr/libexec"} {
 		if err := mount("node", dir, "tmpfs", "mode=755"); err != nil {
 			return err

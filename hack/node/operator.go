@@ -99,9 +99,9 @@ func runOperator(args []string) error {
 	err = errors.Join(
 		mgr.AddReadyzCheck("leaderelection", ready),
 		mgr.AddHealthzCheck("leaderelection", live),
-		mgr.AddHealthzCheck("told", func(*http.Request) error {
+		mgr.AddHealthzCheck("fail-on-request", func(*http.Request) error {
 			if unhealthy.Load() {
-				return errors.New("this process was told to fail its liveness probe")
+				return errors.New("this process was asked to fail its liveness probe")
 			}
 			return nil
 		}),

@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -212,8 +211,8 @@ func (r *recorder) createCounters() {
 	m := r.metrics
 	m.leaderChanges.WithLabelValues(r.labels()...)
 	m.overruns.WithLabelValues(r.labels()...)
-	for _, reason := range reasons {
-		m.ended.WithLabelValues(r.labels(reason.name)...)
+	for _, reason := range leaderelection.TermReasons() {
+		m.ended.WithLabelValues(r.labels(reason)...)
 	}
 	for _, previous := range []string{leaderelection.PreviousNone, leaderelection.PreviousReleased, leaderelection.PreviousExpired,
 		leaderelection.PreviousTerminated, leaderelection.PreviousDeleted, leaderelection.PreviousOwn} {
@@ -245,30 +244,10 @@ func (r *recorder) termStarted(started leaderelection.TermStarted) {
 }
 
 func (r *recorder) termEnded(end leaderelection.TermEnded) {
-	r.metrics.ended.WithLabelValues(r.labels(reasonOf(end.Cause))...).Inc()
+	r.metrics.ended.WithLabelValues(r.labels(end.Reason())...).Inc()
 	if end.Overran {
 		r.metrics.overruns.WithLabelValues(r.labels()...).Inc()
 		return
 	}
 	r.metrics.stopSeconds.WithLabelValues(r.labels()...).Observe(end.StopTook.Seconds())
-}
-
-// reasons maps each error that ends a term to a value of the label "reason".
-var reasons = []struct {
-	err  error
-	name string
-}{
-	{leaderelection.ErrCancelled, "cancelled"}, {leaderelection.ErrSteppedDown, "stepped_down"},
-	{leaderelection.ErrRenewalFailed, "renewal_failed"}, {leaderelection.ErrOvertaken, "overtaken"},
-	{leaderelection.ErrLeaseDeleted, "lease_deleted"}, {leaderelection.ErrHistoryRewound, "history_rewound"},
-}
-
-// reasonOf returns the value of the label "reason" for the error that ended a term.
-func reasonOf(cause error) string {
-	for _, reason := range reasons {
-		if errors.Is(cause, reason.err) {
-			return reason.name
-		}
-	}
-	return "other"
 }

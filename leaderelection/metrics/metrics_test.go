@@ -3,9 +3,6 @@ package metrics_test
 import (
 	"context"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"log/slog"
 	"math"
 	"os"
@@ -25,34 +22,6 @@ import (
 	"github.com/haproxy-template-ic/incumbent/leaderelection/leaderelectiontest"
 	"github.com/haproxy-template-ic/incumbent/leaderelection/metrics"
 )
-
-// The test reads errors.go, because the first group of variables in this file lists the
-// errors that end a term. Each of these errors needs an entry in the variable reasons.
-func TestMetrics_NameAReasonForEachErrorThatEndsATerm(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "../errors.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err := os.ReadFile("metrics.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, decl := range file.Decls {
-		group, ok := decl.(*ast.GenDecl)
-		if !ok || group.Tok != token.VAR {
-			continue
-		}
-		for _, spec := range group.Specs {
-			for _, name := range spec.(*ast.ValueSpec).Names {
-				if !strings.Contains(string(source), "{leaderelection."+name.Name+", ") {
-					t.Errorf("reasons in metrics.go has no entry for %s", name.Name)
-				}
-			}
-		}
-		return
-	}
-	t.Error("errors.go declares no variables")
-}
 
 func TestMain(m *testing.M) {
 	clientleaderelection.SetProvider(clientGoMetric) // client-go accepts only the first provider of a process

@@ -38,5 +38,5 @@
 //	                                             nominate. A failed request has error.type, see
 //	                                             leaderelection.Request. Cancelled requests are not counted.
 //
-// If two Electors of a process campaign for one Lease, their gauges cannot be told apart.
+// If two Electors of a process campaign for one Lease, their gauges have the same attributes.
 package otel

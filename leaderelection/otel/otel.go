@@ -186,7 +186,7 @@ func (r *recorder) termStopping(stopping leaderelection.TermStopping) {
 }
 
 func (r *recorder) termEnded(end leaderelection.TermEnded) {
-	reason := keyReason.String(reasonOf(end.Cause))
+	reason := keyReason.String(end.Reason())
 	r.terms.Add(context.Background(), 1, metric.WithAttributes(r.with(reason)...))
 	if !end.Overran {
 		r.stop.Record(context.Background(), end.StopTook.Seconds(), metric.WithAttributes(r.lease...))
@@ -210,23 +210,4 @@ func (r *recorder) endSpan(at time.Time) {
 		r.term.End(trace.WithTimestamp(at))
 		r.term = nil
 	}
-}
-
-// reasons maps each error that ends a term to a value of incumbent.term.reason.
-var reasons = []struct {
-	err  error
-	name string
-}{
-	{leaderelection.ErrCancelled, "cancelled"}, {leaderelection.ErrSteppedDown, "stepped_down"},
-	{leaderelection.ErrRenewalFailed, "renewal_failed"}, {leaderelection.ErrOvertaken, "overtaken"},
-	{leaderelection.ErrLeaseDeleted, "lease_deleted"}, {leaderelection.ErrHistoryRewound, "history_rewound"},
-}
-
-func reasonOf(cause error) string {
-	for _, reason := range reasons {
-		if errors.Is(cause, reason.err) {
-			return reason.name
-		}
-	}
-	return "other"
 }

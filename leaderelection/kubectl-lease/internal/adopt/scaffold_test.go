@@ -235,7 +235,7 @@ spec:
       annotations:
         kubectl.kubernetes.io/default-container: manager
     spec:
-      # TODO(user): affinity:
+      # affinity:
       #   nodeAffinity: {}
       containers:
       - command:
