@@ -45,17 +45,16 @@ func (g *Group) coordinate(ctx context.Context) {
 		now := time.Now()
 		c.actions, c.read, c.wakeAt = nil, false, now.Add(g.config.RetryPeriod)
 		g.mu.Lock()
-		ready := g.table.listed.After(c.began) && g.members.sent.After(c.began)
+		listed := g.table.listed.After(c.began)
+		ready := listed && g.members.sent.After(c.began)
 		if ready {
 			c.decideLocked(now)
 		}
 		g.mu.Unlock()
-		if !ready {
-			c.read = true
-			if !g.table.listed.After(c.began) {
-				g.listTable(ctx)
-			}
+		if !listed {
+			g.listTable(ctx)
 		}
+		c.read = c.read || !ready
 		if c.read {
 			c.actions = append(c.actions, g.listMembers)
 		}
