@@ -61,6 +61,7 @@ func (s *testCluster) electorProcess(name string) *electorProcess {
 func (p *electorProcess) control(ctx context.Context, s *testCluster) error {
 	c, err := controller.NewUnmanaged("settings", controller.Options{
 		SkipNameValidation: ptr.To(true),
+		UsePriorityQueue:   ptr.To(false), // see testCluster.replica
 		Logger:             p.GetLogger(),
 		Reconciler: reconcile.Func(func(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
 			term, _ := leaderelection.TermFromContext(ctx)

@@ -48,10 +48,7 @@ func TestMain(m *testing.M) {
 		// controller-runtime leaks a goroutine if a cache is stopped before the cache
 		// has synced.
 		abandoned := goleak.IgnoreTopFunction("sigs.k8s.io/controller-runtime/pkg/cache.newMultiNamespaceInformerHandlerRegistration.func1")
-		// Before controller-runtime v0.25, this goroutine blocks for ever if a queue shuts
-		// down while it hands out an item.
-		queue := goleak.IgnoreTopFunction("sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue.(*priorityqueue[...]).handleReadyItems.func1.1")
-		if err := goleak.Find(abandoned, queue); err != nil {
+		if err := goleak.Find(abandoned); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}

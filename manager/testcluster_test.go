@@ -87,6 +87,9 @@ func (s *testCluster) replica(name string, create newManager, work reconciling, 
 	opts.LeaseDuration, opts.RenewDeadline = ptr.To(6*time.Second), ptr.To(4*time.Second)
 	opts.Cache = cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}}
 	opts.Controller.SkipNameValidation = ptr.To(true)
+	// Before v0.25, controller-runtime's priority queue sometimes blocks for ever when it
+	// shuts down while it hands out an item. Start then returns after the grace period.
+	opts.Controller.UsePriorityQueue = ptr.To(false)
 	for _, f := range change {
 		f(&opts, cfg)
 	}
